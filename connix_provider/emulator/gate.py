@@ -1,0 +1,131 @@
+"""What every request passes, in this order: fault, key, budget, scope, project, the call itself."""
+
+import json
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from connix_provider.emulator import refusals, sabotage
+from connix_provider.emulator.answers import refused
+from connix_provider.emulator.journal import Entry
+from connix_provider.emulator.keys import Caller
+from connix_provider.emulator.refusals import RefusedError
+from connix_provider.emulator.service import Service
+from connix_provider.emulator.validation import check_query, complaints
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+_NEEDS: Final = {"GET": "read"}
+
+
+class StrictRequest(Request):
+    """Read JSON as RFC 8259 has it: Python's parser also takes NaN and Infinity."""
+
+    async def json(self) -> Any:
+        """Parse the body once."""
+        if not hasattr(self, "_parsed"):
+            body = await self.body()
+            try:
+                self._parsed: Any = json.loads(body, parse_constant=_no_constant)
+            except (RecursionError, ValueError) as problem:
+                raise json.JSONDecodeError(str(problem)[:100], "", 0) from None
+        return self._parsed
+
+
+class Route(APIRoute):
+    """A call of the service. The function's name is the call's name in faults, journal and limits."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Put the gate in front of the call."""
+        handle = super().get_route_handler()
+        call = self.name
+
+        async def guarded(request: Request) -> Response:
+            return await _pass(call, StrictRequest(request.scope, request.receive), handle)
+
+        return guarded
+
+
+def credential(request: Request) -> tuple[str | None, str | None]:
+    """
+    Return the API key and the bearer token a request carries.
+
+    :param request: the request.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return request.headers.get("X-API-Key"), token.strip() if scheme.lower() == "bearer" else None
+
+
+async def _pass(call: str, request: Request, handle: Handler) -> Response:
+    service: Service = request.state.service
+    entry: Entry = request.state.entry
+    entry.call = call
+    entry.project_id = request.path_params.get("project_id")
+    entry.agent_id = request.path_params.get("agent_id")
+    entry.key = _last_characters(request)
+    service.journal.add(entry)
+
+    caller, refusal = (None, None) if call == "token" else _identify(service, request, call)
+    planned = service.faults.take(call, entry.agent_id, refused=refusal is not None)
+    if planned is not None:
+        entry.fault = planned.fault.name
+        if not planned.fault.executed:
+            return sabotage.instead(request, planned)
+
+    request.state.fails = entry.fault == "ends_in_error"
+    if caller is not None and refusal is None:
+        service.meter.count(caller.owner, call)
+    answer = refused(request, refusal) if refusal else await _handle(service, request, caller, handle)
+    entry.executed = answer.status_code < 300
+    if planned is not None:
+        answer = sabotage.afterwards(request, planned, answer)
+    if caller is not None:
+        answer.headers.update(service.meter.headers(caller.owner, call))
+    return answer
+
+
+def _identify(service: Service, request: Request, call: str) -> tuple[Caller | None, RefusedError | None]:
+    try:
+        caller = service.keyring.identify(*credential(request))
+    except RefusedError as refusal:
+        return None, refusal
+    return caller, service.meter.refusal(caller.owner, call)
+
+
+async def _handle(service: Service, request: Request, caller: Caller | None, handle: Handler) -> Response:
+    try:
+        if caller is not None:
+            _admit(service, request, caller)
+            check_query(request)
+        return await handle(request)
+    except RefusedError as refusal:
+        return refused(request, refusal)
+    except RequestValidationError as error:
+        return refused(request, complaints(error))
+
+
+def _admit(service: Service, request: Request, caller: Caller) -> None:
+    project_id = request.path_params.get("project_id")
+    if _NEEDS.get(request.method, "write") not in caller.scopes:
+        raise refusals.forbidden("agent" if "agent_id" in request.path_params else "project")
+    if project_id is not None:
+        if not service.world.has_project(project_id):
+            raise refusals.project_not_found(project_id)
+        if caller.projects is not None and project_id not in caller.projects:
+            raise refusals.forbidden("agent" if "agent_id" in request.path_params else "project")
+    request.state.caller = caller
+
+
+def _last_characters(request: Request) -> str | None:
+    key, token = credential(request)
+    secret = key or token
+    # Of a short secret, four characters could be all of it.
+    return secret[-4:] if secret and len(secret) >= 16 else None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

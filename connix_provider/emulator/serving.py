@@ -1,0 +1,112 @@
+"""Serving an app on a socket from a thread, with faults that reach below HTTP."""
+
+import asyncio
+import ipaddress
+import socket
+from threading import Event, Thread
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+_BACKLOG: Final = 2048
+_KEEP_ALIVE: Final = 75
+_LAST_WORDS: Final = 1.0
+
+
+def loopback(host: str) -> str:
+    """
+    Return a host that is this machine's own, or refuse it.
+
+    :param host: an address or ``localhost``.
+    """
+    if host == "localhost":
+        return "127.0.0.1"
+    try:
+        own = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        own = False
+    if not own:
+        raise ValueError(f"the emulator listens on loopback only, not on {host!r}")
+    return host
+
+
+class _Protocol(H11Protocol):
+    """Hand the transport to the app, which resets or closes it when a fault says so."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The emulator logs requests itself, without what could be secret in a query.
+        self.access_log = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+class Serving:
+    """
+    Serve an app until stopped.
+
+    :param app: the ASGI app.
+    :param state: what each request finds in its scope's state.
+    :param host: a loopback address.
+    :param port: the port; 0 picks a free one.
+    """
+
+    def __init__(self, app: Any, state: dict[str, Any], host: str, port: int) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        # Named TCP, or asyncio leaves Nagle's algorithm on and each answer waits for a delayed ACK: 40 ms.
+        self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind((host, port))
+        except BaseException:
+            self._socket.close()
+            raise
+        self.port: int = self._socket.getsockname()[1]
+        self._config = uvicorn.Config(
+            app,
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            # None leaves logging as the user has it; access_log=False would turn it off for any other server.
+            log_config=None,
+            timeout_keep_alive=_KEEP_ALIVE,
+        )
+        self._state = state
+        self._ready = Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._thread = Thread(target=self._run, name=f"connix-emulator-{self.port}", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+
+    def stop(self) -> None:
+        """Close every connection, whatever it is waiting for, and end the thread."""
+        assert self._loop is not None
+        assert self._stopping is not None
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        self._config.load()
+        connections = ServerState()
+        server = await self._loop.create_server(
+            lambda: _Protocol(self._config, connections, self._state), sock=self._socket, backlog=_BACKLOG
+        )
+        self._ready.set()
+        await self._stopping.wait()
+        server.close()
+        for connection in list(connections.connections):
+            connection.transport.abort()
+        # Whoever waits for a client learns that it is gone, and ends by itself.
+        if connections.tasks:
+            await asyncio.wait(connections.tasks, timeout=_LAST_WORDS)
+        await asyncio.sleep(0)
