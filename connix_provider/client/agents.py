@@ -1,0 +1,273 @@
+"""
+Offer the calls as methods: ``client.agents``, synchronous and asynchronous.
+
+Every method that is one call is made from the function of that call in
+:mod:`connix_provider.client.calls`: its parameters, checks and documentation stand there, once.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from connix_provider.client import calls
+from connix_provider.client.calls import Call
+from connix_provider.client.models import Agent, AgentPage, LogEntry, LogPage
+from connix_provider.client.pages import AgentWalk, LogWalk, Walk
+
+if TYPE_CHECKING:
+    from connix_provider.client.client import AsyncClient, Client
+
+__all__ = ["Agents", "AsyncAgents"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+ClientT = TypeVar("ClientT")
+ItemT = TypeVar("ItemT")
+PageT = TypeVar("PageT")
+MethodT = TypeVar("MethodT", bound=Callable[..., Any])
+
+
+class _Resource(Generic[ClientT]):
+    """Hold the client that carries the calls out."""
+
+    def __init_subclass__(cls) -> None:
+        # A method made from a call's description is called after the attribute, not after the description.
+        for name, method in vars(cls).items():
+            if hasattr(method, "__signature__"):
+                method.__name__, method.__qualname__ = name, f"{cls.__name__}.{name}"
+
+    def __init__(self, client: ClientT) -> None:
+        self._client = client
+
+
+def _method(make: Callable[P, Call[T]]) -> Callable[Concatenate[Agents, P], T]:
+    """Make a method of the synchronous client from the description of a call."""
+
+    def method(self: Agents, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._client.perform(make(*args, **kwargs))
+
+    return _signed(method, make)
+
+
+def _async_method(make: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncAgents, P], Awaitable[T]]:
+    """Make a method of the asynchronous client from the description of a call."""
+
+    async def method(self: AsyncAgents, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._client.perform(make(*args, **kwargs))
+
+    return _signed(method, make)
+
+
+def _signed(method: MethodT, make: Callable[..., Any]) -> MethodT:
+    """Give a made method the name, documentation and signature that ``help`` should show."""
+    functools.update_wrapper(method, make)
+    signature = inspect.signature(make)
+    first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    vars(method)["__signature__"] = signature.replace(
+        parameters=[first, *signature.parameters.values()],
+        # "Call[Agent]" describes the call; the method returns what it results in.
+        return_annotation=str(signature.return_annotation).removeprefix("Call[").removesuffix("]"),
+    )
+    return method
+
+
+class Agents(_Resource["Client"]):
+    """Offer the eleven calls, and the walks over all pages, synchronously."""
+
+    list = _method(calls.list_agents)
+    create = _method(calls.create_agent)
+    get = _method(calls.get_agent)
+    update = _method(calls.update_agent)
+    delete = _method(calls.delete_agent)
+    start = _method(calls.start_agent)
+    pause = _method(calls.pause_agent)
+    stop = _method(calls.stop_agent)
+    restart = _method(calls.restart_agent)
+    logs = _method(calls.get_logs)
+    metrics = _method(calls.get_metrics)
+
+    def iter(
+        self,
+        project_id: str,
+        *,
+        status: str | None = None,
+        sort: str | None = None,
+        limit: int = calls.MAX_AGENTS_PER_PAGE,
+        offset: int = 0,
+    ) -> Iterator[Agent]:
+        """
+        Walk all of a project's agents, page by page, each once although pages shift.
+
+        :param project_id: the project
+        :param status: only agents in this status
+        :param sort: as for :meth:`list`
+        :param limit: agents a page, 1 to 100
+        :param offset: agents to pass over
+        :return: the agents, fetched as they are asked for
+        :raises ValueError: for an argument out of bounds, before anything is sent
+        """
+        walk = _agent_walk(project_id, status=status, sort=sort, limit=limit, offset=offset)
+        return _walk(self._client, walk, walk.next_call())
+
+    def iter_logs(
+        self,
+        project_id: str,
+        agent_id: str,
+        *,
+        level: str | None = None,
+        start_time: str | datetime | None = None,
+        end_time: str | datetime | None = None,
+        limit: int = calls.MAX_LOGS_PER_PAGE,
+        offset: int = 0,
+    ) -> Iterator[LogEntry]:
+        """
+        Walk an agent's log, page by page, in the service's order.
+
+        :param project_id: the project
+        :param agent_id: the agent
+        :param level: as for :meth:`logs`
+        :param start_time: as for :meth:`logs`
+        :param end_time: as for :meth:`logs`
+        :param limit: lines a page, 1 to 1000
+        :param offset: lines to pass over
+        :return: the lines, fetched as they are asked for
+        :raises ValueError: for an argument out of bounds, before anything is sent
+        """
+        walk = _log_walk(
+            project_id,
+            agent_id,
+            level=level,
+            start_time=start_time,
+            end_time=end_time,
+            limit=limit,
+            offset=offset,
+        )
+        return _walk(self._client, walk, walk.next_call())
+
+
+class AsyncAgents(_Resource["AsyncClient"]):
+    """Offer the eleven calls, and the walks over all pages, asynchronously."""
+
+    list = _async_method(calls.list_agents)
+    create = _async_method(calls.create_agent)
+    get = _async_method(calls.get_agent)
+    update = _async_method(calls.update_agent)
+    delete = _async_method(calls.delete_agent)
+    start = _async_method(calls.start_agent)
+    pause = _async_method(calls.pause_agent)
+    stop = _async_method(calls.stop_agent)
+    restart = _async_method(calls.restart_agent)
+    logs = _async_method(calls.get_logs)
+    metrics = _async_method(calls.get_metrics)
+
+    def iter(
+        self,
+        project_id: str,
+        *,
+        status: str | None = None,
+        sort: str | None = None,
+        limit: int = calls.MAX_AGENTS_PER_PAGE,
+        offset: int = 0,
+    ) -> AsyncIterator[Agent]:
+        """
+        Walk all of a project's agents, page by page, each once although pages shift.
+
+        :param project_id: the project
+        :param status: only agents in this status
+        :param sort: as for :meth:`list`
+        :param limit: agents a page, 1 to 100
+        :param offset: agents to pass over
+        :return: the agents, fetched as they are asked for
+        :raises ValueError: for an argument out of bounds, before anything is sent
+        """
+        walk = _agent_walk(project_id, status=status, sort=sort, limit=limit, offset=offset)
+        return _walk_async(self._client, walk, walk.next_call())
+
+    def iter_logs(
+        self,
+        project_id: str,
+        agent_id: str,
+        *,
+        level: str | None = None,
+        start_time: str | datetime | None = None,
+        end_time: str | datetime | None = None,
+        limit: int = calls.MAX_LOGS_PER_PAGE,
+        offset: int = 0,
+    ) -> AsyncIterator[LogEntry]:
+        """
+        Walk an agent's log, page by page, in the service's order.
+
+        :param project_id: the project
+        :param agent_id: the agent
+        :param level: as for :meth:`logs`
+        :param start_time: as for :meth:`logs`
+        :param end_time: as for :meth:`logs`
+        :param limit: lines a page, 1 to 1000
+        :param offset: lines to pass over
+        :return: the lines, fetched as they are asked for
+        :raises ValueError: for an argument out of bounds, before anything is sent
+        """
+        walk = _log_walk(
+            project_id,
+            agent_id,
+            level=level,
+            start_time=start_time,
+            end_time=end_time,
+            limit=limit,
+            offset=offset,
+        )
+        return _walk_async(self._client, walk, walk.next_call())
+
+
+def _agent_walk(
+    project_id: str, *, status: str | None, sort: str | None, limit: int, offset: int
+) -> AgentWalk:
+    def page(at: int) -> Call[AgentPage]:
+        return calls.list_agents(project_id, status=status, sort=sort, limit=limit, offset=at)
+
+    return AgentWalk(page, offset)
+
+
+def _log_walk(
+    project_id: str,
+    agent_id: str,
+    *,
+    level: str | None,
+    start_time: str | datetime | None,
+    end_time: str | datetime | None,
+    limit: int,
+    offset: int,
+) -> LogWalk:
+    def page(at: int) -> Call[LogPage]:
+        return calls.get_logs(
+            project_id,
+            agent_id,
+            level=level,
+            start_time=start_time,
+            end_time=end_time,
+            limit=limit,
+            offset=at,
+        )
+
+    return LogWalk(page, offset)
+
+
+def _walk(client: Client, walk: Walk[PageT, ItemT], call: Call[PageT] | None) -> Iterator[ItemT]:
+    """Walk from a first call, which is made beforehand so that bad arguments are told at once."""
+    while call is not None:
+        yield from walk.take(client.perform(call))
+        call = walk.next_call()
+
+
+async def _walk_async(
+    client: AsyncClient, walk: Walk[PageT, ItemT], call: Call[PageT] | None
+) -> AsyncIterator[ItemT]:
+    """Do the same without blocking the event loop."""
+    while call is not None:
+        for item in walk.take(await client.perform(call)):
+            yield item
+        call = walk.next_call()

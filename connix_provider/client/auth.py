@@ -1,0 +1,301 @@
+"""
+Prove to Connix who is asking: API key, bearer token, or a bearer token that renews itself.
+
+The reference ("Authentication") knows ``X-API-Key`` and ``Authorization: Bearer``. Its documented grant is
+the authorization code, so a machine holds an access token and perhaps a refresh token, which is renewed by
+RFC 6749 section 6.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from connix_provider.client.errors import ConnixAPIError, ConnixAuthenticationError, api_error_class
+
+__all__ = ["DEFAULT_TOKEN_URL", "ApiKeyAuth", "Auth", "BearerAuth", "RefreshingBearerAuth", "choose_auth"]
+
+DEFAULT_TOKEN_URL = "https://console.connix.io/oauth2/token"  # noqa: S105 - an address, not a token
+API_KEY_VARIABLE = "CONNIX_API_KEY"
+
+_USUAL_KEY = re.compile(r"cx_[0-9a-fA-F]{32}")
+#: Tokens are renewed this many seconds before they expire, or at nine tenths of a short life.
+_EARLY = 30.0
+
+log = logging.getLogger(__name__)
+
+
+class Auth(httpx.Auth):
+    """Prove who is asking, and know which values no message may show."""
+
+    def secrets(self) -> tuple[str, ...]:
+        """
+        List the secrets in use at this moment.
+
+        :return: keys and tokens
+        """
+        raise NotImplementedError
+
+
+class ApiKeyAuth(Auth):
+    """
+    Send an API key in ``X-API-Key``.
+
+    :param api_key: the key; white space around it, as pasting leaves it, is dropped
+    :raises ValueError: for a key that cannot be one; the key is not shown
+    """
+
+    def __init__(self, api_key: str) -> None:
+        self._key = _usable(api_key, "API key")
+        if not _USUAL_KEY.fullmatch(self._key):
+            log.warning(
+                "The Connix API key has an unusual shape (%d characters; usual is cx_ and 32 hexadecimal "
+                "characters). It is used as it is.",
+                len(self._key),
+            )
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the key."""
+        return (self._key,)
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the key to a request."""
+        request.headers["X-API-Key"] = self._key
+        yield request
+
+
+class BearerAuth(Auth):
+    """
+    Send a bearer token that somebody else keeps fresh.
+
+    :param access_token: the token
+    :raises ValueError: for a token that cannot be one; the token is not shown
+    """
+
+    def __init__(self, access_token: str) -> None:
+        self._token = _usable(access_token, "access token")
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the token."""
+        return (self._token,)
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the token to a request."""
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        yield request
+
+
+class RefreshingBearerAuth(Auth):
+    """
+    Send a bearer token and renew it when it expires or is refused (RFC 6749 section 6).
+
+    One renewal runs at a time: whoever meets a 401 while another renews waits and uses the new token. A
+    request is repeated once after a renewal; a second 401 is final. A renewed refresh token replaces the
+    old one in this process; it is not written back to the Airflow connection.
+
+    :param refresh_token: the refresh token
+    :param access_token: the access token, if there is one yet
+    :param client_id: the OAuth2 client
+    :param client_secret: its secret; without one the client is a public one
+    :param token_url: the token endpoint, http or https
+    :param on_new_secret: called with each renewed token, so that it can be masked in logs
+    """
+
+    def __init__(
+        self,
+        refresh_token: str,
+        *,
+        access_token: str | None = None,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        token_url: str = DEFAULT_TOKEN_URL,
+        on_new_secret: Callable[[str], None] | None = None,
+    ) -> None:
+        self._refresh_token = _usable(refresh_token, "refresh token")
+        self._access_token = _usable(access_token, "access token") if access_token else None
+        self._client_id = client_id
+        self._client_secret = client_secret
+        self._token_url = _endpoint(token_url)
+        self._on_new_secret = on_new_secret
+        self._expires_at = float("inf")
+        self._lock = threading.Lock()
+        self._async_lock = asyncio.Lock()
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return both tokens and the client's secret."""
+        return tuple(filter(None, (self._access_token, self._refresh_token, self._client_secret)))
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the token to a request; renew it where it expired or is refused, and then repeat once."""
+        used = self._access_token
+        if used is None or time.monotonic() >= self._expires_at:
+            yield from self._renew(used)
+            used = self._access_token
+        response = yield self._authorized(request)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            yield from self._renew(used)
+            yield self._authorized(request)
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Do the same without blocking the event loop."""
+        used = self._access_token
+        if used is None or time.monotonic() >= self._expires_at:
+            async with self._async_lock:
+                if self._access_token == used:
+                    response = yield self._token_request()
+                    await response.aread()
+                    self._adopt(response)
+            used = self._access_token
+        response = yield self._authorized(request)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            async with self._async_lock:
+                if self._access_token == used:
+                    response = yield self._token_request()
+                    await response.aread()
+                    self._adopt(response)
+            yield self._authorized(request)
+
+    def _renew(self, used: str | None) -> Generator[httpx.Request, httpx.Response, None]:
+        with self._lock:
+            # Whoever held the lock before may have renewed already.
+            if self._access_token == used:
+                response = yield self._token_request()
+                response.read()
+                self._adopt(response)
+
+    def _authorized(self, request: httpx.Request) -> httpx.Request:
+        request.headers["Authorization"] = f"Bearer {self._access_token}"
+        return request
+
+    def _token_request(self) -> httpx.Request:
+        form = {"grant_type": "refresh_token", "refresh_token": self._refresh_token}
+        headers = {"Accept": "application/json"}
+        if self._client_id and self._client_secret:
+            # RFC 6749 section 2.3.1: both are form-encoded before they go into HTTP Basic.
+            credentials = httpx.BasicAuth(
+                quote(self._client_id, safe=""), quote(self._client_secret, safe="")
+            )
+            return next(
+                credentials.auth_flow(httpx.Request("POST", self._token_url, data=form, headers=headers))
+            )
+        if self._client_id:
+            form["client_id"] = self._client_id
+        return httpx.Request("POST", self._token_url, data=form, headers=headers)
+
+    def _adopt(self, response: httpx.Response) -> None:
+        """Take the new tokens over, or say why there are none."""
+        answer = _json_object(response)
+        token = answer.get("access_token")
+        if response.status_code != httpx.codes.OK or not isinstance(token, str) or not token:
+            raise self._refused(response, answer)
+        self._access_token = _usable(token, "access token")
+        renewed = answer.get("refresh_token")
+        if isinstance(renewed, str) and renewed:
+            self._refresh_token = renewed
+        lifetime = answer.get("expires_in")
+        if isinstance(lifetime, int | float) and lifetime > 0:
+            self._expires_at = time.monotonic() + lifetime - min(_EARLY, lifetime / 10)
+        else:
+            self._expires_at = float("inf")
+        if self._on_new_secret:
+            for secret in (self._access_token, self._refresh_token):
+                self._on_new_secret(secret)
+
+    def _refused(self, response: httpx.Response, answer: dict[str, Any]) -> ConnixAPIError:
+        status = response.status_code
+        # The endpoint's trouble may pass; its refusal will not, whatever 4xx it chose.
+        passing = status >= 500 or status == httpx.codes.TOO_MANY_REQUESTS
+        kind = api_error_class(status) if passing else ConnixAuthenticationError
+        said = ": ".join(str(answer[name]) for name in ("error", "error_description") if answer.get(name))
+        for secret in self.secrets():
+            said = said.replace(secret, "***")
+        why = said[:200] or "no token in the answer"
+        error = kind(
+            status, "token_not_renewed", f"the access token could not be renewed at {self._token_url}: {why}"
+        )
+        error.request = "POST to the token endpoint"
+        return error
+
+
+def choose_auth(
+    api_key: str | None = None,
+    *,
+    access_token: str | None = None,
+    refresh_token: str | None = None,
+    client_id: str | None = None,
+    client_secret: str | None = None,
+    token_url: str | None = None,
+    on_new_secret: Callable[[str], None] | None = None,
+) -> Auth:
+    """
+    Choose how to prove who is asking from what is there: key, refresh token, access token, environment.
+
+    :param api_key: an API key
+    :param access_token: an OAuth2 access token
+    :param refresh_token: an OAuth2 refresh token
+    :param client_id: the OAuth2 client, for the refresh token
+    :param client_secret: its secret
+    :param token_url: the token endpoint
+    :param on_new_secret: called with each renewed token
+    :return: the proof
+    :raises ValueError: where there is nothing to prove it with, or a value that cannot be right
+    """
+    if api_key:
+        return ApiKeyAuth(api_key)
+    if refresh_token:
+        return RefreshingBearerAuth(
+            refresh_token,
+            access_token=access_token,
+            client_id=client_id,
+            client_secret=client_secret,
+            token_url=token_url or DEFAULT_TOKEN_URL,
+            on_new_secret=on_new_secret,
+        )
+    if access_token:
+        return BearerAuth(access_token)
+    if from_environment := os.environ.get(API_KEY_VARIABLE):
+        return ApiKeyAuth(from_environment)
+    raise ValueError(
+        "there is no Connix API key: give one (in Airflow: the connection's password), or an access_token "
+        f"or refresh_token, or set {API_KEY_VARIABLE}"
+    )
+
+
+def _usable(value: str, what: str) -> str:
+    """Refuse what cannot be a header's value, before a library quotes it in its own error."""
+    if not isinstance(value, str):
+        raise ValueError(f"the {what} must be a string, not {type(value).__name__}")
+    value = value.strip()
+    if not value:
+        raise ValueError(f"the {what} is empty")
+    if not value.strip("*"):
+        raise ValueError(
+            f"the {what} is the mask {value!r}: the form or file it was copied from hides the real one. "
+            "Enter the real one again"
+        )
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError(f"the {what} holds characters that no {what} has (spaces, line breaks or non-ASCII)")
+    return value
+
+
+def _endpoint(url: str) -> str:
+    if not isinstance(url, str) or not url.lower().startswith(("https://", "http://")):
+        raise ValueError(f"token_url must begin with https:// or http://, not {url!r}")
+    return url
+
+
+def _json_object(response: httpx.Response) -> dict[str, Any]:
+    try:
+        answer = response.json()
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}

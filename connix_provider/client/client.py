@@ -1,0 +1,264 @@
+"""
+Drive the flow of a call: two thin clients, one synchronous and one asynchronous.
+
+All that can be decided is decided in :mod:`connix_provider.client.flow`; here bytes move and time passes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from connix_provider.client.agents import Agents, AsyncAgents
+from connix_provider.client.auth import Auth, choose_auth
+from connix_provider.client.calls import Call
+from connix_provider.client.errors import ConnixError
+from connix_provider.client.flow import Outcome, Pause, Reply, Send, perform, too_large, too_slow
+from connix_provider.client.retry import RetryPolicy
+from connix_provider.client.transport import MAX_BODY, build_request, complete_url, http_options, translate
+
+__all__ = ["AsyncClient", "Client"]
+
+T = TypeVar("T")
+ClientT = TypeVar("ClientT", bound="_Base")
+
+
+class _Base:
+    """
+    Hold what both clients share: address, proof, bounds.
+
+    The parameters are those of :class:`Client`.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        *,
+        access_token: str | None = None,
+        refresh_token: str | None = None,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        token_url: str | None = None,
+        on_new_secret: Callable[[str], None] | None = None,
+        auth: Auth | None = None,
+        timeout: float = 30.0,
+        verify: bool | str = True,
+        max_attempts: int = 5,
+        total_timeout: float = 300.0,
+    ) -> None:
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+            raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
+        self.base_url = complete_url(base_url)
+        self.policy = RetryPolicy(max_attempts=max_attempts, total_timeout=total_timeout)
+        self._auth = auth or choose_auth(
+            api_key,
+            access_token=access_token,
+            refresh_token=refresh_token,
+            client_id=client_id,
+            client_secret=client_secret,
+            token_url=token_url,
+            on_new_secret=on_new_secret,
+        )
+        self._open({"auth": self._auth, **http_options(timeout=timeout, verify=verify)})
+        self._bind()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.base_url}>"
+
+    def with_options(
+        self: ClientT,
+        *,
+        max_attempts: int | None = None,
+        total_timeout: float | None = None,
+        deadline: float | None = None,
+    ) -> ClientT:
+        """
+        Make a client with other bounds on the same connections.
+
+        :param max_attempts: how often a call is sent at most
+        :param total_timeout: seconds for a call as a whole, retries included; with a deadline alone, all the
+            time until then
+        :param deadline: epoch seconds after which nothing is sent
+        :return: the other client; closing either closes both
+        """
+        other = copy.copy(self)
+        other.policy = dataclasses.replace(
+            self.policy,
+            max_attempts=self.policy.max_attempts if max_attempts is None else max_attempts,
+            total_timeout=total_timeout or (self.policy.total_timeout if deadline is None else math.inf),
+            deadline=self.policy.deadline if deadline is None else deadline,
+        )
+        other._bind()  # noqa: SLF001 - it is one of us
+        return other
+
+    def _open(self, options: dict[str, Any]) -> None:
+        """Open the pool of connections."""
+        raise NotImplementedError
+
+    def _bind(self) -> None:
+        """Offer the calls through this very client and its bounds."""
+        raise NotImplementedError
+
+
+class Client(_Base):
+    """
+    Call Connix from synchronous code.
+
+    One client holds one pool of connections; close it, or use it in a ``with`` block. It may be shared by
+    threads.
+
+    :param api_key: the API key; without one and without a token, ``CONNIX_API_KEY`` is read
+    :param base_url: the address of the API; default ``https://api.connix.io/api/v1``, and a URL without a
+        path gets ``/api/v1``
+    :param access_token: an OAuth2 access token, instead of a key
+    :param refresh_token: an OAuth2 refresh token, with which the access token is renewed
+    :param client_id: the OAuth2 client that the refresh token belongs to
+    :param client_secret: its secret
+    :param token_url: the token endpoint; default ``https://console.connix.io/oauth2/token``
+    :param on_new_secret: called with each renewed token, so that it can be masked in logs
+    :param auth: a ready proof, instead of all of these
+    :param timeout: seconds to wait for the service to go on with an answer, default 30
+    :param verify: ``False`` not to check certificates, or the path of a CA bundle
+    :param max_attempts: how often a call is sent at most, default 5
+    :param total_timeout: seconds for a call as a whole, retries included, default 300
+    :raises ValueError: for a parameter that cannot be right
+    """
+
+    agents: Agents
+
+    def _open(self, options: dict[str, Any]) -> None:
+        self._http = httpx.Client(**options)
+
+    def _bind(self) -> None:
+        self.agents = Agents(self)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def perform(self, call: Call[T]) -> T:
+        """
+        Carry out one call.
+
+        :param call: the call
+        :return: its result
+        :raises ConnixError: when it fails for good
+        """
+        flow = perform(call, self.policy, secrets=self._auth.secrets)
+        outcome: Outcome = None
+        while True:
+            try:
+                step = flow.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            if isinstance(step, Pause):
+                time.sleep(step.seconds)
+                outcome = None
+            else:
+                outcome = self._send(step)
+
+    def _send(self, send: Send) -> Outcome:
+        deadline = time.monotonic() + send.timeout
+        try:
+            response = self._http.send(build_request(self._http, self.base_url, send), stream=True)
+            try:
+                body = bytearray()
+                for chunk in response.iter_bytes():
+                    body += chunk
+                    if len(body) > MAX_BODY:
+                        return too_large(send.call, MAX_BODY)
+                    if time.monotonic() > deadline:
+                        return too_slow(send.call, send.timeout)
+            finally:
+                response.close()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return translate(error, send)
+        except ConnixError as error:  # a token that could not be renewed
+            return error
+        return Reply(response.status_code, response.headers, bytes(body))
+
+
+class AsyncClient(_Base):
+    """
+    Call Connix from asynchronous code.
+
+    One client belongs to one event loop; close it, or use it in an ``async with`` block. The parameters
+    are those of :class:`Client`.
+    """
+
+    agents: AsyncAgents
+
+    def _open(self, options: dict[str, Any]) -> None:
+        self._http = httpx.AsyncClient(**options)
+
+    def _bind(self) -> None:
+        self.agents = AsyncAgents(self)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    close = aclose
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def perform(self, call: Call[T]) -> T:
+        """
+        Carry out one call.
+
+        :param call: the call
+        :return: its result
+        :raises ConnixError: when it fails for good
+        """
+        flow = perform(call, self.policy, secrets=self._auth.secrets)
+        outcome: Outcome = None
+        while True:
+            try:
+                step = flow.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            if isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+                outcome = None
+            else:
+                outcome = await self._send(step)
+
+    async def _send(self, send: Send) -> Outcome:
+        deadline = time.monotonic() + send.timeout
+        try:
+            response = await self._http.send(build_request(self._http, self.base_url, send), stream=True)
+            try:
+                body = bytearray()
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > MAX_BODY:
+                        return too_large(send.call, MAX_BODY)
+                    if time.monotonic() > deadline:
+                        return too_slow(send.call, send.timeout)
+            finally:
+                await response.aclose()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return translate(error, send)
+        except ConnixError as error:  # a token that could not be renewed
+            return error
+        return Reply(response.status_code, response.headers, bytes(body))

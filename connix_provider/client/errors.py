@@ -1,0 +1,172 @@
+"""
+Name everything that can go wrong between this client and Connix.
+
+::
+
+    ConnixError
+     +-- ConnixConnectionError        no connection, or it broke
+     +-- ConnixTimeoutError           no answer in time
+     +-- ConnixResponseError          an answer that cannot be read
+     +-- ConnixAPIError               an answer that says no
+          +-- ConnixValidationError       400, 422
+          +-- ConnixAuthenticationError   401
+          +-- ConnixPermissionError       403
+          +-- ConnixNotFoundError         404
+          +-- ConnixConflictError         409
+          +-- ConnixRateLimitError        429
+          +-- ConnixServerError           5xx
+
+Bad arguments are a :class:`ValueError` that names the argument; nothing is sent for them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "ConnixAPIError",
+    "ConnixAuthenticationError",
+    "ConnixConflictError",
+    "ConnixConnectionError",
+    "ConnixError",
+    "ConnixNotFoundError",
+    "ConnixPermissionError",
+    "ConnixRateLimitError",
+    "ConnixResponseError",
+    "ConnixServerError",
+    "ConnixTimeoutError",
+    "ConnixValidationError",
+    "api_error_class",
+]
+
+
+class ConnixError(Exception):
+    """
+    Stand for any failure of a call to Connix.
+
+    :ivar may_have_executed: whether the service may have carried the call out although no good answer
+        came back. Where it is true, a create is looked up before it is repeated.
+    :ivar request_id: the ``X-Request-ID`` of the call, to quote to Connix's support
+    """
+
+    may_have_executed: bool = False
+    request_id: str | None = None
+
+
+class ConnixConnectionError(ConnixError):
+    """Say that no connection could be made, or that it broke before the whole answer was there."""
+
+
+class ConnixTimeoutError(ConnixError):
+    """Say that no whole answer came in the time allowed."""
+
+
+class ConnixResponseError(ConnixError):
+    """Say that an answer came that cannot be read: not JSON, not the documented shape, or far too large."""
+
+
+class ConnixAPIError(ConnixError):
+    """
+    Carry an error answer of the service (reference: "Error Responses").
+
+    :param status_code: HTTP status of the answer
+    :param code: the service's own code, such as ``validation_error``
+    :param message: the service's own words
+    :param details: what the service adds: a list of ``{field, message}``, an object, a string, or nothing
+    :param request_id: the service's or else the request's ``X-Request-ID``
+    :ivar request: the call, as ``GET /projects/…``
+    :ivar retry_after: seconds after which the service wants the call again, if it says so
+    """
+
+    def __init__(
+        self,
+        status_code: int,
+        code: str,
+        message: str,
+        details: Any = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(status_code, code, message, details, request_id)
+        self.status_code = status_code
+        self.code = code
+        self.message = message
+        self.details = details
+        self.request_id = request_id
+        self.request: str | None = None
+        self.retry_after: float | None = None
+
+    def __str__(self) -> str:
+        to_what = f" to {self.request}" if self.request else ""
+        text = f"Connix answered {self.status_code} {self.code}{to_what}: {self.message}"
+        if faults := _fault_lines(self.details):
+            text = f"{text.rstrip('.')}: {'; '.join(faults)}"
+        return f"{text} (request id {self.request_id})" if self.request_id else text
+
+
+class ConnixValidationError(ConnixAPIError):
+    """Say that the service refused what was asked as invalid (400, 422); ``details`` name the fields."""
+
+
+class ConnixAuthenticationError(ConnixAPIError):
+    """Say that the service does not accept the API key or token (401)."""
+
+
+class ConnixPermissionError(ConnixAPIError):
+    """Say that the key is known but may not do this (403)."""
+
+
+class ConnixNotFoundError(ConnixAPIError):
+    """Say that there is no such agent or project (404)."""
+
+
+class ConnixConflictError(ConnixAPIError):
+    """Say that the present state forbids it (409): a name that exists, or an action out of turn."""
+
+
+class ConnixRateLimitError(ConnixAPIError):
+    """Say that the key's budget for this endpoint is used up (429); ``retry_after`` tells for how long."""
+
+
+class ConnixServerError(ConnixAPIError):
+    """Say that the service, or a proxy before it, failed (5xx)."""
+
+
+_BY_STATUS: dict[int, type[ConnixAPIError]] = {
+    400: ConnixValidationError,
+    401: ConnixAuthenticationError,
+    403: ConnixPermissionError,
+    404: ConnixNotFoundError,
+    409: ConnixConflictError,
+    422: ConnixValidationError,
+    429: ConnixRateLimitError,
+}
+
+
+def api_error_class(status_code: int) -> type[ConnixAPIError]:
+    """
+    Choose the exception for an HTTP status.
+
+    :param status_code: HTTP status of the answer
+    :return: the most specific class
+    """
+    if 500 <= status_code <= 599:
+        return ConnixServerError
+    return _BY_STATUS.get(status_code, ConnixAPIError)
+
+
+def _fault_lines(details: Any) -> list[str]:
+    """Put ``details``, whatever its form, into one short clause for each field at fault."""
+    if not details:
+        return []
+    if isinstance(details, dict):
+        return [f"{field}: {text}" for field, text in details.items()]
+    if not isinstance(details, list):
+        return [str(details)]
+    lines = []
+    for detail in details:
+        if isinstance(detail, dict) and "message" in detail:
+            field = detail.get("field")
+            lines.append(f"{field}: {detail['message']}" if field else str(detail["message"]))
+        else:
+            lines.append(str(detail))
+    return lines

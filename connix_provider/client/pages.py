@@ -1,0 +1,136 @@
+"""
+Walk the pages of a listing while it changes underneath.
+
+Offset pages shift as agents come and go, and as new log lines arrive at the front. A page therefore begins
+with what the page before ended with: as long as two pages overlap, nothing between them was missed. Where
+they do not, the walk steps back until they do. What was seen already is not given out again.
+
+The walks do no I/O: they say which call comes next and take its page.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from connix_provider.client.calls import Call
+from connix_provider.client.models import Agent, AgentPage, LogEntry, LogPage, Page
+
+__all__ = ["AgentWalk", "LogWalk", "Walk"]
+
+ItemT = TypeVar("ItemT")
+PageT = TypeVar("PageT")
+
+
+class Walk(Protocol[PageT, ItemT]):
+    """Say which page comes next, and what of it is new."""
+
+    def next_call(self) -> Call[PageT] | None:
+        """Return the call for the next page, or ``None`` at the end."""
+
+    def take(self, page: PageT) -> list[ItemT]:
+        """Return what is new on a page."""
+
+
+class _OffsetWalk(Generic[ItemT, PageT]):
+    """
+    Hold the place in a listing.
+
+    :param call: makes the call for an offset
+    :param offset: where to begin
+    """
+
+    def __init__(self, call: Callable[[int], Call[PageT]], offset: int = 0) -> None:
+        self._call = call
+        self._first = offset
+        self._offset: int | None = offset
+
+    def next_call(self) -> Call[PageT] | None:
+        """
+        Say what to ask next.
+
+        :return: the call for the next page, or ``None`` at the end
+        """
+        return None if self._offset is None else self._call(self._offset)
+
+    def _go_on(self, page: Page[ItemT], *, overlap: int) -> None:
+        """Move to the next page, which shall begin with the last ``overlap`` items of this one."""
+        if self._offset is None or not len(page) or not page.pagination.has_more:
+            self._offset = None
+        else:
+            # A page of one item cannot overlap and still get on.
+            self._offset += max(1, len(page) - overlap)
+
+
+class AgentWalk(_OffsetWalk[Agent, AgentPage]):
+    """
+    Walk a listing of agents, each given out once, none left out that was there all the time.
+
+    Memory grows by one id for each agent: ids are what tells that an agent was given out already.
+    """
+
+    def __init__(self, call: Callable[[int], Call[AgentPage]], offset: int = 0) -> None:
+        super().__init__(call, offset)
+        self._seen: set[str] = set()
+        self._step_back = 1
+
+    def take(self, page: AgentPage) -> list[Agent]:
+        """
+        Take the page that was asked for.
+
+        :param page: the page
+        :return: its agents that were not given out yet
+        """
+        agents = page.agents
+        fresh = [agent for agent in agents if agent.id not in self._seen]
+        overlaps = not self._seen or len(fresh) < len(agents)
+        if not overlaps and self._offset is not None and self._offset > self._first:
+            # Agents before this page went away and the rest moved up: some may have slipped past.
+            self._offset = max(self._first, self._offset - self._step_back)
+            self._step_back *= 2
+            return []
+        self._step_back = 1
+        self._seen.update(agent.id for agent in fresh)
+        self._go_on(page, overlap=1)
+        return fresh
+
+
+class LogWalk(_OffsetWalk[LogEntry, LogPage]):
+    """
+    Walk an agent's log, each line once, in the service's order.
+
+    Lines have no id and two may be equal, so pages are laid over each other: where new lines pushed the
+    rest down, the next page begins with lines that ended the pages before. Memory is a few pages.
+    """
+
+    def __init__(self, call: Callable[[int], Call[LogPage]], offset: int = 0) -> None:
+        super().__init__(call, offset)
+        self._tail: deque[int] = deque(maxlen=4_000)
+
+    def take(self, page: LogPage) -> list[LogEntry]:
+        """
+        Take the page that was asked for.
+
+        :param page: the page
+        :return: its lines that were not given out yet
+        """
+        entries = page.logs
+        keys = [_key(entry) for entry in entries]
+        known = _overlap(self._tail, keys)
+        self._tail.extend(keys[known:])
+        self._go_on(page, overlap=0)
+        return list(entries[known:])
+
+
+def _key(entry: LogEntry) -> int:
+    return hash((entry.timestamp, entry.level, entry.message, repr(entry.context)))
+
+
+def _overlap(tail: deque[int], keys: list[int]) -> int:
+    """Count the items at the head of a page that stand, in the same order, at the end of the tail."""
+    known = list(tail)
+    for length in range(min(len(known), len(keys)), 0, -1):
+        if known[-length] == keys[0] and known[-length:] == keys[:length]:
+            return length
+    return 0

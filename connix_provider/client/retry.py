@@ -1,0 +1,88 @@
+"""Decide whether a failed call is sent again, and when: a pure function of call, error and attempt."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from connix_provider.client.errors import (
+    ConnixAPIError,
+    ConnixConnectionError,
+    ConnixError,
+    ConnixRateLimitError,
+    ConnixResponseError,
+    ConnixTimeoutError,
+)
+
+__all__ = ["RetryPolicy", "may_pass", "retry_delay"]
+
+#: Answers of a service, or of a proxy before it, that is in trouble and may recover.
+_TROUBLE = frozenset({408, 425, 500, 502, 503, 504})
+#: However long the service asks to be left alone, the jitter on top stays below this many seconds.
+_MOST_JITTER = 5.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """
+    Bound the retries of one call.
+
+    :param max_attempts: how often a call is sent at most; refusals for the rate limit are not counted,
+        they were never carried out
+    :param base_delay: seconds before the second attempt; each further one waits twice as long
+    :param max_delay: most seconds between two attempts, where the service does not ask for more
+    :param total_timeout: seconds for the call as a whole, attempts and pauses together
+    :param deadline: epoch seconds after which nothing is sent at all
+    """
+
+    max_attempts: int = 5
+    base_delay: float = 0.5
+    max_delay: float = 30.0
+    total_timeout: float = 300.0
+    deadline: float = math.inf
+
+    def __post_init__(self) -> None:
+        if self.max_attempts < 1:
+            raise ValueError(f"max_attempts must be 1 or more, not {self.max_attempts!r}")
+        if not self.total_timeout > 0:
+            raise ValueError(f"total_timeout must be more than 0 seconds, not {self.total_timeout!r}")
+
+
+def may_pass(error: ConnixError) -> bool:
+    """
+    Tell whether a failure may pass by itself.
+
+    :param error: the failure
+    :return: true for trouble on the way or at the service, false for an answer that will stay the same
+    """
+    if isinstance(error, ConnixAPIError):
+        return isinstance(error, ConnixRateLimitError) or error.status_code in _TROUBLE
+    return isinstance(error, ConnixConnectionError | ConnixTimeoutError | ConnixResponseError)
+
+
+def retry_delay(
+    error: ConnixError, *, repeatable: bool, attempt: int, policy: RetryPolicy, jitter: float
+) -> float | None:
+    """
+    Decide whether to send a call again after a failure.
+
+    The service's hint goes before our own backoff. Jitter only ever lengthens a hint: coming back early
+    would be refused.
+
+    :param error: what the attempt ended in
+    :param repeatable: whether the call may be sent again when the first may have been carried out
+    :param attempt: which attempt failed, from 1; refusals for the rate limit are not counted
+    :param policy: the bounds
+    :param jitter: a random number from 0 to 1
+    :return: seconds to wait, or ``None`` to give up
+    """
+    if not may_pass(error) or (error.may_have_executed and not repeatable):
+        return None
+    if not isinstance(error, ConnixRateLimitError) and attempt >= policy.max_attempts:
+        return None
+    hint = error.retry_after if isinstance(error, ConnixAPIError) else None
+    if hint is not None:
+        return hint + jitter * min(_MOST_JITTER, 0.1 * hint + 0.1)
+    # min() before the power: a long outage must not overflow.
+    backoff = min(policy.max_delay, policy.base_delay * 2.0 ** min(attempt - 1, 30))
+    return backoff * (0.5 + jitter / 2)

@@ -1,0 +1,244 @@
+"""Turn an Airflow connection into a Connix client, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from connix_provider.provider_info import EXTRA_FIELDS, ui_field_behaviour
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+    from connix_provider.client import AsyncClient, Client
+
+__all__ = ["ConnixHook"]
+
+#: Seconds that the connection's test may take: somebody is looking at a form.
+_TEST_TIMEOUT = 15.0
+
+
+class ConnixHook(BaseHook):
+    """
+    Connect to Connix with what an Airflow connection says.
+
+    The connection's password is the API key, its host the base URL; ``project_id``, OAuth2 tokens, timeout
+    and TLS settings are in its extra. Without key and token, ``CONNIX_API_KEY`` is tried.
+
+    :param connix_conn_id: the connection's id
+    """
+
+    conn_name_attr = "connix_conn_id"
+    default_conn_name = "connix_default"
+    conn_type = "connix"
+    hook_name = "Connix"
+
+    def __init__(self, connix_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.connix_conn_id = connix_conn_id
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """
+        Describe how the connection form shows Airflow's own fields.
+
+        :return: hidden fields, labels and placeholders
+        """
+        return ui_field_behaviour()
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """
+        Make the form's fields for Airflow versions that do not read ``conn-fields``.
+
+        :return: a widget for each field of the extra
+        """
+        from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
+        from flask_babel import lazy_gettext
+        from wtforms import PasswordField, StringField
+
+        return {
+            field.name: (PasswordField if field.secret else StringField)(
+                lazy_gettext(field.label),
+                widget=BS3PasswordFieldWidget() if field.secret else BS3TextFieldWidget(),
+                description=field.description,
+            )
+            for field in EXTRA_FIELDS
+        }
+
+    def get_conn(self) -> Client:
+        """
+        Open a client; the caller closes it, or uses it in a ``with`` block.
+
+        :return: a new client
+        :raises ValueError: for a connection whose settings cannot be right
+        :raises AirflowNotFoundException: for a connection id that is not defined
+        """
+        from connix_provider.client import Client
+
+        return Client(**self._options(self._connection))
+
+    @cached_property
+    def client(self) -> Client:
+        """
+        Return one client for this hook's life; see :meth:`get_conn`.
+
+        :return: the client
+        """
+        return self.get_conn()
+
+    async def get_async_conn(self) -> AsyncClient:
+        """
+        Open an asynchronous client without blocking the event loop.
+
+        :return: a new client; the caller closes it, or uses it in an ``async with`` block
+        :raises ValueError: for a connection whose settings cannot be right
+        :raises AirflowNotFoundException: for a connection id that is not defined
+        """
+        from airflow.providers.common.compat.connection import get_async_connection
+
+        from connix_provider.client import AsyncClient
+
+        connection = await get_async_connection(self.connix_conn_id)
+        # Reading the extra masks it, which asks the supervisor, synchronously on most versions.
+        options = await asyncio.to_thread(self._options, connection)
+        loop = asyncio.get_running_loop()
+        options["on_new_secret"] = lambda secret: loop.run_in_executor(None, self._mask, secret)
+        return AsyncClient(**options)
+
+    @cached_property
+    def project_id(self) -> str | None:
+        """
+        Return the project that the connection names.
+
+        :return: the project's id, or ``None``
+        """
+        return self._extra(self._connection).get("project_id") or None
+
+    def test_connection(self) -> tuple[bool, str]:
+        """
+        Try the connection and say in one sentence what is wrong, if anything is.
+
+        :return: whether it works, and the sentence
+        """
+        from connix_provider.client import ConnixError
+
+        try:
+            with self.get_conn() as client:
+                return True, self._try(client.with_options(max_attempts=1, total_timeout=_TEST_TIMEOUT))
+        except (ValueError, ConnixError) as error:
+            return False, _plain(error, self.project_id)
+
+    def _try(self, client: Client) -> str:
+        from connix_provider.client.calls import list_projects
+
+        if self.project_id:
+            page = client.agents.list(self.project_id, limit=1)
+            total = "some" if page.pagination.total is None else page.pagination.total
+            return f"Connix answers at {client.base_url}; project {self.project_id} has {total} agents."
+        client.perform(list_projects(limit=1))
+        return (
+            f"Connix answers at {client.base_url}; the connection names no project_id, so every operator "
+            "must name one."
+        )
+
+    @cached_property
+    def _connection(self) -> Connection:
+        return self.get_connection(self.connix_conn_id)
+
+    @staticmethod
+    def _extra(connection: Connection) -> dict[str, Any]:
+        extra = connection.extra_dejson
+        return {name: value for name, value in extra.items() if value not in (None, "")}
+
+    def _options(self, connection: Connection) -> dict[str, Any]:
+        """Read the client's options off the connection."""
+        extra = self._extra(connection)
+        options: dict[str, Any] = {
+            name: extra[name]
+            for name in ("access_token", "refresh_token", "client_id", "client_secret", "token_url")
+            if name in extra
+        }
+        if "timeout" in extra:
+            options["timeout"] = _seconds(extra["timeout"])
+        if "verify" in extra:
+            options["verify"] = _verify(extra["verify"])
+        options["api_key"] = connection.password or None
+        options["base_url"] = _address(connection)
+        self._mask(
+            *(options.get(name) for name in ("api_key", "access_token", "refresh_token", "client_secret"))
+        )
+        self._mask(os.environ.get("CONNIX_API_KEY"))
+        options["on_new_secret"] = self._mask
+        return options
+
+    @staticmethod
+    def _mask(*secrets: str | None) -> None:
+        """Have Airflow hide these values in every log, whatever field they came from."""
+        from airflow.providers.common.compat.sdk import mask_secret
+
+        for secret in filter(None, secrets):
+            mask_secret(secret)
+
+
+def _address(connection: Connection) -> str | None:
+    """Put the base URL together; a connection written as a URI has scheme and port in fields of their own."""
+    host = (connection.host or "").strip()
+    if not host:
+        return None
+    if "://" not in host and connection.schema in {"http", "https"}:
+        host = f"{connection.schema}://{host}"
+    if connection.port and "://" in host:
+        parts = urlsplit(host)
+        if parts.port is None and not parts.query:
+            host = parts._replace(netloc=f"{parts.netloc}:{connection.port}").geturl()
+    return host
+
+
+def _seconds(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"timeout in the connection's extra must be a number of seconds, not {value!r}"
+        ) from None
+
+
+def _verify(value: Any) -> bool | str:
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip()
+    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(
+        text.lower(), text
+    )
+
+
+def _plain(error: Exception, project_id: str | None) -> str:
+    """Say for somebody at the form what an error means there."""
+    from connix_provider.client import errors
+
+    match error:
+        case errors.ConnixAuthenticationError():
+            hint = "The API key or token is refused"
+        case errors.ConnixPermissionError():
+            what = "this project's agents" if project_id else "projects"
+            hint = f"The key is good but may not list {what}"
+        case errors.ConnixNotFoundError() if project_id:
+            hint = f"There is no project {project_id!r} at this address, or the address is not Connix's API"
+        case errors.ConnixNotFoundError():
+            hint = (
+                "The address is not Connix's API, or does not list projects; name a project_id to test with"
+            )
+        case errors.ConnixResponseError():
+            hint = "Something answers, but it does not speak Connix's API; check the host"
+        case errors.ConnixRateLimitError():
+            hint = "The key is good, but its budget for this minute is used up"
+        case _:
+            said = str(error)
+            return said[:1].upper() + said[1:]
+    return f"{hint}: {error}"

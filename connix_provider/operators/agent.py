@@ -1,0 +1,325 @@
+"""Create, update, start, pause, stop, restart and delete Connix agents."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+
+from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
+from connix_provider.lifecycle import GOALS, SETTLED
+from connix_provider.operators.base import Acted, ConnixAgentOperator, ConnixExistingAgentOperator
+from connix_provider.operators.once import TASK_KEY, create_once, restart_once, task_key
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from connix_provider.client import Agent, Client
+
+__all__ = [
+    "ConnixCreateAgentOperator",
+    "ConnixDeleteAgentOperator",
+    "ConnixPauseAgentOperator",
+    "ConnixRestartAgentOperator",
+    "ConnixStartAgentOperator",
+    "ConnixStopAgentOperator",
+    "ConnixUpdateAgentOperator",
+]
+
+IF_EXISTS = ("fail", "adopt", "update")
+
+
+class ConnixCreateAgentOperator(ConnixAgentOperator):
+    """
+    Create an agent and wait until it runs.
+
+    One run of a task leaves one agent, whatever is lost, killed or retried: see
+    :mod:`connix_provider.operators.once`. Reference: "Create Agent".
+
+    :param name: the agent's name, unique in its project
+    :param config: model, temperature, tools, system prompt, environment variables, …
+    :param description: what the agent is for
+    :param metadata: anything to keep with the agent
+    :param if_exists: what to do about an agent of that name that this task run did not create: ``fail``
+        (default), ``adopt`` it as it is, or ``update`` it to what is asked for here
+
+    The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
+    """
+
+    template_fields: Sequence[str] = (
+        *ConnixAgentOperator.template_fields,
+        "name",
+        "config",
+        "description",
+        "metadata",
+        "if_exists",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"config": "json", "metadata": "json"}
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        config: Mapping[str, Any] | None = None,
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        if_exists: Literal["fail", "adopt", "update"] = "fail",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+        self.config = config
+        self.description = description
+        self.metadata = metadata
+        self.if_exists = if_exists
+
+    def check(self) -> None:
+        """Check the parameters, before anything is sent."""
+        super().check()
+        if self.if_exists not in IF_EXISTS:
+            raise ValueError(f"if_exists must be one of {', '.join(IF_EXISTS)}, not {self.if_exists!r}")
+        _check_body(self.name, self.config, self.description, self.metadata)
+        if not self.name.strip():
+            raise ValueError("name must be a string that is not empty")
+
+    def act(self, client: Client, project_id: str, context: Context) -> Acted:
+        """Create the agent, or adopt the one that is ours."""
+        body = _body(self.name, self.config, self.description, self.metadata)
+        key = task_key(context)
+        retried = context["ti"].try_number > 1
+        agent, ours = create_once(client, project_id, body, key, retried=retried)
+        if ours:
+            self.log.info("Agent %s named %r is %s.", agent.id, agent.name, agent.status)
+            return Acted(agent.id, "create")
+        if self.if_exists == "fail":
+            _refuse_stranger(agent, key)
+        if self.if_exists == "adopt":
+            self.log.info("Agent %s named %r exists and is adopted as it is.", agent.id, agent.name)
+            return Acted(agent.id, "create")
+        self.log.info("Agent %s named %r exists and is updated.", agent.id, agent.name)
+        changes = {name: value for name, value in body.items() if name != "name"}
+        return _update(client, project_id, agent.id, changes) if changes else Acted(agent.id, "create")
+
+
+class ConnixUpdateAgentOperator(ConnixExistingAgentOperator):
+    """
+    Change an agent's configuration and wait until the change has taken hold.
+
+    The service merges: only what is given here is sent, everything else stays. Reference: "Update Agent".
+
+    :param agent_id: the agent
+    :param agent_name: its name, instead of its id
+    :param name: the new name
+    :param config: what to change in the configuration
+    :param description: the new description
+    :param metadata: what to change in the metadata
+
+    The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
+    """
+
+    template_fields: Sequence[str] = (
+        *ConnixExistingAgentOperator.template_fields,
+        "name",
+        "config",
+        "description",
+        "metadata",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"config": "json", "metadata": "json"}
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+        self.config = config
+        self.description = description
+        self.metadata = metadata
+
+    def check(self) -> None:
+        """Check the parameters, before anything is sent."""
+        super().check()
+        _check_body(self.name, self.config, self.description, self.metadata)
+        if not self._changes:
+            raise ValueError("there is nothing to update: give name, config, description or metadata")
+
+    def act_on(self, client: Client, project_id: str, agent_id: str) -> Acted:
+        """Send the change."""
+        return _update(client, project_id, agent_id, self._changes)
+
+    @property
+    def _changes(self) -> dict[str, Any]:
+        return _body(self.name, self.config, self.description, self.metadata)
+
+
+class _ActionOperator(ConnixExistingAgentOperator):
+    """Send an action, unless the agent is already where it should end."""
+
+    def act_on(self, client: Client, project_id: str, agent_id: str) -> Acted:
+        before = client.agents.get(project_id, agent_id)
+        if self._is_there(before):
+            self.log.info("Agent %s is %s already; nothing to %s.", agent_id, before.status, self.action)
+            return Acted(agent_id)
+        try:
+            reply = getattr(client.agents, self.action)(project_id, agent_id)
+        except ConnixConflictError:
+            # Somebody may have been faster; then the state forbids what has been done already.
+            if not self._is_there(client.agents.get(project_id, agent_id)):
+                raise
+            self.log.info("Agent %s got where it should be by itself; nothing to %s.", agent_id, self.action)
+            return Acted(agent_id)
+        self.log.info(
+            "Connix accepted the %s of agent %s: %s", self.action, agent_id, reply.message or "done"
+        )
+        return Acted(agent_id, self.action, before.snapshot())
+
+    def _is_there(self, agent: Agent) -> bool:
+        return agent.status in GOALS[self.action].done
+
+
+class ConnixStartAgentOperator(_ActionOperator):
+    """
+    Start a paused or stopped agent and wait until it runs.
+
+    An agent that runs already is a success. Reference: "Start Agent".
+
+    :param agent_id: the agent
+    :param agent_name: its name, instead of its id
+
+    The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
+    """
+
+    action = "start"
+
+
+class ConnixPauseAgentOperator(_ActionOperator):
+    """
+    Pause a running agent and wait until it is paused.
+
+    An agent that is paused already is a success. Reference: "Pause Agent".
+
+    :param agent_id: the agent
+    :param agent_name: its name, instead of its id
+
+    The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
+    """
+
+    action = "pause"
+
+
+class ConnixStopAgentOperator(_ActionOperator):
+    """
+    Stop an agent and wait until it is stopped.
+
+    An agent that is stopped already is a success. Reference: "Stop Agent".
+
+    :param agent_id: the agent
+    :param agent_name: its name, instead of its id
+
+    The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
+    """
+
+    action = "stop"
+
+
+class ConnixRestartAgentOperator(_ActionOperator):
+    """
+    Restart an agent and wait until it runs again.
+
+    The reply may say ``running`` before the agent went down, so the wait looks for a change of
+    ``updated_at``. Reference: "Restart Agent".
+
+    :param agent_id: the agent
+    :param agent_name: its name, instead of its id
+
+    The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
+    """
+
+    action = "restart"
+
+    def act_on(self, client: Client, project_id: str, agent_id: str) -> Acted:
+        """Send the restart once the change it makes can be told from the change before."""
+        before = client.agents.get(project_id, agent_id)
+        if before.updated_at is not None and before.updated_at.microsecond == 0:
+            # A service that counts whole seconds shows no second change within the same one.
+            time.sleep(max(0.0, min(1.0, before.updated_at.timestamp() + 1.0 - time.time())))
+        restart_once(client, project_id, before)
+        return Acted(agent_id, "restart", before.snapshot())
+
+
+class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
+    """
+    Delete an agent with all its data and wait until it is gone.
+
+    Reference: "Delete Agent".
+
+    :param agent_id: the agent
+    :param agent_name: its name, instead of its id
+    :param ignore_if_missing: whether an agent that does not exist is a success, default no
+
+    The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
+    """
+
+    def __init__(self, *, ignore_if_missing: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.ignore_if_missing = ignore_if_missing
+
+    def act(self, client: Client, project_id: str, context: Context) -> Acted:
+        """Delete the agent, or find that there is none."""
+        try:
+            return super().act(client, project_id, context)
+        except ConnixNotFoundError as error:
+            if not self.ignore_if_missing:
+                raise
+            self.log.info("Nothing to delete: %s", error)
+            return Acted(str(self.agent_id or self.agent_name))
+
+    def act_on(self, client: Client, project_id: str, agent_id: str) -> Acted:
+        """Send the delete."""
+        reply = client.agents.delete(project_id, agent_id)
+        self.log.info("Connix accepted the delete of agent %s: %s", agent_id, reply.message or "done")
+        return Acted(agent_id, "delete")
+
+
+def _update(client: Client, project_id: str, agent_id: str, changes: Mapping[str, Any]) -> Acted:
+    """Send a change; the wait begins at the agent as the service answered with it."""
+    reply = client.agents.update(project_id, agent_id, changes)
+    # A reply that is settled already will not change any more: then the first look may be believed.
+    before = None if reply.status in SETTLED else reply.snapshot()
+    return Acted(agent_id, "update", before)
+
+
+def _refuse_stranger(agent: Agent, key: str) -> NoReturn:
+    theirs = agent.metadata.get(TASK_KEY)
+    owner = f"the Airflow task run {theirs}" if theirs else "somebody else"
+    raise ConnixConflictError(
+        409,
+        "agent_conflict",
+        f"agent {agent.id} named {agent.name!r} exists ({agent.status}) and belongs to {owner}, not to this "
+        f"task run ({key}); give another name, or set if_exists to 'adopt' or 'update'",
+    )
+
+
+def _body(
+    name: str | None,
+    config: Mapping[str, Any] | None,
+    description: str | None,
+    metadata: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Collect what was given, in the reference's words."""
+    fields = {"name": name, "description": description, "config": config, "metadata": metadata}
+    return {field: value for field, value in fields.items() if value is not None}
+
+
+def _check_body(name: Any, config: Any, description: Any, metadata: Any) -> None:
+    for field, text in (("name", name), ("description", description)):
+        if text is not None and not isinstance(text, str):
+            raise ValueError(f"{field} must be a string, not {type(text).__name__}")
+    for field, mapping in (("config", config), ("metadata", metadata)):
+        if mapping is not None and not isinstance(mapping, Mapping):
+            raise ValueError(f"{field} must be a mapping, not {type(mapping).__name__}")

@@ -1,0 +1,246 @@
+"""
+Share what all operators on agents do: find the agent, act, wait for what the action promised.
+
+An operator says what to do in :meth:`ConnixAgentOperator.act`. Everything after that (looking, waiting on
+the worker or in the triggerer, what the ending means) is here, once, and rests on
+:mod:`connix_provider.lifecycle`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from airflow.providers.common.compat.sdk import BaseOperator, conf
+
+from connix_provider.exceptions import ConnixAgentTimeoutError, exception_for
+from connix_provider.hooks.connix import ConnixHook
+from connix_provider.lifecycle import GOALS, Snapshot
+from connix_provider.targets import check_seconds, resolve_agent_id, resolve_project_id
+from connix_provider.triggers.agent import ConnixAgentStatusTrigger
+from connix_provider.waiting import drive
+from connix_provider.waiting.deferral import deferral_timeout, is_deferral_timeout, untended
+from connix_provider.waiting.ending import Ending, Outcome
+from connix_provider.waiting.wait import Wait
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from connix_provider.client import Client
+
+__all__ = ["Acted", "ConnixAgentOperator", "ConnixExistingAgentOperator"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Acted:
+    """
+    Say what an action did.
+
+    :param agent_id: the agent
+    :param goal: what to wait for now, or ``None`` where there is nothing to wait for
+    :param before: the agent before the action, where the wait must tell then from now
+    """
+
+    agent_id: str
+    goal: str | None = None
+    before: Snapshot | None = None
+
+
+class ConnixAgentOperator(BaseOperator):
+    """
+    Act on an agent and wait until the action has taken hold.
+
+    :param project_id: the project; default the connection's ``project_id``
+    :param connix_conn_id: the Airflow connection
+    :param wait_for_completion: whether to wait for what the action promised, or only for its acceptance
+    :param poll_interval: seconds between two looks at the agent, 1 or more
+    :param timeout: seconds for the whole task, the action and the wait together
+    :param deferrable: whether to wait in the triggerer, without a worker slot; default
+        ``operators.default_deferrable`` of Airflow's configuration
+    :param cancel_on_kill: whether to undo the action when the task is killed; by default nothing is touched
+    """
+
+    template_fields: Sequence[str] = ("project_id", "connix_conn_id")
+    ui_color = "#d9e8f6"
+
+    def __init__(
+        self,
+        *,
+        project_id: str | None = None,
+        connix_conn_id: str = ConnixHook.default_conn_name,
+        wait_for_completion: bool = True,
+        poll_interval: float = 10.0,
+        timeout: float = 3600.0,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        cancel_on_kill: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.project_id = project_id
+        self.connix_conn_id = connix_conn_id
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.deferrable = deferrable
+        self.cancel_on_kill = cancel_on_kill
+
+    def act(self, client: Client, project_id: str, context: Context) -> Acted:
+        """
+        Do what the operator is for.
+
+        :param client: a client whose calls end with the task's time
+        :param project_id: the project
+        :param context: Airflow's context
+        :return: what was done, and what to wait for
+        """
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """
+        Check the parameters, before anything is sent.
+
+        :raises ValueError: for one that cannot be right
+        """
+        check_seconds("poll_interval", self.poll_interval, minimum=1.0)
+        check_seconds("timeout", self.timeout)
+
+    def execute(self, context: Context) -> str:
+        """
+        Act, and wait unless told not to.
+
+        :param context: Airflow's context
+        :return: the agent's id
+        """
+        self.check()
+        deadline = self._deadline(context)
+        hook = ConnixHook(self.connix_conn_id)
+        project_id = resolve_project_id(self.project_id, hook.project_id)
+        with hook.get_conn() as connection:
+            client = connection.with_options(deadline=deadline)
+            acted = self.act(client, project_id, context)
+            if acted.goal is None or not self.wait_for_completion:
+                return acted.agent_id
+            wait = Wait(
+                GOALS[acted.goal],
+                acted.agent_id,
+                poll_interval=self._poll_seconds,
+                deadline=deadline,
+                before=acted.before,
+                log=self.log,
+            )
+            if self.deferrable:
+                # A look from here spares what has happened already the way through the triggerer.
+                ending = drive.look(client, project_id, wait)
+            else:
+                ending = drive.wait_sync(client, project_id, wait)
+        if ending is None:
+            self._defer(project_id, acted, deadline)
+        return self._finish(ending)
+
+    def execute_complete(self, context: Context, event: Any = None) -> str:
+        """
+        End the task by what its trigger saw.
+
+        :param context: Airflow's context
+        :param event: the trigger's event
+        :return: the agent's id
+        :raises ValueError: for an event that no trigger of this provider sends
+        """
+        return self._finish(Ending.from_event(event))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """
+        Resume, and put Airflow's own time-out of a deferral into the words of this provider.
+
+        :param next_method: the method to go on with
+        :param next_kwargs: its arguments
+        :param context: Airflow's context
+        :return: what that method returns
+        :raises ConnixAgentTimeoutError: where no triggerer answered in time
+        """
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except Exception as error:
+            if is_deferral_timeout(error):
+                raise ConnixAgentTimeoutError(untended(check_seconds("timeout", self.timeout))) from None
+            raise
+
+    def _defer(self, project_id: str, acted: Acted, deadline: float) -> NoReturn:
+        before = acted.before
+        self.log.info("Agent %s: waiting in the triggerer from here on.", acted.agent_id)
+        self.defer(
+            trigger=ConnixAgentStatusTrigger(
+                project_id,
+                acted.agent_id,
+                str(acted.goal),
+                before_status=before.status if before else None,
+                before_updated_at=before.updated_at.isoformat() if before and before.updated_at else None,
+                poll_interval=self._poll_seconds,
+                deadline=deadline,
+                first_look_at=time.time() + self._poll_seconds,
+                connix_conn_id=self.connix_conn_id,
+            ),
+            method_name="execute_complete",
+            timeout=deferral_timeout(deadline),
+        )
+
+    def _finish(self, ending: Ending) -> str:
+        if ending.outcome is not Outcome.DONE:
+            raise exception_for(ending)
+        self.log.info("%s", ending.message)
+        return ending.agent_id
+
+    @property
+    def _poll_seconds(self) -> float:
+        return check_seconds("poll_interval", self.poll_interval, minimum=1.0)
+
+    def _deadline(self, context: Context) -> float:
+        """Say when to give up, in epoch seconds: at ``timeout``, or earlier at ``execution_timeout``."""
+        limit = check_seconds("timeout", self.timeout)
+        if self.execution_timeout:
+            limit = min(limit, self.execution_timeout.total_seconds())
+        return time.time() + limit
+
+
+class ConnixExistingAgentOperator(ConnixAgentOperator):
+    """
+    Act on an agent that exists.
+
+    :param agent_id: the agent
+    :param agent_name: its name, instead of its id
+
+    The other parameters are those of :class:`ConnixAgentOperator`.
+    """
+
+    template_fields: Sequence[str] = (*ConnixAgentOperator.template_fields, "agent_id", "agent_name")
+    action: ClassVar[str] = ""
+
+    def __init__(self, *, agent_id: str | None = None, agent_name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.agent_id = agent_id
+        self.agent_name = agent_name
+
+    def act(self, client: Client, project_id: str, context: Context) -> Acted:
+        """
+        Find the agent and act on it.
+
+        :param client: a client whose calls end with the task's time
+        :param project_id: the project
+        :param context: Airflow's context
+        :return: what was done, and what to wait for
+        """
+        agent_id = resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
+        return self.act_on(client, project_id, agent_id)
+
+    def act_on(self, client: Client, project_id: str, agent_id: str) -> Acted:
+        """
+        Act on an agent.
+
+        :param client: a client whose calls end with the task's time
+        :param project_id: the project
+        :param agent_id: the agent
+        :return: what was done, and what to wait for
+        """
+        raise NotImplementedError

@@ -1,0 +1,137 @@
+"""
+Create an agent once, and restart it once, whatever is lost, killed or retried.
+
+Create is the one call that must not be repeated blindly. The agent's metadata carries a key made of dag,
+run, task and map index. After a lost answer, and on every retry of the task, the name is looked up first:
+an agent with our key is ours and is adopted, one without it is a stranger's and a conflict. Names are unique
+in a project, so even a create that overtakes the look-up ends in a conflict, not in a second agent.
+
+Restart is the other one. After a lost answer the agent itself tells whether it happened.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from connix_provider.client.errors import ConnixConflictError, ConnixError
+from connix_provider.lifecycle import has_changed
+from connix_provider.targets import find_agents
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from connix_provider.client import Agent, Client
+
+__all__ = ["TASK_KEY", "create_once", "restart_once", "task_key"]
+
+log = logging.getLogger(__name__)
+
+#: The metadata field that says which run of which task an agent belongs to.
+TASK_KEY = "airflow_task_run"
+#: Seconds between a lost answer and the look-ups after it: the create may still be under way.
+_LOOK_AFTER = (0.0, 1.0, 3.0)
+
+
+def task_key(context: Context) -> str:
+    """
+    Name one run of one task, the same in each of its tries.
+
+    :param context: Airflow's context
+    :return: dag, run, task and map index
+    """
+    ti = context["ti"]
+    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+
+
+def create_once(
+    client: Client,
+    project_id: str,
+    body: Mapping[str, Any],
+    key: str,
+    *,
+    retried: bool,
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[Agent, bool]:
+    """
+    Create an agent, or find the one that an earlier attempt of this very task run created.
+
+    :param client: the client
+    :param project_id: the project
+    :param body: the agent, without the key
+    :param key: the key of this task run
+    :param retried: whether an earlier try of the task may have created it
+    :param sleep: pauses this thread
+    :return: an agent of that name, and whether it is ours; a stranger's is returned for the caller to judge
+    :raises ConnixError: where it could not be created, or nobody can tell whether it was
+    """
+    name = str(body["name"])
+    marked = {**body, "metadata": {**(body.get("metadata") or {}), TASK_KEY: key}}
+    if retried and (found := _look_up(client, project_id, name, key)):
+        return found
+    while True:
+        try:
+            return client.agents.create(project_id, marked), True
+        except ConnixConflictError:
+            # The name exists: a stranger's, or ours by a create that we believed lost.
+            if found := _look_up(client, project_id, name, key):
+                return found
+            raise
+        except ConnixError as error:
+            if not error.may_have_executed:
+                raise
+            log.warning("The answer to the create of %r was lost (%s); looking the name up.", name, error)
+            for pause in _LOOK_AFTER:
+                sleep(pause)
+                if found := _look_up(client, project_id, name, key):
+                    return found
+            log.info("There is no agent named %r: the lost create did not happen. Creating it again.", name)
+
+
+def restart_once(
+    client: Client, project_id: str, before: Agent, *, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """
+    Restart an agent, and again only if the agent shows that the first restart did not happen.
+
+    :param client: the client
+    :param project_id: the project
+    :param before: the agent before the restart
+    :param sleep: pauses this thread
+    :raises ConnixError: where it could not be restarted
+    """
+    while True:
+        try:
+            reply = client.agents.restart(project_id, before.id)
+        except ConnixError as error:
+            if not error.may_have_executed:
+                raise
+            log.warning(
+                "The answer to the restart of agent %s was lost (%s); looking at it.", before.id, error
+            )
+            for pause in _LOOK_AFTER:
+                sleep(pause)
+                if has_changed(before.snapshot(), client.agents.get(project_id, before.id).snapshot()):
+                    log.info("Agent %s has changed since: the restart had been carried out.", before.id)
+                    return
+            log.info(
+                "Agent %s has not changed: the lost restart did not happen. Restarting it again.", before.id
+            )
+        else:
+            log.info("Connix accepted the restart of agent %s: %s", before.id, reply.message or "done")
+            return
+
+
+def _look_up(client: Client, project_id: str, name: str, key: str) -> tuple[Agent, bool] | None:
+    """Find the agent of a name, and tell whether it is ours; ours goes before any other."""
+    strangers = None
+    for found in find_agents(client, project_id, name):
+        # A listing may leave metadata out; what decides is read off the agent itself.
+        agent = found if TASK_KEY in found.metadata else client.agents.get(project_id, found.id)
+        if agent.metadata.get(TASK_KEY) == key:
+            log.info("Agent %s named %r was created by this task run; adopting it.", agent.id, name)
+            return agent, True
+        strangers = strangers or agent
+    return (strangers, False) if strangers else None

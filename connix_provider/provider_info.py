@@ -1,0 +1,134 @@
+"""
+Tell Airflow what this provider brings: the connection type with its form, and where the classes live.
+
+Airflow reads this at every start of every component, so nothing heavy is imported here. The form's fields
+stand in one list, from which both the newer ``conn-fields`` and the older form methods of the hook are made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from connix_provider import __version__
+
+__all__ = ["EXTRA_FIELDS", "ExtraField", "get_provider_info", "ui_field_behaviour"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExtraField:
+    """
+    Describe one field that the connection keeps in its extra.
+
+    :param name: its name in the extra
+    :param label: what the form calls it
+    :param description: what the form says of it
+    :param kind: JSON type
+    :param secret: whether the form hides what is typed
+    :param placeholder: an example
+    """
+
+    name: str
+    label: str
+    description: str
+    kind: str = "string"
+    secret: bool = False
+    placeholder: str = ""
+
+
+EXTRA_FIELDS = (
+    ExtraField(
+        "project_id",
+        "Project ID",
+        "Project that operators use when they name none.",
+        placeholder="proj_1234567890abcdef",
+    ),
+    ExtraField("access_token", "OAuth2 access token", "Instead of an API key: a bearer token.", secret=True),
+    ExtraField(
+        "refresh_token",
+        "OAuth2 refresh token",
+        "Renews the access token when it expires (RFC 6749, section 6).",
+        secret=True,
+    ),
+    ExtraField("client_id", "OAuth2 client ID", "The OAuth2 client that the refresh token belongs to."),
+    ExtraField("client_secret", "OAuth2 client secret", "The secret of that client.", secret=True),
+    ExtraField(
+        "token_url",
+        "OAuth2 token URL",
+        "Where tokens are renewed.",
+        placeholder="https://console.connix.io/oauth2/token",
+    ),
+    ExtraField("timeout", "Timeout", "Seconds to wait for an answer; default 30.", kind="number"),
+    ExtraField(
+        "verify",
+        "Verify TLS",
+        "true (default), false, or the path of a CA bundle on the workers and triggerers.",
+        placeholder="true",
+    ),
+)
+
+
+def ui_field_behaviour() -> dict[str, Any]:
+    """
+    Describe how the form shows Airflow's own fields.
+
+    :return: hidden fields, labels and placeholders, in the hook methods' spelling
+    """
+    return {
+        "hidden_fields": ["schema", "login", "port", "extra"],
+        "relabeling": {"password": "API key", "host": "Base URL"},
+        "placeholders": {
+            "password": "cx_ and 32 hexadecimal characters",
+            "host": "https://api.connix.io/api/v1",
+            **{field.name: field.placeholder for field in EXTRA_FIELDS if field.placeholder},
+        },
+    }
+
+
+def get_provider_info() -> dict[str, Any]:
+    """
+    Return the provider's metadata.
+
+    :return: metadata as Airflow's ``provider_info.schema.json`` describes it
+    """
+    integration = "Connix"
+    behaviour = ui_field_behaviour()
+    return {
+        "package-name": "airflow-provider-connix",
+        "name": integration,
+        "description": "Run, watch and schedule Connix AI agents.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": integration,
+                "external-doc-url": "https://connix.io/docs/",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [{"integration-name": integration, "python-modules": ["connix_provider.hooks.connix"]}],
+        "operators": [
+            {"integration-name": integration, "python-modules": ["connix_provider.operators.agent"]}
+        ],
+        "sensors": [{"integration-name": integration, "python-modules": ["connix_provider.sensors.agent"]}],
+        "triggers": [{"integration-name": integration, "python-modules": ["connix_provider.triggers.agent"]}],
+        "connection-types": [
+            {
+                "connection-type": "connix",
+                "hook-name": integration,
+                "hook-class-name": "connix_provider.hooks.connix.ConnixHook",
+                "ui-field-behaviour": {
+                    "hidden-fields": behaviour["hidden_fields"],
+                    "relabeling": behaviour["relabeling"],
+                    "placeholders": behaviour["placeholders"],
+                },
+                "conn-fields": {field.name: _conn_field(field) for field in EXTRA_FIELDS},
+            }
+        ],
+    }
+
+
+def _conn_field(field: ExtraField) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": [field.kind, "null"]}
+    if field.secret:
+        schema["format"] = "password"
+    return {"label": field.label, "description": field.description, "schema": schema}

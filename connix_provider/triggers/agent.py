@@ -1,0 +1,162 @@
+"""
+Wait for an agent in the triggerer.
+
+The class path below is stored in users' databases: it never moves, and its parameters only grow. They lie
+there in clear text, so only the connection's id travels, never a key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection
+from datetime import datetime
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from connix_provider.lifecycle import GOALS, Goal, Snapshot, goal_for_statuses
+from connix_provider.waiting.ending import Ending
+
+__all__ = ["ConnixAgentStatusTrigger"]
+
+
+class ConnixAgentStatusTrigger(BaseTrigger):
+    """
+    Wait until an agent is where an action, or a sensor, wants it.
+
+    :param project_id: the project
+    :param agent_id: the agent
+    :param goal: what is waited for: an action (``create``, ``start``, ``restart``, ``pause``, ``stop``,
+        ``update``, ``delete``), or ``sensor`` for the statuses below
+    :param target_statuses: for ``sensor``: statuses to wait for, default ``running``
+    :param failure_statuses: for ``sensor``: statuses at which to fail, default ``error``
+    :param stable_for: for ``sensor``: seconds that a target status must be kept
+    :param before_status: the agent's status before the action
+    :param before_updated_at: its ``updated_at`` before the action, ISO 8601
+    :param poll_interval: seconds between two looks, default 10
+    :param exponential_backoff: whether the interval doubles from look to look
+    :param max_wait: the longest interval that this may lead to, in seconds
+    :param keep_going: whether only success and the deadline end the wait (Airflow's ``silent_fail``)
+    :param deadline: epoch seconds at which to give up; default one hour after the trigger first runs
+    :param first_look_at: epoch seconds before which there is nothing new to see
+    :param connix_conn_id: the Airflow connection
+    """
+
+    def __init__(
+        self,
+        project_id: str,
+        agent_id: str,
+        goal: str = "sensor",
+        *,
+        target_statuses: Collection[str] | str = ("running",),
+        failure_statuses: Collection[str] | str | None = None,
+        stable_for: float = 0.0,
+        before_status: str | None = None,
+        before_updated_at: str | None = None,
+        poll_interval: float = 10.0,
+        exponential_backoff: bool = False,
+        max_wait: float | None = None,
+        keep_going: bool = False,
+        deadline: float | None = None,
+        first_look_at: float | None = None,
+        connix_conn_id: str = "connix_default",
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's is not annotated
+        self.project_id = project_id
+        self.agent_id = agent_id
+        self.goal = goal
+        self.target_statuses = target_statuses
+        self.failure_statuses = failure_statuses
+        self.stable_for = stable_for
+        self.before_status = before_status
+        self.before_updated_at = before_updated_at
+        self.poll_interval = poll_interval
+        self.exponential_backoff = exponential_backoff
+        self.max_wait = max_wait
+        self.keep_going = keep_going
+        self.deadline = deadline
+        self.first_look_at = first_look_at
+        self.connix_conn_id = connix_conn_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """
+        Return what is stored in the database: the class's path and its arguments.
+
+        :return: path and arguments
+        """
+        return (
+            "connix_provider.triggers.agent.ConnixAgentStatusTrigger",
+            {
+                "project_id": self.project_id,
+                "agent_id": self.agent_id,
+                "goal": self.goal,
+                "target_statuses": _plain(self.target_statuses),
+                "failure_statuses": _plain(self.failure_statuses),
+                "stable_for": self.stable_for,
+                "before_status": self.before_status,
+                "before_updated_at": self.before_updated_at,
+                "poll_interval": self.poll_interval,
+                "exponential_backoff": self.exponential_backoff,
+                "max_wait": self.max_wait,
+                "keep_going": self.keep_going,
+                "deadline": self.deadline,
+                "first_look_at": self.first_look_at,
+                "connix_conn_id": self.connix_conn_id,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """
+        Wait, and yield one event that says how it ended.
+
+        :return: the event; see :class:`connix_provider.waiting.ending.Ending`
+        """
+        ending = await self._wait()
+        yield TriggerEvent(ending.to_event())
+
+    async def _wait(self) -> Ending:
+        from connix_provider.client import ConnixError
+        from connix_provider.hooks.connix import ConnixHook
+        from connix_provider.waiting.drive import wait_async
+        from connix_provider.waiting.wait import Wait
+
+        wait = Wait(
+            self._goal(),
+            self.agent_id,
+            poll_interval=self.poll_interval,
+            deadline=time.time() + 3600.0 if self.deadline is None else self.deadline,
+            before=self._before(),
+            exponential_backoff=self.exponential_backoff,
+            max_wait=self.max_wait,
+            keep_going=self.keep_going,
+            log=self.log,
+        )
+        if self.first_look_at is not None:
+            pause = min(self.first_look_at, wait.deadline) - time.time()
+            await asyncio.sleep(max(0.0, min(pause, self.poll_interval)))
+        try:
+            async with await ConnixHook(self.connix_conn_id).get_async_conn() as client:
+                return await wait_async(client, self.project_id, wait)
+        except (ConnixError, ValueError, AirflowNotFoundException) as error:
+            # A connection that was broken meanwhile: the task shall say so, not that its trigger died.
+            return Ending.refused(self.agent_id, wait.status, error)
+
+    def _goal(self) -> Goal:
+        if self.goal == "sensor":
+            return goal_for_statuses(self.target_statuses, self.failure_statuses, stable_for=self.stable_for)
+        return GOALS[self.goal]
+
+    def _before(self) -> Snapshot | None:
+        if self.before_status is None:
+            return None
+        moment = datetime.fromisoformat(self.before_updated_at) if self.before_updated_at else None
+        return Snapshot(self.before_status, moment)
+
+
+def _plain(statuses: Collection[str] | str | None) -> list[str] | str | None:
+    """Make a list that any serializer can store."""
+    if statuses is None or isinstance(statuses, str):
+        return statuses
+    return sorted(str(status) for status in statuses)

@@ -1,0 +1,1 @@
+"""Wait for agents: one set of rules behind operators, sensors and triggers."""
