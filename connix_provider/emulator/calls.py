@@ -11,10 +11,10 @@ from connix_provider.emulator.answers import JsonAnswer
 from connix_provider.emulator.document import described
 from connix_provider.emulator.gate import Route
 from connix_provider.emulator.metrics import metrics
-from connix_provider.emulator.state import World
 from connix_provider.emulator.telemetry import Timeline
 from connix_provider.emulator.transitions import ACTIONS
 from connix_provider.emulator.validation import Instant, Whole
+from connix_provider.emulator.world import World
 
 api = APIRouter(prefix="/api/v1", route_class=Route)
 
@@ -77,7 +77,7 @@ async def create_agent(request: Request, project_id: ProjectId, body: schemas.Ag
 @api.get(_AGENT, **described("Get an agent", 200, schemas.AgentWithStats, 401, 403, 404, 429))
 async def get_agent(request: Request, project_id: ProjectId, agent_id: AgentId) -> Response:
     """Retrieve details of a specific agent."""
-    return JsonAnswer(_world(request).get(project_id, agent_id))
+    return JsonAnswer(_world(request).get(agent_id, project_id))
 
 
 @api.put(_AGENT, **described("Update an agent", 200, schemas.Agent, 400, 401, 403, 404, 409, 429))

@@ -93,10 +93,10 @@ async def advance_clock(request: Request, advance: Annotated[float, Body(embed=T
 @control.post("/agents/{agent_id}/status")
 async def set_status(request: Request, agent_id: str, new: _NewStatus) -> Response:
     """Put an agent into a status at once."""
-    world = _service(request).world
+    service = _service(request)
     try:
-        world.set_status(agent_id, new.status, new.move_updated_at)
-        return JsonAnswer(world.get(None, agent_id))
+        service.hand.set_status(agent_id, new.status, new.move_updated_at)
+        return JsonAnswer(service.world.get(agent_id))
     except RefusedError as refusal:
         return error(request, 404, refusal.code, refusal.message)
 

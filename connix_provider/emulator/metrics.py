@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
+from connix_provider.emulator.agent import Agent
 from connix_provider.emulator.clock import iso
-from connix_provider.emulator.shelf import Agent
 from connix_provider.emulator.telemetry import Timeline, fraction
 
 _SECOND: Final = 1_000_000

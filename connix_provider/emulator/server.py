@@ -12,15 +12,17 @@ from typing import Any, Final, Self
 from connix_provider.emulator.app import build
 from connix_provider.emulator.clock import Clock, moment_of
 from connix_provider.emulator.faults import Faults
+from connix_provider.emulator.hand import Hand
 from connix_provider.emulator.journal import Journal
 from connix_provider.emulator.keys import SCOPES, Keyring, OAuthGrant
 from connix_provider.emulator.limits import Limits, Meter
+from connix_provider.emulator.population import Population
 from connix_provider.emulator.refusals import RefusedError
 from connix_provider.emulator.service import Service
 from connix_provider.emulator.serving import Serving, loopback
-from connix_provider.emulator.state import World
 from connix_provider.emulator.telemetry import LEVELS
 from connix_provider.emulator.transitions import Durations, Step
+from connix_provider.emulator.world import World
 
 _APP: Final = build()
 
@@ -58,10 +60,19 @@ class Emulator:
         self.clock: Final = clock or Clock()
         self.faults: Final = Faults()
         self.journal: Final = Journal()
-        self._world = World(self.clock, durations or Durations())
+        population = Population(self.clock)
+        self._world = World(population, durations or Durations())
+        self._hand = Hand(population)
         self._keyring = Keyring(self.clock)
-        meter = Meter(limits or Limits(), self.clock)
-        self._service = Service(self.clock, self._world, self._keyring, meter, self.faults, self.journal)
+        self._service = Service(
+            self.clock,
+            self._world,
+            self._hand,
+            self._keyring,
+            Meter(limits or Limits(), self.clock),
+            self.faults,
+            self.journal,
+        )
         self.project_id: Final = self.add_project(project_id, "Default project")
         self.api_key: Final = self._keyring.add_key(key=api_key)
 
@@ -159,7 +170,7 @@ class Emulator:
         :param name: its name; its id by default.
         """
         project_id = project_id or f"proj_{secrets.token_hex(8)}"
-        self._world.add_project(project_id, name or project_id)
+        self._hand.add_project(project_id, name or project_id)
         return project_id
 
     def seed(
@@ -186,7 +197,7 @@ class Emulator:
         :param metadata: of all of them.
         :param created_at: an aware datetime; the emulator's now by default.
         """
-        return self._world.seed(
+        return self._hand.seed(
             project_id or self.project_id,
             name,
             count,
@@ -204,7 +215,7 @@ class Emulator:
         :param agent_id: its id; :class:`KeyError` when there is no such agent.
         """
         with _absent_is_key_error():
-            return copy.deepcopy(self._world.get(None, agent_id))
+            return copy.deepcopy(self._world.get(agent_id))
 
     def history(self, agent_id: str) -> list[tuple[datetime, str]]:
         """
@@ -212,7 +223,7 @@ class Emulator:
 
         :param agent_id: its id; :class:`KeyError` when there never was such an agent.
         """
-        return [(moment_of(at), status) for at, status in self._world.history(agent_id)]
+        return [(moment_of(at), status) for at, status in self._hand.history(agent_id)]
 
     def set_status(self, agent_id: str, status: str, move_updated_at: bool = True) -> None:
         """
@@ -223,7 +234,7 @@ class Emulator:
         :param move_updated_at: whether ``updated_at`` shows it.
         """
         with _absent_is_key_error():
-            self._world.set_status(agent_id, status, move_updated_at)
+            self._hand.set_status(agent_id, status, move_updated_at)
 
     def script(self, agent_id: str, steps: Sequence[Step]) -> None:
         """
@@ -233,7 +244,7 @@ class Emulator:
         :param steps: ``(seconds after the step before, status then)``; ``None`` as status: the agent is gone.
         """
         with _absent_is_key_error():
-            self._world.script(agent_id, steps)
+            self._hand.script(agent_id, steps)
 
     def remove(self, agent_id: str) -> None:
         """
@@ -242,7 +253,7 @@ class Emulator:
         :param agent_id: its id.
         """
         with _absent_is_key_error():
-            self._world.remove(agent_id)
+            self._hand.remove(agent_id)
 
     def add_logs(self, agent_id: str, count: int, level: str = "info") -> None:
         """
@@ -255,7 +266,7 @@ class Emulator:
         if level not in LEVELS:
             raise ValueError(f"level must be one of {', '.join(LEVELS)}")
         with _absent_is_key_error():
-            self._world.add_logs(agent_id, count, level)
+            self._hand.add_logs(agent_id, count, level)
 
 
 @contextmanager

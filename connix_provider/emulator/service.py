@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from connix_provider.emulator.clock import Clock
 from connix_provider.emulator.faults import Faults
+from connix_provider.emulator.hand import Hand
 from connix_provider.emulator.journal import Journal
 from connix_provider.emulator.keys import Keyring
 from connix_provider.emulator.limits import Meter
-from connix_provider.emulator.state import World
+from connix_provider.emulator.world import World
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Service:
     Hold the parts together.
 
     :param clock: tells the time to all of them.
-    :param world: projects and agents.
+    :param world: what the calls do.
+    :param hand: what only a test can do.
     :param keyring: who may call.
     :param meter: how often.
     :param faults: what is to go wrong.
@@ -25,6 +27,7 @@ class Service:
 
     clock: Clock
     world: World
+    hand: Hand
     keyring: Keyring
     meter: Meter
     faults: Faults

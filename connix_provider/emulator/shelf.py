@@ -1,46 +1,11 @@
 """One project's agents in the orders a listing can ask for."""
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
 from operator import attrgetter
 from typing import Any, Final
 
-
-@dataclass(slots=True)
-class Agent:
-    """
-    Hold one agent. ``config`` and ``metadata`` are replaced on change, never altered: agents may share them.
-
-    :param number: counts agents in the order they were made; decides between equal times.
-    :param history: each status so far with the microsecond at which it began.
-    :param plan: counts the plans made for the agent, so that an outdated step is recognised.
-    :param goal: the status its plan ends in; its own status when nothing is planned.
-    :param deleting: the plan ends with the agent gone.
-    :param extra_logs: lines added in bulk: when, how many, at which level.
-    """
-
-    id: str
-    number: int
-    name: str
-    description: str | None
-    project_id: str
-    status: str
-    config: dict[str, Any]
-    metadata: dict[str, Any]
-    created_at: int
-    updated_at: int
-    history: list[tuple[int, str]]
-    goal: str
-    plan: int = 0
-    deleting: bool = False
-    extra_logs: list[tuple[int, int, str]] = field(default_factory=list)
-
-    @property
-    def age(self) -> tuple[int, int]:
-        """Return what orders agents by creation."""
-        return self.created_at, self.number
-
+from connix_provider.emulator.agent import Agent
 
 _ORDERS: Final[dict[str, Callable[[Agent], Any]]] = {
     "created_at": attrgetter("age"),
@@ -60,28 +25,19 @@ class Shelf:
         self._sorted: dict[str, list[Agent]] = {order: [] for order in _ORDERS}
         self._filtered: dict[tuple[str, str], list[Agent]] = {}
 
-    def add(self, agent: Agent) -> None:
+    def add(self, agents: Collection[Agent]) -> None:
         """
-        Put one agent in its places.
-
-        :param agent: not on the shelf yet.
-        """
-        self.by_name[agent.name] = agent
-        for order, key in _ORDERS.items():
-            insort(self._sorted[order], agent, key=key)
-        self._filtered.clear()
-
-    def add_many(self, agents: Iterable[Agent]) -> None:
-        """
-        Put many agents in their places with one sort.
+        Put agents in their places: one by looking for it, many by sorting.
 
         :param agents: none of them on the shelf yet.
         """
-        new = list(agents)
-        self.by_name.update((agent.name, agent) for agent in new)
+        self.by_name.update((agent.name, agent) for agent in agents)
         for order, key in _ORDERS.items():
-            self._sorted[order].extend(new)
-            self._sorted[order].sort(key=key)
+            if len(agents) == 1:
+                insort(self._sorted[order], next(iter(agents)), key=key)
+            else:
+                self._sorted[order].extend(agents)
+                self._sorted[order].sort(key=key)
         self._filtered.clear()
 
     def remove(self, agent: Agent) -> None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from zlib import crc32
 
+from connix_provider.emulator.agent import Agent
 from connix_provider.emulator.clock import iso
-from connix_provider.emulator.shelf import Agent
 from connix_provider.emulator.transitions import ERROR, RUNNING
 
 LEVELS: Final = ("debug", "info", "warn", "error")

@@ -3,8 +3,8 @@
 from enum import Enum
 from typing import Any, Final
 
+from connix_provider.emulator.agent import Agent
 from connix_provider.emulator.clock import iso
-from connix_provider.emulator.shelf import Agent
 from connix_provider.emulator.telemetry import Timeline
 
 View = dict[str, Any]

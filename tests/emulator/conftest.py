@@ -28,6 +28,9 @@ class Api:
             base_url=emulator.url,
             headers={"X-API-Key": emulator.api_key} if headers is None else headers,
             timeout=5,
+            # Reading the certificate store takes longer than most tests.
+            verify=False,
+            trust_env=False,
         )
         self.agents = f"/projects/{emulator.project_id}/agents"
 
