@@ -158,7 +158,7 @@ class Client(_Base):
         :return: its result
         :raises ConnixError: when it fails for good
         """
-        flow = perform(call, self.policy, secrets=self._auth.secrets)
+        flow = perform(call, self.policy, secrets=self._auth.secrets, clock=time.time)
         outcome: Outcome = None
         while True:
             try:
@@ -229,7 +229,7 @@ class AsyncClient(_Base):
         :return: its result
         :raises ConnixError: when it fails for good
         """
-        flow = perform(call, self.policy, secrets=self._auth.secrets)
+        flow = perform(call, self.policy, secrets=self._auth.secrets, clock=time.time)
         outcome: Outcome = None
         while True:
             try:

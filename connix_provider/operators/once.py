@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.errors import ConnixConflictError, ConnixError
@@ -53,7 +53,6 @@ def create_once(
     key: str,
     *,
     retried: bool,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[Agent, bool]:
     """
     Create an agent, or find the one that an earlier attempt of this very task run created.
@@ -63,7 +62,6 @@ def create_once(
     :param body: the agent, without the key
     :param key: the key of this task run
     :param retried: whether an earlier try of the task may have created it
-    :param sleep: pauses this thread
     :return: an agent of that name, and whether it is ours; a stranger's is returned for the caller to judge
     :raises ConnixError: where it could not be created, or nobody can tell whether it was
     """
@@ -84,22 +82,19 @@ def create_once(
                 raise
             log.warning("The answer to the create of %r was lost (%s); looking the name up.", name, error)
             for pause in _LOOK_AFTER:
-                sleep(pause)
+                time.sleep(pause)
                 if found := _look_up(client, project_id, name, key):
                     return found
             log.info("There is no agent named %r: the lost create did not happen. Creating it again.", name)
 
 
-def restart_once(
-    client: Client, project_id: str, before: Agent, *, sleep: Callable[[float], None] = time.sleep
-) -> None:
+def restart_once(client: Client, project_id: str, before: Agent) -> None:
     """
     Restart an agent, and again only if the agent shows that the first restart did not happen.
 
     :param client: the client
     :param project_id: the project
     :param before: the agent before the restart
-    :param sleep: pauses this thread
     :raises ConnixError: where it could not be restarted
     """
     while True:
@@ -112,7 +107,7 @@ def restart_once(
                 "The answer to the restart of agent %s was lost (%s); looking at it.", before.id, error
             )
             for pause in _LOOK_AFTER:
-                sleep(pause)
+                time.sleep(pause)
                 if has_changed(before.snapshot(), client.agents.get(project_id, before.id).snapshot()):
                     log.info("Agent %s has changed since: the restart had been carried out.", before.id)
                     return

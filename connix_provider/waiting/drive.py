@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from connix_provider.waiting.wait import Look, Wait
@@ -30,16 +29,13 @@ def look(client: Client, project_id: str, wait: Wait) -> Ending | None:
     return wait.observe(_get(client, project_id, wait.agent_id, wait.look_timeout()))
 
 
-def wait_sync(
-    client: Client, project_id: str, wait: Wait, *, sleep: Callable[[float], None] = time.sleep
-) -> Ending:
+def wait_sync(client: Client, project_id: str, wait: Wait) -> Ending:
     """
     Wait on a worker.
 
     :param client: the client
     :param project_id: the agent's project
     :param wait: what to wait for
-    :param sleep: pauses this thread
     :return: how it ended
     """
     steps = wait.steps()
@@ -54,7 +50,7 @@ def wait_sync(
         if isinstance(step, Look):
             seen = _get(client, project_id, wait.agent_id, step.timeout)
         else:
-            sleep(step.seconds)
+            time.sleep(step.seconds)
 
 
 async def wait_async(client: AsyncClient, project_id: str, wait: Wait) -> Ending:

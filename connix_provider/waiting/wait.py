@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from connix_provider.lifecycle import KNOWN, Goal, Memory, Snapshot, Verdict, judge
@@ -66,7 +66,6 @@ class Wait:
     :param max_wait: the longest interval that this may lead to, in seconds
     :param keep_going: whether only success and the deadline end the wait (Airflow's ``silent_fail``)
     :param log: where changes are told, once each
-    :param now: the clock, in epoch seconds
     """
 
     def __init__(
@@ -81,7 +80,6 @@ class Wait:
         max_wait: float | None = None,
         keep_going: bool = False,
         log: Any = None,
-        now: Callable[[], float] = time.time,
     ) -> None:
         self.goal = goal
         self.agent_id = agent_id
@@ -93,8 +91,7 @@ class Wait:
         self._keep_going = keep_going
         self._memory = Memory(before=before)
         self._log = log or logging.getLogger(__name__)
-        self._now = now
-        self._began = now()
+        self._began = time.time()
         self._trouble: str | None = None
         self._hint = 0.0
 
@@ -178,7 +175,7 @@ class Wait:
         return self._judge(seen.snapshot())
 
     def _judge(self, seen: Snapshot) -> Ending | None:
-        judgement = judge(self.goal, seen, self._memory, now=self._now())
+        judgement = judge(self.goal, seen, self._memory, now=time.time())
         self._tell(seen.status)
         name = f"Agent {self.agent_id}"
         match judgement.verdict:
@@ -215,7 +212,7 @@ class Wait:
         """Log a status once, when it is new."""
         if status == self.status:
             return
-        waited, left = self._now() - self._began, max(0.0, self._left())
+        waited, left = time.time() - self._began, max(0.0, self._left())
         if status is not None and status not in KNOWN:
             self._log.warning(
                 "Agent %s is %r, which this provider does not know; waiting on (%.0f s waited, %.0f s left).",
@@ -236,7 +233,7 @@ class Wait:
         self.status = status
 
     def _left(self) -> float:
-        return self.deadline - self._now()
+        return self.deadline - time.time()
 
     def _wanted(self) -> str:
         if self.goal.done_when_gone:
