@@ -56,14 +56,15 @@ class Envelope:
                 entry.delivered = not scope["state"]["transport"].is_closing()
             await send(message)
 
-        await self._app(scope, receive, sending)
-        if not entry.path.startswith(_NOT_JOURNALLED):
-            _log.info(
-                "%s %s %s %s%s", entry.method, entry.path, entry.status, entry.request_id, _struck(entry)
-            )
+        try:
+            await self._app(scope, receive, sending)
+        finally:
+            if not entry.path.startswith(_NOT_JOURNALLED):
+                struck = f" fault={entry.fault}" if entry.fault else ""
+                _log.info("%s %s %s %s%s", entry.method, entry.path, entry.status, entry.request_id, struck)
 
 
-def build() -> FastAPI:
+def build() -> ASGIApp:
     """Build the app."""
     app = FastAPI(
         title="Connix Agents API (emulator)",
@@ -75,7 +76,6 @@ def build() -> FastAPI:
     app.include_router(api)
     app.include_router(oauth)
     app.include_router(control)
-    app.add_middleware(Envelope)
     app.add_exception_handler(HTTPException, _no_such_thing)
     app.add_exception_handler(RequestValidationError, _bad_control)
     app.add_exception_handler(Exception, _broken)
@@ -85,17 +85,14 @@ def build() -> FastAPI:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document
-    return app
+    # Around the whole app and not among its middleware: what the framework answers to a crash is inside too.
+    return Envelope(app)
 
 
 def _entry(request: Request, service: Service) -> Entry:
     sent = request.headers.get("X-Request-ID", "")
     request_id = sent if _ECHOED.fullmatch(sent) else f"req_{secrets.token_hex(8)}"
     return Entry(service.clock.now(), request.method, request.url.path, request_id)
-
-
-def _struck(entry: Entry) -> str:
-    return f" fault={entry.fault}" if entry.fault else ""
 
 
 async def _no_such_thing(request: Request, problem: Exception) -> Response:

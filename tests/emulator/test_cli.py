@@ -1,0 +1,75 @@
+"""``python -m connix_provider.emulator``: start it, use what it prints, end it."""
+
+import json
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+
+@contextmanager
+def running(*flags: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-W", "error", "-m", "connix_provider.emulator", *flags]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_json_is_one_line_and_a_signal_ends_it_cleanly(number):
+    with running("--json", "--agents", "3", "--no-limits") as process:
+        facts = json.loads(process.stdout.readline())
+        assert facts.keys() == {"url", "api_key", "project_id", "token_url"}
+        url = f"{facts['url']}/projects/{facts['project_id']}/agents"
+        reply = httpx.get(url, headers={"X-API-Key": facts["api_key"]}, trust_env=False)
+        assert reply.json()["pagination"]["total"] == 3
+        assert "X-RateLimit-Limit" not in reply.headers
+        assert httpx.post(facts["token_url"], trust_env=False).status_code == 400
+
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=10)
+        assert process.returncode == 0
+        assert output == ""
+        assert "GET /api/v1/projects/" in errors
+        assert facts["api_key"] not in errors
+        assert "Traceback" not in errors
+
+
+def test_prose_holds_a_command_to_copy():
+    with running("--project", "proj'quoted", "--key", "cx_my key") as process:
+        printed = ""
+        while "Ctrl+C" not in printed:
+            printed += process.stdout.readline()
+        (line,) = [line for line in printed.splitlines() if "airflow connections add" in line]
+        command = shlex.split(line)
+        assert command[:6] == ["airflow", "connections", "add", "connix_default", "--conn-type", "connix"]
+        options = dict(zip(command[6::2], command[7::2], strict=True))
+        assert options["--conn-password"] == "cx_my key"
+        assert json.loads(options["--conn-extra"]) == {"project_id": "proj'quoted"}
+        url = f"{options['--conn-host']}/projects"
+        reply = httpx.get(url, headers={"X-API-Key": "cx_my key"}, trust_env=False)
+        assert reply.json()["projects"][0]["id"] == "proj'quoted"
+        assert reply.headers["X-RateLimit-Limit"] == "100"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+
+
+@pytest.mark.parametrize("port", ["taken", "70000"])
+def test_a_port_that_cannot_be_had_is_one_clear_line(port):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1]) if port == "taken" else port
+        with running("--port", port) as process:
+            output, errors = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert output == ""
+    assert len(errors.splitlines()) == 1
+    assert f"cannot listen on port {port}" in errors

@@ -1,0 +1,321 @@
+"""Every kind of fault as a client meets it, planned from Python."""
+
+import json
+import socket
+import time
+
+import httpx
+import pytest
+
+from connix_provider.emulator import Emulator, Fault
+
+
+def raw(emulator, agent_id, method="GET", rest=""):
+    """Send one request on a bare socket and return all that comes back, and how it ended."""
+    url = httpx.URL(emulator.url)
+    request = (
+        f"{method} {url.path}/projects/{emulator.project_id}/agents/{agent_id}{rest} HTTP/1.1\r\n"
+        f"Host: x\r\nX-API-Key: {emulator.api_key}\r\nContent-Length: 0\r\n\r\n"
+    )
+    received = b""
+    with socket.create_connection((url.host, url.port), timeout=5) as connection:
+        connection.sendall(request.encode())
+        try:
+            while piece := connection.recv(65536):
+                received += piece
+        except ConnectionResetError:
+            return received, "reset"
+    return received, "closed"
+
+
+def entry(emulator):
+    return emulator.journal.entries()[-1]
+
+
+@pytest.fixture
+def agent_id(emulator):
+    return emulator.seed()[0]
+
+
+def test_a_status_in_the_service_s_shape(emulator, api, agent_id):
+    emulator.faults.add(Fault.status(503, headers={"Retry-After": "7"}), on="restart_agent")
+    reply = api.act(agent_id, "restart")
+    assert reply.status_code == 503
+    error = reply.json()["error"]
+    assert (error["code"], error["message"]) == ("service_unavailable", "Service Unavailable")
+    assert error["request_id"] == reply.headers["X-Request-ID"]
+    assert reply.headers["Retry-After"] == "7"
+    emulator.clock.advance(60)
+    assert len(emulator.history(agent_id)) == 1
+    assert (entry(emulator).executed, entry(emulator).delivered) == (False, True)
+
+
+def test_a_status_of_one_s_own_after_all_was_done(emulator, api, agent_id):
+    fault = Fault.status(500, code="internal_error", message="Sorry", executed=True)
+    emulator.faults.add(fault)
+    reply = api.act(agent_id, "pause")
+    assert (reply.status_code, reply.json()["error"]["message"]) == (500, "Sorry")
+    emulator.clock.advance(60)
+    assert emulator.agent(agent_id)["status"] == "paused"
+    assert (entry(emulator).status, entry(emulator).executed) == (500, True)
+
+
+@pytest.mark.parametrize("status", [204, 304, 422, 599])
+def test_any_status(emulator, api, agent_id, status):
+    emulator.faults.add(Fault.status(status))
+    reply = api.get(agent_id)
+    assert reply.status_code == status
+    assert bool(reply.content) == (status not in {204, 304})
+
+
+@pytest.mark.parametrize("status", [100, 199, 600])
+def test_no_status(status):
+    with pytest.raises(ValueError, match="200 to 599"):
+        Fault.status(status)
+
+
+@pytest.mark.parametrize("hints", ["body", "header", "reset", "none"])
+def test_a_rate_limit_that_tells_in_one_place_when_to_come_again(emulator, api, agent_id, hints):
+    emulator.faults.add(Fault.rate_limited(retry_after=9, hints=hints))
+    reply = api.get(agent_id)
+    assert reply.status_code == 429
+    error = reply.json()["error"]
+    assert error["code"] == "rate_limit_exceeded"
+    assert error.get("retry_after") == (9 if hints == "body" else None)
+    assert ("9" in error["message"]) == (hints == "body")
+    assert reply.headers.get("Retry-After") == ("9" if hints == "header" else None)
+    reset = str(int(emulator.clock.timestamp()) + 9) if hints == "reset" else None
+    assert reply.headers.get("X-RateLimit-Reset") == reset
+    assert api.get(agent_id).headers["X-RateLimit-Remaining"] == "199", "the service itself counted nothing"
+
+
+def test_hints_are_one_of_four():
+    with pytest.raises(ValueError, match="hints"):
+        Fault.rate_limited(hints="smoke")  # type: ignore[arg-type]  # what is wrong is the point
+
+
+def test_a_proxy_s_502(emulator, api, agent_id):
+    emulator.faults.add(Fault.html_502())
+    reply = api.get(agent_id)
+    assert reply.status_code == 502
+    assert reply.headers["Content-Type"].startswith("text/html")
+    assert "<h1>502 Bad Gateway</h1>" in reply.text
+
+
+def test_a_redirect(emulator, api, agent_id):
+    emulator.faults.add(Fault.redirect("https://elsewhere.example/"))
+    reply = api.get(agent_id)
+    assert (reply.status_code, reply.headers["Location"]) == (307, "https://elsewhere.example/")
+    assert not entry(emulator).executed
+
+
+def test_a_reset_before_anything_is_done(emulator, agent_id):
+    emulator.faults.add(Fault.reset_before())
+    assert raw(emulator, agent_id, "POST", "/pause") == (b"", "reset")
+    emulator.clock.advance(60)
+    assert emulator.agent(agent_id)["status"] == "running"
+    last = entry(emulator)
+    assert (last.status, last.executed, last.delivered, last.fault) == (None, False, False, "reset_before")
+
+
+def test_a_reset_after_all_was_done(emulator, agent_id):
+    emulator.faults.add(Fault.reset_after())
+    assert raw(emulator, agent_id, "POST", "/pause") == (b"", "reset")
+    emulator.clock.advance(60)
+    assert emulator.agent(agent_id)["status"] == "paused"
+    last = entry(emulator)
+    assert (last.status, last.executed, last.delivered, last.fault) == (None, True, False, "reset_after")
+
+
+def test_a_created_agent_outlives_its_lost_answer(emulator, api):
+    emulator.faults.add(Fault.reset_after(), on="create_agent")
+    with pytest.raises(httpx.ReadError):
+        api.create("one")
+    assert [agent["name"] for agent in api.list().json()["agents"]] == ["one"]
+    assert len(emulator.journal.executed("create_agent")) == 1
+    assert api.create("one").status_code == 409
+
+
+@pytest.mark.parametrize("executed", [False, True])
+def test_a_hang_that_ends_by_itself(emulator, agent_id, executed):
+    emulator.faults.add(Fault.hang(seconds=0.2, executed=executed))
+    begin = time.monotonic()
+    assert raw(emulator, agent_id, "POST", "/pause") == (b"", "closed")
+    assert 0.2 <= time.monotonic() - begin < 2
+    emulator.clock.advance(60)
+    assert emulator.agent(agent_id)["status"] == ("paused" if executed else "running")
+    last = entry(emulator)
+    assert (last.status, last.executed, last.delivered) == (None, executed, False)
+
+
+def test_a_hang_is_in_the_journal_while_it_lasts_and_ends_with_the_client(emulator, api, agent_id):
+    emulator.faults.add(Fault.hang())
+    with pytest.raises(httpx.ReadTimeout):
+        api.http.get(api.path(agent_id), timeout=0.2)
+    last = entry(emulator)
+    assert (last.call, last.status, last.executed, last.delivered) == ("get_agent", None, False, False)
+    assert api.get(agent_id).status_code == 200
+
+
+def test_a_stop_does_not_wait_for_what_hangs(emulator, agent_id):
+    emulator.faults.add(Fault.hang(), times=None)
+    url = httpx.URL(emulator.url)
+    request = f"GET {url.path}/projects HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    connections = [socket.create_connection((url.host, url.port), timeout=5) for _ in range(20)]
+    try:
+        for connection in connections:
+            connection.sendall(request)
+        while len(emulator.journal.entries()) < 20:
+            time.sleep(0.005)
+        begin = time.monotonic()
+        emulator.stop()
+        assert time.monotonic() - begin < 0.5
+        for connection in connections:
+            assert connection.recv(1) == b""
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def test_a_body_that_drips(emulator, api, agent_id):
+    emulator.faults.add(Fault.slow_body(seconds=0.4))
+    begin = time.monotonic()
+    with api.http.stream("GET", api.path(agent_id)) as reply:
+        assert time.monotonic() - begin < 0.2, "headers come at once"
+        pieces = list(reply.iter_raw())
+    assert len(pieces) > 5
+    assert time.monotonic() - begin >= 0.4
+    assert json.loads(b"".join(pieces)) == emulator.agent(agent_id)
+    assert (entry(emulator).status, entry(emulator).delivered) == (200, True)
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_drip(emulator, api, agent_id):
+    emulator.faults.add(Fault.slow_body(seconds=60))
+    with api.http.stream("GET", api.path(agent_id)) as reply:
+        assert reply.status_code == 200
+    emulator.stop()
+    assert (entry(emulator).status, entry(emulator).delivered) == (200, False)
+
+
+def test_a_body_that_is_cut(emulator, agent_id):
+    emulator.faults.add(Fault.cut_body())
+    received, end = raw(emulator, agent_id, "POST", "/pause")
+    head, _, body = received.partition(b"\r\n\r\n")
+    promised = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+    assert end == "closed"
+    assert head.startswith(b"HTTP/1.1 200")
+    assert 0 < len(body) < promised
+    emulator.clock.advance(60)
+    assert emulator.agent(agent_id)["status"] == "paused"
+    assert (entry(emulator).executed, entry(emulator).delivered) == (True, False)
+
+
+def test_json_that_is_none(emulator, api, agent_id):
+    emulator.faults.add(Fault.bad_json())
+    reply = api.act(agent_id, "pause")
+    assert reply.status_code == 200
+    assert reply.headers["Content-Type"] == "application/json"
+    with pytest.raises(json.JSONDecodeError):
+        reply.json()
+    assert entry(emulator).executed
+
+
+def test_an_unknown_status(emulator, api):
+    first, second = emulator.seed(count=2)
+    emulator.faults.add(Fault.unknown_status(), times=2)
+    assert [agent["status"] for agent in api.list().json()["agents"]] == ["hibernating", "hibernating"]
+    assert api.get(first).json()["status"] == "hibernating"
+    assert api.get(first).json()["status"] == "running"
+    emulator.faults.add(Fault.unknown_status("asleep"), agent_id=second, times=None)
+    assert [agent["status"] for agent in api.list().json()["agents"]] == ["running", "asleep"]
+    assert api.get(first).json()["status"] == "running"
+    assert api.get(second).json()["status"] == "asleep"
+    assert emulator.agent(second)["status"] == "running", "only the answers lie"
+    assert api.get(second).headers["X-RateLimit-Limit"] == "200"
+
+
+def test_an_unknown_status_is_not_shown_in_a_refusal(emulator, api):
+    emulator.faults.add(Fault.unknown_status())
+    assert api.get("agent_0").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("before", "verb", "statuses"),
+    [
+        (None, "create", ["creating", "error"]),
+        ("paused", "start", ["paused", "error"]),
+        ("running", "restart", ["running", "stopped", "error"]),
+        ("running", "update", ["running", "updating", "error"]),
+    ],
+)
+def test_an_agent_that_misses_its_goal(emulator, api, before, verb, statuses):
+    emulator.faults.add(Fault.ends_in_error())
+    if verb == "create":
+        agent_id = api.create().json()["id"]
+    else:
+        (agent_id,) = emulator.seed(status=before)
+        reply = api.update(agent_id) if verb == "update" else api.act(agent_id, verb)
+        assert reply.status_code == 200, "the reply promises all the same"
+    emulator.clock.advance(60)
+    assert [status for _, status in emulator.history(agent_id)] == statuses
+    assert emulator.faults.active() == []
+
+
+def test_faults_strike_in_order_after_as_many_and_as_often_as_asked(emulator, api, agent_id):
+    emulator.faults.add(Fault.status(500), on="get_agent", times=2, after=1)
+    emulator.faults.add(Fault.status(502), on=["get_agent", "list_agents"], times=1)
+    assert [api.get(agent_id).status_code for _ in range(5)] == [502, 500, 500, 200, 200]
+    assert api.list().status_code == 200
+    assert emulator.faults.active() == []
+
+
+def test_a_fault_for_ever_ends_with_clear(emulator, api, agent_id):
+    emulator.faults.add(Fault.status(500), times=None)
+    assert {api.get(agent_id).status_code for _ in range(10)} == {500}
+    (planned,) = emulator.faults.active()
+    assert (planned.fault.name, planned.times) == ("status", None)
+    emulator.faults.clear()
+    assert api.get(agent_id).status_code == 200
+
+
+def test_a_fault_for_one_agent(emulator, api):
+    first, second = emulator.seed(count=2)
+    emulator.faults.add(Fault.status(500), agent_id=second)
+    assert api.get(first).status_code == 200
+    assert api.list().status_code == 200
+    assert api.get(second).status_code == 500
+
+
+def test_a_fault_at_the_token_endpoint(emulator, connect):
+    grant = emulator.add_token()
+    emulator.faults.add(Fault.status(503), on="token")
+    fields = {"grant_type": "refresh_token", "refresh_token": grant.refresh_token}
+    api = connect(emulator, {})
+    auth = (grant.client_id, grant.client_secret)
+    assert api.http.post(emulator.token_url, data=fields, auth=auth).status_code == 503
+    assert api.http.post(emulator.token_url, data=fields, auth=auth).status_code == 200
+    assert [entry.executed for entry in emulator.journal.entries("token")] == [False, True]
+
+
+def test_faults_stand_before_the_door_and_behind_it(emulator, connect):
+    stranger = connect(emulator, {})
+    emulator.faults.add(Fault.bad_json())
+    assert stranger.list().status_code == 401, "not wasted on who is refused anyway"
+    emulator.faults.add(Fault.html_502())
+    assert stranger.list().status_code == 502, "a proxy asks for no key"
+    assert connect(emulator).list().status_code == 200
+    assert entry(emulator).fault == "bad_json"
+
+
+@pytest.mark.parametrize(
+    ("fault", "plan", "complaint"),
+    [
+        (Fault.html_502(), {"on": "get_agents"}, "get_agents"),
+        (Fault.ends_in_error(), {"on": ["create_agent", "get_agent"]}, "get_agent"),
+        (Fault.html_502(), {"times": 0}, "times"),
+        (Fault.html_502(), {"after": -1}, "after"),
+    ],
+)
+def test_plans_that_make_no_sense(fault, plan, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        Emulator().faults.add(fault, **plan)
