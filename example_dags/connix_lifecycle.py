@@ -1,0 +1,64 @@
+"""
+Show the whole life of an agent: create, check, pause, start, stop, start, restart, update, delete.
+
+Every operator of this provider does its work once, and waits until Connix shows that it is done. `create`
+returns the agent's id; the tasks after it take it from there, so nothing is written down twice. The gate
+after `create` asks for more than `running`: the agent has to stay so for some seconds.
+
+The agent's name holds the id of the DAG run. Two runs never meet in one agent, and a task that is tried again
+finds the agent of its own run.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.providers.common.compat.sdk import DAG, Param, chain
+
+from connix_provider.operators.agent import (
+    ConnixCreateAgentOperator,
+    ConnixDeleteAgentOperator,
+    ConnixPauseAgentOperator,
+    ConnixRestartAgentOperator,
+    ConnixStartAgentOperator,
+    ConnixStopAgentOperator,
+    ConnixUpdateAgentOperator,
+)
+from connix_provider.sensors.agent import ConnixAgentStatusSensor
+
+with DAG(
+    dag_id="connix_lifecycle",
+    description="The whole life of an agent, from create to delete",
+    doc_md=__doc__,
+    schedule=None,
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    tags=["connix", "example"],
+    params={
+        "agent_name": Param("Lifecycle example", type="string", description="The agent's name begins so."),
+        "model": Param("gpt-4", type="string", description="The model that the agent runs on."),
+    },
+    # An agent changes within seconds here: looking every two seconds is soon enough, and spares the key.
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=10), "poll_interval": 2.0, "timeout": 300.0},
+):
+    create = ConnixCreateAgentOperator(
+        task_id="create",
+        name="{{ params.agent_name }}, {{ run_id }}",
+        description="Created by the example DAG connix_lifecycle",
+        config={"model": "{{ params.model }}", "temperature": 0.3, "tools": ["web_search"]},
+        metadata={"team": "data-platform"},
+    )
+    is_healthy = ConnixAgentStatusSensor(
+        task_id="is_healthy", agent_id=create.output, stable_for=3.0, poke_interval=1.0
+    )
+    pause = ConnixPauseAgentOperator(task_id="pause", agent_id=create.output)
+    resume = ConnixStartAgentOperator(task_id="resume", agent_id=create.output)
+    stop = ConnixStopAgentOperator(task_id="stop", agent_id=create.output)
+    start = ConnixStartAgentOperator(task_id="start", agent_id=create.output)
+    restart = ConnixRestartAgentOperator(task_id="restart", agent_id=create.output)
+    update = ConnixUpdateAgentOperator(
+        task_id="update", agent_id=create.output, config={"temperature": 0.7, "max_tokens": 2048}
+    )
+    delete = ConnixDeleteAgentOperator(task_id="delete", agent_id=create.output)
+
+    chain(create, is_healthy, pause, resume, stop, start, restart, update, delete)

@@ -1,0 +1,43 @@
+"""
+Restart an agent every night, when nobody needs it, and see that it is well afterwards.
+
+The agent is known by its name: an agent that was created anew has another id, and this DAG goes on working.
+A restart ends when the agent runs *again*; a reply that says `running` before the agent went down deceives
+nobody. Should the agent come back and fall over at once, the gate behind the restart fails in the night and
+not the first user in the morning.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.providers.common.compat.sdk import DAG, Param
+
+from connix_provider.operators.agent import ConnixRestartAgentOperator
+from connix_provider.sensors.agent import ConnixAgentStatusSensor
+
+with DAG(
+    dag_id="connix_nightly_restart",
+    description="Restart an agent every night at three",
+    doc_md=__doc__,
+    schedule="0 3 * * *",
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    # Nights that were missed need no restart any more, and two restarts at once help nobody.
+    catchup=False,
+    max_active_runs=1,
+    tags=["connix", "example"],
+    params={"agent_name": Param("Support agent", type="string", description="The agent to restart.")},
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+):
+    restart = ConnixRestartAgentOperator(
+        task_id="restart", agent_name="{{ params.agent_name }}", poll_interval=5.0, timeout=900.0
+    )
+    stays_up = ConnixAgentStatusSensor(
+        task_id="stays_up",
+        agent_id=restart.output,
+        failure_statuses=["error", "stopped"],
+        stable_for=10.0,
+        poke_interval=5.0,
+        timeout=900.0,
+    )
+    restart >> stays_up
