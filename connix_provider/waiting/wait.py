@@ -139,7 +139,7 @@ class Wait:
 
         :return: the ending
         """
-        last = f"it was last seen {self.status}" if self.status else "it was not seen at all"
+        last = f"it was last seen {self.status}" if self.status else "no look showed it since"
         trouble = f"; the last look failed: {self._trouble}" if self._trouble else ""
         message = (
             f"Agent {self.agent_id} was not {self._wanted()} within the time allowed: {last}{trouble}. "
@@ -184,7 +184,7 @@ class Wait:
             case Verdict.DONE:
                 return Ending(Outcome.DONE, self.agent_id, seen.status, f"{name}: {judgement.reason}.")
             case Verdict.GONE:
-                message = f"{name} was deleted while it was waited for to be {self._wanted()}."
+                message = f"{name} does not exist, or no longer does; it was waited for to be {self._wanted()}."
                 return Ending(Outcome.GONE, self.agent_id, None, message)
             case Verdict.FAILED:
                 message = (

@@ -1,0 +1,197 @@
+"""Run single tasks in real Airflow against the emulator, with a clock that jumps instead of sleeping."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import importlib
+import itertools
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pendulum
+import pytest
+
+from connix_provider.emulator import Durations, Emulator
+
+#: Rooms whose sleeping and whose clock the tests stand in for.
+_ROOMS = (
+    "connix_provider.client.client",
+    "connix_provider.operators.agent",
+    "connix_provider.operators.base",
+    "connix_provider.operators.once",
+    "connix_provider.sensors.agent",
+    "connix_provider.triggers.agent",
+    "connix_provider.waiting.deferral",
+    "connix_provider.waiting.drive",
+    "connix_provider.waiting.wait",
+)
+
+
+class Timewarp:
+    """
+    Stand in for the modules ``time`` and ``asyncio`` in the provider's rooms.
+
+    A sleep takes no time but moves the provider's clock and the emulator's on together.
+    """
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+        self.slept = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        self._emulator.clock.advance(seconds)
+
+    async def sleep_async(self, seconds: float) -> None:
+        self.sleep(seconds)
+        await asyncio.sleep(0)
+
+    def time(self) -> float:
+        return time.time() + self.slept
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.slept
+
+
+class _Standin:
+    def __init__(self, module: Any, **replaced: Any) -> None:
+        self.__dict__.update(replaced)
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator(durations=Durations()) as running:
+        yield running
+
+
+@pytest.fixture
+def warp(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Timewarp:
+    warp = Timewarp(emulator)
+    clock = _Standin(time, time=warp.time, monotonic=warp.monotonic, sleep=warp.sleep)
+    loop = _Standin(asyncio, sleep=warp.sleep_async)
+    sensor_loop = "airflow.sdk.bases.sensor" if airflow_version() >= (3,) else "airflow.sensors.base"
+    reschedule = importlib.import_module(sensor_loop).AirflowRescheduleException
+
+    def at_once(when: Any) -> BaseException:
+        now = pendulum.now("UTC")
+        warp.sleep((when - now).total_seconds())
+        return reschedule(now)
+
+    monkeypatch.setattr(f"{sensor_loop}.AirflowRescheduleException", at_once)
+    for room in (*_ROOMS, sensor_loop):
+        module = importlib.import_module(room)
+        if hasattr(module, "time") and not callable(module.time):
+            monkeypatch.setattr(module, "time", clock)
+        if hasattr(module, "asyncio"):
+            monkeypatch.setattr(module, "asyncio", loop)
+    return warp
+
+
+def airflow_version() -> tuple[int, ...]:
+    from airflow import __version__
+
+    return tuple(int(part) for part in __version__.split(".")[:2])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def database() -> None:
+    """Migrate the database of the test run, once."""
+    from airflow.utils.db import initdb
+
+    # Alembic and SQLAlchemy warn of Airflow's own models.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        initdb()
+
+
+@pytest.fixture
+def connection(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Define ``connix_default`` for the emulator; call it to change something."""
+
+    def define(conn_id: str = "connix_default", **changes: Any) -> None:
+        fields = {
+            "conn_type": "connix",
+            "host": emulator.url,
+            "password": emulator.api_key,
+            "extra": {"project_id": emulator.project_id},
+            **changes,
+        }
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
+
+    define()
+    return define
+
+
+@dataclasses.dataclass
+class Ran:
+    """What became of a task."""
+
+    state: str
+    result: Any = None
+    error: BaseException | None = None
+    log: str = ""
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def run(connection: Any, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Run one task in a DAG of its own by ``dag.test()``; a deferred trigger runs in line."""
+
+    def run_task(make: Callable[..., Any], *, params: dict[str, Any] | None = None, **arguments: Any) -> Ran:
+        from airflow.providers.common.compat.sdk import DAG
+
+        errors: list[BaseException] = []
+
+        def keep(context: Any) -> None:
+            errors.append(context["exception"])
+
+        capfd.readouterr()
+        with DAG(
+            f"case_{os.getpid()}_{next(_numbers)}",
+            schedule=None,
+            start_date=pendulum.datetime(2024, 1, 1),
+            params=params or {},
+        ) as dag:
+            task = make(
+                task_id="task",
+                on_failure_callback=keep,
+                retry_delay=pendulum.duration(seconds=0),
+                **arguments,
+            )
+        store(dag)
+        dag_run = dag.test()
+        (instance,) = dag_run.get_task_instances()
+        instance.refresh_from_db()
+        result = instance.xcom_pull(task_ids=task.task_id)
+        out, err = capfd.readouterr()
+        return Ran(str(instance.state), result, errors[-1] if errors else None, out + err)
+
+    return run_task
+
+
+def store(dag: Any) -> None:
+    """Put a DAG into the database, as the DAG processor would; Airflow 2 does not need it."""
+    if airflow_version() < (3, 1):
+        return
+    with contextlib.suppress(ImportError):
+        from airflow.dag_processing.bundles.manager import DagBundlesManager
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            DagBundlesManager().sync_bundles_to_db(session=session)
+        bag = DagBag(dag_folder=os.devnull)
+        bag.bag_dag(dag)
+        sync_bag_to_db(bag, "dags-folder", None)
