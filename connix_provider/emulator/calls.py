@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Body, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,14 +13,14 @@ from connix_provider.emulator.gate import Route
 from connix_provider.emulator.metrics import metrics
 from connix_provider.emulator.telemetry import Timeline
 from connix_provider.emulator.transitions import ACTIONS
-from connix_provider.emulator.validation import Instant, Whole
+from connix_provider.emulator.validation import Digits, Instant
 from connix_provider.emulator.world import World
 
-api = APIRouter(prefix="/api/v1", route_class=Route)
+api = APIRouter(prefix="/api/v1", route_class=Route, generate_unique_id_function=lambda route: route.name)
 
 ProjectId = Annotated[str, Path(description="ID of the project")]
 AgentId = Annotated[str, Path(description="ID of the agent")]
-Offset = Annotated[Whole, Query(ge=0, description="Offset for pagination")]
+Offset = Annotated[int, Query(ge=0, description="Offset for pagination"), Digits]
 
 _AGENTS = "/projects/{project_id}/agents"
 _AGENT = _AGENTS + "/{agent_id}"
@@ -29,8 +29,8 @@ _AGENT = _AGENTS + "/{agent_id}"
 @api.get("/projects", **described("List projects", 200, schemas.ProjectPage, 400, 401, 403, 429))
 async def list_projects(
     request: Request,
-    page: Annotated[Whole, Query(ge=1, description="Page, from 1")] = 1,
-    limit: Annotated[Whole, Query(ge=1, le=100, description="Number of results")] = 20,
+    page: Annotated[int, Query(ge=1, description="Page, from 1"), Digits] = 1,
+    limit: Annotated[int, Query(ge=1, le=100, description="Number of results"), Digits] = 20,
     search: Annotated[str | None, Query(description="Part of the name")] = None,
 ) -> Response:
     """List the projects the key may see."""
@@ -54,7 +54,7 @@ async def list_agents(
         Literal["creating", "running", "paused", "stopped", "error", "updating"] | None,
         Query(description="Filter by agent status"),
     ] = None,
-    limit: Annotated[Whole, Query(ge=1, le=100, description="Number of results")] = 20,
+    limit: Annotated[int, Query(ge=1, le=100, description="Number of results"), Digits] = 20,
     offset: Offset = 0,
     sort: Annotated[
         Literal["created_at", "-created_at", "name", "-name"], Query(description="Sort order")
@@ -66,7 +66,9 @@ async def list_agents(
 
 
 @api.post(_AGENTS, **described("Create an agent", 201, schemas.Agent, 400, 401, 403, 404, 409, 429))
-async def create_agent(request: Request, project_id: ProjectId, body: schemas.AgentCreate) -> Response:
+async def create_agent(
+    request: Request, project_id: ProjectId, body: Annotated[schemas.AgentCreate, Body()]
+) -> Response:
     """Create a new agent in a project."""
     # The body as it was sent: the model has only checked it, and may have changed how a number is written.
     sent = await request.json()
@@ -82,7 +84,7 @@ async def get_agent(request: Request, project_id: ProjectId, agent_id: AgentId) 
 
 @api.put(_AGENT, **described("Update an agent", 200, schemas.Agent, 400, 401, 403, 404, 409, 429))
 async def update_agent(
-    request: Request, project_id: ProjectId, agent_id: AgentId, body: schemas.AgentChange
+    request: Request, project_id: ProjectId, agent_id: AgentId, body: Annotated[schemas.AgentChange, Body()]
 ) -> Response:
     """Merge changes into an agent."""
     sent = await request.json()
@@ -130,7 +132,7 @@ async def get_logs(
     ] = None,
     start_time: Annotated[Instant | None, Query(description="Start time (ISO 8601 format)")] = None,
     end_time: Annotated[Instant | None, Query(description="End time (ISO 8601 format)")] = None,
-    limit: Annotated[Whole, Query(ge=1, le=1000, description="Number of log entries")] = 100,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Number of log entries"), Digits] = 100,
     offset: Offset = 0,
 ) -> Response:
     """Retrieve an agent's log, newest lines first."""

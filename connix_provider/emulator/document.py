@@ -8,12 +8,12 @@ from fastapi.openapi.utils import get_openapi
 from connix_provider.emulator import schemas
 
 _REFUSALS: Final[dict[int, tuple[str, type[schemas.Answer]]]] = {
-    400: ("A value breaks a rule", schemas.ValidationError),
+    400: ("A value breaks a rule", schemas.Invalid),
     401: ("No valid key and no valid token", schemas.Error),
     403: ("The key may not do this", schemas.Error),
     404: ("No such project or agent", schemas.Error),
     409: ("The present state does not allow this", schemas.Error),
-    429: ("Over the limit", schemas.RateLimitError),
+    429: ("Over the limit", schemas.TooMany),
     500: ("A fault of the service", schemas.Error),
 }
 
@@ -90,6 +90,23 @@ TOKEN: Final[dict[str, Any]] = {
 }
 
 
+_SECURITY_SCHEMES: Final = {
+    "Key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "OAuth2": {
+        "type": "oauth2",
+        "flows": {
+            "authorizationCode": {
+                "authorizationUrl": "https://console.connix.io/oauth2/authorize",
+                "tokenUrl": "/oauth2/token",
+                "refreshUrl": "/oauth2/token",
+                "scopes": {"read": "GET", "write": "Everything else"},
+            }
+        },
+    },
+    "Client": {"type": "http", "scheme": "basic"},
+}
+
+
 def document(app: FastAPI) -> dict[str, Any]:
     """
     Return the OpenAPI document of an app.
@@ -97,16 +114,22 @@ def document(app: FastAPI) -> dict[str, Any]:
     :param app: the app, with its calls.
     """
     whole = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    whole["components"]["securitySchemes"] = {
-        "Key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-        "Token": {"type": "http", "scheme": "bearer"},
-        "Client": {"type": "http", "scheme": "basic"},
-    }
-    whole["security"] = [{"Key": []}, {"Token": []}]
+    whole["components"]["securitySchemes"] = _SECURITY_SCHEMES
     for methods in whole["paths"].values():
-        for operation in methods.values():
+        for method, operation in methods.items():
+            needs = "read" if method == "get" else "write"
+            operation.setdefault("security", [{"Key": []}, {"OAuth2": [needs]}])
             # The framework's own refusal, which this service words as a 400.
             operation["responses"].pop("422", None)
-    for unused in ("HTTPValidationError", "ValidationError__fastapi"):
-        whole["components"]["schemas"].pop(unused, None)
+            for parameter in operation.get("parameters", []):
+                _without_null(parameter["schema"])
+    for unused in ("HTTPValidationError", "ValidationError"):
+        del whole["components"]["schemas"][unused]
     return whole
+
+
+def _without_null(schema: dict[str, Any]) -> None:
+    # A parameter can be left out, but a URL has no way to say null.
+    choices = [choice for choice in schema.pop("anyOf", []) if choice != {"type": "null"}]
+    for choice in choices:
+        schema.update(choice)

@@ -14,7 +14,7 @@ from connix_provider.emulator.document import TOKEN
 from connix_provider.emulator.gate import Route
 from connix_provider.emulator.keys import TokenRefusedError
 
-oauth = APIRouter(route_class=Route)
+oauth = APIRouter(route_class=Route, generate_unique_id_function=lambda route: route.name)
 
 _NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StrictStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import WithJsonSchema
+from typing_extensions import TypedDict
 
 Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 
@@ -18,33 +19,39 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 
 
-class Sent(BaseModel):
-    """Accept unknown fields and guess no types."""
+# What clients send are dictionaries and not models: a field that is not sent has no value then, not even a
+# default. Unknown fields are accepted, and no types guessed.
+_AS_SENT = ConfigDict(strict=True, extra="allow")
 
-    model_config = ConfigDict(strict=True, extra="allow")
 
-
-class AgentConfig(Sent):
+class AgentConfig(TypedDict, total=False):
     """An agent's configuration: these fields and any others."""
 
-    model: StrictStr = Field(default="", examples=["gpt-4"])
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
-    max_tokens: Annotated[int, BeforeValidator(_whole), Field(gt=0)] = 1024
-    tools: list[str] = []
-    system_prompt: str = ""
-    environment_variables: dict[str, str] = {}
+    __pydantic_config__ = _AS_SENT  # type: ignore[misc]  # pydantic's way to configure a TypedDict
+
+    model: Annotated[str, Field(examples=["gpt-4"])]
+    temperature: Annotated[float, Field(ge=0, le=2)]
+    max_tokens: Annotated[int, Field(gt=0), BeforeValidator(_whole)]
+    tools: list[str]
+    system_prompt: str
+    environment_variables: dict[str, str]
 
 
-class AgentChange(Sent):
+class _Described(TypedDict, total=False):
+    __pydantic_config__ = _AS_SENT  # type: ignore[misc]  # pydantic's way to configure a TypedDict
+
+    description: str | None
+    config: AgentConfig
+    metadata: dict[str, Any]
+
+
+class AgentChange(_Described, total=False):
     """What changes: fields that are not sent stay, and so do keys of config and metadata."""
 
-    name: Name = ""
-    description: str | None = None
-    config: AgentConfig = AgentConfig()
-    metadata: dict[str, JsonValue] = {}
+    name: Name
 
 
-class AgentCreate(AgentChange):
+class AgentCreate(_Described):
     """A new agent."""
 
     name: Name
@@ -241,28 +248,28 @@ class Error(Answer):
     error: ErrorBody
 
 
-class ValidationErrorBody(ErrorBody):
+class InvalidBody(ErrorBody):
     """What is wrong with the request."""
 
     details: list[ErrorDetail]
 
 
-class ValidationError(Answer):
+class Invalid(Answer):
     """A refusal of values."""
 
-    error: ValidationErrorBody
+    error: InvalidBody
 
 
-class RateLimitBody(ErrorBody):
+class TooManyBody(ErrorBody):
     """When to come again."""
 
     retry_after: Annotated[int, Field(ge=1, description="Seconds.")]
 
 
-class RateLimitError(Answer):
+class TooMany(Answer):
     """A refusal for want of budget."""
 
-    error: RateLimitBody
+    error: TooManyBody
 
 
 class TokenIssued(Answer):

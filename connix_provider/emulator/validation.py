@@ -43,7 +43,8 @@ def complaints(error: RequestValidationError) -> RefusedError:
         field = ".".join(part for part in path if isinstance(part, str)) or "body"
         while field not in _MESSAGES and "." in field:
             field = field.rpartition(".")[0]
-        messages.setdefault(field, _MESSAGES.get(field, found["msg"]))
+        found_there = found["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        messages.setdefault(field, _MESSAGES.get(field, f"{field} {found_there}"))
     details: list[Detail] = [{"field": field, "message": message} for field, message in messages.items()]
     return invalid(details, "Invalid agent configuration" if in_body else "Invalid request parameters")
 
@@ -79,8 +80,8 @@ def _moment(value: Any) -> int:
     return micros_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
-Whole = Annotated[int, BeforeValidator(_digits)]
-"""An integer in a query: digits, with none of the freedoms Python allows."""
+Digits: Final = BeforeValidator(_digits)
+"""Lets an integer in a query be digits only, with none of the freedoms Python allows."""
 
 Instant = Annotated[int, PlainValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 """A time in a query, as microseconds since the epoch."""

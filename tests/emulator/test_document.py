@@ -1,0 +1,123 @@
+"""The OpenAPI document is complete, and the running emulator keeps to it."""
+
+import json
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import events, from_schema
+
+from connix_provider.emulator import Durations, Emulator, Limits
+from connix_provider.emulator.limits import CLASS_OF
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator(limits=Limits.off(), durations=Durations.instant()) as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def address(emulator):
+    return emulator.url.removesuffix("/api/v1") + "/openapi.json"
+
+
+@pytest.fixture(scope="module")
+def document(address):
+    return httpx.get(address, verify=False, trust_env=False).json()
+
+
+@pytest.fixture(scope="module")
+def operations(document):
+    return {
+        operation["operationId"]: operation
+        for methods in document["paths"].values()
+        for operation in methods.values()
+    }
+
+
+def test_it_holds_the_service_s_calls_and_no_control_path(operations, document):
+    assert operations.keys() == {*CLASS_OF, "token"}
+    assert not any("_emulator" in path for path in document["paths"])
+
+
+def test_every_call_documents_what_it_can_answer(operations):
+    everywhere = {"401", "403", "429", "500"}
+    expected = {
+        "list_projects": {"200", "400"},
+        "list_agents": {"200", "400", "404"},
+        "create_agent": {"201", "400", "404", "409"},
+        "get_agent": {"200", "404"},
+        "update_agent": {"200", "400", "404", "409"},
+        "delete_agent": {"200", "404"},
+        "get_logs": {"200", "400", "404"},
+        "get_metrics": {"200", "400", "404"},
+    } | {f"{verb}_agent": {"200", "404", "409"} for verb in ("start", "pause", "stop", "restart")}
+    for call, statuses in expected.items():
+        responses = operations[call]["responses"]
+        assert responses.keys() == statuses | everywhere, call
+        for status, response in responses.items():
+            assert "schema" in response["content"]["application/json"]
+            assert {"Date", "X-Request-ID"} <= response["headers"].keys()
+            assert ("X-RateLimit-Remaining" in response["headers"]) == (status not in {"401", "500"})
+    assert operations["token"]["responses"].keys() == {"200", "400", "401", "500"}
+
+
+def test_every_call_documents_who_may_send_it(operations):
+    for call in CLASS_OF:
+        scope = "read" if call.startswith(("get", "list")) else "write"
+        assert operations[call]["security"] == [{"Key": []}, {"OAuth2": [scope]}]
+
+
+def test_every_shape_is_used_and_none_is_missing(document):
+    text = json.dumps(document)
+    for name in document["components"]["schemas"]:
+        assert f'"#/components/schemas/{name}"' in text
+    for reference in text.split('"#/components/schemas/')[1:]:
+        assert reference.partition('"')[0] in document["components"]["schemas"]
+
+
+def test_what_is_not_sent_has_no_default(document):
+    for name in ("AgentCreate", "AgentChange", "AgentConfig"):
+        properties = document["components"]["schemas"][name]["properties"]
+        assert not any("default" in schema for schema in properties.values())
+
+
+def test_schemathesis_finds_no_fault(emulator, address):
+    config = SchemathesisConfig.from_dict(
+        {
+            "seed": 1,
+            "headers": {"X-API-Key": emulator.api_key},
+            # Without it nearly every request would ask for a project that does not exist.
+            "parameters": {"path.project_id": emulator.project_id},
+            "generation": {"max-examples": 10, "deterministic": True, "database": "none", "no-shrink": True},
+            "checks": {"max_response_time": 5},
+        }
+    )
+    emulator.seed(count=5)
+    schema = schemathesis.openapi.from_url(address, config=config)
+    phases, found, checked = {}, [], 0
+    for event in from_schema(schema).execute():
+        if isinstance(event, events.PhaseFinished):
+            phases[event.phase.name.value] = event.status.value
+        elif isinstance(event, events.ScenarioFinished):
+            for checks in event.recorder.checks.values():
+                checked += len(checks)
+                found += [
+                    f"{check.failure_info.failure.message}\n{check.failure_info.code_sample}"
+                    for check in checks
+                    if check.failure_info
+                ]
+        elif isinstance(event, events.NonFatalError):
+            found.append(f"{event.label}: {event.value!r}")
+        elif isinstance(event, events.FatalError):
+            raise event.exception
+    assert not found, "\n\n".join(found)
+    ran = {name for name, status in phases.items() if status == "success"}
+    assert {"examples", "coverage", "fuzzing", "stateful"} <= {name.lower() for name in ran}
+    assert checked > 3000
+    answered = {(entry.call, entry.status) for entry in emulator.journal.entries()}
+    for call in CLASS_OF:
+        assert {(call, 200), (call, 201)} & answered, f"no {call} ever succeeded"
