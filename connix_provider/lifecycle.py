@@ -283,7 +283,7 @@ def parse_statuses(value: Iterable[str], what: str) -> frozenset[str]:
         text = str(name).strip().lower() if isinstance(name, str) else repr(name)
         if text not in KNOWN:
             near = difflib.get_close_matches(text, sorted(KNOWN), n=1, cutoff=0.5)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = f" Did you mean {str(near[0])!r}?" if near else ""
             raise ValueError(f"{what}: {name!r} is not a status of a Connix agent.{hint} Known: {_known()}")
         found.add(AgentStatus(text))
     return frozenset(found)

@@ -167,7 +167,7 @@ def test_a_target_is_not_a_failure_by_default():
     ],
 )
 def test_bad_statuses_are_refused_by_name(arguments, words):
-    with pytest.raises(ValueError, match="status|stable_for") as refused:
+    with pytest.raises(ValueError, match=r"status|stable_for") as refused:
         goal_for_statuses(**arguments)
     assert all(word in str(refused.value) for word in words)
 
