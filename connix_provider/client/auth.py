@@ -14,13 +14,16 @@ import os
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
+from connix_provider.client.budget import number, retry_after_hint
 from connix_provider.client.errors import ConnixAPIError, ConnixAuthenticationError, api_error_class
+from connix_provider.client.redaction import redact
 
 __all__ = ["DEFAULT_TOKEN_URL", "ApiKeyAuth", "Auth", "BearerAuth", "RefreshingBearerAuth", "choose_auth"]
 
@@ -127,22 +130,24 @@ class RefreshingBearerAuth(Auth):
         self._token_url = _endpoint(token_url)
         self._on_new_secret = on_new_secret
         self._expires_at = float("inf")
+        self._former: deque[str] = deque(maxlen=8)
         self._lock = threading.Lock()
         self._async_lock = asyncio.Lock()
 
     def secrets(self) -> tuple[str, ...]:
-        """Return both tokens and the client's secret."""
-        return tuple(filter(None, (self._access_token, self._refresh_token, self._client_secret)))
+        """Return both tokens, those before them that may still be on their way, and the client's secret."""
+        now = (self._access_token, self._refresh_token, self._client_secret)
+        return tuple(filter(None, (*now, *tuple(self._former))))
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the token to a request; renew it where it expired or is refused, and then repeat once."""
         used = self._access_token
         if used is None or time.monotonic() >= self._expires_at:
-            yield from self._renew(used)
+            yield from self._renew(used, request)
             used = self._access_token
         response = yield self._authorized(request)
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            yield from self._renew(used)
+            yield from self._renew(used, request)
             yield self._authorized(request)
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
@@ -151,7 +156,7 @@ class RefreshingBearerAuth(Auth):
         if used is None or time.monotonic() >= self._expires_at:
             async with self._async_lock:
                 if self._access_token == used:
-                    response = yield self._token_request()
+                    response = yield self._token_request(request)
                     await response.aread()
                     self._adopt(response)
             used = self._access_token
@@ -159,16 +164,18 @@ class RefreshingBearerAuth(Auth):
         if response.status_code == httpx.codes.UNAUTHORIZED:
             async with self._async_lock:
                 if self._access_token == used:
-                    response = yield self._token_request()
+                    response = yield self._token_request(request)
                     await response.aread()
                     self._adopt(response)
             yield self._authorized(request)
 
-    def _renew(self, used: str | None) -> Generator[httpx.Request, httpx.Response, None]:
+    def _renew(
+        self, used: str | None, request: httpx.Request
+    ) -> Generator[httpx.Request, httpx.Response, None]:
         with self._lock:
             # Whoever held the lock before may have renewed already.
             if self._access_token == used:
-                response = yield self._token_request()
+                response = yield self._token_request(request)
                 response.read()
                 self._adopt(response)
 
@@ -176,36 +183,38 @@ class RefreshingBearerAuth(Auth):
         request.headers["Authorization"] = f"Bearer {self._access_token}"
         return request
 
-    def _token_request(self) -> httpx.Request:
+    def _token_request(self, request: httpx.Request) -> httpx.Request:
+        """Ask for new tokens within the bounds of the request that needs them."""
         form = {"grant_type": "refresh_token", "refresh_token": self._refresh_token}
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", "User-Agent": request.headers.get("User-Agent", "")}
+        extensions = {**request.extensions, "renewal": True}
         if self._client_id and self._client_secret:
             # RFC 6749 section 2.3.1: both are form-encoded before they go into HTTP Basic.
             credentials = httpx.BasicAuth(
                 quote(self._client_id, safe=""), quote(self._client_secret, safe="")
             )
             return next(
-                credentials.auth_flow(httpx.Request("POST", self._token_url, data=form, headers=headers))
+                credentials.auth_flow(
+                    httpx.Request("POST", self._token_url, data=form, headers=headers, extensions=extensions)
+                )
             )
         if self._client_id:
             form["client_id"] = self._client_id
-        return httpx.Request("POST", self._token_url, data=form, headers=headers)
+        return httpx.Request("POST", self._token_url, data=form, headers=headers, extensions=extensions)
 
     def _adopt(self, response: httpx.Response) -> None:
         """Take the new tokens over, or say why there are none."""
         answer = _json_object(response)
-        token = answer.get("access_token")
-        if response.status_code != httpx.codes.OK or not isinstance(token, str) or not token:
+        token = _token(answer) if response.status_code == httpx.codes.OK else None
+        if token is None:
             raise self._refused(response, answer)
-        self._access_token = _usable(token, "access token")
+        self._former.extend(filter(None, (self._access_token, self._refresh_token)))
+        self._access_token = token
         renewed = answer.get("refresh_token")
         if isinstance(renewed, str) and renewed:
             self._refresh_token = renewed
-        lifetime = answer.get("expires_in")
-        if isinstance(lifetime, int | float) and lifetime > 0:
-            self._expires_at = time.monotonic() + lifetime - min(_EARLY, lifetime / 10)
-        else:
-            self._expires_at = float("inf")
+        lifetime = number(answer.get("expires_in")) or float("inf")
+        self._expires_at = time.monotonic() + lifetime - min(_EARLY, lifetime / 10)
         if self._on_new_secret:
             for secret in (self._access_token, self._refresh_token):
                 self._on_new_secret(secret)
@@ -215,14 +224,17 @@ class RefreshingBearerAuth(Auth):
         # The endpoint's trouble may pass; its refusal will not, whatever 4xx it chose.
         passing = status >= 500 or status == httpx.codes.TOO_MANY_REQUESTS
         kind = api_error_class(status) if passing else ConnixAuthenticationError
-        said = ": ".join(str(answer[name]) for name in ("error", "error_description") if answer.get(name))
-        for secret in self.secrets():
-            said = said.replace(secret, "***")
-        why = said[:200] or "no token in the answer"
-        error = kind(
-            status, "token_not_renewed", f"the access token could not be renewed at {self._token_url}: {why}"
-        )
+        words = (answer.get(name) for name in ("error", "error_description"))
+        said = ": ".join(word for word in words if isinstance(word, str) and word)
+        why = redact(said, self.secrets())[:200] or "no usable token in the answer"
+        # Without a query or a user: those may be secrets too.
+        place = urlsplit(self._token_url)
+        where = f"{place.scheme}://{place.hostname}{place.path}"
+        error = kind(status, "token_not_renewed", f"the access token could not be renewed at {where}: {why}")
         error.request = "POST to the token endpoint"
+        if passing:
+            limited = status == httpx.codes.TOO_MANY_REQUESTS
+            error.retry_after = retry_after_hint(response.headers, refused=limited)
         return error
 
 
@@ -287,9 +299,22 @@ def _usable(value: str, what: str) -> str:
     return value
 
 
+def _token(answer: dict[str, Any]) -> str | None:
+    """Find the new access token in the token endpoint's answer, if it can be one."""
+    try:
+        return _usable(answer.get("access_token", ""), "access token")
+    except ValueError:
+        return None
+
+
 def _endpoint(url: str) -> str:
-    if not isinstance(url, str) or not url.lower().startswith(("https://", "http://")):
-        raise ValueError(f"token_url must begin with https:// or http://, not {url!r}")
+    try:
+        usable = urlsplit(url).scheme in {"http", "https"} and bool(urlsplit(url).hostname)
+    except (ValueError, AttributeError):
+        usable = False
+    if not usable:
+        # Not quoted: what stands in the wrong field may be a secret.
+        raise ValueError("token_url must begin with https:// or http:// and name a host")
     return url
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime, time
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -367,7 +367,7 @@ def _segment(value: str, name: str) -> str:
     if value in {".", ".."}:
         # Quoting does not help here: servers read %2E%2E as a step up too.
         raise ValueError(f"{name} must be an id, not the path step {value!r}")
-    return quote(value, safe="")
+    return quote(_encodable(value, name), safe="")
 
 
 def _query(**parameters: Any) -> str:
@@ -392,6 +392,14 @@ def _one_of(value: str | None, name: str, allowed: tuple[str, ...]) -> str | Non
 def _text(value: str | None, name: str) -> str | None:
     if value is not None and (not isinstance(value, str) or not value.strip()):
         raise ValueError(f"{name} must be a string that is not empty, not {value!r}")
+    return value if value is None else _encodable(value, name)
+
+
+def _encodable(value: str, name: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} holds half of a character: {value!r}") from None
     return value
 
 
@@ -406,17 +414,23 @@ def _time(value: str | datetime | None, name: str) -> datetime | None:
     """Read a time; without a zone it is UTC, as everywhere in Airflow."""
     if value is None:
         return None
+    moment: Any = value
     try:
-        moment = pendulum.parse(value) if isinstance(value, str) else value
-    except ValueError:
-        moment = None
-    if not isinstance(moment, datetime):
-        raise ValueError(f"{name} must be ISO 8601 text or a datetime, not {value!r}")
-    return moment if moment.tzinfo else moment.replace(tzinfo=pendulum.UTC)
+        # exact: a time without a date is not silently taken for today's. pendulum takes "now", ISO 8601 not.
+        if isinstance(value, str) and value != "now":
+            moment = pendulum.parse(value, exact=True)
+            if isinstance(moment, date) and not isinstance(moment, datetime):
+                moment = datetime.combine(moment, time())
+        if isinstance(moment, datetime):
+            aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return aware.astimezone(UTC)
+    except (ValueError, OverflowError):  # no time at all, or one that is in no year of UTC
+        pass
+    raise ValueError(f"{name} must be ISO 8601 text or a datetime, not {value!r}")
 
 
 def _iso(moment: datetime | None) -> str | None:
-    return moment.astimezone(pendulum.UTC).isoformat().replace("+00:00", "Z") if moment else None
+    return moment.isoformat().replace("+00:00", "Z") if moment else None
 
 
 def _body(value: Mapping[str, Any], name: str) -> bytes:
@@ -434,9 +448,18 @@ def _secrets_of(body: Mapping[str, Any]) -> tuple[str, ...]:
     config = body.get("config")
     if not isinstance(config, Mapping):
         return ()
-    variables = config.get("environment_variables")
-    values = [*variables.values()] if isinstance(variables, Mapping) else []
-    return tuple(str(value) for value in [config.get("system_prompt"), *values] if value)
+    return tuple(_leaves([config.get("system_prompt"), config.get("environment_variables")]))
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """Give every value in JSON as text, however deep it lies."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
 
 
 def _holds(whole: Any, part: Any) -> bool:

@@ -12,7 +12,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import httpx
 
@@ -20,9 +20,9 @@ from connix_provider.client.agents import Agents, AsyncAgents
 from connix_provider.client.auth import Auth, choose_auth
 from connix_provider.client.calls import Call
 from connix_provider.client.errors import ConnixError
-from connix_provider.client.flow import Outcome, Pause, Reply, Send, perform, too_large, too_slow
+from connix_provider.client.flow import Outcome, Pause, Reply, Send, perform, too_slow
 from connix_provider.client.retry import RetryPolicy
-from connix_provider.client.transport import MAX_BODY, build_request, complete_url, http_options, translate
+from connix_provider.client.transport import build_request, complete_url, http_options, translate
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -67,7 +67,7 @@ class _Base:
             token_url=token_url,
             on_new_secret=on_new_secret,
         )
-        self._open({"auth": self._auth, **http_options(timeout=timeout, verify=verify)})
+        self._open(timeout=float(timeout), verify=verify)
         self._bind()
 
     def __repr__(self) -> str:
@@ -89,17 +89,19 @@ class _Base:
         :param deadline: epoch seconds after which nothing is sent
         :return: the other client; closing either closes both
         """
+        if total_timeout is None:
+            total_timeout = self.policy.total_timeout if deadline is None else math.inf
         other = copy.copy(self)
         other.policy = dataclasses.replace(
             self.policy,
             max_attempts=self.policy.max_attempts if max_attempts is None else max_attempts,
-            total_timeout=total_timeout or (self.policy.total_timeout if deadline is None else math.inf),
+            total_timeout=total_timeout,
             deadline=self.policy.deadline if deadline is None else deadline,
         )
         other._bind()  # noqa: SLF001 - it is one of us
         return other
 
-    def _open(self, options: dict[str, Any]) -> None:
+    def _open(self, *, timeout: float, verify: bool | str) -> None:
         """Open the pool of connections."""
         raise NotImplementedError
 
@@ -134,8 +136,9 @@ class Client(_Base):
 
     agents: Agents
 
-    def _open(self, options: dict[str, Any]) -> None:
-        self._http = httpx.Client(**options)
+    def _open(self, *, timeout: float, verify: bool | str) -> None:
+        options = http_options(timeout=timeout, verify=verify, asynchronous=False)
+        self._http = httpx.Client(auth=self._auth, **options)
 
     def _bind(self) -> None:
         self.agents = Agents(self)
@@ -173,24 +176,13 @@ class Client(_Base):
                 outcome = self._send(step)
 
     def _send(self, send: Send) -> Outcome:
-        deadline = time.monotonic() + send.timeout
         try:
-            response = self._http.send(build_request(self._http, self.base_url, send), stream=True)
-            try:
-                body = bytearray()
-                for chunk in response.iter_bytes():
-                    body += chunk
-                    if len(body) > MAX_BODY:
-                        return too_large(send.call, MAX_BODY)
-                    if time.monotonic() > deadline:
-                        return too_slow(send.call, send.timeout)
-            finally:
-                response.close()
+            response = self._http.send(build_request(self._http, self.base_url, send))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return translate(error, send)
-        except ConnixError as error:  # a token that could not be renewed
+        except ConnixError as error:  # an answer out of bounds, or a token that could not be renewed
             return error
-        return Reply(response.status_code, response.headers, bytes(body))
+        return Reply(response.status_code, response.headers, response.content)
 
 
 class AsyncClient(_Base):
@@ -203,8 +195,9 @@ class AsyncClient(_Base):
 
     agents: AsyncAgents
 
-    def _open(self, options: dict[str, Any]) -> None:
-        self._http = httpx.AsyncClient(**options)
+    def _open(self, *, timeout: float, verify: bool | str) -> None:
+        options = http_options(timeout=timeout, verify=verify, asynchronous=True)
+        self._http = httpx.AsyncClient(auth=self._auth, **options)
 
     def _bind(self) -> None:
         self.agents = AsyncAgents(self)
@@ -244,21 +237,13 @@ class AsyncClient(_Base):
                 outcome = await self._send(step)
 
     async def _send(self, send: Send) -> Outcome:
-        deadline = time.monotonic() + send.timeout
         try:
-            response = await self._http.send(build_request(self._http, self.base_url, send), stream=True)
-            try:
-                body = bytearray()
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > MAX_BODY:
-                        return too_large(send.call, MAX_BODY)
-                    if time.monotonic() > deadline:
-                        return too_slow(send.call, send.timeout)
-            finally:
-                await response.aclose()
+            async with asyncio.timeout(send.timeout):
+                response = await self._http.send(build_request(self._http, self.base_url, send))
+        except TimeoutError:
+            return too_slow(send.call, send.timeout)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return translate(error, send)
-        except ConnixError as error:  # a token that could not be renewed
+        except ConnixError as error:  # an answer out of bounds, or a token that could not be renewed
             return error
-        return Reply(response.status_code, response.headers, bytes(body))
+        return Reply(response.status_code, response.headers, response.content)

@@ -21,6 +21,8 @@ Bad arguments are a :class:`ValueError` that names the argument; nothing is sent
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 __all__ = [
@@ -38,6 +40,10 @@ __all__ = [
     "ConnixValidationError",
     "api_error_class",
 ]
+
+#: What is shown of ``details``: a log is no place for all that a service can say.
+_MOST_LINES = 10
+_LONGEST_LINE = 200
 
 
 class ConnixError(Exception):
@@ -155,18 +161,19 @@ def api_error_class(status_code: int) -> type[ConnixAPIError]:
 
 
 def _fault_lines(details: Any) -> list[str]:
-    """Put ``details``, whatever its form, into one short clause for each field at fault."""
-    if not details:
-        return []
+    """Put ``details``, whatever its form, into one short clause for each field at fault, ten at most."""
+    lines = [line[:_LONGEST_LINE] for line in itertools.islice(_all_fault_lines(details), _MOST_LINES + 1)]
+    return [*lines[:_MOST_LINES], "…"] if len(lines) > _MOST_LINES else lines
+
+
+def _all_fault_lines(details: Any) -> Iterator[str]:
     if isinstance(details, dict):
-        return [f"{field}: {text}" for field, text in details.items()]
-    if not isinstance(details, list):
-        return [str(details)]
-    lines = []
-    for detail in details:
+        yield from (f"{field}: {text}" for field, text in details.items())
+    elif details and not isinstance(details, list):
+        yield str(details)
+    for detail in details if isinstance(details, list) else ():
         if isinstance(detail, dict) and "message" in detail:
             field = detail.get("field")
-            lines.append(f"{field}: {detail['message']}" if field else str(detail["message"]))
+            yield f"{field}: {detail['message']}" if field else str(detail["message"])
         else:
-            lines.append(str(detail))
-    return lines
+            yield str(detail)

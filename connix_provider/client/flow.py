@@ -29,18 +29,16 @@ from connix_provider.client.errors import (
     ConnixTimeoutError,
     api_error_class,
 )
+from connix_provider.client.redaction import redact
 from connix_provider.client.retry import RetryPolicy, retry_delay
 
-__all__ = ["Flow", "Pause", "Reply", "Send", "perform", "redact"]
+__all__ = ["Flow", "Pause", "Reply", "Send", "out_of_time", "perform", "too_large", "too_slow"]
 
 T = TypeVar("T")
 
-#: A shorter value is left in messages: hiding "3" would hide every 3. Airflow's masker does the same.
-_SHORTEST_SECRET = 5
 #: A message of the service is quoted up to this many characters: a log is no place for a proxy's whole page.
 _LONGEST_QUOTE = 500
-#: Error details deeper than this are nobody's: printing them could overflow the stack.
-_DEEPEST_DETAIL = 20
+_TOO_MANY_REQUESTS = 429
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,13 +106,12 @@ def perform(
     :raises ConnixError: what the last attempt ended in
     """
     deadline = min(clock() + policy.total_timeout, policy.deadline)
-    if deadline <= clock():
-        raise out_of_time(call)
-    attempt, doubtful = 1, False
-    while True:
+    attempt, refusals, doubtful = 1, 0, False
+    error: ConnixError = out_of_time(call)
+    # Asked each time: a pause may have lasted longer than it should.
+    while (remaining := deadline - clock()) > 0:
         request_id = str(uuid.uuid4())
-        outcome = yield Send(call, request_id, deadline - clock())
-        error: ConnixError
+        outcome = yield Send(call, request_id, remaining)
         if isinstance(outcome, Reply) and 200 <= outcome.status_code < 300:
             try:
                 return call.read(outcome.body)
@@ -132,14 +129,20 @@ def perform(
                 return settled
         doubtful = doubtful or error.may_have_executed
         error.may_have_executed = doubtful
+        refusals += isinstance(error, ConnixRateLimitError)
         delay = retry_delay(
-            error, repeatable=call.repeatable, attempt=attempt, policy=policy, jitter=jitter()
+            error,
+            repeatable=call.repeatable,
+            attempt=attempt,
+            refusals=refusals,
+            policy=policy,
+            jitter=jitter(),
         )
         if delay is None or clock() + delay >= deadline:
             raise error
         yield Pause(delay)
-        if not isinstance(error, ConnixRateLimitError):
-            attempt += 1
+        attempt += not isinstance(error, ConnixRateLimitError)
+    raise error
 
 
 def _settle(
@@ -173,19 +176,20 @@ def _refusal(call: Call[Any], reply: Reply, secrets: tuple[str, ...]) -> ConnixA
         code, message, details, stated = "redirect_refused", _redirect_message(reply), None, None
     else:
         stated = _error_object(reply.body)
-        code = str(stated.get("code") or f"http_{status}")
-        message = str(stated.get("message") or _plain_message(reply))
+        code = stated.get("code") or f"http_{status}"
+        message = stated.get("message") or _plain_message(reply)
         details = stated.get("details")
-        request_id = str(stated.get("request_id") or request_id or "") or None
+        request_id = stated.get("request_id") or request_id
+    # Redacted before they become text, which would escape what is to be found.
     error = api_error_class(status)(
         status,
-        redact(code, secrets),
-        redact(message, secrets)[:_LONGEST_QUOTE],
+        str(redact(code, secrets))[:_LONGEST_QUOTE],
+        str(redact(message, secrets))[:_LONGEST_QUOTE],
         redact(details, secrets),
-        redact(request_id, secrets),
+        str(redact(request_id, secrets))[:_LONGEST_QUOTE] if request_id else None,
     )
     error.request = f"{call.method} {call.path}"
-    error.retry_after = retry_after_hint(reply.headers, stated)
+    error.retry_after = retry_after_hint(reply.headers, stated, refused=status == _TOO_MANY_REQUESTS)
     # A server that failed may have failed after the deed. A refusal (4xx) did nothing.
     error.may_have_executed = status >= 500
     return error
@@ -275,26 +279,3 @@ def too_slow(call: Call[Any], seconds: float) -> ConnixTimeoutError:
     error = ConnixTimeoutError(f"Connix did not answer {call.method} {call.path} within {seconds:g} s")
     error.may_have_executed = True
     return error
-
-
-def redact(value: Any, secrets: tuple[str, ...], *, depth: int = 0) -> Any:
-    """
-    Hide secrets in what the service says, in case it quotes them.
-
-    :param value: text, or JSON that may hold text anywhere
-    :param secrets: the values to hide; very short ones are left, they would hide everything
-    :param depth: how deep in the JSON this value lies
-    :return: the same with ``***`` for each secret, and without what lies absurdly deep
-    """
-    if isinstance(value, str):
-        for secret in secrets:
-            if len(secret) >= _SHORTEST_SECRET:
-                value = value.replace(secret, "***")
-        return value
-    if isinstance(value, list | dict) and depth >= _DEEPEST_DETAIL:
-        return "…"
-    if isinstance(value, list):
-        return [redact(item, secrets, depth=depth + 1) for item in value]
-    if isinstance(value, dict):
-        return {redact(name, secrets): redact(item, secrets, depth=depth + 1) for name, item in value.items()}
-    return value

@@ -65,7 +65,8 @@ class ConnixModel(BaseModel):
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
-    hidden: ClassVar[frozenset[str]] = frozenset()
+    #: Fields that no repr shows, wherever the service sends them.
+    hidden: ClassVar[frozenset[str]] = frozenset({"system_prompt", "environment_variables"})
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
@@ -74,8 +75,6 @@ class ConnixModel(BaseModel):
 
 class AgentConfig(ConnixModel):
     """Hold an agent's configuration; ``system_prompt`` and ``environment_variables`` come only with Get."""
-
-    hidden: ClassVar[frozenset[str]] = frozenset({"system_prompt", "environment_variables"})
 
     model: str | None = None
     temperature: float | None = None

@@ -42,9 +42,9 @@ class RetryPolicy:
     deadline: float = math.inf
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1:
+        if not isinstance(self.max_attempts, int) or self.max_attempts < 1:
             raise ValueError(f"max_attempts must be 1 or more, not {self.max_attempts!r}")
-        if not self.total_timeout > 0:
+        if not isinstance(self.total_timeout, int | float) or not self.total_timeout > 0:
             raise ValueError(f"total_timeout must be more than 0 seconds, not {self.total_timeout!r}")
 
 
@@ -61,19 +61,27 @@ def may_pass(error: ConnixError) -> bool:
 
 
 def retry_delay(
-    error: ConnixError, *, repeatable: bool, attempt: int, policy: RetryPolicy, jitter: float
+    error: ConnixError,
+    *,
+    repeatable: bool,
+    attempt: int,
+    policy: RetryPolicy,
+    jitter: float,
+    refusals: int = 0,
 ) -> float | None:
     """
     Decide whether to send a call again after a failure.
 
-    The service's hint goes before our own backoff. Jitter only ever lengthens a hint: coming back early
-    would be refused.
+    The service's hint goes before our own backoff, unless it says next to nothing. Jitter only ever lengthens
+    a hint: coming back early would be refused.
 
     :param error: what the attempt ended in
     :param repeatable: whether the call may be sent again when the first may have been carried out
     :param attempt: which attempt failed, from 1; refusals for the rate limit are not counted
     :param policy: the bounds
     :param jitter: a random number from 0 to 1
+    :param refusals: refusals for the rate limit so far; they lengthen the backoff, or a limit without a
+        hint would be asked again and again
     :return: seconds to wait, or ``None`` to give up
     """
     if not may_pass(error) or (error.may_have_executed and not repeatable):
@@ -81,8 +89,9 @@ def retry_delay(
     if not isinstance(error, ConnixRateLimitError) and attempt >= policy.max_attempts:
         return None
     hint = error.retry_after if isinstance(error, ConnixAPIError) else None
-    if hint is not None:
+    if hint is not None and hint >= policy.base_delay:
         return hint + jitter * min(_MOST_JITTER, 0.1 * hint + 0.1)
     # min() before the power: a long outage must not overflow.
-    backoff = min(policy.max_delay, policy.base_delay * 2.0 ** min(attempt - 1, 30))
-    return backoff * (0.5 + jitter / 2)
+    failures = attempt - 1 + max(0, refusals - isinstance(error, ConnixRateLimitError))
+    backoff = min(policy.max_delay, policy.base_delay * 2.0 ** min(failures, 30))
+    return max(hint or 0.0, backoff * (0.5 + jitter / 2))

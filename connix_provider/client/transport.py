@@ -1,8 +1,9 @@
 """
 Move the bytes: what httpx is told, and what its exceptions mean.
 
-Nothing here decides anything about Connix. It builds requests from calls, bounds what is read, and turns
-httpx's exceptions into the client's own, without their chain: httpx's hold the request with its key.
+Nothing here decides anything about Connix. It builds requests from calls, bounds what is read (of a renewed
+token's answer too), and turns httpx's exceptions into the client's own, without their chain: httpx's hold
+the request with its key.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import functools
 import platform
 import socket
 import ssl
-from collections.abc import Iterator
+import time
+import zlib
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -23,7 +27,7 @@ from connix_provider.client.errors import (
     ConnixResponseError,
     ConnixTimeoutError,
 )
-from connix_provider.client.flow import Send, too_slow
+from connix_provider.client.flow import Send, too_large, too_slow
 
 __all__ = ["DEFAULT_BASE_URL", "MAX_BODY", "build_request", "complete_url", "http_options", "translate"]
 
@@ -33,6 +37,12 @@ USER_AGENT = f"airflow-provider-connix/{__version__} (Python {platform.python_ve
 #: A page of 1,000 log lines or 100 agents is a few MiB; what is far larger is no answer of this API.
 MAX_BODY = 32 * 2**20
 _CONNECT_TIMEOUT = 10.0
+#: Sockets refuse to wait for some centuries, or for ever in numbers.
+_LONGEST_WAIT = 86_400.0
+#: Bytes that are unpacked at once: a few bytes of gzip can stand for gigabytes.
+_PIECE = 2**20
+
+ErrorT = TypeVar("ErrorT", bound=ConnixError)
 
 
 def complete_url(url: str | None) -> str:
@@ -50,32 +60,35 @@ def complete_url(url: str | None) -> str:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise ValueError(f"the base URL {url!r} cannot be read; write it as {DEFAULT_BASE_URL}") from None
+        raise ValueError(f"the base URL cannot be read; write it as {DEFAULT_BASE_URL}") from None
     if parts.username is not None or parts.password is not None:
         raise ValueError("the base URL must not hold a user or password; the key has its own field")
     if parts.scheme.lower() not in {"http", "https"} or not host:
+        # Not quoted: what stands in the wrong field may be the key, or hold a password.
         raise ValueError(
-            f"the base URL must begin with https:// (or http://) and name a host, as {DEFAULT_BASE_URL}; "
-            f"it is {url.partition('?')[0]!r}"
+            f"the base URL must begin with https:// (or http://) and name a host, as {DEFAULT_BASE_URL}"
         )
     if "?" in url or "#" in url:
-        raise ValueError(f"the base URL must not have a query or a fragment: {url.partition('?')[0]!r}")
+        raise ValueError(f"the base URL must not have a query or a fragment; write it as {DEFAULT_BASE_URL}")
     return f"{parts.scheme.lower()}://{parts.netloc}{parts.path.rstrip('/') or API_PATH}"
 
 
-def http_options(*, timeout: float, verify: bool | str) -> dict[str, object]:
+def http_options(*, timeout: float, verify: bool | str, asynchronous: bool) -> dict[str, Any]:
     """
     Collect what both kinds of httpx client are told.
 
     :param timeout: seconds to wait for the service to go on with its answer
     :param verify: whether to check certificates, or the path of a CA bundle
+    :param asynchronous: which of the two it is for
     :return: keyword arguments for ``httpx.Client`` and ``httpx.AsyncClient``
     """
     return {
         "timeout": httpx.Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT)),
         "verify": _ssl_context(verify),
         "follow_redirects": False,
-        "headers": {"User-Agent": USER_AGENT, "Accept": "application/json"},
+        # gzip alone: what is not asked for is not unpacked.
+        "headers": {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"},
+        "event_hooks": {"response": [_bound_async if asynchronous else _bound]},
     }
 
 
@@ -112,10 +125,106 @@ def build_request(client: httpx.Client | httpx.AsyncClient, url: str, send: Send
     # No single wait inside the request may be longer than the request may take.
     timeouts = request.extensions["timeout"]
     request.extensions["timeout"] = {
-        phase: send.timeout if seconds is None else min(seconds, send.timeout)
+        phase: min(send.timeout if seconds is None else seconds, send.timeout, _LONGEST_WAIT)
         for phase, seconds in timeouts.items()
     }
+    request.extensions["send"] = send
+    request.extensions["deadline"] = time.monotonic() + send.timeout
     return request
+
+
+def _bound(response: httpx.Response) -> None:
+    """Let no answer be larger or slower than it may be; httpx itself bounds neither."""
+    response.stream = _SyncBody(response)
+
+
+async def _bound_async(response: httpx.Response) -> None:
+    """Do the same for the asynchronous client."""
+    response.stream = _AsyncBody(response)
+
+
+class _Body:
+    """
+    Hand an answer's body on piece by piece, unpacked, as long as it keeps within size and time.
+
+    :param response: the answer; its body is taken over
+    """
+
+    def __init__(self, response: httpx.Response) -> None:
+        extensions = response.request.extensions
+        self._send: Send = extensions["send"]
+        self._deadline: float = extensions["deadline"]
+        self._of_the_call = "renewal" not in extensions
+        self._left = MAX_BODY
+        self._begun = False
+        self._raw = response.stream
+        # Taken off, or httpx would unpack again.
+        encoding = response.headers.pop("Content-Encoding", "").strip().lower()
+        if encoding not in {"", "identity", "gzip", "x-gzip"}:
+            raise self._unreadable("is packed in a way that was not asked for")
+        self._gzip = zlib.decompressobj(wbits=31) if encoding.endswith("gzip") else None
+
+    def _pieces(self, chunk: bytes) -> Iterator[bytes]:
+        """Unpack a chunk, and stop where it is too much or too late."""
+        self._begun = True
+        while chunk:
+            if self._gzip is None:
+                piece, chunk = chunk, b""
+            else:
+                piece, chunk = self._unpack(chunk, self._gzip)
+            self._left -= len(piece)
+            if self._left < 0:
+                raise self._told(too_large(self._send.call, MAX_BODY))
+            if time.monotonic() > self._deadline:
+                raise self._told(too_slow(self._send.call, self._send.timeout))
+            yield piece
+
+    def _unpack(self, chunk: bytes, gzip: zlib._Decompress) -> tuple[bytes, bytes]:
+        if gzip.eof:
+            raise self._unreadable("goes on after its end")
+        try:
+            return gzip.decompress(chunk, _PIECE), gzip.unconsumed_tail
+        except zlib.error:
+            raise self._unreadable("is packed in a broken way") from None
+
+    def _end(self) -> None:
+        # No body at all is no broken one.
+        if self._gzip is not None and not self._gzip.eof and self._begun:
+            raise self._unreadable("is packed in a broken way")
+
+    def _unreadable(self, why: str) -> ConnixResponseError:
+        call = self._send.call
+        return self._told(ConnixResponseError(f"the answer to {call.method} {call.path} {why}"))
+
+    def _told(self, error: ErrorT) -> ErrorT:
+        # While the token was being renewed, the call itself had not been sent, or had been refused.
+        error.may_have_executed = self._of_the_call
+        return error
+
+
+class _SyncBody(_Body, httpx.SyncByteStream):
+    def __iter__(self) -> Iterator[bytes]:
+        assert isinstance(self._raw, Iterable)
+        for chunk in self._raw:
+            yield from self._pieces(chunk)
+        self._end()
+
+    def close(self) -> None:
+        assert isinstance(self._raw, httpx.SyncByteStream)
+        self._raw.close()
+
+
+class _AsyncBody(_Body, httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        assert isinstance(self._raw, AsyncIterable)
+        async for chunk in self._raw:
+            for piece in self._pieces(chunk):
+                yield piece
+        self._end()
+
+    async def aclose(self) -> None:
+        assert isinstance(self._raw, httpx.AsyncByteStream)
+        await self._raw.aclose()
 
 
 def translate(error: httpx.HTTPError | httpx.InvalidURL, send: Send) -> ConnixError:
@@ -127,16 +236,17 @@ def translate(error: httpx.HTTPError | httpx.InvalidURL, send: Send) -> ConnixEr
     :return: the exception to raise instead, with ``may_have_executed`` told
     """
     call, place = send.call, _place(error)
-    unsent = isinstance(
+    extensions = _extensions(error)
+    # While the token was being renewed, the call itself had not been sent, or had been refused.
+    unsent = "renewal" in extensions or isinstance(
         error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError
     )
     result: ConnixError
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         result = ConnixTimeoutError(f"no connection to {place} could be made in time")
     elif isinstance(error, httpx.TimeoutException):
-        result = too_slow(call, min(send.timeout, _longest(error)))
-    elif isinstance(error, httpx.DecodingError):
-        result = ConnixResponseError(f"the answer to {call.method} {call.path} is compressed in a broken way")
+        phase = "write" if isinstance(error, httpx.WriteTimeout) else "read"
+        result = too_slow(call, extensions.get("timeout", {}).get(phase, send.timeout))
     elif isinstance(error, httpx.ConnectError):
         result = ConnixConnectionError(f"no connection to {place}: {_reason(error)}")
     elif isinstance(error, httpx.ProxyError):
@@ -155,19 +265,20 @@ def translate(error: httpx.HTTPError | httpx.InvalidURL, send: Send) -> ConnixEr
 
 
 def _place(error: httpx.HTTPError | httpx.InvalidURL) -> str:
-    try:
-        url = error.request.url if isinstance(error, httpx.HTTPError) else None
-    except RuntimeError:
-        url = None
-    return f"{url.scheme}://{url.netloc.decode()}" if url else "Connix"
+    request = _request(error)
+    return f"{request.url.scheme}://{request.url.netloc.decode()}" if request else "Connix"
 
 
-def _longest(error: httpx.TimeoutException) -> float:
+def _extensions(error: httpx.HTTPError | httpx.InvalidURL) -> dict[str, Any]:
+    request = _request(error)
+    return dict(request.extensions) if request else {}
+
+
+def _request(error: httpx.HTTPError | httpx.InvalidURL) -> httpx.Request | None:
     try:
-        limits = error.request.extensions.get("timeout", {})
-    except RuntimeError:
-        return float("inf")
-    return min((seconds for seconds in limits.values() if seconds is not None), default=float("inf"))
+        return error.request if isinstance(error, httpx.HTTPError) else None
+    except RuntimeError:  # httpx's way to say that there is none
+        return None
 
 
 def _reason(error: BaseException) -> str:
@@ -186,6 +297,10 @@ def _reason(error: BaseException) -> str:
             return "nothing listens there; check the connection's host and port"
         if isinstance(cause, ConnectionResetError):
             return "it was reset by the other side"
+    if isinstance(error, httpx.RemoteProtocolError):
+        # Not its own text: that can quote what came, and with it the key that a server sent back.
+        hung_up = "disconnected" in str(error) or "closed connection" in str(error)
+        return "the other side hung up" if hung_up else "what came is not HTTP"
     return str(error) or type(error).__name__
 
 

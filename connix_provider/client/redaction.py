@@ -1,0 +1,70 @@
+"""
+Hide secrets in what a service says, in case it quotes them.
+
+A service may send a value back as it came, escaped as JSON or Python writes it, encoded for a URL, or cut
+off after a while. All of these are looked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+__all__ = ["redact"]
+
+_MASK = "***"
+#: A shorter value is left in messages: hiding "3" would hide every 3. Airflow's masker does the same.
+_SHORTEST_SECRET = 5
+#: So much of a secret's beginning is taken for the secret, cut off.
+_TELLING_START = 16
+#: JSON deeper than this is nobody's: printing it could overflow the stack.
+_DEEPEST = 20
+
+
+def redact(value: Any, secrets: Iterable[str]) -> Any:
+    """
+    Hide secrets in text, or in JSON that may hold text anywhere.
+
+    :param value: what the service said
+    :param secrets: the values to hide; very short ones are left, they would hide everything
+    :return: the same with ``***`` for each secret, and without what lies absurdly deep
+    """
+    forms = {form for secret in secrets if len(secret) >= _SHORTEST_SECRET for form in _forms(secret)}
+    # The longest first: hiding a part of a secret would leave the rest of it to be read.
+    return _redact(value, sorted(forms, key=len, reverse=True), 0)
+
+
+def _forms(secret: str) -> Iterable[str]:
+    yield secret
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    yield repr(secret)[1:-1]
+    yield quote(secret, safe="", errors="replace")
+    yield quote_plus(secret, errors="replace")
+
+
+def _redact(value: Any, forms: list[str], depth: int) -> Any:
+    if isinstance(value, str):
+        return _hide(value, forms)
+    if isinstance(value, list | dict) and depth >= _DEEPEST:
+        return "…"
+    if isinstance(value, list):
+        return [_redact(item, forms, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {_hide(name, forms): _redact(item, forms, depth + 1) for name, item in value.items()}
+    return value
+
+
+def _hide(text: str, forms: list[str]) -> str:
+    for form in forms:
+        text = text.replace(form, _MASK)
+    for form in forms:
+        start = form[:_TELLING_START]
+        while len(start) == _TELLING_START and (at := text.find(start)) >= 0:
+            end = at + _TELLING_START
+            while end < len(text) and text[end : end + 1] == form[end - at : end - at + 1]:
+                end += 1
+            text = f"{text[:at]}{_MASK}{text[end:]}"
+    return text
