@@ -146,7 +146,9 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def run(connection: Any, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+def run(
+    connection: Any, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> Callable[..., Ran]:
     """Run one task in a DAG of its own by ``dag.test()``; a deferred trigger runs in line."""
 
     def run_task(make: Callable[..., Any], *, params: dict[str, Any] | None = None, **arguments: Any) -> Ran:
@@ -158,6 +160,7 @@ def run(connection: Any, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran
             errors.append(context["exception"])
 
         capfd.readouterr()
+        caplog.clear()
         with DAG(
             f"case_{os.getpid()}_{next(_numbers)}",
             schedule=None,
@@ -176,7 +179,7 @@ def run(connection: Any, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran
         instance.refresh_from_db()
         result = instance.xcom_pull(task_ids=task.task_id)
         out, err = capfd.readouterr()
-        return Ran(str(instance.state), result, errors[-1] if errors else None, out + err)
+        return Ran(str(instance.state), result, errors[-1] if errors else None, out + err + caplog.text)
 
     return run_task
 

@@ -1,0 +1,164 @@
+"""The hook turns a connection into a client, and says in one sentence what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+
+from connix_provider.client import AsyncClient, Client
+from connix_provider.emulator import Emulator, Fault
+from connix_provider.hooks.connix import ConnixHook
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_the_client_is_made_of_the_connection(emulator, connection):
+    connection(extra={"project_id": emulator.project_id, "timeout": "7", "verify": "false"})
+    hook = ConnixHook()
+    with hook.client as client:
+        assert isinstance(client, Client)
+        assert client is hook.client
+        assert client.base_url == emulator.url
+        assert len(client.agents.list(hook.project_id)) == 0
+    with hook.get_conn() as another:
+        assert another is not client
+
+
+async def test_the_asynchronous_client_is_made_of_it_too(emulator, connection):
+    hook = ConnixHook("connix_default")
+    async with await hook.get_async_conn() as client:
+        assert isinstance(client, AsyncClient)
+        assert len(await client.agents.list(emulator.project_id)) == 0
+
+
+def test_a_token_that_expires_is_renewed(emulator, connection):
+    grant = emulator.add_token(expires_in=10)
+    extra = {
+        "project_id": emulator.project_id,
+        "access_token": grant.access_token,
+        "refresh_token": grant.refresh_token,
+        "client_id": grant.client_id,
+        "client_secret": grant.client_secret,
+        "token_url": emulator.token_url,
+    }
+    connection(password=None, extra=extra)
+    emulator.clock.advance(60)
+    with ConnixHook().get_conn() as client:
+        assert len(client.agents.list(emulator.project_id)) == 0
+    assert len(emulator.journal.executed("token")) == 1
+
+
+async def test_a_token_is_renewed_in_a_trigger_too(emulator, connection):
+    grant = emulator.add_token(expires_in=10)
+    extra = {
+        "access_token": grant.access_token,
+        "refresh_token": grant.refresh_token,
+        "client_id": grant.client_id,
+        "client_secret": grant.client_secret,
+        "token_url": emulator.token_url,
+    }
+    connection(password=None, extra=extra)
+    emulator.clock.advance(60)
+    async with await ConnixHook().get_async_conn() as client:
+        assert len(await client.agents.list(emulator.project_id)) == 0
+
+
+def test_the_connection_works(emulator, connection):
+    emulator.seed(count=3)
+    assert ConnixHook().test_connection() == (
+        True,
+        f"Connix answers at {emulator.url}; project {emulator.project_id} has 3 agents.",
+    )
+
+
+def test_the_connection_works_without_a_project(emulator, connection):
+    connection(extra={})
+    works, says = ConnixHook().test_connection()
+    assert works
+    assert says.startswith(f"Connix answers at {emulator.url}; the connection names no project_id")
+
+
+WRONG = [
+    ({"password": None}, "There is no Connix API key"),
+    ({"password": "***"}, "The API key is the mask '***'"),
+    (
+        {"password": "cx_00000000000000000000000000000000"},
+        "The API key or token is refused: Connix answered 401",
+    ),
+    ({"extra": {"project_id": "proj_typo"}}, "There is no project 'proj_typo' at this address"),
+    ({"host": "http://127.0.0.1:{closed}"}, "nothing listens there; check the connection's host and port"),
+    ({"host": "http://connix.invalid"}, "the host's name is not known; check the connection's host"),
+    ({"host": "https://127.0.0.1:{port}"}, "no TLS could be agreed on; is the address an http:// one?"),
+    ({"host": "http://127.0.0.1:{port}/api/v9"}, "or the address is not Connix's API"),
+    ({"host": "connix"}, "The base URL must begin with https:// (or http://)"),
+]
+
+
+@pytest.mark.parametrize(("changes", "says"), WRONG)
+def test_what_is_wrong_is_said_in_one_sentence(changes, says, emulator, connection):
+    port = emulator.url.split(":")[2].partition("/")[0]
+    if "host" in changes:
+        changes = {"host": changes["host"].format(closed=closed_port(), port=port)}
+    connection(**changes)
+    works, said = ConnixHook().test_connection()
+    assert not works
+    assert says in said
+    assert "\n" not in said
+    assert emulator.api_key not in said
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (Fault.status(403, code="insufficient_permissions"), "may not list this project's agents"),
+        (Fault.rate_limited(retry_after=60), "The key is good, but its budget for this minute is used up"),
+        (Fault.bad_json(), "it does not speak Connix's API"),
+        (Fault.status(503), "Connix answered 503"),
+        (Fault.redirect("http://elsewhere.invalid/?token=abc"), "redirects to http://elsewhere.invalid"),
+    ],
+)
+def test_trouble_at_the_service_is_told_apart(fault, says, emulator, connection):
+    emulator.faults.add(fault, on="list_agents", times=None)
+    works, said = ConnixHook().test_connection()
+    assert not works
+    assert says in said
+    assert len(emulator.journal.entries()) == 1
+
+
+def test_secrets_are_masked_in_logs(emulator, connection, monkeypatch):
+    from airflow.providers.common.compat.sdk import redact
+
+    grant = emulator.add_token()
+    extra = {"project_id": "p", "refresh_token": grant.refresh_token, "client_secret": grant.client_secret}
+    connection(password="cx_masked_key_of_the_connection", extra=extra)
+    monkeypatch.setenv("CONNIX_API_KEY", "cx_masked_key_of_the_environment")
+    ConnixHook().get_conn().close()
+    secrets = [
+        "cx_masked_key_of_the_connection",
+        "cx_masked_key_of_the_environment",
+        grant.refresh_token,
+        grant.client_secret,
+    ]
+    shown = redact(" ".join(secrets))
+    assert all(secret not in shown for secret in secrets)
+
+
+def test_a_port_of_its_own_goes_into_the_address(emulator, monkeypatch):
+    host, port = emulator.url.removesuffix("/api/v1").rsplit(":", 1)
+    fields = {"conn_type": "connix", "host": host, "port": int(port), "password": emulator.api_key}
+    monkeypatch.setenv("AIRFLOW_CONN_CONNIX_DEFAULT", json.dumps(fields))
+    with ConnixHook().get_conn() as client:
+        assert client.base_url == emulator.url
+
+
+def test_a_client_of_the_hook_shows_no_key(emulator: Emulator, connection):
+    with ConnixHook().get_conn() as client:
+        assert emulator.api_key not in repr(client)
+        assert emulator.api_key not in repr(vars(client))

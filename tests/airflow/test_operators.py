@@ -1,0 +1,224 @@
+"""What the table of cases does not show: retries, templates, Airflow's own clocks and switches."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from datetime import timedelta
+
+import pytest
+
+from connix_provider.client.errors import ConnixAuthenticationError
+from connix_provider.emulator import Durations, Emulator, Fault
+from connix_provider.exceptions import ConnixAgentTimeoutError, ConnixSensorTimeoutError
+from connix_provider.operators.agent import (
+    ConnixCreateAgentOperator,
+    ConnixPauseAgentOperator,
+    ConnixRestartAgentOperator,
+    ConnixStartAgentOperator,
+    ConnixStopAgentOperator,
+)
+from connix_provider.sensors.agent import ConnixAgentStatusSensor
+from connix_provider.triggers.agent import ConnixAgentStatusTrigger
+
+CREATE = {"name": "new", "config": {"model": "gpt-4"}, "poll_interval": 5}
+MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+
+
+@MODES
+def test_a_retry_adopts_what_the_first_try_created(deferrable, emulator, run, warp):
+    emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", times=1)
+    ran = run(ConnixCreateAgentOperator, retries=1, deferrable=deferrable, **CREATE)
+    assert (ran.state, ran.error) == ("success", None), ran.log
+    assert len(emulator.journal.executed("create_agent")) == 1
+    assert len(emulator.journal.entries("create_agent")) == 1
+    assert emulator.agent(ran.result)["name"] == "new"
+
+
+def test_two_runs_of_a_task_leave_one_agent_and_a_conflict(emulator, run, warp):
+    first = run(ConnixCreateAgentOperator, **CREATE)
+    second = run(ConnixCreateAgentOperator, **CREATE)
+    assert (first.state, second.state) == ("success", "failed")
+    assert emulator.agent(first.result)["metadata"]["airflow_task_run"] in str(second.error)
+
+
+def test_an_agent_says_which_task_run_it_belongs_to(emulator, run, warp):
+    ran = run(ConnixCreateAgentOperator, metadata={"team": "data"}, **CREATE)
+    metadata = emulator.agent(ran.result)["metadata"]
+    assert metadata["team"] == "data"
+    dag_id, run_id, task_id, map_index = metadata["airflow_task_run"].split("/")
+    assert dag_id.startswith("case_")
+    assert run_id.startswith("manual__")
+    assert (task_id, map_index) == ("task", "-1")
+
+
+@MODES
+def test_it_does_not_wait_where_told_not_to(deferrable, emulator, run, warp):
+    ran = run(ConnixCreateAgentOperator, wait_for_completion=False, deferrable=deferrable, **CREATE)
+    assert ran.state == "success"
+    assert not emulator.journal.entries("get_agent")
+    assert emulator.agent(ran.result)["status"] == "creating"
+
+
+@MODES
+def test_it_polls_at_its_interval(deferrable, run, warp, connection):
+    with Emulator(durations=Durations(stopping=21)) as slow:
+        warp._emulator = slow
+        connection(host=slow.url, password=slow.api_key, extra={"project_id": slow.project_id})
+        (agent_id,) = slow.seed(status="running")
+        ran = run(ConnixStopAgentOperator, agent_id=agent_id, poll_interval=5, deferrable=deferrable)
+        looks = [entry.at.timestamp() for entry in slow.journal.entries("get_agent")]
+    assert ran.state == "success"
+    # One look before the stop, one right after it, then one each interval until 25 s have passed.
+    gaps = [round(later - earlier) for earlier, later in itertools.pairwise(looks)]
+    assert gaps == [0, 5, 5, 5, 5, 5]
+
+
+def test_a_deferrable_task_defers(emulator, run, warp):
+    (agent_id,) = emulator.seed(status="running")
+    ran = run(ConnixStopAgentOperator, agent_id=agent_id, poll_interval=5, deferrable=True)
+    assert "running trigger in line" in ran.log
+    assert ran.result == agent_id
+
+
+def test_a_deferrable_task_whose_end_is_in_sight_does_not_defer(run, warp, connection):
+    with Emulator(durations=Durations.instant()) as quick:
+        connection(host=quick.url, password=quick.api_key, extra={"project_id": quick.project_id})
+        (agent_id,) = quick.seed(status="running")
+        ran = run(ConnixStopAgentOperator, agent_id=agent_id, deferrable=True)
+    assert ran.state == "success"
+    assert "running trigger in line" not in ran.log
+
+
+def test_templates_are_rendered(emulator, run, warp):
+    params = {"who": "templated", "where": emulator.project_id, "t": 0.5}
+    ran = run(
+        ConnixCreateAgentOperator,
+        params=params,
+        name="{{ params.who }}",
+        project_id="{{ params.where }}",
+        config={"model": "gpt-4", "system_prompt": "You are {{ params.who }}"},
+        description="{{ task.task_id }}",
+    )
+    agent = emulator.agent(ran.result)
+    assert agent["name"] == "templated"
+    assert agent["description"] == "task"
+    assert agent["config"]["system_prompt"] == "You are templated"
+
+
+@MODES
+def test_execution_timeout_ends_the_wait(deferrable, emulator, run, warp):
+    (agent_id,) = emulator.seed(status="stopped")
+    emulator.script(agent_id, [])
+    emulator.faults.add(Fault.unknown_status("hibernating"), on="get_agent", after=1, times=None)
+    ran = run(
+        ConnixStartAgentOperator,
+        agent_id=agent_id,
+        poll_interval=5,
+        deferrable=deferrable,
+        execution_timeout=timedelta(seconds=30),
+    )
+    assert isinstance(ran.error, ConnixAgentTimeoutError), ran.log
+    assert warp.slept < 60
+
+
+def test_no_request_is_sent_after_the_deadline(emulator, run, warp):
+    (agent_id,) = emulator.seed(status="running")
+    emulator.faults.add(Fault.unknown_status("hibernating"), on="get_agent", after=1, times=None)
+    began = emulator.clock.timestamp()
+    ran = run(ConnixPauseAgentOperator, agent_id=agent_id, poll_interval=7, timeout=30)
+    assert isinstance(ran.error, ConnixAgentTimeoutError)
+    last = emulator.journal.entries()[-1].at.timestamp()
+    assert last - began < 31
+
+
+@MODES
+def test_a_key_that_is_refused_before_the_deed_ends_it(deferrable, emulator, run, connection, warp):
+    (agent_id,) = emulator.seed()
+    connection(password="cx_" + "0" * 32)
+    ran = run(ConnixStopAgentOperator, agent_id=agent_id, deferrable=deferrable)
+    assert isinstance(ran.error, ConnixAuthenticationError)
+    assert len(emulator.journal.entries()) == 1
+
+
+def test_a_restart_waits_out_the_second_of_the_last_change(emulator, run, warp, monkeypatch):
+    (agent_id,) = emulator.seed(status="running")
+    from connix_provider.client.agents import Agents
+
+    get = Agents.get
+
+    def in_whole_seconds(self, *args):
+        agent = get(self, *args)
+        return agent.model_copy(update={"updated_at": agent.updated_at.replace(microsecond=0)})
+
+    monkeypatch.setattr(Agents, "get", in_whole_seconds)
+    ran = run(ConnixRestartAgentOperator, agent_id=agent_id, poll_interval=1)
+    assert ran.state == "success"
+    assert len(emulator.journal.executed("restart_agent")) == 1
+
+
+def test_nobody_tending_the_trigger_is_a_timeout():
+    class TaskDeferralTimeout(Exception):  # noqa: N818 - Airflow's name
+        pass
+
+    def give_up(*_):
+        raise TaskDeferralTimeout
+
+    for operator, kind in (
+        (ConnixStartAgentOperator(task_id="a", agent_id="x"), ConnixAgentTimeoutError),
+        (ConnixAgentStatusSensor(task_id="b", agent_id="x"), ConnixSensorTimeoutError),
+    ):
+        operator.execute_complete = give_up
+        with pytest.raises(kind, match="no triggerer answered; is one running"):
+            operator.resume_execution("execute_complete", None, {})
+
+
+BAD_EVENTS = [
+    None,
+    "success",
+    [],
+    {},
+    {"status": "success"},
+    {"outcome": "finished", "agent_id": "agent_1", "message": ""},
+    {"outcome": "done", "agent_id": "", "message": ""},
+    {"outcome": "done", "agent_id": None, "message": ""},
+    {"outcome": "done"},
+]
+
+
+@pytest.mark.parametrize("event", BAD_EVENTS, ids=str)
+@pytest.mark.parametrize("kind", [ConnixStartAgentOperator, ConnixAgentStatusSensor])
+def test_an_event_is_checked_before_it_is_believed(event, kind):
+    task = kind(task_id="a", agent_id="agent_1")
+    with pytest.raises(ValueError, match="the task was resumed with"):
+        task.execute_complete({}, event)
+
+
+def test_a_sensor_that_never_fails_skips_even_a_broken_trigger():
+    sensor = ConnixAgentStatusSensor(task_id="b", agent_id="x", never_fail=True)
+    from airflow.providers.common.compat.sdk import AirflowSkipException
+
+    with pytest.raises(AirflowSkipException):
+        sensor.resume_execution("execute_complete", {"event": None}, {})
+
+
+def test_poke_alone_has_nothing_to_look_at():
+    with pytest.raises(RuntimeError, match="call execute"):
+        ConnixAgentStatusSensor(task_id="b", agent_id="x").poke({})
+
+
+def test_what_the_trigger_stores_is_plain_and_without_secrets(emulator, connection):
+    from airflow.providers.common.compat.sdk import TaskDeferred
+
+    (agent_id,) = emulator.seed(status="stopped")
+    task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id, deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute({})
+    path, arguments = deferred.value.trigger.serialize()
+    assert path == "connix_provider.triggers.agent.ConnixAgentStatusTrigger"
+    assert emulator.api_key not in json.dumps(arguments)
+    assert arguments["goal"] == "start"
+    assert arguments["before_status"] == "stopped"
+    again = ConnixAgentStatusTrigger(**json.loads(json.dumps(arguments)))
+    assert again.serialize() == (path, arguments)
+    assert deferred.value.timeout > timedelta(seconds=3600)
