@@ -3,7 +3,8 @@
 import asyncio
 import ipaddress
 import socket
-from threading import Event, Thread
+from concurrent.futures import Future
+from threading import Thread
 from typing import Any, Final
 
 import uvicorn
@@ -76,33 +77,39 @@ class Serving:
             timeout_keep_alive=_KEEP_ALIVE,
         )
         self._state = state
-        self._ready = Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
+        self._serving: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         self._thread = Thread(target=self._run, name=f"connix-emulator-{self.port}", daemon=True)
         self._thread.start()
-        self._ready.wait()
+        try:
+            self._loop, self._stopping = self._serving.result()
+        except BaseException:
+            self._thread.join()
+            raise
 
     def stop(self) -> None:
         """Close every connection, whatever it is waiting for, and end the thread."""
-        assert self._loop is not None
-        assert self._stopping is not None
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
 
     def _run(self) -> None:
-        asyncio.run(self._serve())
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            # Whoever started this is waiting, and is the one to be told.
+            self._socket.close()
+            if self._serving.done():
+                raise
+            self._serving.set_exception(error)
 
     async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stopping = asyncio.Event()
+        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
         self._config.load()
         connections = ServerState()
-        server = await self._loop.create_server(
+        server = await loop.create_server(
             lambda: _Protocol(self._config, connections, self._state), sock=self._socket, backlog=_BACKLOG
         )
-        self._ready.set()
-        await self._stopping.wait()
+        self._serving.set_result((loop, stopping))
+        await stopping.wait()
         server.close()
         for connection in list(connections.connections):
             connection.transport.abort()

@@ -151,7 +151,7 @@ def test_a_hang_that_ends_by_itself(emulator, agent_id, executed):
 def test_a_hang_is_in_the_journal_while_it_lasts_and_ends_with_the_client(emulator, api, agent_id):
     emulator.faults.add(Fault.hang())
     with pytest.raises(httpx.ReadTimeout):
-        api.http.get(api.path(agent_id), timeout=0.2)
+        api.http.get(api.path(agent_id), timeout=0.4)
     last = entry(emulator)
     assert (last.call, last.status, last.executed, last.delivered) == ("get_agent", None, False, False)
     assert api.get(agent_id).status_code == 200
@@ -169,7 +169,7 @@ def test_a_stop_does_not_wait_for_what_hangs(emulator, agent_id):
             time.sleep(0.005)
         begin = time.monotonic()
         emulator.stop()
-        assert time.monotonic() - begin < 0.5
+        assert time.monotonic() - begin < 1.5
         for connection in connections:
             assert connection.recv(1) == b""
     finally:
@@ -178,13 +178,13 @@ def test_a_stop_does_not_wait_for_what_hangs(emulator, agent_id):
 
 
 def test_a_body_that_drips(emulator, api, agent_id):
-    emulator.faults.add(Fault.slow_body(seconds=0.4))
+    emulator.faults.add(Fault.slow_body(seconds=0.8))
     begin = time.monotonic()
     with api.http.stream("GET", api.path(agent_id)) as reply:
-        assert time.monotonic() - begin < 0.2, "headers come at once"
+        assert time.monotonic() - begin < 0.6, "headers come at once"
         pieces = list(reply.iter_raw())
     assert len(pieces) > 5
-    assert time.monotonic() - begin >= 0.4
+    assert time.monotonic() - begin >= 0.8
     assert json.loads(b"".join(pieces)) == emulator.agent(agent_id)
     assert (entry(emulator).status, entry(emulator).delivered) == (200, True)
 

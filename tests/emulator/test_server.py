@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from connix_provider.emulator import Durations, Emulator, Limits
+from connix_provider.emulator.serving import Serving
 
 
 def threads():
@@ -59,6 +60,13 @@ def test_a_port_in_use_is_an_error_and_leaks_nothing(emulator):
     port = httpx.URL(emulator.url).port
     with pytest.raises(OSError, match="in use"):
         Emulator(port=port).start()
+
+
+def test_a_start_that_fails_tells_whoever_started_it(caplog):
+    before = threads()
+    with pytest.raises(SystemExit):
+        Serving("no_such_module:app", {}, "127.0.0.1", 0)
+    assert threads() == before
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.org", ""])
