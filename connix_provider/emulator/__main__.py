@@ -19,7 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :param arguments: of the command line; the process's own by default.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.agents < 0:
+        parser.error("--agents must not be negative")
     emulator = Emulator(
         port=options.port,
         project_id=options.project,

@@ -34,6 +34,10 @@ _BUDGET: Final = {
     "X-RateLimit-Remaining": _header("Requests left in this one", _INTEGER),
     "X-RateLimit-Reset": _header("Epoch second at which it ends", _INTEGER),
 }
+_KEY_BUDGET: Final = {
+    f"{name}-Requests": _header(f"The same for all calls of the key: {header['description']}", _INTEGER)
+    for name, header in _BUDGET.items()
+}
 _SPECIAL: Final = {
     401: {"WWW-Authenticate": _header("How to authenticate", _STRING, True)},
     429: {"Retry-After": _header("Seconds to wait", {"type": "integer", "minimum": 1}, True)},
@@ -50,11 +54,11 @@ def described(summary: str, success: int, model: type[schemas.Answer], *refusals
     :param refusals: the statuses it can refuse with; 500 is added.
     """
     responses: dict[int, dict[str, Any]] = {
-        success: {"model": model, "description": "Done", "headers": _COMMON | _BUDGET}
+        success: {"model": model, "description": "Done", "headers": _COMMON | _BUDGET | _KEY_BUDGET}
     }
     for status in (*refusals, 500):
         description, shape = _REFUSALS[status]
-        known = {} if status in {401, 500} else _BUDGET
+        known = {} if status in {401, 500} else _BUDGET | _KEY_BUDGET
         headers = _COMMON | known | _SPECIAL.get(status, {})
         responses[status] = {"model": shape, "description": description, "headers": headers}
     return {"summary": summary, "status_code": success, "responses": responses}

@@ -66,7 +66,17 @@ class Limits:
     @classmethod
     def off(cls) -> "Limits":
         """Let every key call as often as it likes; no headers tell of limits then."""
-        return cls(None, None, None, None, None, None, None, None, None)
+        return cls(
+            list=None,
+            create=None,
+            get=None,
+            update=None,
+            delete=None,
+            actions=None,
+            logs=None,
+            metrics=None,
+            projects=None,
+        )
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,9 @@ class Serving:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            # Its own kind of loop, whatever policy the user has set: a reset needs the real socket.
+            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+                runner.run(self._serve())
         except BaseException as error:
             # Whoever started this is waiting, and is the one to be told.
             self._socket.close()

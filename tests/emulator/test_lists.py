@@ -146,8 +146,8 @@ def test_projects_are_listed_searched_and_paged(emulator, api):
         emulator.add_project("7")
 
 
-# Both count processor time of client and emulator together: a busy machine must not fail them. To look at each of
-# the agents, and not only at a page of them, would cost ten times what they allow.
+# Both count processor time of client and emulator together: a busy machine must not fail them. To look at
+# each of the agents, and not only at a page of them, would cost ten times what they allow.
 
 
 def test_a_page_of_fifty_thousand_agents_costs_milliseconds(connect):
