@@ -54,17 +54,18 @@ def _redact(value: Any, forms: list[str], depth: int) -> Any:
         return [_redact(item, forms, depth + 1) for item in value]
     if isinstance(value, dict):
         return {_hide(name, forms): _redact(item, forms, depth + 1) for name, item in value.items()}
-    return value
+    # A number may be a secret as well, a PIN for one.
+    return _MASK if isinstance(value, int | float) and str(value) in forms else value
 
 
 def _hide(text: str, forms: list[str]) -> str:
     for form in forms:
-        text = text.replace(form, _MASK)
-    for form in forms:
         start = form[:_TELLING_START]
-        while len(start) == _TELLING_START and (at := text.find(start)) >= 0:
-            end = at + _TELLING_START
-            while end < len(text) and text[end : end + 1] == form[end - at : end - at + 1]:
+        at = text.find(start)
+        while at >= 0:
+            end = at + len(start)
+            while end < len(text) and text[end] == form[end - at : end - at + 1]:
                 end += 1
             text = f"{text[:at]}{_MASK}{text[end:]}"
+            at = text.find(start, at + len(_MASK))
     return text

@@ -1,0 +1,553 @@
+"""Whether and when a failed call is sent again: pure functions, driven by hand."""
+
+import math
+import time
+from email.utils import formatdate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connix_provider.client import (
+    ConnixAPIError,
+    ConnixConflictError,
+    ConnixConnectionError,
+    ConnixError,
+    ConnixNotFoundError,
+    ConnixRateLimitError,
+    ConnixResponseError,
+    ConnixServerError,
+    ConnixTimeoutError,
+    ConnixValidationError,
+)
+from connix_provider.client.budget import Bucket, number, retry_after_hint, server_time
+from connix_provider.client.calls import (
+    create_agent,
+    delete_agent,
+    get_agent,
+    get_logs,
+    get_metrics,
+    list_agents,
+    pause_agent,
+    restart_agent,
+    start_agent,
+    stop_agent,
+    update_agent,
+)
+from connix_provider.client.flow import Pause, Reply, Send, perform
+from connix_provider.client.retry import RetryPolicy, may_pass, retry_delay
+
+CALLS = {
+    "list": list_agents("p"),
+    "get": get_agent("p", "a"),
+    "create": create_agent("p", {"name": "x"}),
+    "update": update_agent("p", "a", {"name": "x"}),
+    "delete": delete_agent("p", "a"),
+    "start": start_agent("p", "a"),
+    "pause": pause_agent("p", "a"),
+    "stop": stop_agent("p", "a"),
+    "restart": restart_agent("p", "a"),
+    "logs": get_logs("p", "a"),
+    "metrics": get_metrics("p", "a"),
+}
+ONCE = {"create", "restart"}
+NOW = 1_705_334_400.0
+
+
+def test_which_calls_may_be_repeated_and_what_they_spend():
+    assert {name for name, call in CALLS.items() if not call.repeatable} == ONCE
+    assert {name: call.bucket for name, call in CALLS.items()} == {
+        "list": Bucket.LIST,
+        "get": Bucket.GET,
+        "create": Bucket.CREATE,
+        "update": Bucket.UPDATE,
+        "delete": Bucket.DELETE,
+        "start": Bucket.ACTION,
+        "pause": Bucket.ACTION,
+        "stop": Bucket.ACTION,
+        "restart": Bucket.ACTION,
+        "logs": Bucket.LOGS,
+        "metrics": Bucket.METRICS,
+    }
+
+
+def failure(kind, executed, hint):
+    error = (
+        kind("words")
+        if not isinstance(kind, int)
+        else {429: ConnixRateLimitError, 409: ConnixConflictError, 404: ConnixNotFoundError}.get(
+            kind, ConnixServerError if kind >= 500 else ConnixAPIError
+        )(kind, "c", "m")
+    )
+    error.may_have_executed = executed
+    if isinstance(error, ConnixAPIError):
+        error.retry_after = hint
+    return error
+
+
+FAILURES = st.builds(
+    failure,
+    st.sampled_from(
+        [
+            ConnixConnectionError,
+            ConnixTimeoutError,
+            ConnixResponseError,
+            400,
+            401,
+            403,
+            404,
+            405,
+            408,
+            409,
+            425,
+            429,
+            500,
+            501,
+            502,
+            503,
+            504,
+        ]
+    ),
+    st.booleans(),
+    st.none() | st.floats(0, 1e6),
+)
+POLICIES = st.builds(
+    RetryPolicy,
+    max_attempts=st.integers(1, 8),
+    base_delay=st.floats(0.01, 5),
+    max_delay=st.floats(0.01, 60),
+    total_timeout=st.floats(0.1, 1000),
+)
+JITTER = st.floats(0, 1)
+PASSING = {408, 425, 429, 500, 502, 503, 504}
+
+
+@given(FAILURES, st.booleans(), st.integers(1, 10_000), st.integers(0, 10_000), POLICIES, JITTER)
+def test_the_decision_keeps_its_promises(error, repeatable, attempt, refusals, policy, jitter):
+    delay = retry_delay(
+        error, repeatable=repeatable, attempt=attempt, refusals=refusals, policy=policy, jitter=jitter
+    )
+    status = getattr(error, "status_code", None)
+    passes = status is None or status in PASSING
+    assert may_pass(error) is passes
+    limited = status == 429
+    allowed = (
+        passes and (repeatable or not error.may_have_executed) and (limited or attempt < policy.max_attempts)
+    )
+    assert (delay is not None) is allowed
+    if delay is not None:
+        hint = getattr(error, "retry_after", None)
+        assert delay >= (hint or 0.0)
+        assert delay <= max(policy.max_delay, hint + min(5.0, 0.1 * hint + 0.1) if hint is not None else 0.0)
+        if hint is None:
+            assert delay >= min(policy.base_delay, policy.max_delay) / 2
+
+
+@given(POLICIES, st.integers(1, 7))
+def test_the_backoff_doubles_up_to_its_bound_and_jitter_halves_at_most(policy, attempt):
+    if attempt >= policy.max_attempts:
+        return
+    error = failure(503, False, None)
+    most = min(policy.max_delay, policy.base_delay * 2 ** (attempt - 1))
+    for jitter, expected in ((0.0, most / 2), (0.5, 0.75 * most), (1.0, most)):
+        delay = retry_delay(error, repeatable=True, attempt=attempt, policy=policy, jitter=jitter)
+        assert delay == pytest.approx(expected)
+
+
+def test_a_limit_without_a_hint_is_asked_less_and_less_often():
+    policy = RetryPolicy()
+    delays = [
+        retry_delay(
+            failure(429, False, hint), repeatable=False, attempt=1, refusals=n, policy=policy, jitter=1.0
+        )
+        for n in range(1, 10)
+        for hint in (None, 0.0, 0.001)
+    ]
+    assert delays[::3] == delays[1::3] == delays[2::3] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+
+
+def test_an_unknown_failure_does_not_pass():
+    assert not may_pass(ConnixError("odd"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_attempts": 0},
+        {"max_attempts": "5"},
+        {"max_attempts": 1.5},
+        {"total_timeout": 0},
+        {"total_timeout": -1},
+        {"total_timeout": math.nan},
+        {"total_timeout": "300"},
+    ],
+)
+def test_bounds_that_bound_nothing_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        RetryPolicy(**wrong)
+
+
+AGENT = b'{"id": "a", "name": "x", "status": "running"}'
+GOOD = {
+    "list": b'{"agents": []}',
+    "logs": b'{"logs": []}',
+    "metrics": b'{"metrics": {}}',
+    "delete": b"",
+    **dict.fromkeys(["start", "pause", "stop", "restart"], b"{}"),
+}
+
+
+def said(name):
+    """Answer a call well."""
+    return Reply(200, {}, GOOD.get(name, AGENT))
+
+
+def refusal(status, **stated):
+    body = '{{"error": {{"code": "c", "message": "m"{}}}}}'.format(
+        "".join(f', "{key}": {value}' for key, value in stated.items())
+    )
+    return Reply(status, {}, body.encode())
+
+
+class Run:
+    """Drive a flow by hand: time passes only in pauses, and as each request says."""
+
+    def __init__(self, call, policy, outcomes, *, took=0.0, jitter=0.5, oversleep=0.0):
+        self.now = NOW
+        self.sent, self.pauses, self.sent_at = [], [], []
+        outcomes = iter(outcomes)
+        flow = perform(call, policy, clock=lambda: self.now, jitter=lambda: jitter)
+        self.result = self.error = None
+        outcome = None
+        while True:
+            try:
+                step = flow.send(outcome)
+            except StopIteration as end:
+                self.result = end.value
+                return
+            except ConnixError as error:
+                self.error = error
+                return
+            if isinstance(step, Pause):
+                self.pauses.append(step.seconds)
+                self.now += step.seconds + oversleep
+                outcome = None
+            else:
+                assert isinstance(step, Send)
+                self.sent.append(step)
+                self.sent_at.append(self.now)
+                self.now += took
+                outcome = next(outcomes)
+
+
+def repeat(outcome):
+    while True:
+        yield outcome() if callable(outcome) else outcome
+
+
+OUTCOMES = st.sampled_from(
+    [
+        lambda: failure(ConnixConnectionError, True, None),
+        lambda: failure(ConnixConnectionError, False, None),
+        lambda: failure(ConnixTimeoutError, True, None),
+        lambda: refusal(500),
+        lambda: refusal(503, retry_after=7),
+        lambda: refusal(429),
+        lambda: refusal(429, retry_after=3),
+        lambda: refusal(429, retry_after=0),
+        lambda: refusal(404),
+        lambda: refusal(409),
+        lambda: Reply(200, {}, b"not JSON"),
+        lambda: Reply(200, {}, AGENT),
+    ]
+)
+
+
+@given(
+    st.sampled_from(sorted(CALLS)),
+    st.lists(OUTCOMES, max_size=30),
+    POLICIES,
+    st.floats(0, 3),
+    JITTER,
+    st.floats(0, 2),
+)
+def test_no_flow_breaks_its_bounds(name, outcomes, policy, took, jitter, oversleep):
+    given_out = [outcome() for outcome in outcomes]
+
+    def then_nothing():
+        yield from given_out
+        yield from repeat(lambda: failure(ConnixConnectionError, True, None))
+
+    run = Run(CALLS[name], policy, then_nothing(), took=took, jitter=jitter, oversleep=oversleep)
+    own = [step for step in run.sent if step.call is CALLS[name]]
+    outcomes_of_own = [
+        outcome for step, outcome in zip(run.sent, given_out, strict=False) if step.call is CALLS[name]
+    ]
+    limited = sum(isinstance(outcome, Reply) and outcome.status_code == 429 for outcome in outcomes_of_own)
+    assert len(own) <= policy.max_attempts + limited
+    assert all(at < NOW + policy.total_timeout for at in run.sent_at)
+    assert all(0 < step.timeout <= policy.total_timeout + 1e-6 for step in run.sent)
+    assert len({step.request_id for step in run.sent}) == len(run.sent)
+    assert (run.result is None) is (run.error is not None)
+    if name in ONCE:
+        doubtful = [
+            outcome.may_have_executed
+            if isinstance(outcome, ConnixError)
+            else outcome.status_code == 200 or outcome.status_code >= 500
+            for outcome in outcomes_of_own
+        ]
+        # Whatever may have been carried out is the last that is sent.
+        assert True not in doubtful[:-1]
+    if run.error is not None:
+        assert run.error.request_id
+
+
+@given(st.sampled_from(sorted(CALLS)), st.integers(1, 50), st.floats(0.5, 5))
+def test_a_refusal_for_the_rate_limit_is_always_repeated_within_the_time(name, refusals, hint):
+    policy = RetryPolicy(max_attempts=1, total_timeout=10_000)
+
+    def outcomes():
+        for _ in range(refusals):
+            yield refusal(429, retry_after=hint)
+        yield said(name)
+
+    run = Run(CALLS[name], policy, outcomes())
+    assert run.result is not None
+    assert len(run.sent) == refusals + 1
+    assert all(pause >= hint for pause in run.pauses)
+
+
+def test_a_hint_beyond_the_deadline_ends_the_call_at_once():
+    run = Run(CALLS["get"], RetryPolicy(total_timeout=10), repeat(lambda: refusal(429, retry_after=60)))
+    assert isinstance(run.error, ConnixRateLimitError)
+    assert run.error.retry_after == 60
+    assert (len(run.sent), run.pauses) == (1, [])
+
+
+def test_nothing_is_sent_after_the_deadline():
+    run = Run(CALLS["create"], RetryPolicy(deadline=NOW - 1), repeat(AssertionError))
+    assert isinstance(run.error, ConnixTimeoutError)
+    assert "before POST /projects/p/agents was sent" in str(run.error)
+    assert not run.error.may_have_executed
+    assert run.sent == []
+
+
+def test_the_nearer_of_deadline_and_total_timeout_counts():
+    for policy in (RetryPolicy(deadline=NOW + 7, total_timeout=50), RetryPolicy(total_timeout=7)):
+        run = Run(CALLS["get"], policy, iter([said("get")]))
+        assert run.sent[0].timeout == 7
+
+
+def test_a_pause_that_lasted_too_long_sends_nothing_more():
+    outcomes = repeat(lambda: failure(ConnixConnectionError, False, None))
+    run = Run(CALLS["get"], RetryPolicy(total_timeout=10), outcomes, oversleep=20)
+    assert isinstance(run.error, ConnixConnectionError)
+    assert len(run.sent) == 1
+
+
+@pytest.mark.parametrize("name", sorted(set(CALLS) - ONCE))
+def test_what_may_be_repeated_is(name):
+    outcomes = [failure(ConnixTimeoutError, True, None), refusal(500), said(name)]
+    run = Run(CALLS[name], RetryPolicy(), iter(outcomes))
+    assert run.error is None
+    assert len(run.sent) == 3
+    assert run.pauses == [pytest.approx(0.375), pytest.approx(0.75)]
+
+
+@pytest.mark.parametrize("name", sorted(ONCE))
+def test_what_may_not_be_repeated_is_not_but_where_it_was_surely_not_done(name):
+    for outcome in (failure(ConnixTimeoutError, True, None), refusal(502), Reply(200, {}, b"[]")):
+        run = Run(CALLS[name], RetryPolicy(), iter([outcome]))
+        assert run.error.may_have_executed
+        assert len(run.sent) == 1
+    sure = [failure(ConnixConnectionError, False, None), refusal(429), said(name)]
+    run = Run(CALLS[name], RetryPolicy(), iter(sure))
+    assert run.result is not None
+    assert len(run.sent) == 3
+
+
+def test_doubt_stays_once_it_is_there():
+    outcomes = [failure(ConnixTimeoutError, True, None), refusal(403)]
+    assert Run(CALLS["start"], RetryPolicy(), iter(outcomes)).error.may_have_executed
+    assert not Run(CALLS["start"], RetryPolicy(), iter(outcomes[1:])).error.may_have_executed
+
+
+LOST = failure(ConnixTimeoutError, True, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "settled"),
+    [
+        ("start", "running", True),
+        ("start", "creating", True),
+        ("start", "updating", True),
+        ("start", "stopped", False),
+        ("start", "error", False),
+        ("pause", "paused", True),
+        ("pause", "running", False),
+        ("stop", "stopped", True),
+        ("stop", "paused", False),
+    ],
+)
+def test_a_refused_repeat_is_settled_by_a_look(name, status, settled):
+    look = Reply(200, {}, f'{{"id": "a", "status": "{status}"}}'.encode())
+    run = Run(CALLS[name], RetryPolicy(), iter([LOST, refusal(409), look]))
+    assert [step.call.method for step in run.sent] == ["POST", "POST", "GET"]
+    if settled:
+        assert (run.result.agent_id, run.result.status) == ("a", status)
+        assert "had been carried out" in run.result.message
+    else:
+        assert isinstance(run.error, ConnixConflictError)
+        assert run.error.may_have_executed
+
+
+def test_an_update_whose_repeat_is_refused_is_settled_by_the_agent_as_it_is():
+    changes = {"name": "x", "config": {"temperature": 1, "new": {"a": [1, 2]}}, "description": None}
+    call = update_agent("p", "a", changes)
+    has = b'{"id":"a","status":"running","name":"x","config":{"temperature":1.0,"new":{"a":[1,2],"b":0}}}'
+    run = Run(call, RetryPolicy(), iter([LOST, refusal(409), Reply(200, {}, has)]))
+    assert run.result.name == "x"
+    for differs in (
+        has.replace(b"1.0", b"0.9"),
+        has.replace(b'"a":[1,2],', b""),
+        has.replace(b'"x"', b'"y"'),
+    ):
+        run = Run(call, RetryPolicy(), iter([LOST, refusal(409), Reply(200, {}, differs)]))
+        assert isinstance(run.error, ConnixConflictError)
+
+
+def test_a_delete_whose_repeat_finds_nothing_is_done():
+    run = Run(CALLS["delete"], RetryPolicy(), iter([LOST, refusal(404)]))
+    assert run.result.agent_id == "a"
+    assert "answer was lost" in run.result.message
+    run = Run(CALLS["delete"], RetryPolicy(), iter([refusal(404)]))
+    assert isinstance(run.error, ConnixNotFoundError)
+    run = Run(CALLS["delete"], RetryPolicy(), iter([refusal(429), refusal(404)]))
+    assert isinstance(run.error, ConnixNotFoundError)
+
+
+def test_a_look_that_fails_leaves_the_refusal():
+    run = Run(CALLS["start"], RetryPolicy(), iter([LOST, refusal(409), refusal(404)]))
+    assert isinstance(run.error, ConnixConflictError)
+    run = Run(CALLS["start"], RetryPolicy(total_timeout=10), iter([LOST, refusal(409)]), took=5)
+    assert isinstance(run.error, ConnixConflictError)
+    assert len(run.sent) == 2
+
+
+def test_a_look_is_repeated_as_any_get_is():
+    look = Reply(200, {}, AGENT)
+    run = Run(CALLS["start"], RetryPolicy(), iter([LOST, refusal(409), refusal(503), look]))
+    assert run.result.status == "running"
+    assert len(run.sent) == 4
+
+
+# What the service says of the time to come again
+
+
+def headers(**values):
+    return {name.replace("_", "-"): str(value) for name, value in values.items()}
+
+
+DATE = formatdate(NOW, usegmt=True)
+RESET = {"x_ratelimit_reset": NOW + 30}
+ALL = headers(date=DATE, retry_after=20, **RESET)
+
+
+def test_hints_count_in_their_order():
+    assert retry_after_hint(ALL, {"retry_after": 10}) == 10
+    assert retry_after_hint(ALL, {}) == 20
+    assert retry_after_hint(headers(date=DATE, **RESET)) == 30
+    assert retry_after_hint(headers(date=DATE)) is None
+    assert retry_after_hint({}) is None
+
+
+@pytest.mark.parametrize("skew", [-86_400, -45, 0, 45, 86_400])
+def test_the_servers_clock_counts_and_not_ours(monkeypatch, skew):
+    monkeypatch.setattr(time, "time", lambda: NOW + skew)
+    assert retry_after_hint(headers(date=DATE, **RESET)) == 30
+    assert retry_after_hint(headers(date=DATE, retry_after=formatdate(NOW + 12, usegmt=True))) == 12
+    assert retry_after_hint(headers(date=DATE, retry_after=formatdate(NOW - 12, usegmt=True))) == 0
+    assert retry_after_hint(headers(x_ratelimit_reset=NOW + 30)) == max(0, 30 - skew)
+    assert retry_after_hint(headers(date="garbage", x_ratelimit_reset=NOW + 30)) == max(0, 30 - skew)
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 15 Jan 2024 16:00:00 GMT",
+        "Mon, 15 Jan 2024 16:00:00 -0000",
+        "Mon Jan 15 16:00:00 2024",
+        "Monday, 15-Jan-24 16:00:00 GMT",
+    ],
+)
+def test_dates_of_every_http_form_are_in_gmt(monkeypatch, date):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert server_time({"date": date}) == NOW
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        "",
+        " ",
+        "soon",
+        "-5",
+        "nan",
+        "inf",
+        "-inf",
+        "1e999",
+        "5, 5",
+        "0x10",
+        "Thu, 99 Foo 2024 99:99:99",
+        "\xa0",
+        "5s",
+    ],
+)
+def test_nonsense_is_passed_over(nonsense):
+    assert retry_after_hint(headers(date=DATE, retry_after=nonsense, **RESET)) == 30
+    assert retry_after_hint(headers(date=DATE, x_ratelimit_reset=nonsense)) is None
+    assert retry_after_hint(ALL, {"retry_after": nonsense}) == 20
+    assert server_time({"date": nonsense}) is None
+
+
+@pytest.mark.parametrize("nonsense", [None, True, [], {}, -1, math.nan, math.inf, 10**400])
+def test_nonsense_in_the_body_is_passed_over(nonsense):
+    assert number(nonsense) is None
+    assert retry_after_hint(ALL, {"retry_after": nonsense}) == 20
+
+
+def test_a_reset_counts_only_for_a_budget_that_is_used_up():
+    assert retry_after_hint(headers(date=DATE, x_ratelimit_remaining=0, **RESET)) == 30
+    assert retry_after_hint(headers(date=DATE, x_ratelimit_remaining=87, **RESET)) is None
+    per_key = {"x_ratelimit_reset_requests": NOW + 50}
+    assert retry_after_hint(headers(date=DATE, x_ratelimit_remaining_requests=0, **per_key, **RESET)) == 50
+    both = headers(date=DATE, x_ratelimit_remaining=0, x_ratelimit_remaining_requests=5, **per_key, **RESET)
+    assert retry_after_hint(both) == 30
+
+
+def test_a_reset_counts_only_on_a_refusal_for_the_rate_limit():
+    told = headers(date=DATE, **RESET)
+    assert retry_after_hint(told, refused=False) is None
+    assert retry_after_hint(ALL, refused=False) == 20
+    for status, hint in ((429, 30), (500, None), (404, None)):
+        flow = perform(CALLS["get"], RetryPolicy(max_attempts=1, total_timeout=1))
+        next(flow)
+        with pytest.raises(ConnixAPIError) as caught:
+            flow.send(Reply(status, told, b""))
+        assert caught.value.retry_after == hint
+
+
+@given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
+def test_no_header_breaks_the_hint(date, retry_after, reset):
+    hint = retry_after_hint({"date": date, "retry-after": retry_after, "x-ratelimit-reset": reset})
+    assert hint is None or 0 <= hint < math.inf
+
+
+def test_a_bad_request_is_never_repeated():
+    run = Run(CALLS["get"], RetryPolicy(), iter([refusal(400)]))
+    assert isinstance(run.error, ConnixValidationError)
