@@ -229,7 +229,7 @@ class RefreshingBearerAuth(Auth):
         why = redact(said, self.secrets())[:200] or "no usable token in the answer"
         # Without a query or a user: those may be secrets too.
         place = urlsplit(self._token_url)
-        where = f"{place.scheme}://{place.hostname}{place.path}"
+        where = f"{place.scheme}://{place.netloc.rpartition('@')[2]}{place.path}"
         error = kind(status, "token_not_renewed", f"the access token could not be renewed at {where}: {why}")
         error.request = "POST to the token endpoint"
         if passing:

@@ -1,0 +1,454 @@
+"""Who is asking: keys, tokens, and tokens that renew themselves."""
+
+import asyncio
+import base64
+import json
+import threading
+import time
+from urllib.parse import parse_qs
+
+import pytest
+
+from connix_provider.client import (
+    ConnixAuthenticationError,
+    ConnixConnectionError,
+    ConnixError,
+    ConnixRateLimitError,
+    ConnixResponseError,
+    ConnixServerError,
+    ConnixTimeoutError,
+)
+from connix_provider.client.auth import ApiKeyAuth, Auth, BearerAuth, RefreshingBearerAuth, choose_auth
+from connix_provider.emulator import Fault
+from connix_provider.emulator.keys import OAuthGrant
+
+KEY = "cx_" + 32 * "a"
+
+
+@pytest.fixture
+def grant(emulator) -> OAuthGrant:
+    return emulator.add_token()
+
+
+@pytest.fixture
+def refreshing(driver, emulator, grant):
+    def refreshing(**options):
+        return driver.to(
+            emulator,
+            **{
+                "refresh_token": grant.refresh_token,
+                "access_token": grant.access_token,
+                "client_id": grant.client_id,
+                "client_secret": grant.client_secret,
+                "token_url": emulator.token_url,
+                **options,
+            },
+        )
+
+    return refreshing
+
+
+def until(seen):
+    deadline = time.monotonic() + 5
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def calls(emulator):
+    return [entry.call for entry in emulator.journal.entries()]
+
+
+def headers_of(request):
+    lines = request.split(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+    return {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+
+
+async def test_a_key(driver, raw_server, answer):
+    server = raw_server(answer({"agents": []}))
+    await driver.run(driver.open(f" {KEY}\n", server.url), "list", "p")
+    sent = headers_of(server.requests[0])
+    assert sent["x-api-key"] == KEY
+    assert "authorization" not in sent
+
+
+async def test_a_bearer_token(driver, emulator, project, grant):
+    client = driver.to(emulator, access_token=grant.access_token)
+    assert len(await driver.run(client, "list", project)) == 0
+    emulator.revoke_token(grant.access_token)
+    with pytest.raises(ConnixAuthenticationError) as caught:
+        await driver.run(client, "list", project)
+    assert grant.access_token not in str(caught.value)
+    assert calls(emulator) == ["list_agents"] * 2
+
+
+async def test_a_refused_token_is_renewed_once_and_the_call_repeated_once(
+    emulator, project, grant, refreshing, driver
+):
+    renewed = []
+    client = refreshing(on_new_secret=renewed.append)
+    emulator.revoke_token(grant.access_token)
+    agent = await driver.run(client, "create", project, {"name": "one"})
+    assert calls(emulator) == ["create_agent", "token", "create_agent"]
+    assert len(emulator.journal.executed("create_agent")) == 1
+    assert emulator.agent(agent.id)["name"] == "one"
+    await driver.run(client, "list", project)
+    assert calls(emulator)[3:] == ["list_agents"]
+    assert len(renewed) == 2
+    assert set(renewed) < set(client._auth.secrets())
+    assert grant.access_token not in renewed
+    # What was in use a moment ago may still come back in an answer.
+    assert {grant.access_token, grant.refresh_token, grant.client_secret} < set(client._auth.secrets())
+
+
+async def test_the_rotated_refresh_token_is_used_next(emulator, project, refreshing, driver):
+    client = refreshing(access_token=None)
+    for _ in range(3):
+        await driver.run(client, "list", project)
+        emulator.revoke_token(client._auth._access_token)
+    assert calls(emulator) == ["token", "list_agents"] + 2 * ["list_agents", "token", "list_agents"]
+    assert all(entry.status == 200 for entry in emulator.journal.entries("token"))
+
+
+async def test_a_token_is_renewed_before_it_expires(emulator, project, refreshing, driver, monkeypatch):
+    client = refreshing(access_token=None)
+    await driver.run(client, "list", project)
+    now = time.monotonic()
+    for after, renewals in ((3500, 1), (3571, 2)):
+        monkeypatch.setattr("connix_provider.client.auth.time.monotonic", lambda after=after: now + after)
+        await driver.run(client.with_options(), "list", project)
+        monkeypatch.undo()
+        assert len(emulator.journal.entries("token")) == renewals
+    # A 401 never came of it.
+    assert {entry.status for entry in emulator.journal.entries()} == {200}
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "early"),
+    [
+        (3600, 3570),
+        ("3600", 3570),
+        (10, 9),
+        (None, float("inf")),
+        (0, float("inf")),
+        (-5, float("inf")),
+        (True, float("inf")),
+        ("soon", float("inf")),
+        ([], float("inf")),
+        (10**400, float("inf")),
+    ],
+)
+async def test_any_lifetime_is_borne(driver, raw_server, answer, lifetime, early):
+    tokens = raw_server(answer({"access_token": "new-token", "expires_in": lifetime}))
+    server = raw_server(answer({"agents": []}))
+    client = driver.open(base_url=server.url, refresh_token="refresh-1", token_url=tokens.url)
+    began = time.monotonic()
+    await driver.run(client, "list", "p")
+    assert client._auth._expires_at == pytest.approx(began + early, abs=5)
+    assert client._auth._refresh_token == "refresh-1"
+
+
+async def test_a_second_401_is_final(emulator, project, refreshing, driver):
+    client = refreshing()
+    emulator.faults.add(Fault.status(401, "unauthorized", "No"), "list_agents", times=None)
+    with pytest.raises(ConnixAuthenticationError) as caught:
+        await driver.run(client, "list", project)
+    assert caught.value.code == "unauthorized"
+    assert calls(emulator) == ["list_agents", "token", "list_agents"]
+
+
+def test_threads_share_one_renewal(emulator, project, grant, open_client):
+    auth = RefreshingBearerAuth(
+        grant.refresh_token,
+        access_token=grant.access_token,
+        client_id=grant.client_id,
+        client_secret=grant.client_secret,
+        token_url=emulator.token_url,
+    )
+    client = open_client(base_url=emulator.url, auth=auth)
+    emulator.revoke_token(grant.access_token)
+    seen, barrier = [], threading.Barrier(8)
+
+    def ask():
+        barrier.wait()
+        seen.append(len(client.agents.list(project)))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [0] * 8
+    assert len(emulator.journal.entries("token")) == 1
+
+
+async def test_tasks_share_one_renewal(emulator, project, grant, driver, refreshing):
+    if not driver.is_async:
+        # The same client made by threads is the test above.
+        driver.is_async = True
+    client = refreshing(access_token=None)
+    pages = await asyncio.gather(*(client.agents.list(project) for _ in range(8)))
+    assert [len(page) for page in pages] == [0] * 8
+    assert len(emulator.journal.entries("token")) == 1
+    emulator.revoke_token(client._auth._access_token)
+    await asyncio.gather(*(client.agents.list(project) for _ in range(8)))
+    assert len(emulator.journal.entries("token")) == 2
+
+
+async def test_a_cancelled_renewal_leaves_the_next_one_free(emulator, project, grant, driver, refreshing):
+    driver.is_async = True
+    client = refreshing(access_token=None)
+    emulator.faults.add(Fault.hang(), "token")
+    asking = asyncio.create_task(client.agents.list(project))
+    await asyncio.to_thread(until, lambda: emulator.journal.entries("token"))
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert len(await client.agents.list(project)) == 0
+
+
+async def test_a_refused_renewal_is_an_authentication_error_without_secrets(
+    emulator, project, grant, driver, refreshing
+):
+    for wrong, said in (
+        ({"refresh_token": "stolen-refresh-token"}, "invalid_grant"),
+        ({"client_secret": "wrong-client-secret"}, "invalid_client"),
+    ):
+        emulator.journal.clear()
+        client = refreshing(access_token=None, **wrong)
+        with pytest.raises(ConnixAuthenticationError, match=said) as caught:
+            await driver.run(client, "create", project, {"name": "x"})
+        error = caught.value
+        assert error.code == "token_not_renewed"
+        assert error.status_code in {400, 401}
+        assert error.request == "POST to the token endpoint"
+        assert emulator.token_url in str(error)
+        assert not error.may_have_executed
+        for secret in (*wrong.values(), grant.refresh_token, grant.client_secret):
+            assert secret not in f"{error}{error!r}{error.__cause__!r}{error.__context__!r}"
+        assert calls(emulator) == ["token"]
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.status(503), Fault.html_502(), Fault.rate_limited(0, "header"), Fault.reset_before()]
+)
+async def test_trouble_of_the_token_endpoint_passes(emulator, project, driver, refreshing, fault):
+    client = refreshing(access_token=None)
+    emulator.faults.add(fault, "token", times=2)
+    # Even a create: it had not been sent yet.
+    await driver.run(client, "create", project, {"name": "x"})
+    assert calls(emulator) == ["token", "token", "token", "create_agent"]
+
+
+async def test_trouble_of_the_token_endpoint_that_stays_is_told(emulator, project, driver, refreshing):
+    client = refreshing(access_token=None, max_attempts=2, total_timeout=5)
+    for fault, kind in (
+        (Fault.status(503), ConnixServerError),
+        (Fault.reset_before(), ConnixConnectionError),
+        (Fault.rate_limited(60, "header"), ConnixRateLimitError),
+    ):
+        emulator.faults.clear()
+        emulator.faults.add(fault, "token", times=None)
+        with pytest.raises(kind) as caught:
+            await driver.run(client, "create", project, {"name": "x"})
+        assert not caught.value.may_have_executed
+    assert caught.value.retry_after == 60
+    assert "create_agent" not in calls(emulator)
+
+
+async def test_a_token_endpoint_that_hangs_holds_nobody_for_ever(emulator, project, driver, refreshing):
+    client = refreshing(access_token=None, timeout=0.05, max_attempts=2)
+    emulator.faults.add(Fault.hang(), "token", times=None)
+    with pytest.raises(ConnixTimeoutError) as caught:
+        await driver.run(client, "create", project, {"name": "x"})
+    assert not caught.value.may_have_executed or driver.is_async
+    assert calls(emulator) == ["token", "token"]
+
+
+@pytest.mark.parametrize("first", [401, None])
+async def test_what_a_token_endpoint_sends_is_bounded(driver, raw_server, answer, first):
+    def endless(connection, request):
+        connection.sendall(answer(b"", length=False))
+        while True:
+            connection.sendall(2**16 * b" ")
+
+    tokens = raw_server(endless)
+    server = raw_server(answer(b"", "401 No"))
+    token = {"access_token": "old-token"} if first else {}
+    client = driver.open(
+        base_url=server.url, refresh_token="refresh-1", token_url=tokens.url, max_attempts=1, **token
+    )
+    with pytest.raises(ConnixResponseError, match="more than 32 MiB") as caught:
+        await driver.run(client, "create", "p", {"name": "x"})
+    assert not caught.value.may_have_executed
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"<html>",
+        b"{}",
+        b"\xff",
+        50_000 * b"[",
+        b'{"access_token": null}',
+        b'{"access_token": 5}',
+        b'{"access_token": ""}',
+        b'{"access_token": "***"}',
+        b'{"access_token": "two\\nlines"}',
+        '{"access_token": "tök"}'.encode(),
+    ],
+)
+async def test_an_answer_without_a_usable_token_is_an_authentication_error(driver, raw_server, answer, body):
+    tokens = raw_server(answer(body))
+    client = driver.open(
+        base_url="http://127.0.0.1:9", refresh_token="refresh-1", token_url=f"{tokens.url}/t?secret=query"
+    )
+    with pytest.raises(ConnixAuthenticationError, match="no usable token in the answer") as caught:
+        await driver.run(client, "list", "p")
+    assert "query" not in str(caught.value)
+    assert len(tokens.requests) == 1
+
+
+async def test_a_token_endpoint_that_sends_secrets_back_does_not_show_them(driver, raw_server):
+    def echo(connection, request):
+        body = json.dumps(
+            {"error": "bad", "error_description": request.split(b"\r\n\r\n")[1].decode()}
+        ).encode()
+        connection.sendall(b"HTTP/1.1 400 Bad\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    tokens = raw_server(echo)
+    secret = "refresh/token+with=signs"
+    client = driver.open(base_url="http://127.0.0.1:9", refresh_token=secret, token_url=tokens.url)
+    with pytest.raises(ConnixAuthenticationError, match=r"bad: .*\*\*\*") as caught:
+        await driver.run(client, "list", "p")
+    assert "with" not in str(caught.value).split("bad:")[1]
+
+
+@pytest.mark.parametrize(
+    ("client_id", "client_secret", "basic", "in_the_body"),
+    [
+        (None, None, None, None),
+        ("public client", None, None, "public client"),
+        ("id:é", "se cret%", "id%3A%C3%A9:se%20cret%25", None),
+    ],
+)
+async def test_how_a_client_names_itself(
+    driver, raw_server, answer, client_id, client_secret, basic, in_the_body
+):
+    tokens = raw_server(answer({"access_token": "new-token", "refresh_token": "refresh-2"}))
+    server = raw_server(answer({"agents": []}))
+    client = driver.open(
+        base_url=server.url,
+        refresh_token="refresh-1",
+        client_id=client_id,
+        client_secret=client_secret,
+        token_url=tokens.url,
+    )
+    await driver.run(client, "list", "p")
+    head, _, body = tokens.requests[0].partition(b"\r\n\r\n")
+    sent, form = headers_of(tokens.requests[0]), parse_qs(body.decode())
+    assert head.startswith(b"POST / HTTP/1.1\r\n")
+    assert sent["content-type"] == "application/x-www-form-urlencoded"
+    assert sent["user-agent"].startswith("airflow-provider-connix/")
+    assert "x-api-key" not in sent
+    assert form["grant_type"] == ["refresh_token"]
+    assert form.get("client_id") == ([in_the_body] if in_the_body else None)
+    assert "client_secret" not in form
+    authorization = sent.get("authorization")
+    assert authorization == (basic and f"Basic {base64.b64encode(basic.encode()).decode()}")
+    assert headers_of(server.requests[0])["authorization"] == "Bearer new-token"
+    assert client._auth._refresh_token == "refresh-2"
+
+
+async def test_a_redirect_of_the_token_endpoint_is_refused(driver, raw_server, answer):
+    elsewhere = raw_server(answer({"access_token": "stolen-token"}))
+    tokens = raw_server(answer(b"", "307 X", f"Location: {elsewhere.url}"))
+    client = driver.open(base_url="http://127.0.0.1:9", refresh_token="refresh-1", token_url=tokens.url)
+    with pytest.raises(ConnixAuthenticationError):
+        await driver.run(client, "list", "p")
+    assert elsewhere.requests == []
+
+
+# What there is to prove it with
+
+
+def test_what_is_given_is_chosen_in_its_order(monkeypatch):
+    assert isinstance(choose_auth(KEY, access_token="t-1", refresh_token="r-1"), ApiKeyAuth)
+    assert isinstance(choose_auth(access_token="t-1", refresh_token="r-1"), RefreshingBearerAuth)
+    assert isinstance(choose_auth(access_token="t-1"), BearerAuth)
+    with pytest.raises(ValueError, match=r"there is no Connix API key.*CONNIX_API_KEY"):
+        choose_auth()
+    with pytest.raises(ValueError, match="there is no Connix API key"):
+        choose_auth("")
+    monkeypatch.setenv("CONNIX_API_KEY", KEY)
+    assert choose_auth().secrets() == (KEY,)
+    assert choose_auth("").secrets() == (KEY,)
+    assert choose_auth(access_token="t-1").secrets() == ("t-1",)
+
+
+async def test_the_key_of_the_environment_is_used(driver, emulator, project, monkeypatch):
+    monkeypatch.setenv("CONNIX_API_KEY", emulator.api_key)
+    assert len(await driver.run(driver.open(base_url=emulator.url), "list", project)) == 0
+
+
+async def test_a_ready_proof_is_used(driver, emulator, project):
+    client = driver.to(emulator, auth=ApiKeyAuth(emulator.api_key))
+    assert len(await driver.run(client, "list", project)) == 0
+
+
+@pytest.mark.parametrize("key", ["cx_short", "sk-" + 32 * "a", KEY[:-1] + "g", KEY + "a"])
+async def test_a_key_of_an_odd_shape_is_warned_about_and_used(driver, raw_server, answer, caplog, key):
+    server = raw_server(answer({"agents": []}))
+    await driver.run(driver.open(key, server.url), "list", "p")
+    assert headers_of(server.requests[0])["x-api-key"] == key
+    warning = next(record for record in caplog.records if record.levelname == "WARNING")
+    assert f"unusual shape ({len(key)} characters" in warning.getMessage()
+    assert key not in caplog.text
+
+
+def test_a_key_of_the_usual_shape_is_not_warned_about(caplog):
+    ApiKeyAuth(KEY)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("   ", "is empty"),
+        ("\n", "is empty"),
+        ("***", "is the mask"),
+        ("********", "is the mask"),
+        ("cx_secret\nX-Evil: 1", "holds characters"),
+        ("cx_secret secret", "holds characters"),
+        ("cx_sécret", "holds characters"),
+        ("cx_secret\x00", "holds characters"),
+        (b"cx_secret", "must be a string, not bytes"),
+        (12345, "must be a string, not int"),
+    ],
+)
+@pytest.mark.parametrize("field", ["api_key", "access_token", "refresh_token"])
+def test_what_cannot_be_a_key_is_refused_and_not_shown(value, told, field):
+    with pytest.raises(ValueError, match=told) as caught:
+        choose_auth(**{field: value})
+    assert field.replace("_", " ").lower() in str(caught.value).lower()
+    assert "secret" not in str(caught.value).replace("\n", " ")
+    assert "12345" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["console.connix.io/token", "ftp://x/", "https://", "http://[::1", "", b"http://x", 5]
+)
+def test_a_token_url_that_is_none_is_refused(url):
+    with pytest.raises(ValueError, match="token_url must begin with https://"):
+        RefreshingBearerAuth("refresh-1", token_url=url)
+
+
+def test_every_proof_knows_its_secrets():
+    with pytest.raises(NotImplementedError):
+        Auth().secrets()
+    assert issubclass(ConnixAuthenticationError, ConnixError)
+    auth = RefreshingBearerAuth("refresh-1", client_secret="secret-1")
+    assert auth.secrets() == ("refresh-1", "secret-1")

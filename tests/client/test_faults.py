@@ -1,0 +1,229 @@
+"""Every fault of the service, over a socket: the right outcome, and what the service's journal says of it."""
+
+import pytest
+
+from connix_provider.client import (
+    ConnixAPIError,
+    ConnixConflictError,
+    ConnixConnectionError,
+    ConnixError,
+    ConnixRateLimitError,
+    ConnixResponseError,
+    ConnixServerError,
+    ConnixTimeoutError,
+)
+from connix_provider.emulator import Clock, Durations, Emulator, Fault, Limits
+
+#: fault, what it ends in when it does not end, whether the service may have done what was asked
+FAULTS = {
+    "500": (Fault.status(500), ConnixServerError, True),
+    "500 done": (Fault.status(500, executed=True), ConnixServerError, True),
+    "503": (Fault.status(503), ConnixServerError, True),
+    "504 done": (Fault.status(504, executed=True), ConnixServerError, True),
+    "html 502": (Fault.html_502(), ConnixServerError, True),
+    "reset before": (Fault.reset_before(), ConnixConnectionError, True),
+    "reset after": (Fault.reset_after(), ConnixConnectionError, True),
+    "hang": (Fault.hang(), ConnixTimeoutError, True),
+    "hang done": (Fault.hang(executed=True), ConnixTimeoutError, True),
+    "hang up": (Fault.hang(seconds=0.001), ConnixConnectionError, True),
+    "cut body": (Fault.cut_body(), ConnixConnectionError, True),
+    "bad JSON": (Fault.bad_json(), ConnixResponseError, True),
+    "408": (Fault.status(408), ConnixAPIError, False),
+    "429 body": (Fault.rate_limited(0, "body"), ConnixRateLimitError, False),
+    "429 header": (Fault.rate_limited(0, "header"), ConnixRateLimitError, False),
+    "429 reset": (Fault.rate_limited(0, "reset"), ConnixRateLimitError, False),
+    "429 none": (Fault.rate_limited(0, "none"), ConnixRateLimitError, False),
+}
+ATTEMPTS = 3
+#: call, status of the agent before, arguments after the project, status of the agent after
+WHAT = {
+    "get": ("running", (), "running"),
+    "create": (None, ({"name": "made"},), None),
+    "start": ("stopped", (), "running"),
+    "delete": ("running", (), None),
+    "update": ("running", ({"name": "renamed"},), "running"),
+}
+
+
+@pytest.fixture
+def prepare(emulator, project):
+    def prepare(method):
+        before, args, _ = WHAT[method]
+        if before is None:
+            return (project, *args)
+        (agent_id,) = emulator.seed(1, before, project_id=project)
+        return (project, agent_id, *args)
+
+    return prepare
+
+
+def patience(fault):
+    # A hang is only told from a slow answer by waiting.
+    return 0.03 if fault.name == "hang" and fault.options["seconds"] is None else 5.0
+
+
+@pytest.mark.parametrize("times", [1, 2, None])
+@pytest.mark.parametrize("method", WHAT)
+@pytest.mark.parametrize("name", FAULTS)
+async def test_each_fault_has_its_outcome(driver, emulator, project, prepare, name, method, times):
+    fault, kind, doubtful = FAULTS[name]
+    args = prepare(method)
+    call = f"{method}_agent"
+    limited = kind is ConnixRateLimitError
+    unhinted = limited and times is None and fault.options["hints"] == "none"
+    if limited and times is None:
+        # Beyond the time allowed: there is no sense in asking again.
+        fault = Fault.rate_limited(3600, fault.options["hints"])
+    emulator.faults.add(fault, call, times=times)
+    client = driver.to(
+        emulator,
+        max_attempts=ATTEMPTS,
+        timeout=patience(fault),
+        total_timeout=0.15 if unhinted else 10,
+    )
+    result = error = None
+    try:
+        result = await driver.run(client, method, *args)
+    except ConnixError as caught:
+        error = caught
+
+    sent, done = emulator.journal.entries(call), emulator.journal.executed(call)
+    once = method == "create" and doubtful
+    if once or times is None:
+        # The time may also be over while the service is being asked once more.
+        assert type(error) is kind or (unhinted and type(error) is ConnixTimeoutError), error
+        assert error.may_have_executed is doubtful or unhinted
+        assert len(sent) > 1 if unhinted else len(sent) == (1 if once or limited else ATTEMPTS)
+    else:
+        # Of a delete or start that was done and whose answer was lost, the repeat is refused: 404, or 409
+        # with the agent where it should be. Both are successes.
+        assert error is None, error
+        assert result is not None
+        assert len(sent) == times + 1
+    assert len({entry.request_id for entry in sent}) == len(sent)
+    if method in {"create", "start", "delete"}:
+        assert len(done) <= 1
+    if error is None or fault.executed:
+        assert len(done) >= 1
+        agents = [emulator.agent(entry.agent_id) for entry in done if entry.agent_id and method != "delete"]
+        assert all(agent["status"] == WHAT[method][2] for agent in agents)
+        if method == "delete":
+            with pytest.raises(KeyError):
+                emulator.agent(args[1])
+        if method == "update":
+            assert agents[0]["name"] == "renamed"
+    else:
+        assert done == []
+
+
+@pytest.mark.parametrize("fault", [Fault.reset_after(), Fault.status(502, executed=True)])
+@pytest.mark.parametrize(
+    ("action", "before", "after"), [("pause", "running", "paused"), ("stop", "paused", "stopped")]
+)
+async def test_an_action_whose_answer_was_lost_is_a_success(
+    driver, emulator, project, fault, action, before, after
+):
+    (agent_id,) = emulator.seed(1, before, project_id=project)
+    emulator.faults.add(fault, f"{action}_agent")
+    result = await driver.run(driver.to(emulator), action, project, agent_id)
+    assert (result.agent_id, result.status) == (agent_id, after)
+    assert [entry.call for entry in emulator.journal.entries()] == [f"{action}_agent"] * 2 + ["get_agent"]
+    assert len(emulator.journal.executed(f"{action}_agent")) == 1
+
+
+async def test_a_start_that_someone_else_undid_is_a_conflict(driver, emulator, project):
+    (agent_id,) = emulator.seed(1, "error", project_id=project)
+    emulator.faults.add(Fault.reset_before(), "start_agent")
+    with pytest.raises(ConnixConflictError) as caught:
+        await driver.run(driver.to(emulator), "start", project, agent_id)
+    assert caught.value.may_have_executed
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.reset_after(), Fault.reset_before(), Fault.bad_json(), Fault.html_502()]
+)
+async def test_a_restart_is_sent_once(driver, emulator, project, fault):
+    (agent_id,) = emulator.seed(1, project_id=project)
+    emulator.faults.add(fault, "restart_agent")
+    with pytest.raises(ConnixError) as caught:
+        await driver.run(driver.to(emulator), "restart", project, agent_id)
+    assert caught.value.may_have_executed
+    assert len(emulator.journal.entries("restart_agent")) == 1
+
+
+async def test_a_slow_body_is_waited_for(driver, emulator, project):
+    emulator.faults.add(Fault.slow_body(0.06), "list_agents")
+    assert len(await driver.run(driver.to(emulator), "list", project)) == 0
+    assert len(emulator.journal.entries()) == 1
+
+
+async def test_a_slow_body_is_not_waited_for_longer_than_the_call_may_take(driver, emulator, project):
+    emulator.faults.add(Fault.slow_body(5), "list_agents", times=None)
+    with pytest.raises(ConnixTimeoutError, match=r"within 0\.\d+ s"):
+        await driver.run(driver.to(emulator, total_timeout=0.3), "list", project)
+    assert len(emulator.journal.entries()) == 1
+
+
+async def test_an_unknown_status_is_passed_on(driver, emulator, project):
+    (agent_id,) = emulator.seed(1, project_id=project)
+    emulator.faults.add(Fault.unknown_status(), times=None)
+    client = driver.to(emulator)
+    assert (await driver.run(client, "get", project, agent_id)).status == "hibernating"
+    assert [agent.snapshot().status for agent in await driver.run(client, "list", project)] == ["hibernating"]
+
+
+async def test_a_500_is_not_waited_out_for_as_long_as_the_window_of_the_rate_limit(driver):
+    # Every answer tells when the window ends; only a refusal for the limit makes that worth a wait.
+    with Emulator(clock=Clock(frozen=True), durations=Durations.instant()) as emulator:
+        (agent_id,) = emulator.seed()
+        emulator.faults.add(Fault.status(500, executed=True), "get_agent")
+        client = driver.to(emulator, total_timeout=2)
+        assert (await driver.run(client, "get", emulator.project_id, agent_id)).id == agent_id
+
+
+async def test_a_real_limit_is_waited_for_as_long_as_the_service_says(driver, monkeypatch):
+    clock = Clock(frozen=True)
+    waits = []
+
+    def pass_time(seconds):
+        waits.append(seconds)
+        clock.advance(seconds)
+
+    async def pass_time_async(seconds):
+        pass_time(seconds)
+
+    with Emulator(clock=clock, limits=Limits(get=2)) as emulator:
+        (agent_id,) = emulator.seed()
+        client = driver.to(emulator, nap=None)
+        # Only here: the wait is the service's, up to a minute, and its clock is ours to move.
+        monkeypatch.setattr("connix_provider.client.client.time.sleep", pass_time)
+        monkeypatch.setattr("connix_provider.client.client.asyncio.sleep", pass_time_async)
+        for _ in range(5):
+            assert (await driver.run(client, "get", emulator.project_id, agent_id)).id == agent_id
+        monkeypatch.undo()
+        assert len(waits) == 2
+        assert [entry.status for entry in emulator.journal.entries()] == [200, 200, 429, 200, 200, 429, 200]
+        # Never before the window's end, hardly after it.
+        assert all(0 < wait <= 66 for wait in waits)
+
+
+async def test_other_bounds_go_with_the_same_connections(driver, emulator, project):
+    client = driver.to(emulator)
+    once = client.with_options(max_attempts=1)
+    emulator.faults.add(Fault.status(503))
+    with pytest.raises(ConnixServerError):
+        await driver.run(once, "list", project)
+    emulator.faults.add(Fault.status(503))
+    assert len(await driver.run(client, "list", project)) == 0
+    assert (once._http, once.base_url) == (client._http, client.base_url)
+    late = client.with_options(deadline=1.0)
+    with pytest.raises(ConnixTimeoutError, match="before GET"):
+        await driver.run(late, "list", project)
+    assert late.policy.total_timeout == float("inf")
+    assert client.with_options(total_timeout=7).policy.total_timeout == 7
+    assert client.with_options(total_timeout=7, deadline=8).policy.deadline == 8
+    assert client.with_options().policy == client.policy
+    with pytest.raises(ValueError, match="total_timeout"):
+        client.with_options(total_timeout=0)
+    with pytest.raises(ValueError, match="max_attempts"):
+        client.with_options(max_attempts=0)
