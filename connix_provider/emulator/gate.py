@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -18,8 +18,6 @@ from connix_provider.emulator.service import Service
 from connix_provider.emulator.validation import check_query, complaints
 
 Handler = Callable[[Request], Awaitable[Response]]
-
-_NEEDS: Final = {"GET": "read"}
 
 
 class StrictRequest(Request):
@@ -110,13 +108,14 @@ async def _handle(service: Service, request: Request, caller: Caller | None, han
 
 def _admit(service: Service, request: Request, caller: Caller) -> None:
     project_id = request.path_params.get("project_id")
-    if _NEEDS.get(request.method, "write") not in caller.scopes:
-        raise refusals.forbidden("agent" if "agent_id" in request.path_params else "project")
+    asked_for = "agent" if "agent_id" in request.path_params else "project"
+    if ("read" if request.method == "GET" else "write") not in caller.scopes:
+        raise refusals.forbidden(asked_for)
     if project_id is not None:
         if not service.world.has_project(project_id):
             raise refusals.project_not_found(project_id)
         if caller.projects is not None and project_id not in caller.projects:
-            raise refusals.forbidden("agent" if "agent_id" in request.path_params else "project")
+            raise refusals.forbidden(asked_for)
     request.state.caller = caller
 
 

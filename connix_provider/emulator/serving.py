@@ -14,6 +14,8 @@ from uvicorn.server import ServerState
 _BACKLOG: Final = 2048
 _KEEP_ALIVE: Final = 75
 _LAST_WORDS: Final = 1.0
+# A connection that is being accepted becomes known only some turns of the event loop later.
+_TURNS: Final = 10
 
 
 def loopback(host: str) -> str:
@@ -112,9 +114,13 @@ class Serving:
         )
         self._serving.set_result((loop, stopping))
         await stopping.wait()
+        # First accept no more, then meet those being accepted, then close: asyncio trips over any other order.
+        loop.remove_reader(self._socket)
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+            for connection in list(connections.connections):
+                connection.transport.abort()
         server.close()
-        for connection in list(connections.connections):
-            connection.transport.abort()
         # Whoever waits for a client learns that it is gone, and ends by itself.
         if connections.tasks:
             await asyncio.wait(connections.tasks, timeout=_LAST_WORDS)

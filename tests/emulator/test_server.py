@@ -1,5 +1,6 @@
 """Starting, stopping, outages, and many at once."""
 
+import gc
 import socket
 import threading
 import time
@@ -54,6 +55,36 @@ def test_an_outage_keeps_port_and_state(emulator, connect):
     emulator.start()
     assert api.get(agent_id).json()["status"] == "paused"
     assert [entry.call for entry in emulator.journal.entries()] == ["pause_agent", "get_agent"]
+
+
+def test_outages_under_load_leave_no_connection_behind(emulator):
+    port = httpx.URL(emulator.url).port
+    request = f"GET /api/v1/projects HTTP/1.1\r\nHost: x\r\nX-API-Key: {emulator.api_key}\r\n\r\n".encode()
+    over = threading.Event()
+
+    def ask():
+        answers = 0
+        while not over.is_set():
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                    connection.sendall(request)
+                    answers += bool(connection.recv(65536))
+            except TimeoutError:
+                raise
+            except OSError:
+                continue
+        return answers
+
+    with ThreadPoolExecutor(6) as pool:
+        asking = [pool.submit(ask) for _ in range(6)]
+        for _ in range(20):
+            time.sleep(0.02)
+            emulator.stop()
+            emulator.start()
+        over.set()
+        assert sum(one.result() for one in asking) > 0
+    emulator.stop()
+    gc.collect()  # what was left behind would warn now, and warnings are errors
 
 
 def test_a_port_in_use_is_an_error_and_leaks_nothing(emulator):
