@@ -1,9 +1,9 @@
 """
 Show the whole life of an agent: create, check, pause, start, stop, start, restart, update, delete.
 
-Every operator of this provider does its work once, and waits until Connix shows that it is done. `create`
-returns the agent's id; the tasks after it take it from there, so nothing is written down twice. The gate
-after `create` asks for more than `running`: the agent has to stay so for some seconds.
+Every operator of this provider does its work once, and waits until Connix shows that it is done. Each task
+returns the agent's id and the next one takes it from there; that alone puts them in order. The gate after
+`create` asks for more than `running`: the agent has to stay so for some seconds.
 
 The agent's name holds the id of the DAG run. Two runs never meet in one agent, and a task that is tried again
 finds the agent of its own run.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.providers.common.compat.sdk import DAG, Param, chain
+from airflow.providers.common.compat.sdk import DAG, Param
 
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
@@ -51,14 +51,12 @@ with DAG(
     is_healthy = ConnixAgentStatusSensor(
         task_id="is_healthy", agent_id=create.output, stable_for=3.0, poke_interval=1.0
     )
-    pause = ConnixPauseAgentOperator(task_id="pause", agent_id=create.output)
-    resume = ConnixStartAgentOperator(task_id="resume", agent_id=create.output)
-    stop = ConnixStopAgentOperator(task_id="stop", agent_id=create.output)
-    start = ConnixStartAgentOperator(task_id="start", agent_id=create.output)
-    restart = ConnixRestartAgentOperator(task_id="restart", agent_id=create.output)
+    pause = ConnixPauseAgentOperator(task_id="pause", agent_id=is_healthy.output)
+    resume = ConnixStartAgentOperator(task_id="resume", agent_id=pause.output)
+    stop = ConnixStopAgentOperator(task_id="stop", agent_id=resume.output)
+    start = ConnixStartAgentOperator(task_id="start", agent_id=stop.output)
+    restart = ConnixRestartAgentOperator(task_id="restart", agent_id=start.output)
     update = ConnixUpdateAgentOperator(
-        task_id="update", agent_id=create.output, config={"temperature": 0.7, "max_tokens": 2048}
+        task_id="update", agent_id=restart.output, config={"temperature": 0.7, "max_tokens": 2048}
     )
-    delete = ConnixDeleteAgentOperator(task_id="delete", agent_id=create.output)
-
-    chain(create, is_healthy, pause, resume, stop, start, restart, update, delete)
+    ConnixDeleteAgentOperator(task_id="delete", agent_id=update.output)
