@@ -1,0 +1,190 @@
+"""Every example is parsed by Airflow and run to success, and the emulator saw it happen."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import warnings
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from connix_provider.emulator import Durations, Emulator
+
+FOLDER = pathlib.Path(__file__).parents[2] / "example_dags"
+EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _database() -> None:
+    from airflow.utils.db import initdb
+
+    # Alembic and SQLAlchemy warn of Airflow's own models.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        initdb()
+
+
+@pytest.fixture(scope="module")
+def bag(_database: None) -> Any:
+    """All examples as a DAG processor sees them, and stored as it would."""
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:
+        from airflow.models.dagbag import DagBag
+    bag = DagBag(FOLDER)
+    try:
+        from airflow.dag_processing.bundles.manager import DagBundlesManager
+        from airflow.dag_processing.dagbag import sync_bag_to_db
+    except ImportError:
+        # Airflow before 3.1 runs a DAG that nobody stored.
+        return bag
+    DagBundlesManager().sync_bundles_to_db()
+    sync_bag_to_db(bag, "dags-folder", None)
+    return bag
+
+
+@pytest.fixture
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """An emulator whose agents obey at once, with the agents that the examples name."""
+    with Emulator(durations=Durations.instant()) as emulator:
+        for name in ("Support agent", "Translator", "Researcher", "Proofreader"):
+            emulator.seed(name=name)
+        connection = {
+            "conn_type": "connix",
+            "host": emulator.url,
+            "password": emulator.api_key,
+            "extra": {"project_id": emulator.project_id},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_CONNIX_DEFAULT", json.dumps(connection))
+        yield emulator
+
+
+@pytest.fixture
+def run(bag: Any, emulator: Emulator) -> Any:
+    def run_example(dag_id: str) -> SimpleNamespace:
+        dag = bag.dags[dag_id]
+        for task in dag.tasks:
+            # As short as they go: what they wait for is tested elsewhere.
+            for name in ("poll_interval", "poke_interval", "stable_for"):
+                if getattr(task, name, None):
+                    setattr(task, name, 1.0)
+        dag_run = dag.test()
+        tasks = {(ti.task_id, ti.map_index): str(ti.state) for ti in dag_run.get_task_instances()}
+        results = {ti.task_id: ti.xcom_pull(task_ids=ti.task_id) for ti in dag_run.get_task_instances()}
+        seen = [
+            (entry.call, entry.agent_id) for entry in emulator.journal.executed() if entry.method != "GET"
+        ]
+        return SimpleNamespace(state=str(dag_run.state), tasks=tasks, results=results, seen=seen)
+
+    return run_example
+
+
+def statuses(emulator: Emulator, agent_id: str) -> list[str]:
+    return [status for _, status in emulator.history(agent_id)]
+
+
+def agent_named(emulator: Emulator, name: str) -> str:
+    from connix_provider.client import Client
+
+    with Client(api_key=emulator.api_key, base_url=emulator.url) as client:
+        return next(agent.id for agent in client.agents.iter(emulator.project_id) if agent.name == name)
+
+
+def test_every_example_is_parsed_without_an_error(bag):
+    assert not bag.import_errors
+    assert sorted(bag.dags) == EXAMPLES
+
+
+@pytest.mark.parametrize("dag_id", EXAMPLES)
+def test_an_example_explains_itself_and_repeats_no_past(bag, dag_id):
+    dag = bag.dags[dag_id]
+    assert dag.doc_md
+    assert dag.description
+    assert not dag.catchup
+    assert {"connix", "example"} <= set(dag.tags)
+
+
+def test_lifecycle(run, emulator):
+    ran = run("connix_lifecycle")
+    assert set(ran.tasks.values()) == {"success"}, ran.tasks
+    assert [call for call, _ in ran.seen] == [
+        "create_agent",
+        "pause_agent",
+        "start_agent",
+        "stop_agent",
+        "start_agent",
+        "restart_agent",
+        "update_agent",
+        "delete_agent",
+    ]
+    agent_id = ran.results["create"]
+    assert {agent for call, agent in ran.seen if call != "create_agent"} == {agent_id}
+    assert set(ran.results.values()) == {agent_id}
+    assert statuses(emulator, agent_id) == [
+        "creating",
+        "running",
+        "paused",
+        "running",
+        "stopped",
+        "running",
+        "stopped",
+        "running",
+        "updating",
+        "running",
+    ]
+    with pytest.raises(KeyError):
+        emulator.agent(agent_id)
+
+
+def test_nightly_restart(run, emulator):
+    agent_id = agent_named(emulator, "Support agent")
+    ran = run("connix_nightly_restart")
+    assert set(ran.tasks.values()) == {"success"}, ran.tasks
+    assert ran.seen == [("restart_agent", agent_id)]
+    assert statuses(emulator, agent_id) == ["running", "stopped", "running"]
+
+
+def test_gated_pipeline(run, emulator):
+    agent_id = agent_named(emulator, "Support agent")
+    ran = run("connix_gated_pipeline")
+    assert set(ran.tasks.values()) == {"success"}, ran.tasks
+    assert ran.seen == []
+    assert ran.results["agent_is_healthy"] == agent_id
+    assert "tasks" in ran.results["report"]
+
+
+def test_agent_for_one_run(run, emulator):
+    ran = run("connix_agent_for_one_run")
+    assert set(ran.tasks.values()) == {"success"}, ran.tasks
+    agent_id = ran.results["create_agent"]
+    assert ran.seen == [("create_agent", None), ("delete_agent", agent_id)]
+    assert ran.results["read_log"] >= 1
+    with pytest.raises(KeyError):
+        emulator.agent(agent_id)
+
+
+def test_agent_for_one_run_is_deleted_when_the_work_fails(run, emulator, bag, monkeypatch):
+    work = bag.dags["connix_agent_for_one_run"].get_task("read_log")
+    monkeypatch.setattr(work, "python_callable", lambda agent_id: 1 / 0)
+    monkeypatch.setattr(work, "retries", 0)
+    ran = run("connix_agent_for_one_run")
+    assert ran.state == "failed"
+    assert ran.tasks == {
+        ("create_agent", -1): "success",
+        ("read_log", -1): "failed",
+        ("delete_agent", -1): "success",
+    }
+    assert ran.seen == [("create_agent", None), ("delete_agent", ran.results["create_agent"])]
+
+
+def test_many_agents(run, emulator):
+    agents = [agent_named(emulator, name) for name in ("Translator", "Researcher", "Proofreader")]
+    ran = run("connix_many_agents")
+    assert set(ran.tasks.values()) == {"success"}, ran.tasks
+    assert len(ran.tasks) == 7
+    for agent_id in agents:
+        assert statuses(emulator, agent_id) == ["running", "paused", "running"]
+    assert statuses(emulator, agent_named(emulator, "Support agent")) == ["running"]
