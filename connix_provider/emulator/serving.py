@@ -114,7 +114,7 @@ class Serving:
         )
         self._serving.set_result((loop, stopping))
         await stopping.wait()
-        # First accept no more, then meet those being accepted, then close: asyncio trips over any other order.
+        # Accept no more, then meet those being accepted, then close: asyncio trips over any other order.
         loop.remove_reader(self._socket)
         for _ in range(_TURNS):
             await asyncio.sleep(0)
