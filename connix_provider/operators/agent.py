@@ -90,7 +90,7 @@ class ConnixCreateAgentOperator(ConnixAgentOperator):
         agent, ours = create_once(client, project_id, body, key, retried=retried)
         if ours:
             self.log.info("Agent %s named %r is %s.", agent.id, agent.name, agent.status)
-            return Acted(agent.id, "create")
+            return Acted(agent.id, "create", undo="delete")
         if self.if_exists == "fail":
             _refuse_stranger(agent, key)
         if self.if_exists == "adopt":
@@ -176,7 +176,9 @@ class _ActionOperator(ConnixExistingAgentOperator):
         self.log.info(
             "Connix accepted the %s of agent %s: %s", self.action, agent_id, reply.message or "done"
         )
-        return Acted(agent_id, self.action, before.snapshot())
+        return Acted(
+            agent_id, self.action, before.snapshot(), undo="stop" if self.action == "start" else None
+        )
 
     def _is_there(self, agent: Agent) -> bool:
         return agent.status in GOALS[self.action].done

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 __all__ = ["Acted", "ConnixAgentOperator", "ConnixExistingAgentOperator"]
 
 
+#: Seconds that taking an action back may take: Airflow kills a task that takes long to die.
+_UNDO_TIMEOUT = 20.0
+
+#: What ``cancel_on_kill`` can do: delete what was created, stop what was started.
+Undo = Literal["delete", "stop"]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Acted:
     """
@@ -41,11 +48,13 @@ class Acted:
     :param agent_id: the agent
     :param goal: what to wait for now, or ``None`` where there is nothing to wait for
     :param before: the agent before the action, where the wait must tell then from now
+    :param undo: the call that takes the action back as far as it can be, for ``cancel_on_kill``
     """
 
     agent_id: str
     goal: str | None = None
     before: Snapshot | None = None
+    undo: Undo | None = None
 
 
 class ConnixAgentOperator(BaseOperator):
@@ -59,7 +68,8 @@ class ConnixAgentOperator(BaseOperator):
     :param timeout: seconds for the whole task, the action and the wait together
     :param deferrable: whether to wait in the triggerer, without a worker slot; default
         ``operators.default_deferrable`` of Airflow's configuration
-    :param cancel_on_kill: whether to undo the action when the task is killed; by default nothing is touched
+    :param cancel_on_kill: whether to delete what the task created, or stop what it started, when it is killed
+        (in the triggerer: from Airflow 3.3 on); by default nothing is touched
     """
 
     template_fields: Sequence[str] = ("project_id", "connix_conn_id")
@@ -85,6 +95,7 @@ class ConnixAgentOperator(BaseOperator):
         self.timeout = timeout
         self.deferrable = deferrable
         self.cancel_on_kill = cancel_on_kill
+        self._done: tuple[str, Acted] | None = None
 
     def act(self, client: Client, project_id: str, context: Context) -> Acted:
         """
@@ -120,6 +131,7 @@ class ConnixAgentOperator(BaseOperator):
         with hook.get_conn() as connection:
             client = connection.with_options(deadline=deadline)
             acted = self.act(client, project_id, context)
+            self._done = (project_id, acted)
             if acted.goal is None or not self.wait_for_completion:
                 return acted.agent_id
             wait = Wait(
@@ -138,6 +150,23 @@ class ConnixAgentOperator(BaseOperator):
         if ending is None:
             self._defer(project_id, acted, deadline)
         return self._finish(ending)
+
+    def on_kill(self) -> None:
+        """Take the action back where ``cancel_on_kill`` says so; Airflow calls this when a task is killed."""
+        if not self.cancel_on_kill or self._done is None:
+            return
+        from connix_provider.client import ConnixError
+
+        project_id, acted = self._done
+        if acted.undo is None:
+            return
+        self.log.info("The task is killed: Connix is asked to %s agent %s.", acted.undo, acted.agent_id)
+        try:
+            with ConnixHook(self.connix_conn_id).get_conn() as client:
+                agents = client.with_options(total_timeout=_UNDO_TIMEOUT).agents
+                (agents.delete if acted.undo == "delete" else agents.stop)(project_id, acted.agent_id)
+        except ConnixError as error:
+            self.log.warning("Agent %s is left as it is: %s", acted.agent_id, error)
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
         """
@@ -180,6 +209,7 @@ class ConnixAgentOperator(BaseOperator):
                 poll_interval=self._poll_seconds,
                 deadline=deadline,
                 first_look_at=time.time() + self._poll_seconds,
+                undo_on_kill=acted.undo if self.cancel_on_kill else None,
                 connix_conn_id=self.connix_conn_id,
             ),
             method_name="execute_complete",

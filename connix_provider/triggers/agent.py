@@ -21,6 +21,9 @@ from connix_provider.waiting.ending import Ending
 
 __all__ = ["ConnixAgentStatusTrigger"]
 
+#: Seconds that taking an action back may take: Airflow gives it a bounded time.
+_UNDO_TIMEOUT = 20.0
+
 
 class ConnixAgentStatusTrigger(BaseTrigger):
     """
@@ -41,6 +44,8 @@ class ConnixAgentStatusTrigger(BaseTrigger):
     :param keep_going: whether only success and the deadline end the wait (Airflow's ``silent_fail``)
     :param deadline: epoch seconds at which to give up; default one hour after the trigger first runs
     :param first_look_at: epoch seconds before which there is nothing new to see
+    :param undo_on_kill: what to ask of Connix when a user kills the task (Airflow 3.3 and later): ``delete``
+        or ``stop`` the agent; default nothing
     :param connix_conn_id: the Airflow connection
     """
 
@@ -61,6 +66,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         keep_going: bool = False,
         deadline: float | None = None,
         first_look_at: float | None = None,
+        undo_on_kill: str | None = None,
         connix_conn_id: str = "connix_default",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's is not annotated
@@ -78,6 +84,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         self.keep_going = keep_going
         self.deadline = deadline
         self.first_look_at = first_look_at
+        self.undo_on_kill = undo_on_kill
         self.connix_conn_id = connix_conn_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -103,6 +110,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
                 "keep_going": self.keep_going,
                 "deadline": self.deadline,
                 "first_look_at": self.first_look_at,
+                "undo_on_kill": self.undo_on_kill,
                 "connix_conn_id": self.connix_conn_id,
             },
         )
@@ -115,6 +123,27 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         """
         ending = await self._wait()
         yield TriggerEvent(ending.to_event())
+
+    async def on_kill(self) -> None:
+        """
+        Take the action back, where the operator was told to.
+
+        Airflow calls this when a user marks or clears the deferred task, and at no other time: a triggerer
+        that restarts or hands the trigger on sends nothing.
+        """
+        if self.undo_on_kill is None:
+            return
+        from connix_provider.client import ConnixError
+        from connix_provider.hooks.connix import ConnixHook
+
+        self.log.info("The task is killed: Connix is asked to %s agent %s.", self.undo_on_kill, self.agent_id)
+        try:
+            async with await ConnixHook(self.connix_conn_id).get_async_conn() as client:
+                agents = client.with_options(total_timeout=_UNDO_TIMEOUT).agents
+                undo = agents.delete if self.undo_on_kill == "delete" else agents.stop
+                await undo(self.project_id, self.agent_id)
+        except ConnixError as error:
+            self.log.warning("Agent %s is left as it is: %s", self.agent_id, error)
 
     async def _wait(self) -> Ending:
         from connix_provider.client import ConnixError

@@ -1,0 +1,87 @@
+"""Killing a task touches nothing, unless the task was told to take back what it did."""
+
+from __future__ import annotations
+
+import pytest
+from airflow.providers.common.compat.sdk import get_current_context
+
+from connix_provider.emulator import Fault
+from connix_provider.operators.agent import (
+    ConnixCreateAgentOperator,
+    ConnixPauseAgentOperator,
+    ConnixRestartAgentOperator,
+    ConnixStartAgentOperator,
+    ConnixStopAgentOperator,
+)
+from connix_provider.triggers.agent import ConnixAgentStatusTrigger
+
+
+class KilledError(Exception):
+    """Stands for the signal that ends a task while it waits."""
+
+
+CASES = [
+    (ConnixCreateAgentOperator, None, "delete_agent"),
+    (ConnixStartAgentOperator, "stopped", "stop_agent"),
+    (ConnixRestartAgentOperator, "running", None),
+    (ConnixPauseAgentOperator, "running", None),
+    (ConnixStopAgentOperator, "running", None),
+]
+
+
+@pytest.mark.parametrize("cancel_on_kill", [False, True], ids=["left", "cancelled"])
+@pytest.mark.parametrize(("operator", "status", "undone_by"), CASES)
+def test_a_worker_that_is_killed(
+    operator, status, undone_by, cancel_on_kill, emulator, run, warp, monkeypatch
+):
+    which = {"agent_id": emulator.seed(status=status)[0]} if status else {"name": "new"}
+
+    def kill(client, project_id, wait):
+        get_current_context()["ti"].task.on_kill()
+        raise KilledError
+
+    monkeypatch.setattr("connix_provider.waiting.drive.wait_sync", kill)
+    emulator.clock.advance(60)
+    ran = run(operator, cancel_on_kill=cancel_on_kill, **which)
+    assert isinstance(ran.error, KilledError)
+    changed = [entry.call for entry in emulator.journal.entries() if entry.method != "GET"]
+    assert changed[1:] == ([undone_by] if cancel_on_kill and undone_by else [])
+
+
+def test_a_task_that_did_nothing_has_nothing_to_take_back(emulator, connection):
+    ConnixCreateAgentOperator(task_id="a", name="new", cancel_on_kill=True).on_kill()
+    assert not emulator.journal.entries()
+
+
+@pytest.mark.parametrize(("undo", "call"), [("delete", "delete_agent"), ("stop", "stop_agent"), (None, None)])
+async def test_a_trigger_that_is_killed(undo, call, emulator, connection):
+    (agent_id,) = emulator.seed(status="running")
+    trigger = ConnixAgentStatusTrigger(emulator.project_id, agent_id, "start", undo_on_kill=undo)
+    await trigger.on_kill()
+    assert [entry.call for entry in emulator.journal.executed()] == ([call] if call else [])
+
+
+async def test_a_trigger_that_is_only_handed_on_touches_nothing(emulator, connection):
+    (agent_id,) = emulator.seed(status="running")
+    trigger = ConnixAgentStatusTrigger(emulator.project_id, agent_id, "start", undo_on_kill="delete")
+    await trigger.cleanup()
+    assert not emulator.journal.entries()
+
+
+def test_what_cannot_be_taken_back_is_left(emulator, connection, caplog):
+    (agent_id,) = emulator.seed(status="running")
+    emulator.faults.add(Fault.status(403, code="insufficient_permissions"), on="stop_agent")
+    from connix_provider.operators.base import Acted
+
+    task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id, cancel_on_kill=True)
+    task._done = (emulator.project_id, Acted(agent_id, undo="stop"))
+    task.on_kill()
+    assert emulator.agent(agent_id)["status"] == "running"
+
+
+async def test_what_a_trigger_cannot_take_back_is_left(emulator, connection):
+    emulator.faults.add(Fault.status(403, code="insufficient_permissions"), on="stop_agent")
+    (agent_id,) = emulator.seed(status="running")
+    trigger = ConnixAgentStatusTrigger(emulator.project_id, agent_id, "start", undo_on_kill="stop")
+    await trigger.on_kill()
+    assert emulator.agent(agent_id)["status"] == "running"
