@@ -127,6 +127,7 @@ class LogWalk(_OffsetWalk[LogEntry, LogPage]):
         super().__init__(call, offset)
         self._tail: deque[int] = deque(maxlen=4_000)
         self._total: int | None = None
+        self._behind = 0
 
     def take(self, page: LogPage) -> list[LogEntry]:
         """
@@ -140,8 +141,9 @@ class LogWalk(_OffsetWalk[LogEntry, LogPage]):
         total, before = page.pagination.total, self._total
         # The rest moved down by as many lines as came in: what is equal beyond that is not the same line.
         pushed = None if total is None or before is None else max(0, total - before)
-        known = _overlap(list(self._tail), keys, pushed)
-        self._total = total
+        depth = _overlap(list(self._tail), keys, None if pushed is None else self._behind + pushed)
+        known = min(depth, len(keys))
+        self._total, self._behind = total, depth - known
         self._tail.extend(keys[known:])
         fresh = page.logs[known:]
         self._count(fresh)
@@ -155,16 +157,16 @@ def _key(entry: LogEntry) -> int:
 
 def _overlap(tail: list[int], keys: list[int], pushed: int | None) -> int:
     """
-    Count the items at the head of a page that stand, in the same order, in the tail.
+    Find where in the tail a page begins.
 
     :param tail: what was given out last
     :param keys: the page
     :param pushed: by how many items at most the page begins before the tail's end, where that is known
-    :return: how many of the page are known; the tail may go on beyond a short page
+    :return: by how many items the page begins before the tail's end; this may be more than the page has
     """
     deepest = len(tail) if pushed is None else min(len(tail), pushed)
     for depth in range(deepest if keys else 0, 0, -1):
         start, length = len(tail) - depth, min(depth, len(keys))
         if tail[start] == keys[0] and tail[start : start + length] == keys[:length]:
-            return length
+            return depth
     return 0

@@ -12,7 +12,7 @@ from connix_provider.client import AsyncClient, Client
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.emulator import Clock, Durations, Emulator, Limits
 
-NAP = 0.002
+NAP = 0.0005
 
 
 @pytest.fixture(autouse=True)

@@ -18,8 +18,6 @@ from connix_provider.emulator import Clock, Durations, Emulator, Fault, Limits
 FAULTS = {
     "500": (Fault.status(500), ConnixServerError, True),
     "500 done": (Fault.status(500, executed=True), ConnixServerError, True),
-    "503": (Fault.status(503), ConnixServerError, True),
-    "504 done": (Fault.status(504, executed=True), ConnixServerError, True),
     "html 502": (Fault.html_502(), ConnixServerError, True),
     "reset before": (Fault.reset_before(), ConnixConnectionError, True),
     "reset after": (Fault.reset_after(), ConnixConnectionError, True),
@@ -30,7 +28,6 @@ FAULTS = {
     "bad JSON": (Fault.bad_json(), ConnixResponseError, True),
     "408": (Fault.status(408), ConnixAPIError, False),
     "429 body": (Fault.rate_limited(0, "body"), ConnixRateLimitError, False),
-    "429 header": (Fault.rate_limited(0, "header"), ConnixRateLimitError, False),
     "429 reset": (Fault.rate_limited(0, "reset"), ConnixRateLimitError, False),
     "429 none": (Fault.rate_limited(0, "none"), ConnixRateLimitError, False),
 }
@@ -57,14 +54,24 @@ def prepare(emulator, project):
     return prepare
 
 
-def patience(fault):
-    # A hang is only told from a slow answer by waiting.
-    return 0.03 if fault.name == "hang" and fault.options["seconds"] is None else 5.0
+def silent(name):
+    fault = FAULTS[name][0]
+    return fault.name == "hang" and fault.options["seconds"] is None
 
 
-@pytest.mark.parametrize("times", [1, 2, None])
-@pytest.mark.parametrize("method", WHAT)
-@pytest.mark.parametrize("name", FAULTS)
+CASES = [
+    (name, method, times)
+    for name in FAULTS
+    for method in WHAT
+    for times in (1, 2, None)
+    # Silence costs real time, so it is met only where it differs from a lost connection.
+    if not silent(name)
+    or (times == 1 and method in {"create", "start"})
+    or (times is None and method == "get")
+]
+
+
+@pytest.mark.parametrize(("name", "method", "times"), CASES)
 async def test_each_fault_has_its_outcome(driver, emulator, project, prepare, name, method, times):
     fault, kind, doubtful = FAULTS[name]
     args = prepare(method)
@@ -78,8 +85,8 @@ async def test_each_fault_has_its_outcome(driver, emulator, project, prepare, na
     client = driver.to(
         emulator,
         max_attempts=ATTEMPTS,
-        timeout=patience(fault),
-        total_timeout=0.15 if unhinted else 10,
+        timeout=0.15 if silent(name) else 5.0,
+        total_timeout=0.08 if unhinted else 10,
     )
     result = error = None
     try:

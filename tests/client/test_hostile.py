@@ -1,0 +1,336 @@
+"""Answers that no service should give: always a ConnixError, in bounded time and memory."""
+
+import gzip
+import json
+import time
+import tracemalloc
+import zlib
+
+import pytest
+
+from connix_provider.client import ConnixConnectionError, ConnixError, ConnixResponseError, ConnixTimeoutError
+
+KEY = "cx_" + 32 * "0"
+AGENT = {"id": "a", "status": "running"}
+CALLS = {
+    "get": ("p", "a"),
+    "list": ("p",),
+    "create": ("p", {"name": "x"}),
+    "delete": ("p", "a"),
+    "start": ("p", "a"),
+    "logs": ("p", "a"),
+    "metrics": ("p", "a"),
+}
+
+
+@pytest.fixture
+def ask(driver, raw_server):
+    async def ask(answer, method="get", **options):
+        server = raw_server(answer)
+        client = driver.open(
+            KEY, server.url, **{"max_attempts": 1, "timeout": 5, "total_timeout": 10, **options}
+        )
+        began = time.monotonic()
+        with pytest.raises(ConnixError) as caught:
+            await driver.run(client, method, *CALLS[method])
+        assert time.monotonic() - began < 5
+        error = caught.value
+        assert error.__cause__ is None
+        assert error.__context__ is None or isinstance(error.__context__, zlib.error)
+        assert error.request_id
+        assert KEY not in f"{error}{error!r}"
+        return error
+
+    return ask
+
+
+UNREADABLE = [
+    b"",
+    b" ",
+    b"null",
+    b"[]",
+    b"5",
+    b'"agent"',
+    b"{",
+    b"<html></html>",
+    b"\xff\xfe\x00",
+    b'{"id": "\xff", "status": "running"}',
+    b"{} {}",
+    100_000 * b"[",
+    b'{"a":' * 100_000,
+    b'{"id": "a", "status": "running", "config": {"max_tokens": ' + 5_000 * b"9" + b"}}",
+    json.dumps(AGENT | {"metadata": {"n": [[]]}}).replace("[[]]", 300 * "[" + 300 * "]").encode(),
+    *(
+        json.dumps(bad).encode()
+        for bad in (
+            {"id": "a"},
+            {"status": "running"},
+            {"id": None, "status": "running"},
+            {"id": True, "status": "running"},
+            {"id": [], "status": "running"},
+            {"id": "a", "status": None},
+            {"id": "a", "status": 5},
+            AGENT | {"name": 5},
+            AGENT | {"created_at": "yesterday"},
+            AGENT | {"updated_at": 10**30},
+            AGENT | {"updated_at": {"$date": 5}},
+            AGENT | {"config": []},
+            AGENT | {"config": {"tools": "web"}},
+            AGENT | {"config": {"temperature": "warm"}},
+            AGENT | {"metadata": []},
+            AGENT | {"stats": 7},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("body", UNREADABLE, ids=lambda body: repr(body[:40]))
+async def test_an_agent_that_is_none(ask, answer, body):
+    for method in ("get", "create"):
+        error = await ask(answer(body), method)
+        assert type(error) is ConnixResponseError
+        assert error.may_have_executed
+        assert f"{len(body)} bytes" in str(error)
+        assert len(str(error)) < 800
+
+
+@pytest.mark.parametrize(
+    ("method", "body"),
+    [
+        ("list", {}),
+        ("list", {"agents": None}),
+        ("list", {"agents": {}}),
+        ("list", {"agents": [AGENT, 5]}),
+        ("list", {"agents": [AGENT], "pagination": []}),
+        ("list", {"agents": [AGENT], "pagination": {"has_more": "perhaps"}}),
+        ("list", {"agents": [AGENT], "pagination": {"total": 1.5}}),
+        ("logs", {}),
+        ("logs", {"logs": [{"message": "no time"}]}),
+        ("logs", {"logs": [{"timestamp": "2024-99-99", "message": "x"}]}),
+        ("logs", {"logs": ["line"]}),
+        ("metrics", {}),
+        ("metrics", {"metrics": []}),
+        ("metrics", {"metrics": {"tasks": {"total": "many"}}}),
+        ("metrics", {"metrics": {"time_series": [{}]}}),
+        ("metrics", {"metrics": {}, "period": {"start_time": "never"}}),
+        ("start", []),
+        ("start", {"status": ["running"]}),
+        ("delete", {"agent_id": {}}),
+        ("delete", "deleted"),
+    ],
+)
+async def test_other_results_that_are_none(ask, answer, method, body):
+    assert type(await ask(answer(body), method)) is ConnixResponseError
+
+
+async def test_what_may_be_missing_may_be_missing(driver, raw_server, answer):
+    async def run(method, body):
+        return await driver.run(driver.open(KEY, raw_server(answer(body)).url), method, *CALLS[method])
+
+    agent = await run("get", AGENT | {"config": None, "metadata": None, "created_at": "2024-01-15T10:00:00"})
+    assert (agent.id, agent.config.model, agent.metadata, agent.updated_at) == ("a", None, {}, None)
+    assert agent.created_at.utcoffset().total_seconds() == 0
+    page = await run("list", {"agents": [], "pagination": None})
+    assert (len(page), page.pagination.total, page.pagination.has_more) == (0, None, False)
+    log = await run("logs", {"logs": [{"timestamp": "2024-01-15T10:00:00Z", "context": None}]})
+    assert (log[0].message, log[0].context) == ("", {})
+    metrics = await run("metrics", {"metrics": {"tasks": None}, "period": None})
+    assert (metrics.tasks.total, metrics.time_series, metrics.period.interval) == (None, [], None)
+    for body in (b"", b"{}"):
+        assert (await run("delete", body)).agent_id == "a"
+        started = await run("start", body)
+        assert (started.agent_id, started.status) == ("a", None)
+    assert (await run("get", AGENT | {"id": 5, "project_id": 7, "later": {"a": 1}})).later == {"a": 1}
+
+
+async def test_a_body_far_too_large(ask, answer):
+    def behave(connection, request):
+        connection.sendall(answer(b"", "200 OK", f"Content-Length: {40 * 2**20}", length=False))
+        for _ in range(40):
+            connection.sendall(2**20 * b" ")
+
+    tracemalloc.start()
+    try:
+        error = await ask(behave)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert type(error) is ConnixResponseError
+    assert "more than 32 MiB" in str(error)
+    assert error.may_have_executed
+    assert peak < 120 * 2**20
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_a_body_without_end(ask, answer, chunked):
+    def behave(connection, request):
+        headers = ["Transfer-Encoding: chunked"] if chunked else []
+        connection.sendall(answer(b"", "200 OK", *headers, length=False))
+        piece = 2**18 * b" "
+        while True:
+            connection.sendall(b"40000\r\n" + piece + b"\r\n" if chunked else piece)
+
+    assert "more than 32 MiB" in str(await ask(behave))
+
+
+_packer = zlib.compressobj(1, wbits=31)
+#: 400 MB in less than 2 MB: every piece is the same, and made once.
+BOMB = _packer.compress(2**20 * b" ") + _packer.flush(zlib.Z_FULL_FLUSH)
+BOMB += 400 * (_packer.compress(2**20 * b" ") + _packer.flush(zlib.Z_FULL_FLUSH))
+
+
+@pytest.mark.parametrize("status", ["200 OK", "500 No", "401 No"])
+async def test_a_gzip_bomb(ask, answer, status):
+    tracemalloc.start()
+    try:
+        error = await ask(answer(BOMB, status, "Content-Encoding: gzip"))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert "more than 32 MiB" in str(error)
+    assert peak < 120 * 2**20
+
+
+async def test_gzip_is_read(driver, raw_server, answer):
+    packed = gzip.compress(json.dumps(AGENT).encode())
+    for encoding in ("gzip", "GZIP", "x-gzip", "identity"):
+        body = json.dumps(AGENT).encode() if encoding == "identity" else packed
+        server = raw_server(answer(body, "200 OK", f"Content-Encoding: {encoding}"))
+        assert (await driver.run(driver.open(KEY, server.url), "get", "p", "a")).id == "a"
+        assert b"\r\naccept-encoding: gzip\r\n" in server.requests[0].lower()
+
+
+PACKED = gzip.compress(json.dumps(AGENT).encode())
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "told"),
+    [
+        (b"no gzip", "gzip", "broken"),
+        (PACKED[:-4], "gzip", "broken"),
+        (PACKED[:20], "gzip", "broken"),
+        (gzip.compress(PACKED), "gzip, gzip", "not asked for"),
+        (b"x", "br", "not asked for"),
+        (b"x", "zstd", "not asked for"),
+        (b"x", "nonsense", "not asked for"),
+        (b"", "gzip", "0 bytes"),
+    ],
+)
+async def test_packing_that_cannot_be_undone(ask, answer, body, encoding, told):
+    error = await ask(answer(body, "200 OK", f"Content-Encoding: {encoding}"))
+    assert type(error) is ConnixResponseError
+    assert told in str(error)
+
+
+async def test_packing_that_goes_on_after_its_end(ask, answer):
+    def behave(connection, request):
+        connection.sendall(answer(PACKED, "200 OK", "Content-Encoding: gzip", length=False))
+        while True:
+            connection.sendall(2**16 * b"\0")
+
+    assert "after its end" in str(await ask(behave))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\r\n",
+        b"garbage\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"HTTP/9.9 200 OK\r\n\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 99 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: odd\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: \x00\x01\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX" + 200_000 * b"x",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 200",
+    ],
+)
+async def test_what_is_not_http(ask, raw):
+    error = await ask(raw, "create")
+    assert isinstance(error, ConnixError)
+    assert error.may_have_executed or getattr(error, "status_code", 0) == 101
+    assert len(str(error)) < 400
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Set-Cookie: a=b; Expires=never; Max-Age=lots; Domain=..; Path=\xff",
+        "Set-Cookie: " + 500 * ";=",
+        "Content-Type: \xff\xfe; charset=\x80nonsense",
+        "Content-Type: ;;;",
+        "Date: \xff",
+        "X-Request-ID: \xff\xfe",
+        "Retry-After: \xff",
+        "X-RateLimit-Reset: " + 400 * "9",
+        "Link: <<<>>>",
+        "Www-Authenticate: Digest nonce=\xff",
+    ],
+)
+async def test_odd_headers(driver, raw_server, answer, ask, header):
+    server = raw_server(answer(AGENT, "200 OK", header))
+    assert (await driver.run(driver.open(KEY, server.url), "get", "p", "a")).id == "a"
+    assert (await ask(answer(b"", "404 No", header))).status_code == 404
+    assert (await ask(answer({"error": {"retry_after": 99}}, "429 No", header))).status_code == 429
+
+
+def drip(connection, ending, before, piece):
+    connection.sendall(before)
+    while not ending.wait(0.02):
+        connection.sendall(piece)
+
+
+async def test_a_body_that_drips(driver, raw_server, ask):
+    servers = []
+
+    def behave(connection, request):
+        drip(connection, servers[0].ending, b"HTTP/1.1 200 OK\r\n\r\n", b" ")
+
+    servers.append(raw_server(behave))
+    client = driver.open(KEY, servers[0].url, total_timeout=0.2)
+    began = time.monotonic()
+    with pytest.raises(ConnixTimeoutError, match=r"within 0\.\d+ s"):
+        await driver.run(client, "get", "p", "a")
+    assert time.monotonic() - began < 2
+
+
+async def test_headers_that_drip(driver, raw_server):
+    # A blocking socket is bounded in each of its waits, but not in their sum.
+    driver.is_async = True
+    servers = []
+
+    def behave(connection, request):
+        drip(connection, servers[0].ending, b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n")
+
+    servers.append(raw_server(behave))
+    began = time.monotonic()
+    with pytest.raises(ConnixTimeoutError):
+        await driver.run(driver.open(KEY, servers[0].url, total_timeout=0.2), "get", "p", "a")
+    assert time.monotonic() - began < 2
+
+
+async def test_silence(driver, raw_server):
+    servers = []
+    servers.append(raw_server(lambda connection, request: servers[0].ending.wait(5)))
+    client = driver.open(KEY, servers[0].url, timeout=0.05, max_attempts=1)
+    with pytest.raises(ConnixTimeoutError, match=r"within 0\.05 s") as caught:
+        await driver.run(client, "create", "p", {"name": "x"})
+    assert caught.value.may_have_executed
+
+
+async def test_a_hung_up_connection_is_told_in_words(ask):
+    error = await ask(b"")
+    assert type(error) is ConnixConnectionError
+    assert "the other side hung up" in str(error)

@@ -1,0 +1,271 @@
+"""Walks over pages that shift underneath."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connix_provider.client import ConnixNotFoundError, ConnixResponseError
+from connix_provider.client.calls import get_logs, list_agents
+from connix_provider.client.models import AgentPage, LogPage, Pagination
+from connix_provider.client.pages import AgentWalk, LogWalk
+
+
+def agent_page(ids, offset, limit, total=True):
+    part = ids[offset : offset + limit]
+    return AgentPage.model_validate(
+        {
+            "agents": [{"id": str(one), "status": "running"} for one in part],
+            "pagination": {"has_more": offset + limit < len(ids)} | ({"total": len(ids)} if total else {}),
+        }
+    )
+
+
+def walk_agents(listing, limit, change=lambda step: None, offset=0):
+    walk = AgentWalk(lambda at: list_agents("p", offset=at, limit=limit), offset)
+    given_out = []
+    step = 0
+    while (call := walk.next_call()) is not None:
+        assert step < 5_000, "the walk does not end"
+        at = int(call.query.rpartition("=")[2])
+        given_out += [int(agent.id) for agent in walk.take(agent_page(listing, at, limit))]
+        change(step)
+        step += 1
+    return given_out, step
+
+
+CHANGES = st.lists(st.tuples(st.booleans(), st.integers(0, 1_000)), max_size=25)
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(0, 40),
+    st.integers(1, 12),
+    st.lists(CHANGES, max_size=25),
+    st.booleans(),
+    st.sampled_from([0, 3]),
+)
+def test_whoever_is_there_all_the_time_is_given_out_once(size, limit, changes, descending, offset):
+    # Ids are the places in the order, as times of creation or names are: who comes later may come anywhere.
+    listing = [1_000 * n for n in range(size)]
+    throughout = set(listing[offset:])
+
+    def change(step):
+        # A page of one cannot overlap the one before it: what changes between the two reads cannot be seen.
+        for insert, where in changes[step] if limit > 1 and step < len(changes) else ():
+            if insert and where not in listing:
+                listing.append(where * 37 + 1)
+            elif not insert and len(listing) > offset:
+                gone = listing.pop(offset + where % (len(listing) - offset))
+                throughout.discard(gone)
+        listing[:] = sorted(set(listing), reverse=descending)
+
+    listing.sort(reverse=descending)
+    throughout = set(listing[offset:])
+    given_out, _ = walk_agents(listing, limit, change, offset)
+    assert len(given_out) == len(set(given_out))
+    if not offset:
+        assert throughout <= set(given_out)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 7])
+def test_a_listing_that_stands_still_is_walked_in_order(size, limit):
+    given_out, requests = walk_agents(list(range(size)), limit)
+    assert given_out == list(range(size))
+    assert requests <= 3 * size + 1
+
+
+def test_hundreds_that_go_away_in_front_hide_nobody():
+    listing = list(range(1_000))
+    gone = iter([list(range(90)), list(range(90, 180)), [*range(180, 270), 271]])
+
+    def change(step):
+        for one in next(gone, ()):
+            listing.remove(one)
+
+    given_out, requests = walk_agents(listing, 100, change)
+    assert set(listing) <= set(given_out)
+    assert len(given_out) == len(set(given_out))
+    assert requests < 40
+
+
+def test_all_but_a_few_that_go_away_end_the_walk_soon():
+    listing = list(range(500))
+
+    def change(step):
+        listing[:] = listing[-5:]
+
+    given_out, requests = walk_agents(listing, 100, change)
+    assert given_out == [*range(100), *range(495, 500)]
+    assert requests < 12
+
+
+def test_an_agent_twice_on_a_page_is_given_out_once():
+    walk = AgentWalk(lambda at: list_agents("p", offset=at))
+    assert [agent.id for agent in walk.take(agent_page([1, 2, 1], 0, 9))] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "call", "page"),
+    [
+        (AgentWalk, list_agents("p"), agent_page([1], 0, 9)),
+        (AgentWalk, list_agents("p"), agent_page([1, 2], 0, 9)),
+        (LogWalk, get_logs("p", "a"), LogPage(logs=[{"timestamp": "2024-01-15T10:00:00Z"}])),
+    ],
+)
+def test_a_listing_that_never_ends_is_given_up(kind, call, page):
+    page = page.model_copy(update={"pagination": Pagination(has_more=True)})
+    walk = kind(lambda at: call)
+    for _ in range(101):
+        assert walk.next_call() is call
+        walk.take(page)
+    with pytest.raises(ConnixResponseError, match="the listing does not end"):
+        walk.take(page)
+
+
+def test_an_empty_page_that_promises_more_ends_the_walk():
+    walk = AgentWalk(lambda at: list_agents("p", offset=at))
+    assert walk.take(AgentPage.model_validate({"agents": [], "pagination": {"has_more": True}})) == []
+    assert walk.next_call() is None
+
+
+# Logs: newest first, no ids
+
+
+def log_page(lines, offset, limit, total=True):
+    part = lines[offset : offset + limit]
+    return LogPage.model_validate(
+        {
+            "logs": [
+                {"timestamp": "2024-01-15T10:00:00Z", "message": str(one), "context": {"n": [one]}}
+                for one in part
+            ],
+            "pagination": {"has_more": offset + limit < len(lines)}
+            | ({"total": len(lines)} if total else {}),
+        }
+    )
+
+
+def walk_log(log, limit, grow, total):
+    walk = LogWalk(lambda at: get_logs("p", "a", offset=at, limit=limit))
+    given_out = []
+    step = 0
+    while (call := walk.next_call()) is not None:
+        assert step < 5_000, "the walk does not end"
+        at = int(call.query.rpartition("=")[2])
+        given_out += [int(entry.message) for entry in walk.take(log_page(log, at, limit, total))]
+        grow(step)
+        step += 1
+    return given_out
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.integers(0, 2), max_size=60),
+    st.integers(1, 12),
+    st.lists(st.lists(st.integers(0, 2), max_size=5), max_size=12),
+)
+def test_lines_that_look_alike_are_told_apart_where_the_service_counts(lines, limit, news):
+    log = list(lines)
+    pages_before_they_run_away = min(limit, 4)
+
+    def grow(step):
+        if step < len(news):
+            log[:0] = news[step][:pages_before_they_run_away]
+
+    assert walk_log(log, limit, grow, total=True) == lines
+
+
+@given(st.integers(0, 200), st.integers(2, 12), st.lists(st.integers(0, 30), max_size=6))
+def test_each_line_is_given_out_once_however_many_come_in(size, limit, news):
+    log = list(range(size, 0, -1))
+    newest = iter(range(size + 1, 10_000))
+
+    def grow(step):
+        # Not so many that the walk is carried back to before its own beginning.
+        room = (step + 1) * limit - (len(log) - size)
+        for _ in range(min(news[step], room) if step < len(news) else 0):
+            log.insert(0, next(newest))
+
+    for total in (False, True):
+        log[:] = range(size, 0, -1)
+        given_out = walk_log(log, limit, grow, total)
+        assert len(given_out) == len(set(given_out))
+        assert set(range(1, size + 1)) <= set(given_out)
+
+
+# Over the service itself
+
+
+async def step_through(driver, walk, each):
+    seen = []
+    if driver.is_async:
+        async for item in walk:
+            seen.append(item)
+            each(len(seen))
+    else:
+        for item in walk:
+            seen.append(item)
+            each(len(seen))
+    return seen
+
+
+@pytest.mark.parametrize("sort", ["created_at", "-created_at", "name", "-name", None])
+async def test_iter_while_agents_come_and_go(driver, emulator, project, sort):
+    ids = emulator.seed(60, project_id=project)
+    doomed = ids[:40:2]
+    walk = driver.to(emulator).agents.iter(project, sort=sort, limit=7)
+
+    def each(seen):
+        if seen % 5 == 0:
+            if doomed:
+                emulator.remove(doomed.pop())
+            emulator.seed(1, name=f"late-{seen}-{{n}}", project_id=project)
+
+    seen = [agent.id for agent in await step_through(driver, walk, each)]
+    assert len(seen) == len(set(seen))
+    stayed = [agent_id for agent_id in ids if agent_id not in ids[:40:2]]
+    assert set(stayed) <= set(seen)
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+async def test_iter_passes_its_filter_on(driver, emulator, project, limit):
+    emulator.seed(4, "running", "run-{n}", project)
+    emulator.seed(3, "stopped", "stop-{n}", project)
+    client = driver.to(emulator)
+    agents = await driver.walk(client, "iter", project, status="stopped", sort="-name", limit=limit)
+    assert [agent.name for agent in agents] == ["stop-3", "stop-2", "stop-1"]
+    agents = await driver.walk(client, "iter", project, sort="name", limit=limit, offset=5)
+    assert [agent.name for agent in agents] == ["stop-2", "stop-3"]
+
+
+async def test_iter_logs_while_lines_come_in(driver, emulator, project):
+    (agent_id,) = emulator.seed(1, "stopped", project_id=project)
+    emulator.add_logs(agent_id, 50, "error")
+    walk = driver.to(emulator).agents.iter_logs(project, agent_id, level="error", limit=8)
+
+    def each(seen):
+        if seen % 10 == 0:
+            emulator.clock.advance(1)
+            emulator.add_logs(agent_id, 3, "error")
+
+    seen = await step_through(driver, walk, each)
+    first = [(entry.message, entry.context["of"]) for entry in seen]
+    assert first == [(f"Line {n}", 50) for n in range(50, 0, -1)]
+
+
+async def test_iter_logs_passes_its_filter_on(driver, emulator, project):
+    (agent_id,) = emulator.seed(1, "stopped", project_id=project)
+    emulator.add_logs(agent_id, 5, "warn")
+    emulator.add_logs(agent_id, 2, "error")
+    client, now = driver.to(emulator), emulator.clock.now()
+    bounds = {"start_time": now, "end_time": now}
+    lines = await driver.walk(
+        client, "iter_logs", project, agent_id, level="warn", limit=2, offset=1, **bounds
+    )
+    assert [line.message for line in lines] == ["Line 4", "Line 3", "Line 2", "Line 1"]
+
+
+async def test_a_walk_fails_as_a_call_does(driver, emulator):
+    with pytest.raises(ConnixNotFoundError):
+        await driver.walk(driver.to(emulator), "iter", "proj_none")
