@@ -83,6 +83,7 @@ class Driver:
             closed = client.close()
             if closed is not None:
                 await closed
+        self._opened.clear()
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -90,6 +91,12 @@ async def driver(request) -> AsyncIterator[Driver]:
     driver = Driver(request.param)
     yield driver
     await driver.close()
+
+
+@pytest.fixture(scope="session")
+def both() -> tuple[Driver, Driver]:
+    """Both kinds of client, for tests in which nothing is sent."""
+    return Driver("sync"), Driver("async")
 
 
 @pytest.fixture

@@ -108,13 +108,13 @@ BAD = [
 
 
 @pytest.mark.parametrize(("method", "args", "kwargs", "names"), BAD)
-async def test_what_cannot_be_right_is_told_and_not_sent(
-    driver, emulator, monkeypatch, method, args, kwargs, names
-):
-    client = driver.to(emulator)
-    with pytest.raises(ValueError, match=names) as caught:
-        await driver.run(client, method, *args, **kwargs)
-    assert "codec" not in str(caught.value)
+async def test_what_cannot_be_right_is_told_and_not_sent(both, emulator, method, args, kwargs, names):
+    for driver in both:
+        client = driver.to(emulator)
+        with pytest.raises(ValueError, match=names) as caught:
+            await driver.run(client, method, *args, **kwargs)
+        assert "codec" not in str(caught.value)
+        await driver.close()
     assert emulator.journal.entries() == []
 
 

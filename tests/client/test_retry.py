@@ -1,5 +1,6 @@
 """Whether and when a failed call is sent again: pure functions, driven by hand."""
 
+import dataclasses
 import math
 import time
 from email.utils import formatdate
@@ -546,6 +547,21 @@ def test_a_reset_counts_only_on_a_refusal_for_the_rate_limit():
 def test_no_header_breaks_the_hint(date, retry_after, reset):
     hint = retry_after_hint({"date": date, "retry-after": retry_after, "x-ratelimit-reset": reset})
     assert hint is None or 0 <= hint < math.inf
+
+
+def test_an_address_to_redirect_to_that_cannot_be_read_is_told():
+    run = Run(CALLS["get"], RetryPolicy(), iter([Reply(302, {"location": "http://[::1"}, b"")]))
+    assert "an address that cannot be read" in str(run.error)
+
+
+def test_whatever_a_result_cannot_be_read_for_is_one_kind_of_error():
+    def read(body):
+        raise RecursionError("secret")
+
+    call = dataclasses.replace(CALLS["create"], read=read)
+    run = Run(call, RetryPolicy(), iter([Reply(201, {}, b"{}")]))
+    assert isinstance(run.error, ConnixResponseError)
+    assert str(run.error).endswith("RecursionError")
 
 
 def test_a_bad_request_is_never_repeated():
