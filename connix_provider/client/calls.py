@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
@@ -27,6 +27,7 @@ from connix_provider.client.models import (
     LogPage,
     ProjectPage,
 )
+from connix_provider.client.secrets import secrets_of
 from connix_provider.lifecycle import AgentStatus
 
 T = TypeVar("T")
@@ -131,7 +132,7 @@ def create_agent(project_id: str, agent: Mapping[str, Any]) -> Call[Agent]:
         Agent.model_validate_json,
         body=body,
         repeatable=False,
-        secrets=_secrets_of(agent),
+        secrets=secrets_of(agent),
     )
 
 
@@ -174,7 +175,7 @@ def update_agent(project_id: str, agent_id: str, changes: Mapping[str, Any]) -> 
         Agent.model_validate_json,
         body=body,
         proof=Proof(ConnixConflictError, look, settle),
-        secrets=_secrets_of(changes),
+        secrets=secrets_of(changes),
     )
 
 
@@ -441,25 +442,6 @@ def _body(value: Mapping[str, Any], name: str) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         # The encoder's own message names a type or "out of range", never a value.
         raise ValueError(f"{name} cannot be sent as JSON: {error}") from None
-
-
-def _secrets_of(body: Mapping[str, Any]) -> tuple[str, ...]:
-    """List the values that the reference lets users keep secrets in."""
-    config = body.get("config")
-    if not isinstance(config, Mapping):
-        return ()
-    return tuple(_leaves([config.get("system_prompt"), config.get("environment_variables")]))
-
-
-def _leaves(value: Any) -> Iterator[str]:
-    """Give every value in JSON as text, however deep it lies."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _leaves(item)
-    elif value is not None and not isinstance(value, bool):
-        yield str(value)
 
 
 def _holds(whole: Any, part: Any) -> bool:

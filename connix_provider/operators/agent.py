@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
 from connix_provider.lifecycle import GOALS, SETTLED
-from connix_provider.operators.base import Acted, ConnixAgentOperator, ConnixExistingAgentOperator
+from connix_provider.operators.base import Acted, ConnixExistingAgentOperator
+from connix_provider.operators.description import DescribesAgent
 from connix_provider.operators.once import TASK_KEY, create_once, restart_once, task_key
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ __all__ = [
 IF_EXISTS = ("fail", "adopt", "update")
 
 
-class ConnixCreateAgentOperator(ConnixAgentOperator):
+class ConnixCreateAgentOperator(DescribesAgent):
     """
     Create an agent and wait until it runs.
 
@@ -46,31 +47,12 @@ class ConnixCreateAgentOperator(ConnixAgentOperator):
     The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
     """
 
-    template_fields: Sequence[str] = (
-        *ConnixAgentOperator.template_fields,
-        "name",
-        "config",
-        "description",
-        "metadata",
-        "if_exists",
-    )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"config": "json", "metadata": "json"}
+    template_fields: Sequence[str] = (*DescribesAgent.template_fields, "if_exists")
 
     def __init__(
-        self,
-        *,
-        name: str,
-        config: Mapping[str, Any] | None = None,
-        description: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        if_exists: Literal["fail", "adopt", "update"] = "fail",
-        **kwargs: Any,
+        self, *, name: str, if_exists: Literal["fail", "adopt", "update"] = "fail", **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
-        self.name = name
-        self.config = config
-        self.description = description
-        self.metadata = metadata
+        super().__init__(name=name, **kwargs)
         self.if_exists = if_exists
 
     def check(self) -> None:
@@ -78,13 +60,12 @@ class ConnixCreateAgentOperator(ConnixAgentOperator):
         super().check()
         if self.if_exists not in IF_EXISTS:
             raise ValueError(f"if_exists must be one of {', '.join(IF_EXISTS)}, not {self.if_exists!r}")
-        _check_body(self.name, self.config, self.description, self.metadata)
-        if not self.name.strip():
+        if not self.name or not self.name.strip():
             raise ValueError("name must be a string that is not empty")
 
     def act(self, client: Client, project_id: str, context: Context) -> Acted:
         """Create the agent, or adopt the one that is ours."""
-        body = _body(self.name, self.config, self.description, self.metadata)
+        body = self.body()
         key = task_key(context)
         retried = context["ti"].try_number > 1
         agent, ours = create_once(client, project_id, body, key, retried=retried)
@@ -101,7 +82,7 @@ class ConnixCreateAgentOperator(ConnixAgentOperator):
         return _update(client, project_id, agent.id, changes) if changes else Acted(agent.id, "create")
 
 
-class ConnixUpdateAgentOperator(ConnixExistingAgentOperator):
+class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):
     """
     Change an agent's configuration and wait until the change has taken hold.
 
@@ -119,42 +100,18 @@ class ConnixUpdateAgentOperator(ConnixExistingAgentOperator):
 
     template_fields: Sequence[str] = (
         *ConnixExistingAgentOperator.template_fields,
-        "name",
-        "config",
-        "description",
-        "metadata",
+        *DescribesAgent.description_fields,
     )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"config": "json", "metadata": "json"}
-
-    def __init__(
-        self,
-        *,
-        name: str | None = None,
-        config: Mapping[str, Any] | None = None,
-        description: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.name = name
-        self.config = config
-        self.description = description
-        self.metadata = metadata
 
     def check(self) -> None:
         """Check the parameters, before anything is sent."""
         super().check()
-        _check_body(self.name, self.config, self.description, self.metadata)
-        if not self._changes:
+        if not self.body():
             raise ValueError("there is nothing to update: give name, config, description or metadata")
 
     def act_on(self, client: Client, project_id: str, agent_id: str) -> Acted:
         """Send the change."""
-        return _update(client, project_id, agent_id, self._changes)
-
-    @property
-    def _changes(self) -> dict[str, Any]:
-        return _body(self.name, self.config, self.description, self.metadata)
+        return _update(client, project_id, agent_id, self.body())
 
 
 class _ActionOperator(ConnixExistingAgentOperator):
@@ -305,23 +262,3 @@ def _refuse_stranger(agent: Agent, key: str) -> NoReturn:
         f"agent {agent.id} named {agent.name!r} exists ({agent.status}) and belongs to {owner}, not to this "
         f"task run ({key}); give another name, or set if_exists to 'adopt' or 'update'",
     )
-
-
-def _body(
-    name: str | None,
-    config: Mapping[str, Any] | None,
-    description: str | None,
-    metadata: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """Collect what was given, in the reference's words."""
-    fields = {"name": name, "description": description, "config": config, "metadata": metadata}
-    return {field: value for field, value in fields.items() if value is not None}
-
-
-def _check_body(name: Any, config: Any, description: Any, metadata: Any) -> None:
-    for field, text in (("name", name), ("description", description)):
-        if text is not None and not isinstance(text, str):
-            raise ValueError(f"{field} must be a string, not {type(text).__name__}")
-    for field, mapping in (("config", config), ("metadata", metadata)):
-        if mapping is not None and not isinstance(mapping, Mapping):
-            raise ValueError(f"{field} must be a mapping, not {type(mapping).__name__}")

@@ -184,7 +184,7 @@ class Wait:
             case Verdict.DONE:
                 return Ending(Outcome.DONE, self.agent_id, seen.status, f"{name}: {judgement.reason}.")
             case Verdict.GONE:
-                message = f"{name} does not exist, or no longer does; it was waited for to be {self._wanted()}."
+                message = f"{name} does not exist, or no longer does; it was to be {self._wanted()}."
                 return Ending(Outcome.GONE, self.agent_id, None, message)
             case Verdict.FAILED:
                 message = (

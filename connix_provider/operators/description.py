@@ -1,0 +1,86 @@
+"""Hold what a task says about an agent: its name, description, configuration and metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from connix_provider.operators.base import ConnixAgentOperator
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.providers.common.compat.sdk import Context
+
+__all__ = ["DescribesAgent"]
+
+
+class DescribesAgent(ConnixAgentOperator):
+    """
+    Describe an agent, as the reference's "Create Agent" and "Update Agent" do.
+
+    ``system_prompt`` and ``environment_variables`` of the configuration hold secrets: once the templates are
+    rendered, their values are given to Airflow's masker, so that neither logs nor the rendered fields that
+    Airflow stores show them.
+
+    :param name: the agent's name
+    :param config: its configuration
+    :param description: what it is for
+    :param metadata: anything to keep with it
+    """
+
+    description_fields: ClassVar[tuple[str, ...]] = ("name", "description", "config", "metadata")
+    template_fields: Sequence[str] = (*ConnixAgentOperator.template_fields, *description_fields)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"config": "json", "metadata": "json"}
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+        self.config = config
+        self.description = description
+        self.metadata = metadata
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """
+        Render the templates, and have their secrets masked before Airflow stores the result.
+
+        :param context: Airflow's context
+        :param jinja_env: Airflow's Jinja environment
+        """
+        super().render_template_fields(context, jinja_env)
+        from airflow.providers.common.compat.sdk import mask_secret
+
+        from connix_provider.client.secrets import secrets_of
+
+        for secret in secrets_of(self.body()):
+            mask_secret(secret)
+
+    def body(self) -> dict[str, Any]:
+        """
+        Collect what was given.
+
+        :return: the body of a request, in the reference's words
+        """
+        fields = {field: getattr(self, field) for field in self.description_fields}
+        return {field: value for field, value in fields.items() if value is not None}
+
+    def check(self) -> None:
+        """
+        Check the parameters, before anything is sent.
+
+        :raises ValueError: for one that cannot be right
+        """
+        super().check()
+        for field, text in (("name", self.name), ("description", self.description)):
+            if text is not None and not isinstance(text, str):
+                raise ValueError(f"{field} must be a string, not {type(text).__name__}")
+        for field, mapping in (("config", self.config), ("metadata", self.metadata)):
+            if mapping is not None and not isinstance(mapping, Mapping):
+                raise ValueError(f"{field} must be a mapping, not {type(mapping).__name__}")
