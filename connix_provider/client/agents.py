@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from connix_provider.client import calls
-from connix_provider.client.calls import Call
+from connix_provider.client.call import Call
 from connix_provider.client.models import Agent, AgentPage, LogEntry, LogPage
 from connix_provider.client.pages import AgentWalk, LogWalk, Walk
 

@@ -18,7 +18,7 @@ import httpx
 
 from connix_provider.client.agents import Agents, AsyncAgents
 from connix_provider.client.auth import Auth, choose_auth
-from connix_provider.client.calls import Call
+from connix_provider.client.call import Call
 from connix_provider.client.errors import ConnixError
 from connix_provider.client.flow import Outcome, Pause, Reply, Send, perform, too_slow
 from connix_provider.client.retry import RetryPolicy

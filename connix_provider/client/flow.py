@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from connix_provider.client.budget import retry_after_hint
-from connix_provider.client.calls import Call, Proof
+from connix_provider.client.call import Call, Proof
 from connix_provider.client.errors import (
     ConnixAPIError,
     ConnixError,

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from connix_provider.client.calls import Call
+from connix_provider.client.call import Call
 from connix_provider.client.errors import ConnixResponseError
 from connix_provider.client.models import Agent, AgentPage, LogEntry, LogPage, Page
 

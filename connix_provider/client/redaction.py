@@ -1,5 +1,5 @@
 """
-Hide secrets in what a service says, in case it quotes them.
+Know what is secret in an agent, and hide it in what a service says, in case it quotes it.
 
 A service may send a value back as it came, escaped as JSON or Python writes it, encoded for a URL, or cut
 off after a while. All of these are looked for.
@@ -8,11 +8,11 @@ off after a while. All of these are looked for.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-__all__ = ["redact"]
+__all__ = ["redact", "secrets_of"]
 
 _MASK = "***"
 #: A shorter value is left in messages: hiding "3" would hide every 3. Airflow's masker does the same.
@@ -21,6 +21,19 @@ _SHORTEST_SECRET = 5
 _TELLING_START = 16
 #: JSON deeper than this is nobody's: printing it could overflow the stack.
 _DEEPEST = 20
+
+
+def secrets_of(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """
+    List the values that the reference lets users keep secrets in.
+
+    :param body: an agent's description, as for Create and Update
+    :return: the values of ``system_prompt`` and ``environment_variables``, as text
+    """
+    config = body.get("config")
+    if not isinstance(config, Mapping):
+        return ()
+    return tuple(_leaves([config.get("system_prompt"), config.get("environment_variables")]))
 
 
 def redact(value: Any, secrets: Iterable[str]) -> Any:
@@ -69,3 +82,14 @@ def _hide(text: str, forms: list[str]) -> str:
             text = f"{text[:at]}{_MASK}{text[end:]}"
             at = text.find(start, at + len(_MASK))
     return text
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """Give every value in JSON as text, however deep it lies."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)

@@ -57,7 +57,7 @@ class DescribesAgent(ConnixAgentOperator):
         super().render_template_fields(context, jinja_env)
         from airflow.providers.common.compat.sdk import mask_secret
 
-        from connix_provider.client.secrets import secrets_of
+        from connix_provider.client.redaction import secrets_of
 
         for secret in secrets_of(self.body()):
             mask_secret(secret)
