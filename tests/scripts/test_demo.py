@@ -123,15 +123,16 @@ def test_a_port_that_is_taken_is_named_in_one_line(demo):
     assert run.left_behind() == []
 
 
-def api(run: Demo) -> httpx.Client:
+@contextlib.contextmanager
+def api(run: Demo) -> Iterator[httpx.Client]:
     """Log in as the demo says one can."""
     url = run.wait_for(r"Airflow  (http://127\.0\.0\.1:\d+)\n")
     password = run.wait_for(r"Password (\S+)\n")
     run.wait_for(r"Press Ctrl\+C to end it\.")
-    http = httpx.Client(base_url=url, timeout=60, trust_env=False)
-    answer = http.post("/auth/token", json={"username": "admin", "password": password})
-    http.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
-    return http
+    with httpx.Client(base_url=url, timeout=60, trust_env=False) as http:
+        answer = http.post("/auth/token", json={"username": "admin", "password": password})
+        http.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
+        yield http
 
 
 def trigger(http: httpx.Client, dag_id: str) -> dict[str, str]:
