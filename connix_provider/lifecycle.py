@@ -12,7 +12,6 @@ success nor failure, and the wait goes on.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
@@ -282,6 +281,8 @@ def parse_statuses(value: Iterable[str], what: str) -> frozenset[str]:
     for name in names:
         text = str(name).strip().lower() if isinstance(name, str) else repr(name)
         if text not in KNOWN:
+            import difflib  # only needed to complain
+
             near = difflib.get_close_matches(text, sorted(KNOWN), n=1, cutoff=0.5)
             hint = f" Did you mean {str(near[0])!r}?" if near else ""
             raise ValueError(f"{what}: {name!r} is not a status of a Connix agent.{hint} Known: {_known()}")

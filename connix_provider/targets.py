@@ -7,6 +7,7 @@ anything is sent. Every complaint names the parameter, what it is and what it sh
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -105,9 +106,10 @@ def check_seconds(name: str, value: Any, *, minimum: float = 0.0) -> float:
     :raises ValueError: for anything else
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    usable = isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds == seconds
-    if not usable or seconds < minimum or seconds <= 0:
-        bound = f"{minimum:g} seconds or more" if minimum else "more than 0 seconds"
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        raise ValueError(f"{name} must be a number of seconds or a timedelta, not {value!r}")
+    if seconds < minimum or seconds <= 0:
+        bound = f"at least {minimum:g} s" if minimum else "more than 0 s"
         raise ValueError(f"{name} must be {bound}, not {value!r}")
     return float(seconds)
 

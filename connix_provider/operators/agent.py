@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
-from connix_provider.lifecycle import GOALS, SETTLED
+from connix_provider.lifecycle import DOWN, GOALS, SETTLED, AgentStatus
 from connix_provider.operators.base import Acted, ConnixExistingAgentOperator
 from connix_provider.operators.description import DescribesAgent
 from connix_provider.operators.once import TASK_KEY, create_once, restart_once, task_key
@@ -42,7 +42,8 @@ class ConnixCreateAgentOperator(DescribesAgent):
     :param description: what the agent is for
     :param metadata: anything to keep with the agent
     :param if_exists: what to do about an agent of that name that this task run did not create: ``fail``
-        (default), ``adopt`` it as it is, or ``update`` it to what is asked for here
+        (default), ``adopt`` it as it is, or ``update`` it to what is asked for here, which leaves a paused or
+        stopped one paused or stopped
 
     The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
     """
@@ -70,8 +71,7 @@ class ConnixCreateAgentOperator(DescribesAgent):
         retried = context["ti"].try_number > 1
         agent, ours = create_once(client, project_id, body, key, retried=retried)
         if ours:
-            self.log.info("Agent %s named %r is %s.", agent.id, agent.name, agent.status)
-            return Acted(agent.id, "create", undo="delete")
+            return self._bring_up(client, project_id, agent)
         if self.if_exists == "fail":
             _refuse_stranger(agent, key)
         if self.if_exists == "adopt":
@@ -80,6 +80,19 @@ class ConnixCreateAgentOperator(DescribesAgent):
         self.log.info("Agent %s named %r exists and is updated.", agent.id, agent.name)
         changes = {name: value for name, value in body.items() if name != "name"}
         return _update(client, project_id, agent.id, changes) if changes else Acted(agent.id, "create")
+
+    def _bring_up(self, client: Client, project_id: str, agent: Agent) -> Acted:
+        """Get our agent going; one that an earlier try left behind may be down, and stays so by itself."""
+        self.log.info("Agent %s named %r is %s.", agent.id, agent.name, agent.status)
+        if agent.status == AgentStatus.ERROR:
+            self.log.warning("Agent %s ended in error in an earlier try; it is restarted once.", agent.id)
+            restart_once(client, project_id, agent)
+            return Acted(agent.id, "restart", agent.snapshot(), undo="delete")
+        if agent.status in DOWN:
+            self.log.warning("Agent %s was %s since an earlier try; it is started.", agent.id, agent.status)
+            client.agents.start(project_id, agent.id)
+            return Acted(agent.id, "start", agent.snapshot(), undo="delete")
+        return Acted(agent.id, "create", undo="delete")
 
 
 class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):

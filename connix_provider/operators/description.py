@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from connix_provider.operators.base import ConnixAgentOperator
-
-if TYPE_CHECKING:
-    import jinja2
-    from airflow.providers.common.compat.sdk import Context
 
 __all__ = ["DescribesAgent"]
 
@@ -47,20 +43,32 @@ class DescribesAgent(ConnixAgentOperator):
         self.description = description
         self.metadata = metadata
 
-    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+    def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
         """
-        Render the templates, and have their secrets masked before Airflow stores the result.
+        Render the templates, and have secrets masked before Airflow logs or stores anything of it.
 
-        :param context: Airflow's context
-        :param jinja_env: Airflow's Jinja environment
+        This is the one method that Airflow calls for plain and for mapped tasks alike. What is masked before
+        it is for a template that fails: Airflow then logs the configuration as it was written.
         """
-        super().render_template_fields(context, jinja_env)
+        self._mask(parent)
+        super()._do_render_template_fields(parent, *args, **kwargs)
+        self._mask(parent)
+
+    @staticmethod
+    def _mask(task: Any) -> None:
         from airflow.providers.common.compat.sdk import mask_secret
 
         from connix_provider.client.redaction import secrets_of
 
-        for secret in secrets_of(self.body()):
-            mask_secret(secret)
+        config = getattr(task, "config", None)
+        if isinstance(config, str):
+            # A whole configuration in one template: nobody can say which part of it is secret.
+            mask_secret(config)
+        elif isinstance(config, Mapping):
+            for secret in secrets_of({"config": config}):
+                mask_secret(secret)
+                # Airflow stores a long configuration as Python writes it, line breaks escaped.
+                mask_secret(repr(secret)[1:-1])
 
     def body(self) -> dict[str, Any]:
         """

@@ -12,6 +12,7 @@ Restart is the other one. After a lost answer the agent itself tells whether it 
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -81,10 +82,17 @@ def create_once(
             if not error.may_have_executed:
                 raise
             log.warning("The answer to the create of %r was lost (%s); looking the name up.", name, error)
-            for pause in _LOOK_AFTER:
-                time.sleep(pause)
-                if found := _look_up(client, project_id, name, key):
-                    return found
+            try:
+                for pause in _LOOK_AFTER:
+                    time.sleep(pause)
+                    if found := _look_up(client, project_id, name, key):
+                        return found
+            except ConnixError as lost:
+                lost.add_note(
+                    f"The create of {name!r} may have been carried out: an agent of that name may exist. "
+                    "A retry of this task adopts it."
+                )
+                raise
             log.info("There is no agent named %r: the lost create did not happen. Creating it again.", name)
 
 
@@ -122,9 +130,11 @@ def restart_once(client: Client, project_id: str, before: Agent) -> None:
 def _look_up(client: Client, project_id: str, name: str, key: str) -> tuple[Agent, bool] | None:
     """Find the agent of a name, and tell whether it is ours; ours goes before any other."""
     strangers = None
-    for found in find_agents(client, project_id, name):
+    # As often as the task's time allows: giving up here could leave an agent that nobody knows of.
+    patient = client.with_options(max_attempts=sys.maxsize)
+    for found in find_agents(patient, project_id, name):
         # A listing may leave metadata out; what decides is read off the agent itself.
-        agent = found if TASK_KEY in found.metadata else client.agents.get(project_id, found.id)
+        agent = found if TASK_KEY in found.metadata else patient.agents.get(project_id, found.id)
         if agent.metadata.get(TASK_KEY) == key:
             log.info("Agent %s named %r was created by this task run; adopting it.", agent.id, name)
             return agent, True

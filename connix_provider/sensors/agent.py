@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,10 +17,15 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from connix_provider.exceptions import ConnixSensorTimeoutError, exception_for
+from connix_provider.exceptions import ConnixAgentGoneError, ConnixSensorTimeoutError, exception_for
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import goal_for_statuses
-from connix_provider.targets import check_seconds, resolve_agent_id, resolve_project_id
+from connix_provider.targets import (
+    AgentNameNotFoundError,
+    check_seconds,
+    resolve_agent_id,
+    resolve_project_id,
+)
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 from connix_provider.waiting import drive
 from connix_provider.waiting.deferral import deferral_timeout, is_deferral_timeout, untended
@@ -28,6 +34,8 @@ from connix_provider.waiting.wait import Wait
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from connix_provider.client import Client
 
 __all__ = ["ConnixAgentStatusSensor"]
 
@@ -108,7 +116,7 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
         with hook.get_conn() as connection:
             # As often as it takes: what ends a sensor is its time-out, not a service that is down.
             client = connection.with_options(max_attempts=sys.maxsize, deadline=deadline)
-            agent_id = resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
+            agent_id = self._find(client, project_id, context)
             wait = Wait(goal, agent_id, poll_interval=self.poke_interval, deadline=deadline, log=self.log)
             look = partial(drive.look, client, project_id, wait)
             if not self.deferrable:
@@ -169,18 +177,51 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
         self._wait, self._look = wait, look
         try:
             return super().execute(context)
-        except ConnixSensorTimeoutError:
-            raise
+        except ConnixSensorTimeoutError as error:
+            raise self._softened(error) from None
         except AirflowSensorTimeout:
-            raise ConnixSensorTimeoutError(wait.timed_out().message) from None
+            raise self._softened(ConnixSensorTimeoutError(wait.timed_out().message)) from None
         finally:
             self._wait = self._look = None
 
+    def _find(self, client: Client, project_id: str, context: Context) -> str:
+        """Find the agent, with the endings of a wait: its name may be looked up in every poke."""
+        from connix_provider.client import ConnixError
+        from connix_provider.client.retry import may_pass
+
+        try:
+            return resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
+        except AgentNameNotFoundError as error:
+            # In reschedule mode an earlier poke has seen it.
+            gone = self._first_poke_at(context) is not None
+            raise self._softened(ConnixAgentGoneError(str(error)) if gone else error) from None
+        except ConnixError as error:
+            if not may_pass(error):
+                raise self._softened(error) from None
+            message = f"Agent {self.agent_name!r} could not be looked up within the time allowed: {error}"
+            raise self._softened(ConnixSensorTimeoutError(message)) from None
+
     def _started(self, context: Context) -> float:
-        """Say when the wait began, in epoch seconds: in reschedule mode that was in an earlier process."""
-        ask = getattr(context["ti"], "get_first_reschedule_date", None) if self.reschedule else None
-        first = ask(context) if ask and not self.deferrable else None
-        return first.timestamp() if first else time.time()
+        """Say when the wait began, in epoch seconds."""
+        first = self._first_poke_at(context)
+        return time.time() if first is None else first
+
+    def _first_poke_at(self, context: Context) -> float | None:
+        """Say when the first poke was, where that was in an earlier process: in reschedule mode."""
+        if self.deferrable or not self.reschedule:
+            return None
+        ti = context["ti"]
+        if hasattr(ti, "get_first_reschedule_date"):
+            first = ti.get_first_reschedule_date(context)
+        else:
+            # Airflow 2 asks its database, as its own loop does.
+            from airflow.sensors.base import _orig_start_date
+
+            tries_before = (ti.max_tries or 0) - (self.retries or 0)
+            first = _orig_start_date(ti.dag_id, ti.task_id, ti.run_id, ti.map_index, tries_before + 1)
+        if isinstance(first, str):  # Airflow 3.0 hands on what its API answered
+            first = datetime.fromisoformat(first)
+        return first.timestamp() if first else None
 
     def _defer(self, project_id: str, wait: Wait) -> NoReturn:
         self.log.info("Agent %s: waiting in the triggerer from here on.", wait.agent_id)

@@ -139,7 +139,11 @@ class Wait:
 
         :return: the ending
         """
-        last = f"it was last seen {self.status}" if self.status else "no look showed it since"
+        last = (
+            f"it was last seen {self.status}"
+            if self.status
+            else "its last status stands further up in this log"
+        )
         trouble = f"; the last look failed: {self._trouble}" if self._trouble else ""
         message = (
             f"Agent {self.agent_id} was not {self._wanted()} within the time allowed: {last}{trouble}. "

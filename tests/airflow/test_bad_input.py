@@ -32,14 +32,15 @@ CASES = [
     (START, {"agent_id": ".."}, "agent_id must be an id, not the path step '..'"),
     (START, {"agent_name": ""}, "agent_name must be a string that is not empty"),
     (START, {**AGENT, "project_id": ""}, "project_id must be a string that is not empty"),
-    (START, {**AGENT, "timeout": 0}, "timeout must be more than 0 seconds, not 0"),
-    (START, {**AGENT, "timeout": -5}, "timeout must be more than 0 seconds, not -5"),
-    (START, {**AGENT, "timeout": "10"}, "timeout must be more than 0 seconds, not '10'"),
+    (START, {**AGENT, "timeout": 0}, "timeout must be more than 0 s, not 0"),
+    (START, {**AGENT, "timeout": -5}, "timeout must be more than 0 s, not -5"),
+    (START, {**AGENT, "timeout": "10"}, "timeout must be a number of seconds or a timedelta, not '10'"),
     (START, {**AGENT, "timeout": float("nan")}, "timeout must be"),
-    (START, {**AGENT, "poll_interval": 0.5}, "poll_interval must be 1 seconds or more, not 0.5"),
+    (START, {**AGENT, "poll_interval": 0.5}, "poll_interval must be at least 1 s, not 0.5"),
     (SENSOR, {}, "the task was given neither"),
-    (SENSOR, {**AGENT, "poke_interval": 0.5}, "poke_interval must be 1 seconds or more, not 0.5"),
-    (SENSOR, {**AGENT, "timeout": 0}, "timeout must be more than 0 seconds"),
+    (SENSOR, {**AGENT, "poke_interval": 0.5}, "poke_interval must be at least 1 s, not 0.5"),
+    (SENSOR, {**AGENT, "timeout": 0}, "timeout must be more than 0 s"),
+    (START, {**AGENT, "timeout": float("inf"), "deferrable": True}, "timeout must be a number of seconds"),
     (
         SENSOR,
         {**AGENT, "target_statuses": "runing"},
@@ -64,7 +65,7 @@ CASES = [
 
 @pytest.mark.parametrize(("operator", "arguments", "says"), CASES)
 def test_it_is_refused_before_anything_is_sent(operator, arguments, says, emulator, run, warp):
-    ran = run(operator, deferrable=False, **arguments)
+    ran = run(operator, **{"deferrable": False, **arguments})
     assert ran.state == "failed"
     assert type(ran.error) is ValueError, ran.log
     assert says in str(ran.error)

@@ -11,6 +11,7 @@ import pytest
 from connix_provider.client.errors import ConnixAuthenticationError
 from connix_provider.emulator import Durations, Emulator, Fault
 from connix_provider.exceptions import ConnixAgentTimeoutError, ConnixSensorTimeoutError
+from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
     ConnixPauseAgentOperator,
@@ -222,3 +223,34 @@ def test_what_the_trigger_stores_is_plain_and_without_secrets(emulator, connecti
     again = ConnixAgentStatusTrigger(**json.loads(json.dumps(arguments)))
     assert again.serialize() == (path, arguments)
     assert deferred.value.timeout > timedelta(seconds=3600)
+
+
+@MODES
+def test_a_retry_restarts_its_own_agent_that_ended_in_error(deferrable, emulator, run, warp):
+    emulator.faults.add(Fault.ends_in_error(), on="create_agent", times=1)
+    ran = run(ConnixCreateAgentOperator, retries=1, deferrable=deferrable, **CREATE)
+    assert (ran.state, len(emulator.journal.executed("create_agent"))) == ("success", 1), ran.log
+    assert len(emulator.journal.executed("restart_agent")) == 1
+    assert emulator.agent(ran.result)["status"] == "running"
+
+
+def test_a_retry_starts_its_own_agent_that_was_stopped_meanwhile(emulator, run, warp):
+    emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", times=1)
+
+    def stop(context):
+        with ConnixHook().get_conn() as client:
+            for agent in client.agents.list(emulator.project_id):
+                emulator.set_status(agent.id, "stopped")
+
+    ran = run(ConnixCreateAgentOperator, retries=1, on_execute_callback=stop, **CREATE)
+    assert ran.state == "success", ran.log
+    assert len(emulator.journal.executed("start_agent")) == 1
+
+
+def test_a_create_that_may_have_left_an_agent_says_so(emulator, run, warp):
+    emulator.faults.add(Fault.reset_after(), on="create_agent")
+    emulator.faults.add(Fault.status(503), on="list_agents", times=None)
+    ran = run(ConnixCreateAgentOperator, timeout=60, **CREATE)
+    assert ran.state == "failed"
+    assert "A retry of this task adopts it" in "".join(ran.error.__notes__)
+    assert len(emulator.journal.entries("list_agents")) > 4

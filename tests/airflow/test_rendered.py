@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from dag_store import store
+
 from connix_provider.operators.agent import ConnixCreateAgentOperator, ConnixUpdateAgentOperator
 
 SECRETS = {"prompt": "canary prompt of many words", "url": "postgres://canary:secret@host/db"}
@@ -44,3 +46,40 @@ def test_an_update_hides_them_too(emulator, run, warp):
     assert ran.state == "success", ran.log
     assert emulator.agent(agent_id)["config"]["environment_variables"] == {"DATA_SOURCE": SECRETS["url"]}
     assert all(secret not in ran.log for secret in SECRETS.values())
+
+
+def test_mapped_tasks_hide_them_too(emulator, connection, warp, monkeypatch):
+    import pendulum
+    from airflow.providers.common.compat.sdk import DAG
+    from airflow.utils.session import create_session
+
+    secret = "postgres://mapped:canary@host/db"
+    with DAG("mapped_secrets", schedule=None, start_date=pendulum.datetime(2024, 1, 1)) as dag:
+        ConnixCreateAgentOperator.partial(
+            task_id="create", config={"model": "gpt-4", "environment_variables": {"URL": secret}}
+        ).expand(name=["first", "second"])
+    store(dag)
+    dag_run = dag.test()
+    assert [task.state for task in dag_run.get_task_instances()] == ["success", "success"]
+    rows = stored_fields(create_session, "mapped_secrets")
+    assert len(rows) == 2
+    assert secret not in json.dumps(rows)
+    assert "gpt-4" in json.dumps(rows)
+
+
+def test_a_template_that_fails_shows_no_secret(emulator, run, warp):
+    secret = "postgres://failing:canary@host/db"
+    config = {"model": "{{ nope.nope.x }}", "environment_variables": {"URL": secret}}
+    ran = run(ConnixCreateAgentOperator, name="failing", config=config)
+    assert ran.state == "failed"
+    assert secret not in ran.log
+
+
+def test_a_long_configuration_shows_no_secret(emulator, run, warp):
+    from airflow.utils.session import create_session
+
+    prompt = "canary of a prompt\nwith lines\nand 'quotes'"
+    config = {"system_prompt": prompt, "environment_variables": {"FILL": "x" * 9000}}
+    ran = run(ConnixCreateAgentOperator, name="long", config=config)
+    dag_id = emulator.agent(ran.result)["metadata"]["airflow_task_run"].split("/")[0]
+    assert "canary of a prompt" not in json.dumps(stored_fields(create_session, dag_id))

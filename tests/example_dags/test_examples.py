@@ -32,18 +32,30 @@ def bag(_database: None) -> Any:
     """All examples as a DAG processor sees them, and stored as it would."""
     try:
         from airflow.dag_processing.dagbag import DagBag
-    except ImportError:
+    except ImportError:  # before 3.2
         from airflow.models.dagbag import DagBag
     bag = DagBag(FOLDER)
+    if airflow_version() >= (3, 1):
+        store(bag)
+    return bag
+
+
+def airflow_version() -> tuple[int, ...]:
+    from airflow import __version__
+
+    return tuple(int(part) for part in __version__.split(".")[:2])
+
+
+def store(bag: Any) -> None:
+    """Put the DAGs into the database, as the DAG processor would; before 3.1 nothing asks for that."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+
     try:
-        from airflow.dag_processing.bundles.manager import DagBundlesManager
         from airflow.dag_processing.dagbag import sync_bag_to_db
     except ImportError:
-        # Airflow before 3.1 runs a DAG that nobody stored.
-        return bag
+        from airflow.models.dagbag import sync_bag_to_db
     DagBundlesManager().sync_bundles_to_db()
     sync_bag_to_db(bag, "dags-folder", None)
-    return bag
 
 
 @pytest.fixture
