@@ -84,8 +84,9 @@ def run(bag: Any, emulator: Emulator) -> Any:
                 if getattr(task, name, None):
                     setattr(task, name, 1.0)
         dag_run = dag.test()
-        tasks = {(ti.task_id, ti.map_index): str(ti.state) for ti in dag_run.get_task_instances()}
-        results = {ti.task_id: ti.xcom_pull(task_ids=ti.task_id) for ti in dag_run.get_task_instances()}
+        instances = dag_run.get_task_instances()
+        tasks = {(ti.task_id, ti.map_index): str(ti.state) for ti in instances}
+        results = {ti.task_id: ti.xcom_pull(task_ids=ti.task_id) for ti in instances if ti.map_index == -1}
         seen = [
             (entry.call, entry.agent_id) for entry in emulator.journal.executed() if entry.method != "GET"
         ]
