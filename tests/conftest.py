@@ -1,12 +1,24 @@
-"""Set Airflow up once for the whole run: a database of its own, no examples, nothing of the user's."""
+"""
+Set Airflow up once for each process that runs tests: a database of its own, nothing of the user's.
+
+It happens at import, because Airflow reads its configuration when it is first imported.
+"""
 
 from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import tempfile
 
-_HOME = pathlib.Path(os.environ.get("CONNIX_TEST_AIRFLOW_HOME") or tempfile.mkdtemp(prefix="connix-airflow-"))
+_GIVEN = os.environ.get("CONNIX_TEST_AIRFLOW_HOME")
+_HOME = pathlib.Path(_GIVEN or tempfile.mkdtemp(prefix="connix-airflow-"))
+if _GIVEN and (worker := os.environ.get("PYTEST_XDIST_WORKER")):
+    # Two processes on one SQLite database would wait for each other.
+    _HOME = _HOME / worker
+    shutil.rmtree(_HOME, ignore_errors=True)
+    _HOME.mkdir()
+    shutil.copy(pathlib.Path(_GIVEN) / "airflow.db", _HOME)
 os.environ.update(
     AIRFLOW_HOME=str(_HOME),
     AIRFLOW__CORE__LOAD_EXAMPLES="False",

@@ -51,7 +51,7 @@ CASES = [
     (SENSOR, {**AGENT, "stable_for": -1}, "stable_for must be a number of seconds, 0 or more, not -1"),
     (CREATE, {"name": ""}, "name must be a string that is not empty"),
     (CREATE, {"name": 7}, "name must be a string, not int"),
-    (CREATE, {"name": "a", "config": "gpt-4"}, "config must be a mapping, not str"),
+    (CREATE, {"name": "a", "config": "no mapping"}, "config must be a mapping, not str"),
     (CREATE, {"name": "a", "metadata": ["x"]}, "metadata must be a mapping, not list"),
     (
         CREATE,
