@@ -111,7 +111,7 @@ def database() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def api_server() -> None:
-    """Have ``dag.test()`` make one API server for all tasks, as newer Airflows do: making it takes seconds."""
+    """Have ``dag.test()`` make one API server for all tasks, as newer Airflows do: each takes seconds."""
     if (3,) <= airflow_version() < (3, 2):
         from airflow.sdk.execution_time import supervisor
 
