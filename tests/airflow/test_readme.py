@@ -1,0 +1,52 @@
+"""What the README shows runs as it stands there."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+import pytest
+from dag_store import airflow_version, store
+
+README = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
+DAG_BLOCK, CLIENT_BLOCK = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.mark.skipif(
+    airflow_version() < (3,), reason="the README imports from airflow.sdk, which is Airflow 3's"
+)
+def test_the_dag(emulator, connection, warp):
+    names: dict = {}
+    exec(DAG_BLOCK.replace('with DAG("one_agent"):', 'with DAG("one_agent") as dag:'), names)
+    dag = names["dag"]
+    assert len([line for line in DAG_BLOCK.splitlines() if line.strip()]) <= 10
+    store(dag)
+    states = {task.task_id: task.state for task in dag.test().get_task_instances()}
+    assert states == {"create": "success", "healthy": "success", "delete": "success"}
+    assert [entry.call for entry in emulator.journal.executed() if entry.method != "GET"] == [
+        "create_agent",
+        "delete_agent",
+    ]
+
+
+def test_the_client(emulator, capsys):
+    emulator.seed(name="shown", status="running")
+    shown = CLIENT_BLOCK.replace("proj_1234567890abcdef", emulator.project_id)
+    exec(shown.replace('"cx_your_api_key_here"', f'"{emulator.api_key}", "{emulator.url}"'), {})
+    assert capsys.readouterr().out.splitlines()[-1] == "shown"
+
+
+def test_every_class_in_the_tables_exists():
+    import importlib
+
+    classes = re.findall(r"`((?:operators|sensors|triggers)\.agent)\.(Connix\w+)`", README)
+    assert len(classes) == 9
+    for room, name in classes:
+        assert hasattr(importlib.import_module(f"connix_provider.{room}"), name)
+
+
+def test_every_page_it_links_exists():
+    root = pathlib.Path(__file__).parents[2]
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert "docs/waiting.md" in links
+    assert [link for link in links if not (root / link).exists()] == []
