@@ -131,7 +131,8 @@ def _time(value: str | datetime | None, name: str) -> datetime | None:
         if isinstance(moment, datetime):
             aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
             return aware.astimezone(UTC)
-    except (ValueError, OverflowError, IndexError):  # no time at all, or one that is in no year of UTC
+    except (ValueError, OverflowError, IndexError, TypeError):
+        # No time at all, on which pendulum fails in several ways, or one that is in no year of UTC.
         pass
     raise ValueError(f"{name} must be ISO 8601 text or a datetime, not {value!r}")
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 
-from dag_store import store
+import pytest
+from dag_store import airflow_version, store
 
 from connix_provider.operators.agent import ConnixCreateAgentOperator, ConnixUpdateAgentOperator
+
+pytestmark = pytest.mark.skipif(
+    airflow_version() == (3, 0),
+    reason="dag.test() of Airflow 3.0 prints what task and supervisor tell each other, before anything is masked",
+)
 
 SECRETS = {"prompt": "canary prompt of many words", "url": "postgres://canary:secret@host/db"}
 CONFIG = {

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from dag_store import airflow_version
 
 from connix_provider.emulator import Durations, Emulator
 
@@ -38,12 +39,6 @@ def bag(_database: None) -> Any:
     if airflow_version() >= (3, 1):
         store(bag)
     return bag
-
-
-def airflow_version() -> tuple[int, ...]:
-    from airflow import __version__
-
-    return tuple(int(part) for part in __version__.split(".")[:2])
 
 
 def store(bag: Any) -> None:
