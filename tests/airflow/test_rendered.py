@@ -11,7 +11,7 @@ from connix_provider.operators.agent import ConnixCreateAgentOperator, ConnixUpd
 
 pytestmark = pytest.mark.skipif(
     airflow_version() == (3, 0),
-    reason="dag.test() of Airflow 3.0 prints what task and supervisor tell each other, before anything is masked",
+    reason="dag.test() of Airflow 3.0 prints what task and supervisor tell each other, with nothing masked",
 )
 
 SECRETS = {"prompt": "canary prompt of many words", "url": "postgres://canary:secret@host/db"}
