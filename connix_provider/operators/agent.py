@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
-from connix_provider.lifecycle import DOWN, GOALS, SETTLED, AgentStatus
+from connix_provider.lifecycle import DOWN, GOALS, SETTLED, TRANSIENT, AgentStatus, Snapshot
 from connix_provider.operators.base import Acted, ConnixExistingAgentOperator
 from connix_provider.operators.description import DescribesAgent
-from connix_provider.operators.once import TASK_KEY, create_once, restart_once, task_key
+from connix_provider.operators.memory import recall, remembered
+from connix_provider.operators.once import (
+    TASK_KEY,
+    await_change,
+    create_once,
+    find_ours,
+    restart_once,
+    task_key,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -81,6 +90,11 @@ class ConnixCreateAgentOperator(DescribesAgent):
         changes = {name: value for name, value in body.items() if name != "name"}
         return _update(client, project_id, agent.id, changes) if changes else Acted(agent.id, "create")
 
+    def find_unfinished(self, client: Client, project_id: str, context: Context) -> Acted | None:
+        """Find the agent whose create was under way when the task was killed."""
+        agent = find_ours(client, project_id, str(self.name), task_key(context))
+        return Acted(agent.id, undo="delete") if agent else None
+
     def _bring_up(self, client: Client, project_id: str, agent: Agent) -> Acted:
         """Get our agent going; one that an earlier try left behind may be down, and stays so by itself."""
         self.log.info("Agent %s named %r is %s.", agent.id, agent.name, agent.status)
@@ -122,7 +136,7 @@ class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):
         if not self.body():
             raise ValueError("there is nothing to update: give name, config, description or metadata")
 
-    def act_on(self, client: Client, project_id: str, agent_id: str) -> Acted:
+    def act_on(self, client: Client, project_id: str, agent_id: str, context: Context) -> Acted:
         """Send the change."""
         return _update(client, project_id, agent_id, self.body())
 
@@ -130,25 +144,30 @@ class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):
 class _ActionOperator(ConnixExistingAgentOperator):
     """Send an action, unless the agent is already where it should end."""
 
-    def act_on(self, client: Client, project_id: str, agent_id: str) -> Acted:
+    def act_on(self, client: Client, project_id: str, agent_id: str, context: Context) -> Acted:
         before = client.agents.get(project_id, agent_id)
         if self._is_there(before):
             self.log.info("Agent %s is %s already; nothing to %s.", agent_id, before.status, self.action)
             return Acted(agent_id)
+        undo: Literal["stop"] | None = "stop" if self.action == "start" else None
         try:
             reply = getattr(client.agents, self.action)(project_id, agent_id)
         except ConnixConflictError:
             # Somebody may have been faster; then the state forbids what has been done already.
-            if not self._is_there(client.agents.get(project_id, agent_id)):
+            now = client.agents.get(project_id, agent_id)
+            if self._is_there(now):
+                self.log.info(
+                    "Agent %s got where it should be by itself; nothing to %s.", agent_id, self.action
+                )
+                return Acted(agent_id)
+            if now.status not in TRANSIENT:
                 raise
-            self.log.info("Agent %s got where it should be by itself; nothing to %s.", agent_id, self.action)
-            return Acted(agent_id)
+            self.log.info("Agent %s is %s already, on its way; waiting for it.", agent_id, now.status)
+            return Acted(agent_id, self.action, before.snapshot())
         self.log.info(
             "Connix accepted the %s of agent %s: %s", self.action, agent_id, reply.message or "done"
         )
-        return Acted(
-            agent_id, self.action, before.snapshot(), undo="stop" if self.action == "start" else None
-        )
+        return Acted(agent_id, self.action, before.snapshot(), undo=undo)
 
     def _is_there(self, agent: Agent) -> bool:
         return agent.status in GOALS[self.action].done
@@ -213,15 +232,28 @@ class ConnixRestartAgentOperator(_ActionOperator):
     """
 
     action = "restart"
+    remembers = True
 
-    def act_on(self, client: Client, project_id: str, agent_id: str) -> Acted:
+    def act_on(self, client: Client, project_id: str, agent_id: str, context: Context) -> Acted:
         """Send the restart once the change it makes can be told from the change before."""
-        before = client.agents.get(project_id, agent_id)
-        if before.updated_at is not None and before.updated_at.microsecond == 0:
+        agent = None
+        if (before := _remembered_restart(context, agent_id)) is not None:
+            agent = await_change(client, project_id, agent_id, before)
+            if agent and agent.status != AgentStatus.ERROR:
+                self.log.info("An earlier try of this task restarted agent %s; waiting for it.", agent_id)
+                return Acted(agent_id, "restart", before)
+            if agent:
+                self.log.warning(
+                    "Agent %s ended in error after an earlier try; it is restarted once.", agent_id
+                )
+        agent = agent or client.agents.get(project_id, agent_id)
+        if agent.updated_at is not None and agent.updated_at.microsecond == 0:
             # A service that counts whole seconds shows no second change within the same one.
-            time.sleep(max(0.0, min(1.0, before.updated_at.timestamp() + 1.0 - time.time())))
-        restart_once(client, project_id, before)
-        return Acted(agent_id, "restart", before.snapshot())
+            time.sleep(max(0.0, min(1.0, agent.updated_at.timestamp() + 1.0 - time.time())))
+        moment = agent.updated_at.isoformat() if agent.updated_at else None
+        with remembered(context, {"agent_id": agent_id, "status": agent.status, "updated_at": moment}):
+            restart_once(client, project_id, agent)
+        return Acted(agent_id, "restart", agent.snapshot())
 
 
 class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
@@ -237,25 +269,41 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
     The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
     """
 
+    remembers = True
+
     def __init__(self, *, ignore_if_missing: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.ignore_if_missing = ignore_if_missing
 
     def act(self, client: Client, project_id: str, context: Context) -> Acted:
         """Delete the agent, or find that there is none."""
+        earlier = recall(context)
         try:
             return super().act(client, project_id, context)
         except ConnixNotFoundError as error:
+            if earlier:
+                self.log.info("An earlier try of this task deleted agent %s: %s", earlier["agent_id"], error)
+                return Acted(str(earlier["agent_id"]))
             if not self.ignore_if_missing:
                 raise
             self.log.info("Nothing to delete: %s", error)
             return Acted(str(self.agent_id or self.agent_name))
 
-    def act_on(self, client: Client, project_id: str, agent_id: str) -> Acted:
+    def act_on(self, client: Client, project_id: str, agent_id: str, context: Context) -> Acted:
         """Send the delete."""
-        reply = client.agents.delete(project_id, agent_id)
+        with remembered(context, {"agent_id": agent_id}):
+            reply = client.agents.delete(project_id, agent_id)
         self.log.info("Connix accepted the delete of agent %s: %s", agent_id, reply.message or "done")
         return Acted(agent_id, "delete")
+
+
+def _remembered_restart(context: Context, agent_id: str) -> Snapshot | None:
+    """Return the agent as it was before an earlier try of this task asked for its restart."""
+    earlier = recall(context)
+    if earlier is None or earlier.get("agent_id") != agent_id:
+        return None
+    moment = earlier.get("updated_at")
+    return Snapshot(str(earlier.get("status")), datetime.fromisoformat(moment) if moment else None)
 
 
 def _update(client: Client, project_id: str, agent_id: str, changes: Mapping[str, Any]) -> Acted:

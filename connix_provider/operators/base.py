@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from connix_provider.exceptions import ConnixAgentTimeoutError, exception_for
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS, Snapshot
+from connix_provider.operators.memory import forget
 from connix_provider.targets import check_seconds, resolve_agent_id, resolve_project_id
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 from connix_provider.waiting import drive
@@ -38,6 +39,8 @@ _UNDO_TIMEOUT = 20.0
 
 #: What ``cancel_on_kill`` can do: delete what was created, stop what was started.
 Undo = Literal["delete", "stop"]
+#: Endings after which nothing of the action is left to wait for: a retry begins anew.
+_DEFINITE = frozenset({Outcome.DONE, Outcome.FAILED, Outcome.GONE})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class ConnixAgentOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("project_id", "connix_conn_id")
     ui_color = "#d9e8f6"
+    #: Whether the operator writes down what it is about to send; see :mod:`connix_provider.operators.memory`.
+    remembers: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -95,7 +100,10 @@ class ConnixAgentOperator(BaseOperator):
         self.timeout = timeout
         self.deferrable = deferrable
         self.cancel_on_kill = cancel_on_kill
-        self._done: tuple[str, Acted] | None = None
+        self._acting: tuple[str, Context] | None = None
+        self._done: Acted | None = None
+        self._killed = False
+        self._undone: str | None = None
 
     def act(self, client: Client, project_id: str, context: Context) -> Acted:
         """
@@ -130,9 +138,14 @@ class ConnixAgentOperator(BaseOperator):
         project_id = resolve_project_id(self.project_id, hook.project_id)
         with hook.get_conn() as connection:
             client = connection.with_options(deadline=deadline)
-            acted = self.act(client, project_id, context)
-            self._done = (project_id, acted)
+            self._acting = (project_id, context)
+            acted = self._done = self.act(client, project_id, context)
+            if self._killed:
+                # Airflow 3 lets a killed task run on for a while: what it did meanwhile is taken back, too.
+                self._undo(client, project_id, acted)
             if acted.goal is None or not self.wait_for_completion:
+                if self.remembers:
+                    forget(context)
                 return acted.agent_id
             wait = Wait(
                 GOALS[acted.goal],
@@ -149,22 +162,47 @@ class ConnixAgentOperator(BaseOperator):
                 ending = drive.wait_sync(client, project_id, wait)
         if ending is None:
             self._defer(project_id, acted, deadline)
-        return self._finish(ending)
+        return self._finish(context, ending)
 
     def on_kill(self) -> None:
         """Take the action back where ``cancel_on_kill`` says so; Airflow calls this when a task is killed."""
-        if not self.cancel_on_kill or self._done is None:
+        if not self.cancel_on_kill or self._acting is None:
             return
         from connix_provider.client import ConnixError
 
-        project_id, acted = self._done
-        if acted.undo is None:
+        self._killed = True
+        project_id, context = self._acting
+        try:
+            with ConnixHook(self.connix_conn_id).get_conn() as connection:
+                client = connection.with_options(total_timeout=_UNDO_TIMEOUT)
+                acted = self._done or self.find_unfinished(client, project_id, context)
+                if acted:
+                    self._undo(client, project_id, acted)
+        except ConnixError as error:
+            self.log.warning("What the task did so far is left as it is: %s", error)
+
+    def find_unfinished(self, client: Client, project_id: str, context: Context) -> Acted | None:
+        """
+        Find what a killed task had asked for without having seen the answer.
+
+        :param client: a client with little time
+        :param project_id: the project
+        :param context: Airflow's context
+        :return: what was done, or ``None`` where that cannot be told, or needs no undoing
+        """
+        return None
+
+    def _undo(self, client: Client, project_id: str, acted: Acted) -> None:
+        from connix_provider.client import ConnixError
+
+        if acted.undo is None or acted.agent_id == self._undone:
             return
+        self._undone = acted.agent_id
         self.log.info("The task is killed: Connix is asked to %s agent %s.", acted.undo, acted.agent_id)
         try:
-            with ConnixHook(self.connix_conn_id).get_conn() as client:
-                agents = client.with_options(total_timeout=_UNDO_TIMEOUT).agents
-                (agents.delete if acted.undo == "delete" else agents.stop)(project_id, acted.agent_id)
+            (client.agents.delete if acted.undo == "delete" else client.agents.stop)(
+                project_id, acted.agent_id
+            )
         except ConnixError as error:
             self.log.warning("Agent %s is left as it is: %s", acted.agent_id, error)
 
@@ -177,7 +215,7 @@ class ConnixAgentOperator(BaseOperator):
         :return: the agent's id
         :raises ValueError: for an event that no trigger of this provider sends
         """
-        return self._finish(Ending.from_event(event))
+        return self._finish(context, Ending.from_event(event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
@@ -216,7 +254,9 @@ class ConnixAgentOperator(BaseOperator):
             timeout=deferral_timeout(deadline),
         )
 
-    def _finish(self, ending: Ending) -> str:
+    def _finish(self, context: Context, ending: Ending) -> str:
+        if self.remembers and ending.outcome in _DEFINITE:
+            forget(context)
         if ending.outcome is not Outcome.DONE:
             raise exception_for(ending)
         self.log.info("%s", ending.message)
@@ -262,15 +302,16 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
         :return: what was done, and what to wait for
         """
         agent_id = resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
-        return self.act_on(client, project_id, agent_id)
+        return self.act_on(client, project_id, agent_id, context)
 
-    def act_on(self, client: Client, project_id: str, agent_id: str) -> Acted:
+    def act_on(self, client: Client, project_id: str, agent_id: str, context: Context) -> Acted:
         """
         Act on an agent.
 
         :param client: a client whose calls end with the task's time
         :param project_id: the project
         :param agent_id: the agent
+        :param context: Airflow's context
         :return: what was done, and what to wait for
         """
         raise NotImplementedError

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Agent, Client
+    from connix_provider.lifecycle import Snapshot
 
-__all__ = ["TASK_KEY", "create_once", "restart_once", "task_key"]
+__all__ = ["TASK_KEY", "await_change", "create_once", "find_ours", "restart_once", "task_key"]
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,25 @@ def create_once(
             log.info("There is no agent named %r: the lost create did not happen. Creating it again.", name)
 
 
+def find_ours(client: Client, project_id: str, name: str, key: str) -> Agent | None:
+    """
+    Find the agent of a create that may still be under way.
+
+    :param client: the client
+    :param project_id: the project
+    :param name: the agent's name
+    :param key: the key of this task run
+    :return: our agent, or ``None`` where none has come into being
+    :raises ConnixError: where nobody can tell
+    """
+    for pause in _LOOK_AFTER:
+        time.sleep(pause)
+        found = _look_up(client, project_id, name, key)
+        if found and found[1]:
+            return found[0]
+    return None
+
+
 def restart_once(client: Client, project_id: str, before: Agent) -> None:
     """
     Restart an agent, and again only if the agent shows that the first restart did not happen.
@@ -114,17 +134,38 @@ def restart_once(client: Client, project_id: str, before: Agent) -> None:
             log.warning(
                 "The answer to the restart of agent %s was lost (%s); looking at it.", before.id, error
             )
-            for pause in _LOOK_AFTER:
-                time.sleep(pause)
-                if has_changed(before.snapshot(), client.agents.get(project_id, before.id).snapshot()):
+            try:
+                if await_change(client, project_id, before.id, before.snapshot()):
                     log.info("Agent %s has changed since: the restart had been carried out.", before.id)
                     return
+            except ConnixError as lost:
+                lost.may_have_executed = True
+                raise
             log.info(
                 "Agent %s has not changed: the lost restart did not happen. Restarting it again.", before.id
             )
         else:
             log.info("Connix accepted the restart of agent %s: %s", before.id, reply.message or "done")
             return
+
+
+def await_change(client: Client, project_id: str, agent_id: str, before: Snapshot) -> Agent | None:
+    """
+    Look whether an agent changes as a restart changes it, which may begin a moment after it was accepted.
+
+    :param client: the client
+    :param project_id: the project
+    :param agent_id: the agent
+    :param before: the agent before the restart
+    :return: the agent, or ``None`` if it has not changed
+    :raises ConnixError: where nobody can tell
+    """
+    for pause in _LOOK_AFTER:
+        time.sleep(pause)
+        agent = client.agents.get(project_id, agent_id)
+        if has_changed(before, agent.snapshot()):
+            return agent
+    return None
 
 
 def _look_up(client: Client, project_id: str, name: str, key: str) -> tuple[Agent, bool] | None:

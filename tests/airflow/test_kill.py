@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from airflow.providers.common.compat.sdk import get_current_context
 
+import connix_provider.operators.agent
 from connix_provider.emulator import Fault
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
@@ -85,3 +86,36 @@ async def test_what_a_trigger_cannot_take_back_is_left(emulator, connection):
     trigger = ConnixAgentStatusTrigger(emulator.project_id, agent_id, "start", undo_on_kill="stop")
     await trigger.on_kill()
     assert emulator.agent(agent_id)["status"] == "running"
+
+
+@pytest.mark.parametrize("cancel_on_kill", [False, True], ids=["left", "cancelled"])
+@pytest.mark.parametrize("goes_on", [False, True], ids=["Airflow 2 ends it", "Airflow 3 lets it run on"])
+def test_a_worker_that_is_killed_while_a_create_is_under_way(
+    goes_on, cancel_on_kill, emulator, run, warp, monkeypatch
+):
+    create_once = connix_provider.operators.agent.create_once
+
+    def killed(*args, **kwargs):
+        created = create_once(*args, **kwargs)
+        get_current_context()["ti"].task.on_kill()
+        if goes_on:
+            return created
+        raise KilledError
+
+    monkeypatch.setattr(connix_provider.operators.agent, "create_once", killed)
+    run(ConnixCreateAgentOperator, cancel_on_kill=cancel_on_kill, name="new")
+    assert len(emulator.journal.executed("create_agent")) == 1
+    assert len(emulator.journal.executed("delete_agent")) == cancel_on_kill
+
+
+def test_a_create_that_is_sent_after_the_kill_is_taken_back(emulator, run, warp, monkeypatch):
+    create_once = connix_provider.operators.agent.create_once
+
+    def killed(*args, **kwargs):
+        get_current_context()["ti"].task.on_kill()
+        return create_once(*args, **kwargs)
+
+    monkeypatch.setattr(connix_provider.operators.agent, "create_once", killed)
+    run(ConnixCreateAgentOperator, cancel_on_kill=True, name="new")
+    assert len(emulator.journal.executed("create_agent")) == 1
+    assert len(emulator.journal.executed("delete_agent")) == 1

@@ -1,0 +1,83 @@
+"""
+Remember, from one try of a task to the next, what was about to be asked of Connix.
+
+Create needs no such memory: its key is in the agent's metadata. A restart and a delete leave nothing behind
+that tells who asked for them, so what is about to be sent is written down first. Airflow 3.3 and later keep
+it in the task's ``task_state_store``, older versions in a Variable that lives while the task is unfinished.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import Variable
+
+from connix_provider.client.errors import ConnixError
+from connix_provider.operators.once import task_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from airflow.providers.common.compat.sdk import Context
+
+__all__ = ["forget", "recall", "remembered"]
+
+#: What it is called in either place; a task that is cleared meets it again.
+_NAME = "connix_unfinished"
+
+
+@contextmanager
+def remembered(context: Context, intent: Mapping[str, Any]) -> Iterator[None]:
+    """
+    Write down what is about to be sent, and let go of it again where it was refused.
+
+    :param context: Airflow's context
+    :param intent: plain JSON, without secrets
+    """
+    if (store := context.get("task_state_store")) is not None:
+        store.set(_NAME, dict(intent))
+    else:
+        Variable.set(
+            _variable(context), json.dumps(intent), description="Kept by a Connix task until it ends"
+        )
+    try:
+        yield
+    except ConnixError as error:
+        if not error.may_have_executed:
+            forget(context)
+        raise
+
+
+def recall(context: Context) -> dict[str, Any] | None:
+    """
+    Read what an earlier try of this task run was about to send, and did not see the end of.
+
+    :param context: Airflow's context
+    :return: what was remembered, or ``None``
+    """
+    if context["ti"].try_number <= 1:
+        return None
+    if (store := context.get("task_state_store")) is not None:
+        found = store.get(_NAME)
+    else:
+        text = Variable.get(_variable(context), None)
+        found = json.loads(text) if text else None
+    return found if isinstance(found, dict) else None
+
+
+def forget(context: Context) -> None:
+    """
+    Let go of what was remembered: its end is known now.
+
+    :param context: Airflow's context
+    """
+    if (store := context.get("task_state_store")) is not None:
+        store.delete(_NAME)
+    else:
+        Variable.delete(_variable(context))
+
+
+def _variable(context: Context) -> str:
+    return f"{_NAME}/{task_key(context)}"

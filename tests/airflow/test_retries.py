@@ -1,0 +1,117 @@
+"""What a retry of a task finds: neither a restart nor a delete of an earlier try is done twice."""
+
+from __future__ import annotations
+
+import pytest
+from dag_store import airflow_version
+
+from connix_provider.client.errors import ConnixNotFoundError
+from connix_provider.emulator import Emulator, Fault
+from connix_provider.operators.agent import ConnixDeleteAgentOperator, ConnixRestartAgentOperator
+
+MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+#: What ends a try while nobody knows how the action will end.
+REFUSED = Fault.status(401, code="unauthorized")
+
+
+def _agent(emulator: Emulator) -> str:
+    (agent_id,) = emulator.seed(status="running", name="scene")
+    emulator.clock.advance(60)
+    return agent_id
+
+
+def _unless_3_0(deferrable):
+    if deferrable and airflow_version() == (3, 0):
+        pytest.skip("dag.test() of Airflow 3.0 resumes a deferred task once more instead of trying it again")
+
+
+@MODES
+def test_a_retry_waits_for_the_restart_of_an_earlier_try(deferrable, emulator, run, warp):
+    _unless_3_0(deferrable)
+    agent_id = _agent(emulator)
+    emulator.faults.add(REFUSED, on="get_agent", after=1, times=1)
+    ran = run(ConnixRestartAgentOperator, retries=1, deferrable=deferrable, agent_id=agent_id)
+    assert (ran.state, ran.result) == ("success", agent_id), ran.log
+    assert len(emulator.journal.entries("restart_agent")) == 1
+    assert "An earlier try of this task restarted agent" in ran.log
+
+
+def test_a_retry_restarts_what_an_earlier_try_could_not(emulator, run, warp):
+    agent_id = _agent(emulator)
+    emulator.faults.add(REFUSED, on="restart_agent", times=1)
+    ran = run(ConnixRestartAgentOperator, retries=1, agent_id=agent_id)
+    assert ran.state == "success", ran.log
+    assert len(emulator.journal.executed("restart_agent")) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "executed"), [(Fault.reset_before(), 1), (Fault.reset_after(), 1), (Fault.status(503), 1)]
+)
+def test_a_retry_looks_where_an_earlier_try_lost_the_answer(fault, executed, emulator, run, warp):
+    agent_id = _agent(emulator)
+    emulator.faults.add(fault, on="restart_agent", times=1)
+    emulator.faults.add(REFUSED, on="get_agent", after=1, times=1)
+    ran = run(ConnixRestartAgentOperator, retries=1, agent_id=agent_id)
+    assert ran.state == "success", ran.log
+    assert len(emulator.journal.executed("restart_agent")) == executed
+
+
+@MODES
+def test_a_restart_that_ended_in_error_is_done_again(deferrable, emulator, run, warp):
+    _unless_3_0(deferrable)
+    agent_id = _agent(emulator)
+    emulator.faults.add(Fault.ends_in_error(), on="restart_agent", times=1)
+    ran = run(ConnixRestartAgentOperator, retries=1, deferrable=deferrable, agent_id=agent_id)
+    assert ran.state == "success", ran.log
+    assert len(emulator.journal.executed("restart_agent")) == 2
+
+
+def test_a_restart_found_in_error_is_done_again_once(emulator, run, warp):
+    agent_id = _agent(emulator)
+    emulator.faults.add(Fault.ends_in_error(), on="restart_agent", times=1)
+    emulator.faults.add(REFUSED, on="get_agent", after=1, times=1)
+
+    def later(context):
+        emulator.clock.advance(60)
+
+    ran = run(ConnixRestartAgentOperator, retries=1, on_retry_callback=later, agent_id=agent_id)
+    assert ran.state == "success", ran.log
+    assert len(emulator.journal.executed("restart_agent")) == 2
+    assert "ended in error after an earlier try" in ran.log
+
+
+@MODES
+@pytest.mark.parametrize("by", ["agent_id", "agent_name"])
+def test_a_retry_finds_that_an_earlier_try_deleted_it(by, deferrable, emulator, run, warp):
+    _unless_3_0(deferrable)
+    agent_id = _agent(emulator)
+    which = {"agent_id": agent_id} if by == "agent_id" else {"agent_name": "scene"}
+    emulator.faults.add(REFUSED, on="get_agent", times=1)
+
+    ran = run(
+        ConnixDeleteAgentOperator,
+        retries=1,
+        deferrable=deferrable,
+        on_retry_callback=lambda context: emulator.clock.advance(60),
+        **which,
+    )
+    assert (ran.state, ran.result) == ("success", agent_id), ran.log
+    assert len(emulator.journal.executed("delete_agent")) == 1
+    assert "An earlier try of this task deleted agent" in ran.log
+
+
+def test_a_wrong_id_stays_wrong_in_every_try(emulator, run, warp):
+    ran = run(ConnixDeleteAgentOperator, retries=2, agent_id="agent_of_nobody")
+    assert ran.state == "failed"
+    assert isinstance(ran.error, ConnixNotFoundError)
+    assert len(emulator.journal.entries("delete_agent")) == 3
+
+
+@pytest.mark.skipif(airflow_version() >= (3, 3), reason="Airflow 3.3 and later keep it with the task")
+def test_nothing_is_left_behind(emulator, run, warp):
+    from airflow.models.variable import Variable
+    from airflow.utils.session import create_session
+
+    assert run(ConnixRestartAgentOperator, agent_id=_agent(emulator)).state == "success"
+    with create_session() as session:
+        assert not session.query(Variable).filter(Variable.key.like("connix%")).count()
