@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import functools
 import importlib
 import itertools
 import json
 import os
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,56 +15,9 @@ from typing import Any
 import pendulum
 import pytest
 from dag_store import airflow_version, store
+from timewarp import SENSOR_LOOP, Timewarp
 
 from connix_provider.emulator import Durations, Emulator
-
-#: Rooms whose sleeping and whose clock the tests stand in for.
-_ROOMS = (
-    "connix_provider.client.client",
-    "connix_provider.operators.agent",
-    "connix_provider.operators.base",
-    "connix_provider.operators.once",
-    "connix_provider.sensors.agent",
-    "connix_provider.triggers.agent",
-    "connix_provider.waiting.deferral",
-    "connix_provider.waiting.drive",
-    "connix_provider.waiting.wait",
-)
-
-
-class Timewarp:
-    """
-    Stand in for the modules ``time`` and ``asyncio`` in the provider's rooms.
-
-    A sleep takes no time but moves the provider's clock and the emulator's on together.
-    """
-
-    def __init__(self, emulator: Emulator) -> None:
-        self._emulator = emulator
-        self.slept = 0.0
-
-    def sleep(self, seconds: float) -> None:
-        self.slept += seconds
-        self._emulator.clock.advance(seconds)
-
-    async def sleep_async(self, seconds: float) -> None:
-        self.sleep(seconds)
-        await asyncio.sleep(0)
-
-    def time(self) -> float:
-        return time.time() + self.slept
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.slept
-
-
-class _Standin:
-    def __init__(self, module: Any, **replaced: Any) -> None:
-        self.__dict__.update(replaced)
-        self._module = module
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
 
 
 @pytest.fixture
@@ -77,24 +28,16 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture
 def warp(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Timewarp:
-    warp = Timewarp(emulator)
-    clock = _Standin(time, time=warp.time, monotonic=warp.monotonic, sleep=warp.sleep)
-    loop = _Standin(asyncio, sleep=warp.sleep_async)
-    sensor_loop = "airflow.sdk.bases.sensor" if airflow_version() >= (3,) else "airflow.sensors.base"
-    reschedule = importlib.import_module(sensor_loop).AirflowRescheduleException
+    warp = Timewarp(emulator.clock)
+    warp.install(monkeypatch)
+    reschedule = importlib.import_module(SENSOR_LOOP).AirflowRescheduleException
 
     def at_once(when: Any) -> BaseException:
         now = pendulum.now("UTC")
         warp.sleep((when - now).total_seconds())
         return reschedule(now)
 
-    monkeypatch.setattr(f"{sensor_loop}.AirflowRescheduleException", at_once)
-    for room in (*_ROOMS, sensor_loop):
-        module = importlib.import_module(room)
-        if hasattr(module, "time") and not callable(module.time):
-            monkeypatch.setattr(module, "time", clock)
-        if hasattr(module, "asyncio"):
-            monkeypatch.setattr(module, "asyncio", loop)
+    monkeypatch.setattr(f"{SENSOR_LOOP}.AirflowRescheduleException", at_once)
     return warp
 
 

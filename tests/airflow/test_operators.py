@@ -63,9 +63,8 @@ def test_it_does_not_wait_where_told_not_to(deferrable, emulator, run, warp):
 
 
 @MODES
-def test_it_polls_at_its_interval(deferrable, run, warp, connection):
-    with Emulator(durations=Durations(stopping=21)) as slow:
-        warp._emulator = slow
+def test_it_polls_at_its_interval(deferrable, emulator, run, warp, connection):
+    with Emulator(clock=emulator.clock, durations=Durations(stopping=21)) as slow:
         connection(host=slow.url, password=slow.api_key, extra={"project_id": slow.project_id})
         (agent_id,) = slow.seed(status="running")
         ran = run(ConnixStopAgentOperator, agent_id=agent_id, poll_interval=5, deferrable=deferrable)
