@@ -85,7 +85,7 @@ class RealAirflow:
         try:
             for part in self._commands:
                 self.start(part)
-            self._until("Airflow is well", self._is_well)
+            self.until("Airflow is well", self._is_well)
             password = json.loads(self._passwords.read_text())["admin"]
             answer = self._http.post("/auth/token", json={"username": "admin", "password": password})
             self._http.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
@@ -110,9 +110,16 @@ class RealAirflow:
             os.kill(child, signal.SIGKILL)
         process.wait()
 
+    def kill_worker(self, dag_id: str, run_id: str, task_id: str, *, supervisor: bool = False) -> None:
+        """Kill the process of a running task without a word; where asked for, first its supervisor."""
+        (task,) = (task for task in self.tasks(dag_id, run_id) if task["task_id"] == task_id)
+        if supervisor:
+            os.kill(_parent_of(task["pid"]), signal.SIGKILL)
+        os.kill(task["pid"], signal.SIGKILL)
+
     def run(self, dag_id: str, **conf: Any) -> str:
         """Start a run of a DAG, and return the run's id."""
-        self._until(f"DAG {dag_id} is there", lambda: self._http.get(f"/api/v2/dags/{dag_id}").is_success)
+        self.until(f"DAG {dag_id} is there", lambda: self._http.get(f"/api/v2/dags/{dag_id}").is_success)
         self._http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
         body = {"logical_date": None, "conf": conf}
         answer = self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)
@@ -131,7 +138,7 @@ class RealAirflow:
 
     def until_states(self, dag_id: str, run_id: str, wanted: Callable[[list[str]], bool]) -> None:
         """Wait until the states of a run's tasks are as wanted."""
-        self._until(
+        self.until(
             f"the states of {dag_id} are as wanted",
             lambda: wanted(list(self.states(dag_id, run_id).values())),
             lambda: str(self.states(dag_id, run_id)),
@@ -145,7 +152,7 @@ class RealAirflow:
                 self._http.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}").raise_for_status().json()["state"]
             )
 
-        self._until(f"{dag_id} has ended", lambda: state() in ENDED, lambda: str(self.states(dag_id, run_id)))
+        self.until(f"{dag_id} has ended", lambda: state() in ENDED, lambda: str(self.states(dag_id, run_id)))
         return state()
 
     def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
@@ -158,10 +165,21 @@ class RealAirflow:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         self._http.patch(path, json={"new_state": state}).raise_for_status()
 
-    def log(self, dag_id: str, run_id: str, task_id: str) -> str:
-        """Return all tries of a task's log, as files hold it."""
+    def log(self, dag_id: str, run_id: str, task_id: str, attempt: int | str = "*") -> str:
+        """Return the log of a task's tries, or of one of them, as files hold it."""
         place = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
-        return "".join(path.read_text() for path in sorted(place.rglob("*.log*")))
+        return "".join(path.read_text() for path in sorted(place.rglob(f"attempt={attempt}.log*")))
+
+    def until(self, what: str, holds: Callable[[], bool], shown: Callable[[], str] = lambda: "") -> None:
+        """Wait until something holds; say what, and what is shown, where it does not."""
+        limit = time.monotonic() + PATIENCE
+        while not holds():
+            if time.monotonic() > limit:
+                logs = {part: (self.home / f"{part}.log").read_text()[-2000:] for part in self._parts}
+                raise AssertionError(
+                    f"not within {PATIENCE:.0f} s: {what}. {shown()}\n{json.dumps(logs, indent=1)}"
+                )
+            time.sleep(0.5)
 
     def _is_well(self) -> bool:
         try:
@@ -172,16 +190,6 @@ class RealAirflow:
             health[part]["status"] == "healthy"
             for part in ("metadatabase", "scheduler", "triggerer", "dag_processor")
         )
-
-    def _until(self, what: str, holds: Callable[[], bool], shown: Callable[[], str] = lambda: "") -> None:
-        limit = time.monotonic() + PATIENCE
-        while not holds():
-            if time.monotonic() > limit:
-                logs = {part: (self.home / f"{part}.log").read_text()[-2000:] for part in self._parts}
-                raise AssertionError(
-                    f"not within {PATIENCE:.0f} s: {what}. {shown()}\n{json.dumps(logs, indent=1)}"
-                )
-            time.sleep(0.5)
 
 
 def free_port() -> int:
@@ -194,6 +202,11 @@ def free_port() -> int:
 
 def _name(task: dict[str, Any]) -> str:
     return task["task_id"] if task["map_index"] < 0 else f"{task['task_id']}[{task['map_index']}]"
+
+
+def _parent_of(pid: int) -> int:
+    # The name in parentheses may hold anything; what follows it is the state, then the parent.
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def _session_of(leader: int) -> list[int]:
