@@ -184,7 +184,7 @@ def _remember(memory: Memory, seen: Snapshot, now: float, goal: Goal) -> None:
     """Bring the memory up to date with a look, before that look is judged."""
     if memory.moved:
         memory.looks_since_moved += 1
-    elif memory.before is not None and has_changed(memory.before, seen):
+    elif memory.before is not None and _has_moved(memory.before, seen):
         memory.moved = True
     wanted = seen.status in goal.done
     # A change between two looks may have been a dip that nobody saw: what is stable has not changed.
@@ -205,6 +205,13 @@ def has_changed(earlier: Snapshot, later: Snapshot) -> bool:
         # Older than what was seen already is a stale replica's answer, not a change.
         return later.updated_at > earlier.updated_at
     return earlier.status != later.status
+
+
+def _has_moved(before: Snapshot, seen: Snapshot) -> bool:
+    """Tell whether the agent has moved since the action, on evidence that may end a wait."""
+    # A word that nobody knows may stand for the status before or after it: then only the time tells.
+    known = {before.status, seen.status} <= KNOWN
+    return has_changed(before, seen) and (known or before.updated_at != seen.updated_at)
 
 
 def _judge_wanted(goal: Goal, seen: Snapshot, memory: Memory, now: float) -> Judgement:

@@ -51,6 +51,10 @@ TABLE = [
     ("start", "paused", ["error"], [FAILED]),
     ("start", "error", [("error", OLD), "error"], [WAITING, FAILED]),
     ("start", "stopped", [("running", OLD)], [DONE]),
+    # a status that nobody knows proves no change: only updated_at does then
+    ("start", "hibernating", [("stopped", OLD), "running"], [WAITING, DONE]),
+    ("start", "hibernating", ["stopped"], [FAILED]),
+    ("start", "stopped", [("hibernating", OLD), ("stopped", OLD), "running"], [WAITING, WAITING, DONE]),
     # restart: running counts only after a change; down is part of the way for one look after it
     ("restart", "running", [("running", OLD)] * 3 + ["running"], [WAITING] * 3 + [DONE]),
     ("restart", "running", [("running", OLD), "stopped", "running"], [WAITING, WAITING, DONE]),
