@@ -117,6 +117,22 @@ class RealAirflow:
             os.kill(_parent_of(task["pid"]), signal.SIGKILL)
         os.kill(task["pid"], signal.SIGKILL)
 
+    def command(self, *arguments: str) -> str:
+        """Run one of Airflow's commands as a user does in a shell, and return all that it prints."""
+        done = subprocess.run(
+            [str(AIRFLOW), *arguments],
+            env=self._variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return done.stdout
+
+    def post(self, path: str, body: dict[str, Any]) -> None:
+        """Send to Airflow's API, as its UI does."""
+        self._http.post(f"/api/v2/{path}", json=body).raise_for_status()
+
     def run(self, dag_id: str, **conf: Any) -> str:
         """Start a run of a DAG, and return the run's id."""
         self.until(f"DAG {dag_id} is there", lambda: self._http.get(f"/api/v2/dags/{dag_id}").is_success)
