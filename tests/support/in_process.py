@@ -2,7 +2,7 @@
 Run one operator or sensor in milliseconds: the real task code, without Airflow's task runner around it.
 
 ``dag.test()`` costs half a second, too much for thousands of cases. This does what it does to the task: call
-``execute``, carry a deferred trigger on in an event loop, and resume on a fresh operator. What travels between
+``execute``, carry a deferred trigger on in an event loop, resume on a fresh operator. What travels between
 the processes of a real Airflow travels as JSON here.
 """
 
@@ -100,12 +100,12 @@ class TaskRun:
         step: Callable[[Any, Any], Any] = _execute
         while True:
             # Each step of a real task runs in a process of its own, and remembers nothing of the one before.
-            task, context = self._operator(arguments), self._context()
+            task, context, began = self._operator(arguments), self._context(), self._now()
             try:
                 return _as_the_task_runner_does(task, step, context)
             except _Reschedule as again:
                 ran.reschedules += 1
-                self._first_reschedule = self._first_reschedule or self._now()
+                self._first_reschedule = self._first_reschedule or began
                 self._warp.sleep(max(0.0, (again.reschedule_date - _utcnow()).total_seconds()))
                 step = _execute
             except TaskDeferred as deferred:

@@ -1,0 +1,29 @@
+"""One emulator for thousands of cases, each in a project of its own, on a clock that only jumps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+from scene import Scene, stage
+
+from connix_provider.emulator import Clock, Emulator, Limits
+
+# No deadline: how long an example takes says more of the machine than of the provider.
+settings.register_profile("everyday", deadline=None)
+#: ``scripts/test tests/reliability --hypothesis-profile=nightly``
+settings.register_profile("nightly", deadline=None, max_examples=5_000, stateful_step_count=60)
+settings.load_profile("everyday")
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Emulator]:
+    with Emulator(clock=Clock(frozen=True), limits=Limits.off()) as running:
+        yield running
+
+
+@pytest.fixture
+def scene(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    with stage(emulator, monkeypatch) as scene:
+        yield scene

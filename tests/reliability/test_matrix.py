@@ -1,0 +1,256 @@
+"""Every task, every fault, however often it strikes and wherever the task waits: one right outcome."""
+
+from __future__ import annotations
+
+import pytest
+from in_process import Ran, TaskRun
+from scene import Scene
+from tally import record
+from troubles import (
+    FAILED,
+    SILENT,
+    SUCCEEDED,
+    TASKS,
+    TIMED_OUT,
+    TROUBLES,
+    Expected,
+    Nature,
+    of_a_look,
+    of_the_deed,
+)
+
+from connix_provider.client import ConnixTimeoutError
+from connix_provider.emulator import Fault
+from connix_provider.emulator.faults import KINDS
+from connix_provider.exceptions import ConnixAgentTimeoutError
+from connix_provider.sensors.agent import ConnixAgentStatusSensor
+
+TIMEOUT = 45.0
+POLL = 10.0
+#: Where the time is up, the last pause would have ended after it: the longest backoff, with its jitter.
+LONGEST_PAUSE = 31.0
+#: How a fault is planned that strikes so often.
+STRIKES = {
+    "first": {"times": 1},
+    "first two": {"times": 2},
+    "second": {"times": 1, "after": 1},
+    "every": {"times": None},
+}
+
+
+def cases(call: str | None, *often: str) -> list[tuple[str, str, str, bool]]:
+    """Combine everything; where nothing is waited for, it cannot matter where the task would wait."""
+    combined = (
+        (task, name, which, deferrable)
+        for task in TASKS
+        for name, trouble in TROUBLES.items()
+        if (call or TASKS[task].deed) in trouble.fault.calls
+        for which in (often[:1] if name in SILENT else often)
+        for deferrable in (False, True)
+    )
+    return [case for case in combined if not case[3] or expected(call, *case[:3]).deeds]
+
+
+def named(value: object) -> str | None:
+    return {False: "worker", True: "deferred"}[value] if isinstance(value, bool) else None
+
+
+def expected(call: str | None, task: str, trouble: str, which: str) -> Expected:
+    if call == "get_agent":
+        return of_a_look(TASKS[task], TROUBLES[trouble], which)
+    return of_the_deed(TASKS[task], TROUBLES[trouble], which == "every")
+
+
+def test_no_fault_of_the_emulator_is_left_out():
+    assert {trouble.fault.name for trouble in TROUBLES.values()} == set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("task", "trouble", "which", "deferrable"), cases(None, "first", "first two", "every"), ids=named
+)
+def test_a_deed_is_struck(scene, task, trouble, which, deferrable):
+    run = set_up(scene, task, trouble, deferrable)
+    scene.emulator.faults.add(TROUBLES[trouble].fault, on=TASKS[task].deed, **STRIKES[which])
+    check(scene, task, trouble, run.try_once(), expected(None, task, trouble, which))
+
+
+@pytest.mark.parametrize(
+    ("task", "trouble", "which", "deferrable"), cases("get_agent", "first", "second", "every"), ids=named
+)
+def test_a_look_is_struck(scene, task, trouble, which, deferrable):
+    run = set_up(scene, task, trouble, deferrable)
+    scene.emulator.faults.add(TROUBLES[trouble].fault, on="get_agent", **STRIKES[which])
+    check(scene, task, trouble, run.try_once(), expected("get_agent", task, trouble, which))
+
+
+@pytest.mark.parametrize(
+    ("where", "deferrable"), [("deed", False), ("get_agent", True)], ids=["deed", "look"]
+)
+@pytest.mark.parametrize(
+    ("task", "trouble"),
+    [
+        (task, trouble)
+        for task in ("create", "restart", "delete")
+        for trouble in TROUBLES
+        if trouble not in SILENT
+    ],
+)
+def test_a_retry_ends_what_an_earlier_try_began(scene, task, trouble, where, deferrable):
+    struck = TASKS[task].deed if where == "deed" else where
+    if struck not in TROUBLES[trouble].fault.calls:
+        return
+    run = set_up(scene, task, trouble, deferrable)
+    scene.emulator.faults.add(TROUBLES[trouble].fault, on=struck, times=None)
+    first = run.try_once()
+    assert in_time(scene, first)
+    scene.emulator.faults.clear()
+    scene.warp.sleep(300)
+    second = run.try_once() if first.error else first
+    # An agent that ended in error is restarted, once.
+    again = TROUBLES[trouble].nature is Nature.AGENTS_OWN and task == "restart"
+    check(scene, task, trouble, second, Expected(SUCCEEDED, 2 if again else 1), again=int(again))
+    assert scene.executed("restart_agent") <= 1 + again
+
+
+@pytest.mark.parametrize("deed", [Fault.reset_before(), Fault.reset_after()], ids=["undone", "done"])
+@pytest.mark.parametrize(
+    ("trouble", "which"),
+    [
+        (name, which)
+        for name, trouble in TROUBLES.items()
+        if "list_agents" in trouble.fault.calls and name not in SILENT
+        for which in ("first", "every")
+    ],
+)
+def test_a_create_is_lost_and_so_is_the_look_for_it(scene, trouble, which, deed):
+    run = set_up(scene, "create", trouble, deferrable=False)
+    nature, error = TROUBLES[trouble].nature, TROUBLES[trouble].error
+    scene.emulator.faults.add(deed, on="create_agent")
+    scene.emulator.faults.add(TROUBLES[trouble].fault, on="list_agents", **STRIKES[which])
+    if nature is Nature.LASTING:
+        right = Expected(FAILED, int(deed.executed), (error,))
+    elif which == "every" and nature not in {Nature.HARMLESS, Nature.RIDDLE}:
+        right = Expected(TIMED_OUT, int(deed.executed), (error, ConnixTimeoutError))
+    else:
+        right = Expected(SUCCEEDED, 1)
+    first = run.try_once()
+    check(scene, "create", trouble, first, right)
+    if first.error:
+        scene.emulator.faults.clear()
+        scene.warp.sleep(300)
+        check(scene, "create", trouble, run.try_once(), Expected(SUCCEEDED, 1))
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule", "deferred"])
+@pytest.mark.parametrize(
+    ("trouble", "which"),
+    [case[1:3] for case in cases("get_agent", "first", "second", "every") if case[::3] == ("update", False)],
+)
+def test_a_sensor_is_struck(scene, trouble, which, mode):
+    (agent_id,) = scene.emulator.seed(status="creating", project_id=scene.project_id)
+    scene.emulator.script(agent_id, [(12, "running")])
+    if trouble in SILENT:
+        scene.be_impatient()
+    run = TaskRun(
+        scene.warp,
+        ConnixAgentStatusSensor,
+        project_id=scene.project_id,
+        agent_id=agent_id,
+        timeout=TIMEOUT,
+        poke_interval=POLL,
+        deferrable=mode == "deferred",
+        mode="reschedule" if mode == "reschedule" else "poke",
+    )
+    scene.emulator.faults.add(TROUBLES[trouble].fault, on="get_agent", **STRIKES[which])
+    ran = run.try_once()
+    # A sensor's looks are those of an update's wait, but it does nothing.
+    right = expected("get_agent", "update", trouble, which)
+    outcome = outcome_of(scene, ran)
+    record(f"sensor: {TROUBLES[trouble].fault.name}", outcome)
+    assert outcome == right.outcome, ran
+    assert ran.error is None or isinstance(ran.error, right.errors)
+    assert in_time(scene, ran)
+    assert all(entry.method == "GET" for entry in scene.emulator.journal.entries())
+
+
+@pytest.mark.parametrize(
+    ("mode", "deferrals", "reschedules"), [("poke", 0, 0), ("reschedule", 0, 2), ("deferred", 1, 0)]
+)
+def test_a_sensor_waits_where_it_is_told_to(scene, mode, deferrals, reschedules):
+    (agent_id,) = scene.emulator.seed(status="creating", project_id=scene.project_id)
+    scene.emulator.script(agent_id, [(12, "running")])
+    how = {"deferrable": True} if mode == "deferred" else {"mode": mode}
+    run = TaskRun(
+        scene.warp,
+        ConnixAgentStatusSensor,
+        project_id=scene.project_id,
+        agent_id=agent_id,
+        timeout=TIMEOUT,
+        poke_interval=POLL,
+        **how,
+    )
+    ran = run.try_once()
+    assert ran == Ran(agent_id, None, ran.deadline, deferrals, reschedules)
+
+
+def set_up(scene: Scene, task: str, trouble: str, deferrable: bool) -> TaskRun:
+    """Put the task's agent there, and make the task ready to run."""
+    arguments = dict(TASKS[task].arguments)
+    if (status := TASKS[task].before) is not None:
+        (arguments["agent_id"],) = scene.emulator.seed(status=status, project_id=scene.project_id)
+        scene.warp.sleep(60)
+    if trouble in SILENT:
+        scene.be_impatient()
+    return TaskRun(
+        scene.warp,
+        TASKS[task].operator,
+        remembering=True,
+        project_id=scene.project_id,
+        timeout=TIMEOUT,
+        poll_interval=POLL,
+        deferrable=deferrable,
+        **arguments,
+    )
+
+
+def check(scene: Scene, task: str, trouble: str, ran: Ran, right: Expected, *, again: int = 0) -> None:
+    """Count what came of a case, and compare it with what should have."""
+    what, outcome = TASKS[task], outcome_of(scene, ran)
+    punctual = in_time(scene, ran)
+    struck = [entry.fault for entry in scene.emulator.journal.entries() if entry.fault]
+    deeds = scene.executed(what.deed)
+    restarts = scene.executed("restart_agent") if task in {"create", "restart"} else 0
+    scene.warp.sleep(60)
+    agents = scene.agents()
+    record(
+        f"operators: {TROUBLES[trouble].fault.name}",
+        outcome,
+        creates_lost=int(task == "create" and right.deeds > 0 and not agents),
+        creates_doubled=max(0, len(agents) - 1),
+        unsafe_repeats=max(0, scene.executed("create_agent") - 1) + max(0, restarts - 1 - again),
+    )
+    assert outcome == right.outcome, ran
+    assert ran.error is None or type(ran.error) in right.errors
+    assert punctual
+    assert struck
+    # What is safe to repeat may have been.
+    assert deeds == right.deeds if what.once else (deeds >= right.deeds > 0 or deeds == right.deeds)
+    assert len(agents) <= 1
+    if outcome == SUCCEEDED and what.after is None:
+        assert ran.result
+        assert not agents
+    elif outcome == SUCCEEDED:
+        assert [(agent["id"], agent["status"]) for agent in agents] == [(ran.result, what.after)]
+
+
+def outcome_of(scene: Scene, ran: Ran) -> str:
+    """Tell apart what gave up because of time from what gave up because of what it met."""
+    if ran.error is None:
+        return SUCCEEDED
+    spent = scene.warp.time() >= ran.deadline - LONGEST_PAUSE
+    return TIMED_OUT if spent or isinstance(ran.error, ConnixAgentTimeoutError) else FAILED
+
+
+def in_time(scene: Scene, ran: Ran) -> bool:
+    """Tell whether nothing was sent after the deadline, by the clock of who received it."""
+    return all(entry.at.timestamp() <= ran.deadline for entry in scene.emulator.journal.entries())

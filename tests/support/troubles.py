@@ -1,0 +1,206 @@
+"""
+Say what each fault of the emulator must come to, by rules that do not look at the provider's code.
+
+A trouble has a nature: whether it passes by itself, and whether what was asked may have been done. The rules
+below make the right outcome of a task out of that, of where the trouble strikes and of how often.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any
+
+from connix_provider.client import (
+    ConnixAPIError,
+    ConnixAuthenticationError,
+    ConnixConflictError,
+    ConnixConnectionError,
+    ConnixNotFoundError,
+    ConnixPermissionError,
+    ConnixRateLimitError,
+    ConnixResponseError,
+    ConnixServerError,
+    ConnixTimeoutError,
+)
+from connix_provider.emulator import Fault
+from connix_provider.exceptions import (
+    ConnixAgentFailedError,
+    ConnixAgentGoneError,
+    ConnixAgentTimeoutError,
+)
+from connix_provider.operators.agent import (
+    ConnixCreateAgentOperator,
+    ConnixDeleteAgentOperator,
+    ConnixPauseAgentOperator,
+    ConnixRestartAgentOperator,
+    ConnixStartAgentOperator,
+    ConnixStopAgentOperator,
+    ConnixUpdateAgentOperator,
+)
+
+SUCCEEDED, FAILED, TIMED_OUT = "succeeded", "failed", "timed out"
+
+
+class Nature(Enum):
+    """What a trouble means."""
+
+    #: The answer is right, only late.
+    HARMLESS = auto()
+    #: It passes, and nothing was done.
+    UNDONE = auto()
+    #: As UNDONE, and bounded by time alone: the service asks to be left alone for a while.
+    LIMITED = auto()
+    #: It passes, and nobody can tell whether what was asked was done.
+    DOUBTFUL = auto()
+    #: It never passes, and nothing was done.
+    LASTING = auto()
+    #: It is the agent's own: it ends in error.
+    AGENTS_OWN = auto()
+    #: The answer shows a status that nobody knows.
+    RIDDLE = auto()
+
+
+@dataclasses.dataclass(frozen=True)
+class Trouble:
+    """A fault, its nature, and the exception that it comes to where it does not pass."""
+
+    fault: Fault
+    nature: Nature
+    error: type[Exception]
+
+
+def _doubtful(fault: Fault, error: type[Exception] = ConnixServerError) -> Trouble:
+    return Trouble(fault, Nature.DOUBTFUL, error)
+
+
+def _lasting(status: int, error: type[Exception]) -> Trouble:
+    return Trouble(Fault.status(status), Nature.LASTING, error)
+
+
+def _limited(hints: Any) -> Trouble:
+    return Trouble(Fault.rate_limited(5, hints), Nature.LIMITED, ConnixRateLimitError)
+
+
+TROUBLES = {
+    "500": _doubtful(Fault.status(500)),
+    "500 after the deed": _doubtful(Fault.status(500, executed=True)),
+    "502 in HTML": _doubtful(Fault.html_502()),
+    "reset": _doubtful(Fault.reset_before(), ConnixConnectionError),
+    "reset after the deed": _doubtful(Fault.reset_after(), ConnixConnectionError),
+    "hang-up": _doubtful(Fault.hang(0.001), ConnixConnectionError),
+    "hang-up after the deed": _doubtful(Fault.hang(0.001, executed=True), ConnixConnectionError),
+    "silence": _doubtful(Fault.hang(), ConnixTimeoutError),
+    "silence after the deed": _doubtful(Fault.hang(executed=True), ConnixTimeoutError),
+    "half a body": _doubtful(Fault.cut_body(), ConnixConnectionError),
+    "half a JSON text": _doubtful(Fault.bad_json(), ConnixResponseError),
+    "408": Trouble(Fault.status(408), Nature.UNDONE, ConnixAPIError),
+    "429, told in the body": _limited("body"),
+    "429, told nowhere": _limited("none"),
+    "401": _lasting(401, ConnixAuthenticationError),
+    "403": _lasting(403, ConnixPermissionError),
+    "404": _lasting(404, ConnixNotFoundError),
+    "409": _lasting(409, ConnixConflictError),
+    "redirect": Trouble(Fault.redirect("https://elsewhere.example/"), Nature.LASTING, ConnixAPIError),
+    "slow body": Trouble(Fault.slow_body(0.002), Nature.HARMLESS, AssertionError),
+    "ends in error": Trouble(Fault.ends_in_error(), Nature.AGENTS_OWN, ConnixAgentFailedError),
+    "unknown status": Trouble(Fault.unknown_status(), Nature.RIDDLE, ConnixAgentTimeoutError),
+}
+#: Only real time ends these, so they are met once a task; a hang-up is the same but for the exception.
+SILENT = frozenset({"silence", "silence after the deed"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """
+    What a task does.
+
+    :param deed: the call that changes something
+    :param before: the agent's status before the task, ``None``: there is no agent
+    :param after: its status in the end, ``None``: it is gone
+    :param looks_first: whether the agent is looked at before the deed
+    :param once: whether the deed is not safe to send twice
+    """
+
+    operator: Callable[..., Any]
+    deed: str
+    before: str | None
+    after: str | None
+    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
+    looks_first: bool = False
+    once: bool = False
+
+
+TASKS = {
+    "create": Task(ConnixCreateAgentOperator, "create_agent", None, "running", {"name": "made"}, once=True),
+    "update": Task(
+        ConnixUpdateAgentOperator, "update_agent", "running", "running", {"description": "better"}
+    ),
+    "start": Task(ConnixStartAgentOperator, "start_agent", "stopped", "running", looks_first=True),
+    "pause": Task(ConnixPauseAgentOperator, "pause_agent", "running", "paused", looks_first=True),
+    "stop": Task(ConnixStopAgentOperator, "stop_agent", "running", "stopped", looks_first=True),
+    "restart": Task(
+        ConnixRestartAgentOperator, "restart_agent", "running", "running", looks_first=True, once=True
+    ),
+    "delete": Task(ConnixDeleteAgentOperator, "delete_agent", "running", None),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """
+    The right outcome.
+
+    :param deeds: how often the service carries the deed out; a number that is safe to exceed is a least one
+    """
+
+    outcome: str
+    deeds: int
+    errors: tuple[type[Exception], ...] = ()
+
+
+def of_the_deed(task: Task, trouble: Trouble, every: bool) -> Expected:
+    """Say what a task comes to whose deed is struck, by one or two troubles or by every one."""
+    done = int(trouble.fault.executed)
+    match trouble.nature:
+        case Nature.AGENTS_OWN:
+            return Expected(FAILED, 1, (ConnixAgentFailedError,))
+        case Nature.LASTING:
+            return Expected(FAILED, 0, (trouble.error,))
+        case Nature.LIMITED if every:
+            return Expected(TIMED_OUT, 0, (ConnixRateLimitError, ConnixTimeoutError))
+        case Nature.UNDONE if every:
+            return Expected(FAILED, 0, (trouble.error,))
+        case Nature.DOUBTFUL if every and not task.once:
+            return Expected(FAILED, done, (trouble.error,))
+        case Nature.DOUBTFUL if every and not done:
+            # It is looked for, found not to have happened, and sent again, until the time is up.
+            return Expected(TIMED_OUT, 0, (trouble.error, ConnixTimeoutError))
+        case _:
+            return Expected(SUCCEEDED, 1)
+
+
+def of_a_look(task: Task, trouble: Trouble, which: str) -> Expected:
+    """Say what a task comes to whose first, second or every look at the agent is struck."""
+    before = task.looks_first and which != "second"
+    gone = isinstance(trouble.error, type) and trouble.error is ConnixNotFoundError
+    match trouble.nature:
+        case Nature.LASTING if gone and not before:
+            if task.after is None:
+                return Expected(SUCCEEDED, 1)
+            return Expected(FAILED, 1, (ConnixAgentGoneError,))
+        case Nature.LASTING:
+            return Expected(FAILED, int(not before), (trouble.error,))
+        case _ if which != "every" or trouble.nature is Nature.HARMLESS:
+            return Expected(SUCCEEDED, 1)
+        case Nature.RIDDLE:
+            if task.after is None:
+                return Expected(SUCCEEDED, 1)
+            return Expected(TIMED_OUT, 1, (ConnixAgentTimeoutError,))
+        case Nature.LIMITED if before:
+            return Expected(TIMED_OUT, 0, (ConnixRateLimitError, ConnixTimeoutError))
+        case _ if before:
+            return Expected(FAILED, 0, (trouble.error,))
+        case _:
+            return Expected(TIMED_OUT, 1, (ConnixAgentTimeoutError,))
