@@ -59,7 +59,7 @@ class Scene:
 
     def agents(self) -> list[dict[str, Any]]:
         """Ask for the agents there are, past all faults and without leaving a trace in the journal."""
-        kept = self.emulator.journal.entries()
+        kept, planned = self.emulator.journal.entries(), self.emulator.faults.active()
         self.emulator.faults.clear()
         url = urlsplit(f"{self.emulator.url}/projects/{self.project_id}/agents?limit=100")
         with closing(http.client.HTTPConnection(str(url.hostname), url.port)) as connection:
@@ -68,6 +68,8 @@ class Scene:
         self.emulator.journal.clear()
         for entry in kept:
             self.emulator.journal.add(entry)
+        for fault in planned:
+            self.emulator.faults.add(**vars(fault))
         found: list[dict[str, Any]] = answer["agents"]
         return found
 
