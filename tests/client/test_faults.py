@@ -1,6 +1,7 @@
 """Every fault of the service, over a socket: the right outcome, and what the service's journal says of it."""
 
 import pytest
+from tally import record
 
 from connix_provider.client import (
     ConnixAPIError,
@@ -59,6 +60,15 @@ def silent(name):
     return fault.name == "hang" and fault.options["seconds"] is None
 
 
+def count(fault, error, unsafe):
+    """Tell the tally what came of a fault; ``unsafe`` is how often what must happen once was carried out."""
+    record(
+        f"client: {fault.name}",
+        "succeeded" if error is None else "failed",
+        unsafe_repeats=max(0, len(unsafe) - 1),
+    )
+
+
 CASES = [
     (name, method, times)
     for name in FAULTS
@@ -95,6 +105,7 @@ async def test_each_fault_has_its_outcome(driver, emulator, project, prepare, na
         error = caught
 
     sent, done = emulator.journal.entries(call), emulator.journal.executed(call)
+    count(fault, error, done if method == "create" else [])
     once = method == "create" and doubtful
     if once or times is None:
         # The time may also be over while the service is being asked once more.
@@ -154,6 +165,7 @@ async def test_a_restart_is_sent_once(driver, emulator, project, fault):
     emulator.faults.add(fault, "restart_agent")
     with pytest.raises(ConnixError) as caught:
         await driver.run(driver.to(emulator), "restart", project, agent_id)
+    count(fault, caught.value, emulator.journal.executed("restart_agent"))
     assert caught.value.may_have_executed
     assert len(emulator.journal.entries("restart_agent")) == 1
 
