@@ -32,7 +32,7 @@ def test_constraints_name_exact_versions_and_no_place():
             assert re.fullmatch(r"[a-z0-9-]+==[0-9][\w.!+]*( ; .*)?", line), f"{file.name}: {line}"
 
 
-@pytest.mark.parametrize("script", ["check", "compat", "demo", "lock", "test"])
+@pytest.mark.parametrize("script", ["check", "compat", "demo", "lock", "reliability", "test"])
 def test_a_script_can_be_started_and_is_valid_bash(script):
     path = ROOT / "scripts" / script
     assert os.access(path, os.X_OK)
@@ -54,7 +54,7 @@ def run_without_python(script: str, tmp_path: pathlib.Path) -> subprocess.Comple
     )
 
 
-@pytest.mark.parametrize("script", ["check", "demo", "test"])
+@pytest.mark.parametrize("script", ["check", "demo", "reliability", "test"])
 def test_without_a_python_a_script_says_so_in_one_line(script, tmp_path):
     done = run_without_python(script, tmp_path)
     assert done.returncode == 1

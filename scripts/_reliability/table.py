@@ -1,0 +1,142 @@
+"""Make the table of docs/reliability.md out of a tally; ``scripts/reliability`` runs this after the tests."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import pathlib
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+BEGIN = "<!-- table: scripts/reliability writes what stands between these lines -->"
+END = "<!-- end of table -->"
+COUNTS = ("tried", "creates_lost", "creates_doubled", "unsafe_repeats", "secrets_found")
+HEADER = (
+    "what was tried",
+    "times",
+    "outcomes",
+    "creates lost",
+    "creates doubled",
+    "unsafe repeats",
+    "secrets found",
+)
+VERDICTS = {
+    "right": "Every outcome was the right one.",
+    "wrong": "**Not every outcome was the right one: tests failed.**",
+}
+
+
+class Row:
+    """Add up the lines of one kind."""
+
+    def __init__(self) -> None:
+        self.counts: collections.Counter[str] = collections.Counter()
+        self.outcomes: collections.Counter[str] = collections.Counter()
+
+    def add(self, line: dict[str, Any]) -> None:
+        """
+        Add a line of the tally.
+
+        :param line: as ``tests/support/tally.py`` writes it
+        """
+        self.counts.update({name: line[name] for name in COUNTS})
+        self.outcomes[line["outcome"]] += line["tried"]
+
+    def cells(self, kind: str) -> str:
+        """
+        Write the row as Markdown.
+
+        :param kind: its first cell
+        :return: one line
+        """
+        outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in self.outcomes.most_common())
+        tried, *found = (f"{self.counts[name]:,}" for name in COUNTS)
+        return f"| {' | '.join((kind, tried, outcomes, *found))} |"
+
+
+def read(tally: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """
+    Read a tally.
+
+    :param tally: its lines
+    :return: what each holds
+    :raises ValueError: for a line that is not one of a tally
+    """
+    for number, text in enumerate(tally, 1):
+        try:
+            line = json.loads(text)
+            types = [type(line[name]) for name in ("kind", "outcome", *COUNTS)]
+        except (KeyError, TypeError, ValueError) as problem:
+            raise ValueError(f"line {number} is not one of a tally ({problem!r}): {text.strip()}") from None
+        if types != [str, str] + [int] * len(COUNTS):
+            raise ValueError(f"line {number} is not one of a tally (a field's type): {text.strip()}")
+        yield line
+
+
+def table(lines: Iterable[dict[str, Any]], verdict: str) -> str:
+    """
+    Add a tally up.
+
+    :param lines: what its lines hold
+    :param verdict: a key of ``VERDICTS``
+    :return: the table as Markdown, with a row for each kind and one of sums
+    :raises ValueError: for an empty tally
+    """
+    rows: dict[str, Row] = collections.defaultdict(Row)
+    total = Row()
+    for line in lines:
+        rows[line["kind"]].add(line)
+        total.add(line)
+    if not rows:
+        raise ValueError("the tally is empty: no test has reported anything")
+    return "\n".join(
+        (
+            VERDICTS[verdict],
+            "",
+            f"| {' | '.join(HEADER)} |",
+            f"| --- |{' ---: | --- |' + ' ---: |' * 4}",
+            *(rows[kind].cells(kind) for kind in sorted(rows)),
+            total.cells("**all**"),
+        )
+    )
+
+
+def put(page: str, new: str) -> str:
+    """
+    Put a table into a page, in the place of the one before.
+
+    :param page: the page, with a line that begins the table's place and one that ends it
+    :param new: the table
+    :return: the page with it
+    :raises ValueError: for a page without such a place, or with several
+    """
+    if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
+        raise ValueError(f"the page needs one line {BEGIN!r} and after it one line {END!r}")
+    before, _, rest = page.partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{new}\n\n{END}{rest.partition(END)[2]}"
+
+
+def main() -> int:
+    """
+    Run from the command line.
+
+    :return: the exit code
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tally", type=pathlib.Path)
+    parser.add_argument("page", type=pathlib.Path)
+    parser.add_argument("verdict", choices=sorted(VERDICTS))
+    options = parser.parse_args()
+    try:
+        new = table(read(options.tally.read_text("utf-8").splitlines()), options.verdict)
+        options.page.write_text(put(options.page.read_text("utf-8"), new), "utf-8")
+    except (OSError, ValueError) as problem:
+        print(f"scripts/reliability: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
