@@ -40,6 +40,8 @@ ENDS = {
     "stop_agent": "stopped",
     "restart_agent": "running",
 }
+#: What strikes a step itself; most of what goes wrong goes wrong for whoever changes something.
+STRUCK = st.none() | st.sampled_from(sorted(TROUBLES.keys() - SILENT))
 READS = ("get", "list", "logs", "metrics", "iter", "iter_logs")
 #: What must not be carried out twice for one wish.
 UNSAFE = ("create_agent", "restart_agent")
@@ -92,19 +94,25 @@ class Agents(RuleBasedStateMachine):
     # What is asked for
 
     @rule(
-        name=NAMES, config=st.sampled_from([{}, {"temperature": 0.5}, {"temperature": 9}]), wait=st.booleans()
+        name=NAMES,
+        config=st.sampled_from([{}, {"temperature": 9}]),
+        asynchronous=st.booleans(),
+        struck=STRUCK,
     )
-    def create(self, name: str, config: dict[str, Any], wait: bool) -> None:
-        self._call("create", wait, {"name": name, "config": config})
+    def create(self, name: str, config: dict[str, Any], asynchronous: bool, struck: str | None) -> None:
+        self._strike(struck, "create_agent")
+        self._call("create", asynchronous, {"name": name, "config": config})
 
     @rule(
         which=WHICH,
         action=st.sampled_from(["start", "pause", "stop", "restart", "delete"]),
-        wait=st.booleans(),
+        asynchronous=st.booleans(),
+        struck=STRUCK,
     )
-    def act(self, which: int, action: str, wait: bool) -> None:
+    def act(self, which: int, action: str, asynchronous: bool, struck: str | None) -> None:
+        self._strike(struck, f"{action}_agent")
         agent_id = self._agent(which)
-        if self._call(action, wait, agent_id) is None:
+        if self._call(action, asynchronous, agent_id) is None:
             return
         # Whoever has it done by one call, or finds it done by another, finds it done.
         if action == "delete":
@@ -112,14 +120,15 @@ class Agents(RuleBasedStateMachine):
         elif not self._struck("ends_in_error"):
             assert self.model[agent_id][1] == ENDS[f"{action}_agent"]
 
-    @rule(which=WHICH, changes=CHANGES, wait=st.booleans())
-    def update(self, which: int, changes: dict[str, Any], wait: bool) -> None:
-        self._call("update", wait, self._agent(which), changes, changes=changes)
+    @rule(which=WHICH, changes=CHANGES, asynchronous=st.booleans(), struck=STRUCK)
+    def update(self, which: int, changes: dict[str, Any], asynchronous: bool, struck: str | None) -> None:
+        self._strike(struck, "update_agent")
+        self._call("update", asynchronous, self._agent(which), changes, changes=changes)
 
-    @rule(which=WHICH, what=st.sampled_from(READS), wait=st.booleans())
-    def read(self, which: int, what: str, wait: bool) -> None:
+    @rule(which=WHICH, what=st.sampled_from(READS), asynchronous=st.booleans())
+    def read(self, which: int, what: str, asynchronous: bool) -> None:
         listing = what in {"list", "iter"}
-        seen = self._call(what, wait, *(() if listing else (self._agent(which),)))
+        seen = self._call(what, asynchronous, *(() if listing else (self._agent(which),)))
         odd = any(entry.fault == "unknown_status" for entry in self.emulator.journal.entries())
         if seen is None or odd or what in {"logs", "metrics", "iter_logs"}:
             return
@@ -132,8 +141,12 @@ class Agents(RuleBasedStateMachine):
         name=NAMES,
         deferrable=st.booleans(),
         tries=st.integers(1, 2),
+        struck=STRUCK,
     )
-    def run_a_task(self, which: int, task: str, name: str, deferrable: bool, tries: int) -> None:
+    def run_a_task(
+        self, which: int, task: str, name: str, deferrable: bool, tries: int, struck: str | None
+    ) -> None:
+        self._strike(struck, "get_agent" if task == "sensor" else TASKS[task].deed)
         about = {"name": name} if task == "create" else {"agent_id": self._agent(which)}
         if task == "update":
             about["description"] = "better"
@@ -181,6 +194,10 @@ class Agents(RuleBasedStateMachine):
         ids = sorted(self.model, key=self.model.__getitem__)
         return ids[which % len(ids)] if ids and which >= 0 else NOBODY
 
+    def _strike(self, trouble: str | None, call: str) -> None:
+        if trouble is not None and call in TROUBLES[trouble].fault.calls:
+            self.emulator.faults.add(TROUBLES[trouble].fault, on=call)
+
     def _struck(self, *names: str) -> bool:
         return any(
             entry.fault in names or (entry.fault and str(entry.status) in names)
@@ -188,12 +205,12 @@ class Agents(RuleBasedStateMachine):
         )
 
     def _call(
-        self, method: str, asynchronously: bool, *args: Any, changes: dict[str, Any] | None = None
+        self, method: str, asynchronous: bool, *args: Any, changes: dict[str, Any] | None = None
     ) -> Any:
         """Carry out one call of the client."""
 
         def call() -> Any:
-            if not asynchronously:
+            if not asynchronous:
                 result = getattr(self._client.agents, method)(self.scene.project_id, *args)
                 return list(result) if method.startswith("iter") else result
             return asyncio.run(self._call_async(method, args))
