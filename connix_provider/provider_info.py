@@ -65,6 +65,12 @@ EXTRA_FIELDS = (
         "true (default), false, or the path of a CA bundle on the workers and triggerers.",
         placeholder="true",
     ),
+    ExtraField(
+        "rate_limit_share",
+        "Rate limit share",
+        "Part of the key's limits that each process keeps to, more than 0 and at most 1; default 1.",
+        kind="number",
+    ),
 )
 
 

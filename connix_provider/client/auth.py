@@ -21,8 +21,8 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from connix_provider.client.budget import number, retry_after_hint
 from connix_provider.client.errors import ConnixAPIError, ConnixAuthenticationError, api_error_class
+from connix_provider.client.headers import number, retry_after_hint
 from connix_provider.client.redaction import redact
 
 __all__ = ["DEFAULT_TOKEN_URL", "ApiKeyAuth", "Auth", "BearerAuth", "RefreshingBearerAuth", "choose_auth"]
@@ -47,6 +47,14 @@ class Auth(httpx.Auth):
         :return: keys and tokens
         """
         raise NotImplementedError
+
+    def identity(self) -> str:
+        """
+        Tell one key from another, for their budgets; it stays the same when tokens are renewed.
+
+        :return: what the service counts by, as far as it is known; a secret
+        """
+        return "\n".join(self.secrets())
 
 
 class ApiKeyAuth(Auth):
@@ -129,6 +137,7 @@ class RefreshingBearerAuth(Auth):
         self._client_secret = client_secret
         self._token_url = _endpoint(token_url)
         self._on_new_secret = on_new_secret
+        self._identity = "\n".join((self._token_url, client_id or "", self._refresh_token))
         self._expires_at = float("inf")
         self._former: deque[str] = deque(maxlen=8)
         self._lock = threading.Lock()
@@ -138,6 +147,10 @@ class RefreshingBearerAuth(Auth):
         """Return both tokens, those before them that may still be on their way, and the client's secret."""
         now = (self._access_token, self._refresh_token, self._client_secret)
         return tuple(filter(None, (*now, *tuple(self._former))))
+
+    def identity(self) -> str:
+        """Return what the first of the tokens was: all that follow stand for the same grant."""
+        return self._identity
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the token to a request; renew it where it expired or is refused, and then repeat once."""

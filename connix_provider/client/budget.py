@@ -1,107 +1,279 @@
 """
-Read what the service says of the budget: how much of it is left, and when it is full again.
+Keep a key's budget: whoever sends asks first, and every answer teaches.
 
-The reference gives each endpoint a window for each key ("Rate Limits") and says in headers how it stands.
-``X-RateLimit-Reset`` is the server's epoch second, so it is compared with the answer's ``Date`` and not
-with the local clock, which may be off.
+A :class:`Budget` is shared by everything in a process that uses one key, synchronous or not
+(:mod:`connix_provider.client.registry` finds it). Whoever wants to send takes a :class:`Ticket` and asks; the
+answer is a slot, or in how many seconds to ask again. Nothing here sends, sleeps or waits for anything but a
+lock held for microseconds.
+
+What somebody waits for goes first; polling is spread over the window. Within each of the two, whoever came
+first is served first: all who wait stand in a line, and nobody takes a slot while those ahead have none to
+take. A slot is counted for them also while they sleep, so a thousand need not be woken to let one through.
 """
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
+import threading
 import time
-from collections.abc import Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-from enum import StrEnum
-from typing import Any
+from collections.abc import Callable, Mapping
 
-__all__ = ["Bucket", "number", "retry_after_hint", "server_time"]
+from connix_provider.client.bucket import DOCUMENTED, Bucket
+from connix_provider.client.headers import KEY_FAMILY, ServerClock, reading, server_time
+from connix_provider.client.limit import Limit, Log
+from connix_provider.client.ticket import Ticket
+from connix_provider.client.window import Window
 
-#: The reference's headers, and those of the API overview, which counts all calls of a key.
-_FAMILIES = ("", "-requests")
+__all__ = ["Bucket", "Budget"]
 
-
-class Bucket(StrEnum):
-    """Name the budgets of a key (reference: "Rate Limits"); the four actions share one."""
-
-    LIST = "list"
-    CREATE = "create"
-    GET = "get"
-    UPDATE = "update"
-    DELETE = "delete"
-    ACTION = "action"
-    LOGS = "logs"
-    METRICS = "metrics"
-    #: The projects page: not in the reference's table.
-    PROJECTS = "projects"
+_MINUTE = 60.0
+#: Seconds after which an answer may be there, and what those further behind wait longer.
+_AN_ANSWER, _STEP = 0.05, 0.0025
+#: One refusal keeps the others away for this many seconds at most, whatever its hint says.
+_LONGEST_BLOCK = 3600.0
+#: Counting with fractions leaves a little less than a whole now and then.
+_EPSILON = 1e-6
 
 
-def server_time(headers: Mapping[str, str]) -> float | None:
+class _Endpoint:
+    """Hold how things stand for one bucket: its limit, who is under way, and who waits."""
+
+    def __init__(self, documented: int | None, now: float) -> None:
+        self.limit: Log | Window | None = Log(documented, _MINUTE, now) if documented else None
+        self.was_refused = False
+        self.blocked_until = -math.inf
+        self.under_way = 0
+        self.credit = math.inf
+        self.credited_at = now
+        #: Numbers of the tickets that wait, in order: for actions, for polling.
+        self.lines: tuple[list[int], list[int]] = ([], [])
+
+
+class Budget:
     """
-    Read the server's clock off an answer.
+    Decide when a request of one key may be sent.
 
-    :param headers: the answer's headers, looked up without regard to case
-    :return: epoch seconds of the ``Date`` header, or ``None`` without a usable one
+    It starts from the reference's table. A service whose good answers tell of no limit has none to keep,
+    until it refuses or tells. All methods may be called from any thread.
+
+    :param share: the part of each limit that this process keeps to, more than 0 and at most 1
+    :param clock: a clock in seconds that is never set
     """
-    return _http_date(headers.get("date"))
+
+    def __init__(self, share: float = 1.0, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.share = share
+        self.used_at = clock()
+        self._clock = clock
+        self._numbers = itertools.count()
+        self._server = ServerClock()
+        self._endpoints = {bucket: _Endpoint(DOCUMENTED.get(bucket), self.used_at) for bucket in Bucket}
+        #: The limits on all calls together, by their number: an hour's and a minute's are told in turns.
+        self._together: dict[float, Window] = {}
+        self._told_last: float | None = None
+        # A ticket may be closed by the garbage collection, in the middle of anything.
+        self._lock = threading.RLock()
+
+    def ticket(self, bucket: Bucket, *, background: bool = False) -> Ticket:
+        """
+        Take a number for one call.
+
+        :param bucket: the budget that the call spends
+        :param background: whether it is polling, which nobody waits for at this very moment
+        :return: the ticket; use it in a ``with`` block
+        """
+        return Ticket(self, bucket, background=background, number=next(self._numbers))
+
+    def rate(self, bucket: Bucket) -> float:
+        """
+        Say how much polling may be planned: what is left to it after reserve, share and others on the key.
+
+        :param bucket: the budget
+        :return: requests a second, infinite where there is no limit
+        """
+        with self._lock:
+            limits = self._limits(bucket, self._clock())
+            return min((limit.rate(self.share) for limit in limits), default=math.inf)
+
+    def forget_those_who_wait(self) -> None:
+        """Begin as a forked process: with what is known, but nobody else's requests, waits and locks."""
+        self._lock = threading.RLock()
+        for endpoint in self._endpoints.values():
+            endpoint.under_way = 0
+            endpoint.lines = ([], [])
+
+    def _limits(self, bucket: Bucket, now: float) -> list[Limit]:
+        """Collect the limits that count for a bucket, as they stand now."""
+        own = self._endpoints[bucket].limit
+        for number, window in list(self._together.items()):
+            # One that ended and was not told of since may be gone for good.
+            if now >= window.end and number != self._told_last:
+                del self._together[number]
+        limits: list[Limit] = [*self._together.values()] if own is None else [own, *self._together.values()]
+        for limit in limits:
+            limit.roll(now)
+        return limits
+
+    def _under_way(self, limit: Limit, endpoint: _Endpoint) -> int:
+        if limit is endpoint.limit:
+            return endpoint.under_way
+        return sum(each.under_way for each in self._endpoints.values())
+
+    def ask(self, ticket: Ticket) -> float:
+        """
+        Take a slot for a ticket, or a place in the line.
+
+        :param ticket: the ticket
+        :return: 0 where the slot is taken, otherwise the seconds after which there may be one
+        """
+        with self._lock:
+            now = self.used_at = self._clock()
+            endpoint = self._endpoints[ticket.bucket]
+            line = endpoint.lines[ticket.background]
+            place = bisect.bisect_left(line, ticket.number)
+            limits = self._limits(ticket.bucket, now)
+            wait = self._wait(endpoint, limits, now, place, background=ticket.background)
+            is_in_line = place < len(line) and line[place] == ticket.number
+            if wait > 0:
+                if not is_in_line:
+                    line.insert(place, ticket.number)
+                return wait
+            if is_in_line:
+                del line[place]
+            for limit in limits:
+                limit.take(now, background=ticket.background)
+            endpoint.under_way += 1
+            endpoint.credit -= ticket.background
+            return 0.0
+
+    def _wait(
+        self, endpoint: _Endpoint, limits: list[Limit], now: float, place: int, *, background: bool
+    ) -> float:
+        if now < endpoint.blocked_until:
+            return endpoint.blocked_until - now + _STEP * place
+        wanted = place + 1 - _EPSILON
+        actions, polling = (len(line) for line in endpoint.lines)
+        wait, pace, burst = 0.0, math.inf, math.inf
+        for limit in limits:
+            under_way = self._under_way(limit, endpoint)
+            spare = limit.spare(now, under_way, self.share)
+            floor = limit.polling_floor(self.share)
+            if background:
+                usable = spare - limit.reserve(self.share) - actions
+                if actions:
+                    usable = max(usable, min(floor, spare))
+                pace = min(pace, limit.pace(now, usable, self.share))
+                burst = min(burst, limit.burst())
+            else:
+                # Whoever is alone may have the last one; a storm of several processes would be refused there.
+                margin = limit.margin() if actions or under_way else 0.0
+                usable = spare - margin - (floor if polling else 0.0)
+            if usable < wanted:
+                wait = max(wait, limit.opens(now, wanted - max(usable, 0.0), self.share))
+            elif (gate := limit.gate(now, under_way)) < wanted:
+                wait = max(wait, _a_little(wanted - gate))
+        if background and limits:
+            earned = endpoint.credit + pace * (now - endpoint.credited_at)
+            endpoint.credit, endpoint.credited_at = min(burst, earned), now
+            if endpoint.credit < wanted and pace > 0:
+                wait = max(wait, (wanted - endpoint.credit) / pace)
+        return wait
+
+    def leave(self, ticket: Ticket) -> None:
+        """
+        Leave the line.
+
+        :param ticket: the ticket
+        """
+        with self._lock:
+            line = self._endpoints[ticket.bucket].lines[ticket.background]
+            place = bisect.bisect_left(line, ticket.number)
+            if place < len(line) and line[place] == ticket.number:
+                del line[place]
+
+    def answered(
+        self, ticket: Ticket, headers: Mapping[str, str], *, good: bool, back_off: float | None
+    ) -> None:
+        """
+        Learn from an answer.
+
+        :param ticket: whose answer it is
+        :param headers: its headers, looked up without regard to case
+        :param good: whether it is a success
+        :param back_off: seconds for which all keep away, where it is a refusal for the rate limit
+        """
+        with self._lock:
+            now = self._clock()
+            endpoint = self._endpoints[ticket.bucket]
+            endpoint.under_way = max(0, endpoint.under_way - 1)
+            self._server.learn(now, server_time(headers))
+            counted = back_off is None
+            told = self._learn_own(ticket.bucket, headers, now, counted=counted)
+            told |= self._learn_together(headers, now, counted=counted)
+            if back_off is not None:
+                self._back_off(ticket.bucket, now, back_off)
+            elif good or told:
+                if isinstance(endpoint.limit, Log) and not told and not endpoint.was_refused:
+                    endpoint.limit = None
+                for limit in self._limits(ticket.bucket, now):
+                    limit.proven()
+
+    def _learn_own(self, bucket: Bucket, headers: Mapping[str, str], now: float, *, counted: bool) -> bool:
+        endpoint = self._endpoints[bucket]
+        told = reading(headers)
+        if told is None:
+            if endpoint.limit is not None and counted:
+                endpoint.limit.spend()
+            return False
+        ahead = self._server.until(now, told.reset)
+        if not isinstance(endpoint.limit, Window):
+            endpoint.limit = Window(told.limit, ahead, now)
+        endpoint.limit.learn(now, told, ahead, counted=counted)
+        return True
+
+    def _learn_together(self, headers: Mapping[str, str], now: float, *, counted: bool) -> bool:
+        told = reading(headers, KEY_FAMILY)
+        for number, window in self._together.items():
+            if counted and (told is None or number != told.limit):
+                window.spend()
+        if told is None:
+            return False
+        ahead = self._server.until(now, told.reset)
+        if told.limit not in self._together:
+            self._together[told.limit] = Window(told.limit, ahead, now)
+        self._together[told.limit].learn(now, told, ahead, counted=counted)
+        self._told_last = told.limit
+        return True
+
+    def _back_off(self, bucket: Bucket, now: float, seconds: float) -> None:
+        """Keep everybody away for a while; then go slowly."""
+        endpoint = self._endpoints[bucket]
+        endpoint.was_refused = True
+        endpoint.blocked_until = max(endpoint.blocked_until, now + min(seconds, _LONGEST_BLOCK))
+        if endpoint.limit is None and (documented := DOCUMENTED.get(bucket)):
+            endpoint.limit = Log(documented, _MINUTE, now)
+        for limit in self._limits(bucket, now):
+            limit.probe(endpoint.blocked_until)
+
+    def unanswered(self, ticket: Ticket, *, may_have_arrived: bool) -> None:
+        """
+        Learn that a request will not be answered.
+
+        :param ticket: whose request it was
+        :param may_have_arrived: whether the service may have counted it
+        """
+        with self._lock:
+            endpoint = self._endpoints[ticket.bucket]
+            endpoint.under_way = max(0, endpoint.under_way - 1)
+            for limit in self._limits(ticket.bucket, self._clock()):
+                if may_have_arrived:
+                    limit.spend()
+                else:
+                    limit.give_back(background=ticket.background)
+            endpoint.credit += ticket.background and not may_have_arrived
 
 
-def retry_after_hint(headers: Mapping[str, str], body: Any = None, *, refused: bool = True) -> float | None:
-    """
-    Read how long the service wants to be left alone.
-
-    The error body's ``retry_after`` goes first, then ``Retry-After``, then the latest ``X-RateLimit-Reset``
-    of a budget that is used up. What is not a number, not finite or negative is passed over.
-
-    :param headers: the answer's headers
-    :param body: the error object of the body, if there was one
-    :param refused: whether the answer is a refusal for the rate limit; only then its reset is worth a wait,
-        every other answer tells it too
-    :return: seconds from the moment of the answer, or ``None`` where nothing usable is said
-    """
-    if isinstance(body, Mapping) and (seconds := number(body.get("retry_after"))) is not None:
-        return seconds
-    now = server_time(headers)
-    now = time.time() if now is None else now
-    stated = headers.get("retry-after")
-    if (seconds := number(stated)) is not None:
-        return seconds
-    if (at := _http_date(stated)) is not None:
-        return max(0.0, at - now)
-    if not refused:
-        return None
-    resets = [
-        at
-        for family in _FAMILIES
-        if (at := number(headers.get(f"x-ratelimit-reset{family}"))) is not None
-        and not number(headers.get(f"x-ratelimit-remaining{family}"))
-    ]
-    return max(0.0, max(resets) - now) if resets else None
-
-
-def number(value: Any) -> float | None:
-    """
-    Read a number from whatever a header or body holds.
-
-    :param value: anything
-    :return: the number, finite and zero or more, or ``None`` where it is not one
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        read = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return read if math.isfinite(read) and read >= 0 else None
-
-
-def _http_date(value: str | None) -> float | None:
-    if not value:
-        return None
-    try:
-        moment = parsedate_to_datetime(value)
-        # HTTP dates are in GMT, also in the old forms that do not say so.
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
+def _a_little(behind: float) -> float:
+    """Say when to ask again where only an answer is waited for; those far behind need not hurry."""
+    return _AN_ANSWER + _STEP * behind

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from connix_provider.client.budget import Bucket
+from connix_provider.client.bucket import Bucket
 from connix_provider.client.errors import ConnixAPIError
 from connix_provider.client.models import Agent
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from connix_provider.client.arguments import body, one_of, period, query, segment, text, whole
-from connix_provider.client.budget import Bucket
+from connix_provider.client.bucket import Bucket
 from connix_provider.client.call import Call, Proof
 from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
 from connix_provider.client.models import (

@@ -7,6 +7,7 @@ All that can be decided is decided in :mod:`connix_provider.client.flow`; here b
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import dataclasses
 import math
@@ -18,10 +19,14 @@ import httpx
 
 from connix_provider.client.agents import Agents, AsyncAgents
 from connix_provider.client.auth import Auth, choose_auth
+from connix_provider.client.budget import Budget
 from connix_provider.client.call import Call
 from connix_provider.client.errors import ConnixError
-from connix_provider.client.flow import Outcome, Pause, Reply, Send, perform, too_slow
+from connix_provider.client.failures import too_slow
+from connix_provider.client.flow import perform
+from connix_provider.client.registry import budget_for, check_share
 from connix_provider.client.retry import RetryPolicy
+from connix_provider.client.steps import Flow, Outcome, Pause, Reply, Send
 from connix_provider.client.transport import build_request, complete_url, http_options, translate
 
 __all__ = ["AsyncClient", "Client"]
@@ -53,9 +58,11 @@ class _Base:
         verify: bool | str = True,
         max_attempts: int = 5,
         total_timeout: float = 300.0,
+        rate_limit_share: float = 1.0,
     ) -> None:
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
             raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
+        share = check_share(rate_limit_share)
         self.base_url = complete_url(base_url)
         self.policy = RetryPolicy(max_attempts=max_attempts, total_timeout=total_timeout)
         self._auth = auth or choose_auth(
@@ -67,6 +74,9 @@ class _Base:
             token_url=token_url,
             on_new_secret=on_new_secret,
         )
+        #: The budget of the key, shared with everything else in this process that uses the key.
+        self.budget: Budget = budget_for(self.base_url, self._auth.identity(), share)
+        self._background = False
         self._open(timeout=float(timeout), verify=verify)
         self._bind()
 
@@ -79,6 +89,8 @@ class _Base:
         max_attempts: int | None = None,
         total_timeout: float | None = None,
         deadline: float | None = None,
+        background: bool | None = None,
+        longest_pause: float | None = None,
     ) -> ClientT:
         """
         Make a client with other bounds on the same connections.
@@ -87,6 +99,9 @@ class _Base:
         :param total_timeout: seconds for a call as a whole, retries included; with a deadline alone, all the
             time until then
         :param deadline: epoch seconds after which nothing is sent
+        :param background: whether its calls are polling, which is spread over time and makes way for others
+        :param longest_pause: seconds; a call that would wait longer for its budget, or after a refusal for
+            the rate limit, raises :class:`~connix_provider.client.errors.ConnixRateLimitError` at once
         :return: the other client; closing either closes both
         """
         if total_timeout is None:
@@ -97,9 +112,22 @@ class _Base:
             max_attempts=self.policy.max_attempts if max_attempts is None else max_attempts,
             total_timeout=total_timeout,
             deadline=self.policy.deadline if deadline is None else deadline,
+            longest_pause=self.policy.longest_pause if longest_pause is None else longest_pause,
         )
+        other._background = self._background if background is None else background  # noqa: SLF001 - one of us
         other._bind()  # noqa: SLF001 - it is one of us
         return other
+
+    def _flow(self, call: Call[T]) -> Flow[T]:
+        """Begin to carry one call out."""
+        return perform(
+            call,
+            self.policy,
+            budget=self.budget,
+            background=self._background,
+            secrets=self._auth.secrets,
+            clock=time.time,
+        )
 
     def _open(self, *, timeout: float, verify: bool | str) -> None:
         """Open the pool of connections."""
@@ -131,6 +159,8 @@ class Client(_Base):
     :param verify: ``False`` not to check certificates, or the path of a CA bundle
     :param max_attempts: how often a call is sent at most, default 5
     :param total_timeout: seconds for a call as a whole, retries included, default 300
+    :param rate_limit_share: the part of the key's limits that this process keeps to, more than 0 and at most
+        1, the default; less than 1 where others need the same key
     :raises ValueError: for a parameter that cannot be right
     """
 
@@ -161,19 +191,20 @@ class Client(_Base):
         :return: its result
         :raises ConnixError: when it fails for good
         """
-        flow = perform(call, self.policy, secrets=self._auth.secrets, clock=time.time)
         outcome: Outcome = None
-        while True:
-            try:
-                step = flow.send(outcome)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            if isinstance(step, Pause):
-                time.sleep(step.seconds)
-                outcome = None
-            else:
-                outcome = self._send(step)
+        # Closed in any case: a call that is broken off gives its place in the budget's line up.
+        with contextlib.closing(self._flow(call)) as flow:
+            while True:
+                try:
+                    step = flow.send(outcome)
+                except StopIteration as end:
+                    result: T = end.value
+                    return result
+                if isinstance(step, Pause):
+                    time.sleep(step.seconds)
+                    outcome = None
+                else:
+                    outcome = self._send(step)
 
     def _send(self, send: Send) -> Outcome:
         try:
@@ -222,19 +253,19 @@ class AsyncClient(_Base):
         :return: its result
         :raises ConnixError: when it fails for good
         """
-        flow = perform(call, self.policy, secrets=self._auth.secrets, clock=time.time)
         outcome: Outcome = None
-        while True:
-            try:
-                step = flow.send(outcome)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            if isinstance(step, Pause):
-                await asyncio.sleep(step.seconds)
-                outcome = None
-            else:
-                outcome = await self._send(step)
+        with contextlib.closing(self._flow(call)) as flow:
+            while True:
+                try:
+                    step = flow.send(outcome)
+                except StopIteration as end:
+                    result: T = end.value
+                    return result
+                if isinstance(step, Pause):
+                    await asyncio.sleep(step.seconds)
+                    outcome = None
+                else:
+                    outcome = await self._send(step)
 
     async def _send(self, send: Send) -> Outcome:
         try:

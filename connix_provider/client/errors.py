@@ -14,6 +14,7 @@ Name everything that can go wrong between this client and Connix.
           +-- ConnixNotFoundError         404
           +-- ConnixConflictError         409
           +-- ConnixRateLimitError        429
+               +-- ConnixBudgetError         nothing was sent: it would have been a 429
           +-- ConnixServerError           5xx
 
 Bad arguments are a :class:`ValueError` that names the argument; nothing is sent for them.
@@ -28,6 +29,7 @@ from typing import Any
 __all__ = [
     "ConnixAPIError",
     "ConnixAuthenticationError",
+    "ConnixBudgetError",
     "ConnixConflictError",
     "ConnixConnectionError",
     "ConnixError",
@@ -131,6 +133,24 @@ class ConnixConflictError(ConnixAPIError):
 
 class ConnixRateLimitError(ConnixAPIError):
     """Say that the key's budget for this endpoint is used up (429); ``retry_after`` tells for how long."""
+
+
+class ConnixBudgetError(ConnixRateLimitError):
+    """
+    Say that a call was not sent, because its key's budget is used up for longer than the call may wait.
+
+    :param message: one sentence that says so
+    :param retry_after: seconds after which the call is worth another try
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(429, "budget_used_up", message)
+        # What an exception is pickled by.
+        self.args = (message, retry_after)
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class ConnixServerError(ConnixAPIError):

@@ -33,6 +33,8 @@ class RetryPolicy:
     :param max_delay: most seconds between two attempts, where the service does not ask for more
     :param total_timeout: seconds for the call as a whole, attempts and pauses together
     :param deadline: epoch seconds after which nothing is sent at all
+    :param longest_pause: seconds; a call that would wait longer for its budget, or after a refusal for the
+        rate limit, fails at once instead
     """
 
     max_attempts: int = 5
@@ -40,6 +42,7 @@ class RetryPolicy:
     max_delay: float = 30.0
     total_timeout: float = 300.0
     deadline: float = math.inf
+    longest_pause: float = math.inf
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_attempts, int) or self.max_attempts < 1:

@@ -27,7 +27,8 @@ from connix_provider.client.errors import (
     ConnixResponseError,
     ConnixTimeoutError,
 )
-from connix_provider.client.flow import Send, too_large, too_slow
+from connix_provider.client.failures import too_large, too_slow
+from connix_provider.client.steps import Send
 
 __all__ = ["DEFAULT_BASE_URL", "MAX_BODY", "build_request", "complete_url", "http_options", "translate"]
 

@@ -165,7 +165,10 @@ class ConnixHook(BaseHook):
             if name in extra
         }
         if "timeout" in extra:
-            options["timeout"] = _seconds(extra["timeout"])
+            options["timeout"] = _number(extra["timeout"], "timeout", "a number of seconds")
+        if "rate_limit_share" in extra:
+            share = extra["rate_limit_share"]
+            options["rate_limit_share"] = _number(share, "rate_limit_share", "a number from 0 to 1")
         if "verify" in extra:
             options["verify"] = _verify(extra["verify"])
         options["api_key"] = connection.password or None
@@ -200,13 +203,11 @@ def _address(connection: Connection) -> str | None:
     return host
 
 
-def _seconds(value: Any) -> float:
+def _number(value: Any, name: str, what: str) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise ValueError(
-            f"timeout in the connection's extra must be a number of seconds, not {value!r}"
-        ) from None
+        raise ValueError(f"{name} in the connection's extra must be {what}, not {value!r}") from None
 
 
 def _verify(value: Any) -> bool | str:

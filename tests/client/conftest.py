@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from connix_provider.client import AsyncClient, Client
+from connix_provider.client import AsyncClient, Client, registry
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.emulator import Clock, Durations, Emulator, Limits
 
@@ -22,6 +22,12 @@ def no_surroundings(monkeypatch):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.delenv("CONNIX_API_KEY", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def nobodys_budget():
+    """Each test begins like a new process: what one was refused slows no other down."""
+    registry._budgets.clear()
 
 
 @pytest.fixture(scope="session")

@@ -23,11 +23,13 @@ from connix_provider.client import (
     ConnixTimeoutError,
     ConnixValidationError,
 )
+from connix_provider.client.budget import Budget
 from connix_provider.client.calls import create_agent, update_agent
 from connix_provider.client.errors import api_error_class
-from connix_provider.client.flow import Reply, perform
+from connix_provider.client.flow import perform
 from connix_provider.client.redaction import redact
 from connix_provider.client.retry import RetryPolicy
+from connix_provider.client.steps import Reply
 from connix_provider.emulator import Fault
 
 KEY = "cx_" + 4 * "fedcba98"
@@ -225,7 +227,7 @@ def test_absurdly_deep_error_bodies_of_any_depth_are_read():
     for depth in [*range(10, 400, 13), *range(880, 1010)]:
         for field in ("code", "message", "details", "request_id"):
             body = f'{{"error": {{"{field}": {depth * "["}1{depth * "]"}}}}}'.encode()
-            flow = perform(create_agent("p", {"name": "x"}), RetryPolicy())
+            flow = perform(create_agent("p", {"name": "x"}), RetryPolicy(), budget=Budget())
             next(flow)
             with pytest.raises(ConnixNotFoundError) as caught:
                 flow.send(Reply(404, {}, body))

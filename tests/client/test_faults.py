@@ -13,6 +13,7 @@ from connix_provider.client import (
     ConnixServerError,
     ConnixTimeoutError,
 )
+from connix_provider.client.budget import Budget
 from connix_provider.emulator import Clock, Durations, Emulator, Fault, Limits
 
 #: fault, what it ends in when it does not end, whether the service may have done what was asked
@@ -109,7 +110,7 @@ async def test_each_fault_has_its_outcome(driver, emulator, project, prepare, na
     once = method == "create" and doubtful
     if once or times is None:
         # The time may also be over while the service is being asked once more.
-        assert type(error) is kind or (unhinted and type(error) is ConnixTimeoutError), error
+        assert isinstance(error, kind) or (unhinted and type(error) is ConnixTimeoutError), error
         assert error.may_have_executed is doubtful or unhinted
         assert len(sent) > 1 if unhinted else len(sent) == (1 if once or limited else ATTEMPTS)
     else:
@@ -200,7 +201,9 @@ async def test_a_500_is_not_waited_out_for_as_long_as_the_window_of_the_rate_lim
         assert (await driver.run(client, "get", emulator.project_id, agent_id)).id == agent_id
 
 
-async def test_a_real_limit_is_waited_for_as_long_as_the_service_says(driver, monkeypatch):
+@pytest.fixture
+def service(monkeypatch):
+    """A service that limits Get, with a clock that jumps instead of sleeping."""
     clock = Clock(frozen=True)
     waits = []
 
@@ -211,19 +214,36 @@ async def test_a_real_limit_is_waited_for_as_long_as_the_service_says(driver, mo
     async def pass_time_async(seconds):
         pass_time(seconds)
 
-    with Emulator(clock=clock, limits=Limits(get=2)) as emulator:
-        (agent_id,) = emulator.seed()
-        client = driver.to(emulator, nap=None)
-        # Only here: the wait is the service's, up to a minute, and its clock is ours to move.
+    with Emulator(clock=clock, limits=Limits(get=4)) as emulator:
+        emulator.waits = waits
         monkeypatch.setattr("connix_provider.client.client.time.sleep", pass_time)
         monkeypatch.setattr("connix_provider.client.client.asyncio.sleep", pass_time_async)
-        for _ in range(5):
-            assert (await driver.run(client, "get", emulator.project_id, agent_id)).id == agent_id
-        monkeypatch.undo()
-        assert len(waits) == 2
-        assert [entry.status for entry in emulator.journal.entries()] == [200, 200, 429, 200, 200, 429, 200]
-        # Never before the window's end, hardly after it.
-        assert all(0 < wait <= 66 for wait in waits)
+        yield emulator
+
+
+async def test_a_real_limit_is_kept_without_a_refusal(driver, service):
+    (agent_id,) = service.seed()
+    client = driver.to(service, nap=None)
+    client.budget = Budget(clock=service.clock.timestamp)
+    for _ in range(14):
+        assert (await driver.run(client, "get", service.project_id, agent_id)).id == agent_id
+    assert [entry.status for entry in service.journal.entries()] == 14 * [200]
+    # Three windows had to end.
+    assert 120 < sum(service.waits) < 200
+
+
+async def test_a_limit_that_others_used_up_is_waited_for_as_long_as_the_service_says(driver, service):
+    (agent_id,) = service.seed()
+    client, other = driver.to(service, nap=None), driver.to(service, nap=None)
+    client.budget, other.budget = (Budget(clock=service.clock.timestamp) for _ in range(2))
+    assert (await driver.run(client, "get", service.project_id, agent_id)).id == agent_id
+    for _ in range(3):
+        await driver.run(other, "get", service.project_id, agent_id)
+    assert service.waits == []
+    assert (await driver.run(client, "get", service.project_id, agent_id)).id == agent_id
+    assert [entry.status for entry in service.journal.entries()] == [*4 * [200], 429, 200]
+    # Never before the window's end, hardly after it.
+    assert 0 < sum(service.waits) <= 66
 
 
 async def test_other_bounds_go_with_the_same_connections(driver, emulator, project):

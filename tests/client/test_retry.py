@@ -1,6 +1,7 @@
 """Whether and when a failed call is sent again: pure functions, driven by hand."""
 
 import dataclasses
+import itertools
 import math
 import time
 from email.utils import formatdate
@@ -21,7 +22,7 @@ from connix_provider.client import (
     ConnixTimeoutError,
     ConnixValidationError,
 )
-from connix_provider.client.budget import Bucket, number, retry_after_hint, server_time
+from connix_provider.client.budget import Bucket, Budget
 from connix_provider.client.calls import (
     create_agent,
     delete_agent,
@@ -35,8 +36,10 @@ from connix_provider.client.calls import (
     stop_agent,
     update_agent,
 )
-from connix_provider.client.flow import Pause, Reply, Send, perform
+from connix_provider.client.flow import perform
+from connix_provider.client.headers import number, retry_after_hint, server_time
 from connix_provider.client.retry import RetryPolicy, may_pass, retry_delay
+from connix_provider.client.steps import Pause, Reply, Send
 
 CALLS = {
     "list": list_agents("p"),
@@ -217,7 +220,8 @@ class Run:
         self.now = NOW
         self.sent, self.pauses, self.sent_at = [], [], []
         outcomes = iter(outcomes)
-        flow = perform(call, policy, clock=lambda: self.now, jitter=lambda: jitter)
+        budget = Budget(clock=lambda: self.now)
+        flow = perform(call, policy, budget=budget, clock=lambda: self.now, jitter=lambda: jitter)
         self.result = self.error = None
         outcome = None
         while True:
@@ -315,7 +319,7 @@ def test_a_refusal_for_the_rate_limit_is_always_repeated_within_the_time(name, r
     run = Run(CALLS[name], policy, outcomes())
     assert run.result is not None
     assert len(run.sent) == refusals + 1
-    assert all(pause >= hint for pause in run.pauses)
+    assert all(after - before >= hint for before, after in itertools.pairwise(run.sent_at))
 
 
 def test_a_hint_beyond_the_deadline_ends_the_call_at_once():
@@ -536,7 +540,7 @@ def test_a_reset_counts_only_on_a_refusal_for_the_rate_limit():
     assert retry_after_hint(told, refused=False) is None
     assert retry_after_hint(ALL, refused=False) == 20
     for status, hint in ((429, 30), (500, None), (404, None)):
-        flow = perform(CALLS["get"], RetryPolicy(max_attempts=1, total_timeout=1))
+        flow = perform(CALLS["get"], RetryPolicy(max_attempts=1, total_timeout=1), budget=Budget())
         next(flow)
         with pytest.raises(ConnixAPIError) as caught:
             flow.send(Reply(status, told, b""))

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 import connix_provider
 from connix_provider.client import AsyncClient, Client, ConnixAPIError, ConnixConnectionError, ConnixError
 from connix_provider.client.calls import get_agent
-from connix_provider.client.flow import Send
+from connix_provider.client.steps import Send
 from connix_provider.client.transport import complete_url, translate
 
 KEY = "cx_" + 32 * "0"

@@ -1,0 +1,36 @@
+"""Name the budgets of a key, as the reference's table "Rate Limits" has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+__all__ = ["DOCUMENTED", "Bucket"]
+
+
+class Bucket(StrEnum):
+    """Name the budgets of a key (reference: "Rate Limits"); the four actions share one."""
+
+    LIST = "list"
+    CREATE = "create"
+    GET = "get"
+    UPDATE = "update"
+    DELETE = "delete"
+    ACTION = "action"
+    LOGS = "logs"
+    METRICS = "metrics"
+    #: The projects page: not in the reference's table.
+    PROJECTS = "projects"
+
+
+#: Requests a minute (reference: "Rate Limits"): what counts until the service itself tells.
+DOCUMENTED: Mapping[Bucket, int] = {
+    Bucket.LIST: 100,
+    Bucket.CREATE: 10,
+    Bucket.GET: 200,
+    Bucket.UPDATE: 20,
+    Bucket.DELETE: 10,
+    Bucket.ACTION: 50,
+    Bucket.LOGS: 100,
+    Bucket.METRICS: 50,
+}

@@ -1,0 +1,75 @@
+"""
+Find the budget of a key: one for each key and service in a process.
+
+Keys are not kept, only a digest that means nothing outside of this process. A forked process begins with
+what its parent knew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import threading
+import time
+
+from connix_provider.client.budget import Budget
+
+__all__ = ["budget_for", "check_share"]
+
+#: Budgets that nobody asked for so many seconds are forgotten when a new one comes: tokens come and go.
+_IDLE = 3600.0
+_salt = secrets.token_bytes(32)
+_budgets: dict[tuple[str, bytes], Budget] = {}
+_lock = threading.Lock()
+
+
+def budget_for(base_url: str, identity: str, share: float = 1.0) -> Budget:
+    """
+    Find the budget that everything in this process shares which uses this key.
+
+    :param base_url: the service's address
+    :param identity: what the service counts by: the key
+    :param share: the part of each limit to keep to; of several, the smallest counts
+    :return: the budget
+    """
+    digest = hashlib.blake2b(identity.encode(), key=_salt, digest_size=16).digest()
+    with _lock:
+        budget = _budgets.get((base_url, digest))
+        if budget is None:
+            _forget_idle(time.monotonic())
+            budget = _budgets[base_url, digest] = Budget(share)
+        budget.share = min(budget.share, share)
+        return budget
+
+
+def check_share(share: object) -> float:
+    """
+    Check a share before it is used.
+
+    :param share: what the user gave
+    :return: the share
+    :raises ValueError: for anything but a number that is more than 0 and at most 1
+    """
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+        raise ValueError(
+            f"rate_limit_share must be a number that is more than 0 and at most 1, not {share!r}"
+        )
+    return float(share)
+
+
+def _forget_idle(now: float) -> None:
+    for found in [found for found, budget in _budgets.items() if now - budget.used_at > _IDLE]:
+        del _budgets[found]
+
+
+def _after_fork() -> None:
+    """Leave behind what belongs to the parent: a lock that one of its threads held, and its requests."""
+    global _lock
+    _lock = threading.Lock()
+    for budget in _budgets.values():
+        budget.forget_those_who_wait()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

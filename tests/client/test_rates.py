@@ -1,0 +1,222 @@
+"""Processes on one key, in virtual time against a plain limiter: what gets through, and who gets it."""
+
+import itertools
+
+import pytest
+from rate_world import Limiter, Process, World
+
+from connix_provider.client.bucket import Bucket
+
+#: Windows in which processes that know nothing of each other may settle.
+FEW = 3
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def through(limiter, window, *processes):
+    begin, end = limiter.beginning(window), limiter.beginning(window + 1)
+    return [limiter.count(process.name, begin, end) for process in processes]
+
+
+@pytest.mark.parametrize(("bucket", "limit"), [(Bucket.GET, 200), (Bucket.LIST, 100), (Bucket.METRICS, 50)])
+@pytest.mark.parametrize("latency", [(0.001, 0.01), (0.02, 0.15), (0.5, 1.5)])
+@pytest.mark.parametrize("offset", [-1e6, 0.0, 1e6])
+def test_one_process_alone_polls_nine_tenths_of_the_limit(world, bucket, limit, latency, offset):
+    limiter = Limiter(world, limit)
+    process = Process(world, limiter, latency=latency, offset=offset, bucket=bucket).start(20)
+    world.run(limiter.beginning(8))
+    assert limiter.refused == []
+    for window in range(1, 8):
+        (count,) = through(limiter, window, process)
+        assert 0.9 * limit <= count < limit
+
+
+def test_steady_polling_is_spread_over_the_window(world):
+    limiter = Limiter(world, 200)
+    process = Process(world, limiter).start(10)
+    world.run(limiter.beginning(8))
+    for window in range(5, 8):
+        begin = limiter.beginning(window)
+        tenths = [limiter.count(process.name, begin + 6 * n, begin + 6 * n + 6) for n in range(10)]
+        assert max(tenths) <= 1.25 * 18.8
+        assert min(tenths) >= 0.75 * 18.8
+
+
+def test_polling_that_needs_less_than_the_limit_hardly_waits(world):
+    limiter = Limiter(world, 200)
+    process = Process(world, limiter).start(10, every=6.0)
+    world.run(limiter.beginning(6))
+    assert limiter.refused == []
+    waited = sorted(process.waited)
+    assert waited[int(0.95 * len(waited))] < 1
+    assert all(count == pytest.approx(100, abs=3) for count in through(limiter, 5, process))
+
+
+@pytest.mark.parametrize("processes", [2, 3, 4, 8, 16])
+def test_processes_on_one_key_get_equal_parts(world, processes):
+    limiter = Limiter(world, 200)
+    some = [Process(world, limiter, f"p{n}", offset=1000.0 * n).start(10) for n in range(processes)]
+    world.run(limiter.beginning(10))
+    sent = sum(len(times) for times in limiter.accepted.values())
+    assert len(limiter.refused) <= 0.01 * sent
+    fair = 0.94 * 200 / processes
+    for window in range(FEW, 10):
+        counts = through(limiter, window, *some)
+        assert sum(counts) >= 0.9 * 200
+        assert all(0.6 * fair <= count <= 1.4 * fair for count in counts), counts
+
+
+@pytest.mark.parametrize("late", [3, 30, 57])
+def test_a_newcomer_gets_its_part_and_a_leavers_part_is_taken_over(world, late):
+    limiter = Limiter(world, 200)
+    old = Process(world, limiter, "old").start(10)
+    world.run(limiter.beginning(4) + late)
+    new = Process(world, limiter, "new").start(10)
+    world.run(limiter.beginning(12))
+    old.is_alive = False
+    world.run(limiter.beginning(18))
+    assert limiter.refused == []
+    for window in range(4 + FEW, 12):
+        assert all(70 <= count <= 118 for count in through(limiter, window, old, new))
+    for window in range(12 + FEW, 18):
+        assert through(limiter, window, old, new) == [0, pytest.approx(188, abs=8)]
+
+
+def test_a_small_user_of_the_key_costs_a_great_one_only_what_it_uses(world):
+    limiter = Limiter(world, 200)
+    great = Process(world, limiter, "great").start(10)
+    small = Process(world, limiter, "small").start(1, every=6.0)
+    world.run(limiter.beginning(8))
+    assert limiter.refused == []
+    for window in range(FEW, 8):
+        big, little = through(limiter, window, great, small)
+        assert little >= 8
+        assert big + little >= 180
+
+
+def test_a_stranger_who_takes_half_of_the_key_without_asking_is_left_room(world):
+    limiter = Limiter(world, 200)
+    process = Process(world, limiter).start(10)
+
+    def stranger():
+        while True:
+            limiter.request("stranger")
+            yield 0.6
+
+    world.start(stranger())
+    world.run(limiter.beginning(8))
+    counts = [sum(through(limiter, window, process)) for window in range(FEW, 8)]
+    assert min(counts) >= 60
+    theirs = [
+        limiter.count("stranger", limiter.beginning(n), limiter.beginning(n + 1)) for n in range(FEW, 8)
+    ]
+    assert min(theirs) >= 98
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_bursts_of_what_is_waited_for_use_the_whole_window_at_once(world, processes):
+    limiter = Limiter(world, 200)
+    some = [Process(world, limiter, f"p{n}") for n in range(processes)]
+    for process in some:
+        process.start(100 // processes, background=False)
+    world.run(limiter.beginning(12))
+    sent = sum(len(times) for times in limiter.accepted.values())
+    assert len(limiter.refused) <= (0.02 * sent if processes > 1 else 0)
+    for window in range(5, 12):
+        begin = limiter.beginning(window)
+        early = sum(limiter.count(process.name, begin, begin + 15) for process in some)
+        assert early >= 0.95 * 200
+
+
+def test_neither_actions_nor_polling_starve(world):
+    limiter = Limiter(world, 200)
+    actions, polling = Process(world, limiter, "actions"), Process(world, limiter, "polling")
+    polling.budget = actions.budget
+    actions.start(60, background=False)
+    polling.start(10)
+    world.run(limiter.beginning(8))
+    assert limiter.refused == []
+    for window in range(2, 8):
+        busy, quiet = through(limiter, window, actions, polling)
+        assert busy >= 0.7 * 200
+        assert quiet >= 0.15 * 200
+
+
+def test_an_action_finds_its_reserve_while_polling_uses_the_rest(world):
+    limiter = Limiter(world, 200)
+    process = Process(world, limiter).start(20)
+    actions = Process(world, limiter, "actions")
+    actions.budget = process.budget
+    world.run(limiter.beginning(5))
+    for moment in (5, 25, 45, 58):
+        for _ in range(2):
+            world.start(actions.call(background=False), limiter.beginning(5) + moment - world.now)
+    world.run(limiter.beginning(6))
+    assert limiter.refused == []
+    assert len(actions.waited) == 8
+    assert max(actions.waited) < 0.5
+
+
+def test_who_came_first_is_served_first(world):
+    limiter = Limiter(world, 50)
+    process = Process(world, limiter, bucket=Bucket.ACTION)
+    for number in range(300):
+        world.start(process.call(background=False, label=number), 0.001 * number)
+    world.run(limiter.beginning(9))
+    assert len(process.order) == 300
+    # Who sleeps is not overtaken by more than those who may go at the same moment.
+    assert all(abs(place - number) <= 50 for place, number in enumerate(process.order))
+    assert sum(after > before for before, after in itertools.pairwise(process.order)) > 150
+
+
+def test_a_thousand_who_wait_do_not_all_ask_at_once(world):
+    limiter = Limiter(world, 200)
+    process = Process(world, limiter)
+    for _ in range(1000):
+        world.start(process.call(background=False))
+    world.run(limiter.beginning(7))
+    assert limiter.refused == []
+    assert len(process.waited) == 1000
+    # They wait through five windows; most of it asleep.
+    assert process.asked < 20_000
+
+
+def test_a_limit_that_changes_is_followed_by_all(world):
+    limiter = Limiter(world, 200)
+    some = [Process(world, limiter, f"p{n}").start(10) for n in range(2)]
+    world.run(limiter.beginning(4))
+    limiter.limit = 50
+    world.run(limiter.beginning(8))
+    limiter.limit = 400
+    world.run(limiter.beginning(12))
+    assert sum(through(limiter, 6, *some)) >= 44
+    assert sum(through(limiter, 11, *some)) >= 360
+    assert len(limiter.refused) <= 4
+
+
+def test_the_family_of_the_whole_key_is_kept_by_all_endpoints(world):
+    limiter = Limiter(world, 100, family="-requests")
+    gets, lists = Process(world, limiter, "gets"), Process(world, limiter, "lists", bucket=Bucket.LIST)
+    lists.budget = gets.budget
+    gets.start(10)
+    lists.start(10)
+    world.run(limiter.beginning(8))
+    assert limiter.refused == []
+    for window in range(FEW, 8):
+        counts = through(limiter, window, gets, lists)
+        assert sum(counts) >= 90
+        assert min(counts) >= 20
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_chance_changes_nothing(seed):
+    world = World(seed)
+    limiter = Limiter(world, 100, epoch=1_705_334_400.0 + 7.3 * seed)
+    some = [Process(world, limiter, f"p{n}", latency=(0.0, 0.5)).start(5) for n in range(1 + seed % 5)]
+    world.run(limiter.beginning(6))
+    sent = sum(len(times) for times in limiter.accepted.values())
+    assert len(limiter.refused) <= 0.01 * sent
+    assert sum(through(limiter, 5, *some)) >= 88

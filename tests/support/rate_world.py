@@ -1,0 +1,167 @@
+"""A virtual clock, a plain fixed-window limiter behind a slow network, and processes that keep to budgets."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections import Counter
+from collections.abc import Generator
+from email.utils import formatdate
+from random import Random
+from typing import Any
+
+from connix_provider.client.budget import Bucket, Budget
+from connix_provider.client.headers import retry_after_hint
+from connix_provider.client.ticket import nap
+
+__all__ = ["Limiter", "Process", "World"]
+
+
+class World:
+    """
+    Run generators that yield how long they sleep, in virtual time.
+
+    :param seed: for everything that is random
+    """
+
+    def __init__(self, seed: int = 1) -> None:
+        self.now = 0.0
+        self.random = Random(seed)
+        self._events: list[tuple[float, int, Generator[float, None, Any]]] = []
+        self._numbers = itertools.count()
+
+    def start(self, activity: Generator[float, None, Any], after: float = 0.0) -> None:
+        heapq.heappush(self._events, (self.now + after, next(self._numbers), activity))
+
+    def run(self, until: float) -> None:
+        while self._events and self._events[0][0] <= until:
+            self.now, _, activity = heapq.heappop(self._events)
+            try:
+                seconds = next(activity)
+            except StopIteration:
+                continue
+            # Sleeping always takes a little longer than it should.
+            self.start(activity, seconds + self.random.uniform(0, 0.003))
+        self.now = until
+
+
+class Limiter:
+    """
+    Count requests in fixed windows and say in headers how it stands, as the reference has it.
+
+    :param world: the clock
+    :param limit: requests in a window; set it to change it
+    :param length: seconds of a window
+    :param epoch: the server's clock when the world begins; windows begin at its multiples of the length
+    :param family: which headers tell it
+    """
+
+    def __init__(
+        self,
+        world: World,
+        limit: int = 200,
+        length: float = 60.0,
+        epoch: float = 1_705_334_417.3,
+        family: str = "",
+    ) -> None:
+        self._world = world
+        self.limit = limit
+        self.epoch = epoch
+        self._length = length
+        self._family = family
+        self._used: Counter[int] = Counter()
+        self.accepted: dict[str, list[float]] = {}
+        self.refused: list[float] = []
+
+    def request(self, who: str) -> tuple[bool, dict[str, str]]:
+        """Count one request; return whether it was let through, and the headers."""
+        now = self.epoch + self._world.now
+        window = math.floor(now / self._length)
+        good = self._used[window] < self.limit
+        if good:
+            self._used[window] += 1
+            self.accepted.setdefault(who, []).append(self._world.now)
+        else:
+            self.refused.append(self._world.now)
+        return good, {
+            "date": formatdate(now, usegmt=True),
+            f"x-ratelimit-limit{self._family}": str(self.limit),
+            f"x-ratelimit-remaining{self._family}": str(max(0, self.limit - self._used[window])),
+            f"x-ratelimit-reset{self._family}": str(math.ceil((window + 1) * self._length)),
+        }
+
+    def beginning(self, window: int) -> float:
+        """Say when a window begins; 1 is the first whole one."""
+        return (math.floor(self.epoch / self._length) + window) * self._length - self.epoch
+
+    def count(self, who: str, begin: float, end: float) -> int:
+        """Count what somebody got through."""
+        return sum(begin <= at < end for at in self.accepted.get(who, ()))
+
+
+class Process:
+    """
+    Send requests to a limiter as a process does: everything in it shares one budget.
+
+    :param world: the clock
+    :param limiter: the service
+    :param name: what the limiter knows it by
+    :param latency: seconds of each way, from and to
+    :param offset: seconds by which this process's clock is off
+    :param share: the budget's share
+    """
+
+    def __init__(
+        self,
+        world: World,
+        limiter: Limiter,
+        name: str = "one",
+        *,
+        latency: tuple[float, float] = (0.02, 0.15),
+        offset: float = 0.0,
+        share: float = 1.0,
+        bucket: Bucket = Bucket.GET,
+    ) -> None:
+        self._world = world
+        self._limiter = limiter
+        self._latency = latency
+        self.name = name
+        self.bucket = bucket
+        self.is_alive = True
+        self.waited: list[float] = []
+        self.asked = 0
+        self.order: list[Any] = []
+        self.budget = Budget(share, clock=lambda: world.now + offset)
+
+    def call(self, *, background: bool, label: Any = None) -> Generator[float, None, None]:
+        """Send one request, again where it is refused."""
+        began = self._world.now
+        with self.budget.ticket(self.bucket, background=background) as ticket:
+            while True:
+                self.asked += 1
+                while wait := ticket.ask():
+                    yield nap(wait)
+                    self.asked += 1
+                self.waited.append(self._world.now - began)
+                self.order.append(label)
+                yield self._world.random.uniform(*self._latency)
+                good, headers = self._limiter.request(self.name)
+                yield self._world.random.uniform(*self._latency)
+                back_off = None if good else retry_after_hint(headers)
+                ticket.answered(headers, back_off=back_off)
+                if good:
+                    return
+
+    def poll(self, every: float = 0.0, *, background: bool = True) -> Generator[float, None, None]:
+        """Send one request after the other for as long as the process lives."""
+        while self.is_alive:
+            begin = self._world.now
+            yield from self.call(background=background)
+            yield max(0.0, begin + every - self._world.now)
+
+    def start(self, pollers: int = 10, every: float = 0.0, *, background: bool = True) -> Process:
+        """Let several agents of this process be polled at once."""
+        for _ in range(pollers):
+            self._world.start(self.poll(every, background=background), self._world.random.uniform(0, 0.5))
+        return self
