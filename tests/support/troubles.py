@@ -159,6 +159,11 @@ class Expected:
     deeds: int
     errors: tuple[type[Exception], ...] = ()
 
+    def allows(self, error: BaseException | None) -> bool:
+        """Tell whether a task may end in exactly such an error; a limit may also be the client's own."""
+        limited = ConnixRateLimitError in self.errors and isinstance(error, ConnixRateLimitError)
+        return error is None or type(error) in self.errors or limited
+
 
 def of_the_deed(task: Task, trouble: Trouble, every: bool) -> Expected:
     """Say what a task comes to whose deed is struck, by one or two troubles or by every one."""
@@ -175,8 +180,9 @@ def of_the_deed(task: Task, trouble: Trouble, every: bool) -> Expected:
         case Nature.DOUBTFUL if every and not task.once:
             return Expected(FAILED, done, (trouble.error,))
         case Nature.DOUBTFUL if every and not done:
-            # It is looked for, found not to have happened, and sent again, until the time is up.
-            return Expected(TIMED_OUT, 0, (trouble.error, ConnixTimeoutError))
+            # It is looked for, found not to have happened, and sent again, until the time is up, or until the
+            # ten creates a minute that the reference allows are used up for longer than the task may take.
+            return Expected(TIMED_OUT, 0, (trouble.error, ConnixTimeoutError, ConnixRateLimitError))
         case _:
             return Expected(SUCCEEDED, 1)
 
