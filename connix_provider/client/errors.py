@@ -132,7 +132,13 @@ class ConnixConflictError(ConnixAPIError):
 
 
 class ConnixRateLimitError(ConnixAPIError):
-    """Say that the key's budget for this endpoint is used up (429); ``retry_after`` tells for how long."""
+    """
+    Say that the key's budget for this endpoint is used up (429); ``retry_after`` tells for how long.
+
+    ``bucket`` tells which of the key's budgets it is (:class:`connix_provider.client.bucket.Bucket`).
+    """
+
+    bucket: str | None = None
 
 
 class ConnixBudgetError(ConnixRateLimitError):

@@ -84,7 +84,8 @@ def perform(
             error.request_id = error.request_id or request_id
             was_doubtful, doubtful = doubtful, doubtful or error.may_have_executed
             error.may_have_executed = doubtful
-            limited = isinstance(error, ConnixRateLimitError)
+            if limited := isinstance(error, ConnixRateLimitError):
+                error.bucket = call.bucket
             refusals += limited
             delay = retry_delay(
                 error,
@@ -121,6 +122,7 @@ def _slot(
         now = clock()
         if wait > policy.longest_pause or now + wait >= deadline:
             error = used_up(call, wait, now)
+            error.bucket = call.bucket
             error.may_have_executed = doubtful
             raise error
         yield Pause(nap(wait))

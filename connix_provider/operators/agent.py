@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
-from connix_provider.lifecycle import DOWN, GOALS, SETTLED, TRANSIENT, AgentStatus, Snapshot
-from connix_provider.operators.base import Acted, ConnixExistingAgentOperator
+from connix_provider.lifecycle import DOWN, SETTLED, AgentStatus, Snapshot
+from connix_provider.operators.base import Acted
 from connix_provider.operators.description import DescribesAgent
-from connix_provider.operators.memory import recall, remembered
+from connix_provider.operators.existing import ConnixActionOperator, ConnixExistingAgentOperator
+from connix_provider.operators.memory import remembered
 from connix_provider.operators.once import (
     TASK_KEY,
     await_change,
@@ -77,8 +78,7 @@ class ConnixCreateAgentOperator(DescribesAgent):
         """Create the agent, or adopt the one that is ours."""
         body = self.body()
         key = task_key(context)
-        retried = context["ti"].try_number > 1
-        agent, ours = create_once(client, project_id, body, key, retried=retried)
+        agent, ours = create_once(client, project_id, body, key, retried=self.is_repeated(context))
         if ours:
             return self._bring_up(client, project_id, agent)
         if self.if_exists == "fail":
@@ -141,39 +141,7 @@ class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):
         return _update(client, project_id, agent_id, self.body())
 
 
-class _ActionOperator(ConnixExistingAgentOperator):
-    """Send an action, unless the agent is already where it should end."""
-
-    def act_on(self, client: Client, project_id: str, agent_id: str, context: Context) -> Acted:
-        before = client.agents.get(project_id, agent_id)
-        if self._is_there(before):
-            self.log.info("Agent %s is %s already; nothing to %s.", agent_id, before.status, self.action)
-            return Acted(agent_id)
-        undo: Literal["stop"] | None = "stop" if self.action == "start" else None
-        try:
-            reply = getattr(client.agents, self.action)(project_id, agent_id)
-        except ConnixConflictError:
-            # Somebody may have been faster; then the state forbids what has been done already.
-            now = client.agents.get(project_id, agent_id)
-            if self._is_there(now):
-                self.log.info(
-                    "Agent %s got where it should be by itself; nothing to %s.", agent_id, self.action
-                )
-                return Acted(agent_id)
-            if now.status not in TRANSIENT:
-                raise
-            self.log.info("Agent %s is %s already, on its way; waiting for it.", agent_id, now.status)
-            return Acted(agent_id, self.action, before.snapshot())
-        self.log.info(
-            "Connix accepted the %s of agent %s: %s", self.action, agent_id, reply.message or "done"
-        )
-        return Acted(agent_id, self.action, before.snapshot(), undo=undo)
-
-    def _is_there(self, agent: Agent) -> bool:
-        return agent.status in GOALS[self.action].done
-
-
-class ConnixStartAgentOperator(_ActionOperator):
+class ConnixStartAgentOperator(ConnixActionOperator):
     """
     Start a paused or stopped agent and wait until it runs.
 
@@ -188,7 +156,7 @@ class ConnixStartAgentOperator(_ActionOperator):
     action = "start"
 
 
-class ConnixPauseAgentOperator(_ActionOperator):
+class ConnixPauseAgentOperator(ConnixActionOperator):
     """
     Pause a running agent and wait until it is paused.
 
@@ -203,7 +171,7 @@ class ConnixPauseAgentOperator(_ActionOperator):
     action = "pause"
 
 
-class ConnixStopAgentOperator(_ActionOperator):
+class ConnixStopAgentOperator(ConnixActionOperator):
     """
     Stop an agent and wait until it is stopped.
 
@@ -218,7 +186,7 @@ class ConnixStopAgentOperator(_ActionOperator):
     action = "stop"
 
 
-class ConnixRestartAgentOperator(_ActionOperator):
+class ConnixRestartAgentOperator(ConnixActionOperator):
     """
     Restart an agent and wait until it runs again.
 
@@ -237,7 +205,7 @@ class ConnixRestartAgentOperator(_ActionOperator):
     def act_on(self, client: Client, project_id: str, agent_id: str, context: Context) -> Acted:
         """Send the restart once the change it makes can be told from the change before."""
         agent = None
-        if (before := _remembered_restart(context, agent_id)) is not None:
+        if (before := _remembered_restart(self.recall(context), agent_id)) is not None:
             agent = await_change(client, project_id, agent_id, before)
             if agent and agent.status != AgentStatus.ERROR:
                 self.log.info("An earlier try of this task restarted agent %s; waiting for it.", agent_id)
@@ -277,7 +245,7 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
 
     def act(self, client: Client, project_id: str, context: Context) -> Acted:
         """Delete the agent, or find that there is none."""
-        earlier = recall(context)
+        earlier = self.recall(context)
         try:
             return super().act(client, project_id, context)
         except ConnixNotFoundError as error:
@@ -297,9 +265,8 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
         return Acted(agent_id, "delete")
 
 
-def _remembered_restart(context: Context, agent_id: str) -> Snapshot | None:
+def _remembered_restart(earlier: Mapping[str, Any] | None, agent_id: str) -> Snapshot | None:
     """Return the agent as it was before an earlier try of this task asked for its restart."""
-    earlier = recall(context)
     if earlier is None or earlier.get("agent_id") != agent_id:
         return None
     moment = earlier.get("updated_at")

@@ -8,19 +8,21 @@ the worker or in the triggerer, what the ending means) is here, once, and rests 
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import conf
 
+from connix_provider.client.errors import ConnixRateLimitError
 from connix_provider.exceptions import ConnixAgentTimeoutError, exception_for
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.lifecycle import GOALS, Snapshot
-from connix_provider.operators.memory import forget
-from connix_provider.targets import check_seconds, resolve_agent_id, resolve_project_id
+from connix_provider.lifecycle import GOALS
+from connix_provider.operators.killed import Acted, UndoneWhenKilled
+from connix_provider.operators.memory import forget, recall
+from connix_provider.targets import check_seconds, resolve_project_id
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
+from connix_provider.triggers.budget import ConnixBudgetTrigger
 from connix_provider.waiting import drive
 from connix_provider.waiting.deferral import deferral_timeout, is_deferral_timeout, untended
 from connix_provider.waiting.ending import Ending, Outcome
@@ -31,36 +33,16 @@ if TYPE_CHECKING:
 
     from connix_provider.client import Client
 
-__all__ = ["Acted", "ConnixAgentOperator", "ConnixExistingAgentOperator"]
+__all__ = ["Acted", "ConnixAgentOperator"]
 
 
-#: Seconds that taking an action back may take: Airflow kills a task that takes long to die.
-_UNDO_TIMEOUT = 20.0
-
-#: What ``cancel_on_kill`` can do: delete what was created, stop what was started.
-Undo = Literal["delete", "stop"]
+#: Seconds that a deferrable task sleeps on its worker at most where the key's budget is used up.
+_LONGEST_PAUSE = 10.0
 #: Endings after which nothing of the action is left to wait for: a retry begins anew.
 _DEFINITE = frozenset({Outcome.DONE, Outcome.FAILED, Outcome.GONE})
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Acted:
-    """
-    Say what an action did.
-
-    :param agent_id: the agent
-    :param goal: what to wait for now, or ``None`` where there is nothing to wait for
-    :param before: the agent before the action, where the wait must tell then from now
-    :param undo: the call that takes the action back as far as it can be, for ``cancel_on_kill``
-    """
-
-    agent_id: str
-    goal: str | None = None
-    before: Snapshot | None = None
-    undo: Undo | None = None
-
-
-class ConnixAgentOperator(BaseOperator):
+class ConnixAgentOperator(UndoneWhenKilled):
     """
     Act on an agent and wait until the action has taken hold.
 
@@ -92,18 +74,13 @@ class ConnixAgentOperator(BaseOperator):
         cancel_on_kill: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(connix_conn_id=connix_conn_id, cancel_on_kill=cancel_on_kill, **kwargs)
         self.project_id = project_id
-        self.connix_conn_id = connix_conn_id
         self.wait_for_completion = wait_for_completion
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.deferrable = deferrable
-        self.cancel_on_kill = cancel_on_kill
-        self._acting: tuple[str, Context] | None = None
-        self._done: Acted | None = None
-        self._killed = False
-        self._undone: str | None = None
+        self._goes_on = False
 
     def act(self, client: Client, project_id: str, context: Context) -> Acted:
         """
@@ -133,16 +110,46 @@ class ConnixAgentOperator(BaseOperator):
         :return: the agent's id
         """
         self.check()
-        deadline = self._deadline(context)
+        return self._act_and_wait(context, self._deadline(context))
+
+    def execute_again(self, context: Context, event: Any = None, *, deadline: float) -> str:
+        """
+        Act after the key's budget was used up for a while.
+
+        :param context: Airflow's context
+        :param event: the trigger's event, which says no more than that it is time
+        :param deadline: epoch seconds at which the task's time is up, as it was at first
+        :return: the agent's id
+        """
+        self.check()
+        self._goes_on = True
+        return self._act_and_wait(context, deadline)
+
+    def is_repeated(self, context: Context) -> bool:
+        """
+        Tell whether this task run may have sent something before.
+
+        :param context: Airflow's context
+        :return: true in a retry, and after the task gave its slot back for want of budget
+        """
+        return self._goes_on or context["ti"].try_number > 1
+
+    def recall(self, context: Context) -> dict[str, Any] | None:
+        """
+        Read what this task run was about to send when it was last seen.
+
+        :param context: Airflow's context
+        :return: what was remembered, or ``None``
+        """
+        return recall(context) if self.is_repeated(context) else None
+
+    def _act_and_wait(self, context: Context, deadline: float) -> str:
         hook = ConnixHook(self.connix_conn_id)
         project_id = resolve_project_id(self.project_id, hook.project_id)
-        with hook.get_conn() as connection:
-            client = connection.with_options(deadline=deadline)
-            self._acting = (project_id, context)
-            acted = self._done = self.act(client, project_id, context)
-            if self._killed:
-                # Airflow 3 lets a killed task run on for a while: what it did meanwhile is taken back, too.
-                self._undo(client, project_id, acted)
+        with drive.Connected(hook, deadline=deadline) as connected:
+            self.about_to_act(project_id, context)
+            acted = self._act(connected.client, project_id, context, deadline)
+            self.has_acted(connected.client, acted)
             if acted.goal is None or not self.wait_for_completion:
                 if self.remembers:
                     forget(context)
@@ -155,56 +162,19 @@ class ConnixAgentOperator(BaseOperator):
                 before=acted.before,
                 log=self.log,
             )
-            if self.deferrable:
-                # A look from here spares what has happened already the way through the triggerer.
-                ending = drive.look(client, project_id, wait)
-            else:
-                ending = drive.wait_sync(client, project_id, wait)
+            # Of a deferrable task, too: what has happened already is spared the way through the triggerer.
+            ending = (drive.look if self.deferrable else drive.wait_sync)(connected, project_id, wait)
         if ending is None:
             self._defer(project_id, acted, deadline)
         return self._finish(context, ending)
 
-    def on_kill(self) -> None:
-        """Take the action back where ``cancel_on_kill`` says so; Airflow calls this when a task is killed."""
-        if not self.cancel_on_kill or self._acting is None:
-            return
-        from connix_provider.client import ConnixError
-
-        self._killed = True
-        project_id, context = self._acting
+    def _act(self, client: Client, project_id: str, context: Context, deadline: float) -> Acted:
+        if not self.deferrable:
+            return self.act(client, project_id, context)
         try:
-            with ConnixHook(self.connix_conn_id).get_conn() as connection:
-                client = connection.with_options(total_timeout=_UNDO_TIMEOUT)
-                acted = self._done or self.find_unfinished(client, project_id, context)
-                if acted:
-                    self._undo(client, project_id, acted)
-        except ConnixError as error:
-            self.log.warning("What the task did so far is left as it is: %s", error)
-
-    def find_unfinished(self, client: Client, project_id: str, context: Context) -> Acted | None:
-        """
-        Find what a killed task had asked for without having seen the answer.
-
-        :param client: a client with little time
-        :param project_id: the project
-        :param context: Airflow's context
-        :return: what was done, or ``None`` where that cannot be told, or needs no undoing
-        """
-        return None
-
-    def _undo(self, client: Client, project_id: str, acted: Acted) -> None:
-        from connix_provider.client import ConnixError
-
-        if acted.undo is None or acted.agent_id == self._undone:
-            return
-        self._undone = acted.agent_id
-        self.log.info("The task is killed: Connix is asked to %s agent %s.", acted.undo, acted.agent_id)
-        try:
-            (client.agents.delete if acted.undo == "delete" else client.agents.stop)(
-                project_id, acted.agent_id
-            )
-        except ConnixError as error:
-            self.log.warning("Agent %s is left as it is: %s", acted.agent_id, error)
+            return self.act(client.with_options(longest_pause=_LONGEST_PAUSE), project_id, context)
+        except ConnixRateLimitError as error:
+            self._give_way(error, deadline)
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
         """
@@ -233,6 +203,19 @@ class ConnixAgentOperator(BaseOperator):
             if is_deferral_timeout(error):
                 raise ConnixAgentTimeoutError(untended(check_seconds("timeout", self.timeout))) from None
             raise
+
+    def _give_way(self, error: ConnixRateLimitError, deadline: float) -> NoReturn:
+        """Give the worker slot back until the key's budget has room, unless that is too late."""
+        not_before = time.time() + (error.retry_after or 0.0)
+        if error.bucket is None or not_before >= deadline:
+            raise error
+        self.log.info("%s The task gives its slot back and goes on from the triggerer.", error)
+        self.defer(
+            trigger=ConnixBudgetTrigger(error.bucket, not_before, deadline, self.connix_conn_id),
+            method_name="execute_again",
+            kwargs={"deadline": deadline},
+            timeout=deferral_timeout(deadline),
+        )
 
     def _defer(self, project_id: str, acted: Acted, deadline: float) -> NoReturn:
         before = acted.before
@@ -272,46 +255,3 @@ class ConnixAgentOperator(BaseOperator):
         if self.execution_timeout:
             limit = min(limit, self.execution_timeout.total_seconds())
         return time.time() + limit
-
-
-class ConnixExistingAgentOperator(ConnixAgentOperator):
-    """
-    Act on an agent that exists.
-
-    :param agent_id: the agent
-    :param agent_name: its name, instead of its id
-
-    The other parameters are those of :class:`ConnixAgentOperator`.
-    """
-
-    template_fields: Sequence[str] = (*ConnixAgentOperator.template_fields, "agent_id", "agent_name")
-    action: ClassVar[str] = ""
-
-    def __init__(self, *, agent_id: str | None = None, agent_name: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.agent_id = agent_id
-        self.agent_name = agent_name
-
-    def act(self, client: Client, project_id: str, context: Context) -> Acted:
-        """
-        Find the agent and act on it.
-
-        :param client: a client whose calls end with the task's time
-        :param project_id: the project
-        :param context: Airflow's context
-        :return: what was done, and what to wait for
-        """
-        agent_id = resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
-        return self.act_on(client, project_id, agent_id, context)
-
-    def act_on(self, client: Client, project_id: str, agent_id: str, context: Context) -> Acted:
-        """
-        Act on an agent.
-
-        :param client: a client whose calls end with the task's time
-        :param project_id: the project
-        :param agent_id: the agent
-        :param context: Airflow's context
-        :return: what was done, and what to wait for
-        """
-        raise NotImplementedError

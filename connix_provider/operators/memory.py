@@ -57,8 +57,6 @@ def recall(context: Context) -> dict[str, Any] | None:
     :param context: Airflow's context
     :return: what was remembered, or ``None``
     """
-    if context["ti"].try_number <= 1:
-        return None
     if (store := context.get("task_state_store")) is not None:
         found = store.get(_NAME)
     else:

@@ -113,12 +113,11 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
         deadline = self._started(context) + check_seconds("timeout", self.timeout)
         hook = ConnixHook(self.connix_conn_id)
         project_id = resolve_project_id(self.project_id, hook.project_id)
-        with hook.get_conn() as connection:
-            # As often as it takes: what ends a sensor is its time-out, not a service that is down.
-            client = connection.with_options(max_attempts=sys.maxsize, deadline=deadline)
-            agent_id = self._find(client, project_id, context)
+        # As often as it takes: what ends a sensor is its time-out, not a service that is down.
+        with drive.Connected(hook, max_attempts=sys.maxsize, deadline=deadline) as connected:
+            agent_id = self._find(connected.client, project_id, context)
             wait = Wait(goal, agent_id, poll_interval=self.poke_interval, deadline=deadline, log=self.log)
-            look = partial(drive.look, client, project_id, wait)
+            look = partial(drive.look, connected, project_id, wait)
             if not self.deferrable:
                 return self._let_airflow_poke(context, wait, look)
             # A look from here spares what has happened already the way through the triggerer.

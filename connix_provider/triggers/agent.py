@@ -7,7 +7,6 @@ there in clear text, so only the connection's id travels, never a key.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Collection
 from datetime import datetime
@@ -147,7 +146,6 @@ class ConnixAgentStatusTrigger(BaseTrigger):
 
     async def _wait(self) -> Ending:
         from connix_provider.client import ConnixError
-        from connix_provider.hooks.connix import ConnixHook
         from connix_provider.waiting.drive import wait_async
         from connix_provider.waiting.wait import Wait
 
@@ -162,12 +160,10 @@ class ConnixAgentStatusTrigger(BaseTrigger):
             keep_going=self.keep_going,
             log=self.log,
         )
-        if self.first_look_at is not None:
-            pause = min(self.first_look_at, wait.deadline) - time.time()
-            await asyncio.sleep(max(0.0, min(pause, self.poll_interval)))
+        # However long ago the task was deferred, one interval is the longest that a first look is put off.
+        first_look_at = min(self.first_look_at or 0.0, time.time() + self.poll_interval)
         try:
-            async with await ConnixHook(self.connix_conn_id).get_async_conn() as client:
-                return await wait_async(client, self.project_id, wait)
+            return await wait_async(self.connix_conn_id, self.project_id, wait, first_look_at=first_look_at)
         except (ConnixError, ValueError, AirflowNotFoundException) as error:
             # A connection that was broken meanwhile: the task shall say so, not that its trigger died.
             return Ending.refused(self.agent_id, wait.status, error)

@@ -2,38 +2,83 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
 
-from connix_provider.waiting.wait import Look, Wait
+from connix_provider.waiting.wait import Look, Rest, Wait
 
 if TYPE_CHECKING:
-    from connix_provider.client import Agent, AsyncClient, Client, ConnixError
+    from connix_provider.client import Agent, Client, ConnixError
+    from connix_provider.hooks.connix import ConnixHook
     from connix_provider.waiting.ending import Ending
 
-__all__ = ["look", "wait_async", "wait_sync"]
+__all__ = ["Connected", "look", "wait_async", "wait_sync"]
 
 
-def look(client: Client, project_id: str, wait: Wait) -> Ending | None:
+class Connected:
     """
-    Take one look and judge it.
+    Hold a worker's client, and notice when the key in its Airflow connection changes.
 
-    :param client: the client
+    :param hook: the connection; it is read at once
+    :param max_attempts: how often a call is sent at most
+    :param deadline: epoch seconds after which nothing is sent
+    :raises ValueError: for a connection whose settings cannot be right
+    :raises AirflowNotFoundException: for a connection id that is not defined
+    """
+
+    def __init__(self, hook: ConnixHook, *, deadline: float, max_attempts: int | None = None) -> None:
+        self._hook = hook
+        self._deadline = deadline
+        self._max_attempts = max_attempts
+        self._open = ExitStack()
+        self._take(hook.get_conn())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def renew(self) -> bool:
+        """
+        Read the connection again, because Connix refused the key.
+
+        :return: whether there is another key to go on with
+        """
+        # A hook of its own: this one keeps what it has read.
+        fresh = type(self._hook)(self._hook.connix_conn_id).get_conn()
+        if fresh.budget is self.client.budget:
+            # One budget for each key and address: it is the same key.
+            fresh.close()
+            return False
+        self._take(fresh)
+        return True
+
+    def _take(self, client: Client) -> None:
+        self._open.enter_context(client)
+        self.client = client.with_options(max_attempts=self._max_attempts, deadline=self._deadline)
+
+
+def look(connected: Connected, project_id: str, wait: Wait) -> Ending | None:
+    """
+    Take one look from a worker and judge it.
+
+    :param connected: the connection
     :param project_id: the agent's project
     :param wait: the wait that the look is for
     :return: the ending, or ``None`` while the wait goes on
     """
     if (ending := wait.overdue()) is not None:
         return ending
-    return wait.observe(_get(client, project_id, wait.agent_id, wait.look_timeout()))
+    return wait.observe(_get(connected, project_id, wait))
 
 
-def wait_sync(client: Client, project_id: str, wait: Wait) -> Ending:
+def wait_sync(connected: Connected, project_id: str, wait: Wait) -> Ending:
     """
     Wait on a worker.
 
-    :param client: the client
+    :param connected: the connection
     :param project_id: the agent's project
     :param wait: what to wait for
     :return: how it ended
@@ -48,47 +93,65 @@ def wait_sync(client: Client, project_id: str, wait: Wait) -> Ending:
             return ending
         seen = None
         if isinstance(step, Look):
-            seen = _get(client, project_id, wait.agent_id, step.timeout)
+            seen = _get(connected, project_id, wait)
         else:
             time.sleep(step.seconds)
 
 
-async def wait_async(client: AsyncClient, project_id: str, wait: Wait) -> Ending:
+async def wait_async(
+    connix_conn_id: str, project_id: str, wait: Wait, *, first_look_at: float = 0.0
+) -> Ending:
     """
-    Wait in a trigger, without blocking its event loop.
+    Wait in a trigger, without blocking its event loop, and together with all other waits there.
 
-    :param client: the client
+    :param connix_conn_id: the Airflow connection
     :param project_id: the agent's project
     :param wait: what to wait for
+    :param first_look_at: epoch seconds before which there is nothing new to see
     :return: how it ended
+    :raises ValueError: for a connection whose settings cannot be right
+    :raises AirflowNotFoundException: for a connection id that is not defined
     """
-    from connix_provider.client import ConnixError
+    from connix_provider.client import ConnixAuthenticationError
+    from connix_provider.waiting.line import line_to
 
-    steps = wait.steps()
-    seen: Agent | ConnixError | None = None
-    while True:
-        try:
-            step = steps.send(seen)
-        except StopIteration as end:
-            ending: Ending = end.value
-            return ending
-        seen = None
-        if isinstance(step, Look):
-            one_look = client.with_options(max_attempts=1, total_timeout=step.timeout)
+    if (ending := wait.overdue()) is not None:
+        return ending
+    async with (
+        line_to(connix_conn_id) as line,
+        line.seat(project_id, wait.agent_id, wait.poll_interval, wait.deadline) as seat,
+    ):
+        steps, due = wait.steps(), first_look_at
+        seen: Agent | ConnixError | None = None
+        while True:
             try:
-                seen = await one_look.agents.get(project_id, wait.agent_id)
-            except ConnixError as error:
-                seen = error
-        else:
-            await asyncio.sleep(step.seconds)
+                step = steps.send(seen)
+            except StopIteration as end:
+                ended: Ending = end.value
+                return ended
+            seen = None
+            if isinstance(step, Rest):
+                due = time.time() + step.seconds
+                continue
+            seen = await seat.look(due)
+            while isinstance(seen, ConnixAuthenticationError) and await line.renew(line.version):
+                wait.tell_of_new_key()
+                seen = await seat.look(0.0)
+            if seen is None:
+                return wait.timed_out()
 
 
-def _get(client: Client, project_id: str, agent_id: str, timeout: float) -> Agent | ConnixError:
-    from connix_provider.client import ConnixError
+def _get(connected: Connected, project_id: str, wait: Wait) -> Agent | ConnixError:
+    from connix_provider.client import ConnixAuthenticationError, ConnixError
 
-    # One attempt: the wait itself is what repeats, at its own pace.
-    one_look = client.with_options(max_attempts=1, total_timeout=timeout)
-    try:
-        return one_look.agents.get(project_id, agent_id)
-    except ConnixError as error:
-        return error
+    while True:
+        # One attempt: the wait itself is what repeats, at its own pace.
+        one_look = connected.client.with_options(
+            max_attempts=1, total_timeout=wait.look_timeout(), background=True
+        )
+        try:
+            return one_look.agents.get(project_id, wait.agent_id)
+        except ConnixError as error:
+            if not isinstance(error, ConnixAuthenticationError) or not connected.renew():
+                return error
+            wait.tell_of_new_key()

@@ -28,13 +28,7 @@ __all__ = ["Look", "Rest", "Wait"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Look:
-    """
-    Ask the driver to get the agent.
-
-    :param timeout: seconds that the look may take
-    """
-
-    timeout: float
+    """Ask the driver to get the agent."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -105,7 +99,7 @@ class Wait:
         while True:
             if (ending := self.overdue()) is not None:
                 return ending
-            seen = yield Look(self.look_timeout())
+            seen = yield Look()
             assert seen is not None, "a Look is answered with what it showed"
             if (ending := self.observe(seen)) is not None:
                 if ending.outcome is Outcome.DONE or not self._keep_going:
@@ -150,6 +144,12 @@ class Wait:
             "The agent was left as it is."
         )
         return Ending(Outcome.TIMEOUT, self.agent_id, self.status, message)
+
+    def tell_of_new_key(self) -> None:
+        """Log that Connix refused the key and that the connection holds another by now."""
+        self._log.info(
+            "Connix refused the key; the connection holds another one now, which is used from here on."
+        )
 
     def is_holding(self) -> bool:
         """

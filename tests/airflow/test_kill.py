@@ -37,7 +37,7 @@ def test_a_worker_that_is_killed(
 ):
     which = {"agent_id": emulator.seed(status=status)[0]} if status else {"name": "new"}
 
-    def kill(client, project_id, wait):
+    def kill(connected, project_id, wait):
         get_current_context()["ti"].task.on_kill()
         raise KilledError
 

@@ -12,23 +12,29 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
+import httpx
 import pytest
 from dag_store import airflow_version
 
 import connix_provider
 from connix_provider.emulator import Clock
+from connix_provider.hooks.connix import ConnixHook
 
 #: Where Airflow's own loop of a sensor sleeps.
 SENSOR_LOOP = "airflow.sdk.bases.sensor" if airflow_version() >= (3,) else "airflow.sensors.base"
 #: The emulator moves the clock; the transport bounds sockets, which know no time but the real one.
 _REAL = ("connix_provider.emulator", "connix_provider.client.transport")
+#: Milliseconds for which a request under way holds the clock.
+_PATIENCE = 2000
+_ROUNDING = 1e-5
 
 
 class Timewarp:
     """
     Stand in for the modules ``time`` and ``asyncio`` in the provider's rooms.
 
-    All of them live by the emulator's clock. A sleep takes no time, but moves that clock on.
+    All of them live by the emulator's clock. A sleep takes no time, but moves that clock on. Of several tasks
+    that sleep in one event loop the one that is to wake first moves it, once no request is under way.
 
     :param clock: the emulator's
     """
@@ -36,14 +42,48 @@ class Timewarp:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.slept = 0.0
+        self._sleepers: list[float] = []
+        self._under_way = 0
 
     def sleep(self, seconds: float) -> None:
         self.slept += seconds
         self._clock.advance(seconds)
 
     async def sleep_async(self, seconds: float) -> None:
-        self.sleep(seconds)
-        await asyncio.sleep(0)
+        # Clocks round to microseconds: who wakes too early by less than one would sleep again and again.
+        wake_at = self.time() + seconds + _ROUNDING
+        self._sleepers.append(wake_at)
+        try:
+            while (left := wake_at - self.time()) > _ROUNDING / 2:
+                if await self._is_quiet() and wake_at == min(self._sleepers):
+                    self.sleep(left)
+                await asyncio.sleep(0)
+        finally:
+            self._sleepers.remove(wake_at)
+
+    async def _is_quiet(self) -> bool:
+        """Tell whether nothing but time can make anything happen; a request that hangs does not count."""
+        for _ in range(_PATIENCE):
+            for _ in range(20):
+                await asyncio.sleep(0)
+                if self._under_way:
+                    break
+            else:
+                return True
+            await asyncio.sleep(0.001)
+        return True
+
+    def _counted(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        """Hold the clock while this is under way."""
+
+        async def counted(*args: Any, **kwargs: Any) -> Any:
+            self._under_way += 1
+            try:
+                return await work(*args, **kwargs)
+            finally:
+                self._under_way -= 1
+
+        return counted
 
     def time(self) -> float:
         return self._clock.timestamp()
@@ -55,6 +95,8 @@ class Timewarp:
         """Make every room of the provider, and Airflow's loop of a sensor, live by this clock."""
         clock = _Standin(time, time=self.time, monotonic=self.monotonic, sleep=self.sleep)
         loop = _Standin(asyncio, sleep=self.sleep_async)
+        for owner, name in ((httpx.AsyncClient, "send"), (ConnixHook, "get_async_conn")):
+            monkeypatch.setattr(owner, name, self._counted(getattr(owner, name)))
         for module in (*_rooms(), importlib.import_module(SENSOR_LOOP)):
             if getattr(module, "time", None) is time:
                 monkeypatch.setattr(module, "time", clock)

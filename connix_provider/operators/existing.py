@@ -1,0 +1,106 @@
+"""Act on an agent that exists: find it by id or name, and send one of the four actions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from connix_provider.client.errors import ConnixConflictError
+from connix_provider.lifecycle import GOALS, TRANSIENT
+from connix_provider.operators.base import Acted, ConnixAgentOperator
+from connix_provider.targets import resolve_agent_id
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from connix_provider.client import Agent, Client
+
+__all__ = ["ConnixActionOperator", "ConnixExistingAgentOperator"]
+
+
+class ConnixExistingAgentOperator(ConnixAgentOperator):
+    """
+    Act on an agent that exists.
+
+    :param agent_id: the agent
+    :param agent_name: its name, instead of its id
+
+    The other parameters are those of :class:`ConnixAgentOperator`.
+    """
+
+    template_fields: Sequence[str] = (*ConnixAgentOperator.template_fields, "agent_id", "agent_name")
+    action: ClassVar[str] = ""
+
+    def __init__(self, *, agent_id: str | None = None, agent_name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.agent_id = agent_id
+        self.agent_name = agent_name
+
+    def act(self, client: Client, project_id: str, context: Context) -> Acted:
+        """
+        Find the agent and act on it.
+
+        :param client: a client whose calls end with the task's time
+        :param project_id: the project
+        :param context: Airflow's context
+        :return: what was done, and what to wait for
+        """
+        agent_id = resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
+        return self.act_on(client, project_id, agent_id, context)
+
+    def act_on(self, client: Client, project_id: str, agent_id: str, context: Context) -> Acted:
+        """
+        Act on an agent.
+
+        :param client: a client whose calls end with the task's time
+        :param project_id: the project
+        :param agent_id: the agent
+        :param context: Airflow's context
+        :return: what was done, and what to wait for
+        """
+        raise NotImplementedError
+
+
+class ConnixActionOperator(ConnixExistingAgentOperator):
+    """
+    Send an action, unless the agent is already where it should end.
+
+    The parameters are those of :class:`ConnixExistingAgentOperator`.
+    """
+
+    def act_on(self, client: Client, project_id: str, agent_id: str, context: Context) -> Acted:
+        """
+        Look at the agent, and send the action where there is something to do.
+
+        :param client: a client whose calls end with the task's time
+        :param project_id: the project
+        :param agent_id: the agent
+        :param context: Airflow's context
+        :return: what was done, and what to wait for
+        """
+        before = client.agents.get(project_id, agent_id)
+        if self._is_there(before):
+            self.log.info("Agent %s is %s already; nothing to %s.", agent_id, before.status, self.action)
+            return Acted(agent_id)
+        undo: Literal["stop"] | None = "stop" if self.action == "start" else None
+        try:
+            reply = getattr(client.agents, self.action)(project_id, agent_id)
+        except ConnixConflictError:
+            # Somebody may have been faster; then the state forbids what has been done already.
+            now = client.agents.get(project_id, agent_id)
+            if self._is_there(now):
+                self.log.info(
+                    "Agent %s got where it should be by itself; nothing to %s.", agent_id, self.action
+                )
+                return Acted(agent_id)
+            if now.status not in TRANSIENT:
+                raise
+            self.log.info("Agent %s is %s already, on its way; waiting for it.", agent_id, now.status)
+            return Acted(agent_id, self.action, before.snapshot())
+        self.log.info(
+            "Connix accepted the %s of agent %s: %s", self.action, agent_id, reply.message or "done"
+        )
+        return Acted(agent_id, self.action, before.snapshot(), undo=undo)
+
+    def _is_there(self, agent: Agent) -> bool:
+        return agent.status in GOALS[self.action].done

@@ -1,0 +1,122 @@
+"""Take back what a task did, as far as it can be, when it is killed and was told to."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from connix_provider.hooks.connix import ConnixHook
+from connix_provider.lifecycle import Snapshot
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from connix_provider.client import Client
+
+__all__ = ["Acted", "UndoneWhenKilled"]
+
+#: Seconds that taking an action back may take: Airflow kills a task that takes long to die.
+_UNDO_TIMEOUT = 20.0
+
+#: What ``cancel_on_kill`` can do: delete what was created, stop what was started.
+Undo = Literal["delete", "stop"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Acted:
+    """
+    Say what an action did.
+
+    :param agent_id: the agent
+    :param goal: what to wait for now, or ``None`` where there is nothing to wait for
+    :param before: the agent before the action, where the wait must tell then from now
+    :param undo: the call that takes the action back as far as it can be, for ``cancel_on_kill``
+    """
+
+    agent_id: str
+    goal: str | None = None
+    before: Snapshot | None = None
+    undo: Undo | None = None
+
+
+class UndoneWhenKilled(BaseOperator):
+    """
+    Know what the task did, and take it back when it is killed.
+
+    :param connix_conn_id: the Airflow connection
+    :param cancel_on_kill: whether anything is taken back
+    """
+
+    def __init__(self, *, connix_conn_id: str, cancel_on_kill: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.connix_conn_id = connix_conn_id
+        self.cancel_on_kill = cancel_on_kill
+        self._acting: tuple[str, Context] | None = None
+        self._done: Acted | None = None
+        self._killed = False
+        self._undone: str | None = None
+
+    def about_to_act(self, project_id: str, context: Context) -> None:
+        """
+        Note that something may be sent from here on.
+
+        :param project_id: the project
+        :param context: Airflow's context
+        """
+        self._acting = (project_id, context)
+
+    def has_acted(self, client: Client, acted: Acted) -> None:
+        """
+        Note what was done. Airflow 3 lets a killed task run on for a while: then it is taken back at once.
+
+        :param client: a client
+        :param acted: what was done
+        """
+        assert self._acting is not None
+        self._done = acted
+        if self._killed:
+            self._undo(client, self._acting[0], acted)
+
+    def on_kill(self) -> None:
+        """Take the action back where ``cancel_on_kill`` says so; Airflow calls this when a task is killed."""
+        if not self.cancel_on_kill or self._acting is None:
+            return
+        from connix_provider.client import ConnixError
+
+        self._killed = True
+        project_id, context = self._acting
+        try:
+            with ConnixHook(self.connix_conn_id).get_conn() as connection:
+                client = connection.with_options(total_timeout=_UNDO_TIMEOUT)
+                acted = self._done or self.find_unfinished(client, project_id, context)
+                if acted:
+                    self._undo(client, project_id, acted)
+        except ConnixError as error:
+            self.log.warning("What the task did so far is left as it is: %s", error)
+
+    def find_unfinished(self, client: Client, project_id: str, context: Context) -> Acted | None:
+        """
+        Find what a killed task had asked for without having seen the answer.
+
+        :param client: a client with little time
+        :param project_id: the project
+        :param context: Airflow's context
+        :return: what was done, or ``None`` where that cannot be told, or needs no undoing
+        """
+        return None
+
+    def _undo(self, client: Client, project_id: str, acted: Acted) -> None:
+        from connix_provider.client import ConnixError
+
+        if acted.undo is None or acted.agent_id == self._undone:
+            return
+        self._undone = acted.agent_id
+        self.log.info("The task is killed: Connix is asked to %s agent %s.", acted.undo, acted.agent_id)
+        try:
+            (client.agents.delete if acted.undo == "delete" else client.agents.stop)(
+                project_id, acted.agent_id
+            )
+        except ConnixError as error:
+            self.log.warning("Agent %s is left as it is: %s", acted.agent_id, error)

@@ -1,0 +1,283 @@
+"""
+Look at many agents with few requests, for all the waits of one event loop on one project.
+
+Each wait takes a seat and asks it for the next look. The watcher looks at what is due: singly, or by pages of
+the listing where that costs less (:mod:`connix_provider.waiting.plan`). Whatever a page shows is shown to
+everybody who waits for it, early where something has changed. What a listing misses is asked for singly
+before anybody is told anything.
+
+The watcher never judges. It hands on what it saw, agent or error, and each wait judges for itself in its own
+task, with its own log. The watcher's requests run in an empty logging context: started in a wait's own, their
+lines would land in that task's log, also after it had ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Coroutine, Iterable
+from typing import TYPE_CHECKING, Any
+
+from connix_provider.waiting.plan import PAGE, pages_of, singly_up_to, windows
+from connix_provider.waiting.seat import Seat
+
+if TYPE_CHECKING:
+    from connix_provider.client import Agent, AsyncClient, ConnixError
+    from connix_provider.waiting.line import Line
+
+__all__ = ["Watcher"]
+
+log = logging.getLogger(__name__)
+
+#: Seconds that one look may take at most: a whole window of the budget, and half a minute for the answer.
+LONGEST_LOOK = 90.0
+#: Seconds between a call and the turn that it is for.
+_TURN = 0.05
+#: Single Gets under way at a time: enough to use the budget, few enough not to storm the service.
+_AT_ONCE = 10
+
+
+class Watcher:
+    """
+    Look at the agents of one project for everybody who has a seat.
+
+    :param line: the connection to Connix that the waits share
+    :param project_id: the project
+    """
+
+    def __init__(self, line: Line, project_id: str) -> None:
+        self._line = line
+        self._project_id = project_id
+        self._seats: dict[str, list[Seat]] = {}
+        self._intervals: Counter[float] = Counter()
+        self._places: dict[str, int] = {}
+        self._total: int | None = None
+        self._can_list = True
+        self._asked: set[str] = set()
+        self._sweeping = False
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._called = asyncio.Event()
+        self._sleeps_until = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def join(self, agent_id: str, interval: float, deadline: float) -> Seat:
+        """
+        Take a seat.
+
+        :param agent_id: the agent
+        :param interval: seconds between two looks that the wait would like
+        :param deadline: epoch seconds at which the wait ends
+        :return: the seat
+        """
+        seat = Seat(self._call, agent_id, interval, deadline)
+        before = self._interval(agent_id) if agent_id in self._seats else None
+        self._seats.setdefault(agent_id, []).append(seat)
+        self._recount(agent_id, before)
+        if not self._tasks:
+            self._start(self._run(), self._seats)
+        return seat
+
+    def leave(self, seat: Seat) -> None:
+        """
+        Give a seat up; with the last one the watcher ends, and is not to be joined again.
+
+        :param seat: the seat
+        """
+        before = self._interval(seat.agent_id)
+        seats = self._seats[seat.agent_id]
+        seats.remove(seat)
+        if not seats:
+            del self._seats[seat.agent_id]
+            self._places.pop(seat.agent_id, None)
+        self._recount(seat.agent_id, before)
+        if not self._seats:
+            for task in self._tasks:
+                task.cancel()
+
+    async def ended(self) -> None:
+        """Wait until nothing of the watcher runs any more."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether anybody has a seat."""
+        return bool(self._seats)
+
+    def _call(self, moment: float) -> None:
+        """Make sure that the watcher is awake at a given moment."""
+        if moment < self._sleeps_until:
+            self._called.set()
+
+    async def _run(self) -> None:
+        # Who begins to wait at the same moment shares the first look.
+        await asyncio.sleep(_TURN)
+        while True:
+            now = time.time()
+            waiting = [seat for seats in self._seats.values() for seat in seats if seat.is_waiting]
+            for seat in waiting:
+                if seat.deadline <= now:
+                    seat.show(None, now)
+            due = {seat.agent_id for seat in waiting if seat.due <= now < seat.deadline}
+            if due:
+                self._ask(due, {seat.agent_id for seat in waiting if seat.is_nearly_due(now)})
+            moments = (moment for seat in waiting for moment in (seat.due, seat.deadline) if moment > now)
+            await self._sleep(min(moments, default=now + LONGEST_LOOK) - now)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, unless somebody calls."""
+        self._sleeps_until = time.time() + seconds
+        timer = asyncio.ensure_future(asyncio.sleep(seconds))
+        call = asyncio.ensure_future(self._called.wait())
+        try:
+            await asyncio.wait({timer, call}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            call.cancel()
+        if self._called.is_set():
+            # Many call at the same moment: a turn for each would go through all seats each time.
+            await asyncio.sleep(_TURN)
+        self._called.clear()
+
+    def _ask(self, due: set[str], nearly: set[str]) -> None:
+        """Begin to look at what is due; a sweep takes along what nearly is."""
+        up_to = self._singly_up_to()
+        listed = {agent_id for agent_id in nearly - self._asked if self._interval(agent_id) > up_to}
+        for agent_id in due - listed - self._asked:
+            self._ask_singly(agent_id)
+        if listed & due and not self._sweeping:
+            self._sweeping = True
+            self._start(self._sweep(listed), self._seats)
+
+    def _singly_up_to(self) -> float:
+        if not self._can_list:
+            return math.inf
+        get_rate, list_rate = self._line.rates()
+        return singly_up_to(self._intervals, pages=self._pages(), get_rate=get_rate, list_rate=list_rate)
+
+    def _pages(self) -> int:
+        """Estimate how many pages show everybody; before the first page came, one is worth a try."""
+        whole = pages_of(self._total or 0)
+        if len(self._places) < len(self._seats):
+            return whole
+        return min(whole, len(windows(self._places.values())))
+
+    def _ask_singly(self, agent_id: str) -> None:
+        self._asked.add(agent_id)
+        self._start(self._get(agent_id), [agent_id])
+
+    async def _get(self, agent_id: str) -> None:
+        """Look at one agent."""
+        from connix_provider.client import ConnixError
+
+        try:
+            async with self._gate:
+                version, client = self._line.version, self._client([agent_id])
+                try:
+                    seen: Agent | ConnixError = await client.agents.get(self._project_id, agent_id)
+                except ConnixError as error:
+                    seen = error
+            self._show([agent_id], seen, version)
+        finally:
+            self._asked.discard(agent_id)
+            self._called.set()
+
+    async def _sweep(self, wanted: set[str]) -> None:
+        """Go through the listing as far as it shows what is wanted, and ask singly for what it misses."""
+        from connix_provider.client import ConnixError, ConnixNotFoundError, ConnixPermissionError
+
+        version, unseen = self._line.version, set(wanted)
+        try:
+            offsets = windows(self._places.get(agent_id, 0) for agent_id in wanted)
+            if wanted <= self._places.keys() and len(offsets) < pages_of(self._total or 0):
+                for offset in offsets:
+                    await self._page(offset, unseen)
+            else:
+                await self._whole_listing(unseen)
+        except (ConnixNotFoundError, ConnixPermissionError) as error:
+            log.warning(
+                "Project %s cannot be listed; agents are asked for singly: %s", self._project_id, error
+            )
+            self._can_list = False
+        except ConnixError as error:
+            self._show(list(self._seats), error, version)
+        else:
+            # Moved, gone, or never there: only a Get can tell.
+            for agent_id in unseen & self._seats.keys() - self._asked:
+                self._places.pop(agent_id, None)
+                self._ask_singly(agent_id)
+        finally:
+            self._sweeping = False
+            self._called.set()
+
+    async def _whole_listing(self, unseen: set[str]) -> None:
+        offset = 0
+        while unseen & self._seats.keys():
+            read, has_more = await self._page(offset, unseen)
+            offset += read
+            if not read or not has_more or self._singly_up_to() == math.inf:
+                return
+
+    async def _page(self, offset: int, unseen: set[str]) -> tuple[int, bool]:
+        """Look at one page; say how many agents are on it and whether more follow."""
+        version, client = self._line.version, self._client(self._seats)
+        page = await client.agents.list(self._project_id, limit=PAGE, offset=offset, sort="created_at")
+        self._total = page.pagination.total
+        for place, agent in enumerate(page, offset):
+            unseen.discard(agent.id)
+            if agent.id in self._seats:
+                self._places[agent.id] = place
+                self._show([agent.id], agent, version)
+        return len(page), page.pagination.has_more
+
+    def _client(self, agent_ids: Iterable[str]) -> AsyncClient:
+        """Bound a request by the time that those have who wait for it."""
+        deadlines = (seat.deadline for agent_id in agent_ids for seat in self._seats.get(agent_id, ()))
+        # One attempt: the waits are what repeats, at their own pace.
+        return self._line.client.with_options(
+            max_attempts=1,
+            total_timeout=LONGEST_LOOK,
+            deadline=max(deadlines, default=0.0),
+            background=True,
+        )
+
+    def _show(self, agent_ids: Iterable[str], seen: Agent | ConnixError, version: int) -> None:
+        from connix_provider.client import ConnixAuthenticationError
+
+        if isinstance(seen, ConnixAuthenticationError) and version != self._line.version:
+            # The key was changed while the request was under way: it is asked again with the new one.
+            return
+        now = time.time()
+        for agent_id in agent_ids:
+            for seat in self._seats.get(agent_id, ()):
+                seat.show(seen, now)
+
+    def _start(self, work: Coroutine[Any, Any, None], agent_ids: Iterable[str]) -> None:
+        """Start work for some seats in an empty context; should it die, those waits must not hang."""
+        task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+        self._tasks.add(task)
+
+        def done(_: object) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled() and (error := task.exception()):
+                for agent_id in agent_ids:
+                    for seat in self._seats.get(agent_id, ()):
+                        seat.fail(error)
+
+        task.add_done_callback(done)
+
+    def _interval(self, agent_id: str) -> float:
+        return min(seat.interval for seat in self._seats[agent_id])
+
+    def _recount(self, agent_id: str, before: float | None) -> None:
+        """Keep count of how many agents are to be looked at how often."""
+        if before is not None:
+            self._intervals[before] -= 1
+            if not self._intervals[before]:
+                del self._intervals[before]
+        if agent_id in self._seats:
+            self._intervals[self._interval(agent_id)] += 1

@@ -1,0 +1,124 @@
+"""A deferrable task that would sleep long for its key's budget gives its slot back, and loses nothing by it."""
+
+from __future__ import annotations
+
+import pytest
+from in_process import TaskRun
+from scene import Scene, stage
+
+from connix_provider.client.errors import ConnixRateLimitError
+from connix_provider.emulator import Clock, Emulator, Fault, Limits
+from connix_provider.operators.agent import (
+    ConnixCreateAgentOperator,
+    ConnixRestartAgentOperator,
+    ConnixStartAgentOperator,
+)
+
+ARGUMENTS = {"poll_interval": 5, "timeout": 600, "deferrable": True}
+
+
+def _agent(scene: Scene, status: str) -> str:
+    (agent_id,) = scene.emulator.seed(status=status, project_id=scene.project_id)
+    scene.warp.sleep(60)
+    return agent_id
+
+
+def test_a_refused_task_gives_its_slot_back_and_comes_again(scene):
+    agent_id = _agent(scene, "stopped")
+    scene.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent", times=2)
+    ran = TaskRun(
+        scene.warp, ConnixStartAgentOperator, agent_id=agent_id, project_id=scene.project_id, **ARGUMENTS
+    ).try_once()
+    assert (ran.result, ran.error) == (agent_id, None)
+    assert ran.deferrals == 3
+    assert scene.executed("start_agent") == 1
+
+
+def test_a_short_pause_is_no_reason_to_give_way(scene):
+    agent_id = _agent(scene, "stopped")
+    scene.emulator.faults.add(Fault.rate_limited(retry_after=2), on="start_agent", times=2)
+    ran = TaskRun(
+        scene.warp, ConnixStartAgentOperator, agent_id=agent_id, project_id=scene.project_id, **ARGUMENTS
+    ).try_once()
+    assert (ran.result, ran.error, ran.deferrals) == (agent_id, None, 1)
+
+
+def test_on_a_worker_there_is_nowhere_to_give_way_to(scene):
+    agent_id = _agent(scene, "stopped")
+    scene.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent", times=2)
+    arguments = {**ARGUMENTS, "deferrable": False}
+    ran = TaskRun(
+        scene.warp, ConnixStartAgentOperator, agent_id=agent_id, project_id=scene.project_id, **arguments
+    ).try_once()
+    assert (ran.result, ran.error, ran.deferrals) == (agent_id, None, 0)
+
+
+def test_what_comes_too_late_is_an_error_at_once(scene):
+    agent_id = _agent(scene, "stopped")
+    scene.emulator.faults.add(Fault.rate_limited(retry_after=3600), on="start_agent", times=None)
+    ran = TaskRun(
+        scene.warp, ConnixStartAgentOperator, agent_id=agent_id, project_id=scene.project_id, **ARGUMENTS
+    ).try_once()
+    assert isinstance(ran.error, ConnixRateLimitError)
+    assert ran.deferrals == 0
+
+
+@pytest.mark.parametrize("remembering", [False, True], ids=["Variable", "task_state_store"])
+def test_a_restart_that_was_lost_before_is_not_sent_again(remembering, scene, monkeypatch):
+    if not remembering:
+        pytest.importorskip("airflow.models.variable")
+        _keep_variables(monkeypatch)
+    agent_id = _agent(scene, "running")
+    scene.emulator.faults.add(Fault.reset_after(), on="restart_agent", times=1)
+    scene.emulator.faults.add(Fault.rate_limited(retry_after=50), on="get_agent", after=1, times=1)
+    ran = TaskRun(
+        scene.warp,
+        ConnixRestartAgentOperator,
+        remembering=remembering,
+        agent_id=agent_id,
+        project_id=scene.project_id,
+        **ARGUMENTS,
+    ).try_once()
+    assert (ran.result, ran.error) == (agent_id, None)
+    assert scene.executed("restart_agent") == 1
+
+
+def test_a_create_that_was_lost_before_is_not_sent_again(scene):
+    scene.emulator.faults.add(Fault.reset_after(), on="create_agent", times=1)
+    scene.emulator.faults.add(Fault.rate_limited(retry_after=50), on="list_agents", times=1)
+    ran = TaskRun(
+        scene.warp, ConnixCreateAgentOperator, name="new", project_id=scene.project_id, **ARGUMENTS
+    ).try_once()
+    assert ran.error is None
+    assert scene.executed("create_agent") == 1
+    assert len(scene.agents()) == 1
+
+
+def test_tasks_come_back_as_fast_as_the_service_takes_them(monkeypatch):
+    with (
+        Emulator(clock=Clock(frozen=True), limits=Limits(actions=5)) as emulator,
+        stage(emulator, monkeypatch) as scene,
+    ):
+        agent_ids = emulator.seed(20, status="stopped", project_id=scene.project_id)
+        scene.connect()
+        began = scene.warp.time()
+        for agent_id in agent_ids:
+            run = TaskRun(
+                scene.warp,
+                ConnixStartAgentOperator,
+                agent_id=agent_id,
+                project_id=scene.project_id,
+                **ARGUMENTS,
+            )
+            assert run.try_once().result == agent_id
+        assert not [entry for entry in emulator.journal.entries() if entry.status == 429]
+        assert scene.warp.time() - began < 5 * 60
+
+
+def _keep_variables(monkeypatch):
+    """Keep Airflow's Variables of this test in memory: there is no task runner to ask for them."""
+    kept: dict[str, str] = {}
+    path = "connix_provider.operators.memory.Variable"
+    monkeypatch.setattr(f"{path}.set", lambda name, value, description=None: kept.__setitem__(name, value))
+    monkeypatch.setattr(f"{path}.get", lambda name, default=None: kept.get(name, default))
+    monkeypatch.setattr(f"{path}.delete", lambda name: kept.pop(name, None))

@@ -1,0 +1,73 @@
+"""Wait for many agents of an emulator in one event loop, on a clock that jumps instead of sleeping."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from timewarp import Timewarp
+
+from connix_provider.emulator import Durations, Emulator
+from connix_provider.triggers.agent import ConnixAgentStatusTrigger
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator(durations=Durations()) as running:
+        yield running
+
+
+@pytest.fixture
+def warp(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Timewarp:
+    warp = Timewarp(emulator.clock)
+    warp.install(monkeypatch)
+    return warp
+
+
+@pytest.fixture
+def connection(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Define ``connix_default`` for the emulator; call it to change something."""
+
+    def define(**changes: Any) -> None:
+        fields = {
+            "conn_type": "connix",
+            "host": emulator.url,
+            "password": emulator.api_key,
+            "extra": {"project_id": emulator.project_id},
+            **changes,
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_CONNIX_DEFAULT", json.dumps(fields))
+
+    define()
+    return define
+
+
+@pytest.fixture
+def wait(emulator: Emulator, warp: Timewarp, connection: Any) -> Callable[..., Any]:
+    """Wait for an agent as a deferred task does, and return the event's payload."""
+
+    async def wait_for(agent_id: str, **arguments: Any) -> dict[str, Any]:
+        trigger = ConnixAgentStatusTrigger(
+            emulator.project_id, agent_id, **{"poll_interval": 5, "deadline": warp.time() + 600, **arguments}
+        )
+        (event,) = [event async for event in trigger.run()]
+        return dict(event.payload)
+
+    return wait_for
+
+
+@pytest.fixture
+def asked(emulator: Emulator) -> Callable[..., Any]:
+    """Wait, in real time, until the service has been asked so many things."""
+
+    async def until(count: int) -> None:
+        limit = time.monotonic() + 30
+        while len(emulator.journal.entries()) < count:
+            assert time.monotonic() < limit, f"the service was not asked {count} things"
+            await asyncio.sleep(0.001)
+
+    return until

@@ -1,0 +1,82 @@
+"""A key that changes while tasks wait goes on; the same key fails at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from airflow.providers.common.compat import connection as compat
+
+from connix_provider.emulator import Emulator
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Count how often Airflow is asked for the connection."""
+    read = compat.get_async_connection
+    seen = []
+
+    async def count(conn_id):
+        seen.append(conn_id)
+        return await read(conn_id)
+
+    monkeypatch.setattr(compat, "get_async_connection", count)
+    return seen
+
+
+async def _waiting(emulator: Emulator, wait, asked, count):
+    agent_ids = emulator.seed(count, status="creating")
+    for agent_id in agent_ids:
+        emulator.script(agent_id, [(200, "running")])
+    waiting = [asyncio.create_task(wait(agent_id)) for agent_id in agent_ids]
+    await asked(min(count, 10))
+    return waiting
+
+
+@pytest.mark.parametrize("count", [1, 5, 200])
+async def test_a_new_key_goes_on(count, emulator, wait, connection, reads, asked):
+    waiting = await _waiting(emulator, wait, asked, count)
+    old, new = emulator.api_key, emulator.add_key()
+    connection(password=new)
+    emulator.revoke_key(old)
+    assert {event["outcome"] for event in await asyncio.gather(*waiting)} == {"done"}
+    assert len(reads) == 2
+
+
+@pytest.mark.parametrize("count", [1, 5, 200])
+async def test_the_same_key_fails_at_once(count, emulator, wait, connection, reads, asked):
+    waiting = await _waiting(emulator, wait, asked, count)
+    emulator.revoke_key(emulator.api_key)
+    events = await asyncio.gather(*waiting)
+    assert {(event["outcome"], event["error"]["status_code"]) for event in events} == {("refused", 401)}
+    assert len(reads) == 2
+
+
+async def test_a_key_may_change_again_and_again(emulator, wait, connection, reads, asked):
+    waiting = await _waiting(emulator, wait, asked, 30)
+    key = emulator.api_key
+    for _ in range(3):
+        so_far = len(emulator.journal.entries())
+        emulator.revoke_key(key)
+        key = emulator.add_key()
+        connection(password=key)
+        await asked(so_far + 3)
+    assert {event["outcome"] for event in await asyncio.gather(*waiting)} == {"done"}
+    assert len(reads) <= 4
+
+
+async def test_who_comes_after_a_refusal_reads_the_connection_anew(emulator, wait, connection, reads, asked):
+    (agent_id,) = emulator.seed()
+    connection(password="cx_" + "0" * 32)
+    assert (await wait(agent_id))["outcome"] == "refused"
+    connection()
+    assert (await wait(agent_id))["outcome"] == "done"
+
+
+async def test_a_connection_deleted_while_tasks_wait_is_told(emulator, wait, connection, monkeypatch, asked):
+    waiting = await _waiting(emulator, wait, asked, 5)
+    monkeypatch.delenv("AIRFLOW_CONN_CONNIX_DEFAULT")
+    emulator.revoke_key(emulator.api_key)
+    events = await asyncio.gather(*waiting)
+    assert {event["outcome"] for event in events} == {"refused"}
+    assert all("connix_default" in event["message"] for event in events)

@@ -1,0 +1,196 @@
+"""Many waits in one event loop: few requests, and each wait for itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+
+import httpx
+import pytest
+
+from connix_provider.emulator import Fault
+
+
+def calls(emulator):
+    return [entry.call for entry in emulator.journal.entries()]
+
+
+def counted(emulator, since, until):
+    """Count the requests of a time; before and after it waits come and go."""
+    return sum(since < entry.at.timestamp() < until for entry in emulator.journal.entries())
+
+
+async def together(wait, agent_ids, **arguments):
+    return await asyncio.gather(*(wait(agent_id, **arguments) for agent_id in agent_ids))
+
+
+async def test_a_few_are_asked_for_singly(emulator, wait):
+    emulator.seed(990, status="creating")
+    agent_ids = emulator.seed(10, status="creating")
+    for agent_id in agent_ids:
+        emulator.script(agent_id, [(18, "running")])
+    events = await together(wait, agent_ids)
+    assert {event["outcome"] for event in events} == {"done"}
+    assert calls(emulator) == ["get_agent"] * 10 * 5
+
+
+async def test_many_share_the_listing(emulator, wait):
+    agent_ids = emulator.seed(500, status="creating")
+    for number, agent_id in enumerate(agent_ids):
+        emulator.script(agent_id, [(1 + number % 40, "running" if number % 10 else "error")])
+    events = await together(wait, agent_ids)
+    assert [event["outcome"] for event in events] == ["done" if n % 10 else "failed" for n in range(500)]
+    # Five pages each five seconds, for some forty of them; the last few are asked for singly.
+    assert len(emulator.journal.entries("list_agents")) <= 5 * 12
+    assert len(emulator.journal.entries("get_agent")) <= 30
+
+
+async def test_only_pages_with_somebody_who_is_waited_for_are_read(emulator, wait, warp):
+    began = warp.time()
+    emulator.seed(2000, status="creating")
+    agent_ids = emulator.seed(150, status="creating")
+    emulator.seed(2000, status="creating")
+    events = await together(
+        wait, agent_ids, deadline=None, poll_interval=60, target_statuses="creating", stable_for=600
+    )
+    assert {event["outcome"] for event in events} == {"done"}
+    # Once the listing was gone through as far as need be, two pages or three show them all.
+    assert counted(emulator, began + 30, began + 570) <= 9 * 3
+
+
+async def test_one_more_costs_no_request(emulator, wait, warp):
+    agent_ids = emulator.seed(300, status="creating")
+    counts = []
+    for waits in (299, 300):
+        began = warp.time()
+        await together(wait, agent_ids[:waits], deadline=began + 57)
+        counts.append(counted(emulator, began + 12, began + 52))
+    assert counts == [8 * 3, 8 * 3]
+
+
+async def test_one_who_joins_is_served_with_the_others(emulator, wait, warp, asked):
+    agent_ids = emulator.seed(300, status="creating")
+    deadline = warp.time() + 60
+    waiting = [asyncio.create_task(wait(agent_id, deadline=deadline)) for agent_id in agent_ids[1:]]
+    await asked(12)
+    emulator.set_status(agent_ids[0], "running")
+    assert (await wait(agent_ids[0], deadline=deadline))["outcome"] == "done"
+    assert {event["outcome"] for event in await asyncio.gather(*waiting)} == {"timeout"}
+    assert not emulator.journal.entries("get_agent")
+
+
+async def test_one_who_leaves_does_not_disturb_the_others(emulator, wait, asked):
+    agent_ids = emulator.seed(60, status="creating")
+    for agent_id in agent_ids:
+        emulator.script(agent_id, [(30, "running")])
+    waiting = [asyncio.create_task(wait(agent_id)) for agent_id in agent_ids]
+    await asked(1)
+    for task in waiting[::2]:
+        task.cancel()
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(end, asyncio.CancelledError) for end in ended[::2])
+    assert {end["outcome"] for end in ended[1::2]} == {"done"}
+
+
+async def test_what_the_listing_misses_is_asked_for_singly(emulator, wait, asked):
+    agent_ids = emulator.seed(250, status="creating")
+    for number, agent_id in enumerate(agent_ids):
+        emulator.script(agent_id, [(12, "running")] if number % 25 else [])
+    waiting = [asyncio.create_task(wait(agent_id)) for agent_id in agent_ids]
+    await asked(3)
+    for agent_id in agent_ids[::25]:
+        emulator.remove(agent_id)
+    events = await asyncio.gather(*waiting)
+    assert [event["outcome"] for event in events] == ["done" if n % 25 else "gone" for n in range(250)]
+    asked = {entry.agent_id for entry in emulator.journal.entries("get_agent")}
+    # The agents behind a deleted one have moved forward; few of them were missed by that.
+    assert set(agent_ids[::25]) <= asked
+    assert len(asked) < 30
+
+
+async def test_deleting_many_is_seen(emulator, wait, asked):
+    agent_ids = emulator.seed(150, status="running")
+    waiting = [asyncio.create_task(wait(agent_id, goal="delete")) for agent_id in agent_ids]
+    await asked(2)
+    for agent_id in agent_ids:
+        emulator.remove(agent_id)
+    assert {event["outcome"] for event in await asyncio.gather(*waiting)} == {"done"}
+
+
+async def test_a_change_is_told_by_updated_at(emulator, wait):
+    agent_ids = emulator.seed(200, status="running")
+    before = {agent_id: emulator.agent(agent_id)["updated_at"] for agent_id in agent_ids}
+    emulator.clock.advance(10)
+    for number, agent_id in enumerate(agent_ids):
+        emulator.script(agent_id, [(20, "stopped"), (4, "running")] if number % 2 else [])
+    events = await asyncio.gather(
+        *(
+            wait(agent_id, goal="restart", before_status="running", before_updated_at=before[agent_id])
+            for agent_id in agent_ids
+        )
+    )
+    assert [event["outcome"] for event in events] == ["done" if n % 2 else "timeout" for n in range(200)]
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.status(503), Fault.reset_after(), Fault.bad_json(), Fault.rate_limited()]
+)
+async def test_trouble_with_the_listing_is_survived_at_the_interval(fault, emulator, wait, warp):
+    agent_ids = emulator.seed(150, status="creating")
+    emulator.faults.add(fault, on="list_agents", times=5)
+    for agent_id in agent_ids:
+        emulator.script(agent_id, [(15, "running")])
+    began = warp.time()
+    events = await together(wait, agent_ids)
+    assert {event["outcome"] for event in events} == {"done"}
+    assert len(calls(emulator)) <= 5 + 2 * (1 + (warp.time() - began) / 5)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_who_may_not_list_asks_singly(status, emulator, wait):
+    agent_ids = emulator.seed(60, status="creating")
+    emulator.faults.add(Fault.status(status), on="list_agents", times=None)
+    for agent_id in agent_ids:
+        emulator.script(agent_id, [(30, "running")])
+    assert {event["outcome"] for event in await together(wait, agent_ids)} == {"done"}
+    assert len(emulator.journal.entries("list_agents")) == 1
+
+
+async def test_the_trouble_of_one_is_no_others(emulator, wait, connection):
+    connection(extra={"timeout": 0.1})
+    agent_ids = emulator.seed(8, status="creating")
+    for agent_id in agent_ids:
+        emulator.script(agent_id, [(30, "running")])
+    emulator.faults.add(Fault.status(403), on="get_agent", agent_id=agent_ids[3], times=None)
+    emulator.faults.add(Fault.hang(), on="get_agent", agent_id=agent_ids[4], times=1)
+    events = await together(wait, agent_ids)
+    assert [event["outcome"] for event in events] == ["done"] * 3 + ["refused"] + ["done"] * 4
+
+
+async def test_two_waits_for_one_agent_share_its_looks(emulator, wait):
+    (agent_id,) = emulator.seed(status="creating")
+    emulator.script(agent_id, [(18, "running")])
+    assert {event["outcome"] for event in await together(wait, [agent_id] * 50)} == {"done"}
+    # The first may have looked before the last had come.
+    assert 5 <= len(calls(emulator)) <= 10
+
+
+async def test_nothing_is_left_running(emulator, wait):
+    agent_ids = emulator.seed(150, status="running")
+    await together(wait, agent_ids)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_requests_run_in_a_context_of_their_own(emulator, wait, monkeypatch):
+    owner = contextvars.ContextVar("owner", default="nobody")
+    seen = set()
+    send = httpx.AsyncClient.send
+
+    def spy(*args, **kwargs):
+        seen.add(owner.get())
+        return send(*args, **kwargs)
+
+    monkeypatch.setattr(httpx.AsyncClient, "send", spy)
+    owner.set("the first task")
+    await together(wait, emulator.seed(40))
+    assert seen == {"nobody"}
