@@ -12,15 +12,6 @@ from connix_provider.lifecycle import DOWN, SETTLED, AgentStatus, Snapshot
 from connix_provider.operators.base import Acted
 from connix_provider.operators.description import DescribesAgent
 from connix_provider.operators.existing import ConnixActionOperator, ConnixExistingAgentOperator
-from connix_provider.operators.memory import remembered
-from connix_provider.operators.once import (
-    TASK_KEY,
-    await_change,
-    create_once,
-    find_ours,
-    restart_once,
-    task_key,
-)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -76,9 +67,11 @@ class ConnixCreateAgentOperator(DescribesAgent):
 
     def act(self, client: Client, project_id: str, context: Context) -> Acted:
         """Create the agent, or adopt the one that is ours."""
+        from connix_provider.operators import once
+
         body = self.body()
-        key = task_key(context)
-        agent, ours = create_once(client, project_id, body, key, retried=self.is_repeated(context))
+        key = once.task_key(context)
+        agent, ours = once.create_once(client, project_id, body, key, retried=self.is_repeated(context))
         if ours:
             return self._bring_up(client, project_id, agent)
         if self.if_exists == "fail":
@@ -92,15 +85,19 @@ class ConnixCreateAgentOperator(DescribesAgent):
 
     def find_unfinished(self, client: Client, project_id: str, context: Context) -> Acted | None:
         """Find the agent whose create was under way when the task was killed."""
-        agent = find_ours(client, project_id, str(self.name), task_key(context))
+        from connix_provider.operators import once
+
+        agent = once.find_ours(client, project_id, str(self.name), once.task_key(context))
         return Acted(agent.id, undo="delete") if agent else None
 
     def _bring_up(self, client: Client, project_id: str, agent: Agent) -> Acted:
         """Get our agent going; one that an earlier try left behind may be down, and stays so by itself."""
+        from connix_provider.operators import once
+
         self.log.info("Agent %s named %r is %s.", agent.id, agent.name, agent.status)
         if agent.status == AgentStatus.ERROR:
             self.log.warning("Agent %s ended in error in an earlier try; it is restarted once.", agent.id)
-            restart_once(client, project_id, agent)
+            once.restart_once(client, project_id, agent)
             return Acted(agent.id, "restart", agent.snapshot(), undo="delete")
         if agent.status in DOWN:
             self.log.warning("Agent %s was %s since an earlier try; it is started.", agent.id, agent.status)
@@ -204,9 +201,11 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
 
     def act_on(self, client: Client, project_id: str, agent_id: str, context: Context) -> Acted:
         """Send the restart once the change it makes can be told from the change before."""
+        from connix_provider.operators import memory, once
+
         agent = None
         if (before := _remembered_restart(self.recall(context), agent_id)) is not None:
-            agent = await_change(client, project_id, agent_id, before)
+            agent = once.await_change(client, project_id, agent_id, before)
             if agent and agent.status != AgentStatus.ERROR:
                 self.log.info("An earlier try of this task restarted agent %s; waiting for it.", agent_id)
                 return Acted(agent_id, "restart", before)
@@ -219,8 +218,8 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
             # A service that counts whole seconds shows no second change within the same one.
             time.sleep(max(0.0, min(1.0, agent.updated_at.timestamp() + 1.0 - time.time())))
         moment = agent.updated_at.isoformat() if agent.updated_at else None
-        with remembered(context, {"agent_id": agent_id, "status": agent.status, "updated_at": moment}):
-            restart_once(client, project_id, agent)
+        with memory.remembered(context, {"agent_id": agent_id, "status": agent.status, "updated_at": moment}):
+            once.restart_once(client, project_id, agent)
         return Acted(agent_id, "restart", agent.snapshot())
 
 
@@ -259,7 +258,9 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
 
     def act_on(self, client: Client, project_id: str, agent_id: str, context: Context) -> Acted:
         """Send the delete."""
-        with remembered(context, {"agent_id": agent_id}):
+        from connix_provider.operators import memory
+
+        with memory.remembered(context, {"agent_id": agent_id}):
             reply = client.agents.delete(project_id, agent_id)
         self.log.info("Connix accepted the delete of agent %s: %s", agent_id, reply.message or "done")
         return Acted(agent_id, "delete")
@@ -282,6 +283,8 @@ def _update(client: Client, project_id: str, agent_id: str, changes: Mapping[str
 
 
 def _refuse_stranger(agent: Agent, key: str) -> NoReturn:
+    from connix_provider.operators.once import TASK_KEY
+
     theirs = agent.metadata.get(TASK_KEY)
     owner = f"the Airflow task run {theirs}" if theirs else "somebody else"
     raise ConnixConflictError(

@@ -15,31 +15,25 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.providers.common.compat.sdk import conf
 
 from connix_provider.client.errors import ConnixRateLimitError
-from connix_provider.exceptions import ConnixAgentTimeoutError, exception_for
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS
 from connix_provider.operators.killed import Acted, UndoneWhenKilled
-from connix_provider.operators.memory import forget, recall
 from connix_provider.targets import check_seconds, resolve_project_id
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
-from connix_provider.triggers.budget import ConnixBudgetTrigger
-from connix_provider.waiting import drive
-from connix_provider.waiting.deferral import deferral_timeout, is_deferral_timeout, untended
-from connix_provider.waiting.ending import Ending, Outcome
-from connix_provider.waiting.wait import Wait
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Client
+    from connix_provider.waiting.ending import Ending
+
+# What a DAG file needs in order to be parsed is imported above; everything else is, when a task runs.
 
 __all__ = ["Acted", "ConnixAgentOperator"]
 
 
 #: Seconds that a deferrable task sleeps on its worker at most where the key's budget is used up.
 _LONGEST_PAUSE = 10.0
-#: Endings after which nothing of the action is left to wait for: a retry begins anew.
-_DEFINITE = frozenset({Outcome.DONE, Outcome.FAILED, Outcome.GONE})
 
 
 class ConnixAgentOperator(UndoneWhenKilled):
@@ -141,9 +135,14 @@ class ConnixAgentOperator(UndoneWhenKilled):
         :param context: Airflow's context
         :return: what was remembered, or ``None``
         """
-        return recall(context) if self.is_repeated(context) else None
+        from connix_provider.operators import memory
+
+        return memory.recall(context) if self.is_repeated(context) else None
 
     def _act_and_wait(self, context: Context, deadline: float) -> str:
+        from connix_provider.waiting import drive
+        from connix_provider.waiting.wait import Wait
+
         hook = ConnixHook(self.connix_conn_id)
         project_id = resolve_project_id(self.project_id, hook.project_id)
         with drive.Connected(hook, deadline=deadline) as connected:
@@ -151,8 +150,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
             acted = self._act(connected.client, project_id, context, deadline)
             self.has_acted(connected.client, acted)
             if acted.goal is None or not self.wait_for_completion:
-                if self.remembers:
-                    forget(context)
+                self._forget(context)
                 return acted.agent_id
             wait = Wait(
                 GOALS[acted.goal],
@@ -185,6 +183,8 @@ class ConnixAgentOperator(UndoneWhenKilled):
         :return: the agent's id
         :raises ValueError: for an event that no trigger of this provider sends
         """
+        from connix_provider.waiting.ending import Ending
+
         return self._finish(context, Ending.from_event(event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -197,6 +197,9 @@ class ConnixAgentOperator(UndoneWhenKilled):
         :return: what that method returns
         :raises ConnixAgentTimeoutError: where no triggerer answered in time
         """
+        from connix_provider.exceptions import ConnixAgentTimeoutError
+        from connix_provider.waiting.deferral import is_deferral_timeout, untended
+
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except Exception as error:
@@ -206,6 +209,9 @@ class ConnixAgentOperator(UndoneWhenKilled):
 
     def _give_way(self, error: ConnixRateLimitError, deadline: float) -> NoReturn:
         """Give the worker slot back until the key's budget has room, unless that is too late."""
+        from connix_provider.triggers.budget import ConnixBudgetTrigger
+        from connix_provider.waiting.deferral import deferral_timeout
+
         not_before = time.time() + (error.retry_after or 0.0)
         if error.bucket is None or not_before >= deadline:
             raise error
@@ -218,6 +224,8 @@ class ConnixAgentOperator(UndoneWhenKilled):
         )
 
     def _defer(self, project_id: str, acted: Acted, deadline: float) -> NoReturn:
+        from connix_provider.waiting.deferral import deferral_timeout
+
         before = acted.before
         self.log.info("Agent %s: waiting in the triggerer from here on.", acted.agent_id)
         self.defer(
@@ -238,12 +246,22 @@ class ConnixAgentOperator(UndoneWhenKilled):
         )
 
     def _finish(self, context: Context, ending: Ending) -> str:
-        if self.remembers and ending.outcome in _DEFINITE:
-            forget(context)
+        from connix_provider.exceptions import exception_for
+        from connix_provider.waiting.ending import Outcome
+
+        # Where the end is known, a retry begins anew.
+        if ending.outcome in {Outcome.DONE, Outcome.FAILED, Outcome.GONE}:
+            self._forget(context)
         if ending.outcome is not Outcome.DONE:
             raise exception_for(ending)
         self.log.info("%s", ending.message)
         return ending.agent_id
+
+    def _forget(self, context: Context) -> None:
+        from connix_provider.operators import memory
+
+        if self.remembers:
+            memory.forget(context)
 
     @property
     def _poll_seconds(self) -> float:

@@ -27,15 +27,15 @@ from connix_provider.targets import (
     resolve_project_id,
 )
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
-from connix_provider.waiting import drive
-from connix_provider.waiting.deferral import deferral_timeout, is_deferral_timeout, untended
 from connix_provider.waiting.ending import Ending, Outcome
-from connix_provider.waiting.wait import Wait
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Client
+    from connix_provider.waiting.wait import Wait
+
+# What a DAG file needs in order to be parsed is imported above; everything else is, when a task runs.
 
 __all__ = ["ConnixAgentStatusSensor"]
 
@@ -108,6 +108,9 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
         :param context: Airflow's context
         :return: the agent's id
         """
+        from connix_provider.waiting import drive
+        from connix_provider.waiting.wait import Wait
+
         goal = goal_for_statuses(self.target_statuses, self.failure_statuses, stable_for=self.stable_for)
         check_seconds("poke_interval", self.poke_interval, minimum=1.0)
         deadline = self._started(context) + check_seconds("timeout", self.timeout)
@@ -164,6 +167,8 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
         :param context: Airflow's context
         :return: what that method returns
         """
+        from connix_provider.waiting.deferral import is_deferral_timeout, untended
+
         try:
             return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
         except Exception as error:
@@ -223,6 +228,8 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
         return first.timestamp() if first else None
 
     def _defer(self, project_id: str, wait: Wait) -> NoReturn:
+        from connix_provider.waiting.deferral import deferral_timeout
+
         self.log.info("Agent %s: waiting in the triggerer from here on.", wait.agent_id)
         self.defer(
             trigger=ConnixAgentStatusTrigger(

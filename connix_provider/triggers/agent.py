@@ -10,13 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Collection
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from connix_provider.lifecycle import GOALS, Goal, Snapshot, goal_for_statuses
-from connix_provider.waiting.ending import Ending
+
+if TYPE_CHECKING:
+    from connix_provider.waiting.ending import Ending
 
 __all__ = ["ConnixAgentStatusTrigger"]
 
@@ -147,6 +149,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
     async def _wait(self) -> Ending:
         from connix_provider.client import ConnixError
         from connix_provider.waiting.drive import wait_async
+        from connix_provider.waiting.ending import Ending
         from connix_provider.waiting.wait import Wait
 
         wait = Wait(

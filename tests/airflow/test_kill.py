@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from airflow.providers.common.compat.sdk import get_current_context
 
-import connix_provider.operators.agent
 from connix_provider.emulator import Fault
+from connix_provider.operators import once
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
     ConnixPauseAgentOperator,
@@ -93,7 +93,7 @@ async def test_what_a_trigger_cannot_take_back_is_left(emulator, connection):
 def test_a_worker_that_is_killed_while_a_create_is_under_way(
     goes_on, cancel_on_kill, emulator, run, warp, monkeypatch
 ):
-    create_once = connix_provider.operators.agent.create_once
+    create_once = once.create_once
 
     def killed(*args, **kwargs):
         created = create_once(*args, **kwargs)
@@ -102,20 +102,20 @@ def test_a_worker_that_is_killed_while_a_create_is_under_way(
             return created
         raise KilledError
 
-    monkeypatch.setattr(connix_provider.operators.agent, "create_once", killed)
+    monkeypatch.setattr(once, "create_once", killed)
     run(ConnixCreateAgentOperator, cancel_on_kill=cancel_on_kill, name="new")
     assert len(emulator.journal.executed("create_agent")) == 1
     assert len(emulator.journal.executed("delete_agent")) == cancel_on_kill
 
 
 def test_a_create_that_is_sent_after_the_kill_is_taken_back(emulator, run, warp, monkeypatch):
-    create_once = connix_provider.operators.agent.create_once
+    create_once = once.create_once
 
     def killed(*args, **kwargs):
         get_current_context()["ti"].task.on_kill()
         return create_once(*args, **kwargs)
 
-    monkeypatch.setattr(connix_provider.operators.agent, "create_once", killed)
+    monkeypatch.setattr(once, "create_once", killed)
     run(ConnixCreateAgentOperator, cancel_on_kill=True, name="new")
     assert len(emulator.journal.executed("create_agent")) == 1
     assert len(emulator.journal.executed("delete_agent")) == 1

@@ -1,4 +1,4 @@
-"""A deferrable task that would sleep long for its key's budget gives its slot back, and loses nothing by it."""
+"""A deferrable task that would sleep long for its budget gives its slot back, and loses nothing by it."""
 
 from __future__ import annotations
 
