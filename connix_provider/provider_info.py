@@ -116,7 +116,12 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": integration, "python-modules": ["connix_provider.operators.agent"]}
         ],
         "sensors": [{"integration-name": integration, "python-modules": ["connix_provider.sensors.agent"]}],
-        "triggers": [{"integration-name": integration, "python-modules": ["connix_provider.triggers.agent"]}],
+        "triggers": [
+            {
+                "integration-name": integration,
+                "python-modules": ["connix_provider.triggers.agent", "connix_provider.triggers.budget"],
+            }
+        ],
         "connection-types": [
             {
                 "connection-type": "connix",
