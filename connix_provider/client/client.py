@@ -28,6 +28,7 @@ from connix_provider.client.registry import budget_for, check_share
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.steps import Flow, Outcome, Pause, Reply, Send
 from connix_provider.client.transport import build_request, complete_url, http_options, translate
+from connix_provider.client.wirelog import hide_secrets_of
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -74,6 +75,7 @@ class _Base:
             token_url=token_url,
             on_new_secret=on_new_secret,
         )
+        hide_secrets_of(self._auth)
         #: The budget of the key, shared with everything else in this process that uses the key.
         self.budget: Budget = budget_for(self.base_url, self._auth.identity(), share)
         self._background = False

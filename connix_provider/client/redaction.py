@@ -8,6 +8,7 @@ off after a while. All of these are looked for.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -72,16 +73,20 @@ def _redact(value: Any, forms: list[str], depth: int) -> Any:
 
 
 def _hide(text: str, forms: list[str]) -> str:
-    for form in forms:
-        start = form[:_TELLING_START]
-        at = text.find(start)
-        while at >= 0:
-            end = at + len(start)
-            while end < len(text) and text[end] == form[end - at : end - at + 1]:
-                end += 1
-            text = f"{text[:at]}{_MASK}{text[end:]}"
-            at = text.find(start, at + len(_MASK))
-    return text
+    if not forms:
+        return text
+    starts = re.compile("|".join(re.escape(form[:_TELLING_START]) for form in forms))
+    pieces, at = [], 0
+    while found := starts.search(text, at):
+        pieces += [text[at : found.start()], _MASK]
+        # Forms that begin alike differ further on: the one that goes on longest is the one that stands there.
+        at = found.start() + max(_agreeing(text, found.start(), form) for form in forms)
+    return "".join((*pieces, text[at:]))
+
+
+def _agreeing(text: str, at: int, form: str) -> int:
+    """Count the characters of a form that stand in a text from a place on."""
+    return next((n for n, wanted in enumerate(form) if text[at + n : at + n + 1] != wanted), len(form))
 
 
 def _leaves(value: Any) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -61,14 +62,18 @@ class DescribesAgent(ConnixAgentOperator):
         from connix_provider.client.redaction import secrets_of
 
         config = getattr(task, "config", None)
+        secrets: tuple[str, ...] = ()
         if isinstance(config, str):
-            # A whole configuration in one template: nobody can say which part of it is secret.
-            mask_secret(config)
-        elif isinstance(config, Mapping):
-            for secret in secrets_of({"config": config}):
-                mask_secret(secret)
-                # Airflow stores a long configuration as Python writes it, line breaks escaped.
-                mask_secret(repr(secret)[1:-1])
+            # A whole configuration in one template: nobody can say for sure which part of it is secret.
+            secrets = (config,)
+            config = _json(config)
+        if isinstance(config, Mapping):
+            secrets = (*secrets, *secrets_of({"config": config}))
+        for secret in secrets:
+            mask_secret(secret)
+            # Airflow stores a long configuration as Python writes it, line breaks escaped.
+            mask_secret(repr(secret)[1:-1])
+            mask_secret(json.dumps(secret)[1:-1])
 
     def body(self) -> dict[str, Any]:
         """
@@ -92,3 +97,10 @@ class DescribesAgent(ConnixAgentOperator):
         for field, mapping in (("config", self.config), ("metadata", self.metadata)):
             if mapping is not None and not isinstance(mapping, Mapping):
                 raise ValueError(f"{field} must be a mapping, not {type(mapping).__name__}")
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

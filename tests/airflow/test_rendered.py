@@ -89,3 +89,15 @@ def test_a_long_configuration_shows_no_secret(emulator, run, warp):
     ran = run(ConnixCreateAgentOperator, name="long", config=config)
     dag_id = emulator.agent(ran.result)["metadata"]["airflow_task_run"].split("/")[0]
     assert "canary of a prompt" not in json.dumps(stored_fields(create_session, dag_id))
+
+
+def test_a_configuration_that_is_one_template_is_masked_in_every_form(monkeypatch):
+    masked = []
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.mask_secret", masked.append)
+    config = json.dumps({"model": "gpt-4", "system_prompt": "canary of a text\nwith lines and 'quotes'"})
+    task = ConnixCreateAgentOperator(task_id="text", name="text", config=config)
+    task._mask(task)
+    for shown in (config, repr({"config": config}), json.dumps({"config": config}), repr(json.loads(config))):
+        for secret in sorted(masked, key=len, reverse=True):
+            shown = shown.replace(secret, "***")
+        assert "canary" not in shown

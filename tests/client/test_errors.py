@@ -252,6 +252,13 @@ async def test_a_redirect_is_refused_and_no_key_goes_there(ask, raw_server, answ
     assert elsewhere.requests == []
 
 
+async def test_a_key_that_comes_back_in_a_header_is_not_logged_by_anyone(ask, answer, caplog):
+    caplog.set_level("DEBUG")
+    await ask(answer(b"", "302 Found", f"Location: https://elsewhere.example/?key={KEY}", f"X-Echo: {KEY}"))
+    assert "elsewhere.example" in caplog.text
+    assert KEY not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("location", "told"),
     [
@@ -444,3 +451,17 @@ async def test_no_repr_of_a_client_shows_a_secret(driver, emulator):
         for secret in (grant.refresh_token, grant.access_token, grant.client_secret, KEY):
             assert secret not in repr(thing)
     assert emulator.url in repr(client)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["You are a secret agent.\nNever say so.", "postgres://user:pass'\"word@host/db", "a" * 40 + "\\b"],
+)
+def test_a_secret_with_what_is_escaped_is_hidden_whole(secret):
+    for form in (secret, json.dumps(secret)[1:-1], repr(secret)[1:-1]):
+        assert redact(f"bad {form}! {form}", [secret]) == "bad ***! ***"
+
+
+def test_hiding_many_takes_no_longer_than_reading_them():
+    text = "You are a secret " * 100_000
+    assert redact(text, ["You are a secret agent.\nNever say so."]) == "***" * 100_000

@@ -102,7 +102,7 @@ def _keep_tokens(emulator: Emulator) -> list[str]:
 
 
 def _set_scene(emulator: Emulator, known: dict[str, str]) -> str:
-    """Put agents there, and let the service quote the key that was sent to it."""
+    """Put agents there, and let the service quote what was sent to it, as one that is badly made may do."""
     config = {
         "system_prompt": known["prompt"],
         "environment_variables": {"DATA_SOURCE": known["data source"]},
@@ -121,16 +121,17 @@ def _set_scene(emulator: Emulator, known: dict[str, str]) -> str:
         (agent_id,) = emulator.seed(name=name, config=config)
         lasting = name in {"401", "redirect"}
         emulator.faults.add(fault, on="get_agent", agent_id=agent_id, times=None if lasting else 6)
+    body = f"{known['prompt']} {known['data source']} {known['warehouse']}"
     for fault in (
-        Fault.status(422),
+        Fault.status(422, message=body),
         Fault.bad_json(),
-        Fault.status(503),
+        Fault.status(503, message=body),
         Fault.cut_body(),
         Fault.reset_after(),
-        Fault.status(500, executed=True),
+        Fault.status(500, message=body, executed=True),
     ):
         emulator.faults.add(fault, on="create_agent")
-    emulator.faults.add(Fault.status(400), on="update_agent")
+    emulator.faults.add(Fault.status(400, message=body), on="update_agent")
     emulator.faults.add(Fault.status(500), on="token")
     emulator.seed(name="watched", status="paused", config=config)
     (sleeping,) = emulator.seed(name="sleeping", status="stopped", config=config)
