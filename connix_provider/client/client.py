@@ -24,6 +24,7 @@ from connix_provider.client.call import Call
 from connix_provider.client.errors import ConnixError
 from connix_provider.client.failures import too_slow
 from connix_provider.client.flow import perform
+from connix_provider.client.pool import ForkSafePool
 from connix_provider.client.registry import budget_for, check_share
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.steps import Flow, Outcome, Pause, Reply, Send
@@ -170,14 +171,14 @@ class Client(_Base):
 
     def _open(self, *, timeout: float, verify: bool | str) -> None:
         options = http_options(timeout=timeout, verify=verify, asynchronous=False)
-        self._http = httpx.Client(auth=self._auth, **options)
+        self._pool = ForkSafePool(lambda: httpx.Client(auth=self._auth, **options))
 
     def _bind(self) -> None:
         self.agents = Agents(self)
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._pool.close()
 
     def __enter__(self) -> Self:
         return self
@@ -210,7 +211,8 @@ class Client(_Base):
 
     def _send(self, send: Send) -> Outcome:
         try:
-            response = self._http.send(build_request(self._http, self.base_url, send))
+            http = self._pool.get()
+            response = http.send(build_request(http, self.base_url, send))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return translate(error, send)
         except ConnixError as error:  # an answer out of bounds, or a token that could not be renewed

@@ -9,7 +9,7 @@ the worker or in the triggerer, what the ending means) is here, once, and rests 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
@@ -106,16 +106,19 @@ class ConnixAgentOperator(UndoneWhenKilled):
         self.check()
         return self._act_and_wait(context, self._deadline(context))
 
-    def execute_again(self, context: Context, event: Any = None, *, deadline: float) -> str:
+    def execute_again(self, context: Context, event: Any = None) -> str:
         """
         Act after the key's budget was used up for a while.
 
         :param context: Airflow's context
-        :param event: the trigger's event, which says no more than that it is time
-        :param deadline: epoch seconds at which the task's time is up, as it was at first
+        :param event: the trigger's event, which tells the deadline of the first attempt
         :return: the agent's id
+        :raises ValueError: for an event that no trigger of this provider sends
         """
         self.check()
+        deadline = event.get("deadline") if isinstance(event, Mapping) else None
+        if isinstance(deadline, bool) or not isinstance(deadline, int | float):
+            raise ValueError(f"the task was resumed with {event!r}, not with an event of its trigger")
         self._goes_on = True
         return self._act_and_wait(context, deadline)
 
@@ -219,7 +222,6 @@ class ConnixAgentOperator(UndoneWhenKilled):
         self.defer(
             trigger=ConnixBudgetTrigger(error.bucket, not_before, deadline, self.connix_conn_id),
             method_name="execute_again",
-            kwargs={"deadline": deadline},
             timeout=deferral_timeout(deadline),
         )
 

@@ -59,7 +59,7 @@ class ConnixBudgetTrigger(BaseTrigger):
         """
         Wait for a slot, and yield one event when the task may send.
 
-        :return: the event; the task does not depend on what it says
+        :return: the event, with the deadline for the task to go on with
         """
         from connix_provider.client.bucket import Bucket
         from connix_provider.client.ticket import nap
@@ -74,4 +74,4 @@ class ConnixBudgetTrigger(BaseTrigger):
                     if not wait or time.time() >= self.deadline:
                         break
                     await asyncio.sleep(nap(wait))
-        yield TriggerEvent({"bucket": self.bucket})
+        yield TriggerEvent({"bucket": self.bucket, "deadline": self.deadline})

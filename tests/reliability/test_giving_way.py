@@ -122,3 +122,10 @@ def _keep_variables(monkeypatch):
     monkeypatch.setattr(f"{path}.set", lambda name, value, description=None: kept.__setitem__(name, value))
     monkeypatch.setattr(f"{path}.get", lambda name, default=None: kept.get(name, default))
     monkeypatch.setattr(f"{path}.delete", lambda name: kept.pop(name, None))
+
+
+@pytest.mark.parametrize("event", [None, "soon", {}, {"deadline": "soon"}, {"deadline": True}])
+def test_a_task_that_is_resumed_with_anything_else_says_so(event):
+    task = ConnixStartAgentOperator(task_id="task", agent_id="agent_1", **ARGUMENTS)
+    with pytest.raises(ValueError, match="not with an event of its trigger"):
+        task.execute_again({}, event)

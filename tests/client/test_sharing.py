@@ -1,0 +1,345 @@
+"""Who shares a budget: clients, threads and forked processes; and how calls live with one that is used up."""
+
+import asyncio
+import gc
+import multiprocessing
+import pickle
+import threading
+
+import pytest
+
+from connix_provider.client import AsyncClient, Client, ConnixRateLimitError
+from connix_provider.client.bucket import Bucket
+from connix_provider.client.budget import Budget
+from connix_provider.client.calls import get_agent
+from connix_provider.client.errors import ConnixBudgetError
+from connix_provider.client.flow import perform
+from connix_provider.client.registry import budget_for
+from connix_provider.client.retry import RetryPolicy
+from connix_provider.client.steps import Pause, Reply, Send
+from connix_provider.emulator import Clock, Emulator, Fault, Limits
+
+KEY = "cx_" + 32 * "a"
+OTHER = "cx_" + 32 * "b"
+NOW = 1_705_334_400.0
+AGENT = b'{"id": "a", "status": "running"}'
+
+
+# Whose budget it is
+
+
+def test_one_key_at_one_service_has_one_budget(open_client):
+    one = open_client(KEY, "http://127.0.0.1:9")
+    assert open_client(KEY, "http://127.0.0.1:9/api/v1/").budget is one.budget
+    assert one.with_options(background=True).budget is one.budget
+    assert AsyncClient(KEY, "http://127.0.0.1:9").budget is one.budget
+    assert open_client(OTHER, "http://127.0.0.1:9").budget is not one.budget
+    assert open_client(KEY, "http://127.0.0.1:8").budget is not one.budget
+    assert open_client(access_token=KEY, base_url="http://127.0.0.1:9").budget is one.budget
+
+
+async def test_a_grant_keeps_its_budget_when_its_tokens_are_renewed(driver, emulator):
+    grant = emulator.add_token(expires_in=1)
+    options = {
+        "access_token": grant.access_token,
+        "refresh_token": grant.refresh_token,
+        "client_id": grant.client_id,
+        "client_secret": grant.client_secret,
+        "token_url": emulator.token_url,
+    }
+    client = driver.to(emulator, **options)
+    before = client._auth.secrets()
+    emulator.clock.advance(3600)
+    await driver.run(client, "list", emulator.project_id)
+    assert client._auth.secrets() != before
+    assert driver.to(emulator, **options).budget is client.budget
+    # The token endpoint has no budget of ours; the refused request and its repeat are one call.
+    assert client.budget._endpoints[Bucket.LIST].under_way == 0
+
+
+def test_no_key_is_kept():
+    budget_for("http://127.0.0.1:9", KEY)
+    from connix_provider.client import registry
+
+    assert KEY not in repr(registry._budgets)
+    assert KEY.encode() not in pickle.dumps(list(registry._budgets))
+
+
+def test_the_smallest_share_counts():
+    for share in (1.0, 0.25, 0.5):
+        budget = budget_for("http://127.0.0.1:9", KEY, share)
+    assert budget.share == 0.25
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.01, float("nan"), float("inf"), "0.5", None, True])
+def test_a_share_that_cannot_be_right_is_refused(share, open_client):
+    with pytest.raises(
+        ValueError, match=r"rate_limit_share must be a number that is more than 0 and at most 1"
+    ):
+        open_client(KEY, rate_limit_share=share)
+
+
+def test_budgets_that_nobody_uses_are_forgotten(monkeypatch):
+    from connix_provider.client import registry
+
+    old = budget_for("http://127.0.0.1:9", KEY)
+    fresh = budget_for("http://127.0.0.1:9", OTHER)
+    old.used_at -= 3601
+    budget_for("http://127.0.0.1:9", "another")
+    assert old not in registry._budgets.values()
+    assert fresh in registry._budgets.values()
+
+
+# Threads and processes
+
+
+def test_threads_never_take_more_than_there_is():
+    now = [0.0]
+    budget = Budget(clock=lambda: now[0])
+    told = {"x-ratelimit-limit": "1000", "x-ratelimit-remaining": "100"}
+    with budget.ticket(Bucket.GET) as ticket:
+        assert ticket.ask() == 0
+        ticket.answered(told)
+    # Alone on the key, as far as is known: all of it may be taken at once.
+    budget._endpoints[Bucket.GET].limit._part = 1.0
+    taken, errors = [], []
+    ready = threading.Barrier(16)
+
+    def ask():
+        try:
+            ready.wait()
+            for turn in range(200):
+                ticket = budget.ticket(Bucket.GET, background=turn % 2 == 0)
+                if ticket.ask() == 0:
+                    taken.append(ticket)
+                else:
+                    ticket.__exit__()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert 50 < len(taken) <= 100
+    assert budget._endpoints[Bucket.GET].under_way == len(taken)
+    assert budget._endpoints[Bucket.GET].lines == ([], [])
+
+
+def in_child(pipe, budget):
+    from connix_provider.client import registry
+
+    ticket = budget.ticket(Bucket.GET)
+    waits = [ticket.ask(), budget.ticket(Bucket.LIST).ask()]
+    same = budget_for("http://127.0.0.1:9", KEY) is budget
+    pipe.send(
+        (waits, same, budget._endpoints[Bucket.GET].lines[0] == [ticket.number], len(registry._budgets))
+    )
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_a_forked_process_begins_with_what_is_known_and_no_locked_lock():
+    budget = budget_for("http://127.0.0.1:9", KEY)
+    with budget.ticket(Bucket.GET) as ticket:
+        assert ticket.ask() == 0
+        ticket.answered({"x-ratelimit-limit": "200", "x-ratelimit-remaining": "0"})
+    waiting = budget.ticket(Bucket.GET)
+    assert waiting.ask() > 0
+    held, release = threading.Event(), threading.Event()
+
+    def hold():
+        from connix_provider.client import registry
+
+        with registry._lock, budget._lock:
+            held.set()
+            release.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    child = context.Process(target=in_child, args=(there, budget))
+    child.start()
+    try:
+        assert here.poll(30), "the child waits for a lock that nobody releases"
+        waits, same, is_first, known = here.recv()
+    finally:
+        release.set()
+        thread.join()
+        child.kill()
+        child.join()
+    assert waits[0] > 50
+    assert waits[1] == 0
+    assert (same, is_first, known) == (True, True, 1)
+
+
+# Calls
+
+
+class Caller:
+    """Drive one flow by hand, on a clock that moves with its pauses."""
+
+    def __init__(self, budget=None, **bounds):
+        self.now = NOW
+        background = bounds.pop("background", False)
+        self.budget = budget or Budget(clock=lambda: self.now)
+        self.flow = perform(
+            get_agent("p", "a"),
+            RetryPolicy(**bounds),
+            budget=self.budget,
+            background=background,
+            clock=lambda: self.now,
+            jitter=lambda: 0.0,
+        )
+        self.pauses = []
+
+    def go_on(self, outcome=None):
+        """Go on to the next request."""
+        step = self.flow.send(outcome)
+        while isinstance(step, Pause):
+            self.pauses.append(step.seconds)
+            self.now += step.seconds
+            step = self.flow.send(None)
+        assert isinstance(step, Send)
+        return step
+
+
+def use_up(caller, seconds=40):
+    with caller.budget.ticket(Bucket.GET) as ticket:
+        assert ticket.ask() == 0
+        ticket.answered({}, good=False, back_off=seconds)
+
+
+def test_a_call_waits_for_its_budget():
+    caller = Caller(total_timeout=100)
+    use_up(caller)
+    caller.go_on()
+    assert sum(caller.pauses) == pytest.approx(40, abs=0.1)
+    with pytest.raises(StopIteration) as end:
+        caller.flow.send(Reply(200, {}, AGENT))
+    assert end.value.value.id == "a"
+
+
+@pytest.mark.parametrize("bounds", [{"total_timeout": 30}, {"deadline": NOW + 30}, {"longest_pause": 30}])
+def test_a_budget_that_opens_too_late_is_told_at_once(bounds):
+    caller = Caller(**bounds)
+    use_up(caller)
+    with pytest.raises(ConnixRateLimitError) as caught:
+        caller.go_on()
+    error = caught.value
+    assert caller.pauses == []
+    assert str(error) == (
+        "the budget of this key for get requests is used up until 2024-01-15 16:00:40+00:00 (for 40 s), "
+        "so GET /projects/p/agents/a was not sent"
+    )
+    assert (error.status_code, error.may_have_executed) == (429, False)
+    assert error.retry_after == pytest.approx(40)
+    again = pickle.loads(pickle.dumps(error))
+    assert isinstance(again, ConnixBudgetError)
+    assert (str(again), again.retry_after) == (str(error), error.retry_after)
+    assert caller.budget._endpoints[Bucket.GET].lines == ([], [])
+
+
+def test_a_refusal_longer_than_the_longest_pause_is_told_at_once():
+    refusal = Reply(429, {"retry-after": "31"}, b"")
+    caller = Caller(longest_pause=30)
+    caller.go_on()
+    with pytest.raises(ConnixRateLimitError) as caught:
+        caller.flow.send(refusal)
+    assert caught.value.retry_after == 31
+    patient = Caller(longest_pause=60)
+    patient.go_on()
+    patient.go_on(refusal)
+    assert sum(patient.pauses) == pytest.approx(31, abs=0.5)
+
+
+def test_a_refusal_keeps_all_others_away_and_is_nobodys_attempt():
+    caller = Caller(max_attempts=1)
+    other = Caller(caller.budget)
+    caller.go_on()
+    other.now = caller.now
+    step = caller.flow.send(Reply(429, {"retry-after": "7"}, b""))
+    assert isinstance(step, Pause)
+    assert step.seconds >= 7
+    assert isinstance(other.flow.send(None), Pause)
+    caller.now += step.seconds
+    assert isinstance(caller.flow.send(None), Send)
+
+
+def test_a_call_that_is_broken_off_leaves_nothing_behind():
+    caller = Caller()
+    caller.go_on()
+    endpoint = caller.budget._endpoints[Bucket.GET]
+    assert endpoint.under_way == 1
+    caller.flow.close()
+    assert endpoint.under_way == 0
+    use_up(caller)
+    waiting = Caller(caller.budget)
+    assert isinstance(waiting.flow.send(None), Pause)
+    assert len(endpoint.lines[0]) == 1
+    del waiting
+    gc.collect()
+    assert endpoint.lines == ([], [])
+
+
+async def test_a_cancelled_call_gives_its_place_up(emulator):
+    async with AsyncClient(emulator.api_key, emulator.url) as client:
+        with client.budget.ticket(Bucket.LIST) as ticket:
+            ticket.ask()
+            ticket.answered({}, good=False, back_off=60)
+        calls = [asyncio.ensure_future(client.agents.list(emulator.project_id)) for _ in range(20)]
+        await asyncio.sleep(0)
+        lines = client.budget._endpoints[Bucket.LIST].lines
+        assert len(lines[0]) == 20
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        assert lines == ([], [])
+
+
+async def test_polling_is_marked_by_the_client(driver, emulator, project):
+    client = driver.to(emulator)
+    polling = client.with_options(background=True)
+    assert polling.with_options(max_attempts=1)._background
+    assert not polling.with_options(background=False)._background
+    with client.budget.ticket(Bucket.LIST) as ticket:
+        ticket.ask()
+        ticket.answered({"x-ratelimit-limit": "100", "x-ratelimit-remaining": "6"})
+    assert len(await driver.run(client, "list", project)) == 0
+    with client.budget.ticket(Bucket.LIST) as ticket:
+        ticket.ask()
+        ticket.answered({"x-ratelimit-limit": "100", "x-ratelimit-remaining": "5"})
+    hasty = polling.with_options(longest_pause=1)
+    with pytest.raises(ConnixRateLimitError, match="used up until"):
+        await driver.run(hasty, "list", project)
+
+
+async def test_a_request_that_found_nobody_costs_nothing(driver):
+    client = driver.open(KEY, "http://127.0.0.1:9", max_attempts=30)
+    with pytest.raises(Exception, match="nothing listens there"):
+        await driver.run(client, "create", "p", {"name": "x"})
+    assert client.budget._endpoints[Bucket.CREATE].limit.spare(0.0, 0, 1.0) == 10
+
+
+async def test_many_calls_at_once_meet_no_refusal(driver):
+    with Emulator(clock=Clock(), limits=Limits(list=30, window=2.0)) as service:
+        client = driver.to(service)
+        if driver.is_async:
+            await asyncio.gather(*(client.agents.list(service.project_id) for _ in range(60)))
+        else:
+            loop = asyncio.get_running_loop()
+            await asyncio.gather(
+                *(loop.run_in_executor(None, client.agents.list, service.project_id) for _ in range(60))
+            )
+        assert [entry.status for entry in service.journal.entries()] == 60 * [200]
+
+
+def test_faults_without_a_word_bring_the_table_back(emulator, project, open_client):
+    emulator.faults.add(Fault.rate_limited(0, "header"), "list_agents")
+    client = open_client(emulator.api_key, emulator.url)
+    client.agents.list(project)
+    assert client.budget.rate(Bucket.LIST) == pytest.approx(94 / 60)
+    assert isinstance(client, Client)
