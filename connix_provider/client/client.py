@@ -173,6 +173,10 @@ class Client(_Base):
         options = http_options(timeout=timeout, verify=verify, asynchronous=False)
         self._pool = ForkSafePool(lambda: httpx.Client(auth=self._auth, **options))
 
+    @property
+    def _http(self) -> httpx.Client:
+        return self._pool.get()
+
     def _bind(self) -> None:
         self.agents = Agents(self)
 
@@ -211,8 +215,7 @@ class Client(_Base):
 
     def _send(self, send: Send) -> Outcome:
         try:
-            http = self._pool.get()
-            response = http.send(build_request(http, self.base_url, send))
+            response = self._http.send(build_request(self._http, self.base_url, send))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return translate(error, send)
         except ConnixError as error:  # an answer out of bounds, or a token that could not be renewed

@@ -54,8 +54,9 @@ async def test_only_pages_with_somebody_who_is_waited_for_are_read(emulator, wai
         wait, agent_ids, deadline=None, poll_interval=60, target_statuses="creating", stable_for=600
     )
     assert {event["outcome"] for event in events} == {"done"}
-    # Once the listing was gone through as far as need be, two pages or three show them all.
-    assert counted(emulator, began + 30, began + 570) <= 9 * 3
+    # Once the listing was gone through as far as need be, two pages or three show them all, of 42. Who came
+    # while the first were looked at may keep a rhythm of their own.
+    assert counted(emulator, began + 30, began + 570) <= 9 * 3 * 2
 
 
 async def test_one_more_costs_no_request(emulator, wait, warp):
