@@ -73,9 +73,7 @@ def test_the_smallest_share_counts():
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.01, float("nan"), float("inf"), "0.5", None, True])
 def test_a_share_that_cannot_be_right_is_refused(share, open_client):
-    with pytest.raises(
-        ValueError, match=r"rate_limit_share must be a number that is more than 0 and at most 1"
-    ):
+    with pytest.raises(ValueError, match="rate_limit_share must be a number that is more than 0"):
         open_client(KEY, rate_limit_share=share)
 
 
