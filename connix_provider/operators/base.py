@@ -9,7 +9,8 @@ the worker or in the triggerer, what the ending means) is here, once, and rests 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
@@ -148,7 +149,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
 
         hook = ConnixHook(self.connix_conn_id)
         project_id = resolve_project_id(self.project_id, hook.project_id)
-        with drive.Connected(hook, deadline=deadline) as connected:
+        with drive.Connected(hook, deadline=deadline) as connected, self._leaving_nothing(context):
             self.about_to_act(project_id, context)
             acted = self._act(connected.client, project_id, context, deadline)
             self.has_acted(connected.client, acted)
@@ -254,10 +255,23 @@ class ConnixAgentOperator(UndoneWhenKilled):
         # Where the end is known, a retry begins anew.
         if ending.outcome in {Outcome.DONE, Outcome.FAILED, Outcome.GONE}:
             self._forget(context)
-        if ending.outcome is not Outcome.DONE:
-            raise exception_for(ending)
+        with self._leaving_nothing(context):
+            if ending.outcome is not Outcome.DONE:
+                raise exception_for(ending)
         self.log.info("%s", ending.message)
         return ending.agent_id
+
+    @contextmanager
+    def _leaving_nothing(self, context: Context) -> Iterator[None]:
+        """Clean up after a last try that fails without an end that is known."""
+        from connix_provider.operators import memory
+
+        try:
+            yield
+        except Exception:
+            if self.remembers:
+                memory.forget_for_good(context)
+            raise
 
     def _forget(self, context: Context) -> None:
         from connix_provider.operators import memory

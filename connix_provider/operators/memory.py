@@ -8,6 +8,7 @@ it in the task's ``task_state_store``, older versions in a Variable that lives w
 
 from __future__ import annotations
 
+import hashlib
 import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-__all__ = ["forget", "recall", "remembered"]
+__all__ = ["forget", "forget_for_good", "recall", "remembered"]
 
 #: What it is called in either place; a task that is cleared meets it again.
 _NAME = "connix_unfinished"
@@ -39,9 +40,8 @@ def remembered(context: Context, intent: Mapping[str, Any]) -> Iterator[None]:
     if (store := context.get("task_state_store")) is not None:
         store.set(_NAME, dict(intent))
     else:
-        Variable.set(
-            _variable(context), json.dumps(intent), description="Kept by a Connix task until it ends"
-        )
+        described = f"Kept until the Connix task {task_key(context)} ends"
+        Variable.set(_variable(context), json.dumps(intent), description=described)
     try:
         yield
     except ConnixError as error:
@@ -77,5 +77,17 @@ def forget(context: Context) -> None:
         Variable.delete(_variable(context))
 
 
+def forget_for_good(context: Context) -> None:
+    """
+    Leave nothing behind in Airflow where no try will follow; what is kept with the task itself may stay.
+
+    :param context: Airflow's context
+    """
+    ti = context["ti"]
+    if context.get("task_state_store") is None and ti.try_number > (ti.max_tries or 0):
+        forget(context)
+
+
 def _variable(context: Context) -> str:
-    return f"{_NAME}/{task_key(context)}"
+    # A digest: Airflow 3.0 finds no Variable with a slash in its key, and no Airflow one of 300 characters.
+    return f"{_NAME}_{hashlib.sha256(task_key(context).encode()).hexdigest()[:32]}"
