@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from connix_provider.hooks.connix import ConnixHook
+from connix_provider.waiting.plan import Rates
 from connix_provider.waiting.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -119,20 +120,19 @@ class Line:
                 del self._watchers[project_id]
                 await watcher.ended()
 
-    def rates(self) -> tuple[float, float]:
+    def rates(self) -> Rates:
         """
         Say how fast agents may be asked for.
 
-        :return: single Gets a second, and pages of the listing a second
+        :return: the rates of single Gets and of pages of the listing
         """
         from connix_provider.client.bucket import DOCUMENTED, Bucket
 
         budget = self.client.budget
         # A service that tells of no limit is no reason to storm it.
-        get, listing = (
-            min(budget.rate(which), DOCUMENTED[which] / 60) for which in (Bucket.GET, Bucket.LIST)
+        return Rates(
+            *(min(budget.rate(which), DOCUMENTED[which] / 60) for which in (Bucket.GET, Bucket.LIST))
         )
-        return get, listing
 
     async def _read(self) -> bool:
         """Read the connection; say whether it holds another key than before."""

@@ -9,10 +9,11 @@ is wanted. Pure functions; :mod:`connix_provider.waiting.watcher` carries their 
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 
-__all__ = ["PAGE", "pages_of", "singly_up_to", "windows"]
+__all__ = ["PAGE", "PATIENCE", "Rates", "pages_of", "singly_up_to", "windows"]
 
 #: Agents on one page: the reference's most.
 PAGE = 100
@@ -20,33 +21,69 @@ PAGE = 100
 _MARGIN = 5
 #: Single Gets are simplest; up to this part of their budget nothing else is considered.
 _COMFORT = 0.75
+#: Who is asked for singly once is so again and again: to find all places in the listing, and with them the
+#: few pages that are needed from then on, may take so many times longer.
+PATIENCE = 5.0
 #: Beside a listing that is too slow for some, single Gets take at most this part of their budget.
 _BESIDE = 0.5
 
 
-def singly_up_to(intervals: Mapping[float, int], *, pages: int, get_rate: float, list_rate: float) -> float:
+@dataclasses.dataclass(frozen=True)
+class Rates:
+    """
+    Say how fast may be asked.
+
+    :param get: single Gets a second
+    :param list: pages of the listing a second
+    """
+
+    get: float
+    list: float
+
+    def getting(self, agents: float) -> float:
+        """
+        Say how long it takes to ask for agents singly.
+
+        :param agents: how many
+        :return: seconds
+        """
+        return _seconds(agents, self.get)
+
+    def listing(self, pages: float) -> float:
+        """
+        Say how long it takes to read pages of the listing.
+
+        :param pages: how many
+        :return: seconds
+        """
+        return _seconds(pages, self.list)
+
+
+def _seconds(requests: float, rate: float) -> float:
+    return requests / rate if rate > 0 else math.inf if requests else 0.0
+
+
+def singly_up_to(intervals: Mapping[float, int], *, pages: int, rates: Rates) -> float:
     """
     Decide who is asked for singly: those who want to look at least as often as the answer says.
 
     :param intervals: how many agents are to be looked at each so many seconds
     :param pages: pages of the listing that would show all of them
-    :param get_rate: Gets a second that may be sent
-    :param list_rate: pages a second that may be sent
+    :param rates: how fast may be asked
     :return: seconds; agents with this interval or a shorter one are asked for singly, all others are listed
     """
-    demand = sum(agents / interval for interval, agents in intervals.items())
-    single_load = demand / get_rate if get_rate > 0 else math.inf
+    single_load = rates.getting(sum(agents / interval for interval, agents in intervals.items()))
     if single_load <= _COMFORT:
         return math.inf
     shortest = min(intervals)
-    sweep = pages / list_rate if list_rate > 0 else math.inf
+    sweep = rates.listing(pages)
     if single_load <= sweep / shortest:
         return math.inf
     # Listed. Who would be kept waiting by a long sweep is asked for singly, as far as that goes.
     up_to, taken = 0.0, 0.0
     for interval in sorted(intervals):
         taken += intervals[interval] / interval
-        if interval > sweep / 2 or taken > _BESIDE * get_rate:
+        if interval > sweep / 2 or taken > _BESIDE * rates.get:
             break
         up_to = interval
     return up_to

@@ -62,9 +62,9 @@ class Seat:
         Tell whether a look now may stand for the one that is due a little later.
 
         :param now: epoch seconds
-        :return: whether the look is due, or less than a quarter of the interval away
+        :return: whether the look is due, or less than half the interval away
         """
-        return self.due <= now + self.interval / 4
+        return self.due <= now + self.interval / 2
 
     def show(self, seen: Agent | ConnixError | None, now: float) -> None:
         """

@@ -22,8 +22,9 @@ from collections import Counter
 from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
-from connix_provider.waiting.plan import PAGE, pages_of, singly_up_to, windows
+from connix_provider.waiting.plan import PAGE, PATIENCE, singly_up_to
 from connix_provider.waiting.seat import Seat
+from connix_provider.waiting.survey import Route, Survey, Walk
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, AsyncClient, ConnixError
@@ -54,8 +55,7 @@ class Watcher:
         self._project_id = project_id
         self._seats: dict[str, list[Seat]] = {}
         self._intervals: Counter[float] = Counter()
-        self._places: dict[str, int] = {}
-        self._total: int | None = None
+        self._survey = Survey()
         self._can_list = True
         self._asked: set[str] = set()
         self._sweeping = False
@@ -92,7 +92,7 @@ class Watcher:
         seats.remove(seat)
         if not seats:
             del self._seats[seat.agent_id]
-            self._places.pop(seat.agent_id, None)
+            self._survey.forget(seat.agent_id)
         self._recount(seat.agent_id, before)
         if not self._seats:
             for task in self._tasks:
@@ -156,15 +156,9 @@ class Watcher:
     def _singly_up_to(self) -> float:
         if not self._can_list:
             return math.inf
-        get_rate, list_rate = self._line.rates()
-        return singly_up_to(self._intervals, pages=self._pages(), get_rate=get_rate, list_rate=list_rate)
-
-    def _pages(self) -> int:
-        """Estimate how many pages show everybody; before the first page came, one is worth a try."""
-        whole = pages_of(self._total or 0)
-        if len(self._places) < len(self._seats):
-            return whole
-        return min(whole, len(windows(self._places.values())))
+        rates = self._line.rates()
+        pages = self._survey.route(self._seats, rates, time.time(), besides=["singly"]).pages
+        return singly_up_to(self._intervals, pages=pages, rates=rates)
 
     def _ask_singly(self, agent_id: str) -> None:
         self._asked.add(agent_id)
@@ -177,10 +171,14 @@ class Watcher:
         try:
             async with self._gate:
                 version, client = self._line.version, self._client([agent_id])
+                seen: Agent | ConnixError
                 try:
-                    seen: Agent | ConnixError = await client.agents.get(self._project_id, agent_id)
+                    seen = agent = await client.agents.get(self._project_id, agent_id)
                 except ConnixError as error:
                     seen = error
+                else:
+                    if agent_id in self._seats:
+                        self._survey.saw(agent_id, agent.status)
             self._show([agent_id], seen, version)
         finally:
             self._asked.discard(agent_id)
@@ -188,49 +186,71 @@ class Watcher:
 
     async def _sweep(self, wanted: set[str]) -> None:
         """Go through the listing as far as it shows what is wanted, and ask singly for what it misses."""
-        from connix_provider.client import ConnixError, ConnixNotFoundError, ConnixPermissionError
+        from connix_provider.client import ConnixAuthenticationError, ConnixError
+        from connix_provider.client.retry import may_pass
 
         version, unseen = self._line.version, set(wanted)
+        gone: list[str] = []
         try:
-            offsets = windows(self._places.get(agent_id, 0) for agent_id in wanted)
-            if wanted <= self._places.keys() and len(offsets) < pages_of(self._total or 0):
-                for offset in offsets:
-                    await self._page(offset, unseen)
-            else:
-                await self._whole_listing(unseen)
-        except (ConnixNotFoundError, ConnixPermissionError) as error:
+            while self._can_list and (rest := unseen & self._seats.keys()):
+                route = self._survey.route(rest, self._line.rates(), time.time(), besides=gone)
+                gone.append(route.kind)
+                try:
+                    ended = [await self._go(walk, unseen) for walk in route.walks]
+                except ConnixError as error:
+                    if may_pass(error) or isinstance(error, ConnixAuthenticationError):
+                        self._show(list(self._seats), error, version)
+                        return
+                    self._avoid(route, error)
+                else:
+                    if not route.walks or (route.kind == "whole" and all(ended)):
+                        break
+        finally:
+            self._sweeping = False
+            self._called.set()
+        # Moved, gone, or never there: only a Get can tell.
+        for agent_id in unseen & self._seats.keys() - self._asked:
+            self._survey.forget(agent_id)
+            self._ask_singly(agent_id)
+
+    async def _go(self, walk: Walk, unseen: set[str]) -> bool:
+        """Read the pages of one walk, or fewer where the rest is seen sooner singly; say whether it ended."""
+        if walk.offsets is not None:
+            for offset in walk.offsets:
+                await self._page(walk.status, offset, unseen)
+            return True
+        offset, has_more = 0, True
+        while has_more and (rest := walk.targets & unseen & self._seats.keys()):
+            read, has_more = await self._page(walk.status, offset, unseen)
+            offset += read
+            rates, pages = self._line.rates(), self._survey.pages(walk.status, time.time())
+            worth = rates.getting(len(rest)) * (1.0 if walk.status else PATIENCE)
+            if not read or (pages and rates.listing(pages - offset / PAGE) > worth):
+                return False
+        return True
+
+    def _avoid(self, route: Route, error: ConnixError) -> None:
+        """Do without what the service does not allow."""
+        if any(walk.status for walk in route.walks):
+            log.warning("Project %s cannot be listed by status: %s", self._project_id, error)
+            self._survey.can_filter = False
+        else:
             log.warning(
                 "Project %s cannot be listed; agents are asked for singly: %s", self._project_id, error
             )
             self._can_list = False
-        except ConnixError as error:
-            self._show(list(self._seats), error, version)
-        else:
-            # Moved, gone, or never there: only a Get can tell.
-            for agent_id in unseen & self._seats.keys() - self._asked:
-                self._places.pop(agent_id, None)
-                self._ask_singly(agent_id)
-        finally:
-            self._sweeping = False
-            self._called.set()
 
-    async def _whole_listing(self, unseen: set[str]) -> None:
-        offset = 0
-        while unseen & self._seats.keys():
-            read, has_more = await self._page(offset, unseen)
-            offset += read
-            if not read or not has_more or self._singly_up_to() == math.inf:
-                return
-
-    async def _page(self, offset: int, unseen: set[str]) -> tuple[int, bool]:
+    async def _page(self, status: str | None, offset: int, unseen: set[str]) -> tuple[int, bool]:
         """Look at one page; say how many agents are on it and whether more follow."""
         version, client = self._line.version, self._client(self._seats)
-        page = await client.agents.list(self._project_id, limit=PAGE, offset=offset, sort="created_at")
-        self._total = page.pagination.total
+        page = await client.agents.list(
+            self._project_id, status=status, limit=PAGE, offset=offset, sort="created_at"
+        )
+        self._survey.counted(status, page.pagination.total, time.time())
         for place, agent in enumerate(page, offset):
             unseen.discard(agent.id)
             if agent.id in self._seats:
-                self._places[agent.id] = place
+                self._survey.saw(agent.id, agent.status, place if status is None else None)
                 self._show([agent.id], agent, version)
         return len(page), page.pagination.has_more
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connix_provider.waiting.plan import PAGE, pages_of, singly_up_to, windows
+from connix_provider.waiting.plan import PAGE, Rates, pages_of, singly_up_to, windows
 
 #: What the reference allows, in requests a second.
-RATES = {"get_rate": 200 / 60, "list_rate": 100 / 60}
+RATES = Rates(get=200 / 60, list=100 / 60)
 
 
 @pytest.mark.parametrize(
@@ -29,12 +29,12 @@ RATES = {"get_rate": 200 / 60, "list_rate": 100 / 60}
     ],
 )
 def test_the_cheaper_way_is_chosen(intervals, pages, expected):
-    assert singly_up_to(intervals, pages=pages, **RATES) == expected
+    assert singly_up_to(intervals, pages=pages, rates=RATES) == expected
 
 
 def test_what_must_not_be_sent_is_not_chosen():
-    assert singly_up_to({5.0: 10}, pages=1, get_rate=0, list_rate=1) == 0.0
-    assert singly_up_to({5.0: 1000}, pages=1, get_rate=1, list_rate=0) == math.inf
+    assert singly_up_to({5.0: 10}, pages=1, rates=Rates(get=0, list=1)) == 0.0
+    assert singly_up_to({5.0: 1000}, pages=1, rates=Rates(get=1, list=0)) == math.inf
 
 
 @pytest.mark.parametrize(("agents", "pages"), [(0, 1), (1, 1), (100, 1), (101, 2), (10_000, 100)])

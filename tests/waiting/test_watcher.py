@@ -59,6 +59,70 @@ async def test_only_pages_with_somebody_who_is_waited_for_are_read(emulator, wai
     assert counted(emulator, began + 30, began + 570) <= 9 * 3 * 2
 
 
+def _scattered(emulator, count, among):
+    """Put agents that are being created into a project, each behind so many others that run."""
+    found = []
+    for _ in range(count):
+        emulator.seed(among, status="running")
+        found += emulator.seed(1, status="creating")
+    return found
+
+
+async def test_a_large_project_is_read_by_status(emulator, wait, warp):
+    agent_ids = _scattered(emulator, 300, among=9)
+    began = warp.time()
+    for number, agent_id in enumerate(agent_ids):
+        emulator.script(agent_id, [(120 + number % 60, "running")])
+    events = await together(wait, agent_ids)
+    assert {event["outcome"] for event in events} == {"done"}
+    # Of its 30 pages three are of that status, and are read each five seconds.
+    assert counted(emulator, began + 30, began + 115) <= 3 * 18
+    told = {entry.agent_id for entry in emulator.journal.entries("get_agent")}
+    assert told <= set(agent_ids)
+
+
+async def test_agents_of_a_large_project_that_change_together_are_not_asked_for_one_by_one(
+    emulator, wait, warp, asked
+):
+    agent_ids = _scattered(emulator, 300, among=9)
+    waiting = [asyncio.create_task(wait(agent_id)) for agent_id in agent_ids]
+    await asked(60)
+    changed, so_far = warp.time(), len(emulator.journal.entries())
+    for agent_id in agent_ids:
+        emulator.set_status(agent_id, "running")
+    events = await asyncio.gather(*waiting)
+    assert {event["outcome"] for event in events} == {"done"}
+    assert warp.time() - changed < 60, "three hundred Gets take a minute and a half"
+    assert len(emulator.journal.entries()) - so_far < 120
+
+
+async def test_a_service_that_lists_by_no_status_is_read_whole(emulator, wait, warp):
+    agent_ids = _scattered(emulator, 100, among=40)
+    for agent_id in agent_ids:
+        emulator.script(agent_id, [(300, "running")])
+    # All pages are read once to see where the agents stand, then one of their status.
+    emulator.faults.add(Fault.status(400), on="list_agents", after=41, times=1)
+    events = await together(wait, agent_ids)
+    assert {event["outcome"] for event in events} == {"done"}
+    listed = [entry.status for entry in emulator.journal.entries("list_agents")]
+    assert (listed.index(400), listed.count(400)) == (41, 1)
+    assert len(listed) > 80, "it was not listed any more"
+
+
+async def test_many_deleted_before_them_do_not_make_agents_be_asked_for_one_by_one(emulator, wait, asked):
+    others = emulator.seed(300, status="creating")
+    agent_ids = emulator.seed(300, status="creating")
+    waiting = [asyncio.create_task(wait(agent_id)) for agent_id in agent_ids]
+    await asked(12)
+    for agent_id in others:
+        emulator.remove(agent_id)
+    await asked(len(emulator.journal.entries()) + 12)
+    assert len(emulator.journal.entries("get_agent")) < 60
+    for agent_id in agent_ids:
+        emulator.set_status(agent_id, "running")
+    assert {event["outcome"] for event in await asyncio.gather(*waiting)} == {"done"}
+
+
 async def test_one_more_costs_no_request(emulator, wait, warp):
     agent_ids = emulator.seed(300, status="creating")
     counts = []
@@ -77,7 +141,8 @@ async def test_one_who_joins_is_served_with_the_others(emulator, wait, warp, ask
     emulator.set_status(agent_ids[0], "running")
     assert (await wait(agent_ids[0], deadline=deadline))["outcome"] == "done"
     assert {event["outcome"] for event in await asyncio.gather(*waiting)} == {"timeout"}
-    assert not emulator.journal.entries("get_agent")
+    # Where a newcomer stands in the listing is not known yet.
+    assert {entry.agent_id for entry in emulator.journal.entries("get_agent")} <= {agent_ids[0]}
 
 
 async def test_one_who_leaves_does_not_disturb_the_others(emulator, wait, asked):
