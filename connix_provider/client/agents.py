@@ -14,20 +14,19 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from connix_provider.client import calls
+from connix_provider.client.ahead import walk, walk_async
 from connix_provider.client.call import Call
 from connix_provider.client.models import Agent, AgentPage, LogEntry, LogPage
-from connix_provider.client.pages import AgentWalk, LogWalk, Walk
+from connix_provider.client.pages import AgentWalk, LogWalk
 
 if TYPE_CHECKING:
-    from connix_provider.client.client import AsyncClient, Client
+    from connix_provider.client.client import AsyncClient, Client  # noqa: F401 - what the text below names
 
 __all__ = ["Agents", "AsyncAgents"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 ClientT = TypeVar("ClientT")
-ItemT = TypeVar("ItemT")
-PageT = TypeVar("PageT")
 MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 
 
@@ -107,11 +106,11 @@ class Agents(_Resource["Client"]):
         :param sort: as for :meth:`list`
         :param limit: agents a page, 1 to 100
         :param offset: agents to pass over
-        :return: the agents, fetched as they are asked for
+        :return: the agents; the next page is fetched while one is used
         :raises ValueError: for an argument out of bounds, before anything is sent
         """
-        walk = _agent_walk(project_id, status=status, sort=sort, limit=limit, offset=offset)
-        return _walk(self._client, walk, walk.next_call())
+        pages = _agent_walk(project_id, status=status, sort=sort, limit=limit, offset=offset)
+        return walk(self._client, pages, pages.next_call())
 
     def iter_logs(
         self,
@@ -134,10 +133,10 @@ class Agents(_Resource["Client"]):
         :param end_time: as for :meth:`logs`
         :param limit: lines a page, 1 to 1000
         :param offset: lines to pass over
-        :return: the lines, fetched as they are asked for
+        :return: the lines; the next page is fetched while one is used
         :raises ValueError: for an argument out of bounds, before anything is sent
         """
-        walk = _log_walk(
+        pages = _log_walk(
             project_id,
             agent_id,
             level=level,
@@ -146,7 +145,7 @@ class Agents(_Resource["Client"]):
             limit=limit,
             offset=offset,
         )
-        return _walk(self._client, walk, walk.next_call())
+        return walk(self._client, pages, pages.next_call())
 
 
 class AsyncAgents(_Resource["AsyncClient"]):
@@ -181,11 +180,11 @@ class AsyncAgents(_Resource["AsyncClient"]):
         :param sort: as for :meth:`list`
         :param limit: agents a page, 1 to 100
         :param offset: agents to pass over
-        :return: the agents, fetched as they are asked for
+        :return: the agents; the next page is fetched while one is used
         :raises ValueError: for an argument out of bounds, before anything is sent
         """
-        walk = _agent_walk(project_id, status=status, sort=sort, limit=limit, offset=offset)
-        return _walk_async(self._client, walk, walk.next_call())
+        pages = _agent_walk(project_id, status=status, sort=sort, limit=limit, offset=offset)
+        return walk_async(self._client, pages, pages.next_call())
 
     def iter_logs(
         self,
@@ -208,10 +207,10 @@ class AsyncAgents(_Resource["AsyncClient"]):
         :param end_time: as for :meth:`logs`
         :param limit: lines a page, 1 to 1000
         :param offset: lines to pass over
-        :return: the lines, fetched as they are asked for
+        :return: the lines; the next page is fetched while one is used
         :raises ValueError: for an argument out of bounds, before anything is sent
         """
-        walk = _log_walk(
+        pages = _log_walk(
             project_id,
             agent_id,
             level=level,
@@ -220,7 +219,7 @@ class AsyncAgents(_Resource["AsyncClient"]):
             limit=limit,
             offset=offset,
         )
-        return _walk_async(self._client, walk, walk.next_call())
+        return walk_async(self._client, pages, pages.next_call())
 
 
 def _agent_walk(
@@ -254,20 +253,3 @@ def _log_walk(
         )
 
     return LogWalk(page, offset)
-
-
-def _walk(client: Client, walk: Walk[PageT, ItemT], call: Call[PageT] | None) -> Iterator[ItemT]:
-    """Walk from a first call, which is made beforehand so that bad arguments are told at once."""
-    while call is not None:
-        yield from walk.take(client.perform(call))
-        call = walk.next_call()
-
-
-async def _walk_async(
-    client: AsyncClient, walk: Walk[PageT, ItemT], call: Call[PageT] | None
-) -> AsyncIterator[ItemT]:
-    """Do the same without blocking the event loop."""
-    while call is not None:
-        for item in walk.take(await client.perform(call)):
-            yield item
-        call = walk.next_call()

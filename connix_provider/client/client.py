@@ -27,8 +27,8 @@ from connix_provider.client.flow import perform
 from connix_provider.client.pool import ForkSafePool
 from connix_provider.client.registry import budget_for, check_share
 from connix_provider.client.retry import RetryPolicy
-from connix_provider.client.steps import Flow, Outcome, Pause, Reply, Send
-from connix_provider.client.transport import build_request, complete_url, http_options, translate
+from connix_provider.client.steps import Flow, Outcome, Pause, Send
+from connix_provider.client.transport import as_reply, build_request, complete_url, http_options, translate
 from connix_provider.client.wirelog import hide_secrets_of
 
 __all__ = ["AsyncClient", "Client"]
@@ -220,7 +220,7 @@ class Client(_Base):
             return translate(error, send)
         except ConnixError as error:  # an answer out of bounds, or a token that could not be renewed
             return error
-        return Reply(response.status_code, response.headers, response.content)
+        return as_reply(response)
 
 
 class AsyncClient(_Base):
@@ -284,4 +284,4 @@ class AsyncClient(_Base):
             return translate(error, send)
         except ConnixError as error:  # an answer out of bounds, or a token that could not be renewed
             return error
-        return Reply(response.status_code, response.headers, response.content)
+        return as_reply(response)

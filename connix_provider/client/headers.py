@@ -10,6 +10,7 @@ off.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Mapping
@@ -156,6 +157,7 @@ def number(value: Any) -> float | None:
     return read if math.isfinite(read) and read >= 0 else None
 
 
+@functools.lru_cache(maxsize=16)  # a date says the same for a second, in which many answers come
 def _http_date(value: str | None) -> float | None:
     if not value:
         return None

@@ -43,7 +43,7 @@ class Pause:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reply:
     """
-    Hold an answer: status, headers (looked up without regard to case) and the whole body.
+    Hold an answer: status, headers (their names in lower case) and the whole body.
 
     :param status_code: HTTP status
     :param headers: the answer's headers

@@ -15,6 +15,7 @@ import ssl
 import time
 import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from http.cookiejar import CookieJar
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -28,9 +29,17 @@ from connix_provider.client.errors import (
     ConnixTimeoutError,
 )
 from connix_provider.client.failures import too_large, too_slow
-from connix_provider.client.steps import Send
+from connix_provider.client.steps import Reply, Send
 
-__all__ = ["DEFAULT_BASE_URL", "MAX_BODY", "build_request", "complete_url", "http_options", "translate"]
+__all__ = [
+    "DEFAULT_BASE_URL",
+    "MAX_BODY",
+    "as_reply",
+    "build_request",
+    "complete_url",
+    "http_options",
+    "translate",
+]
 
 DEFAULT_BASE_URL = "https://api.connix.io/api/v1"
 API_PATH = "/api/v1"
@@ -87,10 +96,18 @@ def http_options(*, timeout: float, verify: bool | str, asynchronous: bool) -> d
         "timeout": httpx.Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT)),
         "verify": _ssl_context(verify),
         "follow_redirects": False,
+        "cookies": _NoCookies(),
         # gzip alone: what is not asked for is not unpacked.
         "headers": {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"},
         "event_hooks": {"response": [_bound_async if asynchronous else _bound]},
     }
+
+
+class _NoCookies(CookieJar):
+    """Keep no cookie: the API has none, and one that a proxy sets may be a secret."""
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        pass
 
 
 @functools.lru_cache(maxsize=8)
@@ -119,7 +136,7 @@ def build_request(client: httpx.Client | httpx.AsyncClient, url: str, send: Send
         headers["Content-Type"] = "application/json"
     request = client.build_request(
         call.method,
-        f"{url}{call.path}?{call.query}" if call.query else f"{url}{call.path}",
+        _url(f"{url}{call.path}?{call.query}" if call.query else f"{url}{call.path}"),
         content=call.body,
         headers=headers,
     )
@@ -132,6 +149,24 @@ def build_request(client: httpx.Client | httpx.AsyncClient, url: str, send: Send
     request.extensions["send"] = send
     request.extensions["deadline"] = time.monotonic() + send.timeout
     return request
+
+
+@functools.lru_cache(
+    maxsize=128
+)  # taking a URL apart costs as much as reading an answer, and polls repeat it
+def _url(text: str) -> httpx.URL:
+    return httpx.URL(text)
+
+
+def as_reply(response: httpx.Response) -> Reply:
+    """
+    Take out of an answer what the flow wants to know.
+
+    :param response: the answer, read to its end
+    :return: the same as plain data
+    """
+    # A plain dictionary: httpx's own goes through all headers for each that is looked up.
+    return Reply(response.status_code, dict(response.headers.items()), response.content)
 
 
 def _bound(response: httpx.Response) -> None:

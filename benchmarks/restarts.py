@@ -1,0 +1,131 @@
+"""Measure how long it takes to restart many agents on one key."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import multiprocessing
+import os
+import time
+import types
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from typing import Any
+
+from benchmarks.service import Service, refusals
+
+__all__ = ["Restarted", "measure"]
+
+#: Tasks that run at a time, as many as a worker or two have slots.
+_SLOTS = 32
+#: What users give the HTTP provider's tasks, so that a refusal is not the end: Airflow tries them again.
+_RETRIES = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Restarted:
+    """
+    Hold what came of it.
+
+    :param agents: how many agents were to be restarted
+    :param executed: how many restarts the service carried out
+    :param refused: how many requests it refused for the rate limit
+    :param seconds: from the first request to the last restart
+    """
+
+    agents: int
+    executed: int
+    refused: int
+    seconds: float
+
+
+def measure(provider: str, agents: int, *, window: float) -> Restarted:
+    """
+    Restart agents by tasks of a provider, one for each.
+
+    :param provider: ``connix``, or ``http`` for the HTTP provider's hook with Airflow's retries
+    :param agents: how many
+    :param window: seconds of the rate limits' windows
+    :return: what came of it
+    """
+    with Service(window=window) as service:
+        agent_ids = service.plant(agents, "running")
+        ours, theirs = multiprocessing.Pipe()
+        process = multiprocessing.get_context("spawn").Process(
+            target=_restart_in_a_process,
+            args=(theirs, provider, service.connections(), service.project_id, agent_ids, window),
+        )
+        process.start()
+        theirs.close()
+        seconds: float = ours.recv()
+        process.join()
+        tally = service.tally()
+    executed = sum(
+        count for (call, status), count in tally.items() if call == "restart_agent" and status == 200
+    )
+    return Restarted(agents, executed, refusals(tally), seconds)
+
+
+def _restart_in_a_process(
+    pipe: Connection,
+    provider: str,
+    connections: dict[str, str],
+    project_id: str,
+    agent_ids: Sequence[str],
+    window: float,
+) -> None:
+    os.environ.update(connections)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    restart = _connix() if provider == "connix" else _http(project_id)
+    left, last = list(agent_ids), 0.0
+    began = time.monotonic()
+    with ThreadPoolExecutor(_SLOTS) as slots:
+        for retries_left in range(_RETRIES, -1, -1):
+            done = list(slots.map(restart, left))
+            last = max((moment - began for moment in done if moment is not None), default=last)
+            left = [agent_id for agent_id, moment in zip(left, done, strict=True) if moment is None]
+            if not left:
+                break
+            # A task that waits for its retry holds no slot.
+            time.sleep(window if retries_left else 0.0)
+    pipe.send(last)
+
+
+def _connix() -> Callable[[str], float | None]:
+    from airflow.sdk import DAG
+    from airflow.sdk.bases.operator import ExecutorSafeguard
+
+    from connix_provider.operators.agent import ConnixRestartAgentOperator
+
+    class Store(dict[str, Any]):
+        """Stand in for Airflow's ``task_state_store``, which needs a database."""
+
+        set = dict.__setitem__
+        delete = dict.pop
+
+    def restart(agent_id: str) -> float | None:
+        with DAG(f"dag_{agent_id}", schedule=None, start_date=dt.datetime(2024, 1, 1, tzinfo=dt.UTC)):
+            task = ConnixRestartAgentOperator(task_id="task", agent_id=agent_id, wait_for_completion=False)
+        ti = types.SimpleNamespace(
+            dag_id=task.dag_id, run_id="run", task_id="task", map_index=-1, try_number=1, max_tries=0
+        )
+        ExecutorSafeguard.tracker.set(task)
+        task.execute({"ti": ti, "task_state_store": Store()})  # type: ignore[arg-type]  # all it looks at
+        return time.monotonic()
+
+    return restart
+
+
+def _http(project_id: str) -> Callable[[str], float | None]:
+    from airflow.providers.common.compat.sdk import AirflowException
+    from airflow.providers.http.hooks.http import HttpHook
+
+    def restart(agent_id: str) -> float | None:
+        try:
+            HttpHook(method="POST").run(f"api/v1/projects/{project_id}/agents/{agent_id}/restart")
+        except AirflowException:
+            return None
+        return time.monotonic()
+
+    return restart
