@@ -51,6 +51,10 @@ SETTLED = KNOWN - TRANSIENT
 DOWN = frozenset({AgentStatus.PAUSED, AgentStatus.STOPPED})
 
 
+#: Looks in a row that may be taken for those of a replica that lags behind.
+_MOST_STALE = 3
+
+
 class Verdict(StrEnum):
     """Say what one look at an agent means for a wait."""
 
@@ -131,6 +135,8 @@ class Memory:
     :param stable_since: when (seconds, the caller's clock) the agent was first seen in a wanted status
         that it has kept ever since
     :param last: the look before this one
+    :param newest: the latest ``updated_at`` that was seen
+    :param stale: how many looks in a row showed an earlier one
     """
 
     before: Snapshot | None = None
@@ -138,6 +144,8 @@ class Memory:
     looks_since_moved: int = 0
     stable_since: float | None = None
     last: Snapshot | None = None
+    newest: datetime | None = None
+    stale: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -164,6 +172,8 @@ def judge(goal: Goal, seen: Snapshot, memory: Memory | None = None, *, now: floa
     :return: the verdict with its reason
     """
     memory = Memory() if memory is None else memory
+    if _is_stale(memory, seen):
+        return Judgement(Verdict.WAITING, "the answer is older than one that was seen before")
     _remember(memory, seen, now, goal)
     if seen.status is None:
         if goal.done_when_gone:
@@ -178,6 +188,19 @@ def judge(goal: Goal, seen: Snapshot, memory: Memory | None = None, *, now: floa
     if seen.status not in KNOWN:
         return Judgement(Verdict.WAITING, f"{seen.status!r} is a status this provider does not know")
     return Judgement(Verdict.WAITING, f"it is {seen.status}")
+
+
+def _is_stale(memory: Memory, seen: Snapshot) -> bool:
+    """Tell whether a look shows the agent as it was before it was seen last: a replica that lags behind."""
+    newest = memory.newest or (memory.before.updated_at if memory.before else None)
+    if seen.status is not None and newest and seen.updated_at and seen.updated_at < newest:
+        memory.stale += 1
+        # What keeps on being answered is how it is: the service's clock was set back.
+        if memory.stale <= _MOST_STALE:
+            return True
+    memory.stale = 0
+    memory.newest = seen.updated_at or newest
+    return False
 
 
 def _remember(memory: Memory, seen: Snapshot, now: float, goal: Goal) -> None:

@@ -107,6 +107,31 @@ def test_an_update_that_a_stale_replica_has_not_heard_of_is_not_done():
     assert judge(GOALS["update"], Snapshot("running", LATER), memory).verdict is DONE
 
 
+@pytest.mark.parametrize(
+    ("goal", "before", "seen"),
+    [
+        pytest.param("start", ("stopped", 5), [("running", 3)], id="it ran before it was stopped"),
+        pytest.param("restart", ("running", 5), [("updating", 6), ("running", 5)], id="it has not gone down"),
+        pytest.param("start", ("stopped", 5), [("updating", 6), ("stopped", 5)], id="it has not come up"),
+        pytest.param("stop", ("running", 5), [("running", 6), ("stopped", 4)], id="it was started since"),
+    ],
+)
+def test_old_news_ends_no_wait(goal, before, seen):
+    status, moment = before
+    memory = Memory(before=Snapshot(status, THEN + timedelta(seconds=moment)))
+    for status, moment in seen:
+        judgement = judge(GOALS[goal], Snapshot(status, THEN + timedelta(seconds=moment)), memory)
+        assert judgement.verdict is WAITING
+    assert "older" in judgement.reason
+
+
+def test_what_keeps_on_being_answered_is_believed_however_old():
+    memory = Memory()
+    goal = goal_for_statuses("running")
+    looks = [Snapshot("paused", LATER), *[Snapshot("running", THEN)] * 4]
+    assert [judge(goal, look, memory).verdict for look in looks] == [WAITING] * 4 + [DONE]
+
+
 @given(st.text(), st.sampled_from(sorted(GOALS)), st.sampled_from([None, *sorted(KNOWN)]))
 def test_a_status_nobody_knows_is_never_an_ending(status, goal, before):
     if status in KNOWN:

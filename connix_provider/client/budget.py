@@ -96,6 +96,15 @@ class Budget:
             limits = self._limits(bucket, self._clock())
             return min((limit.rate(self.share) for limit in limits), default=math.inf)
 
+    def server_time(self) -> float | None:
+        """
+        Say what the service's clock shows, at least.
+
+        :return: epoch seconds, or ``None`` where no answer has told
+        """
+        with self._lock:
+            return self._server.at(self._clock())
+
     def forget_those_who_wait(self) -> None:
         """Begin as a forked process: with what is known, but nobody else's requests, waits and locks."""
         self._lock = threading.RLock()

@@ -72,6 +72,15 @@ class ServerClock:
             offset = offset if offset < kept - self._SLACK else max(offset, kept)
         self._offset, self._at = offset, now
 
+    def at(self, now: float) -> float | None:
+        """
+        Say what the server's clock shows, at least.
+
+        :param now: seconds of the local monotonic clock
+        :return: epoch seconds, or ``None`` where it is not known
+        """
+        return None if self._offset is None else now + self._offset
+
     def until(self, now: float, epoch: float | None) -> float | None:
         """
         Say how long it is until a moment of the server's clock, at most.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -102,14 +103,20 @@ class ConnixHook(BaseHook):
         """
         from airflow.providers.common.compat.connection import get_async_connection
 
+        connection = await get_async_connection(self.connix_conn_id)
+        loop = asyncio.get_running_loop()
+
+        def mask(secret: str) -> None:
+            loop.run_in_executor(None, self._mask, secret)
+
+        return await asyncio.to_thread(self._async_client, connection, mask)
+
+    def _async_client(self, connection: Connection, on_new_secret: Callable[[str], None]) -> AsyncClient:
+        """Make a client off the event loop: reading the extra masks it, which asks the supervisor."""
+        # What is imported for the first time, and certificates that are read, take a while, too.
         from connix_provider.client import AsyncClient
 
-        connection = await get_async_connection(self.connix_conn_id)
-        # Reading the extra masks it, which asks the supervisor, synchronously on most versions.
-        options = await asyncio.to_thread(self._options, connection)
-        loop = asyncio.get_running_loop()
-        options["on_new_secret"] = lambda secret: loop.run_in_executor(None, self._mask, secret)
-        return AsyncClient(**options)
+        return AsyncClient(**{**self._options(connection), "on_new_secret": on_new_secret})
 
     @cached_property
     def project_id(self) -> str | None:
@@ -131,8 +138,10 @@ class ConnixHook(BaseHook):
         try:
             with self.get_conn() as client:
                 return True, self._try(client.with_options(max_attempts=1, total_timeout=_TEST_TIMEOUT))
-        except (ValueError, ConnixError) as error:
+        except ConnixError as error:
             return False, _plain(error, self.project_id)
+        except ValueError as error:
+            return False, _as_sentence(error)
 
     def _try(self, client: Client) -> str:
         from connix_provider.client.calls import list_projects
@@ -154,6 +163,8 @@ class ConnixHook(BaseHook):
     @staticmethod
     def _extra(connection: Connection) -> dict[str, Any]:
         extra = connection.extra_dejson
+        if not isinstance(extra, dict):
+            raise ValueError(f"the connection's extra must be a JSON object, not a {type(extra).__name__}")
         return {name: value for name, value in extra.items() if value not in (None, "")}
 
     def _options(self, connection: Connection) -> dict[str, Any]:
@@ -185,8 +196,10 @@ class ConnixHook(BaseHook):
         """Have Airflow hide these values in every log, whatever field they came from."""
         from airflow.providers.common.compat.sdk import mask_secret
 
-        for secret in filter(None, secrets):
-            mask_secret(secret)
+        for secret in secrets:
+            # Anything else is refused when a client is made of it.
+            if secret and isinstance(secret, str):
+                mask_secret(secret)
 
 
 def _address(connection: Connection) -> str | None:
@@ -197,9 +210,13 @@ def _address(connection: Connection) -> str | None:
     if "://" not in host and connection.schema in {"http", "https"}:
         host = f"{connection.schema}://{host}"
     if connection.port and "://" in host:
-        parts = urlsplit(host)
-        if parts.port is None and not parts.query:
-            host = parts._replace(netloc=f"{parts.netloc}:{connection.port}").geturl()
+        try:
+            parts = urlsplit(host)
+            if parts.port is None and not parts.query:
+                host = parts._replace(netloc=f"{parts.netloc}:{connection.port}").geturl()
+        except ValueError:
+            # Its own words quote what was typed, which may be a password in the wrong place.
+            raise ValueError("the connection's host cannot be read as an address") from None
     return host
 
 
@@ -207,7 +224,10 @@ def _number(value: Any, name: str, what: str) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} in the connection's extra must be {what}, not {value!r}") from None
+        # Not quoted: what stands in the wrong field may be the key.
+        raise ValueError(
+            f"{name} in the connection's extra must be {what}; what stands there is none"
+        ) from None
 
 
 def _verify(value: Any) -> bool | str:
@@ -240,6 +260,10 @@ def _plain(error: Exception, project_id: str | None) -> str:
         case errors.ConnixRateLimitError():
             hint = "The key is good, but its budget for this minute is used up"
         case _:
-            said = str(error)
-            return said[:1].upper() + said[1:]
+            return _as_sentence(error)
     return f"{hint}: {error}"
+
+
+def _as_sentence(error: Exception) -> str:
+    said = str(error)
+    return said[:1].upper() + said[1:]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -214,13 +213,17 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
                     "Agent %s ended in error after an earlier try; it is restarted once.", agent_id
                 )
         agent = agent or client.agents.get(project_id, agent_id)
-        if agent.updated_at is not None and agent.updated_at.microsecond == 0:
-            # A service that counts whole seconds shows no second change within the same one.
-            time.sleep(max(0.0, min(1.0, agent.updated_at.timestamp() + 1.0 - time.time())))
-        moment = agent.updated_at.isoformat() if agent.updated_at else None
-        with memory.remembered(context, {"agent_id": agent_id, "status": agent.status, "updated_at": moment}):
-            once.restart_once(client, project_id, agent)
-        return Acted(agent_id, "restart", agent.snapshot())
+        while True:
+            once.await_next_second(client, agent)
+            moment = agent.updated_at.isoformat() if agent.updated_at else None
+            intent = {"agent_id": agent_id, "status": agent.status, "updated_at": moment}
+            try:
+                with memory.remembered(context, intent):
+                    once.restart_once(client, project_id, agent)
+            except ConnixConflictError as error:
+                agent = self.after_refusal(client, project_id, agent, error)
+            else:
+                return Acted(agent_id, "restart", agent.snapshot())
 
 
 class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
@@ -251,7 +254,7 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
             if earlier:
                 self.log.info("An earlier try of this task deleted agent %s: %s", earlier["agent_id"], error)
                 return Acted(str(earlier["agent_id"]))
-            if not self.ignore_if_missing:
+            if not self.ignore_if_missing or not _is_of_an_agent(error):
                 raise
             self.log.info("Nothing to delete: %s", error)
             return Acted(str(self.agent_id or self.agent_name))
@@ -264,6 +267,11 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
             reply = client.agents.delete(project_id, agent_id)
         self.log.info("Connix accepted the delete of agent %s: %s", agent_id, reply.message or "done")
         return Acted(agent_id, "delete")
+
+
+def _is_of_an_agent(error: ConnixNotFoundError) -> bool:
+    """Tell whether a 404 says that there is no such agent: not its project, and not a gateway's word."""
+    return error.code != "http_404" and "project" not in error.code
 
 
 def _remembered_restart(earlier: Mapping[str, Any] | None, agent_id: str) -> Snapshot | None:

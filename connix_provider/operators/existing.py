@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -78,29 +79,60 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
         :param context: Airflow's context
         :return: what was done, and what to wait for
         """
-        before = client.agents.get(project_id, agent_id)
-        if self._is_there(before):
-            self.log.info("Agent %s is %s already; nothing to %s.", agent_id, before.status, self.action)
-            return Acted(agent_id)
-        undo: Literal["stop"] | None = "stop" if self.action == "start" else None
-        try:
-            reply = getattr(client.agents, self.action)(project_id, agent_id)
-        except ConnixConflictError:
-            # Somebody may have been faster; then the state forbids what has been done already.
-            now = client.agents.get(project_id, agent_id)
-            if self._is_there(now):
-                self.log.info(
-                    "Agent %s got where it should be by itself; nothing to %s.", agent_id, self.action
-                )
+        while True:
+            before = client.agents.get(project_id, agent_id)
+            if self._is_there(before):
+                self.log.info("Agent %s is %s already; nothing to %s.", agent_id, before.status, self.action)
                 return Acted(agent_id)
-            if now.status not in TRANSIENT:
-                raise
-            self.log.info("Agent %s is %s already, on its way; waiting for it.", agent_id, now.status)
-            return Acted(agent_id, self.action, before.snapshot())
-        self.log.info(
-            "Connix accepted the %s of agent %s: %s", self.action, agent_id, reply.message or "done"
-        )
+            try:
+                reply = getattr(client.agents, self.action)(project_id, agent_id)
+            except ConnixConflictError as error:
+                if error.may_have_executed:
+                    # The repeat of one whose answer was lost: the first is under way.
+                    self.log.info("The %s of agent %s is under way already.", self.action, agent_id)
+                    break
+                self.after_refusal(client, project_id, before, error)
+                continue
+            self.log.info(
+                "Connix accepted the %s of agent %s: %s", self.action, agent_id, reply.message or "done"
+            )
+            break
+        undo: Literal["stop"] | None = "stop" if self.action == "start" else None
         return Acted(agent_id, self.action, before.snapshot(), undo=undo)
+
+    def after_refusal(
+        self, client: Client, project_id: str, before: Agent, error: ConnixConflictError
+    ) -> Agent:
+        """
+        Find out whether an action that the agent's state forbade is worth another try.
+
+        An agent on its way to another status is waited for: what is refused while it is updating is allowed
+        afterwards.
+
+        :param client: a client whose calls end with the task's time
+        :param project_id: the project
+        :param before: the agent before the action was sent
+        :param error: the refusal
+        :return: the agent as it is now
+        :raises ConnixConflictError: the refusal, where nothing has changed since
+        :raises ConnixAgentTimeoutError: where the task's time ends before the agent is there
+        """
+        from connix_provider.exceptions import ConnixAgentTimeoutError
+
+        told = False
+        while (now := client.agents.get(project_id, before.id)).status in TRANSIENT:
+            if not told:
+                self.log.info("Agent %s is %s; the %s waits for that.", before.id, now.status, self.action)
+                told = True
+            if (left := client.policy.deadline - time.time()) <= self._poll_seconds:
+                raise ConnixAgentTimeoutError(
+                    f"Agent {before.id} is still {now.status} at the end of the time allowed, and Connix "
+                    f"refused the {self.action}: {error}. The agent was left as it is."
+                )
+            time.sleep(min(self._poll_seconds, left))
+        if not told and now.snapshot() == before.snapshot():
+            raise error
+        return now
 
     def _is_there(self, agent: Agent) -> bool:
         return agent.status in GOALS[self.action].done

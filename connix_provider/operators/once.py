@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.errors import ConnixConflictError, ConnixError
 from connix_provider.lifecycle import has_changed
-from connix_provider.targets import find_agents
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -27,7 +26,15 @@ if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
     from connix_provider.lifecycle import Snapshot
 
-__all__ = ["TASK_KEY", "await_change", "create_once", "find_ours", "restart_once", "task_key"]
+__all__ = [
+    "TASK_KEY",
+    "await_change",
+    "await_next_second",
+    "create_once",
+    "find_ours",
+    "restart_once",
+    "task_key",
+]
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +42,10 @@ log = logging.getLogger(__name__)
 TASK_KEY = "airflow_task_run"
 #: Seconds between a lost answer and the look-ups after it: the create may still be under way.
 _LOOK_AFTER = (0.0, 1.0, 3.0)
+#: The same where a name exists that a listing may not show yet, or where only a look tells of a change.
+_LOOK_LONGER = (*_LOOK_AFTER, 6.0)
+#: No clock is wrong by more than these seconds.
+_DAY = 86_400.0
 
 
 def task_key(context: Context) -> str:
@@ -76,8 +87,10 @@ def create_once(
             return client.agents.create(project_id, marked), True
         except ConnixConflictError:
             # The name exists: a stranger's, or ours by a create that we believed lost.
-            if found := _look_up(client, project_id, name, key):
-                return found
+            for pause in _LOOK_LONGER:
+                time.sleep(pause)
+                if found := _look_up(client, project_id, name, key):
+                    return found
             raise
         except ConnixError as error:
             if not error.may_have_executed:
@@ -160,7 +173,7 @@ def await_change(client: Client, project_id: str, agent_id: str, before: Snapsho
     :return: the agent, or ``None`` if it has not changed
     :raises ConnixError: where nobody can tell
     """
-    for pause in _LOOK_AFTER:
+    for pause in _LOOK_LONGER:
         time.sleep(pause)
         agent = client.agents.get(project_id, agent_id)
         if has_changed(before, agent.snapshot()):
@@ -168,16 +181,39 @@ def await_change(client: Client, project_id: str, agent_id: str, before: Snapsho
     return None
 
 
+def await_next_second(client: Client, agent: Agent) -> None:
+    """
+    Wait until a change can be told from the last one, where the service counts whole seconds.
+
+    :param client: the client that got the agent
+    :param agent: the agent as it is
+    """
+    if agent.updated_at is None or agent.updated_at.microsecond:
+        return
+    changed = agent.updated_at.timestamp()
+    now = client.budget.server_time()
+    if now is None:
+        # By our own clock, which may be off, nobody can tell a moment ago from an hour ago.
+        ago = time.time() - changed
+        time.sleep(1.0 if abs(ago) < _DAY else 0.0)
+    else:
+        time.sleep(max(0.0, min(1.0, changed + 1.0 - now)))
+
+
 def _look_up(client: Client, project_id: str, name: str, key: str) -> tuple[Agent, bool] | None:
-    """Find the agent of a name, and tell whether it is ours; ours goes before any other."""
+    """Find the agent of a name, or of this task run, and tell whether it is ours; ours goes first."""
     strangers = None
     # As often as the task's time allows: giving up here could leave an agent that nobody knows of.
     patient = client.with_options(max_attempts=sys.maxsize)
-    for found in find_agents(patient, project_id, name):
+    for found in patient.agents.iter(project_id, sort="-created_at"):
+        is_ours = found.metadata.get(TASK_KEY) == key
+        if found.name != name and not is_ours:
+            continue
         # A listing may leave metadata out; what decides is read off the agent itself.
         agent = found if TASK_KEY in found.metadata else patient.agents.get(project_id, found.id)
         if agent.metadata.get(TASK_KEY) == key:
-            log.info("Agent %s named %r was created by this task run; adopting it.", agent.id, name)
+            # Of another name, too: a template may have given another one to an earlier try.
+            log.info("Agent %s named %r was created by this task run; adopting it.", agent.id, agent.name)
             return agent, True
         strangers = strangers or agent
     return (strangers, False) if strangers else None

@@ -141,7 +141,7 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
         ending = self._look()
         while ending is None and self.reschedule and self._wait.is_holding():
             # Between two processes nothing would remember for how long the agent has been well.
-            time.sleep(self.poke_interval)
+            time.sleep(self._wait.rest())
             ending = self._look()
         return False if ending is None else PokeReturnValue(True, self._finish(ending))
 

@@ -7,6 +7,8 @@ there in clear text, so only the connection's id travels, never a key.
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import time
 from collections.abc import AsyncIterator, Collection
 from datetime import datetime
@@ -19,6 +21,7 @@ from connix_provider.lifecycle import GOALS, Goal, Snapshot, goal_for_statuses
 
 if TYPE_CHECKING:
     from connix_provider.waiting.ending import Ending
+    from connix_provider.waiting.wait import Wait
 
 __all__ = ["ConnixAgentStatusTrigger"]
 
@@ -143,19 +146,39 @@ class ConnixAgentStatusTrigger(BaseTrigger):
                 agents = client.with_options(total_timeout=_UNDO_TIMEOUT).agents
                 undo = agents.delete if self.undo_on_kill == "delete" else agents.stop
                 await undo(self.project_id, self.agent_id)
-        except ConnixError as error:
+        except (ConnixError, ValueError, AirflowNotFoundException) as error:
             self.log.warning("Agent %s is left as it is: %s", self.agent_id, error)
 
     async def _wait(self) -> Ending:
+        # What is imported for the first time takes a while, which an event loop has not got.
+        await asyncio.to_thread(importlib.import_module, "connix_provider.waiting.drive")
         from connix_provider.client import ConnixError
         from connix_provider.waiting.drive import wait_async
         from connix_provider.waiting.ending import Ending
+
+        status = None
+        try:
+            wait = self._make_wait()
+            # However long ago it was deferred, one interval is the longest that a first look is put off.
+            first_look_at = min(self.first_look_at or 0.0, time.time() + wait.poll_interval)
+            try:
+                return await wait_async(
+                    self.connix_conn_id, self.project_id, wait, first_look_at=first_look_at
+                )
+            finally:
+                status = wait.status
+        except (ConnixError, ValueError, AirflowNotFoundException) as error:
+            # A connection that was broken meanwhile: the task shall say so, not that its trigger died.
+            return Ending.refused(self.agent_id, status, error)
+
+    def _make_wait(self) -> Wait:
+        from connix_provider.targets import check_seconds
         from connix_provider.waiting.wait import Wait
 
-        wait = Wait(
+        return Wait(
             self._goal(),
             self.agent_id,
-            poll_interval=self.poll_interval,
+            poll_interval=check_seconds("poll_interval", self.poll_interval),
             deadline=time.time() + 3600.0 if self.deadline is None else self.deadline,
             before=self._before(),
             exponential_backoff=self.exponential_backoff,
@@ -163,17 +186,12 @@ class ConnixAgentStatusTrigger(BaseTrigger):
             keep_going=self.keep_going,
             log=self.log,
         )
-        # However long ago the task was deferred, one interval is the longest that a first look is put off.
-        first_look_at = min(self.first_look_at or 0.0, time.time() + self.poll_interval)
-        try:
-            return await wait_async(self.connix_conn_id, self.project_id, wait, first_look_at=first_look_at)
-        except (ConnixError, ValueError, AirflowNotFoundException) as error:
-            # A connection that was broken meanwhile: the task shall say so, not that its trigger died.
-            return Ending.refused(self.agent_id, wait.status, error)
 
     def _goal(self) -> Goal:
         if self.goal == "sensor":
             return goal_for_statuses(self.target_statuses, self.failure_statuses, stable_for=self.stable_for)
+        if self.goal not in GOALS:
+            raise ValueError(f"goal must be sensor or one of {', '.join(GOALS)}, not {self.goal!r}")
         return GOALS[self.goal]
 
     def _before(self) -> Snapshot | None:

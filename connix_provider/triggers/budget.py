@@ -8,10 +8,12 @@ there in clear text, so only the connection's id travels, never a key.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 __all__ = ["ConnixBudgetTrigger"]
@@ -61,6 +63,17 @@ class ConnixBudgetTrigger(BaseTrigger):
 
         :return: the event, with the deadline for the task to go on with
         """
+        await asyncio.to_thread(importlib.import_module, "connix_provider.waiting.line")
+        from connix_provider.client import ConnixError
+
+        try:
+            await self._stand_in_line()
+        except (ConnixError, ValueError, AirflowNotFoundException) as error:
+            # The task meets the same on its worker, and says so in its own log.
+            self.log.warning("The task goes on without waiting for its budget: %s", error)
+        yield TriggerEvent({"bucket": self.bucket, "deadline": self.deadline})
+
+    async def _stand_in_line(self) -> None:
         from connix_provider.client.bucket import Bucket
         from connix_provider.client.ticket import nap
         from connix_provider.waiting.line import line_to
@@ -70,8 +83,7 @@ class ConnixBudgetTrigger(BaseTrigger):
             # Leaving the ticket counts the slot as used: the task uses it, in another process.
             with line.client.budget.ticket(Bucket(self.bucket)) as ticket:
                 while True:
-                    wait = ticket.ask()
-                    if not wait or time.time() >= self.deadline:
+                    wait, left = ticket.ask(), self.deadline - time.time()
+                    if not wait or left <= 0:
                         break
-                    await asyncio.sleep(nap(wait))
-        yield TriggerEvent({"bucket": self.bucket, "deadline": self.deadline})
+                    await asyncio.sleep(min(nap(wait), left))

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from connix_provider.client.errors import ConnixError
+    pass
 
 __all__ = ["Ending", "Outcome"]
 
@@ -109,12 +109,15 @@ class Ending:
         if not issubclass(kind, errors.ConnixAPIError):
             return kind(self.message)
         status_code, code = described.get("status_code"), described.get("code")
-        error: ConnixError = kind(
+        # Not by the class's own constructor: some take other arguments.
+        error = kind.__new__(kind)
+        errors.ConnixAPIError.__init__(
+            error,
             status_code if isinstance(status_code, int) else 0,
             str(code),
             str(described.get("message")),
             described.get("details"),
             described.get("request_id"),
         )
-        error.request = described.get("request")  # type: ignore[attr-defined]  # it is a ConnixAPIError here
+        error.request = described.get("request")
         return error

@@ -105,9 +105,18 @@ class Wait:
                 if ending.outcome is Outcome.DONE or not self._keep_going:
                     return ending
                 self._log.error("%s Waiting on, as silent_fail says.", ending.message)
-            yield Rest(max(0.0, min(max(interval, self._hint), self._left())))
+            yield Rest(self.rest(interval))
             if self._exponential_backoff:
                 interval = min(2 * interval, self._max_wait)
+
+    def rest(self, interval: float | None = None) -> float:
+        """
+        Bound the rest before the next look.
+
+        :param interval: seconds that it should last; default the wait's ``poll_interval``
+        :return: seconds, more where Connix asked for more, and never past the deadline
+        """
+        return max(0.0, min(max(interval or self.poll_interval, self._hint), self._left()))
 
     def look_timeout(self) -> float:
         """
@@ -170,7 +179,7 @@ class Wait:
 
         self._hint = 0.0
         if isinstance(seen, ConnixNotFoundError):
-            return self._judge(Snapshot(None))
+            return self._judge(Snapshot(None), f" ({seen})")
         if isinstance(seen, ConnixError):
             return self._miss(seen)
         if self._trouble:
@@ -178,7 +187,7 @@ class Wait:
             self._trouble = None
         return self._judge(seen.snapshot())
 
-    def _judge(self, seen: Snapshot) -> Ending | None:
+    def _judge(self, seen: Snapshot, words: str = "") -> Ending | None:
         judgement = judge(self.goal, seen, self._memory, now=time.time())
         self._tell(seen.status)
         name = f"Agent {self.agent_id}"
@@ -188,7 +197,7 @@ class Wait:
             case Verdict.DONE:
                 return Ending(Outcome.DONE, self.agent_id, seen.status, f"{name}: {judgement.reason}.")
             case Verdict.GONE:
-                message = f"{name} does not exist, or no longer does; it was to be {self._wanted()}."
+                message = f"{name} does not exist, or no longer does; it was to be {self._wanted()}{words}."
                 return Ending(Outcome.GONE, self.agent_id, None, message)
             case Verdict.FAILED:
                 message = (

@@ -27,7 +27,7 @@ from connix_provider.waiting.seat import Seat
 from connix_provider.waiting.survey import Route, Survey, Walk
 
 if TYPE_CHECKING:
-    from connix_provider.client import Agent, AsyncClient, ConnixError
+    from connix_provider.client import Agent, AgentPage, AsyncClient, ConnixError
     from connix_provider.waiting.line import Line
 
 __all__ = ["Watcher"]
@@ -219,13 +219,16 @@ class Watcher:
             for offset in walk.offsets:
                 await self._page(walk.status, offset, unseen)
             return True
-        offset, has_more = 0, True
+        offset, has_more, first = 0, True, ""
         while has_more and (rest := walk.targets & unseen & self._seats.keys()):
-            read, has_more = await self._page(walk.status, offset, unseen)
-            offset += read
+            page = await self._page(walk.status, offset, unseen)
+            if not len(page) or page.agents[0].id == first:
+                # The end, or a service that gives the same page again and again.
+                return True
+            first, has_more, offset = page.agents[0].id, page.pagination.has_more, offset + len(page)
             rates, pages = self._line.rates(), self._survey.pages(walk.status, time.time())
             worth = rates.getting(len(rest)) * (1.0 if walk.status else PATIENCE)
-            if not read or (pages and rates.listing(pages - offset / PAGE) > worth):
+            if pages and rates.listing(pages - offset / PAGE) > worth:
                 return False
         return True
 
@@ -240,8 +243,8 @@ class Watcher:
             )
             self._can_list = False
 
-    async def _page(self, status: str | None, offset: int, unseen: set[str]) -> tuple[int, bool]:
-        """Look at one page; say how many agents are on it and whether more follow."""
+    async def _page(self, status: str | None, offset: int, unseen: set[str]) -> AgentPage:
+        """Look at one page, and show it to everybody who waits for its agents."""
         version, client = self._line.version, self._client(self._seats)
         page = await client.agents.list(
             self._project_id, status=status, limit=PAGE, offset=offset, sort="created_at"
@@ -252,7 +255,7 @@ class Watcher:
             if agent.id in self._seats:
                 self._survey.saw(agent.id, agent.status, place if status is None else None)
                 self._show([agent.id], agent, version)
-        return len(page), page.pagination.has_more
+        return page
 
     def _client(self, agent_ids: Iterable[str]) -> AsyncClient:
         """Bound a request by the time that those have who wait for it."""

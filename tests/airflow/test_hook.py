@@ -162,3 +162,20 @@ def test_a_client_of_the_hook_shows_no_key(emulator: Emulator, connection):
     with ConnixHook().get_conn() as client:
         assert emulator.api_key not in repr(client)
         assert emulator.api_key not in repr(vars(client))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"extra": [1, 2]}, ["extra", "JSON object", "list"]),
+        ({"host": "http://u:hunter22/x@host", "port": 80}, ["host"]),
+        ({"host": "http://hunter22\u2100x/", "port": 80}, ["host"]),
+        ({"extra": {"timeout": "cx_hunter22"}}, ["Timeout", "number of seconds"]),
+    ],
+)
+def test_what_stands_in_the_wrong_field_is_told_and_not_shown(changes, words, emulator, connection):
+    connection(**changes)
+    works, said = ConnixHook().test_connection()
+    assert not works
+    assert all(word in said for word in words), said
+    assert "hunter22" not in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 import time
 
 import pytest
@@ -116,3 +117,62 @@ async def test_a_cancelled_trigger_closes_its_client(connection):
 
 def test_its_repr_shows_no_secret(emulator):
     assert emulator.api_key not in repr(trigger(emulator, "agent_1"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"poll_interval": 0}, ["poll_interval", "more than 0"]),
+        ({"poll_interval": None}, ["poll_interval", "None"]),
+        ({"goal": "stroll"}, ["goal", "'stroll'", "restart"]),
+        ({"target_statuses": ["runing"]}, ["target_statuses", "Did you mean 'running'?"]),
+    ],
+)
+async def test_arguments_that_cannot_be_right_are_told_to_the_task(arguments, words, emulator, connection):
+    event = await outcome(trigger(emulator, "agent_1", **arguments))
+    assert event["outcome"] == "refused"
+    assert all(word in event["message"] for word in words), event["message"]
+    assert not emulator.journal.entries()
+
+
+async def test_a_bad_trigger_is_no_others_trouble(emulator, connection, warp):
+    (agent_id,) = emulator.seed(status="creating")
+    emulator.script(agent_id, [(3, "running")])
+    good, bad = await asyncio.gather(
+        outcome(trigger(emulator, agent_id)), outcome(trigger(emulator, agent_id, poll_interval=0))
+    )
+    assert (good["outcome"], bad["outcome"]) == ("done", "refused")
+
+
+async def test_the_first_trigger_of_a_process_imports_off_the_loop(emulator, connection):
+    code = f"""
+import asyncio, time
+from connix_provider.triggers.agent import ConnixAgentStatusTrigger
+
+async def main():
+    longest = 0.0
+
+    run = asyncio.Handle._run
+
+    def timed(handle):
+        nonlocal longest
+        began = time.thread_time()
+        run(handle)
+        longest = max(longest, time.thread_time() - began)
+
+    asyncio.Handle._run = timed
+    trigger = ConnixAgentStatusTrigger({emulator.project_id!r}, "agent_1", poll_interval=1)
+    events = [event async for event in trigger.run()]
+    import sys
+    print(events[0].payload["outcome"], "httpx" in sys.modules, longest)
+
+asyncio.run(main())
+"""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    gone, imported, longest = out.decode().splitlines()[-1].split()
+    assert (gone, imported) == ("gone", "True"), err.decode()
+    # Processor time, which no neighbour lengthens; the imports alone take a third of a second.
+    assert float(longest) < 0.1

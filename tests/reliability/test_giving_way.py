@@ -13,6 +13,7 @@ from connix_provider.operators.agent import (
     ConnixRestartAgentOperator,
     ConnixStartAgentOperator,
 )
+from connix_provider.triggers.budget import ConnixBudgetTrigger
 
 ARGUMENTS = {"poll_interval": 5, "timeout": 600, "deferrable": True}
 
@@ -129,3 +130,9 @@ def test_a_task_that_is_resumed_with_anything_else_says_so(event):
     task = ConnixStartAgentOperator(task_id="task", agent_id="agent_1", **ARGUMENTS)
     with pytest.raises(ValueError, match="not with an event of its trigger"):
         task.execute_again({}, event)
+
+
+async def test_a_line_to_a_connection_that_is_gone_is_left_to_the_task(scene):
+    trigger = ConnixBudgetTrigger("action", 0.0, scene.warp.time() + 60, "connix_of_nobody")
+    (event,) = [event async for event in trigger.run()]
+    assert event.payload == {"bucket": "action", "deadline": trigger.deadline}

@@ -1,0 +1,124 @@
+"""What Connix refuses for the moment is asked again when the moment has passed."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from in_process import TaskRun
+from scene import Scene
+
+from connix_provider.client import Client
+from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
+from connix_provider.emulator import Clock, Emulator, Fault
+from connix_provider.exceptions import ConnixAgentTimeoutError
+from connix_provider.operators import once
+from connix_provider.operators.agent import (
+    ConnixCreateAgentOperator,
+    ConnixDeleteAgentOperator,
+    ConnixPauseAgentOperator,
+    ConnixRestartAgentOperator,
+    ConnixStartAgentOperator,
+    ConnixStopAgentOperator,
+)
+
+MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+
+
+def _task(scene: Scene, operator, **arguments):
+    common = {"project_id": scene.project_id, "poll_interval": 5, "timeout": 300}
+    return TaskRun(scene.warp, operator, remembering=True, **{**common, **arguments})
+
+
+def _updating(scene: Scene, *steps) -> str:
+    (agent_id,) = scene.emulator.seed(status="updating", project_id=scene.project_id)
+    scene.emulator.script(agent_id, steps)
+    return agent_id
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("operator", "then", "call", "ends"),
+    [
+        (ConnixStopAgentOperator, "running", "stop_agent", "stopped"),
+        (ConnixPauseAgentOperator, "running", "pause_agent", "paused"),
+        (ConnixStartAgentOperator, "stopped", "start_agent", "running"),
+        (ConnixRestartAgentOperator, "running", "restart_agent", "running"),
+    ],
+)
+def test_an_agent_that_is_updating_is_waited_for_and_then_acted_on(
+    operator, then, call, ends, deferrable, scene
+):
+    agent_id = _updating(scene, (40, then))
+    ran = _task(scene, operator, agent_id=agent_id, deferrable=deferrable).try_once()
+    assert (ran.result, ran.error) == (agent_id, None)
+    assert scene.executed(call) == 1
+    assert scene.emulator.agent(agent_id)["status"] == ends
+
+
+def test_an_agent_that_updates_for_ever_runs_the_time_out(scene):
+    agent_id = _updating(scene)
+    ran = _task(scene, ConnixStopAgentOperator, agent_id=agent_id).try_once()
+    assert isinstance(ran.error, ConnixAgentTimeoutError), repr(ran.error)
+    assert scene.warp.time() <= ran.deadline
+    assert scene.executed("stop_agent") == 0
+
+
+def test_an_agent_that_gets_there_by_itself_is_left_alone(scene):
+    agent_id = _updating(scene, (40, "stopped"))
+    ran = _task(scene, ConnixStopAgentOperator, agent_id=agent_id).try_once()
+    assert (ran.result, scene.executed("stop_agent")) == (agent_id, 0)
+
+
+def test_a_refusal_that_nothing_changes_is_told_at_once(scene):
+    (agent_id,) = scene.emulator.seed(status="error", project_id=scene.project_id)
+    ran = _task(scene, ConnixPauseAgentOperator, agent_id=agent_id).try_once()
+    assert isinstance(ran.error, ConnixConflictError)
+    assert len(scene.emulator.journal.entries("pause_agent")) == 1
+
+
+@MODES
+def test_a_repeat_that_is_refused_while_the_first_is_under_way_is_waited_for(deferrable, scene):
+    (agent_id,) = scene.emulator.seed(project_id=scene.project_id)
+    scene.warp.sleep(60)
+    scene.emulator.faults.add(Fault.reset_after(), on="stop_agent", times=1)
+    scene.emulator.faults.add(Fault.status(409, code="agent_conflict"), on="stop_agent", times=1)
+    ran = _task(scene, ConnixStopAgentOperator, agent_id=agent_id, deferrable=deferrable).try_once()
+    assert (ran.result, ran.error) == (agent_id, None)
+    assert scene.executed("stop_agent") == 1
+
+
+def test_a_template_that_names_the_agent_anew_in_each_try_leaves_one_agent(scene):
+    task = _task(scene, ConnixCreateAgentOperator, name="tried-1")
+    scene.emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", times=1)
+    assert task.try_once().error is not None
+    ran = task.try_once(name="tried-2")
+    assert [agent["id"] for agent in scene.agents()] == [ran.result]
+    assert scene.executed("create_agent") == 1
+
+
+def test_a_project_that_does_not_exist_is_no_agent_that_is_missing(scene):
+    arguments = {"agent_id": "agent_1", "project_id": "proj_nowhere", "ignore_if_missing": True}
+    ran = _task(scene, ConnixDeleteAgentOperator, **arguments).try_once()
+    assert isinstance(ran.error, ConnixNotFoundError)
+    ran = _task(scene, ConnixDeleteAgentOperator, agent_id="agent_1", ignore_if_missing=True).try_once()
+    assert ran.error is None
+
+
+@pytest.mark.parametrize(
+    ("ahead", "passed", "wait"),
+    [(0, 0.25, 0.75), (3600, 0.25, 0.75), (-3600, 0.25, 0.75), (3600, 30, 0), (0, 0, 1)],
+)
+def test_a_second_is_waited_for_by_the_services_clock(ahead, passed, wait, monkeypatch):
+    began = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    clock = Clock(frozen=True, start=began)
+    slept = []
+    monkeypatch.setattr(once.time, "sleep", slept.append)
+    monkeypatch.setattr(once.time, "time", lambda: clock.timestamp() + ahead)
+    with Emulator(clock=clock) as emulator, Client(emulator.api_key, emulator.url) as client:
+        (agent_id,) = emulator.seed()
+        clock.advance(passed)
+        agent = client.agents.get(emulator.project_id, agent_id)
+        once.await_next_second(client, agent)
+    # The service tells whole seconds of its clock.
+    assert slept == [pytest.approx(min(1.0, wait + passed % 1), abs=0.5)] if wait else [0.0]
