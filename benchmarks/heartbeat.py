@@ -1,47 +1,95 @@
 """
 Measure how long the waits of a triggerer keep its event loop from other work.
 
-Two hundred triggers wait for agents of an emulator in a process of its own; every tenth answer is a fault. In
-the same loop a heartbeat sleeps for ten milliseconds again and again, and notes how late it wakes. On a
-shared machine that says more of the neighbours than of this provider, so the processor time of each single
-step of the loop is noted, too: no step may keep the loop for long, whoever else wants the processor.
-
-Run it with ``python benchmarks/heartbeat.py``.
+Triggers wait for agents of an emulator in a process of its own; every tenth answer is a fault. In the same
+loop a heartbeat sleeps for ten milliseconds again and again, and notes how late it wakes. On a shared machine
+that says more of the neighbours than of this provider, so the processor time of each single step of the loop
+is noted, too: no step may keep the loop for long, whoever else wants the processor.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import json
-import multiprocessing
 import os
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
-from connix_provider.emulator import Durations, Emulator, Fault, Limits
+from benchmarks.figures import median
+from benchmarks.process import Child
 
-TRIGGERS = 200
-HEARTBEAT = 0.01
-FAULTS = (
-    Fault.status(503),
-    Fault.html_502(),
-    Fault.rate_limited(retry_after=1),
-    Fault.reset_before(),
-    Fault.reset_after(),
-    Fault.cut_body(),
-    Fault.bad_json(),
-)
+__all__ = ["LONG_STEP", "Beats", "measure"]
+
+#: Seconds of processor time beyond which a step of the loop has kept it from other work.
+LONG_STEP = 0.05
+_HEARTBEAT = 0.01
+_INTERVAL = 1.0
 
 
-def serve(pipe: Connection) -> None:
-    """Serve agents that begin to run within twenty seconds, and strike every tenth look."""
+@dataclasses.dataclass(frozen=True)
+class Beats:
+    """
+    Hold what came of it.
+
+    :param waits: how many waits there were
+    :param died: how many ended in anything but success
+    :param late: the median of the seconds that the heartbeat was late
+    :param latest: the most of them
+    :param steps: how many steps the loop took
+    :param longest: seconds of processor time that the longest step took
+    :param long: how many steps took more than :data:`LONG_STEP`
+    :param requests: how many requests the service met
+    :param faults: how many of these it answered with a fault
+    """
+
+    waits: int
+    died: int
+    late: float
+    latest: float
+    steps: int
+    longest: float
+    long: int
+    requests: int
+    faults: int
+
+
+def measure(waits: int, *, first: float) -> Beats:
+    """
+    Let triggers wait in one event loop, beside a heartbeat.
+
+    :param waits: how many
+    :param first: seconds until the first agent changes; the last one takes twice as long
+    :return: what came of it
+    """
+    with Child(_serve, waits, first) as service:
+        with Child(_beat_in_a_process, *service.receive()) as client:
+            beats: Beats = client.receive()
+        service.send("done")
+        requests, faults = service.receive()
+    return dataclasses.replace(beats, requests=requests, faults=faults)
+
+
+def _serve(pipe: Connection, waits: int, first: float) -> None:
+    from connix_provider.emulator import Durations, Emulator, Fault, Limits
+
+    faults = (
+        Fault.status(503),
+        Fault.html_502(),
+        Fault.rate_limited(retry_after=1),
+        Fault.reset_before(),
+        Fault.reset_after(),
+        Fault.cut_body(),
+        Fault.bad_json(),
+    )
     with Emulator(limits=Limits.off(), durations=Durations()) as emulator:
-        agent_ids = emulator.seed(TRIGGERS, status="creating")
+        agent_ids = emulator.seed(waits, status="creating")
         for number, agent_id in enumerate(agent_ids):
-            emulator.script(agent_id, [(10 + number % 10, "running")])
+            emulator.script(agent_id, [(first * (1 + number / waits), "running")])
         for number in range(1000):
-            fault = FAULTS[number % len(FAULTS)]
+            fault = faults[number % len(faults)]
             emulator.faults.add(fault, on=["get_agent", "list_agents"], after=9 + 10 * number)
         pipe.send((emulator.url, emulator.api_key, emulator.project_id, agent_ids))
         pipe.recv()
@@ -49,8 +97,20 @@ def serve(pipe: Connection) -> None:
         pipe.send((len(looks), sum(entry.fault is not None for entry in looks)))
 
 
-async def measure(project_id: str, agent_ids: list[str], interval: float) -> dict[str, float]:
-    """Wait for all agents, and note how late the heartbeat is and how long each step of the loop takes."""
+def _beat_in_a_process(
+    pipe: Connection, url: str, key: str, project_id: str, agent_ids: Sequence[str]
+) -> None:
+    connection = {"conn_type": "connix", "host": url, "password": key, "extra": {"project_id": project_id}}
+    os.environ["AIRFLOW_CONN_CONNIX_DEFAULT"] = json.dumps(connection)
+    # What a triggerer has long imported is not what is measured here.
+    import connix_provider.client.client
+    import connix_provider.waiting.line  # noqa: F401
+
+    gc.freeze()
+    pipe.send(asyncio.run(_beat(project_id, agent_ids)))
+
+
+async def _beat(project_id: str, agent_ids: Sequence[str]) -> Beats:
     from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
     late: list[float] = []
@@ -64,51 +124,30 @@ async def measure(project_id: str, agent_ids: list[str], interval: float) -> dic
 
     async def heartbeat() -> None:
         while True:
-            due = time.monotonic() + HEARTBEAT
-            await asyncio.sleep(HEARTBEAT)
+            due = time.monotonic() + _HEARTBEAT
+            await asyncio.sleep(_HEARTBEAT)
             late.append(time.monotonic() - due)
 
-    async def wait(agent_id: str) -> str:
+    async def wait(agent_id: str) -> bool:
         trigger = ConnixAgentStatusTrigger(
-            project_id, agent_id, poll_interval=interval, deadline=time.time() + 120
+            project_id, agent_id, poll_interval=_INTERVAL, deadline=time.time() + 120
         )
         (event,) = [event async for event in trigger.run()]
-        return str(event.payload["outcome"])
+        return bool(event.payload["outcome"] == "done")
 
-    asyncio.Handle._run = timed  # type: ignore[method-assign]  # noqa: SLF001
+    asyncio.Handle._run = timed  # type: ignore[method-assign, assignment]  # noqa: SLF001
     beating = asyncio.create_task(heartbeat())
-    outcomes = await asyncio.gather(*map(wait, agent_ids))
+    done = await asyncio.gather(*map(wait, agent_ids))
     beating.cancel()
     asyncio.Handle._run = run  # type: ignore[method-assign]  # noqa: SLF001
-    return {
-        "done": outcomes.count("done"),
-        "late_p50_ms": 1000 * sorted(late)[len(late) // 2],
-        "late_max_ms": 1000 * max(late),
-        "longest_step_ms": 1000 * max(steps),
-        "steps_over_50_ms": sum(step > 0.05 for step in steps),
-        "steps": len(steps),
-    }
-
-
-def main() -> None:
-    """Print what was measured, as JSON."""
-    ours, theirs = multiprocessing.Pipe()
-    service = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
-    service.start()
-    url, key, project_id, agent_ids = ours.recv()
-    connection = {"conn_type": "connix", "host": url, "password": key, "extra": {"project_id": project_id}}
-    os.environ["AIRFLOW_CONN_CONNIX_DEFAULT"] = json.dumps(connection)
-    # What a triggerer has long imported is not what is measured here.
-    import connix_provider.client.client
-    import connix_provider.waiting.line  # noqa: F401
-
-    gc.freeze()
-    measured = asyncio.run(measure(project_id, agent_ids, interval=1.0))
-    ours.send(None)
-    requests, faults = ours.recv()
-    service.join()
-    print(json.dumps({**measured, "requests": requests, "faults": faults}, indent=1))  # noqa: T201
-
-
-if __name__ == "__main__":
-    main()
+    return Beats(
+        waits=len(done),
+        died=done.count(False),
+        late=median(late),
+        latest=max(late),
+        steps=len(steps),
+        longest=max(steps),
+        long=sum(step > LONG_STEP for step in steps),
+        requests=0,
+        faults=0,
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import multiprocessing
 import os
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from multiprocessing.connection import Connection
 import httpx
 
 from benchmarks.figures import median
+from benchmarks.process import Child
 
 __all__ = ["Gets", "measure"]
 
@@ -65,18 +65,8 @@ def measure(times: int) -> Gets:
     :param times: how often, in each way
     :return: what one took
     """
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = multiprocessing.Pipe()
-    server = context.Process(target=_serve, args=(theirs,), daemon=True)
-    server.start()
-    port = ours.recv()
-    results, their_results = multiprocessing.Pipe()
-    client = context.Process(target=_get_in_a_process, args=(their_results, port, times))
-    client.start()
-    measured: Gets = results.recv()
-    client.join()
-    server.terminate()
-    server.join()
+    with Child(_serve) as server, Child(_get_in_a_process, server.receive(), times) as client:
+        measured: Gets = client.receive()
     return measured
 
 
@@ -87,7 +77,6 @@ def _get_in_a_process(pipe: Connection, port: int, times: int) -> None:
         "AIRFLOW_CONN_CONNIX_DEFAULT": json.dumps({"conn_type": "connix", "password": key, **common}),
         "AIRFLOW_CONN_HTTP_DEFAULT": json.dumps({"conn_type": "http", "extra": {"X-API-Key": key}, **common}),
     }
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     from airflow.providers.http.hooks.http import HttpHook
 
     from connix_provider.hooks.connix import ConnixHook
@@ -137,8 +126,11 @@ def _answer() -> bytes:
 
 def _serve(pipe: Connection) -> None:
     async def serve() -> None:
-        server = await asyncio.get_running_loop().create_server(_Ready, "127.0.0.1", 0)
+        loop, closed = asyncio.get_running_loop(), asyncio.Event()
+        server = await loop.create_server(_Ready, "127.0.0.1", 0)
+        loop.add_reader(pipe.fileno(), closed.set)
         pipe.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
+        await closed.wait()
+        server.close()
 
     asyncio.run(serve())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import multiprocessing
 import os
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
+from benchmarks.process import Child
 from benchmarks.service import Service, refusals
 
 __all__ = ["Read", "measure"]
@@ -52,19 +52,13 @@ def measure(provider: str, lines: int, *, window: float) -> Read:
         (agent_id,) = service.plant(1, "stopped")
         # The first line of all tells that the agent was created.
         service.add_lines(agent_id, lines - 1)
-        ours, theirs = multiprocessing.Pipe()
-        process = multiprocessing.get_context("spawn").Process(
-            target=_read_in_a_process,
-            args=(theirs, provider, service.connections(), service.project_id, agent_id),
-        )
-        process.start()
-        theirs.close()
-        ours.recv()
-        before = service.cpu()
-        ours.send("go")
-        read, seconds, client, megabytes = ours.recv()
+        facts = (service.connections(), service.project_id, agent_id)
+        with Child(_read_in_a_process, provider, *facts) as child:
+            child.receive()
+            before = service.cpu()
+            child.send("go")
+            read, seconds, client, megabytes = child.receive()
         server = service.cpu() - before
-        process.join()
         return Read(read, seconds, client, server, megabytes, refusals(service.tally()))
 
 
@@ -74,7 +68,6 @@ def _read_in_a_process(
     import psutil
 
     os.environ.update(connections)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     lines = {"connix": _connix, "http": _http}[provider](project_id, agent_id)
     # The first line brings in whatever is imported for it.
     next(lines)

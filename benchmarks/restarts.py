@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import multiprocessing
 import os
 import time
 import types
@@ -13,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
 
+from benchmarks.process import Begin, Child, at_once
 from benchmarks.service import Service, refusals
 
 __all__ = ["Restarted", "measure"]
@@ -40,26 +40,24 @@ class Restarted:
     seconds: float
 
 
-def measure(provider: str, agents: int, *, window: float) -> Restarted:
+def measure(provider: str, agents: int, *, window: float, begin: Begin = at_once) -> Restarted:
     """
     Restart agents by tasks of a provider, one for each.
 
     :param provider: ``connix``, or ``http`` for the HTTP provider's hook with Airflow's retries
     :param agents: how many
     :param window: seconds of the rate limits' windows
+    :param begin: called when all is prepared
     :return: what came of it
     """
     with Service(window=window) as service:
         agent_ids = service.plant(agents, "running")
-        ours, theirs = multiprocessing.Pipe()
-        process = multiprocessing.get_context("spawn").Process(
-            target=_restart_in_a_process,
-            args=(theirs, provider, service.connections(), service.project_id, agent_ids, window),
-        )
-        process.start()
-        theirs.close()
-        seconds: float = ours.recv()
-        process.join()
+        facts = (service.connections(), service.project_id, agent_ids, window)
+        with Child(_restart_in_a_process, provider, *facts) as child:
+            child.receive()
+            begin()
+            child.send("go")
+            seconds: float = child.receive()
         tally = service.tally()
     executed = sum(
         count for (call, status), count in tally.items() if call == "restart_agent" and status == 200
@@ -76,8 +74,9 @@ def _restart_in_a_process(
     window: float,
 ) -> None:
     os.environ.update(connections)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    restart = _connix() if provider == "connix" else _http(project_id)
+    restart = {"connix": _connix, "http": _http}[provider](project_id, agent_ids[0])
+    pipe.send("ready")
+    pipe.recv()
     left, last = list(agent_ids), 0.0
     began = time.monotonic()
     with ThreadPoolExecutor(_SLOTS) as slots:
@@ -92,11 +91,15 @@ def _restart_in_a_process(
     pipe.send(last)
 
 
-def _connix() -> Callable[[str], float | None]:
+def _connix(project_id: str, known: str) -> Callable[[str], float | None]:
     from airflow.sdk import DAG
     from airflow.sdk.bases.operator import ExecutorSafeguard
 
+    from connix_provider.hooks.connix import ConnixHook
     from connix_provider.operators.agent import ConnixRestartAgentOperator
+
+    # What the first request of all loads is not what is measured.
+    ConnixHook().client.agents.get(project_id, known)
 
     class Store(dict[str, Any]):
         """Stand in for Airflow's ``task_state_store``, which needs a database."""
@@ -111,15 +114,17 @@ def _connix() -> Callable[[str], float | None]:
             dag_id=task.dag_id, run_id="run", task_id="task", map_index=-1, try_number=1, max_tries=0
         )
         ExecutorSafeguard.tracker.set(task)
-        task.execute({"ti": ti, "task_state_store": Store()})  # type: ignore[arg-type]  # all it looks at
+        task.execute({"ti": ti, "task_state_store": Store()})  # type: ignore[typeddict-item]  # all it reads
         return time.monotonic()
 
     return restart
 
 
-def _http(project_id: str) -> Callable[[str], float | None]:
+def _http(project_id: str, known: str) -> Callable[[str], float | None]:
     from airflow.providers.common.compat.sdk import AirflowException
     from airflow.providers.http.hooks.http import HttpHook
+
+    HttpHook(method="GET").run(f"api/v1/projects/{project_id}/agents/{known}")
 
     def restart(agent_id: str) -> float | None:
         try:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import collections
-import multiprocessing
+import contextlib
+import json
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from connix_provider.emulator import Durations, Emulator, Limits
+from benchmarks.process import Child
 
-__all__ = ["Service"]
+if TYPE_CHECKING:
+    from connix_provider.emulator import Emulator
+
+__all__ = ["Service", "Tally", "refusals"]
 
 #: A call's name and the status of its answer.
 Tally = collections.Counter[tuple[str, int | None]]
@@ -28,6 +32,14 @@ class _Served:
 
     def plant(self, agents: int, status: str) -> list[str]:
         return self._emulator.seed(agents, status=status)
+
+    def scatter(self, agents: int, status: str, among: int, others: str) -> list[str]:
+        planted = []
+        for number in range(agents):
+            planted += self._emulator.seed(1, status=status, name=f"agent-{number}")
+            # Names of their own for each handful: looking for free ones among all would take minutes.
+            self._emulator.seed(among // agents - 1, status=others, name=f"other-{number}-{{n}}")
+        return planted
 
     def change(self, agent_ids: Sequence[str], first: float, spread: float) -> None:
         for number, agent_id in enumerate(agent_ids):
@@ -60,27 +72,28 @@ class Service:
 
     def __init__(self, *, window: float = 60.0, unlimited: bool = False) -> None:
         self.window = window
-        self._pipe, theirs = multiprocessing.Pipe()
-        self._process = multiprocessing.get_context("spawn").Process(
-            target=_serve, args=(theirs, window, unlimited), daemon=True
-        )
+        self._child = Child(_serve, window, unlimited)
 
     def __enter__(self) -> Self:
-        self._process.start()
+        self._child.__enter__()
         self.url, self.api_key, self.project_id = self._ask("facts")
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._pipe.send(None)
-        self._process.join()
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self._child.__exit__(kind, *rest)
 
     def _ask(self, what: str, *arguments: Any) -> Any:
-        self._pipe.send((what, arguments))
-        return self._pipe.recv()
+        self._child.send((what, arguments))
+        return self._child.receive()
 
     def plant(self, agents: int, status: str) -> list[str]:
         """Put agents there; return their ids, the oldest first."""
         ids: list[str] = self._ask("plant", agents, status)
+        return ids
+
+    def scatter(self, agents: int, status: str, *, among: int, others: str) -> list[str]:
+        """Put agents there, evenly among many others of another status; return the ids of the former."""
+        ids: list[str] = self._ask("scatter", agents, status, among, others)
         return ids
 
     def change(self, agent_ids: Sequence[str], first: float, spread: float) -> None:
@@ -125,10 +138,6 @@ class Service:
             ),
         }
 
-    def endpoint(self, agent_id: str) -> str:
-        """Return an agent's path, as the HTTP provider wants it."""
-        return f"api/v1/projects/{self.project_id}/agents/{agent_id}"
-
 
 def refusals(tally: Tally) -> int:
     """
@@ -141,15 +150,17 @@ def refusals(tally: Tally) -> int:
 
 
 def _json(**fields: Any) -> str:
-    import json
-
     return json.dumps(fields)
 
 
 def _serve(pipe: Connection, window: float, unlimited: bool) -> None:
+    # Clients load this module, too, and are not to carry a server with them.
+    from connix_provider.emulator import Durations, Emulator, Limits
+
     limits = Limits.off() if unlimited else Limits(window=window)
     with Emulator(limits=limits, durations=Durations()) as emulator:
         served = _Served(emulator)
-        while (asked := pipe.recv()) is not None:
-            what, arguments = asked
-            pipe.send(getattr(served, what)(*arguments))
+        with contextlib.suppress(EOFError):
+            while True:
+                what, arguments = pipe.recv()
+                pipe.send(getattr(served, what)(*arguments))

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
-import multiprocessing
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from typing import Any
 
 from benchmarks.figures import quantile
+from benchmarks.process import Begin, Child, at_once
 from benchmarks.service import Service, refusals
 
 __all__ = ["Told", "Waits", "measure"]
 
 #: Seconds after the last change for which waits that were not told yet may still go on.
 _AFTERWARDS = 300.0
+#: Seconds within which the first wait of a process, for an agent that runs already, must be over.
+_WARM_UP = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Waits:
     Describe one measurement.
 
     :param waits: how many agents are waited for
-    :param project: how many agents the project has
+    :param project: how many agents the project has, if more; the others run, and stay as they are
     :param processes: how many processes wait, on one key and without common memory
     :param interval: the seconds between two looks that each wait asks for
     :param quiet: seconds before the first change
@@ -55,7 +57,8 @@ class Told:
     :param lags: seconds from the change to the event, of those that were told
     :param died: how many ended in anything but success
     :param requests: how many requests the service met
-    :param refused: how many of these it refused for the rate limit
+    :param listings: how many of these were pages of the listing
+    :param refused: how many of them it refused for the rate limit
     :param bytes_each: what one wait took of memory
     """
 
@@ -63,6 +66,7 @@ class Told:
     lags: Sequence[float]
     died: int
     requests: int
+    listings: int
     refused: int
     bytes_each: float
 
@@ -72,36 +76,57 @@ class Told:
         return quantile(self.lags, 0.95)
 
 
-def measure(provider: str, case: Waits, *, window: float) -> Told:
+def measure(provider: str, case: Waits, *, window: float, begin: Begin = at_once) -> Told:
     """
     Let triggers of a provider wait for agents of a service in another process.
 
     :param provider: ``connix``, or ``http`` for the HTTP provider's event trigger
     :param case: what to measure
     :param window: seconds of the rate limits' windows
+    :param begin: called when all is prepared
     :return: what came of it
     """
-    with Service(window=window) as service:
-        agent_ids = service.plant(max(case.project, case.waits), "paused")
-        # Spread over the listing, as agents that are waited for are.
-        waited = agent_ids[:: max(1, len(agent_ids) // case.waits)][: case.waits]
-        parts = _parts(waited, case.processes, interleaved=case.interleaved)
+    with Service(window=window) as service, ExitStack() as stack:
+        if case.project:
+            waited = service.scatter(case.waits, "paused", among=case.project, others="running")
+        else:
+            waited = service.plant(case.waits, "paused")
+        # What a triggerer has long imported, and what the first wait of all loads, is not what is measured.
+        (known,) = service.plant(1, "running")
+        children = [
+            stack.enter_context(
+                Child(
+                    _wait_in_a_process,
+                    *(provider, service.connections(), service.project_id, known, part, case.interval),
+                )
+            )
+            for part in _parts(waited, case.processes, interleaved=case.interleaved)
+        ]
+        for child in children:
+            child.receive()
+        before = service.tally()
+        begin()
+        service.change(waited, case.quiet, case.spread)
+        deadline = time.time() + case.quiet + case.spread + _AFTERWARDS * window / 60
+        for child in children:
+            child.send(deadline)
         told: dict[str, float | None] = {}
         taken = 0.0
-        with _processes(provider, service, parts, case.interval) as pipes:
-            service.change(waited, case.quiet, case.spread)
-            deadline = time.time() + case.quiet + case.spread + _AFTERWARDS * window / 60
-            for pipe in pipes:
-                pipe.send(deadline)
-            for pipe in pipes:
-                part_told, part_taken = pipe.recv()
-                told |= part_told
-                taken += part_taken
+        for child in children:
+            part_told, part_taken = child.receive()
+            told |= part_told
+            taken += part_taken
         changed = dict(zip(waited, service.changed(waited), strict=True))
-        tally = service.tally()
+        tally = service.tally() - before
     lags = [moment - changed[agent_id] for agent_id, moment in told.items() if moment is not None]
     return Told(
-        len(waited), lags, len(waited) - len(lags), tally.total(), refusals(tally), taken / len(waited)
+        waits=len(waited),
+        lags=lags,
+        died=len(waited) - len(lags),
+        requests=tally.total(),
+        listings=sum(count for (call, _), count in tally.items() if call == "list_agents"),
+        refused=refusals(tally),
+        bytes_each=taken / len(waited),
     )
 
 
@@ -112,41 +137,19 @@ def _parts(agent_ids: Sequence[str], processes: int, *, interleaved: bool) -> li
     return [agent_ids[number * size :][:size] for number in range(processes)]
 
 
-@contextmanager
-def _processes(
-    provider: str, service: Service, parts: Sequence[Sequence[str]], interval: float
-) -> Iterator[list[Connection]]:
-    """Start as many processes as there are parts; each is ready and waits for its deadline."""
-    context = multiprocessing.get_context("spawn")
-    processes, pipes = [], []
-    for part in parts:
-        ours, theirs = multiprocessing.Pipe()
-        arguments = (theirs, provider, service.connections(), service.project_id, part, interval)
-        process = context.Process(target=_wait_in_a_process, args=arguments)
-        process.start()
-        theirs.close()
-        processes.append(process)
-        pipes.append(ours)
-    for pipe in pipes:
-        pipe.recv()
-    yield pipes
-    for process in processes:
-        process.join()
-
-
 def _wait_in_a_process(
     pipe: Connection,
     provider: str,
     connections: dict[str, str],
     project_id: str,
+    known: str,
     agent_ids: Sequence[str],
     interval: float,
 ) -> None:
     os.environ.update(connections)
-    # A line of log for each of ten thousand waits belongs into files, which are not what is measured.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     begin = {"connix": _connix, "http": _http}[provider]
-    begin(project_id, interval, 0.0)
+    soon = time.time() + _WARM_UP
+    asyncio.run(_wait_for_all(begin(project_id, interval, soon), [known], soon))
     pipe.send("ready")
     deadline = pipe.recv()
     pipe.send(asyncio.run(_wait_for_all(begin(project_id, interval, deadline), agent_ids, deadline)))
@@ -197,9 +200,6 @@ def _memory() -> float:
 
 
 def _connix(project_id: str, interval: float, deadline: float) -> Wait:
-    # What a triggerer has long imported is not what is measured here.
-    import connix_provider.client.client
-    import connix_provider.waiting.line  # noqa: F401
     from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
     async def wait(agent_id: str) -> bool:

@@ -10,8 +10,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-BEGIN = "<!-- table: scripts/reliability writes what stands between these lines -->"
-END = "<!-- end of table -->"
+# This is started as a file, and helpers that it shares with others are not beside it.
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "_pages"))
+
+from marked_page import put
+
 COUNTS = ("tried", "creates_lost", "creates_doubled", "unsafe_repeats", "secrets_found")
 HEADER = (
     "what was tried",
@@ -103,21 +106,6 @@ def table(lines: Iterable[dict[str, Any]], verdict: str) -> str:
     )
 
 
-def put(page: str, new: str) -> str:
-    """
-    Put a table into a page, in the place of the one before.
-
-    :param page: the page, with a line that begins the table's place and one that ends it
-    :param new: the table
-    :return: the page with it
-    :raises ValueError: for a page without such a place, or with several
-    """
-    if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
-        raise ValueError(f"the page needs one line {BEGIN!r} and after it one line {END!r}")
-    before, _, rest = page.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{new}\n\n{END}{rest.partition(END)[2]}"
-
-
 def main() -> int:
     """
     Run from the command line.
@@ -131,7 +119,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         new = table(read(options.tally.read_text("utf-8").splitlines()), options.verdict)
-        options.page.write_text(put(options.page.read_text("utf-8"), new), "utf-8")
+        options.page.write_text(put(options.page.read_text("utf-8"), new, "scripts/reliability"), "utf-8")
     except (OSError, ValueError) as problem:
         print(f"scripts/reliability: {problem}", file=sys.stderr)
         return 1

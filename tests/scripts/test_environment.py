@@ -26,13 +26,19 @@ def test_the_package_that_is_tested_is_the_installed_wheel():
 
 def test_constraints_name_exact_versions_and_no_place():
     files = sorted((ROOT / "constraints").glob("*.txt"))
-    assert [file.stem for file in files] == ["airflow-2.11", "airflow-3.0", "airflow-3.1", "airflow-3.3"]
+    assert [file.stem for file in files] == [
+        "airflow-2.11",
+        "airflow-3.0",
+        "airflow-3.1",
+        "airflow-3.3",
+        "benchmark",
+    ]
     for file in files:
         for line in file.read_text().splitlines():
             assert re.fullmatch(r"[a-z0-9-]+==[0-9][\w.!+]*( ; .*)?", line), f"{file.name}: {line}"
 
 
-@pytest.mark.parametrize("script", ["check", "compat", "demo", "lock", "reliability", "test"])
+@pytest.mark.parametrize("script", ["benchmark", "check", "compat", "demo", "lock", "reliability", "test"])
 def test_a_script_can_be_started_and_is_valid_bash(script):
     path = ROOT / "scripts" / script
     assert os.access(path, os.X_OK)
@@ -54,7 +60,7 @@ def run_without_python(script: str, tmp_path: pathlib.Path) -> subprocess.Comple
     )
 
 
-@pytest.mark.parametrize("script", ["check", "demo", "reliability", "test"])
+@pytest.mark.parametrize("script", ["benchmark", "check", "demo", "reliability", "test"])
 def test_without_a_python_a_script_says_so_in_one_line(script, tmp_path):
     done = run_without_python(script, tmp_path)
     assert done.returncode == 1
