@@ -61,7 +61,7 @@ def list_agents(
         offset=whole(offset, "offset", 0),
         sort=one_of(sort, "sort", SORT_ORDERS),
     )
-    return Call("GET", _agents(project_id), Bucket.LIST, AgentPage.model_validate_json, parameters)
+    return Call("GET", _agents(project_id), Bucket.LIST, AgentPage.read, parameters)
 
 
 def create_agent(project_id: str, agent: Mapping[str, Any]) -> Call[Agent]:
@@ -244,7 +244,7 @@ def get_logs(
         offset=whole(offset, "offset", 0),
     )
     path = f"{_agent(project_id, agent_id)}/logs"
-    return Call("GET", path, Bucket.LOGS, LogPage.model_validate_json, parameters)
+    return Call("GET", path, Bucket.LOGS, LogPage.read, parameters)
 
 
 def get_metrics(
@@ -278,7 +278,7 @@ def list_projects(*, limit: int | None = None) -> Call[ProjectPage]:
     :param limit: projects a page
     :return: the first page
     """
-    return Call("GET", "/projects", Bucket.PROJECTS, ProjectPage.model_validate_json, query(limit=limit))
+    return Call("GET", "/projects", Bucket.PROJECTS, ProjectPage.read, query(limit=limit))
 
 
 def _action(

@@ -18,7 +18,8 @@ from typing import Generic, Protocol, TypeVar
 
 from connix_provider.client.call import Call
 from connix_provider.client.errors import ConnixResponseError
-from connix_provider.client.models import Agent, AgentPage, LogEntry, LogPage, Page
+from connix_provider.client.listing import Page
+from connix_provider.client.models import Agent, AgentPage, LogEntry, LogPage
 
 __all__ = ["AgentWalk", "LogWalk", "Walk"]
 
