@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from connix_provider.client.arguments import body, one_of, period, query, segment, text, whole
@@ -34,6 +35,9 @@ LOG_LEVELS = ("debug", "info", "warn", "error")
 INTERVALS = ("1m", "5m", "15m", "1h", "1d")
 MAX_AGENTS_PER_PAGE = 100
 MAX_LOGS_PER_PAGE = 1000
+#: What the service puts on a page where nothing else is asked for.
+USUAL_AGENTS_PER_PAGE = 20
+USUAL_LOGS_PER_PAGE = 100
 
 
 def list_agents(
@@ -61,7 +65,8 @@ def list_agents(
         offset=whole(offset, "offset", 0),
         sort=one_of(sort, "sort", SORT_ORDERS),
     )
-    return Call("GET", _agents(project_id), Bucket.LIST, AgentPage.read, parameters)
+    read = partial(AgentPage.read, offset=offset or 0, limit=limit or USUAL_AGENTS_PER_PAGE)
+    return Call("GET", _agents(project_id), Bucket.LIST, read, parameters)
 
 
 def create_agent(project_id: str, agent: Mapping[str, Any]) -> Call[Agent]:
@@ -244,7 +249,8 @@ def get_logs(
         offset=whole(offset, "offset", 0),
     )
     path = f"{_agent(project_id, agent_id)}/logs"
-    return Call("GET", path, Bucket.LOGS, LogPage.read, parameters)
+    read = partial(LogPage.read, offset=offset or 0, limit=limit or USUAL_LOGS_PER_PAGE)
+    return Call("GET", path, Bucket.LOGS, read, parameters)
 
 
 def get_metrics(

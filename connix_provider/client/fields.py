@@ -8,6 +8,7 @@ pydantic's own unions: an answer as the reference documents it is read as fast a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
@@ -58,7 +59,7 @@ def _opaque(value: Any) -> Any:
 
 def _number(value: Any) -> Any:
     # Half a task is odd, but can be compared; a word cannot.
-    return value if isinstance(value, int | float) else None
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 #: Hand on what has an unexpected type: it is the user's to look at.

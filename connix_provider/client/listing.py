@@ -7,13 +7,14 @@ An entry that cannot be read is left out, not the page it stands on: nobody coul
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Generic, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_core import from_json
 
-from connix_provider.client.fields import ConnixModel, Count, OrElse
+from connix_provider.client.fields import ConnixModel, OrElse
 
 __all__ = ["Page", "Pagination"]
 
@@ -22,13 +23,25 @@ ItemT = TypeVar("ItemT")
 log = logging.getLogger(__name__)
 
 
-class Pagination(ConnixModel):
-    """Say where a page stands in the whole."""
+def _whole(value: Any) -> int | None:
+    return int(value) if isinstance(value, float) and math.isfinite(value) else None
 
-    total: Count = None
-    limit: Count = None
-    offset: Count = None
-    has_more: Annotated[bool, OrElse(lambda _: False)] = False
+
+Whole = Annotated[int | None, OrElse(_whole)]
+
+
+class Pagination(ConnixModel):
+    """
+    Say where a page stands in the whole.
+
+    ``has_more`` is worked out where the service does not tell: from ``total``, or else from how full the
+    page is.
+    """
+
+    total: Whole = None
+    limit: Whole = None
+    offset: Whole = None
+    has_more: Annotated[bool, OrElse(lambda _: None)] = False
 
 
 class Page(ConnixModel, Generic[ItemT]):
@@ -42,14 +55,48 @@ class Page(ConnixModel, Generic[ItemT]):
     _left_out: int = PrivateAttr(default=0)
 
     @classmethod
-    def read(cls, body: bytes) -> Self:
+    def read(cls, body: bytes, *, offset: int = 0, limit: int = 1) -> Self:
         """
         Read a page, and leave out the entries that cannot be read.
 
         :param body: the body of the service's answer
+        :param offset: how many entries the page was to pass over
+        :param limit: how many it was to hold
         :return: the page
         :raises ValueError: for what is no page at all
         """
+        page = cls._read(body)
+        paging = page.pagination
+        if not page._is_told:  # noqa: SLF001 - it is one of us
+            goes_on = page.goes_on(offset)
+            if goes_on is None:
+                # More than was asked for is all there is: such a service has no pages.
+                goes_on = page.size == limit if paging.limit is None else page.size >= paging.limit
+            paging.has_more = goes_on
+            # Worked out is not told: a walk goes on until it sees the end.
+            paging.model_fields_set.discard("has_more")
+        return page
+
+    def goes_on(self, offset: int) -> bool | None:
+        """
+        Say whether more pages follow.
+
+        :param offset: how many entries this page passed over
+        :return: whether they do, or ``None`` where only the next page can tell
+        """
+        if self._is_told:
+            return self.pagination.has_more
+        if self.pagination.total is not None:
+            return offset + self.size < self.pagination.total
+        return None if self.size else False
+
+    @property
+    def _is_told(self) -> bool:
+        paging = self.pagination
+        return "has_more" in paging.model_fields_set and isinstance(paging.has_more, bool)
+
+    @classmethod
+    def _read(cls, body: bytes) -> Self:
         try:
             return cls.model_validate_json(body)
         except ValidationError as error:

@@ -225,7 +225,7 @@ async def test_null_is_an_empty_time_series(driver, raw_server, answer):
 
 @pytest.mark.parametrize(
     ("paging", "total"),
-    [([], None), ({"total": 1.5}, 1.5), ({"total": "many"}, None), ({"has_more": 7}, None)],
+    [([], None), ({"total": 1.5}, 1), ({"total": "many"}, None), ({"has_more": 7}, None)],
 )
 async def test_paging_that_cannot_be_read_costs_no_page(driver, raw_server, answer, paging, total):
     server = raw_server(answer({"agents": [AGENT], "pagination": paging}))
