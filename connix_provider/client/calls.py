@@ -112,7 +112,8 @@ def update_agent(project_id: str, agent_id: str, changes: Mapping[str, Any]) -> 
     """
     Change an agent's configuration (reference: "Update Agent").
 
-    The service merges: send only what changes, never a whole agent that was read earlier.
+    The service merges: send only what changes, never a whole agent that was read earlier. Where its good
+    answer is empty, the agent is read; it is not changed again for that.
 
     :param project_id: the project
     :param agent_id: the agent
@@ -135,6 +136,7 @@ def update_agent(project_id: str, agent_id: str, changes: Mapping[str, Any]) -> 
         Agent.model_validate_json,
         body=content,
         proof=Proof(ConnixConflictError, look, settle),
+        when_empty=look,
         secrets=secrets_of(changes),
     )
 
@@ -153,17 +155,21 @@ def delete_agent(project_id: str, agent_id: str) -> Call[DeleteResult]:
         result = DeleteResult.model_validate_json(body) if body.strip() else DeleteResult()
         return result if result.agent_id else result.model_copy(update={"agent_id": str(agent_id)})
 
-    def settle(_: Agent | None) -> DeleteResult:
+    look = get_agent(project_id, agent_id)
+
+    def settle(agent: Agent | None) -> DeleteResult | None:
+        if agent is not None:
+            return None
         return DeleteResult(
             agent_id=agent_id, message="Agent was deleted by the request whose answer was lost"
         )
 
     return Call(
         "DELETE",
-        _agent(project_id, agent_id),
+        look.path,
         Bucket.DELETE,
         read,
-        proof=Proof(ConnixNotFoundError, None, settle),
+        proof=Proof(ConnixNotFoundError, look, settle, is_enough=True),
     )
 
 

@@ -191,6 +191,7 @@ class _Body:
         self._send: Send = extensions["send"]
         self._deadline: float = extensions["deadline"]
         self._of_the_call = "renewal" not in extensions
+        self._is_good = response.is_success
         self._left = MAX_BODY
         self._begun = False
         self._raw = response.stream
@@ -235,6 +236,8 @@ class _Body:
     def _told(self, error: ErrorT) -> ErrorT:
         # While the token was being renewed, the call itself had not been sent, or had been refused.
         error.may_have_executed = self._of_the_call
+        if isinstance(error, ConnixResponseError):
+            error.status_was_good = self._of_the_call and self._is_good
         return error
 
 
