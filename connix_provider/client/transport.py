@@ -9,6 +9,7 @@ the request with its key.
 from __future__ import annotations
 
 import functools
+import math
 import platform
 import socket
 import ssl
@@ -285,7 +286,9 @@ def translate(error: httpx.HTTPError | httpx.InvalidURL, send: Send) -> ConnixEr
         result = ConnixTimeoutError(f"no connection to {place} could be made in time")
     elif isinstance(error, httpx.TimeoutException):
         phase = "write" if isinstance(error, httpx.WriteTimeout) else "read"
-        result = too_slow(call, extensions.get("timeout", {}).get(phase, send.timeout))
+        is_over = time.monotonic() >= extensions.get("deadline", math.inf)
+        seconds = send.timeout if is_over else extensions.get("timeout", {}).get(phase, send.timeout)
+        result = too_slow(call, seconds)
     elif isinstance(error, httpx.ConnectError):
         result = ConnixConnectionError(f"no connection to {place}: {_reason(error)}")
     elif isinstance(error, httpx.ProxyError):

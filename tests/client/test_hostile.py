@@ -396,19 +396,64 @@ async def test_a_body_that_drips(driver, raw_server, ask):
     assert time.monotonic() - began < 2
 
 
-async def test_headers_that_drip(driver, raw_server):
-    # A blocking socket is bounded in each of its waits, but not in their sum.
-    driver.is_async = True
+DRIPS = {
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+    "one header": (b"HTTP/1.1 200 OK\r\nX-A: ", b"b"),
+    "1xx answers": (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "a chunk's size": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+}
+
+
+@pytest.mark.parametrize("where", ["on the way", "at the proxy", "at a proxy for TLS"])
+@pytest.mark.parametrize("what", DRIPS)
+async def test_an_answer_that_drips_holds_nobody_beyond_the_deadline(
+    driver, raw_server, monkeypatch, what, where
+):
     servers = []
-
-    def behave(connection, request):
-        drip(connection, servers[0].ending, b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n")
-
-    servers.append(raw_server(behave))
+    servers.append(raw_server(lambda connection, request: drip(connection, servers[0].ending, *DRIPS[what])))
+    url = servers[0].url
+    if where != "on the way":
+        # The asynchronous client is cancelled, wherever it is.
+        driver.is_async = False
+        scheme = "https" if "TLS" in where else "http"
+        monkeypatch.setenv(f"{scheme}_proxy", url)
+        url = f"{scheme}://connix.invalid"
+    client = driver.open(KEY, url, total_timeout=0.2, timeout=5)
     began = time.monotonic()
-    with pytest.raises(ConnixTimeoutError):
-        await driver.run(driver.open(KEY, servers[0].url, total_timeout=0.2), "get", "p", "a")
-    assert time.monotonic() - began < 2
+    # What follows a proxy's headers is taken for the service's own words, and no TLS is spoken there.
+    kinds = (ConnixTimeoutError, ConnixConnectionError) if "TLS" in where else ConnixTimeoutError
+    with pytest.raises(kinds):
+        await driver.run(client, "get", "p", "a")
+    assert time.monotonic() - began < 1
+    assert servers[0].requests
+
+
+def test_a_handshake_that_never_ends(open_client, raw_server):
+    server = raw_server(b"")
+    server._serve = lambda peer: drip(peer, server.ending, b"\x16\x03\x03\x40\x00", b"\x00")
+    client = open_client(KEY, server.url.replace("http:", "https:"), total_timeout=0.2, timeout=5)
+    began = time.monotonic()
+    with pytest.raises(ConnixTimeoutError) as caught:
+        client.agents.get("p", "a")
+    assert time.monotonic() - began < 1
+    assert not caught.value.may_have_executed
+
+
+def test_a_body_that_is_read_slowly(open_client, raw_server):
+    server = raw_server(b"")
+
+    def serve(connection):
+        while not server.ending.wait(0.02):
+            connection.recv(20_000)
+
+    server._serve = serve
+    client = open_client(KEY, server.url, total_timeout=0.3, timeout=5)
+    began = time.monotonic()
+    with pytest.raises(ConnixTimeoutError, match=r"within 0\.\d+ s") as caught:
+        client.agents.update("p", "a", {"description": 2**25 * "x"})
+    assert time.monotonic() - began < 3
+    assert caught.value.may_have_executed
 
 
 async def test_silence(driver, raw_server):
