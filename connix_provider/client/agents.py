@@ -226,7 +226,7 @@ def _agent_walk(
     project_id: str, *, status: str | None, sort: str | None, limit: int, offset: int
 ) -> AgentWalk:
     def page(at: int) -> Call[AgentPage]:
-        return calls.list_agents(project_id, status=status, sort=sort, limit=limit, offset=at)
+        return calls.list_agents(project_id, status=status, sort=sort, limit=_size(limit), offset=at)
 
     return AgentWalk(page, offset)
 
@@ -248,8 +248,13 @@ def _log_walk(
             level=level,
             start_time=start_time,
             end_time=end_time,
-            limit=limit,
+            limit=_size(limit),
             offset=at,
         )
 
     return LogWalk(page, offset)
+
+
+def _size(limit: int) -> int:
+    """Ask for two where one is wanted: pages of one cannot overlap, and hide what shifts between them."""
+    return 2 if type(limit) is int and limit == 1 else limit

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import re
 import threading
@@ -21,7 +22,12 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from connix_provider.client.errors import ConnixAPIError, ConnixAuthenticationError, api_error_class
+from connix_provider.client.errors import (
+    ConnixAPIError,
+    ConnixAuthenticationError,
+    ConnixTimeoutError,
+    api_error_class,
+)
 from connix_provider.client.headers import number, retry_after_hint
 from connix_provider.client.redaction import redact
 
@@ -185,12 +191,18 @@ class RefreshingBearerAuth(Auth):
     def _renew(
         self, used: str | None, request: httpx.Request
     ) -> Generator[httpx.Request, httpx.Response, None]:
-        with self._lock:
+        deadline = request.extensions.get("deadline", math.inf)
+        left = min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)
+        if not self._lock.acquire(timeout=left):
+            raise ConnixTimeoutError("no new access token came in time: another call was renewing it")
+        try:
             # Whoever held the lock before may have renewed already.
             if self._access_token == used:
                 response = yield self._token_request(request)
                 response.read()
                 self._adopt(response)
+        finally:
+            self._lock.release()
 
     def _authorized(self, request: httpx.Request) -> httpx.Request:
         request.headers["Authorization"] = f"Bearer {self._access_token}"

@@ -18,16 +18,21 @@ T = TypeVar("T")
 @dataclasses.dataclass(frozen=True, slots=True)
 class Proof(Generic[T]):
     """
-    Say how to tell that a call whose answer was lost had been carried out, when its repeat is refused.
+    Say how to tell that a call had been carried out of whose answer nobody knows.
+
+    It was lost and the repeat is refused, or it is a good one that cannot be read, and no reason to repeat.
 
     :param refusal: the refusal that makes it worth looking
-    :param look: the call that shows the agent, or ``None`` where the refusal says it all
-    :param settle: reads the result off the agent, or returns ``None`` where it proves nothing
+    :param look: the call that shows the agent
+    :param settle: reads the result off the agent (``None`` where the look was refused likewise), or returns
+        ``None`` where it proves nothing
+    :param is_enough: whether the refusal says it all, without a look
     """
 
     refusal: type[ConnixAPIError]
-    look: Call[Agent] | None
+    look: Call[Agent]
     settle: Callable[[Agent | None], T | None]
+    is_enough: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class Call(Generic[T]):
     :param body: JSON body
     :param repeatable: whether sending it again is safe when nobody knows if the first was carried out
     :param proof: how a refused repeat is checked against the agent
+    :param when_empty: the call that shows the result where a good answer is empty
     :param secrets: values in the body that no message may show
     """
 
@@ -54,4 +60,5 @@ class Call(Generic[T]):
     body: bytes | None = dataclasses.field(default=None, repr=False)
     repeatable: bool = True
     proof: Proof[T] | None = None
+    when_empty: Call[T] | None = None
     secrets: tuple[str, ...] = dataclasses.field(default=(), repr=False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from connix_provider.client.arguments import body, one_of, period, query, segment, text, whole
@@ -34,6 +35,9 @@ LOG_LEVELS = ("debug", "info", "warn", "error")
 INTERVALS = ("1m", "5m", "15m", "1h", "1d")
 MAX_AGENTS_PER_PAGE = 100
 MAX_LOGS_PER_PAGE = 1000
+#: What the service puts on a page where nothing else is asked for.
+USUAL_AGENTS_PER_PAGE = 20
+USUAL_LOGS_PER_PAGE = 100
 
 
 def list_agents(
@@ -61,7 +65,8 @@ def list_agents(
         offset=whole(offset, "offset", 0),
         sort=one_of(sort, "sort", SORT_ORDERS),
     )
-    return Call("GET", _agents(project_id), Bucket.LIST, AgentPage.model_validate_json, parameters)
+    read = partial(AgentPage.read, offset=offset or 0, limit=limit or USUAL_AGENTS_PER_PAGE)
+    return Call("GET", _agents(project_id), Bucket.LIST, read, parameters)
 
 
 def create_agent(project_id: str, agent: Mapping[str, Any]) -> Call[Agent]:
@@ -107,7 +112,8 @@ def update_agent(project_id: str, agent_id: str, changes: Mapping[str, Any]) -> 
     """
     Change an agent's configuration (reference: "Update Agent").
 
-    The service merges: send only what changes, never a whole agent that was read earlier.
+    The service merges: send only what changes, never a whole agent that was read earlier. Where its good
+    answer is empty, the agent is read; it is not changed again for that.
 
     :param project_id: the project
     :param agent_id: the agent
@@ -130,6 +136,7 @@ def update_agent(project_id: str, agent_id: str, changes: Mapping[str, Any]) -> 
         Agent.model_validate_json,
         body=content,
         proof=Proof(ConnixConflictError, look, settle),
+        when_empty=look,
         secrets=secrets_of(changes),
     )
 
@@ -148,17 +155,21 @@ def delete_agent(project_id: str, agent_id: str) -> Call[DeleteResult]:
         result = DeleteResult.model_validate_json(body) if body.strip() else DeleteResult()
         return result if result.agent_id else result.model_copy(update={"agent_id": str(agent_id)})
 
-    def settle(_: Agent | None) -> DeleteResult:
+    look = get_agent(project_id, agent_id)
+
+    def settle(agent: Agent | None) -> DeleteResult | None:
+        if agent is not None:
+            return None
         return DeleteResult(
             agent_id=agent_id, message="Agent was deleted by the request whose answer was lost"
         )
 
     return Call(
         "DELETE",
-        _agent(project_id, agent_id),
+        look.path,
         Bucket.DELETE,
         read,
-        proof=Proof(ConnixNotFoundError, None, settle),
+        proof=Proof(ConnixNotFoundError, look, settle, is_enough=True),
     )
 
 
@@ -244,7 +255,8 @@ def get_logs(
         offset=whole(offset, "offset", 0),
     )
     path = f"{_agent(project_id, agent_id)}/logs"
-    return Call("GET", path, Bucket.LOGS, LogPage.model_validate_json, parameters)
+    read = partial(LogPage.read, offset=offset or 0, limit=limit or USUAL_LOGS_PER_PAGE)
+    return Call("GET", path, Bucket.LOGS, read, parameters)
 
 
 def get_metrics(
@@ -278,7 +290,7 @@ def list_projects(*, limit: int | None = None) -> Call[ProjectPage]:
     :param limit: projects a page
     :return: the first page
     """
-    return Call("GET", "/projects", Bucket.PROJECTS, ProjectPage.model_validate_json, query(limit=limit))
+    return Call("GET", "/projects", Bucket.PROJECTS, ProjectPage.read, query(limit=limit))
 
 
 def _action(

@@ -25,6 +25,7 @@ from connix_provider.client.errors import ConnixError
 from connix_provider.client.failures import too_slow
 from connix_provider.client.flow import perform
 from connix_provider.client.pool import ForkSafePool
+from connix_provider.client.punctual import punctual, until
 from connix_provider.client.registry import budget_for, check_share
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.steps import Flow, Outcome, Pause, Send
@@ -171,7 +172,7 @@ class Client(_Base):
 
     def _open(self, *, timeout: float, verify: bool | str) -> None:
         options = http_options(timeout=timeout, verify=verify, asynchronous=False)
-        self._pool = ForkSafePool(lambda: httpx.Client(auth=self._auth, **options))
+        self._pool = ForkSafePool(lambda: punctual(httpx.Client(auth=self._auth, **options)))
 
     @property
     def _http(self) -> httpx.Client:
@@ -215,7 +216,9 @@ class Client(_Base):
 
     def _send(self, send: Send) -> Outcome:
         try:
-            response = self._http.send(build_request(self._http, self.base_url, send))
+            request = build_request(self._http, self.base_url, send)
+            with until(request.extensions["deadline"]):
+                response = self._http.send(request)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return translate(error, send)
         except ConnixError as error:  # an answer out of bounds, or a token that could not be renewed

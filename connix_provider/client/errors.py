@@ -70,7 +70,13 @@ class ConnixTimeoutError(ConnixError):
 
 
 class ConnixResponseError(ConnixError):
-    """Say that an answer came that cannot be read: not JSON, not the documented shape, or far too large."""
+    """
+    Say that an answer came that cannot be read: not JSON, not the documented shape, or far too large.
+
+    :ivar status_was_good: whether its status was a success: a change was accepted, and is not sent again
+    """
+
+    status_was_good: bool = False
 
 
 class ConnixAPIError(ConnixError):

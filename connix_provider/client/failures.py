@@ -99,7 +99,7 @@ def unreadable(call: Call[Any], reply: Reply, why: Exception) -> ConnixResponseE
         f"Connix answered {reply.status_code} to {call.method} {call.path} with {len(reply.body)} bytes "
         f"that are not what the reference documents: {text[:_LONGEST_QUOTE]}"
     )
-    error.may_have_executed = True
+    error.may_have_executed = error.status_was_good = True
     return error
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 import uuid
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from pydantic import ValidationError
 
 from connix_provider.client.budget import Budget
 from connix_provider.client.call import Call, Proof
-from connix_provider.client.errors import ConnixError, ConnixRateLimitError
+from connix_provider.client.errors import ConnixError, ConnixRateLimitError, ConnixResponseError
 from connix_provider.client.failures import out_of_time, refusal, unreadable, used_up
 from connix_provider.client.retry import RetryPolicy, retry_delay
 from connix_provider.client.steps import Flow, Pause, Reply, Send
@@ -75,6 +76,8 @@ def perform(
                     return call.read(outcome.body)
                 except (ValidationError, ValueError, RecursionError) as why:
                     error = unreadable(call, outcome, why)
+                    if call.when_empty is not None and not outcome.body.strip():
+                        return (yield from _look(call.when_empty, error, policy, deadline - clock(), again))
             elif isinstance(outcome, Reply):
                 error = refusal(call, outcome, (*secrets(), *call.secrets))
             else:
@@ -89,7 +92,7 @@ def perform(
             refusals += limited
             delay = retry_delay(
                 error,
-                repeatable=call.repeatable,
+                repeatable=call.repeatable and not _is_accepted(call, error),
                 attempt=attempt,
                 refusals=refusals,
                 policy=policy,
@@ -97,8 +100,9 @@ def perform(
             )
             if isinstance(outcome, Reply) and not outcome.is_good:
                 ticket.answered(outcome.headers, good=False, back_off=delay if limited else None)
-            if was_doubtful and call.proof and isinstance(error, call.proof.refusal):
-                settled = yield from _settle(call.proof, policy, deadline - clock(), again)
+            refused_again = was_doubtful and call.proof and isinstance(error, call.proof.refusal)
+            if call.proof and (refused_again or _is_accepted(call, error)):
+                settled = yield from _settle(call.proof, error, policy, deadline - clock(), again)
                 if settled is not None:
                     return settled
             if delay is None or clock() + delay >= deadline or (limited and delay > policy.longest_pause):
@@ -130,18 +134,50 @@ def _slot(
             return
 
 
+def _is_accepted(call: Call[Any], error: ConnixError) -> bool:
+    """Tell whether a change was accepted, and only its answer is at fault."""
+    return call.method != "GET" and isinstance(error, ConnixResponseError) and error.status_was_good
+
+
+def _look(
+    look: Call[T],
+    error: ConnixResponseError,
+    policy: RetryPolicy,
+    remaining: float,
+    again: Callable[..., Flow[Any]],
+) -> Flow[T]:
+    """Look at what a change led to, where its good answer does not show it."""
+    if remaining > 0:
+        # Whoever gives way here would send the change again.
+        bounds = dataclasses.replace(policy, total_timeout=remaining, longest_pause=math.inf)
+        try:
+            found: T = yield from again(look, bounds)
+        except ConnixError as why:
+            error.args = (f"{error}; what it led to could not be read either: {why}",)
+            error.request_id = why.request_id
+        else:
+            return found
+    raise error
+
+
 def _settle(
-    proof: Proof[T], policy: RetryPolicy, remaining: float, again: Callable[..., Flow[Any]]
+    proof: Proof[T],
+    error: ConnixError,
+    policy: RetryPolicy,
+    remaining: float,
+    again: Callable[..., Flow[Any]],
 ) -> Flow[T | None]:
-    """Look whether a call whose repeat was refused had been carried out the first time."""
-    if proof.look is None:
+    """Look whether a call was carried out of whose answer nobody knows."""
+    if proof.is_enough and isinstance(error, proof.refusal):
         return proof.settle(None)
     if remaining <= 0:
         return None
     bounds = dataclasses.replace(policy, total_timeout=remaining)
     try:
         agent = yield from again(proof.look, bounds)
+    except proof.refusal:
+        return proof.settle(None)
     except ConnixError:
-        # The refusal itself is the better thing to tell.
+        # What it was looked for is the better thing to tell.
         return None
     return proof.settle(agent)

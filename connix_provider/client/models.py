@@ -2,18 +2,31 @@
 Describe what Connix answers, as the reference's "Agent Object" and examples show it.
 
 Unknown fields are kept and unknown statuses accepted: a service that grows breaks nobody. Of all fields
-only an agent's ``id`` and ``status`` must be there; a wait rests on nothing else. Times are always aware.
-``environment_variables`` and ``system_prompt`` hold secrets, so no ``repr`` shows them.
+only an agent's ``id`` and ``status`` must be there; a wait rests on nothing else. What another field holds
+against the reference is handed on as it came; a time that cannot be read is ``None``, and what is to be an
+object and is none is empty. Times are always aware. ``environment_variables`` and ``system_prompt`` hold
+secrets, so no ``repr`` shows them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field, ValidationError
 
+from connix_provider.client.fields import (
+    ConnixModel,
+    Count,
+    Id,
+    JsonObject,
+    Moment,
+    Number,
+    OrElse,
+    OrRaw,
+    Status,
+    Text,
+)
+from connix_provider.client.listing import Page, Pagination
 from connix_provider.lifecycle import AgentStatus, Snapshot
 
 __all__ = [
@@ -37,61 +50,26 @@ __all__ = [
     "TaskMetrics",
 ]
 
-ItemT = TypeVar("ItemT")
-
-
-def _aware(value: datetime) -> datetime:
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
-
-
-def _opaque(value: Any) -> Any:
-    # The projects page shows integers where the reference shows strings: an id is opaque to us.
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _absent(value: Any) -> Any:
-    return {} if value is None else value
-
-
-Id = Annotated[str, BeforeValidator(_opaque)]
-Time = Annotated[datetime, AfterValidator(_aware)]
-JsonObject = Annotated[dict[str, Any], BeforeValidator(_absent)]
-#: A status of the reference, or the service's own word where it is a new one.
-Status = Annotated[AgentStatus | str, Field(union_mode="left_to_right")]
-
-
-class ConnixModel(BaseModel):
-    """Keep what the service sends, known or not, and show no secret when printed."""
-
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
-
-    #: Fields that no repr shows, wherever the service sends them.
-    hidden: ClassVar[frozenset[str]] = frozenset({"system_prompt", "environment_variables"})
-
-    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        for name, value in super().__repr_args__():
-            yield name, "***" if name in self.hidden and value is not None else value
-
 
 class AgentConfig(ConnixModel):
     """Hold an agent's configuration; ``system_prompt`` and ``environment_variables`` come only with Get."""
 
-    model: str | None = None
-    temperature: float | None = None
-    max_tokens: int | None = None
-    tools: list[str] | None = None
-    system_prompt: str | None = None
-    environment_variables: dict[str, Any] | None = None
+    model: Annotated[str | None, OrRaw] = None
+    temperature: Annotated[float | None, OrRaw] = None
+    max_tokens: Annotated[int | None, OrRaw] = None
+    tools: Annotated[list[str] | None, OrRaw] = None
+    system_prompt: Annotated[str | None, OrRaw] = None
+    environment_variables: Annotated[dict[str, Any] | None, OrRaw] = None
 
 
 class AgentStats(ConnixModel):
     """Hold an agent's counters since it was created; they come only with Get."""
 
-    total_tasks: int | None = None
-    completed_tasks: int | None = None
-    failed_tasks: int | None = None
-    success_rate: float | None = None
-    avg_response_time: float | None = None
+    total_tasks: Count = None
+    completed_tasks: Count = None
+    failed_tasks: Count = None
+    success_rate: Number = None
+    avg_response_time: Number = None
 
 
 class Agent(ConnixModel):
@@ -99,15 +77,15 @@ class Agent(ConnixModel):
 
     id: Id
     status: Status
-    name: str = ""
-    description: str | None = None
-    project_id: Id | None = None
-    config: Annotated[AgentConfig, BeforeValidator(_absent)] = Field(default_factory=AgentConfig)
+    name: Text = ""
+    description: Annotated[str | None, OrRaw] = None
+    project_id: Annotated[Id | None, OrRaw] = None
+    config: Annotated[AgentConfig, OrElse(lambda _: AgentConfig())] = Field(default_factory=AgentConfig)
     metadata: JsonObject = Field(default_factory=dict)
-    created_at: Time | None = None
-    updated_at: Time | None = None
-    last_activity: Time | None = None
-    stats: AgentStats | None = None
+    created_at: Moment = None
+    updated_at: Moment = None
+    last_activity: Moment = None
+    stats: Annotated[AgentStats | None, OrElse(lambda _: None)] = None
 
     def snapshot(self) -> Snapshot:
         """
@@ -118,37 +96,11 @@ class Agent(ConnixModel):
         return Snapshot(str(self.status), self.updated_at)
 
 
-class Pagination(ConnixModel):
-    """Say where a page stands in the whole."""
-
-    total: int | None = None
-    limit: int | None = None
-    offset: int | None = None
-    has_more: bool = False
-
-
-class Page(ConnixModel, Generic[ItemT]):
-    """Hold one page of a listing; iterating, ``len`` and indexing go to its items."""
-
-    pagination: Annotated[Pagination, BeforeValidator(_absent)] = Field(default_factory=Pagination)
-
-    @property
-    def items(self) -> list[ItemT]:
-        """Return the page's items, whatever the service calls them."""
-        raise NotImplementedError
-
-    def __iter__(self) -> Iterator[ItemT]:  # type: ignore[override]  # a page is read as its items, not as its fields
-        return iter(self.items)
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> ItemT:
-        return self.items[index]
-
-
 class AgentPage(Page[Agent]):
     """Hold one page of a project's agents (reference: "List Agents")."""
+
+    listed: ClassVar[str] = "agents"
+    kind: ClassVar[type[ConnixModel]] = Agent
 
     agents: list[Agent]
 
@@ -165,29 +117,34 @@ class ActionResult(ConnixModel):
     Its ``status`` is a promise, not an observation: the agent may not be there yet, or not have left.
     """
 
-    agent_id: Id = ""
-    message: str = ""
-    status: Status | None = None
+    agent_id: Annotated[Id, OrElse(lambda _: "")] = ""
+    message: Text = ""
+    status: Annotated[Status | None, OrElse(lambda _: None)] = None
 
 
 class DeleteResult(ConnixModel):
     """Hold the reply to Delete."""
 
-    agent_id: Id = ""
-    message: str = ""
+    agent_id: Annotated[Id, OrElse(lambda _: "")] = ""
+    message: Text = ""
 
 
 class LogEntry(ConnixModel):
-    """Hold one line of an agent's log."""
+    """Hold one line of an agent's log; ``timestamp`` is ``None`` where the line has none that can be read."""
 
-    timestamp: Time
-    level: str = ""
-    message: str = ""
-    context: JsonObject = Field(default_factory=dict)
+    timestamp: Moment = None
+    level: Text = ""
+    message: Text = ""
+    context: Annotated[dict[str, Any], OrElse(lambda value: {} if value is None else value)] = Field(
+        default_factory=dict
+    )
 
 
 class LogPage(Page[LogEntry]):
     """Hold one page of an agent's log, in the service's order (newest first in the reference)."""
+
+    listed: ClassVar[str] = "logs"
+    kind: ClassVar[type[ConnixModel]] = LogEntry
 
     logs: list[LogEntry]
 
@@ -200,62 +157,73 @@ class LogPage(Page[LogEntry]):
 class TaskMetrics(ConnixModel):
     """Count an agent's tasks over a period; ``success_rate`` is a share from 0 to 1."""
 
-    total: int | None = None
-    completed: int | None = None
-    failed: int | None = None
-    in_progress: int | None = None
-    success_rate: float | None = None
+    total: Count = None
+    completed: Count = None
+    failed: Count = None
+    in_progress: Count = None
+    success_rate: Number = None
 
 
 class PerformanceMetrics(ConnixModel):
     """Measure an agent's speed over a period; response times in seconds."""
 
-    avg_response_time: float | None = None
-    p95_response_time: float | None = None
-    p99_response_time: float | None = None
-    tokens_per_minute: float | None = None
-    requests_per_minute: float | None = None
+    avg_response_time: Number = None
+    p95_response_time: Number = None
+    p99_response_time: Number = None
+    tokens_per_minute: Number = None
+    requests_per_minute: Number = None
 
 
 class ResourceMetrics(ConnixModel):
     """Measure what an agent used: shares from 0 to 1, and bytes for the network."""
 
-    cpu_usage: float | None = None
-    memory_usage: float | None = None
-    disk_usage: float | None = None
-    network_in: float | None = None
-    network_out: float | None = None
+    cpu_usage: Number = None
+    memory_usage: Number = None
+    disk_usage: Number = None
+    network_in: Number = None
+    network_out: Number = None
 
 
 class MetricsPoint(ConnixModel):
-    """Hold one interval of a time series."""
+    """Hold one interval of a time series; ``timestamp`` is ``None`` where it cannot be read."""
 
-    timestamp: Time
-    tasks_completed: int | None = None
-    avg_response_time: float | None = None
-    cpu_usage: float | None = None
-    memory_usage: float | None = None
+    timestamp: Moment = None
+    tasks_completed: Count = None
+    avg_response_time: Number = None
+    cpu_usage: Number = None
+    memory_usage: Number = None
+
+
+def _points(value: Any) -> list[MetricsPoint]:
+    """Keep the points of a time series that are some, where not all are."""
+    points = []
+    for point in value if isinstance(value, list) else ():
+        try:
+            points.append(MetricsPoint.model_validate(point))
+        except ValidationError:
+            continue
+    return points
 
 
 class Metrics(ConnixModel):
     """Hold the four families of metrics."""
 
-    tasks: Annotated[TaskMetrics, BeforeValidator(_absent)] = Field(default_factory=TaskMetrics)
-    performance: Annotated[PerformanceMetrics, BeforeValidator(_absent)] = Field(
+    tasks: Annotated[TaskMetrics, OrElse(lambda _: TaskMetrics())] = Field(default_factory=TaskMetrics)
+    performance: Annotated[PerformanceMetrics, OrElse(lambda _: PerformanceMetrics())] = Field(
         default_factory=PerformanceMetrics
     )
-    resource_usage: Annotated[ResourceMetrics, BeforeValidator(_absent)] = Field(
+    resource_usage: Annotated[ResourceMetrics, OrElse(lambda _: ResourceMetrics())] = Field(
         default_factory=ResourceMetrics
     )
-    time_series: list[MetricsPoint] = Field(default_factory=list)
+    time_series: Annotated[list[MetricsPoint], OrElse(_points)] = Field(default_factory=list)
 
 
 class MetricsPeriod(ConnixModel):
     """Say which time the metrics cover and how they were aggregated."""
 
-    start_time: Time | None = None
-    end_time: Time | None = None
-    interval: str | None = None
+    start_time: Moment = None
+    end_time: Moment = None
+    interval: Annotated[str | None, OrRaw] = None
 
 
 class AgentMetrics(ConnixModel):
@@ -266,7 +234,7 @@ class AgentMetrics(ConnixModel):
     """
 
     metrics: Metrics
-    period: Annotated[MetricsPeriod, BeforeValidator(_absent)] = Field(default_factory=MetricsPeriod)
+    period: Annotated[MetricsPeriod, OrElse(lambda _: MetricsPeriod())] = Field(default_factory=MetricsPeriod)
 
     @property
     def tasks(self) -> TaskMetrics:
@@ -293,11 +261,14 @@ class Project(ConnixModel):
     """Hold a project as the projects page lists it."""
 
     id: Id
-    name: str = ""
+    name: Text = ""
 
 
 class ProjectPage(Page[Project]):
     """Hold one page of the projects that a key can see."""
+
+    listed: ClassVar[str] = "projects"
+    kind: ClassVar[type[ConnixModel]] = Project
 
     projects: list[Project] = Field(default_factory=list)
 

@@ -9,6 +9,7 @@ the request with its key.
 from __future__ import annotations
 
 import functools
+import math
 import platform
 import socket
 import ssl
@@ -191,6 +192,7 @@ class _Body:
         self._send: Send = extensions["send"]
         self._deadline: float = extensions["deadline"]
         self._of_the_call = "renewal" not in extensions
+        self._is_good = response.is_success
         self._left = MAX_BODY
         self._begun = False
         self._raw = response.stream
@@ -235,6 +237,8 @@ class _Body:
     def _told(self, error: ErrorT) -> ErrorT:
         # While the token was being renewed, the call itself had not been sent, or had been refused.
         error.may_have_executed = self._of_the_call
+        if isinstance(error, ConnixResponseError):
+            error.status_was_good = self._of_the_call and self._is_good
         return error
 
 
@@ -282,7 +286,9 @@ def translate(error: httpx.HTTPError | httpx.InvalidURL, send: Send) -> ConnixEr
         result = ConnixTimeoutError(f"no connection to {place} could be made in time")
     elif isinstance(error, httpx.TimeoutException):
         phase = "write" if isinstance(error, httpx.WriteTimeout) else "read"
-        result = too_slow(call, extensions.get("timeout", {}).get(phase, send.timeout))
+        is_over = time.monotonic() >= extensions.get("deadline", math.inf)
+        seconds = send.timeout if is_over else extensions.get("timeout", {}).get(phase, send.timeout)
+        result = too_slow(call, seconds)
     elif isinstance(error, httpx.ConnectError):
         result = ConnixConnectionError(f"no connection to {place}: {_reason(error)}")
     elif isinstance(error, httpx.ProxyError):

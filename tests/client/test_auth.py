@@ -265,6 +265,33 @@ async def test_a_token_endpoint_that_hangs_holds_nobody_for_ever(emulator, proje
     assert calls(emulator) == ["token", "token"]
 
 
+def test_threads_do_not_queue_behind_a_renewal_beyond_their_deadlines(emulator, project, grant, open_client):
+    emulator.faults.add(Fault.hang(), "token", times=None)
+    client = open_client(
+        base_url=emulator.url,
+        refresh_token=grant.refresh_token,
+        token_url=emulator.token_url,
+        max_attempts=1,
+        total_timeout=0.4,
+    )
+    ends = []
+
+    def ask():
+        began = time.monotonic()
+        with pytest.raises(ConnixTimeoutError) as caught:
+            client.agents.list(project)
+        ends.append((time.monotonic() - began, caught.value.may_have_executed))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    assert len(ends) == 4
+    assert max(seconds for seconds, _ in ends) < 0.75
+    assert not any(doubtful for _, doubtful in ends)
+
+
 @pytest.mark.parametrize("first", [401, None])
 async def test_what_a_token_endpoint_sends_is_bounded(driver, raw_server, answer, first):
     def endless(connection, request):

@@ -1,5 +1,8 @@
 """Walks over pages that shift underneath."""
 
+import json
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,22 +108,116 @@ def test_an_agent_twice_on_a_page_is_given_out_once():
     assert [agent.id for agent in walk.take(agent_page([1, 2, 1], 0, 9))] == ["1", "2"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "call", "page"),
-    [
-        (AgentWalk, list_agents("p"), agent_page([1], 0, 9)),
-        (AgentWalk, list_agents("p"), agent_page([1, 2], 0, 9)),
-        (LogWalk, get_logs("p", "a"), LogPage(logs=[{"timestamp": "2024-01-15T10:00:00Z"}])),
-    ],
-)
-def test_a_listing_that_never_ends_is_given_up(kind, call, page):
-    page = page.model_copy(update={"pagination": Pagination(has_more=True)})
-    walk = kind(lambda at: call)
-    for _ in range(101):
-        assert walk.next_call() is call
+NEVER_ENDING = [
+    (AgentWalk, list_agents("p"), agent_page([1], 0, 9)),
+    (AgentWalk, list_agents("p"), agent_page([1, 2], 0, 9)),
+    (LogWalk, get_logs("p", "a"), LogPage(logs=[{"timestamp": "2024-01-15T10:00:00Z"}])),
+]
+
+
+@pytest.mark.parametrize(("total", "pages"), [(45, 3), (None, 10)])
+@pytest.mark.parametrize("kind", [AgentWalk, LogWalk])
+def test_a_listing_that_takes_no_notice_of_the_offset_is_given_up_soon(kind, total, pages):
+    page = (agent_page if kind is AgentWalk else log_page)(list(range(20)), 0, 20)
+    page = page.model_copy(update={"pagination": Pagination(has_more=True, total=total)})
+    walk = kind(lambda at: get_logs("p", "a", offset=at))
+    given_out = []
+    # Where lines are counted, those that look alike are others, up to that number.
+    counted = 2 if kind is LogWalk and total else 0
+    for _ in range(pages + counted):
+        given_out += walk.take(page)
+        assert walk.next_call()
+    assert len(given_out) == (100 if counted else 20)
+    with pytest.raises(ConnixResponseError, match=rf"{pages} pages in a row .* the listing does not end"):
         walk.take(page)
+
+
+@pytest.mark.parametrize(("kind", "call", "page"), NEVER_ENDING[:2])
+def test_a_listing_that_never_ends_is_given_up(kind, call, page):
+    walk = kind(lambda at: call)
+    for total in range(101):
+        assert walk.next_call() is call
+        walk.take(page.model_copy(update={"pagination": Pagination(has_more=True, total=total % 2)}))
+    with pytest.raises(ConnixResponseError, match="the listing does not end"):
+        walk.take(page.model_copy(update={"pagination": Pagination(has_more=True, total=1)}))
+
+
+def test_lines_that_are_all_alike_do_not_go_on_for_ever():
+    walk = LogWalk(lambda at: get_logs("p", "a", offset=at))
+    page = log_page([5] * 9, 0, 3, total=False)
+    for number in range(101):
+        assert len(walk.take(page)) == (2 if number else 3)
     with pytest.raises(ConnixResponseError, match="the listing does not end"):
         walk.take(page)
+
+
+# Services that say less of their pages than the reference does
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 100])
+@pytest.mark.parametrize("size", [0, 1, 2, 7, 23])
+@pytest.mark.parametrize("told", ["total", "nothing", "no pagination", "garbage"])
+async def test_no_page_is_left_out_where_the_service_does_not_say_that_it_follows(
+    driver, raw_server, answer, limit, size, told
+):
+    paging = {"total": {"total": size}, "nothing": {}, "garbage": {"has_more": "perhaps", "total": []}}
+
+    def behave(connection, request):
+        asked = dict(re.findall(rb"(limit|offset)=(\d+)", request.split(b"\r\n")[0]))
+        at = int(asked[b"offset"])
+        part = [{"id": f"a{n}", "status": "running"} for n in range(size)][at : at + int(asked[b"limit"])]
+        lines = [{"message": entry["id"]} for entry in part]
+        page = {"agents": part, "logs": lines}
+        connection.sendall(answer(page | ({"pagination": paging[told]} if told in paging else {})))
+
+    client = driver.open("cx_" + 32 * "0", raw_server(behave).url)
+    agents = await driver.walk(client, "iter", "p", limit=limit)
+    assert [agent.id for agent in agents] == [f"a{n}" for n in range(size)]
+    lines = await driver.walk(client, "iter_logs", "p", "a", limit=limit)
+    assert [line.message for line in lines] == [f"a{n}" for n in range(size)]
+
+
+@pytest.mark.parametrize(
+    ("size", "paging", "asked", "has_more"),
+    [
+        (3, {}, {"limit": 3}, True),
+        (2, {}, {"limit": 3}, False),
+        (3, {"limit": 3}, {"limit": 100}, True),
+        (20, None, {}, True),
+        # A service that has no pages gives all there is.
+        (30, None, {"limit": 20}, False),
+        (3, {"total": 9}, {"limit": 3, "offset": 3}, True),
+        (3, {"total": 9}, {"limit": 3, "offset": 6}, False),
+        (3, {"total": 9, "has_more": False}, {"limit": 3}, False),
+        (3, {"has_more": None}, {"limit": 3}, True),
+        (0, {}, {"limit": 3}, False),
+    ],
+)
+def test_whether_more_follows_is_worked_out(size, paging, asked, has_more):
+    agents = [{"id": str(n), "status": "running"} for n in range(size)]
+    body = json.dumps({"agents": agents, "pagination": paging}).encode()
+    page = list_agents("p", **asked).read(body)
+    assert page.pagination.has_more is has_more
+
+
+def test_a_service_that_has_no_pages_is_asked_twice():
+    walk = AgentWalk(lambda at: list_agents("p", offset=at, limit=2))
+    page = list_agents("p", limit=2).read(b'{"agents": [{"id": "1", "status": "running"}]}')
+    assert [len(walk.take(page)), walk.next_call() is None] == [1, False]
+    assert [len(walk.take(page)), walk.next_call() is None] == [0, True]
+
+
+def test_entries_that_cannot_be_read_hide_nobody_behind_them():
+    entries = [{"id": f"a{n}", "status": "running"} if n % 7 < 2 else {"id": n} for n in range(40)]
+    walk = AgentWalk(lambda at: list_agents("p", offset=at, limit=3))
+    given_out, requests = [], 0
+    while (call := walk.next_call()) is not None:
+        at = int(call.query.rpartition("=")[2])
+        body = {"agents": entries[at : at + 3], "pagination": {"has_more": at + 3 < 40}}
+        given_out += [agent.id for agent in walk.take(call.read(json.dumps(body).encode()))]
+        requests += 1
+    assert given_out == [f"a{n}" for n in range(40) if n % 7 < 2]
+    assert requests < 30
 
 
 def test_an_empty_page_that_promises_more_ends_the_walk():
@@ -176,6 +273,7 @@ def test_lines_that_look_alike_are_told_apart_where_the_service_counts(lines, li
     assert walk_log(log, limit, grow, total=True) == lines
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(2, 12), st.lists(st.integers(0, 30), max_size=6))
 def test_each_line_is_given_out_once_however_many_come_in(size, limit, news):
     log = list(range(size, 0, -1))
@@ -183,7 +281,7 @@ def test_each_line_is_given_out_once_however_many_come_in(size, limit, news):
 
     def grow(step):
         # Not so many that the walk is carried back to before its own beginning.
-        room = (step + 1) * limit - (len(log) - size)
+        room = (step + 1) * (limit - 1) - (len(log) - size)
         for _ in range(min(news[step], room) if step < len(news) else 0):
             log.insert(0, next(newest))
 
@@ -192,6 +290,14 @@ def test_each_line_is_given_out_once_however_many_come_in(size, limit, news):
         given_out = walk_log(log, limit, grow, total)
         assert len(given_out) == len(set(given_out))
         assert set(range(1, size + 1)) <= set(given_out)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(0, 3), max_size=60), st.integers(2, 12))
+def test_no_line_that_looks_like_another_is_lost_where_the_service_does_not_count(lines, limit):
+    # As the times of lines are: those that look alike stand together.
+    lines = sorted(lines, reverse=True)
+    assert walk_log(lines, limit, lambda step: None, total=False) == lines
 
 
 # Over the service itself
@@ -264,6 +370,19 @@ async def test_iter_logs_passes_its_filter_on(driver, emulator, project):
         client, "iter_logs", project, agent_id, level="warn", limit=2, offset=1, **bounds
     )
     assert [line.message for line in lines] == ["Line 4", "Line 3", "Line 2", "Line 1"]
+
+
+async def test_pages_of_one_miss_nobody_when_they_shift(driver, emulator, project):
+    ids = emulator.seed(8, project_id=project)
+    walk = driver.to(emulator).agents.iter(project, sort="created_at", limit=1)
+
+    def each(seen):
+        if seen in {2, 4}:
+            emulator.remove(ids[seen - 2])
+
+    seen = [agent.id for agent in await step_through(driver, walk, each)]
+    assert set(ids) - {ids[0], ids[2]} <= set(seen)
+    assert len(seen) == len(set(seen))
 
 
 async def test_a_walk_fails_as_a_call_does(driver, emulator):

@@ -558,6 +558,62 @@ def test_an_address_to_redirect_to_that_cannot_be_read_is_told():
     assert "an address that cannot be read" in str(run.error)
 
 
+UNREADABLE = [b"<html>", b"[]", b"{"]
+
+
+@pytest.mark.parametrize("name", ["update", "delete", "start", "pause", "stop"])
+@pytest.mark.parametrize("body", UNREADABLE)
+def test_a_change_is_not_sent_again_because_its_good_answer_cannot_be_read(name, body):
+    differs = Reply(200, {}, b'{"id": "a", "name": "y", "status": "error"}')
+    run = Run(CALLS[name], RetryPolicy(), iter([Reply(200, {}, body), differs]))
+    assert isinstance(run.error, ConnixResponseError)
+    assert run.error.may_have_executed
+    assert run.error.status_was_good
+    assert sum(step.call is CALLS[name] for step in run.sent) == 1
+    # A Get changes nothing, and a bad answer promises nothing.
+    assert Run(CALLS["get"], RetryPolicy(), iter([Reply(200, {}, body), said("get")])).result.id == "a"
+    lost = ConnixResponseError("a bad answer, packed in an odd way")
+    lost.may_have_executed = True
+    assert Run(CALLS[name], RetryPolicy(), iter([lost, said(name)])).result is not None
+
+
+@pytest.mark.parametrize(("name", "status"), [("update", "error"), ("start", "running"), ("pause", "paused")])
+@pytest.mark.parametrize("body", UNREADABLE)
+def test_a_change_that_can_be_seen_needs_no_answer_that_can_be_read(name, status, body):
+    look = Reply(200, {}, f'{{"id": "a", "name": "x", "status": "{status}"}}'.encode())
+    run = Run(CALLS[name], RetryPolicy(), iter([Reply(200, {}, body), look]))
+    assert run.result.status == status
+    assert [step.call.method for step in run.sent[1:]] == ["GET"]
+
+
+def test_a_delete_whose_good_answer_cannot_be_read_is_done_where_nothing_is_found():
+    run = Run(CALLS["delete"], RetryPolicy(), iter([Reply(200, {}, b"<html>"), refusal(404)]))
+    assert run.result.agent_id == "a"
+    assert [step.call.method for step in run.sent] == ["DELETE", "GET"]
+
+
+@pytest.mark.parametrize("reply", [Reply(204, {}, b""), Reply(202, {}, b" ")])
+def test_an_update_whose_good_answer_is_empty_is_looked_at(reply):
+    run = Run(CALLS["update"], RetryPolicy(), iter([reply, refusal(503), Reply(200, {}, AGENT)]))
+    assert [step.call.method for step in run.sent] == ["PUT", "GET", "GET"]
+    assert run.result.id == "a"
+
+
+def test_an_update_of_which_nothing_can_be_seen_was_accepted_all_the_same():
+    for outcomes in ([refusal(404)], [refusal(503)] * 5):
+        policy = RetryPolicy(total_timeout=100, longest_pause=5)
+        run = Run(CALLS["update"], policy, iter([Reply(204, {}, b""), *outcomes]))
+        assert type(run.error) is ConnixResponseError
+        assert run.error.may_have_executed
+        assert run.error.request_id == run.sent[-1].request_id
+        assert "204 to PUT" in str(run.error)
+        assert "could not be read either: Connix answered " in str(run.error)
+        assert sum(step.call.method == "PUT" for step in run.sent) == 1
+    run = Run(CALLS["update"], RetryPolicy(total_timeout=5), iter([Reply(204, {}, b"")]), took=6)
+    assert len(run.sent) == 1
+    assert run.error.may_have_executed
+
+
 def test_whatever_a_result_cannot_be_read_for_is_one_kind_of_error():
     def read(body):
         raise RecursionError("secret")

@@ -1,0 +1,88 @@
+"""
+Read single fields of what Connix answers, whatever the service put into them.
+
+A field that nothing rests on never costs the answer it stands in. What has another type than the reference
+documents is handed on as it came, or is ``None`` where no use can be made of it. All of that is decided by
+pydantic's own unions: an answer as the reference documents it is read as fast as if nothing could go wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from connix_provider.lifecycle import AgentStatus
+
+__all__ = [
+    "ConnixModel",
+    "Count",
+    "Id",
+    "JsonObject",
+    "Moment",
+    "Number",
+    "OrElse",
+    "OrRaw",
+    "Status",
+    "Text",
+]
+
+
+class OrElse:
+    """
+    Take something else for a value that the field's own type does not allow.
+
+    :param instead: makes it from the value
+    """
+
+    def __init__(self, instead: Callable[[Any], Any]) -> None:
+        self._instead = instead
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Put the field's own type first: the other way is only gone where that one fails."""
+        otherwise = core_schema.no_info_after_validator_function(self._instead, core_schema.any_schema())
+        return core_schema.union_schema([handler(source), otherwise], mode="left_to_right")
+
+
+def _aware(value: datetime) -> datetime:
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _opaque(value: Any) -> Any:
+    # The projects page shows integers where the reference shows strings: an id is opaque to us.
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _number(value: Any) -> Any:
+    # Half a task is odd, but can be compared; a word cannot.
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+#: Hand on what has an unexpected type: it is the user's to look at.
+OrRaw = OrElse(lambda value: value)
+Id = Annotated[str, BeforeValidator(_opaque)]
+Text = Annotated[str, OrElse(lambda value: "" if value is None else value)]
+Moment = Annotated[Annotated[datetime, AfterValidator(_aware)] | None, OrElse(lambda _: None)]
+JsonObject = Annotated[dict[str, Any], OrElse(lambda _: {})]
+#: Numbers that are compared and added up: ``None`` where they are none.
+Count = Annotated[int | None, OrElse(_number)]
+Number = Annotated[float | None, OrElse(_number)]
+#: A status of the reference, or the service's own word where it is a new one.
+Status = Annotated[AgentStatus | str, Field(union_mode="left_to_right")]
+
+
+class ConnixModel(BaseModel):
+    """Keep what the service sends, known or not, and show no secret when printed."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    #: Fields that no repr shows, wherever the service sends them.
+    hidden: ClassVar[frozenset[str]] = frozenset({"system_prompt", "environment_variables"})
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, "***" if name in self.hidden and value is not None else value

@@ -1,0 +1,143 @@
+"""
+Hold one page of a listing.
+
+An entry that cannot be read is left out, not the page it stands on: nobody could use any of it otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
+
+from pydantic import Field, PrivateAttr, ValidationError
+from pydantic_core import from_json
+
+from connix_provider.client.fields import ConnixModel, OrElse
+
+__all__ = ["Page", "Pagination"]
+
+ItemT = TypeVar("ItemT")
+
+log = logging.getLogger(__name__)
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if isinstance(value, float) and math.isfinite(value) else None
+
+
+Whole = Annotated[int | None, OrElse(_whole)]
+
+
+class Pagination(ConnixModel):
+    """
+    Say where a page stands in the whole.
+
+    ``has_more`` is worked out where the service does not tell: from ``total``, or else from how full the
+    page is.
+    """
+
+    total: Whole = None
+    limit: Whole = None
+    offset: Whole = None
+    has_more: Annotated[bool, OrElse(lambda _: None)] = False
+
+
+class Page(ConnixModel, Generic[ItemT]):
+    """Hold one page of a listing; iterating, ``len`` and indexing go to its items."""
+
+    #: The service's name for the items, and what they are.
+    listed: ClassVar[str]
+    kind: ClassVar[type[ConnixModel]]
+
+    pagination: Annotated[Pagination, OrElse(lambda _: Pagination())] = Field(default_factory=Pagination)
+    _left_out: int = PrivateAttr(default=0)
+
+    @classmethod
+    def read(cls, body: bytes, *, offset: int = 0, limit: int = 1) -> Self:
+        """
+        Read a page, and leave out the entries that cannot be read.
+
+        :param body: the body of the service's answer
+        :param offset: how many entries the page was to pass over
+        :param limit: how many it was to hold
+        :return: the page
+        :raises ValueError: for what is no page at all
+        """
+        page = cls._read(body)
+        paging = page.pagination
+        if not page._is_told:  # noqa: SLF001 - it is one of us
+            goes_on = page.goes_on(offset)
+            if goes_on is None:
+                # More than was asked for is all there is: such a service has no pages.
+                goes_on = page.size == limit if paging.limit is None else page.size >= paging.limit
+            paging.has_more = goes_on
+            # Worked out is not told: a walk goes on until it sees the end.
+            paging.model_fields_set.discard("has_more")
+        return page
+
+    def goes_on(self, offset: int) -> bool | None:
+        """
+        Say whether more pages follow.
+
+        :param offset: how many entries this page passed over
+        :return: whether they do, or ``None`` where only the next page can tell
+        """
+        if self._is_told:
+            return self.pagination.has_more
+        if self.pagination.total is not None:
+            return offset + self.size < self.pagination.total
+        return None if self.size else False
+
+    @property
+    def _is_told(self) -> bool:
+        paging = self.pagination
+        return "has_more" in paging.model_fields_set and isinstance(paging.has_more, bool)
+
+    @classmethod
+    def _read(cls, body: bytes) -> Self:
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
+                raise
+            whole = from_json(body)
+            entries = whole.get(cls.listed, ...) if isinstance(whole, dict) else ...
+            if not isinstance(entries, list | None):
+                raise
+        entries = entries or []
+        items = [item for entry in entries if (item := cls._item(entry)) is not None]
+        page = cls.model_validate({**whole, cls.listed: items})
+        if left_out := len(entries) - len(items):
+            page._left_out = left_out  # noqa: SLF001 - it is one of us
+            log.warning(
+                "%d of %d %s on a page cannot be read and are left out", left_out, len(entries), cls.listed
+            )
+        return page
+
+    @classmethod
+    def _item(cls, entry: object) -> ConnixModel | None:
+        try:
+            return cls.kind.model_validate(entry)
+        except ValidationError:
+            return None
+
+    @property
+    def size(self) -> int:
+        """Return how many entries the service gave, those that cannot be read among them."""
+        return len(self) + self._left_out
+
+    @property
+    def items(self) -> list[ItemT]:
+        """Return the page's items, whatever the service calls them."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[ItemT]:  # type: ignore[override]  # a page is read as its items, not as its fields
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> ItemT:
+        return self.items[index]
