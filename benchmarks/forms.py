@@ -40,11 +40,19 @@ def full() -> Sequence[Row]:
         ),
         # Here the limits allow the HTTP provider's waits the same interval as ours.
         WaitsRow("waits-few", "10 waits in a project of 50,000 agents", few, sweeps=0, http_interval=5),
+        # An agent that leaves the listing by status costs a Get: 150 of 200 a minute here, 500 in the burst.
         WaitsRow(
             "waits-scattered",
             "1,000 waits in a project of 50,000 agents, of which the others run",
+            Waits(1_000, interval=5, spread=400, project=50_000),
+            http_interval=None,
+        ),
+        WaitsRow(
+            "waits-burst",
+            "the same, but all of them change within two minutes",
             Waits(1_000, interval=5, spread=120, project=50_000),
             http_interval=None,
+            burst=True,
         ),
         WaitsRow(
             "waits-split",
@@ -89,6 +97,13 @@ def quick() -> Sequence[Row]:
         waits("waits-10000", "300 waits", case(300), kibibytes=16),
         waits("waits-few", "5 waits among 500 agents", case(5, project=500), sweeps=0, http_interval=10),
         waits("waits-scattered", "50 waits among 500 agents", case(50, project=500), http_interval=None),
+        waits(
+            "waits-burst",
+            "400 waits among 800 agents",
+            case(400, project=800),
+            http_interval=None,
+            burst=True,
+        ),
         waits("waits-split", "2 processes x 50 waits", case(100, processes=2), at_most=2, refused=0.01),
         waits(
             "waits-interleaved",

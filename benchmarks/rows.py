@@ -20,8 +20,8 @@ Measured = Mapping[str, Any]
 #: Measures one of them, and returns a dataclass.
 Run = Callable[[Begin], Any]
 
-#: What the reference allows a key in each window: pages of the listing, agents on a page, and actions.
-_PAGES, _PAGE, _ACTIONS = 100, 100, 50
+#: What the reference allows a key in each window: pages of the listing, agents on a page, Gets, and actions.
+_PAGES, _PAGE, _GETS, _ACTIONS = 100, 100, 200, 50
 #: Seconds of the service's window, with which all other times shrink in the quick form.
 _WINDOW = 60.0
 
@@ -93,6 +93,8 @@ class WaitsRow:
     :param window: seconds of the rate limits' windows
     :param http_interval: the interval of the HTTP provider's waits; ``None``: it is not measured
     :param sweeps: how many sweeps of all pages the floor is; none: Gets alone, each agent once an interval
+    :param burst: whether the agents change faster than they can be looked at: the listing of those that are
+        waited for only shows who left it, and a Get must tell what became of each
     :param at_most: how much of the floor the 95th percentile of the lags may be
     :param refused: the part of all requests that may be refused
     :param kibibytes: the memory that a wait may take
@@ -104,6 +106,7 @@ class WaitsRow:
     window: float = _WINDOW
     http_interval: float | None = 30.0
     sweeps: int = 1
+    burst: bool = False
     at_most: float = 1.3
     refused: float = 0.0
     kibibytes: float | None = None
@@ -112,6 +115,9 @@ class WaitsRow:
     @property
     def floor(self) -> float:
         """Seconds: what a change has to wait at most when the limits are used up and nothing is wasted."""
+        if self.burst:
+            # The later an agent changes, the more Gets are due before its own.
+            return 0.95 * (self.case.waits / _GETS * self.window - self.case.spread)
         pages = math.ceil(self.case.waits / _PAGE)
         return max(self.sweeps * pages * self.window / _PAGES, self.case.interval)
 
@@ -171,6 +177,8 @@ class WaitsRow:
     def _floor(self) -> str:
         if not self.sweeps:
             return f"{self.case.waits} Gets an interval of {self.case.interval:g} s"
+        if self.burst:
+            return f"{self.case.waits:,} Gets, {_GETS} a window: p95 {self.floor:.3g} s"
         each = "a sweep each" if self.sweeps == 1 else f"{self.sweeps} sweeps in"
         return f"{each} {self.floor:.3g} s"
 

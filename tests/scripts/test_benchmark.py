@@ -20,6 +20,7 @@ ROWS = [
     "300 waits",
     "5 waits among 500 agents",
     "50 waits among 500 agents",
+    "400 waits among 800 agents",
     "2 processes x 50 waits",
     "2 processes x 50 waits, every second agent",
     "restart of 100 agents, 50 actions a window",
@@ -29,7 +30,11 @@ ROWS = [
     "20 waits in one event loop, every tenth answer a fault",
 ]
 #: Rows that the HTTP provider has no part in.
-ALONE = {"50 waits among 500 agents", "20 waits in one event loop, every tenth answer a fault"}
+ALONE = {
+    "50 waits among 500 agents",
+    "400 waits among 800 agents",
+    "20 waits in one event loop, every tenth answer a fault",
+}
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
