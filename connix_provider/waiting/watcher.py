@@ -196,7 +196,7 @@ class Watcher:
                 route = self._survey.route(rest, self._line.rates(), time.time(), besides=gone)
                 gone.append(route.kind)
                 try:
-                    ended = [await self._go(walk, unseen) for walk in route.walks]
+                    ended = [await self._go(walk, unseen, gone) for walk in route.walks]
                 except ConnixError as error:
                     if may_pass(error) or isinstance(error, ConnixAuthenticationError):
                         self._show(list(self._seats), error, version)
@@ -213,8 +213,8 @@ class Watcher:
             self._survey.forget(agent_id)
             self._ask_singly(agent_id)
 
-    async def _go(self, walk: Walk, unseen: set[str]) -> bool:
-        """Read the pages of one walk, or fewer where the rest is seen sooner singly; say whether it ended."""
+    async def _go(self, walk: Walk, unseen: set[str], gone: list[str]) -> bool:
+        """Read the pages of one walk, or fewer where the rest is seen sooner otherwise; say if it ended."""
         if walk.offsets is not None:
             for offset in walk.offsets:
                 await self._page(walk.status, offset, unseen)
@@ -227,8 +227,13 @@ class Watcher:
                 return True
             first, has_more, offset = page.agents[0].id, page.pagination.has_more, offset + len(page)
             rates, pages = self._line.rates(), self._survey.pages(walk.status, time.time())
-            worth = rates.getting(len(rest)) * (1.0 if walk.status else PATIENCE)
-            if pages and rates.listing(pages - offset / PAGE) > worth:
+            left = rates.listing(pages - offset / PAGE) if pages else 0.0
+            if walk.status is None:
+                # It seemed short before its first page told how long it is.
+                other = self._survey.route(rest & unseen, rates, time.time(), besides=gone).seconds
+                if left > PATIENCE * other:
+                    return False
+            elif left > rates.getting(len(rest)):
                 return False
         return True
 

@@ -81,6 +81,23 @@ async def test_a_large_project_is_read_by_status(emulator, wait, warp):
     assert told <= set(agent_ids)
 
 
+async def test_a_large_project_is_not_read_whole_to_begin_with(emulator, wait, warp):
+    # Reading all of it takes two minutes, asking for each a minute and a half.
+    agent_ids = _scattered(emulator, 300, among=66)
+    began, told = warp.time(), []
+
+    async def note(agent_id):
+        event = await wait(agent_id, deadline=began + 60)
+        if event["outcome"] == "done":
+            told.append(warp.time() - began)
+
+    for agent_id in agent_ids[::60]:
+        emulator.script(agent_id, [(15, "running")])
+    await asyncio.gather(*map(note, agent_ids))
+    assert len(told) == 5
+    assert max(told) < 15 + 12
+
+
 async def test_agents_of_a_large_project_that_change_together_are_not_asked_for_one_by_one(
     emulator, wait, warp, asked
 ):
