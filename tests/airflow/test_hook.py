@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
+import threading
 
 import pytest
 
@@ -148,6 +150,52 @@ def test_secrets_are_masked_in_logs(emulator, connection, monkeypatch):
     ]
     shown = redact(" ".join(secrets))
     assert all(secret not in shown for secret in secrets)
+
+
+@pytest.fixture
+def masked(monkeypatch):
+    """Keep what Airflow is told to mask, and the thread in which it is told."""
+    told = {}
+    monkeypatch.setattr(
+        "airflow.providers.common.compat.sdk.mask_secret",
+        lambda secret: told.__setitem__(secret, threading.get_ident()),
+    )
+    return told
+
+
+@pytest.fixture
+def expired(emulator, connection):
+    """Let the connection hold a token that has expired, and what it is renewed with."""
+    grant = emulator.add_token(expires_in=10)
+    extra = {
+        "access_token": grant.access_token,
+        "refresh_token": grant.refresh_token,
+        "client_id": grant.client_id,
+        "client_secret": grant.client_secret,
+        "token_url": emulator.token_url,
+    }
+    connection(password=None, extra=extra)
+    emulator.clock.advance(60)
+    return grant
+
+
+def test_renewed_tokens_are_masked_too(emulator, expired, masked):
+    with ConnixHook().get_conn() as client:
+        client.agents.list(emulator.project_id)
+        secrets = client._auth.secrets()
+    # Both new tokens, both old ones, and the client's secret.
+    assert len(secrets) == 5
+    assert set(secrets) <= masked.keys()
+
+
+async def test_in_a_trigger_they_are_masked_beside_the_event_loop(emulator, expired, masked):
+    async with await ConnixHook().get_async_conn() as client:
+        await client.agents.list(emulator.project_id)
+        secrets = client._auth.secrets()
+    async with asyncio.timeout(30):
+        while not set(secrets) <= masked.keys():  # noqa: ASYNC110 - it is another thread's
+            await asyncio.sleep(0.001)
+    assert threading.get_ident() not in masked.values()
 
 
 def test_a_port_of_its_own_goes_into_the_address(emulator, monkeypatch):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
+
 import pytest
-from airflow.providers.common.compat.sdk import get_current_context
+from airflow.providers.common.compat.sdk import TaskDeferred, get_current_context
 
 from connix_provider.emulator import Fault
 from connix_provider.operators import once
@@ -14,6 +17,7 @@ from connix_provider.operators.agent import (
     ConnixStartAgentOperator,
     ConnixStopAgentOperator,
 )
+from connix_provider.operators.base import Acted
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
 
@@ -49,6 +53,15 @@ def test_a_worker_that_is_killed(
     assert changed[1:] == ([undone_by] if cancel_on_kill and undone_by else [])
 
 
+def test_a_worker_that_was_told_nothing_takes_nothing_back(emulator, connection):
+    (agent_id,) = emulator.seed(status="running")
+    task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id)
+    task.about_to_act(emulator.project_id, {})
+    task._done = Acted(agent_id, undo="stop")
+    task.on_kill()
+    assert not emulator.journal.entries()
+
+
 def test_a_task_that_did_nothing_has_nothing_to_take_back(emulator, connection):
     ConnixCreateAgentOperator(task_id="a", name="new", cancel_on_kill=True).on_kill()
     assert not emulator.journal.entries()
@@ -62,6 +75,20 @@ async def test_a_trigger_that_is_killed(undo, call, emulator, connection):
     assert [entry.call for entry in emulator.journal.executed()] == ([call] if call else [])
 
 
+@pytest.mark.parametrize("cancel_on_kill", [False, True], ids=["left", "cancelled"])
+def test_a_deferred_task_tells_its_trigger_what_to_take_back(cancel_on_kill, emulator, connection):
+    (agent_id,) = emulator.seed(status="stopped")
+    task = ConnixStartAgentOperator(
+        task_id="a", agent_id=agent_id, deferrable=True, cancel_on_kill=cancel_on_kill
+    )
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute({})
+    _, arguments = deferred.value.trigger.serialize()
+    emulator.clock.advance(60)
+    asyncio.run(ConnixAgentStatusTrigger(**arguments).on_kill())
+    assert len(emulator.journal.executed("stop_agent")) == cancel_on_kill
+
+
 async def test_a_trigger_that_is_only_handed_on_touches_nothing(emulator, connection):
     (agent_id,) = emulator.seed(status="running")
     trigger = ConnixAgentStatusTrigger(emulator.project_id, agent_id, "start", undo_on_kill="delete")
@@ -72,12 +99,21 @@ async def test_a_trigger_that_is_only_handed_on_touches_nothing(emulator, connec
 def test_what_cannot_be_taken_back_is_left(emulator, connection, caplog):
     (agent_id,) = emulator.seed(status="running")
     emulator.faults.add(Fault.status(403, code="insufficient_permissions"), on="stop_agent")
-    from connix_provider.operators.base import Acted
-
     task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id, cancel_on_kill=True)
-    task._done = (emulator.project_id, Acted(agent_id, undo="stop"))
+    task.about_to_act(emulator.project_id, {})
+    task._done = Acted(agent_id, undo="stop")
     task.on_kill()
+    assert len(emulator.journal.entries("stop_agent")) == 1
     assert emulator.agent(agent_id)["status"] == "running"
+
+
+def test_what_cannot_be_looked_for_is_left(emulator, connection):
+    emulator.faults.add(Fault.status(403, code="insufficient_permissions"), on="list_agents")
+    task = ConnixCreateAgentOperator(task_id="a", name="new", cancel_on_kill=True)
+    ti = SimpleNamespace(dag_id="dag", run_id="run", task_id="a", map_index=-1)
+    task.about_to_act(emulator.project_id, {"ti": ti})
+    task.on_kill()
+    assert [entry.call for entry in emulator.journal.entries()] == ["list_agents"]
 
 
 async def test_what_a_trigger_cannot_take_back_is_left(emulator, connection):
@@ -119,3 +155,18 @@ def test_a_create_that_is_sent_after_the_kill_is_taken_back(emulator, run, warp,
     run(ConnixCreateAgentOperator, cancel_on_kill=True, name="new")
     assert len(emulator.journal.executed("create_agent")) == 1
     assert len(emulator.journal.executed("delete_agent")) == 1
+
+
+def test_a_killed_task_does_not_fail_for_what_it_cannot_take_back(emulator, run, warp, monkeypatch):
+    emulator.faults.add(Fault.status(403, code="insufficient_permissions"), on="delete_agent")
+    create_once = once.create_once
+
+    def killed(*args, **kwargs):
+        get_current_context()["ti"].task.on_kill()
+        return create_once(*args, **kwargs)
+
+    monkeypatch.setattr(once, "create_once", killed)
+    ran = run(ConnixCreateAgentOperator, cancel_on_kill=True, name="new")
+    assert ran.error is None
+    assert len(emulator.journal.entries("delete_agent")) == 1
+    assert emulator.agent(ran.result)["status"] == "running"

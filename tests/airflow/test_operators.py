@@ -5,14 +5,19 @@ from __future__ import annotations
 import itertools
 import json
 from datetime import timedelta
+from types import SimpleNamespace
 
+import pendulum
 import pytest
-from dag_store import airflow_version
+from airflow.providers.common.compat.sdk import DAG
+from dag_store import airflow_version, store
 
+from connix_provider.client.bucket import Bucket
 from connix_provider.client.errors import ConnixAuthenticationError
 from connix_provider.emulator import Durations, Emulator, Fault
 from connix_provider.exceptions import ConnixAgentTimeoutError, ConnixSensorTimeoutError
 from connix_provider.hooks.connix import ConnixHook
+from connix_provider.operators import once
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
     ConnixPauseAgentOperator,
@@ -22,6 +27,7 @@ from connix_provider.operators.agent import (
 )
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
+from connix_provider.waiting import drive
 
 CREATE = {"name": "new", "config": {"model": "gpt-4"}, "poll_interval": 5}
 MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
@@ -52,6 +58,45 @@ def test_an_agent_says_which_task_run_it_belongs_to(emulator, run, warp):
     assert dag_id.startswith("case_")
     assert run_id.startswith("manual__")
     assert (task_id, map_index) == ("task", "-1")
+
+
+def test_every_part_of_a_task_run_is_in_its_key():
+    one = {"dag_id": "dag", "run_id": "manual__1", "task_id": "task", "map_index": -1}
+    others = {"dag_id": "another", "run_id": "manual__2", "task_id": "another", "map_index": 0}
+    runs = [one, *({**one, part: other} for part, other in others.items())]
+    keys = {once.task_key({"ti": SimpleNamespace(**run)}) for run in runs}
+    assert len(keys) == 5
+
+
+def test_mapped_tasks_of_one_name_leave_one_agent_and_a_conflict(emulator, connection, warp):
+    with DAG("mapped_namesakes", schedule=None, start_date=pendulum.datetime(2024, 1, 1)) as dag:
+        ConnixCreateAgentOperator.partial(task_id="create", name="one", poll_interval=5).expand(
+            description=["first", "second"]
+        )
+    store(dag)
+    dag_run = dag.test()
+    assert sorted(task.state for task in dag_run.get_task_instances()) == ["failed", "success"]
+    assert len(emulator.journal.executed("create_agent")) == 1
+
+
+@pytest.mark.parametrize(("ours", "outcome"), [(True, "success"), (False, "failed")])
+def test_a_listing_without_metadata_is_no_reason_to_take_ours_for_a_strangers(
+    ours, outcome, emulator, run, warp, monkeypatch
+):
+    from connix_provider.client.agents import Agents
+
+    walk = Agents.iter
+
+    def without_metadata(*args, **kwargs):
+        return (agent.model_copy(update={"metadata": {}}) for agent in walk(*args, **kwargs))
+
+    monkeypatch.setattr(Agents, "iter", without_metadata)
+    if ours:
+        emulator.faults.add(Fault.reset_after(), on="create_agent")
+    else:
+        emulator.seed(name=CREATE["name"])
+    assert run(ConnixCreateAgentOperator, **CREATE).state == outcome
+    assert len(emulator.journal.executed("create_agent")) == ours
 
 
 @MODES
@@ -142,6 +187,40 @@ def test_a_key_that_is_refused_before_the_deed_ends_it(deferrable, emulator, run
     assert len(emulator.journal.entries()) == 1
 
 
+@pytest.mark.parametrize("is_new", [True, False], ids=["another key", "the same key"])
+def test_a_key_that_is_refused_while_a_worker_waits_is_read_again(
+    is_new, emulator, run, connection, warp, monkeypatch
+):
+    (agent_id,) = emulator.seed(status="running")
+    wait_sync = drive.wait_sync
+
+    def wait_with_a_refused_key(*args):
+        if is_new:
+            connection(password=emulator.add_key())
+        emulator.revoke_key(emulator.api_key)
+        return wait_sync(*args)
+
+    monkeypatch.setattr(drive, "wait_sync", wait_with_a_refused_key)
+    ran = run(ConnixStopAgentOperator, agent_id=agent_id, poll_interval=5)
+    if is_new:
+        assert (ran.state, ran.result) == ("success", agent_id), ran.log
+    else:
+        assert isinstance(ran.error, ConnixAuthenticationError)
+    # The deed was asked for before.
+    refused = [entry for entry in emulator.journal.entries("get_agent") if entry.status == 401]
+    assert len(refused) == 1
+
+
+def test_the_looks_of_a_worker_leave_the_reserve_of_the_budget_to_actions(emulator, run, warp):
+    (agent_id,) = emulator.seed(status="running")
+    with ConnixHook().get_conn() as client, client.budget.ticket(Bucket.GET) as ticket:
+        assert ticket.ask() == 0
+        ticket.answered({"x-ratelimit-limit": "200", "x-ratelimit-remaining": "10"})
+    ran = run(ConnixAgentStatusSensor, agent_id=agent_id, poke_interval=5, timeout=20)
+    assert isinstance(ran.error, ConnixSensorTimeoutError), ran.log
+    assert not emulator.journal.entries()
+
+
 def test_a_restart_waits_out_the_second_of_the_last_change(emulator, run, warp, monkeypatch):
     (agent_id,) = emulator.seed(status="running")
     from connix_provider.client.agents import Agents
@@ -223,6 +302,19 @@ def test_what_the_trigger_stores_is_plain_and_without_secrets(emulator, connecti
     again = ConnixAgentStatusTrigger(**json.loads(json.dumps(arguments)))
     assert again.serialize() == (path, arguments)
     assert deferred.value.timeout > timedelta(seconds=3600)
+
+
+def test_what_the_trigger_of_a_sensor_stores_is_plain_and_without_secrets(emulator, connection):
+    from airflow.providers.common.compat.sdk import TaskDeferred
+
+    (agent_id,) = emulator.seed(status="creating")
+    sensor = ConnixAgentStatusSensor(task_id="b", agent_id=agent_id, deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute({})
+    path, arguments = deferred.value.trigger.serialize()
+    assert emulator.api_key not in json.dumps(arguments)
+    again = ConnixAgentStatusTrigger(**json.loads(json.dumps(arguments)))
+    assert again.serialize() == (path, arguments)
 
 
 @MODES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from dag_store import airflow_version, store
@@ -60,14 +61,16 @@ def test_mapped_tasks_hide_them_too(emulator, connection, warp, monkeypatch):
     from airflow.utils.session import create_session
 
     secret = "postgres://mapped:canary@host/db"
-    with DAG("mapped_secrets", schedule=None, start_date=pendulum.datetime(2024, 1, 1)) as dag:
+    # Of its own for each process: the database may be that of an earlier run of the tests.
+    dag_id = f"mapped_secrets_{os.getpid()}"
+    with DAG(dag_id, schedule=None, start_date=pendulum.datetime(2024, 1, 1)) as dag:
         ConnixCreateAgentOperator.partial(
             task_id="create", config={"model": "gpt-4", "environment_variables": {"URL": secret}}
         ).expand(name=["first", "second"])
     store(dag)
     dag_run = dag.test()
     assert [task.state for task in dag_run.get_task_instances()] == ["success", "success"]
-    rows = stored_fields(create_session, "mapped_secrets")
+    rows = stored_fields(create_session, dag_id)
     assert len(rows) == 2
     assert secret not in json.dumps(rows)
     assert "gpt-4" in json.dumps(rows)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sys
+import threading
 import time
 
 import pytest
 
+from connix_provider.client.bucket import Bucket
 from connix_provider.emulator import Durations, Emulator, Fault
+from connix_provider.hooks.connix import ConnixHook
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
+from connix_provider.triggers.budget import ConnixBudgetTrigger
 
 
 async def outcome(trigger):
@@ -59,6 +63,15 @@ async def test_a_deadline_that_has_passed_sends_nothing(emulator, connection, wa
     assert not emulator.journal.entries()
 
 
+async def test_running_out_of_time_is_no_trouble_with_a_look(emulator, connection, warp):
+    (agent_id,) = emulator.seed(status="paused")
+    event = await outcome(trigger(emulator, agent_id, deadline=warp.time() + 10))
+    assert event["message"] == (
+        f"Agent {agent_id} was not running within the time allowed: it was last seen paused. "
+        "The agent was left as it is."
+    )
+
+
 async def test_it_looks_no_earlier_than_told(emulator, connection, warp):
     (agent_id,) = emulator.seed()
     await outcome(trigger(emulator, agent_id, poll_interval=30, first_look_at=warp.time() + 20))
@@ -79,6 +92,33 @@ async def test_a_service_that_asks_to_be_left_alone_is(emulator, connection, war
     await outcome(trigger(emulator, agent_id))
     # Twice what was asked for, and some jitter on top, so that not everybody comes back at once.
     assert 90 <= warp.slept <= 100
+
+
+async def test_trouble_that_says_for_how_long_is_left_alone_too(emulator, connection, warp):
+    (agent_id,) = emulator.seed()
+    emulator.faults.add(Fault.status(503, headers={"Retry-After": "45"}), on="get_agent", times=2)
+    await outcome(trigger(emulator, agent_id))
+    looks = [entry.at.timestamp() for entry in emulator.journal.entries("get_agent")]
+    assert [round(b - a) for a, b in itertools.pairwise(looks)] == [45, 45]
+
+
+@pytest.mark.parametrize(
+    ("not_before", "refused_for", "deadline", "comes_after"),
+    [(0, 0, 600, 0), (50, 0, 600, 50), (0, 30, 600, 30), (20, 30, 600, 30), (50, 0, 40, 40), (0, 30, 20, 20)],
+)
+async def test_a_task_comes_back_when_the_budget_has_room_and_no_later_than_its_deadline(
+    not_before, refused_for, deadline, comes_after, emulator, connection, warp
+):
+    if refused_for:
+        with ConnixHook().get_conn() as client, client.budget.ticket(Bucket.ACTION) as ticket:
+            assert ticket.ask() == 0
+            ticket.answered({}, good=False, back_off=refused_for)
+    began = warp.time()
+    event = await outcome(ConnixBudgetTrigger("action", began + not_before, began + deadline))
+    assert event == {"bucket": "action", "deadline": began + deadline}
+    # It asks anew now and then, so it may come some seconds after a deadline; the task says so then.
+    assert comes_after <= warp.time() - began + 0.01 <= comes_after + 10
+    assert not emulator.journal.entries()
 
 
 @pytest.mark.parametrize(
@@ -176,3 +216,94 @@ asyncio.run(main())
     assert (gone, imported) == ("gone", "True"), err.decode()
     # Processor time, which no neighbour lengthens; the imports alone take a third of a second.
     assert float(longest) < 0.1
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Keep the clients that are opened."""
+    open_one, clients = ConnixHook.get_async_conn, []
+
+    async def keep(self):
+        clients.append(await open_one(self))
+        return clients[-1]
+
+    monkeypatch.setattr(ConnixHook, "get_async_conn", keep)
+    return clients
+
+
+@pytest.mark.parametrize("how", ["done", "cancelled", "killed"])
+async def test_every_client_is_closed(how, emulator, connection, opened):
+    (agent_id,) = emulator.seed(status="running" if how == "done" else "paused")
+    waits = trigger(emulator, agent_id, deadline=time.time() + 600, undo_on_kill="stop")
+    if how == "killed":
+        await waits.on_kill()
+    else:
+        waiting = asyncio.create_task(outcome(waits))
+        while not emulator.journal.entries("get_agent"):  # noqa: ASYNC110 - it is another thread's
+            await asyncio.sleep(0.01)
+        if how == "cancelled":
+            waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert waiting.cancelled() == (how == "cancelled")
+    assert len(opened) == 1
+    assert opened[0]._http.is_closed
+
+
+async def test_nothing_runs_on_when_a_trigger_is_cancelled(emulator, connection):
+    (agent_id,) = emulator.seed(status="paused")
+    emulator.faults.add(Fault.hang(), on="get_agent")
+    waiting = asyncio.create_task(outcome(trigger(emulator, agent_id, deadline=time.time() + 600)))
+    while emulator.faults.active():  # noqa: ASYNC110 - it is another thread's
+        await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.fixture
+def wakeful_loop(monkeypatch):
+    """Let nobody sleep in the thread of the event loop but by the loop's own means."""
+    sleep, here = time.sleep, threading.get_ident()
+
+    def sleep_elsewhere(seconds):
+        assert threading.get_ident() != here, "the event loop was put to sleep"
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", sleep_elsewhere)
+
+
+async def test_the_event_loop_is_never_put_to_sleep(emulator, connection, wakeful_loop):
+    (agent_id,) = emulator.seed(status="running")
+    event = await outcome(trigger(emulator, agent_id, first_look_at=time.time() + 0.2))
+    assert event["outcome"] == "done"
+
+
+async def test_the_event_loop_is_not_put_to_sleep_for_want_of_budget(emulator, connection, wakeful_loop):
+    with ConnixHook().get_conn() as client, client.budget.ticket(Bucket.ACTION) as ticket:
+        assert ticket.ask() == 0
+        ticket.answered({}, good=False, back_off=0.2)
+    deadline = time.time() + 600
+    event = await outcome(ConnixBudgetTrigger("action", not_before=0.0, deadline=deadline))
+    assert event == {"bucket": "action", "deadline": deadline}
+
+
+async def test_a_deadline_that_has_passed_reads_no_connection(emulator, connection):
+    event = await outcome(
+        trigger(emulator, "agent_1", connix_conn_id="connix_deleted", deadline=time.time() - 1)
+    )
+    assert event["outcome"] == "timeout"
+
+
+@pytest.mark.parametrize("undo", ["delete", "stop"])
+async def test_a_cancelled_trigger_takes_nothing_back(undo, emulator, connection):
+    (agent_id,) = emulator.seed(status="paused")
+    waits = trigger(emulator, agent_id, deadline=time.time() + 600, undo_on_kill=undo)
+    waiting = asyncio.create_task(outcome(waits))
+    while not emulator.journal.entries("get_agent"):  # noqa: ASYNC110 - it is another thread's
+        await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await waits.cleanup()
+    assert {entry.method for entry in emulator.journal.entries()} == {"GET"}

@@ -1,6 +1,7 @@
 """Walks over pages that shift underneath."""
 
 import json
+import math
 import re
 
 import pytest
@@ -76,6 +77,14 @@ def test_a_listing_that_stands_still_is_walked_in_order(size, limit):
     given_out, requests = walk_agents(list(range(size)), limit)
     assert given_out == list(range(size))
     assert requests <= 3 * size + 1
+
+
+@pytest.mark.parametrize(("size", "limit"), [(500, 100), (1_000, 50), (7, 3)])
+def test_pages_that_overlap_spare_the_steps_back(size, limit):
+    given_out, requests = walk_agents(list(range(size)), limit)
+    assert given_out == list(range(size))
+    # Each page but the first brings one agent less than it holds, and none is read twice.
+    assert requests == 1 + math.ceil((size - limit) / (limit - 1))
 
 
 def test_hundreds_that_go_away_in_front_hide_nobody():

@@ -5,10 +5,11 @@ import gc
 import multiprocessing
 import pickle
 import threading
+import time
 
 import pytest
 
-from connix_provider.client import AsyncClient, Client, ConnixRateLimitError
+from connix_provider.client import AsyncClient, Client, ConnixRateLimitError, ConnixTimeoutError
 from connix_provider.client.bucket import Bucket
 from connix_provider.client.budget import Budget
 from connix_provider.client.calls import get_agent
@@ -241,6 +242,16 @@ def test_a_budget_that_opens_too_late_is_told_at_once(bounds):
     assert caller.budget._endpoints[Bucket.GET].lines == ([], [])
 
 
+def test_a_nap_that_lasted_beyond_the_deadline_sends_nothing():
+    caller = Caller(total_timeout=30)
+    use_up(caller, 20)
+    assert isinstance(caller.flow.send(None), Pause)
+    caller.now += 31
+    with pytest.raises(ConnixTimeoutError, match="the time allowed was over before GET"):
+        caller.flow.send(None)
+    assert caller.budget._endpoints[Bucket.GET].under_way == 0
+
+
 def test_a_refusal_longer_than_the_longest_pause_is_told_at_once():
     refusal = Reply(429, {"retry-after": "31"}, b"")
     caller = Caller(longest_pause=30)
@@ -296,6 +307,21 @@ async def test_a_cancelled_call_gives_its_place_up(emulator):
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         assert lines == ([], [])
+
+
+async def test_a_call_that_pauses_does_not_put_the_event_loop_to_sleep(emulator, project, monkeypatch):
+    sleep, here = time.sleep, threading.get_ident()
+
+    def sleep_elsewhere(seconds):
+        assert threading.get_ident() != here, "the event loop was put to sleep"
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", sleep_elsewhere)
+    emulator.faults.add(Fault.status(503), "list_agents")
+    async with AsyncClient(emulator.api_key, emulator.url) as client:
+        client.policy = RetryPolicy(base_delay=0.001)
+        assert len(await client.agents.list(project)) == 0
+    assert [entry.status for entry in emulator.journal.entries()] == [503, 200]
 
 
 async def test_polling_is_marked_by_the_client(driver, emulator, project):

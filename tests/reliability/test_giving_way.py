@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+
 import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
 from in_process import TaskRun
 from scene import Scene, stage
 
-from connix_provider.client.errors import ConnixRateLimitError
+from connix_provider.client.errors import ConnixAuthenticationError, ConnixRateLimitError
 from connix_provider.emulator import Clock, Emulator, Fault, Limits
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
@@ -62,6 +66,19 @@ def test_what_comes_too_late_is_an_error_at_once(scene):
     ).try_once()
     assert isinstance(ran.error, ConnixRateLimitError)
     assert ran.deferrals == 0
+
+
+def test_giving_way_wins_a_task_no_time(scene):
+    agent_id = _agent(scene, "stopped")
+    scene.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent", times=6)
+    arguments = {**ARGUMENTS, "timeout": 200}
+    ran = TaskRun(
+        scene.warp, ConnixStartAgentOperator, agent_id=agent_id, project_id=scene.project_id, **arguments
+    ).try_once()
+    assert isinstance(ran.error, ConnixRateLimitError)
+    assert 1 <= ran.deferrals < 4
+    assert scene.warp.time() <= ran.deadline
+    assert not scene.executed("start_agent")
 
 
 @pytest.mark.parametrize("remembering", [False, True], ids=["Variable", "task_state_store"])
@@ -123,6 +140,24 @@ def _keep_variables(monkeypatch):
     monkeypatch.setattr(f"{path}.set", lambda name, value, description=None: kept.__setitem__(name, value))
     monkeypatch.setattr(f"{path}.get", lambda name, default=None: kept.get(name, default))
     monkeypatch.setattr(f"{path}.delete", lambda name: kept.pop(name, None))
+    return kept
+
+
+@pytest.mark.parametrize("is_last", [False, True], ids=["a retry follows", "the last try"])
+def test_a_try_without_a_known_end_leaves_its_memory_to_the_next_and_to_nobody_else(
+    is_last, scene, monkeypatch
+):
+    kept = _keep_variables(monkeypatch)
+    agent_id = _agent(scene, "running")
+    scene.emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", after=1)
+    task = ConnixRestartAgentOperator(task_id="task", agent_id=agent_id, project_id=scene.project_id)
+    ti = SimpleNamespace(
+        dag_id="dag", run_id="run", task_id="task", map_index=-1, try_number=1 + is_last, max_tries=1
+    )
+    with pytest.raises(ConnixAuthenticationError):
+        task.execute({"ti": ti})
+    assert scene.executed("restart_agent") == 1
+    assert len(kept) == (not is_last)
 
 
 @pytest.mark.parametrize("event", [None, "soon", {}, {"deadline": "soon"}, {"deadline": True}])
@@ -136,3 +171,17 @@ async def test_a_line_to_a_connection_that_is_gone_is_left_to_the_task(scene):
     trigger = ConnixBudgetTrigger("action", 0.0, scene.warp.time() + 60, "connix_of_nobody")
     (event,) = [event async for event in trigger.run()]
     assert event.payload == {"bucket": "action", "deadline": trigger.deadline}
+
+
+def test_what_the_trigger_stores_is_plain_and_without_secrets(scene):
+    agent_id = _agent(scene, "stopped")
+    scene.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent")
+    task = ConnixStartAgentOperator(
+        task_id="task", agent_id=agent_id, project_id=scene.project_id, **ARGUMENTS
+    )
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute({})
+    path, arguments = deferred.value.trigger.serialize()
+    assert path == "connix_provider.triggers.budget.ConnixBudgetTrigger"
+    assert scene.emulator.api_key not in json.dumps(arguments)
+    assert ConnixBudgetTrigger(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)

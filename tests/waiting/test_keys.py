@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import httpx
 import pytest
 from airflow.providers.common.compat import connection as compat
 
 from connix_provider.emulator import Emulator
+from connix_provider.hooks.connix import ConnixHook
 
 
 @pytest.fixture
@@ -71,6 +73,59 @@ async def test_who_comes_after_a_refusal_reads_the_connection_anew(emulator, wai
     assert (await wait(agent_id))["outcome"] == "refused"
     connection()
     assert (await wait(agent_id))["outcome"] == "done"
+
+
+async def test_who_joins_others_after_a_refusal_reads_the_connection_anew(
+    emulator, wait, warp, connection, reads, asked
+):
+    (paused,) = emulator.seed(status="paused")
+    refused, welcome = emulator.seed(2)
+    patient = asyncio.create_task(wait(paused, poll_interval=300, deadline=warp.time() + 500))
+    await asked(1)
+    emulator.revoke_key(emulator.api_key)
+    assert (await wait(refused))["outcome"] == "refused"
+    connection(password=emulator.add_key())
+    assert (await wait(welcome))["outcome"] == "done"
+    assert (await patient)["outcome"] == "timeout"
+    assert len(reads) == 3
+
+
+async def test_a_late_refusal_of_the_former_key_ends_nothing(emulator, wait, connection, reads, monkeypatch):
+    late, prompt = emulator.seed(2)
+    send, former = httpx.AsyncClient.send, [emulator.api_key]
+
+    async def send_and_hold(self, request, **kwargs):
+        if former:
+            connection(password=emulator.add_key())
+            emulator.revoke_key(former.pop())
+        answer = await send(self, request, **kwargs)
+        if answer.status_code == 401 and request.url.path.endswith(late):
+            while not any(entry.status == 200 for entry in emulator.journal.entries()):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        return answer
+
+    monkeypatch.setattr(httpx.AsyncClient, "send", send_and_hold)
+    events = await asyncio.gather(wait(late), wait(prompt))
+    assert [event["outcome"] for event in events] == ["done", "done"]
+    assert len(reads) == 2
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["another key", "the same key"])
+async def test_every_client_of_every_key_is_closed(is_new, emulator, wait, connection, monkeypatch, asked):
+    open_one, opened = ConnixHook.get_async_conn, []
+
+    async def keep(self):
+        opened.append(await open_one(self))
+        return opened[-1]
+
+    monkeypatch.setattr(ConnixHook, "get_async_conn", keep)
+    waiting = await _waiting(emulator, wait, asked, 2)
+    former = emulator.api_key
+    if is_new:
+        connection(password=emulator.add_key())
+    emulator.revoke_key(former)
+    await asyncio.gather(*waiting)
+    assert [client._http.is_closed for client in opened] == [True, True]
 
 
 async def test_a_connection_deleted_while_tasks_wait_is_told(emulator, wait, connection, monkeypatch, asked):

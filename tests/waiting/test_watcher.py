@@ -8,7 +8,9 @@ import contextvars
 import httpx
 import pytest
 
+from connix_provider.client.bucket import Bucket
 from connix_provider.emulator import Fault
+from connix_provider.hooks.connix import ConnixHook
 
 
 def calls(emulator):
@@ -278,3 +280,25 @@ async def test_requests_run_in_a_context_of_their_own(emulator, wait, monkeypatc
     owner.set("the first task")
     await together(wait, emulator.seed(40))
     assert seen == {"nobody"}
+
+
+async def test_looks_leave_the_reserve_of_the_budget_to_actions(emulator, wait, warp):
+    (agent_id,) = emulator.seed()
+    with ConnixHook().get_conn() as client, client.budget.ticket(Bucket.GET) as ticket:
+        assert ticket.ask() == 0
+        ticket.answered({"x-ratelimit-limit": "200", "x-ratelimit-remaining": "10"})
+    assert (await wait(agent_id, deadline=warp.time() + 20))["outcome"] == "timeout"
+    assert not emulator.journal.entries()
+
+
+async def test_no_request_for_a_wait_is_sent_after_its_deadline(emulator, wait, warp):
+    hurried, patient = emulator.seed(2, status="creating")
+    # The refusal of one keeps both away, for longer than the other has time.
+    emulator.faults.add(Fault.rate_limited(retry_after=40), on="get_agent", agent_id=patient)
+    emulator.script(patient, [(60, "running")])
+    began = warp.time()
+    ends = await asyncio.gather(
+        wait(hurried, first_look_at=began + 5, deadline=began + 20), wait(patient, deadline=began + 600)
+    )
+    assert [end["outcome"] for end in ends] == ["timeout", "done"]
+    assert not [entry for entry in emulator.journal.entries() if entry.agent_id == hurried]
