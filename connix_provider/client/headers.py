@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import time
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -22,6 +21,8 @@ __all__ = ["Reading", "ServerClock", "number", "reading", "retry_after_hint", "s
 
 #: The reference's headers, and those of the API overview, which counts all calls of a key.
 ENDPOINT_FAMILY, KEY_FAMILY = "", "-requests"
+#: No window of requests is longer, in seconds; a reset may be rounded up.
+_LONGEST_WINDOW = 86_401.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -113,7 +114,9 @@ def retry_after_hint(headers: Mapping[str, str], body: Any = None, *, refused: b
     Read how long the service wants to be left alone.
 
     The error body's ``retry_after`` goes first, then ``Retry-After``, then the latest ``X-RateLimit-Reset``
-    of a budget that is used up. What is not a number, not finite or negative is passed over.
+    of a budget that is used up. What is not a number, not finite or negative is passed over; so is a moment
+    of the server's clock where nothing tells how late it is there, or one that is more than a day ahead:
+    milliseconds, or no time at all.
 
     :param headers: the answer's headers
     :param body: the error object of the body, if there was one
@@ -123,12 +126,12 @@ def retry_after_hint(headers: Mapping[str, str], body: Any = None, *, refused: b
     """
     if isinstance(body, Mapping) and (seconds := number(body.get("retry_after"))) is not None:
         return seconds
-    now = server_time(headers)
-    now = time.time() if now is None else now
     stated = headers.get("retry-after")
     if (seconds := number(stated)) is not None:
         return seconds
-    if (at := _http_date(stated)) is not None:
+    if (now := server_time(headers)) is None:
+        return None
+    if (at := _http_date(stated)) is not None and at - now <= _LONGEST_WINDOW:
         return max(0.0, at - now)
     if not refused:
         return None
@@ -136,6 +139,7 @@ def retry_after_hint(headers: Mapping[str, str], body: Any = None, *, refused: b
         at
         for family in (ENDPOINT_FAMILY, KEY_FAMILY)
         if (at := number(headers.get(f"x-ratelimit-reset{family}"))) is not None
+        and at - now <= _LONGEST_WINDOW
         and not number(headers.get(f"x-ratelimit-remaining{family}"))
     ]
     return max(0.0, max(resets) - now) if resets else None

@@ -363,7 +363,16 @@ def test_after_a_refusal_they_go_slowly(desk):
 
 def test_no_hint_keeps_others_away_for_ever(desk):
     desk.take().answered({}, back_off=1e9)
-    assert 3600 <= desk.ask()[1] < 3601
+    assert 60 <= desk.ask()[1] < 67
+
+
+def test_an_hours_limit_that_is_used_up_keeps_away_for_an_hour(desk):
+    hour = (EPOCH // 3600 + 1) * 3600
+    desk.take().answered(desk.headers(1000, 500, family="-requests", reset=hour), back_off=1800)
+    assert desk.ask()[1] < 67
+    desk.now += 70
+    desk.take().answered(desk.headers(1000, 0, family="-requests", reset=hour), back_off=hour - EPOCH - 70)
+    assert desk.ask()[1] == pytest.approx(hour - EPOCH - 70, abs=2)
 
 
 def test_a_request_that_never_left_is_given_back(desk):
