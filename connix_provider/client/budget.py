@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from connix_provider.client.bucket import DOCUMENTED, Bucket
-from connix_provider.client.headers import KEY_FAMILY, ServerClock, reading, server_time
+from connix_provider.client.headers import KEY_FAMILY, ServerClock, reading, server_time, tells_of_limits
 from connix_provider.client.limit import Limit, Log
 from connix_provider.client.ticket import Ticket
 from connix_provider.client.window import Window
@@ -215,7 +215,10 @@ class Budget:
             if back_off is not None:
                 self._back_off(ticket.bucket, now, back_off)
             elif good or told:
-                if isinstance(endpoint.limit, Log) and not told and not endpoint.was_refused:
+                # Words that are not understood are words of a limit all the same.
+                if isinstance(endpoint.limit, Log) and not (
+                    told or endpoint.was_refused or tells_of_limits(headers)
+                ):
                     endpoint.limit = None
                 for limit in self._limits(ticket.bucket, now):
                     limit.proven()

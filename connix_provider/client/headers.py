@@ -17,7 +17,15 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-__all__ = ["Reading", "ServerClock", "number", "reading", "retry_after_hint", "server_time"]
+__all__ = [
+    "Reading",
+    "ServerClock",
+    "number",
+    "reading",
+    "retry_after_hint",
+    "server_time",
+    "tells_of_limits",
+]
 
 #: The reference's headers, and those of the API overview, which counts all calls of a key.
 ENDPOINT_FAMILY, KEY_FAMILY = "", "-requests"
@@ -92,11 +100,26 @@ def reading(headers: Mapping[str, str], family: str = ENDPOINT_FAMILY) -> Readin
     :param family: which family
     :return: what it says, or ``None`` where it is not there or does not make sense
     """
-    limit = number(headers.get(f"x-ratelimit-limit{family}"))
-    remaining = number(headers.get(f"x-ratelimit-remaining{family}"))
+    limit = _first(headers.get(f"x-ratelimit-limit{family}"))
+    remaining = _first(headers.get(f"x-ratelimit-remaining{family}"))
     if limit is None or limit < 1 or remaining is None:
         return None
-    return Reading(limit, min(remaining, limit), number(headers.get(f"x-ratelimit-reset{family}")))
+    return Reading(limit, min(remaining, limit), _first(headers.get(f"x-ratelimit-reset{family}")))
+
+
+def tells_of_limits(headers: Mapping[str, str]) -> bool:
+    """
+    Tell whether an answer speaks of any limit, understandably or not.
+
+    :param headers: the answer's headers
+    :return: whether it does
+    """
+    return any(name.lower().startswith("x-ratelimit") for name in headers)
+
+
+def _first(value: str | None) -> float | None:
+    """Read the number before what other services add to theirs: ``200;w=60``, ``200, 200;w=3600``."""
+    return None if value is None else number(value.replace(";", ",").partition(",")[0])
 
 
 def server_time(headers: Mapping[str, str]) -> float | None:
@@ -115,7 +138,7 @@ def retry_after_hint(headers: Mapping[str, str], body: Any = None, *, refused: b
 
     The error body's ``retry_after`` goes first, then ``Retry-After``, then the latest ``X-RateLimit-Reset``
     of a budget that is used up. What is not a number, not finite or negative is passed over; so is a moment
-    of the server's clock where nothing tells how late it is there, or one that is more than a day ahead:
+    of the server's clock where nothing tells how late it is there, or a reset more than a day away:
     milliseconds, or no time at all.
 
     :param headers: the answer's headers
@@ -138,9 +161,9 @@ def retry_after_hint(headers: Mapping[str, str], body: Any = None, *, refused: b
     resets = [
         at
         for family in (ENDPOINT_FAMILY, KEY_FAMILY)
-        if (at := number(headers.get(f"x-ratelimit-reset{family}"))) is not None
-        and at - now <= _LONGEST_WINDOW
-        and not number(headers.get(f"x-ratelimit-remaining{family}"))
+        if (at := _first(headers.get(f"x-ratelimit-reset{family}"))) is not None
+        and abs(at - now) <= _LONGEST_WINDOW
+        and not _first(headers.get(f"x-ratelimit-remaining{family}"))
     ]
     return max(0.0, max(resets) - now) if resets else None
 
