@@ -441,6 +441,26 @@ def test_no_repr_shows_a_secret():
     assert "body" not in repr(Reply(200, {}, PROMPT.encode()))
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"draft": {"config": {"environment_variables": {"A": SECRETS[1]}}}},
+        {"revisions": [{"system_prompt": SECRETS[1]}, {"n": [{"system_prompt": SECRETS[1]}]}]},
+        {"config": {"previous": {"system_prompt": SECRETS[1], "model": "shown"}}},
+        {"config": {"tools": [{"environment_variables": [SECRETS[1]]}]}},
+        {"metadata": {"a": {"system_prompt": SECRETS[1]}}},
+        {"deep": json.loads(100 * "[" + json.dumps({"system_prompt": SECRETS[1]}) + 100 * "]")},
+    ],
+)
+def test_no_repr_shows_a_secret_in_a_field_that_nobody_knows(beside):
+    agent = Agent.model_validate({"id": "a", "status": "running", **beside})
+    for shown in (repr(agent), str(agent), f"{[agent]}"):
+        assert "hunter2" not in shown
+        assert "***" in shown or "…" in shown
+    # Only what is shown is hidden.
+    assert "hunter2" in agent.model_dump_json()
+
+
 async def test_no_repr_of_a_client_shows_a_secret(driver, emulator):
     grant = emulator.add_token()
     client = driver.to(
