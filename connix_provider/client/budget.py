@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from connix_provider.client.bucket import DOCUMENTED, Bucket
-from connix_provider.client.headers import KEY_FAMILY, ServerClock, reading, server_time
+from connix_provider.client.headers import KEY_FAMILY, ServerClock, reading, server_time, tells_of_limits
 from connix_provider.client.limit import Limit, Log
 from connix_provider.client.ticket import Ticket
 from connix_provider.client.window import Window
@@ -31,8 +31,9 @@ __all__ = ["Bucket", "Budget"]
 _MINUTE = 60.0
 #: Seconds after which an answer may be there, and what those further behind wait longer.
 _AN_ANSWER, _STEP = 0.05, 0.0025
-#: One refusal keeps the others away for this many seconds at most, whatever its hint says.
-_LONGEST_BLOCK = 3600.0
+#: One refusal keeps the others away for so many windows at most, whatever its hint says: a hint is lengthened
+#: by up to a tenth, so that not all come back at once.
+_LONGEST_BLOCK = 1.1
 #: Counting with fractions leaves a little less than a whole now and then.
 _EPSILON = 1e-6
 
@@ -223,7 +224,10 @@ class Budget:
             if back_off is not None:
                 self._back_off(ticket.bucket, now, back_off)
             elif good or told:
-                if isinstance(endpoint.limit, Log) and not told and not endpoint.was_refused:
+                # Words that are not understood are words of a limit all the same.
+                if isinstance(endpoint.limit, Log) and not (
+                    told or endpoint.was_refused or tells_of_limits(headers)
+                ):
                     endpoint.limit = None
                 for limit in self._limits(ticket.bucket, now):
                     limit.proven()
@@ -259,9 +263,14 @@ class Budget:
         """Keep everybody away for a while; then go slowly."""
         endpoint = self._endpoints[bucket]
         endpoint.was_refused = True
-        endpoint.blocked_until = max(endpoint.blocked_until, now + min(seconds, _LONGEST_BLOCK))
         if endpoint.limit is None and (documented := DOCUMENTED.get(bucket)):
             endpoint.limit = Log(documented, _MINUTE, now)
+        # One word, perhaps a wrong one, must not close a key for an hour; but an hour's limit that is used up
+        # does.
+        full_again = [window.end - now for window in self._together.values() if window.left < 1]
+        window = max(_MINUTE if endpoint.limit is None else endpoint.limit.length, *full_again, 0.0)
+        until = now + min(seconds, _LONGEST_BLOCK * window)
+        endpoint.blocked_until = max(endpoint.blocked_until, until)
         for limit in self._limits(bucket, now):
             limit.probe(endpoint.blocked_until)
 

@@ -32,6 +32,10 @@ __all__ = [
 ]
 
 
+#: What lies deeper than this is not shown: printing it could overflow the stack.
+_DEEPEST = 20
+
+
 class OrElse:
     """
     Take something else for a value that the field's own type does not allow.
@@ -85,4 +89,18 @@ class ConnixModel(BaseModel):
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
-            yield name, "***" if name in self.hidden and value is not None else value
+            yield name, "***" if name in self.hidden and value is not None else self._shown(value)
+
+    @classmethod
+    def _shown(cls, value: Any, depth: int = 0) -> Any:
+        """Hide the same fields wherever they lie in what the service sent beside them."""
+        if isinstance(value, list | dict) and depth >= _DEEPEST:
+            return "…"
+        if isinstance(value, list):
+            return [cls._shown(item, depth + 1) for item in value]
+        if isinstance(value, dict):
+            return {
+                name: "***" if name in cls.hidden and item is not None else cls._shown(item, depth + 1)
+                for name, item in value.items()
+            }
+        return value

@@ -23,7 +23,7 @@ from connix_provider.client.budget import Budget
 from connix_provider.client.call import Call, Proof
 from connix_provider.client.errors import ConnixError, ConnixRateLimitError, ConnixResponseError
 from connix_provider.client.failures import out_of_time, refusal, unreadable, used_up
-from connix_provider.client.retry import RetryPolicy, retry_delay
+from connix_provider.client.retry import RetryPolicy, patience, retry_delay
 from connix_provider.client.steps import Flow, Pause, Reply, Send
 from connix_provider.client.ticket import Ticket, nap
 
@@ -105,7 +105,14 @@ def perform(
                 settled = yield from _settle(call.proof, error, policy, deadline - clock(), again)
                 if settled is not None:
                     return settled
-            if delay is None or clock() + delay >= deadline or (limited and delay > policy.longest_pause):
+            if delay is None or (limited and delay > policy.longest_pause):
+                raise error
+            left = deadline - clock()
+            if limited:
+                delay = patience(delay, left)
+            if delay >= left:
+                if limited and left > 0:
+                    yield Pause(left)
                 raise error
             yield Pause(delay)
             attempt += not limited
@@ -121,17 +128,16 @@ def _slot(
     *,
     doubtful: bool,
 ) -> Flow[None]:
-    """Wait for a slot in the budget, unless it comes too late."""
+    """Wait for a slot in the budget, until there is one or the time is over."""
     while wait := ticket.ask():
         now = clock()
-        if wait > policy.longest_pause or now + wait >= deadline:
+        # What is expected is an estimate: others on the key may leave some of theirs.
+        if wait > policy.longest_pause or now >= deadline:
             error = used_up(call, wait, now)
             error.bucket = call.bucket
             error.may_have_executed = doubtful
             raise error
-        yield Pause(nap(wait))
-        if clock() >= deadline:
-            return
+        yield Pause(min(nap(wait), deadline - now))
 
 
 def _is_accepted(call: Call[Any], error: ConnixError) -> bool:

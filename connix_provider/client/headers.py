@@ -12,16 +12,25 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import time
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-__all__ = ["Reading", "ServerClock", "number", "reading", "retry_after_hint", "server_time"]
+__all__ = [
+    "Reading",
+    "ServerClock",
+    "number",
+    "reading",
+    "retry_after_hint",
+    "server_time",
+    "tells_of_limits",
+]
 
 #: The reference's headers, and those of the API overview, which counts all calls of a key.
 ENDPOINT_FAMILY, KEY_FAMILY = "", "-requests"
+#: No window of requests is longer, in seconds; a reset may be rounded up.
+_LONGEST_WINDOW = 86_401.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,11 +109,26 @@ def reading(headers: Mapping[str, str], family: str = ENDPOINT_FAMILY) -> Readin
     :param family: which family
     :return: what it says, or ``None`` where it is not there or does not make sense
     """
-    limit = number(headers.get(f"x-ratelimit-limit{family}"))
-    remaining = number(headers.get(f"x-ratelimit-remaining{family}"))
+    limit = _first(headers.get(f"x-ratelimit-limit{family}"))
+    remaining = _first(headers.get(f"x-ratelimit-remaining{family}"))
     if limit is None or limit < 1 or remaining is None:
         return None
-    return Reading(limit, min(remaining, limit), number(headers.get(f"x-ratelimit-reset{family}")))
+    return Reading(limit, min(remaining, limit), _first(headers.get(f"x-ratelimit-reset{family}")))
+
+
+def tells_of_limits(headers: Mapping[str, str]) -> bool:
+    """
+    Tell whether an answer speaks of any limit, understandably or not.
+
+    :param headers: the answer's headers
+    :return: whether it does
+    """
+    return any(name.lower().startswith("x-ratelimit") for name in headers)
+
+
+def _first(value: str | None) -> float | None:
+    """Read the number before what other services add to theirs: ``200;w=60``, ``200, 200;w=3600``."""
+    return None if value is None else number(value.replace(";", ",").partition(",")[0])
 
 
 def server_time(headers: Mapping[str, str]) -> float | None:
@@ -122,7 +146,9 @@ def retry_after_hint(headers: Mapping[str, str], body: Any = None, *, refused: b
     Read how long the service wants to be left alone.
 
     The error body's ``retry_after`` goes first, then ``Retry-After``, then the latest ``X-RateLimit-Reset``
-    of a budget that is used up. What is not a number, not finite or negative is passed over.
+    of a budget that is used up. What is not a number, not finite or negative is passed over; so is a moment
+    of the server's clock where nothing tells how late it is there, or a reset more than a day away:
+    milliseconds, or no time at all.
 
     :param headers: the answer's headers
     :param body: the error object of the body, if there was one
@@ -132,20 +158,21 @@ def retry_after_hint(headers: Mapping[str, str], body: Any = None, *, refused: b
     """
     if isinstance(body, Mapping) and (seconds := number(body.get("retry_after"))) is not None:
         return seconds
-    now = server_time(headers)
-    now = time.time() if now is None else now
     stated = headers.get("retry-after")
     if (seconds := number(stated)) is not None:
         return seconds
-    if (at := _http_date(stated)) is not None:
+    if (now := server_time(headers)) is None:
+        return None
+    if (at := _http_date(stated)) is not None and at - now <= _LONGEST_WINDOW:
         return max(0.0, at - now)
     if not refused:
         return None
     resets = [
         at
         for family in (ENDPOINT_FAMILY, KEY_FAMILY)
-        if (at := number(headers.get(f"x-ratelimit-reset{family}"))) is not None
-        and not number(headers.get(f"x-ratelimit-remaining{family}"))
+        if (at := _first(headers.get(f"x-ratelimit-reset{family}"))) is not None
+        and abs(at - now) <= _LONGEST_WINDOW
+        and not _first(headers.get(f"x-ratelimit-remaining{family}"))
     ]
     return max(0.0, max(resets) - now) if resets else None
 

@@ -13,12 +13,12 @@ import math
 from abc import ABC, abstractmethod
 from collections import deque
 
-__all__ = ["FLOOR", "Limit", "Log"]
+__all__ = ["Limit", "Log"]
 
 #: The part of a limit that polling leaves to actions that somebody waits for.
 _RESERVE = 0.06
 #: The part of a limit that polling gets even where actions would take everything.
-FLOOR = 0.2
+_FLOOR = 0.2
 #: The part of a limit that polling may send at once after it was quiet.
 _BURST = 0.2
 #: The part of a limit that may be sent before the first word of a new window: others may be there already.
@@ -57,6 +57,16 @@ class Limit(ABC):
         """
         own = self.own(share)
         return max(1.0, math.floor(_RESERVE * own)) if own >= 2 else 0.0
+
+    def floor(self, share: float) -> float:
+        """
+        Count what polling gets even where actions would take everything.
+
+        :param share: which part of the limit we keep to
+        :return: requests; none where there is nothing to share
+        """
+        own = self.own(share)
+        return max(1.0, _FLOOR * own) if own >= 2 else 0.0
 
     def burst(self) -> float:
         """Count what polling may send at once after it was quiet."""
@@ -189,7 +199,7 @@ class Log(Limit):
 
     def polling_floor(self, share: float) -> float:
         """Count what is left of polling's own."""
-        return max(0.0, FLOOR * self.own(share) - sum(background for _, background in self._sent))
+        return max(0.0, self.floor(share) - sum(background for _, background in self._sent))
 
     def pace(self, now: float, usable: float, share: float) -> float:
         """Say how fast polling may send: always the same."""

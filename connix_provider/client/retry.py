@@ -14,10 +14,12 @@ from connix_provider.client.errors import (
     ConnixTimeoutError,
 )
 
-__all__ = ["RetryPolicy", "may_pass", "retry_delay"]
+__all__ = ["RetryPolicy", "may_pass", "patience", "retry_delay"]
 
 #: Answers of a service, or of a proxy before it, that is in trouble and may recover.
 _TROUBLE = frozenset({408, 425, 500, 502, 503, 504})
+#: Seconds after which a limit of the reference is full again.
+_USUAL_WINDOW = 60.0
 #: However long the service asks to be left alone, the jitter on top stays below this many seconds.
 _MOST_JITTER = 5.0
 
@@ -98,3 +100,17 @@ def retry_delay(
     failures = attempt - 1 + max(0, refusals - isinstance(error, ConnixRateLimitError))
     backoff = min(policy.max_delay, policy.base_delay * 2.0 ** min(failures, 30))
     return max(hint or 0.0, backoff * (0.5 + jitter / 2))
+
+
+def patience(delay: float, left: float) -> float:
+    """
+    Decide how long to wait after a refusal for the rate limit, where the time allowed is shorter.
+
+    A hint may be far off, and a limit is full again within a minute as a rule. As long as there is time for
+    that, the call is tried once more then.
+
+    :param delay: seconds to wait, as :func:`retry_delay` has it
+    :param left: seconds until the deadline
+    :return: seconds to wait; with those that are left or more, no other try is worth it
+    """
+    return delay if delay < left else min(delay, _USUAL_WINDOW)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 from connix_provider.client.headers import Reading
-from connix_provider.client.limit import FLOOR, Limit
+from connix_provider.client.limit import Limit
 
 __all__ = ["Window"]
 
@@ -146,7 +146,7 @@ class Window(Limit):
 
     def polling_floor(self, share: float) -> float:
         """Count what polling may still send of what is kept for it against a storm of actions."""
-        return max(0.0, FLOOR * share * self.limit - self._polled)
+        return max(0.0, self.floor(share) - self._polled)
 
     def pace(self, now: float, usable: float, share: float) -> float:
         """Spread what is left over the time that is left."""

@@ -241,7 +241,7 @@ async def test_trouble_of_the_token_endpoint_passes(emulator, project, driver, r
 
 
 async def test_trouble_of_the_token_endpoint_that_stays_is_told(emulator, project, driver, refreshing):
-    client = refreshing(access_token=None, max_attempts=2, total_timeout=5)
+    client = refreshing(access_token=None, max_attempts=2, total_timeout=1)
     for fault, kind in (
         (Fault.status(503), ConnixServerError),
         (Fault.reset_before(), ConnixConnectionError),

@@ -295,6 +295,51 @@ def test_no_headers_break_a_budget(answers):
         assert desk.budget.rate(Bucket.GET) >= 0
 
 
+@pytest.mark.parametrize("form", ["{}", "{};w=60", "{}, {};w=3600", " {} ;w=1", "{},{}"])
+def test_a_limit_is_read_whatever_is_added_to_it(desk, form):
+    headers = desk.headers(200, 3)
+    for name in ("limit", "remaining", "reset"):
+        value = headers[f"x-ratelimit-{name}"]
+        headers[f"x-ratelimit-{name}"] = form.replace("{}", value)
+    desk.take().answered(headers)
+    taken, wait = 0, 0.0
+    for _ in range(50):
+        ticket, wait = desk.ask()
+        if wait == 0:
+            taken += 1
+            ticket.answered({})
+    assert taken == 3
+    assert 15 < wait <= 21
+
+
+def test_a_limit_that_cannot_be_read_is_not_no_limit(desk):
+    for _ in range(10):
+        desk.take(Bucket.CREATE).answered({"x-ratelimit-limit": "ten", "x-ratelimit-remaining": "some"})
+        desk.now += 0.1
+    assert desk.ask(Bucket.CREATE)[1] > 50
+
+
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize(("share", "own"), [(0.05, 1), (0.1, 2), (0.2, 4)])
+def test_neither_actions_nor_polling_wait_for_each_other_for_ever(share, own, told):
+    desk = Desk(share)
+    if told:
+        desk.told(20, 19, bucket=Bucket.UPDATE)
+        desk.now += 61
+    sent = {False: 0, True: 0}
+    lines = {background: desk.budget.ticket(Bucket.UPDATE, background=background) for background in sent}
+    for _ in range(3000):
+        for background, ticket in lines.items():
+            if ticket.ask() == 0:
+                sent[background] += 1
+                ticket.answered(desk.headers(20, 19) if told else {}, good=told)
+                lines[background] = desk.budget.ticket(Bucket.UPDATE, background=background)
+        desk.now += 0.1
+    # Five windows: all that is ours is used, and where there is something to share, both get of it.
+    assert sum(sent.values()) >= 4 * own
+    assert all(sent.values()) or own == 1
+
+
 # Both families
 
 
@@ -363,7 +408,16 @@ def test_after_a_refusal_they_go_slowly(desk):
 
 def test_no_hint_keeps_others_away_for_ever(desk):
     desk.take().answered({}, back_off=1e9)
-    assert 3600 <= desk.ask()[1] < 3601
+    assert 60 <= desk.ask()[1] < 67
+
+
+def test_an_hours_limit_that_is_used_up_keeps_away_for_an_hour(desk):
+    hour = (EPOCH // 3600 + 1) * 3600
+    desk.take().answered(desk.headers(1000, 500, family="-requests", reset=hour), back_off=1800)
+    assert desk.ask()[1] < 67
+    desk.now += 70
+    desk.take().answered(desk.headers(1000, 0, family="-requests", reset=hour), back_off=hour - EPOCH - 70)
+    assert desk.ask()[1] == pytest.approx(hour - EPOCH - 70, abs=2)
 
 
 def test_a_request_that_never_left_is_given_back(desk):

@@ -322,11 +322,27 @@ def test_a_refusal_for_the_rate_limit_is_always_repeated_within_the_time(name, r
     assert all(after - before >= hint for before, after in itertools.pairwise(run.sent_at))
 
 
-def test_a_hint_beyond_the_deadline_ends_the_call_at_once():
+def test_a_hint_beyond_the_deadline_fails_no_call_before_it():
     run = Run(CALLS["get"], RetryPolicy(total_timeout=10), repeat(lambda: refusal(429, retry_after=60)))
     assert isinstance(run.error, ConnixRateLimitError)
     assert run.error.retry_after == 60
+    assert (len(run.sent), run.now) == (1, NOW + 10)
+    # But who asked not to wait for long is told at once.
+    policy = RetryPolicy(total_timeout=10, longest_pause=5)
+    run = Run(CALLS["get"], policy, repeat(lambda: refusal(429, retry_after=60)))
     assert (len(run.sent), run.pauses) == (1, [])
+
+
+@pytest.mark.parametrize("hint", [301, 3600, 1e9])
+def test_a_hint_that_may_be_wrong_is_tried_after_a_minute(hint):
+    outcomes = iter([refusal(429, retry_after=hint), said("create")])
+    run = Run(CALLS["create"], RetryPolicy(total_timeout=300), outcomes)
+    assert run.result.id == "a"
+    assert 60 <= run.now - NOW <= 67
+    run = Run(CALLS["create"], RetryPolicy(total_timeout=300), repeat(lambda: refusal(429, retry_after=hint)))
+    assert isinstance(run.error, ConnixRateLimitError)
+    assert run.now == NOW + 300
+    assert 4 <= len(run.sent) <= 5
 
 
 def test_nothing_is_sent_after_the_deadline():
@@ -472,8 +488,19 @@ def test_the_servers_clock_counts_and_not_ours(monkeypatch, skew):
     assert retry_after_hint(headers(date=DATE, **RESET)) == 30
     assert retry_after_hint(headers(date=DATE, retry_after=formatdate(NOW + 12, usegmt=True))) == 12
     assert retry_after_hint(headers(date=DATE, retry_after=formatdate(NOW - 12, usegmt=True))) == 0
-    assert retry_after_hint(headers(x_ratelimit_reset=NOW + 30)) == max(0, 30 - skew)
-    assert retry_after_hint(headers(date="garbage", x_ratelimit_reset=NOW + 30)) == max(0, 30 - skew)
+    # Without the server's clock its moments say nothing.
+    for no_date in ({}, {"date": "garbage"}):
+        assert retry_after_hint(headers(x_ratelimit_reset=NOW + 30, **no_date)) is None
+        assert retry_after_hint(headers(retry_after=formatdate(NOW + 12, usegmt=True), **no_date)) is None
+        assert retry_after_hint(headers(retry_after=12, **no_date)) == 12
+
+
+@pytest.mark.parametrize("reset", [NOW * 1000, NOW + 86_500, 1e300])
+def test_a_reset_that_is_no_time_is_passed_over(reset):
+    told = headers(date=DATE, x_ratelimit_reset=reset)
+    assert retry_after_hint(told) is None
+    assert retry_after_hint(told | {"x-ratelimit-reset-requests": str(NOW + 40)}) == 40
+    assert retry_after_hint(headers(date=DATE, x_ratelimit_reset=NOW + 86_400)) == 86_400
 
 
 @pytest.mark.parametrize(
@@ -540,7 +567,8 @@ def test_a_reset_counts_only_on_a_refusal_for_the_rate_limit():
     assert retry_after_hint(told, refused=False) is None
     assert retry_after_hint(ALL, refused=False) == 20
     for status, hint in ((429, 30), (500, None), (404, None)):
-        flow = perform(CALLS["get"], RetryPolicy(max_attempts=1, total_timeout=1), budget=Budget())
+        policy = RetryPolicy(max_attempts=1, total_timeout=100, longest_pause=1)
+        flow = perform(CALLS["get"], policy, budget=Budget())
         next(flow)
         with pytest.raises(ConnixAPIError) as caught:
             flow.send(Reply(status, told, b""))
