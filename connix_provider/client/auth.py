@@ -29,6 +29,7 @@ from connix_provider.client.errors import (
     api_error_class,
 )
 from connix_provider.client.headers import number, retry_after_hint
+from connix_provider.client.punctual import time_left
 from connix_provider.client.redaction import redact
 
 __all__ = ["DEFAULT_TOKEN_URL", "ApiKeyAuth", "Auth", "BearerAuth", "RefreshingBearerAuth", "choose_auth"]
@@ -192,8 +193,7 @@ class RefreshingBearerAuth(Auth):
         self, used: str | None, request: httpx.Request
     ) -> Generator[httpx.Request, httpx.Response, None]:
         deadline = request.extensions.get("deadline", math.inf)
-        left = min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)
-        if not self._lock.acquire(timeout=left):
+        if not self._lock.acquire(timeout=min(time_left(deadline), threading.TIMEOUT_MAX)):
             raise ConnixTimeoutError("no new access token came in time: another call was renewing it")
         try:
             # Whoever held the lock before may have renewed already.

@@ -19,7 +19,7 @@ from typing import Any
 import httpcore
 import httpx
 
-__all__ = ["punctual", "until"]
+__all__ = ["punctual", "time_left", "until"]
 
 #: Written at once: a reader that is slow is noticed between two pieces.
 _PIECE = 65_536
@@ -38,6 +38,16 @@ def until(deadline: float) -> Iterator[None]:
         yield
     finally:
         _deadline.reset(token)
+
+
+def time_left(deadline: float) -> float:
+    """
+    Say how long it is until a deadline.
+
+    :param deadline: seconds of the local monotonic clock
+    :return: seconds, 0 where it has passed
+    """
+    return max(0.0, deadline - time.monotonic())
 
 
 def punctual(client: httpx.Client) -> httpx.Client:

@@ -23,7 +23,7 @@ from connix_provider.hooks.connix import ConnixHook
 #: Where Airflow's own loop of a sensor sleeps.
 SENSOR_LOOP = "airflow.sdk.bases.sensor" if airflow_version() >= (3,) else "airflow.sensors.base"
 #: The emulator moves the clock; the transport bounds sockets, which know no time but the real one.
-_REAL = ("connix_provider.emulator", "connix_provider.client.transport")
+_REAL = ("connix_provider.emulator", "connix_provider.client.transport", "connix_provider.client.punctual")
 #: Milliseconds for which a request under way holds the clock.
 _PATIENCE = 2000
 _ROUNDING = 1e-5
