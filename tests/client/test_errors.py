@@ -206,7 +206,13 @@ BODIES = [
     (b"{", "http_404", "1 bytes"),
     (b"\xff\xfe", "http_404", "2 bytes"),
     (b'{"error": null}', "http_404", "15 bytes"),
-    (b'{"error": ["a"]}', "http_404", "16 bytes"),
+    (b'{"error": []}', "http_404", "13 bytes"),
+    (b'{"error": ["name is taken", "too many agents"]}', "http_404", "name is taken; too many agents"),
+    (b'{"detail": "Not Found"}', "http_404", "Not Found"),
+    (b'{"detail": ["no such agent"]}', "http_404", "no such agent"),
+    (b'{"detail": {"code": "c", "message": "gone"}}', "c", "gone"),
+    (b'{"detail": 5}', "http_404", "13 bytes"),
+    (b'{"error": {"code": "c", "detail": "far away"}}', "c", "far away"),
     (b'{"error": {}}', "http_404", "13 bytes"),
     (b'{"error": {"code": "c"}}', "c", "24 bytes"),
     (b'{"message": "no Route matched"}', "http_404", "no Route matched"),
@@ -223,6 +229,22 @@ async def test_an_error_body_of_any_form_is_read(ask, answer, body, code, messag
     assert error.code == code
     assert message in error.message
     assert len(error.request_id) == 36
+
+
+async def test_the_faults_that_a_framework_lists_name_their_fields(ask, answer):
+    faults = [
+        {"type": "missing", "loc": ["body", "name"], "msg": "Field required", "input": {"prompt": PROMPT}},
+        {"type": "int", "loc": ["body", "config", "max_tokens"], "msg": f"not {SECRETS[1]}", "input": "x"},
+    ]
+    error = await ask(answer({"detail": faults}, "422 No"), "create", BODY)
+    assert "body.name: Field required; body.config.max_tokens: not ***" in str(error)
+    assert error.details == [
+        {"field": "body.name", "message": "Field required"},
+        {"field": "body.config.max_tokens", "message": "not ***"},
+    ]
+    assert "sesame" not in everything_said(error)
+    error = await ask(answer({"error": [900 * "x"] * 900}, "404 No"))
+    assert len(str(error)) < 700
 
 
 def test_absurdly_deep_error_bodies_of_any_depth_are_read():

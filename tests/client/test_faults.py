@@ -28,7 +28,7 @@ FAULTS = {
     "hang up": (Fault.hang(seconds=0.001), ConnixConnectionError, True),
     "cut body": (Fault.cut_body(), ConnixConnectionError, True),
     "bad JSON": (Fault.bad_json(), ConnixResponseError, True),
-    "408": (Fault.status(408), ConnixAPIError, False),
+    "408": (Fault.status(408), ConnixAPIError, True),
     "429 body": (Fault.rate_limited(0, "body"), ConnixRateLimitError, False),
     "429 reset": (Fault.rate_limited(0, "reset"), ConnixRateLimitError, False),
     "429 none": (Fault.rate_limited(0, "none"), ConnixRateLimitError, False),

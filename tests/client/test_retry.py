@@ -377,7 +377,8 @@ def test_what_may_be_repeated_is(name):
 
 @pytest.mark.parametrize("name", sorted(ONCE))
 def test_what_may_not_be_repeated_is_not_but_where_it_was_surely_not_done(name):
-    for outcome in (failure(ConnixTimeoutError, True, None), refusal(502), Reply(200, {}, b"[]")):
+    doubtful = (failure(ConnixTimeoutError, True, None), refusal(502), refusal(408), Reply(200, {}, b"[]"))
+    for outcome in doubtful:
         run = Run(CALLS[name], RetryPolicy(), iter([outcome]))
         assert run.error.may_have_executed
         assert len(run.sent) == 1
