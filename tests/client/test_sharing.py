@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from connix_provider.client import AsyncClient, Client, ConnixRateLimitError
+from connix_provider.client import AsyncClient, Client, ConnixRateLimitError, registry
 from connix_provider.client.bucket import Bucket
 from connix_provider.client.budget import Budget
 from connix_provider.client.calls import get_agent
@@ -244,6 +244,22 @@ def test_a_budget_that_opens_too_late_is_told_when_the_time_is_over_or_at_once_w
     assert isinstance(again, ConnixBudgetError)
     assert (str(again), again.retry_after) == (str(error), error.retry_after)
     assert caller.budget._endpoints[Bucket.GET].lines == ([], [])
+
+
+def test_a_signals_handler_may_ask_for_the_same_budget_in_the_middle_of_anything():
+    asked = []
+
+    def ask():
+        budget = registry.budget_for("https://x", "key")
+        with registry._lock, budget._lock:
+            asked.append(registry.budget_for("https://x", "key"))
+            with asked[-1].ticket(Bucket.GET) as ticket:
+                asked.append(ticket.ask())
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert asked == [registry.budget_for("https://x", "key"), 0.0]
 
 
 def test_a_refusal_longer_than_the_longest_pause_is_told_at_once():
