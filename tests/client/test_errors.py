@@ -1,5 +1,6 @@
 """What the service says no with, as exceptions; and that no secret is in them."""
 
+import copy
 import json
 import pickle
 import traceback
@@ -25,12 +26,13 @@ from connix_provider.client import (
 )
 from connix_provider.client.budget import Budget
 from connix_provider.client.calls import create_agent, update_agent
-from connix_provider.client.errors import api_error_class
+from connix_provider.client.errors import ConnixBudgetError, api_error_class
 from connix_provider.client.flow import perform
 from connix_provider.client.redaction import redact
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.steps import Reply
 from connix_provider.emulator import Fault
+from connix_provider.targets import AgentNameNotFoundError
 
 KEY = "cx_" + 4 * "fedcba98"
 DETAILS = [
@@ -324,6 +326,29 @@ def test_errors_survive_pickling():
     plain.request_id, plain.may_have_executed = "req_2", True
     again = pickle.loads(pickle.dumps(plain))
     assert (str(again), again.request_id, again.may_have_executed) == ("late", "req_2", True)
+
+
+class _OfItsOwnError(ConnixNotFoundError):
+    def __init__(self, name, *, project):
+        super().__init__(404, "none", f"{project} has no {name}")
+        self.name = name
+
+    def __str__(self):
+        return self.message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [_OfItsOwnError("x", project="p"), AgentNameNotFoundError("x", "p"), ConnixBudgetError("used up", 3.5)],
+)
+@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_an_error_with_a_constructor_of_its_own_survives_too(error, how):
+    error.may_have_executed, error.request_id = True, "req_1"
+    error.add_note("a note")
+    again = how(error)
+    assert again is not error
+    assert type(again) is type(error)
+    assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
 
 
 def test_one_class_catches_all():
