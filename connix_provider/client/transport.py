@@ -71,7 +71,10 @@ def complete_url(url: str | None) -> str:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise ValueError(f"the base URL cannot be read; write it as {DEFAULT_BASE_URL}") from None
+        parts = None
+    if parts is None:
+        # Not in the wake of that error: it quotes what was typed, which may be a password.
+        raise ValueError(f"the base URL cannot be read; write it as {DEFAULT_BASE_URL}")
     if parts.username is not None or parts.password is not None:
         raise ValueError("the base URL must not hold a user or password; the key has its own field")
     if parts.scheme.lower() not in {"http", "https"} or not host:
