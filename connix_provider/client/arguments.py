@@ -95,10 +95,8 @@ def text(value: str | None, name: str) -> str | None:
 
 
 def _encodable(value: str, name: str) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{name} holds half of a character: {value!r}") from None
+    if not _is_unicode(value):
+        raise ValueError(f"{name} holds half of a character: {value!r}")
     return value
 
 
@@ -153,7 +151,36 @@ def body(value: Mapping[str, Any], name: str) -> bytes:
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} must be a mapping, not {type(value).__name__}")
     try:
-        return json.dumps(dict(value), allow_nan=False).encode()
+        encoded = json.dumps(dict(value), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         # The encoder's own message names a type or "out of range", never a value.
         raise ValueError(f"{name} cannot be sent as JSON: {error}") from None
+    if "\\ud" in encoded and (where := _half_a_character(value)) is not None:
+        raise ValueError(f"{'.'.join((name, *where))} holds half of a character, which no service can read")
+    return encoded.encode()
+
+
+def _half_a_character(value: Any) -> list[str] | None:
+    """Find the text that is no Unicode; JSON would carry it, and the service refuse all of it."""
+    if isinstance(value, str):
+        return None if _is_unicode(value) else []
+    if isinstance(value, Mapping):
+        items = [(str(name), item) for name, item in value.items()]
+        if not all(_is_unicode(name) for name, _ in items):
+            return []
+    elif isinstance(value, list | tuple):
+        items = [(str(number), item) for number, item in enumerate(value)]
+    else:
+        return None
+    for step, item in items:
+        if (where := _half_a_character(item)) is not None:
+            return [step, *where]
+    return None
+
+
+def _is_unicode(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

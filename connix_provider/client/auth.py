@@ -140,8 +140,8 @@ class RefreshingBearerAuth(Auth):
     ) -> None:
         self._refresh_token = _usable(refresh_token, "refresh token")
         self._access_token = _usable(access_token, "access token") if access_token else None
-        self._client_id = client_id
-        self._client_secret = client_secret
+        self._client_id = _text(client_id, "client_id")
+        self._client_secret = _text(client_secret, "client_secret")
         self._token_url = _endpoint(token_url)
         self._on_new_secret = on_new_secret
         self._identity = "\n".join((self._token_url, client_id or "", self._refresh_token))
@@ -324,6 +324,15 @@ def _usable(value: str, what: str) -> str:
     return value
 
 
+def _text(value: str | None, what: str) -> str | None:
+    """Refuse what cannot be written into a form, before a library fails on it."""
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"the {what} must be a string, not {type(value).__name__}")
+    if value and any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError(f"the {what} holds half of a character")
+    return value
+
+
 def _token(answer: dict[str, Any]) -> str | None:
     """Find the new access token in the token endpoint's answer, if it can be one."""
     try:
@@ -334,12 +343,13 @@ def _token(answer: dict[str, Any]) -> str | None:
 
 def _endpoint(url: str) -> str:
     try:
-        usable = urlsplit(url).scheme in {"http", "https"} and bool(urlsplit(url).hostname)
-    except (ValueError, AttributeError):
+        place = urlsplit(url)
+        usable = place.scheme in {"http", "https"} and bool(place.hostname) and place.port != 0
+    except (ValueError, AttributeError, TypeError):
         usable = False
     if not usable:
         # Not quoted: what stands in the wrong field may be a secret.
-        raise ValueError("token_url must begin with https:// or http:// and name a host")
+        raise ValueError("token_url must begin with https:// or http:// and name a host; a port is a number")
     return url
 
 

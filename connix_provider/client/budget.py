@@ -73,7 +73,8 @@ class Budget:
         #: The limits on all calls together, by their number: an hour's and a minute's are told in turns.
         self._together: dict[float, Window] = {}
         self._told_last: float | None = None
-        # A ticket may be closed by the garbage collection, in the middle of anything.
+        # A ticket may be closed by the garbage collection, and a signal's handler may send, in the middle of
+        # anything.
         self._lock = threading.RLock()
 
     def ticket(self, bucket: Bucket, *, background: bool = False) -> Ticket:
@@ -247,7 +248,7 @@ class Budget:
 
     def _learn_together(self, headers: Mapping[str, str], now: float, *, counted: bool) -> bool:
         told = reading(headers, KEY_FAMILY)
-        for number, window in self._together.items():
+        for number, window in tuple(self._together.items()):
             if counted and (told is None or number != told.limit):
                 window.spend()
         if told is None:
@@ -267,7 +268,7 @@ class Budget:
             endpoint.limit = Log(documented, _MINUTE, now)
         # One word, perhaps a wrong one, must not close a key for an hour; but an hour's limit that is used up
         # does.
-        full_again = [window.end - now for window in self._together.values() if window.left < 1]
+        full_again = [window.end - now for window in tuple(self._together.values()) if window.left < 1]
         window = max(_MINUTE if endpoint.limit is None else endpoint.limit.length, *full_again, 0.0)
         until = now + min(seconds, _LONGEST_BLOCK * window)
         endpoint.blocked_until = max(endpoint.blocked_until, until)

@@ -18,21 +18,16 @@ T = TypeVar("T")
 @dataclasses.dataclass(frozen=True, slots=True)
 class Proof(Generic[T]):
     """
-    Say how to tell that a call had been carried out of whose answer nobody knows.
-
-    It was lost and the repeat is refused, or it is a good one that cannot be read, and no reason to repeat.
+    Say how to tell that a call whose answer was lost had been carried out, when its repeat is refused.
 
     :param refusal: the refusal that makes it worth looking
-    :param look: the call that shows the agent
-    :param settle: reads the result off the agent (``None`` where the look was refused likewise), or returns
-        ``None`` where it proves nothing
-    :param is_enough: whether the refusal says it all, without a look
+    :param look: the call that shows the agent, or ``None`` where the refusal says it all
+    :param settle: reads the result off the agent, or returns ``None`` where it proves nothing
     """
 
     refusal: type[ConnixAPIError]
-    look: Call[Agent]
+    look: Call[Agent] | None
     settle: Callable[[Agent | None], T | None]
-    is_enough: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -155,21 +155,17 @@ def delete_agent(project_id: str, agent_id: str) -> Call[DeleteResult]:
         result = DeleteResult.model_validate_json(body) if body.strip() else DeleteResult()
         return result if result.agent_id else result.model_copy(update={"agent_id": str(agent_id)})
 
-    look = get_agent(project_id, agent_id)
-
-    def settle(agent: Agent | None) -> DeleteResult | None:
-        if agent is not None:
-            return None
+    def settle(_: Agent | None) -> DeleteResult:
         return DeleteResult(
             agent_id=agent_id, message="Agent was deleted by the request whose answer was lost"
         )
 
     return Call(
         "DELETE",
-        look.path,
+        _agent(project_id, agent_id),
         Bucket.DELETE,
         read,
-        proof=Proof(ConnixNotFoundError, look, settle, is_enough=True),
+        proof=Proof(ConnixNotFoundError, None, settle),
     )
 
 

@@ -60,6 +60,18 @@ class ConnixError(Exception):
     may_have_executed: bool = False
     request_id: str | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by calling the class again: one of its own kind may be made from other things than its parent.
+        return _again, (type(self), self.args, vars(self))
+
+
+def _again(kind: type[ConnixError], args: tuple[Any, ...], state: dict[str, Any]) -> ConnixError:
+    """Make an exception as it was, when it is copied or comes out of a pickle."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    vars(error).update(state)
+    return error
+
 
 class ConnixConnectionError(ConnixError):
     """Say that no connection could be made, or that it broke before the whole answer was there."""
@@ -70,13 +82,7 @@ class ConnixTimeoutError(ConnixError):
 
 
 class ConnixResponseError(ConnixError):
-    """
-    Say that an answer came that cannot be read: not JSON, not the documented shape, or far too large.
-
-    :ivar status_was_good: whether its status was a success: a change was accepted, and is not sent again
-    """
-
-    status_was_good: bool = False
+    """Say that an answer came that cannot be read: not JSON, not the documented shape, or far too large."""
 
 
 class ConnixAPIError(ConnixError):
@@ -157,7 +163,6 @@ class ConnixBudgetError(ConnixRateLimitError):
 
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(429, "budget_used_up", message)
-        # What an exception is pickled by.
         self.args = (message, retry_after)
         self.retry_after = retry_after
 

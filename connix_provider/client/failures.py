@@ -25,7 +25,7 @@ __all__ = ["out_of_time", "refusal", "too_large", "too_slow", "unreadable", "use
 
 #: A message of the service is quoted up to this many characters: a log is no place for a proxy's whole page.
 _LONGEST_QUOTE = 500
-_TOO_MANY_REQUESTS = 429
+_REQUEST_TIMEOUT, _TOO_MANY_REQUESTS = 408, 429
 
 
 def refusal(call: Call[Any], reply: Reply, secrets: tuple[str, ...]) -> ConnixAPIError:
@@ -50,8 +50,9 @@ def refusal(call: Call[Any], reply: Reply, secrets: tuple[str, ...]) -> ConnixAP
     )
     error.request = f"{call.method} {call.path}"
     error.retry_after = retry_after_hint(reply.headers, stated, refused=status == _TOO_MANY_REQUESTS)
-    # A server that failed may have failed after the deed. A refusal (4xx) did nothing.
-    error.may_have_executed = status >= 500
+    # A server that failed may have failed after the deed, and so may a proxy that was tired of waiting for
+    # it. Any other refusal (4xx) did nothing.
+    error.may_have_executed = status >= 500 or status == _REQUEST_TIMEOUT
     return error
 
 
@@ -66,7 +67,27 @@ def _error_object(body: bytes) -> dict[str, Any]:
     stated = parsed.get("error", parsed)
     if isinstance(stated, str):
         return {"code": stated, "message": parsed.get("message") or parsed.get("error_description")}
+    if isinstance(stated, dict) and "message" not in stated and "detail" in stated:
+        stated, parsed = stated["detail"], stated
+        if isinstance(stated, str):
+            return {**parsed, "message": stated}
+        if not isinstance(stated, list):
+            return {**parsed, **(stated if isinstance(stated, dict) else {})}
+    if isinstance(stated, list) and stated:
+        faults = [_fault(item) for item in stated]
+        if all(isinstance(fault, str) for fault in faults):
+            return {**parsed, "message": "; ".join(map(str, faults))}
+        return {**parsed, "message": "it was refused", "details": faults}
     return stated if isinstance(stated, dict) else {}
+
+
+def _fault(stated: Any) -> Any:
+    """Put what frameworks say of one fault, ``{loc, msg, input, …}``, into the form of the reference."""
+    if not isinstance(stated, dict) or not isinstance(stated.get("msg"), str):
+        return stated
+    place = stated.get("loc")
+    field = ".".join(map(str, place)) if isinstance(place, list) else None
+    return {"field": field, "message": stated["msg"]}
 
 
 def _plain_message(reply: Reply) -> str:
@@ -99,7 +120,7 @@ def unreadable(call: Call[Any], reply: Reply, why: Exception) -> ConnixResponseE
         f"Connix answered {reply.status_code} to {call.method} {call.path} with {len(reply.body)} bytes "
         f"that are not what the reference documents: {text[:_LONGEST_QUOTE]}"
     )
-    error.may_have_executed = error.status_was_good = True
+    error.may_have_executed = True
     return error
 
 

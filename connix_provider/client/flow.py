@@ -92,7 +92,7 @@ def perform(
             refusals += limited
             delay = retry_delay(
                 error,
-                repeatable=call.repeatable and not _is_accepted(call, error),
+                repeatable=call.repeatable,
                 attempt=attempt,
                 refusals=refusals,
                 policy=policy,
@@ -100,9 +100,8 @@ def perform(
             )
             if isinstance(outcome, Reply) and not outcome.is_good:
                 ticket.answered(outcome.headers, good=False, back_off=delay if limited else None)
-            refused_again = was_doubtful and call.proof and isinstance(error, call.proof.refusal)
-            if call.proof and (refused_again or _is_accepted(call, error)):
-                settled = yield from _settle(call.proof, error, policy, deadline - clock(), again)
+            if was_doubtful and call.proof and isinstance(error, call.proof.refusal):
+                settled = yield from _settle(call.proof, policy, deadline - clock(), again)
                 if settled is not None:
                     return settled
             if delay is None or (limited and delay > policy.longest_pause):
@@ -140,11 +139,6 @@ def _slot(
         yield Pause(min(nap(wait), deadline - now))
 
 
-def _is_accepted(call: Call[Any], error: ConnixError) -> bool:
-    """Tell whether a change was accepted, and only its answer is at fault."""
-    return call.method != "GET" and isinstance(error, ConnixResponseError) and error.status_was_good
-
-
 def _look(
     look: Call[T],
     error: ConnixResponseError,
@@ -167,23 +161,17 @@ def _look(
 
 
 def _settle(
-    proof: Proof[T],
-    error: ConnixError,
-    policy: RetryPolicy,
-    remaining: float,
-    again: Callable[..., Flow[Any]],
+    proof: Proof[T], policy: RetryPolicy, remaining: float, again: Callable[..., Flow[Any]]
 ) -> Flow[T | None]:
-    """Look whether a call was carried out of whose answer nobody knows."""
-    if proof.is_enough and isinstance(error, proof.refusal):
+    """Look whether a call whose repeat was refused had been carried out the first time."""
+    if proof.look is None:
         return proof.settle(None)
     if remaining <= 0:
         return None
     bounds = dataclasses.replace(policy, total_timeout=remaining)
     try:
         agent = yield from again(proof.look, bounds)
-    except proof.refusal:
-        return proof.settle(None)
     except ConnixError:
-        # What it was looked for is the better thing to tell.
+        # The refusal itself is the better thing to tell.
         return None
     return proof.settle(agent)

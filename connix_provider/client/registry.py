@@ -21,7 +21,8 @@ __all__ = ["budget_for", "check_share"]
 _IDLE = 3600.0
 _salt = secrets.token_bytes(32)
 _budgets: dict[tuple[str, bytes], Budget] = {}
-_lock = threading.Lock()
+# A signal's handler may ask for a budget in the middle of this.
+_lock = threading.RLock()
 
 
 def budget_for(base_url: str, identity: str, share: float = 1.0) -> Budget:
@@ -59,15 +60,15 @@ def check_share(share: object) -> float:
 
 
 def _forget_idle(now: float) -> None:
-    for found in [found for found, budget in _budgets.items() if now - budget.used_at > _IDLE]:
-        del _budgets[found]
+    for found in [found for found, budget in tuple(_budgets.items()) if now - budget.used_at > _IDLE]:
+        _budgets.pop(found, None)
 
 
 def _after_fork() -> None:
     """Leave behind what belongs to the parent: a lock that one of its threads held, and its requests."""
     global _lock
-    _lock = threading.Lock()
-    for budget in _budgets.values():
+    _lock = threading.RLock()
+    for budget in tuple(_budgets.values()):
         budget.forget_those_who_wait()
 
 

@@ -71,7 +71,10 @@ def complete_url(url: str | None) -> str:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise ValueError(f"the base URL cannot be read; write it as {DEFAULT_BASE_URL}") from None
+        parts = None
+    if parts is None:
+        # Not in the wake of that error: it quotes what was typed, which may be a password.
+        raise ValueError(f"the base URL cannot be read; write it as {DEFAULT_BASE_URL}")
     if parts.username is not None or parts.password is not None:
         raise ValueError("the base URL must not hold a user or password; the key has its own field")
     if parts.scheme.lower() not in {"http", "https"} or not host:
@@ -192,7 +195,6 @@ class _Body:
         self._send: Send = extensions["send"]
         self._deadline: float = extensions["deadline"]
         self._of_the_call = "renewal" not in extensions
-        self._is_good = response.is_success
         self._left = MAX_BODY
         self._begun = False
         self._raw = response.stream
@@ -237,8 +239,6 @@ class _Body:
     def _told(self, error: ErrorT) -> ErrorT:
         # While the token was being renewed, the call itself had not been sent, or had been refused.
         error.may_have_executed = self._of_the_call
-        if isinstance(error, ConnixResponseError):
-            error.status_was_good = self._of_the_call and self._is_good
         return error
 
 

@@ -466,11 +466,35 @@ def test_what_cannot_be_a_key_is_refused_and_not_shown(value, told, field):
 
 
 @pytest.mark.parametrize(
-    "url", ["console.connix.io/token", "ftp://x/", "https://", "http://[::1", "", b"http://x", 5]
+    "url",
+    [
+        "console.connix.io/token",
+        "ftp://x/",
+        "https://",
+        "http://[::1",
+        "",
+        b"http://x",
+        5,
+        ["https://x"],
+        "https://user:pass/word@host/",
+        "https://host:99999999/",
+    ],
 )
 def test_a_token_url_that_is_none_is_refused(url):
-    with pytest.raises(ValueError, match="token_url must begin with https://"):
+    with pytest.raises(ValueError, match="token_url must begin with https://") as caught:
         RefreshingBearerAuth("refresh-1", token_url=url)
+    assert caught.value.__context__ is None
+    assert "pass" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [5, b"id", ["id"], {}, True])
+@pytest.mark.parametrize("field", ["client_id", "client_secret"])
+def test_a_client_that_is_no_text_is_refused_by_the_name_of_its_field(field, value):
+    with pytest.raises(ValueError, match=f"the {field} must be a string, not {type(value).__name__}"):
+        choose_auth(refresh_token="refresh-1", **{field: value})
+    with pytest.raises(ValueError, match=f"the {field} holds half of a character") as caught:
+        choose_auth(refresh_token="refresh-1", **{field: "secret\ud800"})
+    assert "secret\ud800" not in str(caught.value)
 
 
 def test_every_proof_knows_its_secrets():

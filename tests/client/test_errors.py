@@ -1,5 +1,6 @@
 """What the service says no with, as exceptions; and that no secret is in them."""
 
+import copy
 import json
 import pickle
 import traceback
@@ -25,12 +26,13 @@ from connix_provider.client import (
 )
 from connix_provider.client.budget import Budget
 from connix_provider.client.calls import create_agent, update_agent
-from connix_provider.client.errors import api_error_class
+from connix_provider.client.errors import ConnixBudgetError, api_error_class
 from connix_provider.client.flow import perform
 from connix_provider.client.redaction import redact
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.steps import Reply
 from connix_provider.emulator import Fault
+from connix_provider.targets import AgentNameNotFoundError
 
 KEY = "cx_" + 4 * "fedcba98"
 DETAILS = [
@@ -206,7 +208,13 @@ BODIES = [
     (b"{", "http_404", "1 bytes"),
     (b"\xff\xfe", "http_404", "2 bytes"),
     (b'{"error": null}', "http_404", "15 bytes"),
-    (b'{"error": ["a"]}', "http_404", "16 bytes"),
+    (b'{"error": []}', "http_404", "13 bytes"),
+    (b'{"error": ["name is taken", "too many agents"]}', "http_404", "name is taken; too many agents"),
+    (b'{"detail": "Not Found"}', "http_404", "Not Found"),
+    (b'{"detail": ["no such agent"]}', "http_404", "no such agent"),
+    (b'{"detail": {"code": "c", "message": "gone"}}', "c", "gone"),
+    (b'{"detail": 5}', "http_404", "13 bytes"),
+    (b'{"error": {"code": "c", "detail": "far away"}}', "c", "far away"),
     (b'{"error": {}}', "http_404", "13 bytes"),
     (b'{"error": {"code": "c"}}', "c", "24 bytes"),
     (b'{"message": "no Route matched"}', "http_404", "no Route matched"),
@@ -223,6 +231,22 @@ async def test_an_error_body_of_any_form_is_read(ask, answer, body, code, messag
     assert error.code == code
     assert message in error.message
     assert len(error.request_id) == 36
+
+
+async def test_the_faults_that_a_framework_lists_name_their_fields(ask, answer):
+    faults = [
+        {"type": "missing", "loc": ["body", "name"], "msg": "Field required", "input": {"prompt": PROMPT}},
+        {"type": "int", "loc": ["body", "config", "max_tokens"], "msg": f"not {SECRETS[1]}", "input": "x"},
+    ]
+    error = await ask(answer({"detail": faults}, "422 No"), "create", BODY)
+    assert "body.name: Field required; body.config.max_tokens: not ***" in str(error)
+    assert error.details == [
+        {"field": "body.name", "message": "Field required"},
+        {"field": "body.config.max_tokens", "message": "not ***"},
+    ]
+    assert "sesame" not in everything_said(error)
+    error = await ask(answer({"error": [900 * "x"] * 900}, "404 No"))
+    assert len(str(error)) < 700
 
 
 def test_absurdly_deep_error_bodies_of_any_depth_are_read():
@@ -302,6 +326,29 @@ def test_errors_survive_pickling():
     plain.request_id, plain.may_have_executed = "req_2", True
     again = pickle.loads(pickle.dumps(plain))
     assert (str(again), again.request_id, again.may_have_executed) == ("late", "req_2", True)
+
+
+class _OfItsOwnError(ConnixNotFoundError):
+    def __init__(self, name, *, project):
+        super().__init__(404, "none", f"{project} has no {name}")
+        self.name = name
+
+    def __str__(self):
+        return self.message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [_OfItsOwnError("x", project="p"), AgentNameNotFoundError("x", "p"), ConnixBudgetError("used up", 3.5)],
+)
+@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_an_error_with_a_constructor_of_its_own_survives_too(error, how):
+    error.may_have_executed, error.request_id = True, "req_1"
+    error.add_note("a note")
+    again = how(error)
+    assert again is not error
+    assert type(again) is type(error)
+    assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
 
 
 def test_one_class_catches_all():

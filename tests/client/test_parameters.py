@@ -257,6 +257,32 @@ def test_a_body_is_sent_as_it_is():
     assert update_agent(P, A, types.MappingProxyType({"name": "x"})).body == b'{"name": "x"}'
 
 
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ({"name": "x\ud800"}, "name"),
+        ({"name": "x", "description": "secret \udfff"}, "description"),
+        ({"name": "x", "config": {"tools": ["ä", "secret \ud83d"]}}, r"config\.tools\.1"),
+        (
+            {"name": "x", "config": {"environment_variables": {"secret \ud83d": "1"}}},
+            r"config\.environment_variables",
+        ),
+    ],
+)
+def test_half_of_a_character_is_told_and_not_sent(body, where):
+    for make, name in ((create_agent, "agent"), (update_agent, "changes")):
+        ids = (P,) if make is create_agent else (P, A)
+        with pytest.raises(ValueError, match=rf"^{name}\.{where} holds half of a character") as caught:
+            make(*ids, body)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_whole_character_is_sent():
+    assert (
+        create_agent(P, {"name": "\N{GRINNING FACE} \\ud800"}).body == b'{"name": "\\ud83d\\ude00 \\\\ud800"}'
+    )
+
+
 def test_no_value_of_a_bad_body_is_quoted():
     secret = "hunter2-hunter2"
     body = {"name": "x", "config": {"environment_variables": {"A": secret, "B": {secret}}}}

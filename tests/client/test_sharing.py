@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from connix_provider.client import AsyncClient, Client, ConnixRateLimitError, ConnixTimeoutError
+from connix_provider.client import AsyncClient, Client, ConnixRateLimitError, ConnixTimeoutError, registry
 from connix_provider.client.bucket import Bucket
 from connix_provider.client.budget import Budget
 from connix_provider.client.calls import get_agent
@@ -255,6 +255,22 @@ def test_a_nap_that_lasted_beyond_the_deadline_sends_nothing():
     with pytest.raises(ConnixTimeoutError, match="the time allowed was over before GET"):
         caller.flow.send(None)
     assert caller.budget._endpoints[Bucket.GET].under_way == 0
+
+
+def test_a_signals_handler_may_ask_for_the_same_budget_in_the_middle_of_anything():
+    asked = []
+
+    def ask():
+        budget = registry.budget_for("https://x", "key")
+        with registry._lock, budget._lock:
+            asked.append(registry.budget_for("https://x", "key"))
+            with asked[-1].ticket(Bucket.GET) as ticket:
+                asked.append(ticket.ask())
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert asked == [registry.budget_for("https://x", "key"), 0.0]
 
 
 def test_a_refusal_longer_than_the_longest_pause_is_told_at_once():

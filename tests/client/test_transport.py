@@ -54,6 +54,7 @@ def test_an_address_is_completed(given_url, completed):
         ("https://secret@host/", "user or password"),
         ("https://user:secret@host:99999999/", "cannot be read"),
         ("https://user:secret@host:port/", "cannot be read"),
+        ("https://user:secret/word@host/", "cannot be read"),
         ("user:secret@host", "must begin with"),
         ("cx_secret", "must begin with"),
         ("http://[::1", "cannot be read"),
@@ -64,6 +65,7 @@ def test_an_address_that_cannot_be_right_is_refused_and_not_shown(wrong, told):
         Client(KEY, wrong)
     assert "the base URL" in str(caught.value)
     assert "secret" not in str(caught.value)
+    assert caught.value.__context__ is None
 
 
 @pytest.mark.parametrize("timeout", [0, -1, True, "30", None, float("nan")])
