@@ -107,10 +107,11 @@ def perform(
             if delay is None or (limited and delay > policy.longest_pause):
                 raise error
             left = deadline - clock()
-            if limited:
+            # Within a task's own time no refusal is final before that is over.
+            if is_patient := limited and deadline == policy.deadline:
                 delay = patience(delay, left)
             if delay >= left:
-                if limited and left > 0:
+                if is_patient and left > 0:
                     yield Pause(left)
                 raise error
             yield Pause(delay)
@@ -130,8 +131,9 @@ def _slot(
     """Wait for a slot in the budget, until there is one or the time is over."""
     while wait := ticket.ask():
         now = clock()
-        # What is expected is an estimate: others on the key may leave some of theirs.
-        if wait > policy.longest_pause or now >= deadline:
+        # What is expected is an estimate: in a task's own time it is worth to wait and see.
+        ends = now if deadline == policy.deadline else now + wait
+        if wait > policy.longest_pause or ends >= deadline:
             error = used_up(call, wait, now)
             error.bucket = call.bucket
             error.may_have_executed = doubtful

@@ -7,8 +7,6 @@ there in clear text, so only the connection's id travels, never a key.
 
 from __future__ import annotations
 
-import asyncio
-import importlib
 import time
 from collections.abc import AsyncIterator, Collection
 from datetime import datetime
@@ -150,8 +148,9 @@ class ConnixAgentStatusTrigger(BaseTrigger):
             self.log.warning("Agent %s is left as it is: %s", self.agent_id, error)
 
     async def _wait(self) -> Ending:
-        # What is imported for the first time takes a while, which an event loop has not got.
-        await asyncio.to_thread(importlib.import_module, "connix_provider.waiting.drive")
+        from connix_provider.waiting.loading import load
+
+        await load("connix_provider.client.client")
         from connix_provider.client import ConnixError
         from connix_provider.waiting.drive import wait_async
         from connix_provider.waiting.ending import Ending

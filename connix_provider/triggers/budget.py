@@ -8,7 +8,6 @@ there in clear text, so only the connection's id travels, never a key.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -63,7 +62,9 @@ class ConnixBudgetTrigger(BaseTrigger):
 
         :return: the event, with the deadline for the task to go on with
         """
-        await asyncio.to_thread(importlib.import_module, "connix_provider.waiting.line")
+        from connix_provider.waiting.loading import load
+
+        await load("connix_provider.client.client")
         from connix_provider.client import ConnixError
 
         try:

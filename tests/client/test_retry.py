@@ -323,10 +323,14 @@ def test_a_refusal_for_the_rate_limit_is_always_repeated_within_the_time(name, r
 
 
 def test_a_hint_beyond_the_deadline_fails_no_call_before_it():
-    run = Run(CALLS["get"], RetryPolicy(total_timeout=10), repeat(lambda: refusal(429, retry_after=60)))
+    policy = RetryPolicy(total_timeout=math.inf, deadline=NOW + 10)
+    run = Run(CALLS["get"], policy, repeat(lambda: refusal(429, retry_after=60)))
     assert isinstance(run.error, ConnixRateLimitError)
     assert run.error.retry_after == 60
     assert (len(run.sent), run.now) == (1, NOW + 10)
+    # A call outside of a task has no such time: it is told at once.
+    run = Run(CALLS["get"], RetryPolicy(total_timeout=10), repeat(lambda: refusal(429, retry_after=60)))
+    assert (run.error.retry_after, len(run.sent), run.pauses) == (60, 1, [])
     # But who asked not to wait for long is told at once.
     policy = RetryPolicy(total_timeout=10, longest_pause=5)
     run = Run(CALLS["get"], policy, repeat(lambda: refusal(429, retry_after=60)))
@@ -336,10 +340,11 @@ def test_a_hint_beyond_the_deadline_fails_no_call_before_it():
 @pytest.mark.parametrize("hint", [301, 3600, 1e9])
 def test_a_hint_that_may_be_wrong_is_tried_after_a_minute(hint):
     outcomes = iter([refusal(429, retry_after=hint), said("create")])
-    run = Run(CALLS["create"], RetryPolicy(total_timeout=300), outcomes)
+    policy = RetryPolicy(total_timeout=math.inf, deadline=NOW + 300)
+    run = Run(CALLS["create"], policy, outcomes)
     assert run.result.id == "a"
     assert 60 <= run.now - NOW <= 67
-    run = Run(CALLS["create"], RetryPolicy(total_timeout=300), repeat(lambda: refusal(429, retry_after=hint)))
+    run = Run(CALLS["create"], policy, repeat(lambda: refusal(429, retry_after=hint)))
     assert isinstance(run.error, ConnixRateLimitError)
     assert run.now == NOW + 300
     assert 4 <= len(run.sent) <= 5
