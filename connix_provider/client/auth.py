@@ -22,6 +22,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from connix_provider.client.credentials import endpoint, json_object, text, token_in, usable
 from connix_provider.client.errors import (
     ConnixAPIError,
     ConnixAuthenticationError,
@@ -73,7 +74,7 @@ class ApiKeyAuth(Auth):
     """
 
     def __init__(self, api_key: str) -> None:
-        self._key = _usable(api_key, "API key")
+        self._key = usable(api_key, "API key")
         if not _USUAL_KEY.fullmatch(self._key):
             log.warning(
                 "The Connix API key has an unusual shape (%d characters; usual is cx_ and 32 hexadecimal "
@@ -100,7 +101,7 @@ class BearerAuth(Auth):
     """
 
     def __init__(self, access_token: str) -> None:
-        self._token = _usable(access_token, "access token")
+        self._token = usable(access_token, "access token")
 
     def secrets(self) -> tuple[str, ...]:
         """Return the token."""
@@ -138,11 +139,11 @@ class RefreshingBearerAuth(Auth):
         token_url: str = DEFAULT_TOKEN_URL,
         on_new_secret: Callable[[str], None] | None = None,
     ) -> None:
-        self._refresh_token = _usable(refresh_token, "refresh token")
-        self._access_token = _usable(access_token, "access token") if access_token else None
-        self._client_id = _text(client_id, "client_id")
-        self._client_secret = _text(client_secret, "client_secret")
-        self._token_url = _endpoint(token_url)
+        self._refresh_token = usable(refresh_token, "refresh token")
+        self._access_token = usable(access_token, "access token") if access_token else None
+        self._client_id = text(client_id, "client_id")
+        self._client_secret = text(client_secret, "client_secret")
+        self._token_url = endpoint(token_url)
         self._on_new_secret = on_new_secret
         self._identity = "\n".join((self._token_url, client_id or "", self._refresh_token))
         self._expires_at = float("inf")
@@ -229,8 +230,8 @@ class RefreshingBearerAuth(Auth):
 
     def _adopt(self, response: httpx.Response) -> None:
         """Take the new tokens over, or say why there are none."""
-        answer = _json_object(response)
-        token = _token(answer) if response.status_code == httpx.codes.OK else None
+        answer = json_object(response)
+        token = token_in(answer) if response.status_code == httpx.codes.OK else None
         if token is None:
             raise self._refused(response, answer)
         self._former.extend(filter(None, (self._access_token, self._refresh_token)))
@@ -305,57 +306,3 @@ def choose_auth(
         "there is no Connix API key: give one (in Airflow: the connection's password), or an access_token "
         f"or refresh_token, or set {API_KEY_VARIABLE}"
     )
-
-
-def _usable(value: str, what: str) -> str:
-    """Refuse what cannot be a header's value, before a library quotes it in its own error."""
-    if not isinstance(value, str):
-        raise ValueError(f"the {what} must be a string, not {type(value).__name__}")
-    value = value.strip()
-    if not value:
-        raise ValueError(f"the {what} is empty")
-    if not value.strip("*"):
-        raise ValueError(
-            f"the {what} is the mask {value!r}: the form or file it was copied from hides the real one. "
-            "Enter the real one again"
-        )
-    if not value.isascii() or not value.isprintable() or " " in value:
-        raise ValueError(f"the {what} holds characters that no {what} has (spaces, line breaks or non-ASCII)")
-    return value
-
-
-def _text(value: str | None, what: str) -> str | None:
-    """Refuse what cannot be written into a form, before a library fails on it."""
-    if value is not None and not isinstance(value, str):
-        raise ValueError(f"the {what} must be a string, not {type(value).__name__}")
-    if value and any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError(f"the {what} holds half of a character")
-    return value
-
-
-def _token(answer: dict[str, Any]) -> str | None:
-    """Find the new access token in the token endpoint's answer, if it can be one."""
-    try:
-        return _usable(answer.get("access_token", ""), "access token")
-    except ValueError:
-        return None
-
-
-def _endpoint(url: str) -> str:
-    try:
-        place = urlsplit(url)
-        usable = place.scheme in {"http", "https"} and bool(place.hostname) and place.port != 0
-    except (ValueError, AttributeError, TypeError):
-        usable = False
-    if not usable:
-        # Not quoted: what stands in the wrong field may be a secret.
-        raise ValueError("token_url must begin with https:// or http:// and name a host; a port is a number")
-    return url
-
-
-def _json_object(response: httpx.Response) -> dict[str, Any]:
-    try:
-        answer = response.json()
-    except (ValueError, RecursionError):
-        return {}
-    return answer if isinstance(answer, dict) else {}

@@ -177,8 +177,8 @@ class Budget:
                 pace = min(pace, limit.pace(now, usable, self.share))
                 burst = min(burst, limit.burst())
             else:
-                # Whoever is alone may have the last one; a storm of several processes would be refused there.
-                margin = limit.margin() if actions or under_way else 0.0
+                # Whoever is alone may have the last one; several would all take it.
+                margin = limit.margin() if actions or under_way or limit.is_shared() else 0.0
                 usable = spare - margin - (floor if polling else 0.0)
             if usable < wanted:
                 wait = max(wait, limit.opens(now, wanted - max(usable, 0.0), self.share))

@@ -125,6 +125,10 @@ class Limit(ABC):
         """Count what is better not sent, because others may have sent since we were told."""
 
     @abstractmethod
+    def is_shared(self) -> bool:
+        """Tell whether others were seen to use it, now or in the window before."""
+
+    @abstractmethod
     def polling_floor(self, share: float) -> float:
         """Count what polling may still send of what is kept for it against a storm of actions."""
 
@@ -196,6 +200,10 @@ class Log(Limit):
     def margin(self) -> float:
         """Count nothing: nothing is known of others."""
         return 0.0
+
+    def is_shared(self) -> bool:
+        """Tell that nobody was seen: nothing is told."""
+        return False
 
     def polling_floor(self, share: float) -> float:
         """Count what is left of polling's own."""

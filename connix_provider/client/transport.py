@@ -1,9 +1,8 @@
 """
 Move the bytes: what httpx is told, and what its exceptions mean.
 
-Nothing here decides anything about Connix. It builds requests from calls, bounds what is read (of a renewed
-token's answer too), and turns httpx's exceptions into the client's own, without their chain: httpx's hold
-the request with its key.
+Nothing here decides anything about Connix. It builds requests from calls, and turns httpx's exceptions into
+the client's own, without their chain: httpx's hold the request with its key.
 """
 
 from __future__ import annotations
@@ -14,27 +13,25 @@ import platform
 import socket
 import ssl
 import time
-import zlib
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import Iterator
 from http.cookiejar import CookieJar
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
 from connix_provider import __version__
+from connix_provider.client.bodies import bound, bound_async
 from connix_provider.client.errors import (
     ConnixConnectionError,
     ConnixError,
-    ConnixResponseError,
     ConnixTimeoutError,
 )
-from connix_provider.client.failures import too_large, too_slow
+from connix_provider.client.failures import too_slow
 from connix_provider.client.steps import Reply, Send
 
 __all__ = [
     "DEFAULT_BASE_URL",
-    "MAX_BODY",
     "as_reply",
     "build_request",
     "complete_url",
@@ -45,15 +42,9 @@ __all__ = [
 DEFAULT_BASE_URL = "https://api.connix.io/api/v1"
 API_PATH = "/api/v1"
 USER_AGENT = f"airflow-provider-connix/{__version__} (Python {platform.python_version()})"
-#: A page of 1,000 log lines or 100 agents is a few MiB; what is far larger is no answer of this API.
-MAX_BODY = 32 * 2**20
 _CONNECT_TIMEOUT = 10.0
 #: Sockets refuse to wait for some centuries, or for ever in numbers.
 _LONGEST_WAIT = 86_400.0
-#: Bytes that are unpacked at once: a few bytes of gzip can stand for gigabytes.
-_PIECE = 2**20
-
-ErrorT = TypeVar("ErrorT", bound=ConnixError)
 
 
 def complete_url(url: str | None) -> str:
@@ -103,7 +94,7 @@ def http_options(*, timeout: float, verify: bool | str, asynchronous: bool) -> d
         "cookies": _NoCookies(),
         # gzip alone: what is not asked for is not unpacked.
         "headers": {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"},
-        "event_hooks": {"response": [_bound_async if asynchronous else _bound]},
+        "event_hooks": {"response": [bound_async if asynchronous else bound]},
     }
 
 
@@ -171,100 +162,6 @@ def as_reply(response: httpx.Response) -> Reply:
     """
     # A plain dictionary: httpx's own goes through all headers for each that is looked up.
     return Reply(response.status_code, dict(response.headers.items()), response.content)
-
-
-def _bound(response: httpx.Response) -> None:
-    """Let no answer be larger or slower than it may be; httpx itself bounds neither."""
-    response.stream = _SyncBody(response)
-
-
-async def _bound_async(response: httpx.Response) -> None:
-    """Do the same for the asynchronous client."""
-    response.stream = _AsyncBody(response)
-
-
-class _Body:
-    """
-    Hand an answer's body on piece by piece, unpacked, as long as it keeps within size and time.
-
-    :param response: the answer; its body is taken over
-    """
-
-    def __init__(self, response: httpx.Response) -> None:
-        extensions = response.request.extensions
-        self._send: Send = extensions["send"]
-        self._deadline: float = extensions["deadline"]
-        self._of_the_call = "renewal" not in extensions
-        self._left = MAX_BODY
-        self._begun = False
-        self._raw = response.stream
-        # Taken off, or httpx would unpack again.
-        encoding = response.headers.pop("Content-Encoding", "").strip().lower()
-        if encoding not in {"", "identity", "gzip", "x-gzip"}:
-            raise self._unreadable("is packed in a way that was not asked for")
-        self._gzip = zlib.decompressobj(wbits=31) if encoding.endswith("gzip") else None
-
-    def _pieces(self, chunk: bytes) -> Iterator[bytes]:
-        """Unpack a chunk, and stop where it is too much or too late."""
-        self._begun = True
-        while chunk:
-            if self._gzip is None:
-                piece, chunk = chunk, b""
-            else:
-                piece, chunk = self._unpack(chunk, self._gzip)
-            self._left -= len(piece)
-            if self._left < 0:
-                raise self._told(too_large(self._send.call, MAX_BODY))
-            if time.monotonic() > self._deadline:
-                raise self._told(too_slow(self._send.call, self._send.timeout))
-            yield piece
-
-    def _unpack(self, chunk: bytes, gzip: zlib._Decompress) -> tuple[bytes, bytes]:
-        if gzip.eof:
-            raise self._unreadable("goes on after its end")
-        try:
-            return gzip.decompress(chunk, _PIECE), gzip.unconsumed_tail
-        except zlib.error:
-            raise self._unreadable("is packed in a broken way") from None
-
-    def _end(self) -> None:
-        # No body at all is no broken one.
-        if self._gzip is not None and not self._gzip.eof and self._begun:
-            raise self._unreadable("is packed in a broken way")
-
-    def _unreadable(self, why: str) -> ConnixResponseError:
-        call = self._send.call
-        return self._told(ConnixResponseError(f"the answer to {call.method} {call.path} {why}"))
-
-    def _told(self, error: ErrorT) -> ErrorT:
-        # While the token was being renewed, the call itself had not been sent, or had been refused.
-        error.may_have_executed = self._of_the_call
-        return error
-
-
-class _SyncBody(_Body, httpx.SyncByteStream):
-    def __iter__(self) -> Iterator[bytes]:
-        assert isinstance(self._raw, Iterable)
-        for chunk in self._raw:
-            yield from self._pieces(chunk)
-        self._end()
-
-    def close(self) -> None:
-        assert isinstance(self._raw, httpx.SyncByteStream)
-        self._raw.close()
-
-
-class _AsyncBody(_Body, httpx.AsyncByteStream):
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        assert isinstance(self._raw, AsyncIterable)
-        async for chunk in self._raw:
-            for piece in self._pieces(chunk):
-                yield piece
-        self._end()
-
-    async def aclose(self) -> None:
-        assert isinstance(self._raw, httpx.AsyncByteStream)
-        await self._raw.aclose()
 
 
 def translate(error: httpx.HTTPError | httpx.InvalidURL, send: Send) -> ConnixError:

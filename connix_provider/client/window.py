@@ -142,7 +142,16 @@ class Window(Limit):
 
     def margin(self) -> float:
         """Leave some where others are on the key: they may have sent since we were told."""
-        return 0.0 if self._part_now() >= _ALONE else math.floor(self.reserve(1.0) / 2)
+        if (part := self._part_now()) >= _ALONE:
+            return 0.0
+        reserve = self.reserve(1.0)
+        # As many as there seem to be others: each may be about to send.
+        others = round(1 / max(part, _LEAST_PART)) - 1 if self.is_shared() else 0
+        return max(math.floor(reserve / 2), min(reserve, others))
+
+    def is_shared(self) -> bool:
+        """Tell whether more was used than we did; one more may be ours, counted twice."""
+        return self._others > 1 or self._used() - self._mine > 1
 
     def polling_floor(self, share: float) -> float:
         """Count what polling may still send of what is kept for it against a storm of actions."""

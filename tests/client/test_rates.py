@@ -131,6 +131,27 @@ def test_bursts_of_what_is_waited_for_use_the_whole_window_at_once(world, proces
         assert early >= 0.95 * 200
 
 
+@pytest.mark.parametrize(("processes", "every"), [(2, 2.0), (3, 3.0), (4, 4.0)])
+def test_calls_now_and_then_of_several_processes_do_not_meet_at_the_last_slot(world, processes, every):
+    limiter = Limiter(world, 50)
+    some = [Process(world, limiter, f"p{n}", bucket=Bucket.ACTION) for n in range(processes)]
+    for process in some:
+        process.start(1, background=False, every=every)
+    world.run(limiter.beginning(10))
+    assert len(limiter.refused) <= 2
+    for window in range(5, 10):
+        assert sum(through(limiter, window, *some)) >= 48
+
+
+@pytest.mark.parametrize(("calls", "used"), [(1, 50), (30, 49)])
+def test_a_process_alone_uses_its_windows_to_the_last_slot(world, calls, used):
+    limiter = Limiter(world, 50)
+    process = Process(world, limiter, bucket=Bucket.ACTION).start(calls, background=False)
+    world.run(limiter.beginning(8))
+    assert limiter.refused == []
+    assert min(through(limiter, window, process)[0] for window in range(1, 8)) >= used
+
+
 def test_neither_actions_nor_polling_starve(world):
     limiter = Limiter(world, 200)
     actions, polling = Process(world, limiter, "actions"), Process(world, limiter, "polling")

@@ -22,8 +22,11 @@ from connix_provider.hooks.connix import ConnixHook
 
 #: Where Airflow's own loop of a sensor sleeps.
 SENSOR_LOOP = "airflow.sdk.bases.sensor" if airflow_version() >= (3,) else "airflow.sensors.base"
-#: The emulator moves the clock; the transport bounds sockets, which know no time but the real one.
-_REAL = ("connix_provider.emulator", "connix_provider.client.transport", "connix_provider.client.punctual")
+#: The emulator moves the clock; what bounds sockets knows no time but theirs, the real one.
+_REAL = (
+    "connix_provider.emulator",
+    *(f"connix_provider.client.{room}" for room in ("transport", "bodies", "punctual")),
+)
 #: Milliseconds for which a request under way holds the clock.
 _PATIENCE = 2000
 _ROUNDING = 1e-5
