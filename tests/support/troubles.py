@@ -48,9 +48,7 @@ class Nature(Enum):
 
     #: The answer is right, only late.
     HARMLESS = auto()
-    #: It passes, and nothing was done.
-    UNDONE = auto()
-    #: As UNDONE, and bounded by time alone: the service asks to be left alone for a while.
+    #: It passes, nothing was done, and time alone bounds it: the service asks to be left alone for a while.
     LIMITED = auto()
     #: It passes, and nobody can tell whether what was asked was done.
     DOUBTFUL = auto()
@@ -95,7 +93,7 @@ TROUBLES = {
     "silence after the deed": _doubtful(Fault.hang(executed=True), ConnixTimeoutError),
     "half a body": _doubtful(Fault.cut_body(), ConnixConnectionError),
     "half a JSON text": _doubtful(Fault.bad_json(), ConnixResponseError),
-    "408": Trouble(Fault.status(408), Nature.UNDONE, ConnixAPIError),
+    "408": _doubtful(Fault.status(408), ConnixAPIError),
     "429, told in the body": _limited("body"),
     "429, told nowhere": _limited("none"),
     "401": _lasting(401, ConnixAuthenticationError),
@@ -175,8 +173,6 @@ def of_the_deed(task: Task, trouble: Trouble, every: bool) -> Expected:
             return Expected(FAILED, 0, (trouble.error,))
         case Nature.LIMITED if every:
             return Expected(TIMED_OUT, 0, (ConnixRateLimitError, ConnixTimeoutError))
-        case Nature.UNDONE if every:
-            return Expected(FAILED, 0, (trouble.error,))
         case Nature.DOUBTFUL if every and not task.once:
             return Expected(FAILED, done, (trouble.error,))
         case Nature.DOUBTFUL if every and not done:
