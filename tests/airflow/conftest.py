@@ -99,6 +99,13 @@ class Ran:
     error: BaseException | None = None
     log: str = ""
 
+    @property
+    def said(self) -> str:
+        """Everything that somebody may read of it."""
+        # dag.test() of Airflow 3.0 prints what goes between task and supervisor before anything is masked.
+        log = "" if airflow_version() == (3, 0) else self.log
+        return f"{self.error} {self.error!r} {log}"
+
 
 _numbers = itertools.count()
 

@@ -8,6 +8,7 @@ import socket
 import threading
 
 import pytest
+from dag_store import airflow_version
 
 from connix_provider.client import AsyncClient, Client
 from connix_provider.emulator import Emulator, Fault
@@ -215,7 +216,13 @@ def test_a_client_of_the_hook_shows_no_key(emulator: Emulator, connection):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"extra": [1, 2]}, ["extra", "JSON object", "list"]),
+        pytest.param(
+            {"extra": [1, 2]},
+            ["extra", "JSON object", "list"],
+            marks=pytest.mark.skipif(
+                airflow_version() in {(3, 0), (3, 1)}, reason="this Airflow takes such a connection for none"
+            ),
+        ),
         ({"host": "http://u:hunter22/x@host", "port": 80}, ["host"]),
         ({"host": "http://hunter22\u2100x/", "port": 80}, ["host"]),
         ({"extra": {"timeout": "cx_hunter22"}}, ["Timeout", "number of seconds"]),
