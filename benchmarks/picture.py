@@ -39,8 +39,10 @@ def draw(rows: Mapping[str, tuple[Any, Mapping[str, Any]]], file: pathlib.Path) 
         axes.plot(waits, p95, "o-", color=colour, label=label)
         for count, lag, one in zip(waits, p95, told, strict=True):
             if one.died and one.lags:
+                # The last two stand close together.
+                place = (-6, -16) if count == waits[-1] else (-6, 6)
                 axes.annotate(
-                    f"{one.died / one.waits:.0%} died", (count, lag), (-6, 6), textcoords="offset points",
+                    f"{one.died / one.waits:.0%} died", (count, lag), place, textcoords="offset points",
                     ha="right", color=colour,
                 )  # fmt: skip
     axes.set(
