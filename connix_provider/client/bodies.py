@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TypeVar
@@ -11,6 +10,7 @@ import httpx
 
 from connix_provider.client.errors import ConnixError, ConnixResponseError
 from connix_provider.client.failures import too_large, too_slow
+from connix_provider.client.punctual import time_left
 from connix_provider.client.steps import Send
 
 __all__ = ["MAX_BODY", "bound", "bound_async"]
@@ -23,22 +23,26 @@ _PIECE = 2**20
 ErrorT = TypeVar("ErrorT", bound=ConnixError)
 
 
-def bound(response: httpx.Response) -> None:
+def bound(response: httpx.Response) -> Iterable[bytes]:
     """
     Let no answer be larger or slower than it may be; httpx itself bounds neither.
 
     :param response: the answer, whose body is not read yet
+    :return: its body, which the answer itself has from now on
     """
-    response.stream = _SyncBody(response)
+    body = response.stream = _SyncBody(response)
+    return body
 
 
-async def bound_async(response: httpx.Response) -> None:
+def bound_async(response: httpx.Response) -> AsyncIterable[bytes]:
     """
     Do the same for the asynchronous client.
 
     :param response: the answer, whose body is not read yet
+    :return: its body, which the answer itself has from now on
     """
-    response.stream = _AsyncBody(response)
+    body = response.stream = _AsyncBody(response)
+    return body
 
 
 class _Body:
@@ -56,8 +60,10 @@ class _Body:
         self._left = MAX_BODY
         self._begun = False
         self._raw = response.stream
-        # Taken off, or httpx would unpack again.
-        encoding = response.headers.pop("Content-Encoding", "").strip().lower()
+        encoding = ""
+        if "Content-Encoding" in response.headers:
+            # Taken off, or httpx would unpack again.
+            encoding = response.headers.pop("Content-Encoding").strip().lower()
         if encoding not in {"", "identity", "gzip", "x-gzip"}:
             raise self._unreadable("is packed in a way that was not asked for")
         self._gzip = zlib.decompressobj(wbits=31) if encoding.endswith("gzip") else None
@@ -73,7 +79,7 @@ class _Body:
             self._left -= len(piece)
             if self._left < 0:
                 raise self._told(too_large(self._send.call, MAX_BODY))
-            if time.monotonic() > self._deadline:
+            if not time_left(self._deadline):
                 raise self._told(too_slow(self._send.call, self._send.timeout))
             yield piece
 

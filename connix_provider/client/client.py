@@ -22,6 +22,7 @@ from connix_provider.client.auth import Auth, choose_auth
 from connix_provider.client.budget import Budget
 from connix_provider.client.call import Call
 from connix_provider.client.errors import ConnixError
+from connix_provider.client.exchange import exchange, exchange_async
 from connix_provider.client.failures import too_slow
 from connix_provider.client.flow import perform
 from connix_provider.client.pool import ForkSafePool
@@ -29,7 +30,7 @@ from connix_provider.client.punctual import punctual, until
 from connix_provider.client.registry import budget_for, check_share
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.steps import Flow, Outcome, Pause, Send
-from connix_provider.client.transport import as_reply, build_request, complete_url, http_options, translate
+from connix_provider.client.transport import build_request, complete_url, ssl_context, translate
 from connix_provider.client.wirelog import hide_secrets_of
 
 __all__ = ["AsyncClient", "Client"]
@@ -81,7 +82,8 @@ class _Base:
         #: The budget of the key, shared with everything else in this process that uses the key.
         self.budget: Budget = budget_for(self.base_url, self._auth.identity(), share)
         self._background = False
-        self._open(timeout=float(timeout), verify=verify)
+        self._timeout = float(timeout)
+        self._open(verify)
         self._bind()
 
     def __repr__(self) -> str:
@@ -133,7 +135,7 @@ class _Base:
             clock=time.time,
         )
 
-    def _open(self, *, timeout: float, verify: bool | str) -> None:
+    def _open(self, verify: bool | str) -> None:
         """Open the pool of connections."""
         raise NotImplementedError
 
@@ -170,9 +172,9 @@ class Client(_Base):
 
     agents: Agents
 
-    def _open(self, *, timeout: float, verify: bool | str) -> None:
-        options = http_options(timeout=timeout, verify=verify, asynchronous=False)
-        self._pool = ForkSafePool(lambda: punctual(httpx.Client(auth=self._auth, **options)))
+    def _open(self, verify: bool | str) -> None:
+        certificates = ssl_context(verify)
+        self._pool = ForkSafePool(lambda: punctual(httpx.Client(verify=certificates)))
 
     @property
     def _http(self) -> httpx.Client:
@@ -216,14 +218,13 @@ class Client(_Base):
 
     def _send(self, send: Send) -> Outcome:
         try:
-            request = build_request(self._http, self.base_url, send)
+            request = build_request(self.base_url, send, timeout=self._timeout)
             with until(request.extensions["deadline"]):
-                response = self._http.send(request)
+                return exchange(self._http, self._auth, request)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return translate(error, send)
         except ConnixError as error:  # an answer out of bounds, or a token that could not be renewed
             return error
-        return as_reply(response)
 
 
 class AsyncClient(_Base):
@@ -236,9 +237,8 @@ class AsyncClient(_Base):
 
     agents: AsyncAgents
 
-    def _open(self, *, timeout: float, verify: bool | str) -> None:
-        options = http_options(timeout=timeout, verify=verify, asynchronous=True)
-        self._http = httpx.AsyncClient(auth=self._auth, **options)
+    def _open(self, verify: bool | str) -> None:
+        self._http = httpx.AsyncClient(verify=ssl_context(verify))
 
     def _bind(self) -> None:
         self.agents = AsyncAgents(self)
@@ -280,11 +280,11 @@ class AsyncClient(_Base):
     async def _send(self, send: Send) -> Outcome:
         try:
             async with asyncio.timeout(send.timeout):
-                response = await self._http.send(build_request(self._http, self.base_url, send))
+                request = build_request(self.base_url, send, timeout=self._timeout)
+                return await exchange_async(self._http, self._auth, request)
         except TimeoutError:
             return too_slow(send.call, send.timeout)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return translate(error, send)
         except ConnixError as error:  # an answer out of bounds, or a token that could not be renewed
             return error
-        return as_reply(response)

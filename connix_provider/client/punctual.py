@@ -68,8 +68,8 @@ def punctual(client: httpx.Client) -> httpx.Client:
 
 def _left(seconds: float | None, too_late: type[httpcore.TimeoutException]) -> float | None:
     """Say how long may be waited: as long as httpx wants, but not beyond the deadline."""
-    left = _deadline.get() - time.monotonic()
-    if left <= 0:
+    left = time_left(_deadline.get())
+    if not left:
         raise too_late("the call's time is over")
     return seconds if math.isinf(left) else left if seconds is None else min(seconds, left)
 

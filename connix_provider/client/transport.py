@@ -14,34 +14,34 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from http.cookiejar import CookieJar
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
 from connix_provider import __version__
-from connix_provider.client.bodies import bound, bound_async
 from connix_provider.client.errors import (
     ConnixConnectionError,
     ConnixError,
     ConnixTimeoutError,
 )
 from connix_provider.client.failures import too_slow
-from connix_provider.client.steps import Reply, Send
+from connix_provider.client.punctual import time_left
+from connix_provider.client.steps import Send
 
 __all__ = [
     "DEFAULT_BASE_URL",
-    "as_reply",
     "build_request",
     "complete_url",
-    "http_options",
+    "ssl_context",
     "translate",
 ]
 
 DEFAULT_BASE_URL = "https://api.connix.io/api/v1"
 API_PATH = "/api/v1"
 USER_AGENT = f"airflow-provider-connix/{__version__} (Python {platform.python_version()})"
+#: gzip alone: what is not asked for is not unpacked.
+_HEADERS = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"}
 _CONNECT_TIMEOUT = 10.0
 #: Sockets refuse to wait for some centuries, or for ever in numbers.
 _LONGEST_WAIT = 86_400.0
@@ -78,36 +78,15 @@ def complete_url(url: str | None) -> str:
     return f"{parts.scheme.lower()}://{parts.netloc}{parts.path.rstrip('/') or API_PATH}"
 
 
-def http_options(*, timeout: float, verify: bool | str, asynchronous: bool) -> dict[str, Any]:
-    """
-    Collect what both kinds of httpx client are told.
-
-    :param timeout: seconds to wait for the service to go on with its answer
-    :param verify: whether to check certificates, or the path of a CA bundle
-    :param asynchronous: which of the two it is for
-    :return: keyword arguments for ``httpx.Client`` and ``httpx.AsyncClient``
-    """
-    return {
-        "timeout": httpx.Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT)),
-        "verify": _ssl_context(verify),
-        "follow_redirects": False,
-        "cookies": _NoCookies(),
-        # gzip alone: what is not asked for is not unpacked.
-        "headers": {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"},
-        "event_hooks": {"response": [bound_async if asynchronous else bound]},
-    }
-
-
-class _NoCookies(CookieJar):
-    """Keep no cookie: the API has none, and one that a proxy sets may be a secret."""
-
-    def extract_cookies(self, response: object, request: object) -> None:
-        pass
-
-
 @functools.lru_cache(maxsize=8)
-def _ssl_context(verify: bool | str) -> ssl.SSLContext | bool:
-    """Share one context for each setting: making one reads the whole CA bundle."""
+def ssl_context(verify: bool | str) -> ssl.SSLContext:
+    """
+    Make what certificates are checked with; one for each setting, as making one reads the whole CA bundle.
+
+    :param verify: whether to check certificates, or the path of a CA bundle
+    :return: the context
+    :raises ValueError: for a bundle that cannot be read
+    """
     if isinstance(verify, str):
         try:
             return ssl.create_default_context(cafile=verify)
@@ -116,52 +95,39 @@ def _ssl_context(verify: bool | str) -> ssl.SSLContext | bool:
     return httpx.create_ssl_context(verify=verify)
 
 
-def build_request(client: httpx.Client | httpx.AsyncClient, url: str, send: Send) -> httpx.Request:
+def build_request(url: str, send: Send, *, timeout: float) -> httpx.Request:
     """
     Build the request for a step of the flow.
 
-    :param client: the httpx client, for its headers
     :param url: the base URL
     :param send: the step
+    :param timeout: seconds to wait for the service to go on with its answer
     :return: the request
     """
     call = send.call
-    headers = {"X-Request-ID": send.request_id}
+    headers = {**_HEADERS, "X-Request-ID": send.request_id}
     if call.body is not None:
         headers["Content-Type"] = "application/json"
-    request = client.build_request(
+    # No single wait inside the request may be longer than the request may take.
+    longest = min(timeout, send.timeout, _LONGEST_WAIT)
+    return httpx.Request(
         call.method,
         _url(f"{url}{call.path}?{call.query}" if call.query else f"{url}{call.path}"),
         content=call.body,
         headers=headers,
+        extensions={
+            "timeout": dict.fromkeys(("read", "write", "pool"), longest)
+            | {"connect": min(longest, _CONNECT_TIMEOUT)},
+            "send": send,
+            "deadline": time.monotonic() + send.timeout,
+        },
     )
-    # No single wait inside the request may be longer than the request may take.
-    timeouts = request.extensions["timeout"]
-    request.extensions["timeout"] = {
-        phase: min(send.timeout if seconds is None else seconds, send.timeout, _LONGEST_WAIT)
-        for phase, seconds in timeouts.items()
-    }
-    request.extensions["send"] = send
-    request.extensions["deadline"] = time.monotonic() + send.timeout
-    return request
 
 
-@functools.lru_cache(
-    maxsize=128
-)  # taking a URL apart costs as much as reading an answer, and polls repeat it
+# Taking a URL apart costs as much as reading an answer, and polls repeat it.
+@functools.lru_cache(maxsize=128)
 def _url(text: str) -> httpx.URL:
     return httpx.URL(text)
-
-
-def as_reply(response: httpx.Response) -> Reply:
-    """
-    Take out of an answer what the flow wants to know.
-
-    :param response: the answer, read to its end
-    :return: the same as plain data
-    """
-    # A plain dictionary: httpx's own goes through all headers for each that is looked up.
-    return Reply(response.status_code, dict(response.headers.items()), response.content)
 
 
 def translate(error: httpx.HTTPError | httpx.InvalidURL, send: Send) -> ConnixError:
@@ -183,7 +149,7 @@ def translate(error: httpx.HTTPError | httpx.InvalidURL, send: Send) -> ConnixEr
         result = ConnixTimeoutError(f"no connection to {place} could be made in time")
     elif isinstance(error, httpx.TimeoutException):
         phase = "write" if isinstance(error, httpx.WriteTimeout) else "read"
-        is_over = time.monotonic() >= extensions.get("deadline", math.inf)
+        is_over = not time_left(extensions.get("deadline", math.inf))
         seconds = send.timeout if is_over else extensions.get("timeout", {}).get(phase, send.timeout)
         result = too_slow(call, seconds)
     elif isinstance(error, httpx.ConnectError):

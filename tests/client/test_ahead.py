@@ -100,8 +100,11 @@ async def test_it_is_fetched_in_the_context_of_whoever_walks(walking, monkeypatc
 
         return spying
 
-    for client in (httpx.Client, httpx.AsyncClient):
-        monkeypatch.setattr(client, "send", spy(client.send))
+    for way, send in (
+        (httpx.HTTPTransport, "handle_request"),
+        (httpx.AsyncHTTPTransport, "handle_async_request"),
+    ):
+        monkeypatch.setattr(way, send, spy(getattr(way, send)))
     owner.set("the task that walks")
     await walking.take(30)
     assert seen == ["the task that walks"] * len(seen)

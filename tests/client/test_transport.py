@@ -3,6 +3,7 @@
 import datetime as dt
 import gc
 import ipaddress
+import logging
 import ssl
 import uuid
 import warnings
@@ -156,6 +157,22 @@ async def test_closing_either_of_two_clients_on_the_same_connections_closes_both
     if closing is not None:
         await closing
     assert client._http.is_closed
+
+
+async def test_a_closed_client_opens_no_connection(driver, emulator, project):
+    client = driver.to(emulator)
+    closing = client.close()
+    if closing is not None:
+        await closing
+    with pytest.raises(RuntimeError, match="the Connix client is closed"):
+        await driver.run(client, "list", project)
+    assert not emulator.journal.entries()
+
+
+async def test_no_request_is_worth_a_line_in_the_log_of_a_task(driver, emulator, project, caplog):
+    with caplog.at_level(logging.INFO):
+        await driver.run(driver.to(emulator), "list", project)
+    assert not caplog.records
 
 
 async def test_nobody_listens_there(driver, raw_server, answer):

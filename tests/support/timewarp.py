@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-import httpx
 import pytest
 from dag_store import airflow_version
 
 import connix_provider
+from connix_provider.client import AsyncClient
 from connix_provider.emulator import Clock
 from connix_provider.hooks.connix import ConnixHook
 
@@ -98,7 +98,7 @@ class Timewarp:
         """Make every room of the provider, and Airflow's loop of a sensor, live by this clock."""
         clock = _Standin(time, time=self.time, monotonic=self.monotonic, sleep=self.sleep)
         loop = _Standin(asyncio, sleep=self.sleep_async)
-        for owner, name in ((httpx.AsyncClient, "send"), (ConnixHook, "get_async_conn")):
+        for owner, name in ((AsyncClient, "_send"), (ConnixHook, "get_async_conn")):
             monkeypatch.setattr(owner, name, self._counted(getattr(owner, name)))
         for module in (*_rooms(), importlib.import_module(SENSOR_LOOP)):
             if getattr(module, "time", None) is time:

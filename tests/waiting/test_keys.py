@@ -92,19 +92,19 @@ async def test_who_joins_others_after_a_refusal_reads_the_connection_anew(
 
 async def test_a_late_refusal_of_the_former_key_ends_nothing(emulator, wait, connection, reads, monkeypatch):
     late, prompt = emulator.seed(2)
-    send, former = httpx.AsyncClient.send, [emulator.api_key]
+    send, former = httpx.AsyncHTTPTransport.handle_async_request, [emulator.api_key]
 
-    async def send_and_hold(self, request, **kwargs):
+    async def send_and_hold(self, request):
         if former:
             connection(password=emulator.add_key())
             emulator.revoke_key(former.pop())
-        answer = await send(self, request, **kwargs)
+        answer = await send(self, request)
         if answer.status_code == 401 and request.url.path.endswith(late):
             while not any(entry.status == 200 for entry in emulator.journal.entries()):  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         return answer
 
-    monkeypatch.setattr(httpx.AsyncClient, "send", send_and_hold)
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", send_and_hold)
     events = await asyncio.gather(wait(late), wait(prompt))
     assert [event["outcome"] for event in events] == ["done", "done"]
     assert len(reads) == 2
