@@ -77,8 +77,9 @@ async def test_a_large_project_is_read_by_status(emulator, wait, warp):
         emulator.script(agent_id, [(120 + number % 60, "running")])
     events = await together(wait, agent_ids)
     assert {event["outcome"] for event in events} == {"done"}
-    # Of its 30 pages three are of that status, and are read each five seconds.
-    assert counted(emulator, began + 30, began + 115) <= 3 * 18
+    # Of its 30 pages three are of that status, and are read each five seconds; who came while the first were
+    # looked at may keep a rhythm of their own.
+    assert counted(emulator, began + 30, began + 115) <= 3 * 18 * 2
     told = {entry.agent_id for entry in emulator.journal.entries("get_agent")}
     assert told <= set(agent_ids)
 
