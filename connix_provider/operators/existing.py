@@ -79,26 +79,24 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
         :param context: Airflow's context
         :return: what was done, and what to wait for
         """
-        while True:
-            before = client.agents.get(project_id, agent_id)
-            if self._is_there(before):
-                self.log.info("Agent %s is %s already; nothing to %s.", agent_id, before.status, self.action)
-                return Acted(agent_id)
+        before = client.agents.get(project_id, agent_id)
+        while not self._is_there(before):
             try:
                 reply = getattr(client.agents, self.action)(project_id, agent_id)
             except ConnixConflictError as error:
-                if error.may_have_executed:
-                    # The repeat of one whose answer was lost: the first is under way.
-                    self.log.info("The %s of agent %s is under way already.", self.action, agent_id)
-                    break
-                self.after_refusal(client, project_id, before, error)
-                continue
-            self.log.info(
-                "Connix accepted the %s of agent %s: %s", self.action, agent_id, reply.message or "done"
-            )
-            break
-        undo: Literal["stop"] | None = "stop" if self.action == "start" else None
-        return Acted(agent_id, self.action, before.snapshot(), undo=undo)
+                if not error.may_have_executed:
+                    before = self.after_refusal(client, project_id, before, error)
+                    continue
+                # The repeat of one whose answer was lost: the first is under way.
+                self.log.info("The %s of agent %s is under way already.", self.action, agent_id)
+            else:
+                self.log.info(
+                    "Connix accepted the %s of agent %s: %s", self.action, agent_id, reply.message or "done"
+                )
+            undo: Literal["stop"] | None = "stop" if self.action == "start" else None
+            return Acted(agent_id, self.action, before.snapshot(), undo=undo)
+        self.log.info("Agent %s is %s already; nothing to %s.", agent_id, before.status, self.action)
+        return Acted(agent_id)
 
     def after_refusal(
         self, client: Client, project_id: str, before: Agent, error: ConnixConflictError

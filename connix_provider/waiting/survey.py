@@ -64,9 +64,14 @@ _Way = tuple[str, tuple[Walk, ...], int, int]
 
 
 class Survey:
-    """Remember what pages and single looks showed of the agents that are waited for."""
+    """
+    Remember what pages and single looks showed of the agents that are waited for.
+
+    ``can_list`` and ``can_filter`` say whether the service lets the project be listed, and listed by status.
+    """
 
     def __init__(self) -> None:
+        self.can_list = True
         self.can_filter = True
         self._places: dict[str, int] = {}
         self._statuses: dict[str, str] = {}
@@ -124,8 +129,9 @@ class Survey:
         :param agent_ids: the agents
         :param rates: how fast may be asked
         :param now: seconds of the same clock
-        :param besides: kinds of ways that were gone just before, and did not show these agents
-        :return: the way
+        :param besides: kinds of ways that are out of the question: gone just before without showing these
+            agents
+        :return: the way; ``singly`` where no other is left
         """
         wanted = frozenset(agent_ids)
         ways = [
@@ -133,12 +139,11 @@ class Survey:
             for kind, walks, pages, left_out in self._ways(wanted, rates, now)
             if kind not in besides
         ]
-        alone = Route("singly", (), 0, len(wanted), rates.getting(len(wanted)))
+        if "singly" not in besides or not ways:
+            ways.append(Route("singly", (), 0, len(wanted), rates.getting(len(wanted))))
         # To know where all of them stand is worth more than one look.
         finds = PATIENCE if wanted - self._places.keys() and not besides else 1.0
-        return min(
-            (*ways, alone), key=lambda way: way.seconds / finds if way.kind == "whole" else way.seconds
-        )
+        return min(ways, key=lambda way: way.seconds / finds if way.kind == "whole" else way.seconds)
 
     def _ways(self, wanted: frozenset[str], rates: Rates, now: float) -> Iterator[_Way]:
         whole = self.pages(None, now) or 1

@@ -2,7 +2,7 @@
 Look at many agents with few requests, for all the waits of one event loop on one project.
 
 Each wait takes a seat and asks it for the next look. The watcher looks at what is due: singly, or by pages of
-the listing where that costs less (:mod:`connix_provider.waiting.plan`). Whatever a page shows is shown to
+the listing where that costs less (:mod:`connix_provider.waiting.sweep`). Whatever a page shows is shown to
 everybody who waits for it, early where something has changed. What a listing misses is asked for singly
 before anybody is told anything.
 
@@ -15,24 +15,22 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import math
 import time
 from collections import Counter
 from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
-from connix_provider.waiting.plan import PAGE, PATIENCE, singly_up_to
+from connix_provider.waiting.plan import PAGE, singly_up_to
 from connix_provider.waiting.seat import Seat
-from connix_provider.waiting.survey import Route, Survey, Walk
+from connix_provider.waiting.survey import Survey
+from connix_provider.waiting.sweep import Sweep
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, AgentPage, AsyncClient, ConnixError
     from connix_provider.waiting.line import Line
 
 __all__ = ["Watcher"]
-
-log = logging.getLogger(__name__)
 
 #: Seconds that one look may take at most: a whole window of the budget, and half a minute for the answer.
 LONGEST_LOOK = 90.0
@@ -56,7 +54,6 @@ class Watcher:
         self._seats: dict[str, list[Seat]] = {}
         self._intervals: Counter[float] = Counter()
         self._survey = Survey()
-        self._can_list = True
         self._asked: set[str] = set()
         self._sweeping = False
         self._gate = asyncio.Semaphore(_AT_ONCE)
@@ -154,7 +151,7 @@ class Watcher:
             self._start(self._sweep(listed), self._seats)
 
     def _singly_up_to(self) -> float:
-        if not self._can_list:
+        if not self._survey.can_list:
             return math.inf
         rates = self._line.rates()
         pages = self._survey.route(self._seats, rates, time.time(), besides=["singly"]).pages
@@ -185,70 +182,27 @@ class Watcher:
             self._called.set()
 
     async def _sweep(self, wanted: set[str]) -> None:
-        """Go through the listing as far as it shows what is wanted, and ask singly for what it misses."""
-        from connix_provider.client import ConnixAuthenticationError, ConnixError
-        from connix_provider.client.retry import may_pass
+        """Look for agents in the listing, and ask singly for whom it misses."""
+        from connix_provider.client import ConnixError
 
-        version, unseen = self._line.version, set(wanted)
-        gone: list[str] = []
+        version = self._line.version
+        sweep = Sweep(
+            self._survey, self._project_id, read=self._page, rates=self._line.rates, waited=self._seats
+        )
         try:
-            while self._can_list and (rest := unseen & self._seats.keys()):
-                route = self._survey.route(rest, self._line.rates(), time.time(), besides=gone)
-                gone.append(route.kind)
-                try:
-                    ended = [await self._go(walk, unseen, gone) for walk in route.walks]
-                except ConnixError as error:
-                    if may_pass(error) or isinstance(error, ConnixAuthenticationError):
-                        self._show(list(self._seats), error, version)
-                        return
-                    self._avoid(route, error)
-                else:
-                    if not route.walks or (route.kind == "whole" and all(ended)):
-                        break
+            missed = await sweep.look_for(wanted)
+        except ConnixError as error:
+            self._show(list(self._seats), error, version)
+            return
         finally:
             self._sweeping = False
             self._called.set()
         # Moved, gone, or never there: only a Get can tell.
-        for agent_id in unseen & self._seats.keys() - self._asked:
+        for agent_id in missed - self._asked:
             self._survey.forget(agent_id)
             self._ask_singly(agent_id)
 
-    async def _go(self, walk: Walk, unseen: set[str], gone: list[str]) -> bool:
-        """Read the pages of one walk, or fewer where the rest is seen sooner otherwise; say if it ended."""
-        if walk.offsets is not None:
-            for offset in walk.offsets:
-                await self._page(walk.status, offset, unseen)
-            return True
-        offset, has_more, first = 0, True, ""
-        while has_more and (rest := walk.targets & unseen & self._seats.keys()):
-            page = await self._page(walk.status, offset, unseen)
-            if not len(page) or page.agents[0].id == first:
-                # The end, or a service that gives the same page again and again.
-                return True
-            first, has_more, offset = page.agents[0].id, page.pagination.has_more, offset + len(page)
-            rates, pages = self._line.rates(), self._survey.pages(walk.status, time.time())
-            left = rates.listing(pages - offset / PAGE) if pages else 0.0
-            if walk.status is None:
-                # It seemed short before its first page told how long it is.
-                other = self._survey.route(rest & unseen, rates, time.time(), besides=gone).seconds
-                if left > PATIENCE * other:
-                    return False
-            elif left > rates.getting(len(rest)):
-                return False
-        return True
-
-    def _avoid(self, route: Route, error: ConnixError) -> None:
-        """Do without what the service does not allow."""
-        if any(walk.status for walk in route.walks):
-            log.warning("Project %s cannot be listed by status: %s", self._project_id, error)
-            self._survey.can_filter = False
-        else:
-            log.warning(
-                "Project %s cannot be listed; agents are asked for singly: %s", self._project_id, error
-            )
-            self._can_list = False
-
-    async def _page(self, status: str | None, offset: int, unseen: set[str]) -> AgentPage:
+    async def _page(self, status: str | None, offset: int) -> AgentPage:
         """Look at one page, and show it to everybody who waits for its agents."""
         version, client = self._line.version, self._client(self._seats)
         page = await client.agents.list(
@@ -256,7 +210,6 @@ class Watcher:
         )
         self._survey.counted(status, page.pagination.total, time.time())
         for place, agent in enumerate(page, offset):
-            unseen.discard(agent.id)
             if agent.id in self._seats:
                 self._survey.saw(agent.id, agent.status, place if status is None else None)
                 self._show([agent.id], agent, version)

@@ -37,6 +37,15 @@ def test_a_few_are_asked_for_singly():
     assert survey(50_000).route(ids(10), RATES, 0.0).kind == "singly"
 
 
+def test_what_is_out_of_the_question_is_not_chosen():
+    route = survey(50_000).route(ids(10), RATES, 0.0, besides=["singly"])
+    assert (route.kind, route.pages) == ("whole", 500)
+    route = survey(50_000).route(
+        ids(10), RATES, 0.0, besides=["singly", "places", "statuses", "sizes", "whole"]
+    )
+    assert route.kind == "singly", "there must be a way"
+
+
 def test_who_stands_together_is_read_where_they_stand():
     places = {agent_id: 2000 + n for n, agent_id in enumerate(ids(150))}
     route = survey(5000, places=places).route(ids(150), RATES, 0.0)

@@ -1,0 +1,127 @@
+"""
+Go through the listing as far as it shows the agents that are waited for.
+
+A sweep takes the quickest way that :mod:`connix_provider.waiting.survey` knows, and for whom that misses the
+next one, until asking singly is quicker than any. What it reads it reads through the watcher, which shows
+each page to everybody.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import TYPE_CHECKING
+
+from connix_provider.waiting.plan import PAGE, PATIENCE, Rates
+from connix_provider.waiting.survey import Route, Survey, Walk
+
+if TYPE_CHECKING:
+    from connix_provider.client import AgentPage, ConnixError
+
+__all__ = ["Sweep"]
+
+log = logging.getLogger(__name__)
+
+
+class Sweep:
+    """
+    Look for agents in a project's listing, once.
+
+    :param survey: what is known of the listing
+    :param project_id: the project, for the log
+    :param read: reads the page of a status, or of all, at an offset
+    :param rates: says how fast may be asked
+    :param waited: the agents that are waited for at this very moment
+    """
+
+    def __init__(
+        self,
+        survey: Survey,
+        project_id: str,
+        *,
+        read: Callable[[str | None, int], Awaitable[AgentPage]],
+        rates: Callable[[], Rates],
+        waited: Mapping[str, object],
+    ) -> None:
+        self._survey = survey
+        self._project_id = project_id
+        self._read = read
+        self._rates = rates
+        self._waited = waited
+        self._unseen: set[str] = set()
+        self._gone: list[str] = []
+
+    async def look_for(self, wanted: Collection[str]) -> set[str]:
+        """
+        Read pages until all are seen, or the rest is seen sooner singly.
+
+        :param wanted: the agents
+        :return: those that are still waited for and were not seen: moved, gone, or never there
+        :raises ConnixError: where the listing fails in a way that may pass, or for the key's sake
+        """
+        from connix_provider.client import ConnixAuthenticationError, ConnixError
+        from connix_provider.client.retry import may_pass
+
+        self._unseen = set(wanted)
+        while self._survey.can_list and (rest := self._rest()):
+            route = self._survey.route(rest, self._rates(), time.time(), besides=self._gone)
+            self._gone.append(route.kind)
+            try:
+                ended = [await self._go(walk) for walk in route.walks]
+            except ConnixError as error:
+                if may_pass(error) or isinstance(error, ConnixAuthenticationError):
+                    raise
+                self._avoid(route, error)
+            else:
+                if not route.walks or (route.kind == "whole" and all(ended)):
+                    break
+        return self._rest()
+
+    def _rest(self) -> set[str]:
+        return self._unseen & self._waited.keys()
+
+    async def _go(self, walk: Walk) -> bool:
+        """Read the pages of one walk, or fewer where the rest is seen sooner otherwise; say if it ended."""
+        if walk.offsets is not None:
+            for offset in walk.offsets:
+                await self._page(walk.status, offset)
+            return True
+        offset, has_more, met = 0, True, set[str]()
+        while has_more and self._rest() & walk.targets:
+            page = await self._page(walk.status, offset)
+            shown = {agent.id for agent in page}
+            if shown <= met:
+                # The end, or a service that gives the same pages again and again.
+                return True
+            met |= shown
+            has_more, offset = page.pagination.has_more, offset + page.size
+            if (rest := self._rest() & walk.targets) and self._is_slow(walk.status, offset, rest):
+                return False
+        return True
+
+    def _is_slow(self, status: str | None, offset: int, rest: Collection[str]) -> bool:
+        """Tell whether agents would be seen sooner otherwise than on the pages from an offset on."""
+        rates, now = self._rates(), time.time()
+        pages = self._survey.pages(status, now)
+        left = rates.listing(pages - offset / PAGE) if pages else 0.0
+        if status is None:
+            # It seemed short before its first page told how long it is.
+            return left > PATIENCE * self._survey.route(rest, rates, now, besides=self._gone).seconds
+        return left > rates.getting(len(rest))
+
+    async def _page(self, status: str | None, offset: int) -> AgentPage:
+        page = await self._read(status, offset)
+        self._unseen.difference_update(agent.id for agent in page)
+        return page
+
+    def _avoid(self, route: Route, error: ConnixError) -> None:
+        """Do without what the service does not allow."""
+        if any(walk.status for walk in route.walks):
+            log.warning("Project %s cannot be listed by status: %s", self._project_id, error)
+            self._survey.can_filter = False
+        else:
+            log.warning(
+                "Project %s cannot be listed; agents are asked for singly: %s", self._project_id, error
+            )
+            self._survey.can_list = False

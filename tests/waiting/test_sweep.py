@@ -1,0 +1,113 @@
+"""Which pages a sweep reads of listings as no emulator gives them."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from connix_provider.client.errors import ConnixPermissionError, ConnixServerError
+from connix_provider.client.models import AgentPage
+from connix_provider.waiting.plan import PAGE, Rates
+from connix_provider.waiting.survey import Survey
+from connix_provider.waiting.sweep import Sweep
+
+#: What the reference allows, in requests a second.
+RATES = Rates(get=200 / 60, list=100 / 60)
+
+
+def entry(number):
+    return {"id": f"agent_{number}", "name": f"agent {number}", "project_id": "p", "status": "running"}
+
+
+def ids(*numbers):
+    return {f"agent_{number}" for number in numbers}
+
+
+class Listing:
+    """Give pages of entries as the service would, and note what was asked."""
+
+    def __init__(self, entries):
+        self.entries = entries
+        self.asked = []
+        self.survey = Survey()
+
+    def page(self, status, offset):
+        return self.entries[offset : offset + PAGE]
+
+    async def read(self, status, offset):
+        self.asked.append((status, offset))
+        entries, total = self.page(status, offset), len(self.entries)
+        pagination = {"total": total, "has_more": offset + len(entries) < total}
+        page = AgentPage.read(
+            json.dumps({"agents": entries, "pagination": pagination}).encode(), offset=offset
+        )
+        self.survey.counted(status, page.pagination.total, 0.0)
+        return page
+
+    async def look_for(self, wanted, waited=None):
+        sweep = Sweep(
+            self.survey, "p", read=self.read, rates=lambda: RATES, waited=dict.fromkeys(waited or wanted)
+        )
+        return await sweep.look_for(wanted)
+
+
+async def test_entries_that_cannot_be_read_do_not_shift_the_pages():
+    listing = Listing([entry(n) if n % 3 else {"id": None} for n in range(500)])
+    wanted = ids(*(n for n in range(500) if n % 3))
+    assert await listing.look_for(wanted) == set()
+    assert listing.asked == [(None, offset) for offset in range(0, 500, PAGE)]
+
+
+class Reordered(Listing):
+    """Take no notice of the offset, and give the same agents in another order each time."""
+
+    def page(self, status, offset):
+        return random.Random(offset).sample(self.entries[:PAGE], PAGE)
+
+
+async def test_a_service_that_takes_no_notice_of_the_offset_is_not_read_for_ever():
+    listing = Reordered([entry(n) for n in range(5000)])
+    wanted = ids(*range(PAGE - 50, PAGE + 200))
+    assert await listing.look_for(wanted) == ids(*range(PAGE, PAGE + 200))
+    assert len(listing.asked) < 10, "all pages are fifty"
+
+
+async def test_a_page_that_shows_nobody_who_can_be_read_ends_the_walk():
+    listing = Listing([{"id": None}] * 300 + [entry(n) for n in range(300)])
+    assert await listing.look_for(ids(*range(300))) == ids(*range(300))
+    assert listing.asked == [(None, 0)]
+
+
+async def test_who_is_not_waited_for_any_more_is_not_looked_for():
+    listing = Listing([entry(n) for n in range(500)])
+    assert await listing.look_for(ids(*range(500)), waited=ids(*range(100), 9999)) == set()
+    assert listing.asked == [(None, 0)]
+
+
+class Refusing(Listing):
+    def __init__(self, entries, error):
+        super().__init__(entries)
+        self.error = error
+
+    def page(self, status, offset):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "is_over"),
+    [
+        pytest.param(ConnixServerError(503, "down", "try later"), True, id="may pass"),
+        pytest.param(ConnixPermissionError(403, "forbidden", "no"), False, id="will not"),
+    ],
+)
+async def test_a_listing_that_fails(error, is_over):
+    listing = Refusing([], error)
+    wanted = ids(*range(300))
+    if is_over:
+        with pytest.raises(ConnixServerError):
+            await listing.look_for(wanted)
+    else:
+        assert await listing.look_for(wanted) == wanted
+    assert listing.survey.can_list == is_over
