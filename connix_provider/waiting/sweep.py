@@ -23,8 +23,8 @@ __all__ = ["Sweep"]
 
 log = logging.getLogger(__name__)
 
-#: Who leaves a status lets those behind move forward, over the end of the page that is read next. A look at as
-#: many again costs less than a Get for each who slipped past.
+#: Who leaves a status lets those behind move forward, past the beginning of the page that is read next. To
+#: read so many twice costs less than a Get for each who slipped past.
 _OVERLAP = 5
 
 

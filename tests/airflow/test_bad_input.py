@@ -14,6 +14,8 @@ from connix_provider.operators.agent import (
 )
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
+pytestmark = pytest.mark.heavy
+
 START, SENSOR, CREATE = ConnixStartAgentOperator, ConnixAgentStatusSensor, ConnixCreateAgentOperator
 AGENT = {"agent_id": "agent_1"}
 

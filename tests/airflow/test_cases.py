@@ -32,6 +32,8 @@ from connix_provider.operators.agent import (
     ConnixUpdateAgentOperator,
 )
 
+pytestmark = pytest.mark.heavy
+
 
 @dataclasses.dataclass(frozen=True)
 class Case:

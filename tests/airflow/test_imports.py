@@ -29,11 +29,13 @@ def _added(*modules: str, after: str) -> set[str]:
 @pytest.mark.skipif(
     airflow_version() < (3, 3), reason="what Airflow itself loads differs from version to version"
 )
+@pytest.mark.heavy
 def test_operators_sensors_and_triggers_add_few_modules_to_airflow():
     added = _added(*MODULES, after="airflow.sdk")
     assert len(added) <= 30, sorted(added)
 
 
+@pytest.mark.heavy
 def test_no_http_client_is_imported_for_them():
     own = _added(*MODULES, after="airflow.triggers.base")
     assert not {"connix_provider.client.client", "connix_provider.client.models"} & own

@@ -20,6 +20,8 @@ from connix_provider.operators.agent import (
 from connix_provider.operators.base import Acted
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
+pytestmark = pytest.mark.heavy
+
 
 class KilledError(Exception):
     """Stands for the signal that ends a task while it waits."""

@@ -29,6 +29,8 @@ from connix_provider.sensors.agent import ConnixAgentStatusSensor
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 from connix_provider.waiting import drive
 
+pytestmark = pytest.mark.heavy
+
 CREATE = {"name": "new", "config": {"model": "gpt-4"}, "poll_interval": 5}
 MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 

@@ -15,6 +15,7 @@ DAG_BLOCK, CLIENT_BLOCK = re.findall(r"```python\n(.*?)```", README, flags=re.DO
 @pytest.mark.skipif(
     airflow_version() < (3,), reason="the README imports from airflow.sdk, which is Airflow 3's"
 )
+@pytest.mark.heavy
 def test_the_dag(emulator, connection, warp):
     names: dict = {}
     exec(DAG_BLOCK.replace('with DAG("one_agent"):', 'with DAG("one_agent") as dag:'), names)

@@ -9,6 +9,8 @@ from connix_provider.client.errors import ConnixNotFoundError
 from connix_provider.emulator import Emulator, Fault
 from connix_provider.operators.agent import ConnixDeleteAgentOperator, ConnixRestartAgentOperator
 
+pytestmark = pytest.mark.heavy
+
 MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 #: What ends a try while nobody knows how the action will end.
 REFUSED = Fault.status(401, code="unauthorized")

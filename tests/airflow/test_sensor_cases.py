@@ -18,6 +18,8 @@ from connix_provider.exceptions import (
 )
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
+pytestmark = pytest.mark.heavy
+
 
 @dataclasses.dataclass(frozen=True)
 class Case:

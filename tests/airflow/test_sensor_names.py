@@ -8,6 +8,8 @@ from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixAgentGoneError, ConnixSensorTimeoutError
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
+pytestmark = pytest.mark.heavy
+
 MODES = pytest.mark.parametrize(
     "how",
     [{"mode": "poke"}, {"mode": "reschedule"}, {"deferrable": True}],

@@ -184,6 +184,7 @@ async def test_a_bad_trigger_is_no_others_trouble(emulator, connection, warp):
     assert (good["outcome"], bad["outcome"]) == ("done", "refused")
 
 
+@pytest.mark.heavy
 async def test_the_first_trigger_of_a_process_imports_off_the_loop(emulator, connection):
     code = f"""
 import asyncio, sys, threading

@@ -367,6 +367,7 @@ async def test_a_request_that_found_nobody_costs_nothing(driver):
     assert client.budget._endpoints[Bucket.CREATE].limit.spare(0.0, 0, 1.0) == 10
 
 
+@pytest.mark.heavy
 async def test_many_calls_at_once_meet_no_refusal(driver):
     with Emulator(clock=Clock(), limits=Limits(list=30, window=2.0)) as service:
         client = driver.to(service)

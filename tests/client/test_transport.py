@@ -172,7 +172,8 @@ async def test_a_closed_client_opens_no_connection(driver, emulator, project):
 async def test_no_request_is_worth_a_line_in_the_log_of_a_task(driver, emulator, project, caplog):
     with caplog.at_level(logging.INFO):
         await driver.run(driver.to(emulator), "list", project)
-    assert not caplog.records
+    theirs = [record for record in caplog.records if not record.name.startswith("connix_provider.emulator")]
+    assert not theirs
 
 
 async def test_nobody_listens_there(driver, raw_server, answer):

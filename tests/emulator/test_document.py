@@ -85,6 +85,7 @@ def test_what_is_not_sent_has_no_default(document):
         assert not any("default" in schema for schema in properties.values())
 
 
+@pytest.mark.heavy
 def test_schemathesis_finds_no_fault(emulator, address):
     config = SchemathesisConfig.from_dict(
         {

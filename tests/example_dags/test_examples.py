@@ -14,6 +14,8 @@ from dag_store import airflow_version
 
 from connix_provider.emulator import Durations, Emulator
 
+pytestmark = pytest.mark.heavy
+
 FOLDER = pathlib.Path(__file__).parents[2] / "example_dags"
 EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py"))
 

@@ -19,6 +19,8 @@ from connix_provider.operators.agent import (
 )
 from connix_provider.triggers.budget import ConnixBudgetTrigger
 
+pytestmark = pytest.mark.heavy
+
 ARGUMENTS = {"poll_interval": 5, "timeout": 600, "deferrable": True}
 
 

@@ -25,6 +25,8 @@ from connix_provider.emulator.faults import KINDS
 from connix_provider.exceptions import ConnixAgentTimeoutError
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
+pytestmark = pytest.mark.heavy
+
 TIMEOUT = 45.0
 POLL = 10.0
 #: Where the time is up, the last pause would have ended after it: the longest backoff, with its jitter.

@@ -22,6 +22,8 @@ from connix_provider.operators.agent import (
     ConnixStopAgentOperator,
 )
 
+pytestmark = pytest.mark.heavy
+
 MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 
 

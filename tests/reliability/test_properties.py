@@ -23,6 +23,8 @@ from connix_provider.lifecycle import (
 )
 from connix_provider.waiting.ending import Ending, Outcome
 
+pytestmark = pytest.mark.heavy
+
 THEN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 GOAL_OF_A_SENSOR = goal_for_statuses({"running"}, {"error", "stopped"})
 goals = st.sampled_from([*GOALS.values(), GOAL_OF_A_SENSOR])

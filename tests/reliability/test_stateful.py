@@ -26,6 +26,8 @@ from connix_provider.emulator import Emulator
 from connix_provider.emulator.journal import Entry
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
+pytestmark = pytest.mark.heavy
+
 NAMES = st.sampled_from(["ada", "bob", "eve"])
 #: Which agent a step is about: one of those there are, or one that nobody has ever seen.
 WHICH = st.integers(-1, 9)

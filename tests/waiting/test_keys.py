@@ -90,6 +90,7 @@ async def test_who_joins_others_after_a_refusal_reads_the_connection_anew(
     assert len(reads) == 3
 
 
+@pytest.mark.heavy
 async def test_a_late_refusal_of_the_former_key_ends_nothing(emulator, wait, connection, reads, monkeypatch):
     late, prompt = emulator.seed(2)
     send, former = httpx.AsyncHTTPTransport.handle_async_request, [emulator.api_key]

@@ -47,6 +47,7 @@ async def test_many_share_the_listing(emulator, wait):
     assert len(emulator.journal.entries("get_agent")) <= 30
 
 
+@pytest.mark.heavy
 async def test_only_pages_with_somebody_who_is_waited_for_are_read(emulator, wait, warp):
     began = warp.time()
     emulator.seed(2000, status="creating")
@@ -70,6 +71,7 @@ def _scattered(emulator, count, among):
     return found
 
 
+@pytest.mark.heavy
 async def test_a_large_project_is_read_by_status(emulator, wait, warp):
     agent_ids = _scattered(emulator, 300, among=9)
     began = warp.time()
@@ -84,6 +86,7 @@ async def test_a_large_project_is_read_by_status(emulator, wait, warp):
     assert told <= set(agent_ids)
 
 
+@pytest.mark.heavy
 async def test_a_large_project_is_not_read_whole_to_begin_with(emulator, wait, warp):
     # Reading all of it takes two minutes, asking for each a minute and a half.
     agent_ids = _scattered(emulator, 300, among=66)
@@ -102,6 +105,7 @@ async def test_a_large_project_is_not_read_whole_to_begin_with(emulator, wait, w
     assert max(told) < 15 + 12
 
 
+@pytest.mark.heavy
 async def test_agents_of_a_large_project_that_change_together_are_not_asked_for_one_by_one(
     emulator, wait, warp, asked
 ):
@@ -117,6 +121,7 @@ async def test_agents_of_a_large_project_that_change_together_are_not_asked_for_
     assert len(emulator.journal.entries()) - so_far < 120
 
 
+@pytest.mark.heavy
 async def test_a_service_that_lists_by_no_status_is_read_whole(emulator, wait, warp):
     agent_ids = _scattered(emulator, 100, among=40)
     for agent_id in agent_ids:
@@ -204,6 +209,7 @@ async def test_deleting_many_is_seen(emulator, wait, asked):
     assert {event["outcome"] for event in await asyncio.gather(*waiting)} == {"done"}
 
 
+@pytest.mark.heavy
 async def test_a_change_is_told_by_updated_at(emulator, wait):
     agent_ids = emulator.seed(200, status="running")
     before = {agent_id: emulator.agent(agent_id)["updated_at"] for agent_id in agent_ids}
