@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterator
+from datetime import datetime
 
 from connix_provider.lifecycle import AgentStatus
 from connix_provider.waiting.plan import PATIENCE, Rates, pages_of, windows
@@ -75,17 +76,23 @@ class Survey:
         self.can_filter = True
         self._places: dict[str, int] = {}
         self._statuses: dict[str, str] = {}
+        self._created: dict[str, datetime] = {}
         self._sizes: dict[str | None, tuple[int, float]] = {}
 
-    def saw(self, agent_id: str, status: str, place: int | None = None) -> None:
+    def saw(
+        self, agent_id: str, status: str, place: int | None = None, created: datetime | None = None
+    ) -> None:
         """
         Remember an agent.
 
         :param agent_id: the agent
         :param status: its status
         :param place: its place in the listing of all agents, from 0, where that was seen
+        :param created: when it was created, by which listings are sorted
         """
         self._statuses[agent_id] = status
+        if created is not None:
+            self._created[agent_id] = created
         if place is not None:
             self._places[agent_id] = place
 
@@ -95,8 +102,23 @@ class Survey:
 
         :param agent_id: the agent
         """
-        self._places.pop(agent_id, None)
-        self._statuses.pop(agent_id, None)
+        for known in (self._places, self._statuses, self._created):
+            known.pop(agent_id, None)
+
+    def stand_before(self, agent_ids: Collection[str], status: str, created: datetime) -> set[str]:
+        """
+        Choose the agents that stand, if they are still in a status, before another in its listing.
+
+        :param agent_ids: the agents
+        :param status: the status
+        :param created: when the other was created
+        :return: those of them that were last seen in the status, and were created earlier
+        """
+        return {
+            agent_id
+            for agent_id in agent_ids
+            if self._statuses.get(agent_id) == status and self._created.get(agent_id, created) < created
+        }
 
     def counted(self, status: str | None, total: int | None, now: float) -> None:
         """

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from connix_provider.waiting.plan import PAGE, PATIENCE, Rates
@@ -36,6 +37,7 @@ class Sweep:
     :param project_id: the project, for the log
     :param read: reads the page of a status, or of all, at an offset
     :param rates: says how fast may be asked
+    :param miss: takes agents that the listing does not show: moved, gone, or never there
     :param waited: the agents that are waited for at this very moment
     """
 
@@ -46,22 +48,23 @@ class Sweep:
         *,
         read: Callable[[str | None, int], Awaitable[AgentPage]],
         rates: Callable[[], Rates],
+        miss: Callable[[set[str]], None],
         waited: Mapping[str, object],
     ) -> None:
         self._survey = survey
         self._project_id = project_id
         self._read = read
         self._rates = rates
+        self._miss = miss
         self._waited = waited
         self._unseen: set[str] = set()
         self._gone: list[str] = []
 
-    async def look_for(self, wanted: Collection[str]) -> set[str]:
+    async def look_for(self, wanted: Collection[str]) -> None:
         """
-        Read pages until all are seen, or the rest is seen sooner singly.
+        Read pages until all are seen, or the rest is seen sooner singly; who was not seen is missed then.
 
         :param wanted: the agents
-        :return: those that are still waited for and were not seen: moved, gone, or never there
         :raises ConnixError: where the listing fails in a way that may pass, or for the key's sake
         """
         from connix_provider.client import ConnixAuthenticationError, ConnixError
@@ -72,7 +75,8 @@ class Sweep:
             route = self._survey.route(rest, self._rates(), time.time(), besides=self._gone)
             self._gone.append(route.kind)
             try:
-                ended = [await self._go(walk) for walk in route.walks]
+                # Who is missed on any walk but the last may be seen on the next one.
+                ended = [await self._go(walk, is_last=walk is route.walks[-1]) for walk in route.walks]
             except ConnixError as error:
                 if may_pass(error) or isinstance(error, ConnixAuthenticationError):
                     raise
@@ -80,12 +84,12 @@ class Sweep:
             else:
                 if not route.walks or (route.kind == "whole" and all(ended)):
                     break
-        return self._rest()
+        self._miss(self._rest())
 
     def _rest(self) -> set[str]:
         return self._unseen & self._waited.keys()
 
-    async def _go(self, walk: Walk) -> bool:
+    async def _go(self, walk: Walk, *, is_last: bool) -> bool:
         """Read the pages of one walk, or fewer where the rest is seen sooner otherwise; say if it ended."""
         if walk.offsets is not None:
             for offset in walk.offsets:
@@ -101,19 +105,31 @@ class Sweep:
             met |= shown
             step = page.size if walk.status is None else max(1, page.size - _OVERLAP)
             has_more, offset = page.pagination.has_more, offset + step
-            if (rest := self._rest() & walk.targets) and self._is_slow(walk.status, offset, rest):
+            left = self._left(walk.status, offset)
+            if walk.status and is_last and (reached := _reached(page)):
+                self._miss_early(self._survey.stand_before(self._rest(), walk.status, reached), left)
+            if (rest := self._rest() & walk.targets) and left > self._otherwise(walk.status, rest):
                 return False
         return True
 
-    def _is_slow(self, status: str | None, offset: int, rest: Collection[str]) -> bool:
-        """Tell whether agents would be seen sooner otherwise than on the pages from an offset on."""
-        rates, now = self._rates(), time.time()
-        pages = self._survey.pages(status, now)
-        left = rates.listing(pages - offset / PAGE) if pages else 0.0
+    def _left(self, status: str | None, offset: int) -> float:
+        """Say how many seconds the pages from an offset on take."""
+        pages = self._survey.pages(status, time.time())
+        return self._rates().listing(pages - offset / PAGE) if pages else 0.0
+
+    def _otherwise(self, status: str | None, rest: Collection[str]) -> float:
+        """Say how many seconds a walk may still take to be better than other ways to see the rest."""
         if status is None:
             # It seemed short before its first page told how long it is.
-            return left > PATIENCE * self._survey.route(rest, rates, now, besides=self._gone).seconds
-        return left > rates.getting(len(rest))
+            route = self._survey.route(rest, self._rates(), time.time(), besides=self._gone)
+            return PATIENCE * route.seconds
+        return self._rates().getting(len(rest))
+
+    def _miss_early(self, passed: set[str], left: float) -> None:
+        """Miss those for whom the walk came too late while it goes on, where there is time for that."""
+        if self._rates().getting(len(passed)) <= left:
+            self._unseen -= passed
+            self._miss(passed)
 
     async def _page(self, status: str | None, offset: int) -> AgentPage:
         page = await self._read(status, offset)
@@ -130,3 +146,10 @@ class Sweep:
                 "Project %s cannot be listed; agents are asked for singly: %s", self._project_id, error
             )
             self._survey.can_list = False
+
+
+def _reached(page: AgentPage) -> datetime | None:
+    """Say how far into the order of creation a page goes, if it keeps to that order."""
+    moments = [agent.created_at for agent in page if agent.created_at]
+    is_ordered = len(moments) == len(page) and moments == sorted(moments)
+    return moments[-1] if moments and is_ordered else None

@@ -175,7 +175,7 @@ class Watcher:
                     seen = error
                 else:
                     if agent_id in self._seats:
-                        self._survey.saw(agent_id, agent.status)
+                        self._survey.saw(agent_id, agent.status, created=agent.created_at)
             self._show([agent_id], seen, version)
         finally:
             self._asked.discard(agent_id)
@@ -187,18 +187,24 @@ class Watcher:
 
         version = self._line.version
         sweep = Sweep(
-            self._survey, self._project_id, read=self._page, rates=self._line.rates, waited=self._seats
+            self._survey,
+            self._project_id,
+            read=self._page,
+            rates=self._line.rates,
+            miss=self._miss,
+            waited=self._seats,
         )
         try:
-            missed = await sweep.look_for(wanted)
+            await sweep.look_for(wanted)
         except ConnixError as error:
             self._show(list(self._seats), error, version)
-            return
         finally:
             self._sweeping = False
             self._called.set()
-        # Moved, gone, or never there: only a Get can tell.
-        for agent_id in missed - self._asked:
+
+    def _miss(self, agent_ids: set[str]) -> None:
+        """Ask singly for whom the listing does not show: only a Get can tell what became of them."""
+        for agent_id in agent_ids - self._asked:
             self._survey.forget(agent_id)
             self._ask_singly(agent_id)
 
@@ -211,7 +217,7 @@ class Watcher:
         self._survey.counted(status, page.pagination.total, time.time())
         for place, agent in enumerate(page, offset):
             if agent.id in self._seats:
-                self._survey.saw(agent.id, agent.status, place if status is None else None)
+                self._survey.saw(agent.id, agent.status, place if status is None else None, agent.created_at)
                 self._show([agent.id], agent, version)
         return page
 

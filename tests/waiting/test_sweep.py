@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import random
+import time
 
 import pytest
 
@@ -43,14 +45,24 @@ class Listing:
         page = AgentPage.read(
             json.dumps({"agents": entries, "pagination": pagination}).encode(), offset=offset
         )
-        self.survey.counted(status, page.pagination.total, 0.0)
+        self.survey.counted(status, page.pagination.total, time.time())
         return page
 
     async def look_for(self, wanted, waited=None):
+        self.missed = []
         sweep = Sweep(
-            self.survey, "p", read=self.read, rates=lambda: RATES, waited=dict.fromkeys(waited or wanted)
+            self.survey,
+            "p",
+            read=self.read,
+            rates=lambda: RATES,
+            miss=self.miss,
+            waited=dict.fromkeys(waited or wanted),
         )
-        return await sweep.look_for(wanted)
+        await sweep.look_for(wanted)
+        return set().union(*(agent_ids for _, agent_ids in self.missed))
+
+    def miss(self, agent_ids):
+        self.missed.append((len(self.asked), set(agent_ids)))
 
 
 async def test_entries_that_cannot_be_read_do_not_shift_the_pages():
@@ -111,3 +123,58 @@ async def test_a_listing_that_fails(error, is_over):
     else:
         assert await listing.look_for(wanted) == wanted
     assert listing.survey.can_list == is_over
+
+
+class ByStatus(Listing):
+    """List the paused agents of a project that has very many others."""
+
+    async def read(self, status, offset):
+        page = await super().read(status, offset)
+        self.survey.counted(None, 100_000, time.time())
+        return page
+
+    def knows(self, numbers):
+        """Remember agents as paused, as a sweep before would."""
+        for number in numbers:
+            self.survey.saw(f"agent_{number}", "paused", created=born(number))
+        self.survey.counted("paused", len(self.entries), time.time())
+        self.survey.counted(None, 100_000, time.time())
+        return ids(*numbers)
+
+
+def born(number):
+    return dt.datetime(2026, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=number)
+
+
+def paused(*numbers):
+    return [entry(n) | {"status": "paused", "created_at": born(n).isoformat()} for n in numbers]
+
+
+async def test_pages_of_a_status_overlap_by_a_few_who_may_have_moved_forward():
+    listing = ByStatus(paused(*range(300)))
+    assert await listing.look_for(listing.knows(range(300))) == set()
+    assert listing.asked == [("paused", 0), ("paused", 95), ("paused", 190), ("paused", 285)]
+
+
+async def test_whoever_has_left_a_status_is_missed_as_soon_as_the_walk_is_past_the_place():
+    still_there = [n for n in range(500) if n not in {7, 8, 300}]
+    listing = ByStatus(paused(*still_there))
+    assert await listing.look_for(listing.knows(range(500))) == ids(7, 8, 300)
+    early = [(pages, agent_ids) for pages, agent_ids in listing.missed if agent_ids]
+    assert early == [(1, ids(7, 8)), (4, ids(300))]
+    # Who is missed once is asked for singly, and not looked for on more pages.
+    assert len(listing.asked) == 6
+
+
+async def test_where_many_have_left_there_may_be_a_quicker_way_than_to_ask_for_each():
+    listing = ByStatus(paused(*range(250, 500)))
+    assert await listing.look_for(listing.knows(range(500))) == ids(*range(250))
+    assert listing.missed[-1] == (len(listing.asked), ids(*range(250)))
+    assert not any(agent_ids for _, agent_ids in listing.missed[:-1])
+
+
+async def test_nobody_is_missed_early_where_the_order_is_another():
+    listing = ByStatus(paused(*(n for n in reversed(range(500)) if n != 300)))
+    assert await listing.look_for(listing.knows(range(500))) == ids(300)
+    assert [agent_ids for _, agent_ids in listing.missed if agent_ids] == [ids(300)]
+    assert listing.missed[-1][0] == len(listing.asked)
