@@ -39,6 +39,7 @@ class Sweep:
     :param rates: says how fast may be asked
     :param miss: takes agents that the listing does not show: moved, gone, or never there
     :param waited: the agents that are waited for at this very moment
+    :param asked: the agents that are asked for singly at this very moment
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Sweep:
         rates: Callable[[], Rates],
         miss: Callable[[set[str]], None],
         waited: Mapping[str, object],
+        asked: Collection[str],
     ) -> None:
         self._survey = survey
         self._project_id = project_id
@@ -57,6 +59,7 @@ class Sweep:
         self._rates = rates
         self._miss = miss
         self._waited = waited
+        self._asked = asked
         self._unseen: set[str] = set()
         self._gone: list[str] = []
 
@@ -127,7 +130,7 @@ class Sweep:
 
     def _miss_early(self, passed: set[str], left: float) -> None:
         """Miss those for whom the walk came too late while it goes on, where there is time for that."""
-        if self._rates().getting(len(passed)) <= left:
+        if self._rates().getting(len(passed) + len(self._asked)) <= left:
             self._unseen -= passed
             self._miss(passed)
 

@@ -193,6 +193,7 @@ class Watcher:
             rates=self._line.rates,
             miss=self._miss,
             waited=self._seats,
+            asked=self._asked,
         )
         try:
             await sweep.look_for(wanted)

@@ -33,6 +33,7 @@ class Listing:
     def __init__(self, entries):
         self.entries = entries
         self.asked = []
+        self.asked_singly = set()
         self.survey = Survey()
 
     def page(self, status, offset):
@@ -57,6 +58,7 @@ class Listing:
             rates=lambda: RATES,
             miss=self.miss,
             waited=dict.fromkeys(waited or wanted),
+            asked=self.asked_singly,
         )
         await sweep.look_for(wanted)
         return set().union(*(agent_ids for _, agent_ids in self.missed))
@@ -171,6 +173,13 @@ async def test_where_many_have_left_there_may_be_a_quicker_way_than_to_ask_for_e
     assert await listing.look_for(listing.knows(range(500))) == ids(*range(250))
     assert listing.missed[-1] == (len(listing.asked), ids(*range(250)))
     assert not any(agent_ids for _, agent_ids in listing.missed[:-1])
+
+
+async def test_nobody_is_missed_early_where_others_are_asked_for_until_the_walk_ends():
+    listing = ByStatus(paused(*(n for n in range(500) if n != 7)))
+    listing.asked_singly = ids(*range(1000, 1100))
+    assert await listing.look_for(listing.knows(range(500))) == ids(7)
+    assert [pages for pages, agent_ids in listing.missed if agent_ids] == [len(listing.asked)]
 
 
 async def test_nobody_is_missed_early_where_the_order_is_another():
