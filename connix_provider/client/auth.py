@@ -236,9 +236,8 @@ class RefreshingBearerAuth(Auth):
             raise self._refused(response, answer)
         self._former.extend(filter(None, (self._access_token, self._refresh_token)))
         self._access_token = token
-        renewed = answer.get("refresh_token")
-        if isinstance(renewed, str) and renewed:
-            self._refresh_token = renewed
+        # One that cannot be sent would only fail later, in words that quote it.
+        self._refresh_token = token_in(answer, "refresh_token") or self._refresh_token
         lifetime = number(answer.get("expires_in")) or float("inf")
         self._expires_at = time.monotonic() + lifetime - min(_EARLY, lifetime / 10)
         if self._on_new_secret:

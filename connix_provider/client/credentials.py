@@ -54,15 +54,16 @@ def text(value: str | None, what: str) -> str | None:
     return value
 
 
-def token_in(answer: dict[str, Any]) -> str | None:
+def token_in(answer: dict[str, Any], name: str = "access_token") -> str | None:
     """
-    Find the new access token in the token endpoint's answer.
+    Find a new token in the token endpoint's answer.
 
     :param answer: the answer
+    :param name: which token
     :return: the token, or ``None`` where there is none that can be one
     """
     try:
-        return usable(answer.get("access_token", ""), "access token")
+        return usable(answer.get(name, ""), name)
     except ValueError:
         return None
 

@@ -44,7 +44,9 @@ def exchange(client: httpx.Client, auth: httpx.Auth, request: httpx.Request) -> 
                     except StopIteration:
                         following = None
                     if following is None:
-                        return _reply(response, b"".join(body))
+                        # A proof of somebody else's may have read it.
+                        is_read = response.is_stream_consumed
+                        return _reply(response, response.content if is_read else b"".join(body))
                     # To its end: only then its connection is used again.
                     response.read()
                 wanted = following
@@ -79,7 +81,9 @@ async def exchange_async(client: httpx.AsyncClient, auth: httpx.Auth, request: h
                     except StopAsyncIteration:
                         following = None
                     if following is None:
-                        return _reply(response, b"".join([piece async for piece in body]))
+                        is_read = response.is_stream_consumed
+                        content = response.content if is_read else b"".join([piece async for piece in body])
+                        return _reply(response, content)
                     await response.aread()
                 wanted = following
         except httpx.RequestError as error:

@@ -130,6 +130,9 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
             time.sleep(min(self._poll_seconds, left))
         if not told and now.snapshot() == before.snapshot():
             raise error
+        if not told and now.status == before.status:
+            # What moved may be a sign of life and nothing more: the same refusal would follow at once.
+            time.sleep(max(0.0, min(self._poll_seconds, client.policy.deadline - time.time())))
         return now
 
     def _is_there(self, agent: Agent) -> bool:

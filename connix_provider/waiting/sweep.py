@@ -106,19 +106,24 @@ class Sweep:
                 # The end, or a service that gives the same pages again and again.
                 return True
             met |= shown
-            step = page.size if walk.status is None else max(1, page.size - _OVERLAP)
-            has_more, offset = page.pagination.has_more, offset + step
-            left = self._left(walk.status, offset)
+            overlap = 0 if walk.status is None else min(_OVERLAP, page.size // 10)
+            has_more, offset = page.pagination.has_more, offset + page.size - overlap
+            left = self._left(walk.status, offset, page.size)
             if walk.status and is_last and (reached := _reached(page)):
                 self._miss_early(self._survey.stand_before(self._rest(), walk.status, reached), left)
             if (rest := self._rest() & walk.targets) and left > self._otherwise(walk.status, rest):
+                if self._survey.pages(walk.status, time.time()) is None:
+                    # So that the next sweep does not take it for short again.
+                    self._survey.counted(walk.status, 2 * offset, time.time())
                 return False
         return True
 
-    def _left(self, status: str | None, offset: int) -> float:
-        """Say how many seconds the pages from an offset on take."""
+    def _left(self, status: str | None, offset: int, size: int) -> float:
+        """Say how many seconds the pages from an offset on take; their size may be the service's choice."""
         pages = self._survey.pages(status, time.time())
-        return self._rates().listing(pages - offset / PAGE) if pages else 0.0
+        # A listing of which nobody knows the length may go on for as long as it has gone on.
+        entries = pages * PAGE - offset if pages else offset
+        return self._rates().listing(max(0, entries) / size)
 
     def _otherwise(self, status: str | None, rest: Collection[str]) -> float:
         """Say how many seconds a walk may still take to be better than other ways to see the rest."""
@@ -155,4 +160,5 @@ def _reached(page: AgentPage) -> datetime | None:
     """Say how far into the order of creation a page goes, if it keeps to that order."""
     moments = [agent.created_at for agent in page if agent.created_at]
     is_ordered = len(moments) == len(page) and moments == sorted(moments)
-    return moments[-1] if moments and is_ordered else None
+    # Those that were created at the same moment keep to any order.
+    return moments[-1] if is_ordered and moments[:1] < moments[-1:] else None

@@ -183,7 +183,7 @@ class Watcher:
 
     async def _sweep(self, wanted: set[str]) -> None:
         """Look for agents in the listing, and ask singly for whom it misses."""
-        from connix_provider.client import ConnixError
+        from connix_provider.client import ConnixAuthenticationError, ConnixError
 
         version = self._line.version
         sweep = Sweep(
@@ -198,7 +198,9 @@ class Watcher:
         try:
             await sweep.look_for(wanted)
         except ConnixError as error:
-            self._show(list(self._seats), error, version)
+            # Who is asked for singly will hear; unless the key is no good.
+            others = set() if isinstance(error, ConnixAuthenticationError) else self._asked
+            self._show(self._seats.keys() - others, error, version)
         finally:
             self._sweeping = False
             self._called.set()

@@ -389,6 +389,27 @@ async def test_how_a_client_names_itself(
     assert client._auth._refresh_token == "refresh-2"
 
 
+@pytest.mark.parametrize("renewed", ["refresh-\ud800", "two words", "", 7, None, ["refresh-2"]])
+async def test_a_renewed_refresh_token_that_cannot_be_sent_is_not_taken(driver, raw_server, answer, renewed):
+    tokens = raw_server(answer({"access_token": "new-token", "refresh_token": renewed}))
+    server = raw_server(answer({"agents": []}))
+    client = driver.open(base_url=server.url, refresh_token="refresh-1", token_url=tokens.url)
+    await driver.run(client, "list", "p")
+    assert client._auth._refresh_token == "refresh-1"
+
+
+class _Reading(ApiKeyAuth):
+    """Read each answer, as a proof of a user's own may."""
+
+    requires_response_body = True
+
+
+async def test_a_proof_may_read_the_answer(driver, emulator, project):
+    client = driver.to(emulator, auth=_Reading(emulator.api_key))
+    for _ in range(2):
+        assert len(await driver.run(client, "list", project)) == 0
+
+
 async def test_a_redirect_of_the_token_endpoint_is_refused(driver, raw_server, answer):
     elsewhere = raw_server(answer({"access_token": "stolen-token"}))
     tokens = raw_server(answer(b"", "307 X", f"Location: {elsewhere.url}"))

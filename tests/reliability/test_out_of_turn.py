@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 
 import pytest
 from in_process import TaskRun
 from scene import Scene
 
 from connix_provider.client import Client
+from connix_provider.client.agents import Agents
 from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
 from connix_provider.emulator import Clock, Emulator, Fault
 from connix_provider.exceptions import ConnixAgentTimeoutError
@@ -77,6 +79,22 @@ def test_a_refusal_that_nothing_changes_is_told_at_once(scene):
     ran = _task(scene, ConnixPauseAgentOperator, agent_id=agent_id).try_once()
     assert isinstance(ran.error, ConnixConflictError)
     assert len(scene.emulator.journal.entries("pause_agent")) == 1
+
+
+def test_a_sign_of_life_is_no_reason_to_hurry(scene, monkeypatch):
+    (agent_id,) = scene.emulator.seed(status="error", project_id=scene.project_id)
+    get, beats = Agents.get, itertools.count()
+
+    def alive(*args):
+        agent = get(*args)
+        moved = agent.updated_at + dt.timedelta(seconds=next(beats))
+        return agent.model_copy(update={"updated_at": moved})
+
+    monkeypatch.setattr(Agents, "get", alive)
+    ran = _task(scene, ConnixPauseAgentOperator, agent_id=agent_id).try_once()
+    assert ran.error is not None
+    # One each five seconds for five minutes, at most.
+    assert 2 <= len(scene.emulator.journal.entries("pause_agent")) <= 61
 
 
 @MODES

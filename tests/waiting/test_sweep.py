@@ -100,6 +100,40 @@ async def test_who_is_not_waited_for_any_more_is_not_looked_for():
     assert listing.asked == [(None, 0)]
 
 
+class Uncounted(Listing):
+    """Say that more follows, but not how much, and give pages of a size of its own."""
+
+    size = PAGE
+
+    async def read(self, status, offset):
+        self.asked.append((status, offset))
+        entries = self.entries[offset : offset + self.size]
+        pagination = {"has_more": offset + len(entries) < len(self.entries)}
+        return AgentPage.read(
+            json.dumps({"agents": entries, "pagination": pagination}).encode(), offset=offset
+        )
+
+
+async def test_a_listing_of_unknown_length_is_given_up_where_single_looks_are_quicker():
+    listing = Uncounted([entry(n) for n in range(100_000)])
+    wanted = ids(*range(99_900, 100_000))
+    assert await listing.look_for(wanted) == wanted
+    # A hundred Gets take half a minute, and to know where all stand is worth five of these.
+    assert len(listing.asked) < 300
+    read = len(listing.asked)
+    assert await listing.look_for(wanted) == wanted
+    # From then on it is known to be long.
+    assert [status for status, _ in listing.asked[read:]].count(None) == 0
+
+
+@pytest.mark.parametrize(("size", "entries", "step"), [(20, 56, 18), (9, 96, 9)])
+async def test_small_pages_of_a_status_overlap_by_less(size, entries, step):
+    listing = ByStatus(paused(*range(entries)))
+    listing.page = lambda status, offset: listing.entries[offset : offset + size]
+    assert await listing.look_for(listing.knows(range(entries))) == set()
+    assert listing.asked == [("paused", offset) for offset in range(0, entries - size + step, step)]
+
+
 class Refusing(Listing):
     def __init__(self, entries, error):
         super().__init__(entries)
@@ -179,6 +213,12 @@ async def test_nobody_is_missed_early_where_others_are_asked_for_until_the_walk_
     listing = ByStatus(paused(*(n for n in range(500) if n != 7)))
     listing.asked_singly = ids(*range(1000, 1100))
     assert await listing.look_for(listing.knows(range(500))) == ids(7)
+    assert [pages for pages, agent_ids in listing.missed if agent_ids] == [len(listing.asked)]
+
+
+async def test_nobody_is_missed_early_where_all_were_created_at_the_same_moment():
+    listing = ByStatus([entry | {"created_at": born(600).isoformat()} for entry in paused(*range(1, 500))])
+    assert await listing.look_for(listing.knows(range(500))) == ids(0)
     assert [pages for pages, agent_ids in listing.missed if agent_ids] == [len(listing.asked)]
 
 
