@@ -41,7 +41,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/benchmark",
         description="Measure the provider beside the HTTP provider and beside what the service's limits "
-        "allow. All rows together take about 45 minutes and make docs/performance.md anew.",
+        "allow. All rows together take about 35 minutes and make docs/performance.md anew.",
         epilog=f"Rows: {_names(forms.full())}. Files are looked for in the project's folder.",
     )
     parser.add_argument(

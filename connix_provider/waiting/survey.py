@@ -21,6 +21,9 @@ from connix_provider.waiting.plan import PATIENCE, Rates, pages_of, windows
 
 __all__ = ["Route", "Survey", "Walk"]
 
+#: Pages of a status do not show what became of those who left it, and they have to be looked for once more:
+#: so such pages must be so many times quicker than others.
+_HALF_SEEN = 2.0
 #: Seconds after which it is no longer known how many agents are in a status.
 _SIZE_KEEPS = 300.0
 
@@ -165,7 +168,8 @@ class Survey:
             ways.append(Route("singly", (), 0, len(wanted), rates.getting(len(wanted))))
         # To know where all of them stand is worth more than one look.
         finds = PATIENCE if wanted - self._places.keys() and not besides else 1.0
-        return min(ways, key=lambda way: way.seconds / finds if way.kind == "whole" else way.seconds)
+        worth = {"whole": 1 / finds, "statuses": _HALF_SEEN, "sizes": _HALF_SEEN}
+        return min(ways, key=lambda way: way.seconds * worth.get(way.kind, 1.0))
 
     def _ways(self, wanted: frozenset[str], rates: Rates, now: float) -> Iterator[_Way]:
         whole = self.pages(None, now) or 1

@@ -134,8 +134,11 @@ class Sweep:
         return self._rates().getting(len(rest))
 
     def _miss_early(self, passed: set[str], left: float) -> None:
-        """Miss those for whom the walk came too late while it goes on, where there is time for that."""
-        if self._rates().getting(len(passed) + len(self._asked)) <= left:
+        """Miss those for whom the walk came too late while it goes on, unless another way is quicker then."""
+        rates = self._rates()
+        other = self._survey.route(passed, rates, time.time(), besides=[*self._gone, "singly"])
+        # Without another way, the route says singly all the same.
+        if rates.getting(len(passed) + len(self._asked)) <= max(left, other.seconds):
             self._unseen -= passed
             self._miss(passed)
 

@@ -69,6 +69,14 @@ def test_a_large_project_is_read_by_status_where_that_pays(sizes, kind):
     assert known.route(ids(900), RATES, 0.0).kind == kind
 
 
+@pytest.mark.parametrize(("paused", "kind"), [(600, "whole"), (400, "statuses")])
+def test_pages_of_a_status_must_be_much_quicker_as_they_do_not_show_who_left_it(paused, kind):
+    # Each fourth agent of a thousand: all pages are needed.
+    places = {agent_id: 4 * n for n, agent_id in enumerate(ids(250))}
+    known = survey(1000, statuses=all_in("paused", 250), sizes={"paused": paused}, places=places)
+    assert known.route(ids(250), RATES, 0.0).kind == kind
+
+
 def test_a_size_is_not_known_for_ever():
     known = survey(50_000, statuses=all_in("creating", 900), sizes={"creating": 1000})
     assert known.route(ids(900), RATES, 4 * MINUTES).kind == "statuses"

@@ -164,17 +164,20 @@ async def test_a_listing_that_fails(error, is_over):
 class ByStatus(Listing):
     """List the paused agents of a project that has very many others."""
 
+    total = 100_000
+
     async def read(self, status, offset):
         page = await super().read(status, offset)
-        self.survey.counted(None, 100_000, time.time())
+        self.survey.counted(None, self.total, time.time())
         return page
 
     def knows(self, numbers):
         """Remember agents as paused, as a sweep before would."""
         for number in numbers:
-            self.survey.saw(f"agent_{number}", "paused", created=born(number))
+            # Each behind three others, so that no page shows many of them.
+            self.survey.saw(f"agent_{number}", "paused", 4 * number, born(number))
         self.survey.counted("paused", len(self.entries), time.time())
-        self.survey.counted(None, 100_000, time.time())
+        self.survey.counted(None, self.total, time.time())
         return ids(*numbers)
 
 
@@ -204,6 +207,7 @@ async def test_whoever_has_left_a_status_is_missed_as_soon_as_the_walk_is_past_t
 
 async def test_where_many_have_left_there_may_be_a_quicker_way_than_to_ask_for_each():
     listing = ByStatus(paused(*range(250, 500)))
+    listing.total = 2000
     assert await listing.look_for(listing.knows(range(500))) == ids(*range(250))
     assert listing.missed[-1] == (len(listing.asked), ids(*range(250)))
     assert not any(agent_ids for _, agent_ids in listing.missed[:-1])
@@ -212,6 +216,7 @@ async def test_where_many_have_left_there_may_be_a_quicker_way_than_to_ask_for_e
 async def test_nobody_is_missed_early_where_others_are_asked_for_until_the_walk_ends():
     listing = ByStatus(paused(*(n for n in range(500) if n != 7)))
     listing.asked_singly = ids(*range(1000, 1100))
+    listing.total = 2000
     assert await listing.look_for(listing.knows(range(500))) == ids(7)
     assert [pages for pages, agent_ids in listing.missed if agent_ids] == [len(listing.asked)]
 
