@@ -110,7 +110,10 @@ class Sweep:
             has_more, offset = page.pagination.has_more, offset + page.size - overlap
             left = self._left(walk.status, offset, page.size)
             if walk.status and is_last and (reached := _reached(page)):
-                self._miss_early(self._survey.stand_before(self._rest(), walk.status, reached), left)
+                passed = self._survey.stand_before(self._rest(), walk.status, reached)
+                if passed and self._is_sooner_singly(passed, left):
+                    self._unseen -= passed
+                    self._miss(passed)
             if (rest := self._rest() & walk.targets) and left > self._otherwise(walk.status, rest):
                 if self._survey.pages(walk.status, time.time()) is None:
                     # So that the next sweep does not take it for short again.
@@ -133,14 +136,11 @@ class Sweep:
             return PATIENCE * route.seconds
         return self._rates().getting(len(rest))
 
-    def _miss_early(self, passed: set[str], left: float) -> None:
-        """Miss those for whom the walk came too late while it goes on, unless another way is quicker then."""
+    def _is_sooner_singly(self, passed: Collection[str], left: float) -> bool:
+        """Tell whether Gets show those who were passed sooner than the walk's end or the next best way."""
         rates = self._rates()
         other = self._survey.route(passed, rates, time.time(), besides=[*self._gone, "singly"])
-        # Without another way, the route says singly all the same.
-        if rates.getting(len(passed) + len(self._asked)) <= max(left, other.seconds):
-            self._unseen -= passed
-            self._miss(passed)
+        return rates.getting(len(passed) + len(self._asked)) <= max(left, other.seconds)
 
     async def _page(self, status: str | None, offset: int) -> AgentPage:
         page = await self._read(status, offset)

@@ -39,13 +39,14 @@ class Listing:
     def page(self, status, offset):
         return self.entries[offset : offset + PAGE]
 
+    def pagination(self, end):
+        return {"total": len(self.entries), "has_more": end < len(self.entries)}
+
     async def read(self, status, offset):
         self.asked.append((status, offset))
-        entries, total = self.page(status, offset), len(self.entries)
-        pagination = {"total": total, "has_more": offset + len(entries) < total}
-        page = AgentPage.read(
-            json.dumps({"agents": entries, "pagination": pagination}).encode(), offset=offset
-        )
+        entries = self.page(status, offset)
+        body = {"agents": entries, "pagination": self.pagination(offset + len(entries))}
+        page = AgentPage.read(json.dumps(body).encode(), offset=offset)
         self.survey.counted(status, page.pagination.total, time.time())
         return page
 
@@ -72,6 +73,14 @@ async def test_entries_that_cannot_be_read_do_not_shift_the_pages():
     wanted = ids(*(n for n in range(500) if n % 3))
     assert await listing.look_for(wanted) == set()
     assert listing.asked == [(None, offset) for offset in range(0, 500, PAGE)]
+
+
+async def test_one_more_than_9_999_costs_no_request():
+    listing = Listing([entry(n) for n in range(10_000)])
+    for waits in (9_999, 10_000):
+        listing.asked.clear()
+        assert await listing.look_for(ids(*range(waits))) == set()
+        assert listing.asked == [(None, offset) for offset in range(0, 10_000, PAGE)]
 
 
 class Reordered(Listing):
@@ -101,17 +110,10 @@ async def test_who_is_not_waited_for_any_more_is_not_looked_for():
 
 
 class Uncounted(Listing):
-    """Say that more follows, but not how much, and give pages of a size of its own."""
+    """Say that more follows, but not how much."""
 
-    size = PAGE
-
-    async def read(self, status, offset):
-        self.asked.append((status, offset))
-        entries = self.entries[offset : offset + self.size]
-        pagination = {"has_more": offset + len(entries) < len(self.entries)}
-        return AgentPage.read(
-            json.dumps({"agents": entries, "pagination": pagination}).encode(), offset=offset
-        )
+    def pagination(self, end):
+        return {"has_more": end < len(self.entries)}
 
 
 async def test_a_listing_of_unknown_length_is_given_up_where_single_looks_are_quicker():
