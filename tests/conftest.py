@@ -11,6 +11,12 @@ import pathlib
 import shutil
 import tempfile
 
+from hypothesis import HealthCheck, settings
+
+# No deadline: how long an example takes says more of the machine than of what is tested.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
+
 _GIVEN = os.environ.get("CONNIX_TEST_AIRFLOW_HOME")
 _HOME = pathlib.Path(_GIVEN or tempfile.mkdtemp(prefix="connix-airflow-"))
 if _GIVEN and (worker := os.environ.get("PYTEST_XDIST_WORKER")):

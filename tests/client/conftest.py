@@ -173,13 +173,17 @@ class RawServer:
             if self._context:
                 connection = self._context.wrap_socket(connection, server_side=True)
                 self._connections.append(connection)
-            while request := self._read(connection):
-                self.requests.append(request)
-                if self._behave(connection, request) is not True:
-                    break
+            self.converse(connection)
             with self._forgiving():
                 connection.shutdown(socket.SHUT_RDWR)
         connection.close()
+
+    def converse(self, connection: socket.socket) -> None:
+        """Answer what is asked on a connection; a test that speaks no HTTP at all puts its own here."""
+        while request := self._read(connection):
+            self.requests.append(request)
+            if self._behave(connection, request) is not True:
+                break
 
     def _read(self, connection: socket.socket) -> bytes:
         data = b""

@@ -8,6 +8,7 @@ import time
 from urllib.parse import parse_qs
 
 import pytest
+from impatience import be_impatient
 
 from connix_provider.client import (
     ConnixAuthenticationError,
@@ -144,7 +145,7 @@ async def test_any_lifetime_is_borne(driver, raw_server, answer, lifetime, early
     client = driver.open(base_url=server.url, refresh_token="refresh-1", token_url=tokens.url)
     began = time.monotonic()
     await driver.run(client, "list", "p")
-    assert client._auth._expires_at == pytest.approx(began + early, abs=5)
+    assert began + early <= client._auth._expires_at <= time.monotonic() + early
     assert client._auth._refresh_token == "refresh-1"
 
 
@@ -241,7 +242,7 @@ async def test_trouble_of_the_token_endpoint_passes(emulator, project, driver, r
 
 
 async def test_trouble_of_the_token_endpoint_that_stays_is_told(emulator, project, driver, refreshing):
-    client = refreshing(access_token=None, max_attempts=2, total_timeout=1)
+    client = refreshing(access_token=None, max_attempts=2, total_timeout=30)
     for fault, kind in (
         (Fault.status(503), ConnixServerError),
         (Fault.reset_before(), ConnixConnectionError),
@@ -256,9 +257,12 @@ async def test_trouble_of_the_token_endpoint_that_stays_is_told(emulator, projec
     assert "create_agent" not in calls(emulator)
 
 
-async def test_a_token_endpoint_that_hangs_holds_nobody_for_ever(emulator, project, driver, refreshing):
-    client = refreshing(access_token=None, timeout=0.05, max_attempts=2)
+async def test_a_token_endpoint_that_hangs_holds_nobody_for_ever(
+    emulator, project, driver, refreshing, monkeypatch
+):
+    client = refreshing(access_token=None, max_attempts=2)
     emulator.faults.add(Fault.hang(), "token", times=None)
+    be_impatient(emulator, monkeypatch)
     with pytest.raises(ConnixTimeoutError) as caught:
         await driver.run(client, "create", project, {"name": "x"})
     assert not caught.value.may_have_executed or driver.is_async

@@ -1,7 +1,11 @@
 """Every fault of the service, over a socket: the right outcome, and what the service's journal says of it."""
 
+import re
+
 import pytest
+from impatience import be_impatient
 from tally import record
+from timewarp import Timewarp
 
 from connix_provider.client import (
     ConnixAPIError,
@@ -83,21 +87,28 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "method", "times"), CASES)
-async def test_each_fault_has_its_outcome(driver, emulator, project, prepare, name, method, times):
+async def test_each_fault_has_its_outcome(
+    driver, emulator, project, prepare, monkeypatch, name, method, times
+):
     fault, kind, doubtful = FAULTS[name]
     args = prepare(method)
     call = f"{method}_agent"
     limited = kind is ConnixRateLimitError
     unhinted = limited and times is None and fault.options["hints"] == "none"
-    if limited and times is None:
+    if unhinted:
+        # It is asked again until the time is over, which is not left to how fast this machine is.
+        Timewarp(emulator.clock).install(monkeypatch)
+    elif silent(name):
+        be_impatient(emulator, monkeypatch)
+    elif limited and times is None:
         # Beyond the time allowed: it is not asked again.
         fault = Fault.rate_limited(3600, fault.options["hints"])
     emulator.faults.add(fault, call, times=times)
     client = driver.to(
         emulator,
         max_attempts=ATTEMPTS,
-        timeout=0.1 if silent(name) else 5.0,
-        total_timeout=0.08 if unhinted else 0.5 if limited and times is None else 10,
+        total_timeout=10,
+        **({"nap": 1} if unhinted else {}),
     )
     result = error = None
     try:
@@ -109,9 +120,8 @@ async def test_each_fault_has_its_outcome(driver, emulator, project, prepare, na
     count(fault, error, done if method == "create" else [])
     once = method == "create" and doubtful
     if once or times is None:
-        # The time may also be over while the service is being asked once more.
-        assert isinstance(error, kind) or (unhinted and type(error) is ConnixTimeoutError), error
-        assert error.may_have_executed is doubtful or unhinted
+        assert isinstance(error, kind), error
+        assert error.may_have_executed is doubtful
         assert len(sent) > 1 if unhinted else len(sent) == (1 if once or limited else ATTEMPTS)
     else:
         # Of a delete or start that was done and whose answer was lost, the repeat is refused: 404, or 409
@@ -178,9 +188,14 @@ async def test_a_slow_body_is_waited_for(driver, emulator, project):
 
 
 async def test_a_slow_body_is_not_waited_for_longer_than_the_call_may_take(driver, emulator, project):
-    emulator.faults.add(Fault.slow_body(5), "list_agents", times=None)
-    with pytest.raises(ConnixTimeoutError, match=r"within 0\.\d+ s"):
-        await driver.run(driver.to(emulator, total_timeout=0.2), "list", project)
+    emulator.faults.add(Fault.slow_body(60), "list_agents", times=None)
+    for bound in (0.2, 0.95, 4.5):
+        with pytest.raises(ConnixTimeoutError) as caught:
+            await driver.run(driver.to(emulator, total_timeout=bound), "list", project)
+        # A slow machine may not even have sent it.
+        if emulator.journal.entries():
+            break
+    assert re.search(r"within \d\.\d+ s", str(caught.value))
     assert len(emulator.journal.entries()) == 1
 
 
@@ -197,7 +212,7 @@ async def test_a_500_is_not_waited_out_for_as_long_as_the_window_of_the_rate_lim
     with Emulator(clock=Clock(frozen=True), durations=Durations.instant()) as emulator:
         (agent_id,) = emulator.seed()
         emulator.faults.add(Fault.status(500, executed=True), "get_agent")
-        client = driver.to(emulator, total_timeout=2)
+        client = driver.to(emulator, total_timeout=20)
         assert (await driver.run(client, "get", emulator.project_id, agent_id)).id == agent_id
 
 

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-import time
+import re
 import tracemalloc
 import zlib
 from operator import attrgetter
@@ -38,11 +38,10 @@ def ask(driver, raw_server):
         client = driver.open(
             KEY, server.url, **{"max_attempts": 1, "timeout": 5, "total_timeout": 10, **options}
         )
-        began = time.monotonic()
         with pytest.raises(ConnixError) as caught:
             await driver.run(client, method, *CALLS[method])
-        assert time.monotonic() - began < 5
         error = caught.value
+        assert not isinstance(error, ConnixTimeoutError), "all that will ever be told has been told"
         assert error.__cause__ is None
         assert error.__context__ is None or isinstance(error.__context__, zlib.error)
         assert error.request_id
@@ -374,7 +373,13 @@ async def test_odd_headers(driver, raw_server, answer, ask, header):
     assert (await driver.run(driver.open(KEY, server.url), "get", "p", "a")).id == "a"
     assert (await ask(answer(b"", "404 No", header))).status_code == 404
     refusal = answer({"error": {"retry_after": 99}}, "429 No", header)
-    assert (await ask(refusal, total_timeout=0.2)).status_code == 429
+    # The pause that the refusal asks for is longer than the call may take: it ends at once.
+    assert (await ask(refusal, total_timeout=10)).status_code == 429
+
+
+#: Seconds of real time that a call may take which will not end. Where a machine is so slow that within the
+#: first of them nothing has even arrived, the next is tried.
+BOUNDS = (0.15, 0.95, 9.5)
 
 
 def drip(connection, ending, before, piece):
@@ -391,9 +396,13 @@ async def test_a_body_that_drips(driver, raw_server, ask):
         drip(connection, servers[0].ending, b"HTTP/1.1 200 OK\r\n\r\n", b" ")
 
     servers.append(raw_server(behave))
-    client = driver.open(KEY, servers[0].url, total_timeout=0.2)
-    with pytest.raises(ConnixTimeoutError, match=r"within 0\.\d+ s"):
-        await driver.run(client, "get", "p", "a")
+    for bound in BOUNDS:
+        client = driver.open(KEY, servers[0].url, total_timeout=bound)
+        with pytest.raises(ConnixTimeoutError) as caught:
+            await driver.run(client, "get", "p", "a")
+        if servers[0].requests:
+            break
+    assert re.search(r"within \d\.\d+ s", str(caught.value))
 
 
 DRIPS = {
@@ -419,17 +428,20 @@ async def test_an_answer_that_drips_holds_nobody_beyond_the_deadline(
         scheme = "https" if "TLS" in where else "http"
         monkeypatch.setenv(f"{scheme}_proxy", url)
         url = f"{scheme}://connix.invalid"
-    client = driver.open(KEY, url, total_timeout=0.2, timeout=5)
     # What follows a proxy's headers is taken for the service's own words, and no TLS is spoken there.
     kinds = (ConnixTimeoutError, ConnixConnectionError) if "TLS" in where else ConnixTimeoutError
-    with pytest.raises(kinds):
-        await driver.run(client, "get", "p", "a")
+    for bound in BOUNDS:
+        client = driver.open(KEY, url, total_timeout=bound, timeout=20)
+        with pytest.raises(kinds):
+            await driver.run(client, "get", "p", "a")
+        if servers[0].requests:
+            break
     assert servers[0].requests
 
 
 def test_a_handshake_that_never_ends(open_client, raw_server):
     server = raw_server(b"")
-    server._serve = lambda peer: drip(peer, server.ending, b"\x16\x03\x03\x40\x00", b"\x00")
+    server.converse = lambda peer: drip(peer, server.ending, b"\x16\x03\x03\x40\x00", b"\x00")
     client = open_client(KEY, server.url.replace("http:", "https:"), total_timeout=0.2, timeout=5)
     with pytest.raises(ConnixTimeoutError) as caught:
         client.agents.get("p", "a")
@@ -441,21 +453,28 @@ def test_a_body_that_is_read_slowly(open_client, raw_server):
 
     def serve(connection):
         while not server.ending.wait(0.02):
-            connection.recv(20_000)
+            server.requests.append(connection.recv(20_000))
 
-    server._serve = serve
-    client = open_client(KEY, server.url, total_timeout=0.3, timeout=5)
-    with pytest.raises(ConnixTimeoutError, match=r"within 0\.\d+ s") as caught:
-        client.agents.update("p", "a", {"description": 2**25 * "x"})
+    server.converse = serve
+    for bound in BOUNDS:
+        client = open_client(KEY, server.url, total_timeout=bound, timeout=20)
+        with pytest.raises(ConnixTimeoutError) as caught:
+            client.agents.update("p", "a", {"description": 2**25 * "x"})
+        if server.requests:
+            break
+    assert re.search(r"within \d\.\d+ s", str(caught.value))
     assert caught.value.may_have_executed
 
 
 async def test_silence(driver, raw_server):
     servers = []
-    servers.append(raw_server(lambda connection, request: servers[0].ending.wait(5)))
-    client = driver.open(KEY, servers[0].url, timeout=0.05, max_attempts=1)
-    with pytest.raises(ConnixTimeoutError, match=r"within 0\.05 s") as caught:
-        await driver.run(client, "create", "p", {"name": "x"})
+    servers.append(raw_server(lambda connection, request: servers[0].ending.wait(60)))
+    for bound in BOUNDS:
+        client = driver.open(KEY, servers[0].url, timeout=bound, max_attempts=1)
+        with pytest.raises(ConnixTimeoutError, match=f"within {bound} s") as caught:
+            await driver.run(client, "create", "p", {"name": "x"})
+        if servers[0].requests:
+            break
     assert caught.value.may_have_executed
 
 

@@ -170,7 +170,7 @@ def check(error, key):
 
 
 # No function-scoped state is kept between examples but the server, which answers each with its own.
-FIXTURE_IS_FINE = settings(deadline=None, suppress_health_check=["function_scoped_fixture"])
+FIXTURE_IS_FINE = settings(suppress_health_check=["function_scoped_fixture", "too_slow"])
 
 
 @settings(FIXTURE_IS_FINE, max_examples=250)

@@ -282,7 +282,6 @@ def test_lines_that_look_alike_are_told_apart_where_the_service_counts(lines, li
     assert walk_log(log, limit, grow, total=True) == lines
 
 
-@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(2, 12), st.lists(st.integers(0, 30), max_size=6))
 def test_each_line_is_given_out_once_however_many_come_in(size, limit, news):
     log = list(range(size, 0, -1))

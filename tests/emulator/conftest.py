@@ -1,4 +1,6 @@
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -86,3 +88,31 @@ def instant(clock: Clock) -> Iterator[Emulator]:
     """An emulator in which every change is there at once."""
     with Emulator(clock=clock, durations=Durations.instant()) as emulator:
         yield emulator
+
+
+class Effort:
+    """Count the calls of functions: what is done for a request, however busy the machine is."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self._is_on = False
+
+    def note(self, frame: Any, event: str, argument: Any) -> None:
+        self.calls += self._is_on and event in {"call", "c_call"}
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count from nothing on, in the block."""
+        self.calls = 0
+        self._is_on = True
+        yield
+        self._is_on = False
+
+
+@pytest.fixture
+def effort() -> Iterator[Effort]:
+    """Watch all threads that the test starts: begin the emulator after it."""
+    effort = Effort()
+    threading.setprofile(effort.note)
+    yield effort
+    threading.setprofile(None)

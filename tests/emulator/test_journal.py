@@ -54,7 +54,7 @@ def test_a_client_that_left_has_no_answer_delivered(emulator, api):
     (agent_id,) = emulator.seed()
     emulator.faults.add(Fault.hang(executed=True), on="pause_agent")
     with pytest.raises(httpx.ReadTimeout):
-        api.http.post(api.path(agent_id, "pause"), timeout=0.4)
+        api.http.post(api.path(agent_id, "pause"), timeout=httpx.Timeout(5, read=0.4))
     (entry,) = emulator.journal.executed("pause_agent")
     assert (entry.status, entry.delivered) == (None, False)
 

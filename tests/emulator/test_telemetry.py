@@ -1,6 +1,5 @@
 """Logs and metrics: a life told the same way each time, in pages that cost the same anywhere."""
 
-import time
 from datetime import datetime, timedelta
 
 import pytest
@@ -155,16 +154,16 @@ def test_log_pages_join_up(api, worked):
     assert joined == whole
 
 
-def test_a_hundred_thousand_lines_are_paged_quickly(emulator, api):
+def test_a_page_of_a_hundred_thousand_lines_makes_no_more_of_them_than_it_shows(effort, emulator, api):
     (agent_id,) = emulator.seed()
     emulator.clock.advance(3600)
     emulator.add_logs(agent_id, 100_000, level="warn")
     emulator.clock.advance(3600)
     total = api.logs(agent_id).json()["pagination"]["total"]
     assert total > 100_000
-    begin = time.process_time()
-    reply = api.logs(agent_id, offset=total - 60_000, limit=1000)
-    assert time.process_time() - begin < 2
+    with effort.counted():
+        reply = api.logs(agent_id, offset=total - 60_000, limit=1000)
+    assert 1000 < effort.calls < 20_000
     assert {line["level"] for line in lines(reply)} == {"warn"}
     numbers = [line["context"]["line"] for line in lines(reply)]
     assert numbers == list(range(numbers[0], numbers[0] - 1000, -1))
@@ -192,7 +191,7 @@ def test_bulk_lines_take_their_place_in_time(emulator, api):
     assert sum("line" in line["context"] for line in told) == 5
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 @given(
     changes=st.lists(
         st.tuples(st.integers(0, 400), st.sampled_from(["running", "paused", "error"])), max_size=6

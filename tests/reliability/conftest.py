@@ -10,10 +10,9 @@ from scene import Scene, stage
 
 from connix_provider.emulator import Clock, Emulator, Limits
 
-# No deadline: how long an example takes says more of the machine than of the provider.
-settings.register_profile("everyday", deadline=None, stateful_step_count=20)
+settings.register_profile("everyday", settings(), stateful_step_count=20)
 #: ``scripts/test tests/reliability --hypothesis-profile=nightly``
-settings.register_profile("nightly", deadline=None, max_examples=5_000, stateful_step_count=60)
+settings.register_profile("nightly", settings(), max_examples=5_000, stateful_step_count=60)
 settings.load_profile("everyday")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from impatience import be_impatient
 from in_process import Ran, TaskRun
 from scene import Scene
 from tally import record
@@ -152,7 +153,7 @@ def test_a_sensor_is_struck(scene, trouble, which, mode):
     (agent_id,) = scene.emulator.seed(status="creating", project_id=scene.project_id)
     scene.emulator.script(agent_id, [(12, "running")])
     if trouble in SILENT:
-        scene.be_impatient()
+        be_impatient(scene.emulator, scene.monkeypatch)
     run = TaskRun(
         scene.warp,
         ConnixAgentStatusSensor,
@@ -202,7 +203,7 @@ def set_up(scene: Scene, task: str, trouble: str, deferrable: bool) -> TaskRun:
         (arguments["agent_id"],) = scene.emulator.seed(status=status, project_id=scene.project_id)
         scene.warp.sleep(60)
     if trouble in SILENT:
-        scene.be_impatient()
+        be_impatient(scene.emulator, scene.monkeypatch)
     return TaskRun(
         scene.warp,
         TASKS[task].operator,

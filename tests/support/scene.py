@@ -36,26 +36,19 @@ class Scene:
     project_id: str
     monkeypatch: pytest.MonkeyPatch
 
-    def connect(self, timeout: float = 30.0) -> None:
+    def connect(self) -> None:
         """
         Define ``connix_default``.
 
         It is the same for all cases, and names no project: Airflow remembers every secret that it ever
         masked, and takes a connection's whole extra for one.
-
-        :param timeout: seconds of real time to wait for an answer
         """
         connection = {
             "conn_type": "connix",
             "host": self.emulator.url,
             "password": self.emulator.api_key,
-            "extra": {"timeout": timeout},
         }
         self.monkeypatch.setenv("AIRFLOW_CONN_CONNIX_DEFAULT", json.dumps(connection))
-
-    def be_impatient(self) -> None:
-        """Wait for a service that is silent for a moment only: what is silent costs real time."""
-        self.connect(timeout=0.05)
 
     def agents(self) -> list[dict[str, Any]]:
         """Ask for the agents there are, past all faults and without leaving a trace in the journal."""

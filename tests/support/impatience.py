@@ -1,0 +1,84 @@
+"""Lose patience with a service that is silent on purpose, and with no other: silence costs real time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import httpx
+import pytest
+from starlette.routing import Match
+
+from connix_provider.emulator import Emulator
+from connix_provider.emulator.calls import api
+from connix_provider.emulator.oauth import oauth
+
+#: Seconds of real time to wait for an answer that will not come.
+_PATIENCE = 0.03
+#: Seconds of real time between two looks whether a request has arrived.
+_LOOK = 0.002
+
+
+def be_impatient(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Wait for a moment only where a ``hang`` is planned for what is asked, until the test is over.
+
+    A machine that is slow just then changes nothing: whatever is answered is waited for as long as the client
+    would, and nobody turns away before the service has what it will not answer.
+
+    Requests are expected one after the other.
+
+    :param emulator: knows what is planned, and what has arrived
+    :param monkeypatch: undone when the test is over
+    """
+
+    def planned(request: httpx.Request) -> bool:
+        call = _call(request)
+        found = (one for one in emulator.faults.active() if call in one.on and not one.after)
+        first = next(found, None)
+        return first is not None and first.fault.name == "hang"
+
+    def struck() -> int:
+        return sum(entry.fault == "hang" for entry in emulator.journal.entries())
+
+    def lose_patience(request: httpx.Request) -> None:
+        request.extensions["timeout"] = {**request.extensions["timeout"], "read": _PATIENCE}
+
+    handle, handle_async = httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request
+
+    def impatient(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        if not planned(request):
+            return handle(self, request)
+        before = struck()
+        lose_patience(request)
+        try:
+            return handle(self, request)
+        except httpx.ReadTimeout:
+            while struck() == before:
+                time.sleep(_LOOK)
+            raise
+
+    async def impatient_async(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        if not planned(request):
+            return await handle_async(self, request)
+        before = struck()
+        lose_patience(request)
+        try:
+            return await handle_async(self, request)
+        except httpx.ReadTimeout:
+            while struck() == before:  # noqa: ASYNC110 - it is another thread's
+                await asyncio.sleep(_LOOK)
+            raise
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", impatient)
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", impatient_async)
+
+
+def _call(request: httpx.Request) -> str | None:
+    """Say which call of the emulator a request is for."""
+    scope = {"type": "http", "path": request.url.path, "method": request.method, "root_path": ""}
+    for route in (*api.routes, *oauth.routes):
+        if route.matches(scope)[0] is Match.FULL:
+            name: str = route.name
+            return name
+    return None
