@@ -9,6 +9,7 @@ each page to everybody.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
@@ -140,7 +141,9 @@ class Sweep:
         """Tell whether Gets show those who were passed sooner than the walk's end or the next best way."""
         rates = self._rates()
         other = self._survey.route(passed, rates, time.time(), besides=[*self._gone, "singly"])
-        return rates.getting(len(passed) + len(self._asked)) <= max(left, other.seconds)
+        # Where no other is left they are asked for singly in the end: better now.
+        seconds = math.inf if other.kind == "singly" else max(left, other.seconds)
+        return rates.getting(len(passed) + len(self._asked)) <= seconds
 
     async def _page(self, status: str | None, offset: int) -> AgentPage:
         page = await self._read(status, offset)

@@ -223,6 +223,19 @@ async def test_nobody_is_missed_early_where_others_are_asked_for_until_the_walk_
     assert [pages for pages, agent_ids in listing.missed if agent_ids] == [len(listing.asked)]
 
 
+async def test_where_no_other_way_is_left_nobody_is_kept_until_the_walk_ends():
+    listing = ByStatus(paused(*(n for n in range(500) if n != 7)))
+    for number in range(500):
+        listing.survey.saw(f"agent_{number}", "paused", created=born(number))
+    listing.survey.counted("paused", 500, time.time())
+    # Others under way take longer than the walk, but nothing else would show who has left.
+    listing.asked_singly = ids(*range(1000, 1100))
+    assert await listing.look_for(ids(*range(500))) == ids(7)
+    # The whole listing seemed short before its first page told its length.
+    assert [status for status, _ in listing.asked] == [None] + 6 * ["paused"]
+    assert (2, ids(7)) in listing.missed
+
+
 async def test_nobody_is_missed_early_where_all_were_created_at_the_same_moment():
     listing = ByStatus([entry | {"created_at": born(600).isoformat()} for entry in paused(*range(1, 500))])
     assert await listing.look_for(listing.knows(range(500))) == ids(0)
