@@ -216,10 +216,11 @@ class Log(Limit):
 
     def opens(self, now: float, missing: float, share: float) -> float:
         """Say when enough of the past is a window's length ago."""
-        del share
-        windows, place = divmod(max(0, math.ceil(missing) - 1), max(1, len(self._sent)))
-        oldest = self._sent[place][0] if self._sent else now
-        return oldest - now + self._LATENESS + self.length * (windows + 1)
+        # What is spare can be sent now, and is a window's length ago when that is over.
+        each = max(1, math.floor(self.own(share)), len(self._sent))
+        windows, place = divmod(max(0, math.ceil(missing) - 1), each)
+        sent = self._sent[place][0] if place < len(self._sent) else now
+        return sent - now + self._LATENESS + self.length * (windows + 1)
 
     def rate(self, share: float) -> float:
         """Say how much of the limit is polling's."""

@@ -168,7 +168,9 @@ class Window(Limit):
 
     def opens(self, now: float, missing: float, share: float) -> float:
         """Say when a later window has room."""
-        each = max(1.0, min(share, self._weighed_part()) * self.limit)
+        # As long as nobody else was seen, nothing is known against having all of it.
+        part = self._weighed_part() if self.is_shared() else 1.0
+        each = max(1.0, min(share, part) * self.limit)
         return self.end - now + (math.ceil(missing / each) - 1) * self.length
 
     def rate(self, share: float) -> float:

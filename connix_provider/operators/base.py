@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
 
-from connix_provider.client.errors import ConnixRateLimitError
+from connix_provider.client.errors import ConnixBudgetError, ConnixRateLimitError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS
 from connix_provider.operators.killed import Acted, UndoneWhenKilled
@@ -107,19 +107,23 @@ class ConnixAgentOperator(UndoneWhenKilled):
         self.check()
         return self._act_and_wait(context, self._deadline(context))
 
-    def execute_again(self, context: Context, event: Any = None) -> str:
+    def execute_again(self, context: Context, event: Any = None, refusal: str | None = None) -> str:
         """
         Act after the key's budget was used up for a while.
 
         :param context: Airflow's context
         :param event: the trigger's event, which tells the deadline of the first attempt
+        :param refusal: what the task gave its slot back for
         :return: the agent's id
         :raises ValueError: for an event that no trigger of this provider sends
+        :raises ConnixRateLimitError: where the budget was used up until the task's time was over
         """
         self.check()
         deadline = event.get("deadline") if isinstance(event, Mapping) else None
         if isinstance(deadline, bool) or not isinstance(deadline, int | float):
             raise ValueError(f"the task was resumed with {event!r}, not with an event of its trigger")
+        if refusal is not None and time.time() >= deadline:
+            raise ConnixBudgetError(refusal, 0.0)
         self._goes_on = True
         return self._act_and_wait(context, deadline)
 
@@ -212,17 +216,20 @@ class ConnixAgentOperator(UndoneWhenKilled):
             raise
 
     def _give_way(self, error: ConnixRateLimitError, deadline: float) -> NoReturn:
-        """Give the worker slot back until the key's budget has room, unless that is too late."""
+        """Give the worker slot back until the key's budget has room, or the task's time is over."""
+        from connix_provider.client.retry import patience
         from connix_provider.triggers.budget import ConnixBudgetTrigger
         from connix_provider.waiting.deferral import deferral_timeout
 
-        not_before = time.time() + (error.retry_after or 0.0)
-        if error.bucket is None or not_before >= deadline:
+        now = time.time()
+        if error.bucket is None or now >= deadline:
             raise error
+        not_before = now + patience(error.retry_after or 0.0, deadline - now)
         self.log.info("%s The task gives its slot back and goes on from the triggerer.", error)
         self.defer(
             trigger=ConnixBudgetTrigger(error.bucket, not_before, deadline, self.connix_conn_id),
             method_name="execute_again",
+            kwargs={"refusal": str(error)},
             timeout=deferral_timeout(deadline),
         )
 

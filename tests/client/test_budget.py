@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from contextlib import ExitStack
 from email.utils import formatdate
 
 import pytest
@@ -81,6 +82,20 @@ def test_the_references_table_counts_until_the_service_tells(desk, bucket):
     for begin in sent:
         assert sum(begin <= at < begin + 60 for at in sent) <= DOCUMENTED[bucket]
     assert len(sent) >= 2 * DOCUMENTED[bucket]
+
+
+@pytest.mark.parametrize("bucket", [Bucket.CREATE, Bucket.ACTION, Bucket.GET])
+@pytest.mark.parametrize("is_told", [False, True])
+def test_a_burst_that_fits_into_two_windows_is_not_told_to_wait_for_more(desk, bucket, is_told):
+    if is_told:
+        desk.take(bucket).answered(desk.headers(DOCUMENTED[bucket], DOCUMENTED[bucket] - 1))
+    with ExitStack() as stack:
+        tickets = [
+            stack.enter_context(desk.budget.ticket(bucket)) for _ in range(int(1.5 * DOCUMENTED[bucket]))
+        ]
+        waits = [ticket.ask() for ticket in tickets]
+    assert waits[0] == 0
+    assert 15 < max(waits) < 65
 
 
 def test_the_table_is_the_references():
