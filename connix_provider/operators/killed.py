@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import Snapshot
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from connix_provider.client import Client
 
 __all__ = ["Acted", "UndoneWhenKilled"]
-
-#: Seconds that taking an action back may take: Airflow kills a task that takes long to die.
-_UNDO_TIMEOUT = 20.0
 
 #: What ``cancel_on_kill`` can do: delete what was created, stop what was started.
 Undo = Literal["delete", "stop"]
@@ -64,7 +61,10 @@ class UndoneWhenKilled(BaseOperator):
 
         :param project_id: the project
         :param context: Airflow's context
+        :raises AirflowException: where the task was killed meanwhile; Airflow 3 lets it run on for a while
         """
+        if self._killed:
+            raise AirflowException("The task was killed before it had asked anything of Connix.")
         self._acting = (project_id, context)
 
     def has_acted(self, client: Client, acted: Acted) -> None:
@@ -81,15 +81,18 @@ class UndoneWhenKilled(BaseOperator):
 
     def on_kill(self) -> None:
         """Take the action back where ``cancel_on_kill`` says so; Airflow calls this when a task is killed."""
-        if not self.cancel_on_kill or self._acting is None:
+        if not self.cancel_on_kill:
+            return
+        self._killed = True
+        if self._acting is None:
             return
         from connix_provider.client import ConnixError
+        from connix_provider.waiting.undoing import UNDO_TIMEOUT
 
-        self._killed = True
         project_id, context = self._acting
         try:
             with ConnixHook(self.connix_conn_id).get_conn() as connection:
-                client = connection.with_options(total_timeout=_UNDO_TIMEOUT)
+                client = connection.with_options(total_timeout=UNDO_TIMEOUT)
                 acted = self._done or self.find_unfinished(client, project_id, context)
                 if acted:
                     self._undo(client, project_id, acted)
@@ -109,14 +112,13 @@ class UndoneWhenKilled(BaseOperator):
 
     def _undo(self, client: Client, project_id: str, acted: Acted) -> None:
         from connix_provider.client import ConnixError
+        from connix_provider.waiting.drive import take_back
 
         if acted.undo is None or acted.agent_id == self._undone:
             return
         self._undone = acted.agent_id
         self.log.info("The task is killed: Connix is asked to %s agent %s.", acted.undo, acted.agent_id)
         try:
-            (client.agents.delete if acted.undo == "delete" else client.agents.stop)(
-                project_id, acted.agent_id
-            )
+            take_back(client, project_id, acted.agent_id, acted.undo, acted.before)
         except ConnixError as error:
             self.log.warning("Agent %s is left as it is: %s", acted.agent_id, error)

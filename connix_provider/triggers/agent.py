@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnixAgentStatusTrigger"]
 
-#: Seconds that taking an action back may take: Airflow gives it a bounded time.
-_UNDO_TIMEOUT = 20.0
-
 
 class ConnixAgentStatusTrigger(BaseTrigger):
     """
@@ -135,22 +132,26 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         """
         if self.undo_on_kill is None:
             return
+        from connix_provider.waiting.loading import load
+
+        await load()
         from connix_provider.client import ConnixError
         from connix_provider.hooks.connix import ConnixHook
+        from connix_provider.waiting.drive import take_back_async
 
         self.log.info("The task is killed: Connix is asked to %s agent %s.", self.undo_on_kill, self.agent_id)
         try:
             async with await ConnixHook(self.connix_conn_id).get_async_conn() as client:
-                agents = client.with_options(total_timeout=_UNDO_TIMEOUT).agents
-                undo = agents.delete if self.undo_on_kill == "delete" else agents.stop
-                await undo(self.project_id, self.agent_id)
+                await take_back_async(
+                    client, self.project_id, self.agent_id, self.undo_on_kill, self._before()
+                )
         except (ConnixError, ValueError, AirflowNotFoundException) as error:
             self.log.warning("Agent %s is left as it is: %s", self.agent_id, error)
 
     async def _wait(self) -> Ending:
         from connix_provider.waiting.loading import load
 
-        await load("connix_provider.client.client")
+        await load()
         from connix_provider.client import ConnixError
         from connix_provider.waiting.drive import wait_async
         from connix_provider.waiting.ending import Ending

@@ -64,7 +64,7 @@ class ConnixBudgetTrigger(BaseTrigger):
         """
         from connix_provider.waiting.loading import load
 
-        await load("connix_provider.client.client")
+        await load()
         from connix_provider.client import ConnixError
 
         try:

@@ -9,6 +9,7 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred, get_current_context
 
 from connix_provider.emulator import Fault
+from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators import once
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
@@ -51,8 +52,15 @@ def test_a_worker_that_is_killed(
     emulator.clock.advance(60)
     ran = run(operator, cancel_on_kill=cancel_on_kill, **which)
     assert isinstance(ran.error, KilledError)
-    changed = [entry.call for entry in emulator.journal.entries() if entry.method != "GET"]
+    changed = [
+        entry.call for entry in emulator.journal.entries() if entry.method != "GET" and entry.status != 409
+    ]
     assert changed[1:] == ([undone_by] if cancel_on_kill and undone_by else [])
+    if operator is ConnixStartAgentOperator:
+        # It was killed while the agent still showed its old status and could not be stopped.
+        emulator.clock.advance(60)
+        agent = emulator.agent(which["agent_id"])
+        assert agent["status"] == ("stopped" if cancel_on_kill else "running")
 
 
 def test_a_worker_that_was_told_nothing_takes_nothing_back(emulator, connection):
@@ -75,6 +83,59 @@ async def test_a_trigger_that_is_killed(undo, call, emulator, connection):
     trigger = ConnixAgentStatusTrigger(emulator.project_id, agent_id, "start", undo_on_kill=undo)
     await trigger.on_kill()
     assert [entry.call for entry in emulator.journal.executed()] == ([call] if call else [])
+
+
+def started(emulator, **how):
+    """Make a trigger for an agent that has just been asked to start, or was meant to be."""
+    (agent_id,) = emulator.seed(status="stopped")
+    agent = emulator.agent(agent_id)
+    return agent_id, ConnixAgentStatusTrigger(
+        emulator.project_id,
+        agent_id,
+        "start",
+        before_status=agent["status"],
+        before_updated_at=agent["updated_at"],
+        undo_on_kill="stop",
+        **how,
+    )
+
+
+async def test_a_trigger_that_is_killed_before_the_start_takes_hold_stops_the_agent_then(
+    emulator, connection, warp
+):
+    agent_id, trigger = started(emulator)
+    async with await ConnixHook().get_async_conn() as client:
+        await client.agents.start(emulator.project_id, agent_id)
+    await trigger.on_kill()
+    assert [entry.status for entry in emulator.journal.entries("stop_agent")] == [409, 200]
+    emulator.clock.advance(60)
+    assert emulator.agent(agent_id)["status"] == "stopped"
+
+
+@pytest.mark.parametrize("became", [None, "stopped", "error"])
+async def test_what_does_not_start_is_not_asked_to_stop_again_and_again(became, emulator, connection, warp):
+    agent_id, trigger = started(emulator)
+    emulator.faults.add(Fault.status(409, code="conflict"), on="stop_agent", times=None)
+    if became:
+        emulator.clock.advance(60)
+        emulator.set_status(agent_id, became)
+    began = emulator.clock.timestamp()
+    await trigger.on_kill()
+    assert [entry.status for entry in emulator.journal.entries("stop_agent")] == [409]
+    assert emulator.clock.timestamp() - began < (25 if became is None else 10)
+
+
+def test_a_task_that_was_killed_before_it_acted_does_not_act(emulator, run, warp, monkeypatch):
+    about_to_act = ConnixCreateAgentOperator.about_to_act
+
+    def killed(task, project_id, context):
+        task.on_kill()
+        about_to_act(task, project_id, context)
+
+    monkeypatch.setattr(ConnixCreateAgentOperator, "about_to_act", killed)
+    ran = run(ConnixCreateAgentOperator, cancel_on_kill=True, name="new")
+    assert "killed before" in str(ran.error)
+    assert not emulator.journal.entries("create_agent")
 
 
 @pytest.mark.parametrize("cancel_on_kill", [False, True], ids=["left", "cancelled"])
