@@ -13,9 +13,6 @@ import logging
 import math
 import os
 import re
-import threading
-import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -23,15 +20,12 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from connix_provider.client.credentials import endpoint, json_object, text, token_in, usable
-from connix_provider.client.errors import (
-    ConnixAPIError,
-    ConnixAuthenticationError,
-    ConnixTimeoutError,
-    api_error_class,
-)
+from connix_provider.client.errors import ConnixAPIError, ConnixAuthenticationError, api_error_class
+from connix_provider.client.grant import AccessToken
 from connix_provider.client.headers import number, retry_after_hint
 from connix_provider.client.punctual import time_left
 from connix_provider.client.redaction import redact
+from connix_provider.client.registry import grant_for
 
 __all__ = ["DEFAULT_TOKEN_URL", "ApiKeyAuth", "Auth", "BearerAuth", "RefreshingBearerAuth", "choose_auth"]
 
@@ -39,8 +33,11 @@ DEFAULT_TOKEN_URL = "https://console.connix.io/oauth2/token"  # noqa: S105 - an 
 API_KEY_VARIABLE = "CONNIX_API_KEY"
 
 _USUAL_KEY = re.compile(r"cx_[0-9a-fA-F]{32}")
-#: Tokens are renewed this many seconds before they expire, or at nine tenths of a short life.
-_EARLY = 30.0
+#: A service that replaces refresh tokens refuses one that another process has renewed with.
+_USED_ELSEWHERE = (
+    ". The refresh token may have been used elsewhere, by another process for one: get a new one, or use an "
+    "API key, which processes can share."
+)
 
 log = logging.getLogger(__name__)
 
@@ -117,9 +114,10 @@ class RefreshingBearerAuth(Auth):
     """
     Send a bearer token and renew it when it expires or is refused (RFC 6749 section 6).
 
-    One renewal runs at a time: whoever meets a 401 while another renews waits and uses the new token. A
-    request is repeated once after a renewal; a second 401 is final. A renewed refresh token replaces the
-    old one in this process; it is not written back to the Airflow connection.
+    All that begin with the same refresh token share its newest tokens in this process, and one renewal runs
+    at a time: whoever meets a 401 while another renews waits and uses the new token. A request is repeated
+    once after a renewal; a second 401 is final. Nothing is written back to the Airflow connection, and no
+    other process learns of it.
 
     :param refresh_token: the refresh token
     :param access_token: the access token, if there is one yet
@@ -139,22 +137,25 @@ class RefreshingBearerAuth(Auth):
         token_url: str = DEFAULT_TOKEN_URL,
         on_new_secret: Callable[[str], None] | None = None,
     ) -> None:
-        self._refresh_token = usable(refresh_token, "refresh token")
-        self._access_token = usable(access_token, "access token") if access_token else None
+        refresh_token = usable(refresh_token, "refresh token")
+        access_token = usable(access_token, "access token") if access_token else None
+        self._given = tuple(filter(None, (access_token, refresh_token)))
         self._client_id = text(client_id, "client_id")
         self._client_secret = text(client_secret, "client_secret")
         self._token_url = endpoint(token_url)
         self._on_new_secret = on_new_secret
-        self._identity = "\n".join((self._token_url, client_id or "", self._refresh_token))
-        self._expires_at = float("inf")
-        self._former: deque[str] = deque(maxlen=8)
-        self._lock = threading.Lock()
+        self._identity = "\n".join((self._token_url, client_id or "", refresh_token))
+        self._grant = grant_for(self._identity, refresh_token, access_token)
+        self._told: AccessToken | None = None
+        #: Of the tasks that share this object, one at a time asks for the grant's turn.
         self._async_lock = asyncio.Lock()
 
     def secrets(self) -> tuple[str, ...]:
-        """Return both tokens, those before them that may still be on their way, and the client's secret."""
-        now = (self._access_token, self._refresh_token, self._client_secret)
-        return tuple(filter(None, (*now, *tuple(self._former))))
+        """Return the tokens, those before them that may still be on their way, and the client's secret."""
+        client = (self._client_secret,) if self._client_secret else ()
+        # What was given may be older than all that the grant remembers.
+        known = (*self._grant.in_use(), *client, *self._grant.former(), *self._given)
+        return tuple(dict.fromkeys(known))
 
     def identity(self) -> str:
         """Return what the first of the tokens was: all that follow stand for the same grant."""
@@ -162,56 +163,61 @@ class RefreshingBearerAuth(Auth):
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the token to a request; renew it where it expired or is refused, and then repeat once."""
-        used = self._access_token
-        if used is None or time.monotonic() >= self._expires_at:
+        used = self._grant.access
+        if used.is_due:
             yield from self._renew(used, request)
-            used = self._access_token
-        response = yield self._authorized(request)
+            used = self._grant.access
+        response = yield self._authorized(request, used)
         if response.status_code == httpx.codes.UNAUTHORIZED:
             yield from self._renew(used, request)
-            yield self._authorized(request)
+            yield self._authorized(request, self._grant.access)
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Do the same without blocking the event loop."""
-        used = self._access_token
-        if used is None or time.monotonic() >= self._expires_at:
-            async with self._async_lock:
-                if self._access_token == used:
+        used = self._grant.access
+        if used.is_due:
+            async with self._async_lock, self._grant.turn_async():
+                if self._grant.access is used:
                     response = yield self._token_request(request)
                     await response.aread()
                     self._adopt(response)
-            used = self._access_token
-        response = yield self._authorized(request)
+            used = self._grant.access
+        response = yield self._authorized(request, used)
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            async with self._async_lock:
-                if self._access_token == used:
+            async with self._async_lock, self._grant.turn_async():
+                if self._grant.access is used:
                     response = yield self._token_request(request)
                     await response.aread()
                     self._adopt(response)
-            yield self._authorized(request)
+            yield self._authorized(request, self._grant.access)
 
     def _renew(
-        self, used: str | None, request: httpx.Request
+        self, used: AccessToken, request: httpx.Request
     ) -> Generator[httpx.Request, httpx.Response, None]:
-        deadline = request.extensions.get("deadline", math.inf)
-        if not self._lock.acquire(timeout=min(time_left(deadline), threading.TIMEOUT_MAX)):
-            raise ConnixTimeoutError("no new access token came in time: another call was renewing it")
-        try:
-            # Whoever held the lock before may have renewed already.
-            if self._access_token == used:
+        with self._grant.turn(time_left(request.extensions.get("deadline", math.inf))):
+            # Whoever had the turn before may have renewed already.
+            if self._grant.access is used:
                 response = yield self._token_request(request)
                 response.read()
                 self._adopt(response)
-        finally:
-            self._lock.release()
 
-    def _authorized(self, request: httpx.Request) -> httpx.Request:
-        request.headers["Authorization"] = f"Bearer {self._access_token}"
+    def _authorized(self, request: httpx.Request, used: AccessToken) -> httpx.Request:
+        if used is not self._told:
+            self._tell_new_secrets()
+            self._told = used
+        request.headers["Authorization"] = f"Bearer {used.value}"
         return request
+
+    def _tell_new_secrets(self) -> None:
+        """Tell what is in use and was not given, whoever renewed it."""
+        if self._on_new_secret:
+            for secret in self._grant.in_use():
+                if secret not in self._given:
+                    self._on_new_secret(secret)
 
     def _token_request(self, request: httpx.Request) -> httpx.Request:
         """Ask for new tokens within the bounds of the request that needs them."""
-        form = {"grant_type": "refresh_token", "refresh_token": self._refresh_token}
+        form = {"grant_type": "refresh_token", "refresh_token": self._grant.refresh_token}
         headers = {"Accept": "application/json", "User-Agent": request.headers.get("User-Agent", "")}
         extensions = {**request.extensions, "renewal": True}
         if self._client_id and self._client_secret:
@@ -234,15 +240,9 @@ class RefreshingBearerAuth(Auth):
         token = token_in(answer) if response.status_code == httpx.codes.OK else None
         if token is None:
             raise self._refused(response, answer)
-        self._former.extend(filter(None, (self._access_token, self._refresh_token)))
-        self._access_token = token
-        # One that cannot be sent would only fail later, in words that quote it.
-        self._refresh_token = token_in(answer, "refresh_token") or self._refresh_token
-        lifetime = number(answer.get("expires_in")) or float("inf")
-        self._expires_at = time.monotonic() + lifetime - min(_EARLY, lifetime / 10)
-        if self._on_new_secret:
-            for secret in (self._access_token, self._refresh_token):
-                self._on_new_secret(secret)
+        lifetime = number(answer.get("expires_in")) or math.inf
+        # A refresh token that cannot be sent would only fail later, in words that quote it.
+        self._grant.renewed(token, token_in(answer, "refresh_token"), lifetime)
 
     def _refused(self, response: httpx.Response, answer: dict[str, Any]) -> ConnixAPIError:
         status = response.status_code
@@ -255,7 +255,9 @@ class RefreshingBearerAuth(Auth):
         # Without a query or a user: those may be secrets too.
         place = urlsplit(self._token_url)
         where = f"{place.scheme}://{place.netloc.rpartition('@')[2]}{place.path}"
-        error = kind(status, "token_not_renewed", f"the access token could not be renewed at {where}: {why}")
+        advice = _USED_ELSEWHERE if answer.get("error") == "invalid_grant" else ""
+        told = f"the access token could not be renewed at {where}: {why}{advice}"
+        error = kind(status, "token_not_renewed", told)
         error.request = "POST to the token endpoint"
         if passing:
             limited = status == httpx.codes.TOO_MANY_REQUESTS

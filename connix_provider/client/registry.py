@@ -1,8 +1,8 @@
 """
-Find the budget of a key: one for each key and service in a process.
+Find what a process shares: the budget of a key at a service, and the newest tokens of an OAuth2 grant.
 
-Keys are not kept, only a digest that means nothing outside of this process. A forked process begins with
-what its parent knew.
+Both are found by a digest that means nothing outside of this process; keys are not kept. A forked process
+begins with what its parent knew.
 """
 
 from __future__ import annotations
@@ -12,16 +12,22 @@ import os
 import secrets
 import threading
 import time
+from collections import OrderedDict
 
 from connix_provider.client.budget import Budget
+from connix_provider.client.grant import Grant
 
-__all__ = ["budget_for", "check_share"]
+__all__ = ["budget_for", "check_share", "grant_for"]
 
 #: Budgets that nobody asked for so many seconds are forgotten when a new one comes: tokens come and go.
 _IDLE = 3600.0
+#: Of more grants than this, the one that was asked for the longest ago is forgotten. None is for its age: its
+#: newest refresh token may be the only one that is still good.
+_MOST_GRANTS = 256
 _salt = secrets.token_bytes(32)
 _budgets: dict[tuple[str, bytes], Budget] = {}
-# A signal's handler may ask for a budget in the middle of this.
+_grants: OrderedDict[bytes, Grant] = OrderedDict()
+# A signal's handler may ask for either in the middle of this.
 _lock = threading.RLock()
 
 
@@ -34,7 +40,7 @@ def budget_for(base_url: str, identity: str, share: float = 1.0) -> Budget:
     :param share: the part of each limit to keep to; of several, the smallest counts
     :return: the budget
     """
-    digest = hashlib.blake2b(identity.encode(), key=_salt, digest_size=16).digest()
+    digest = _digest(identity)
     with _lock:
         budget = _budgets.get((base_url, digest))
         if budget is None:
@@ -42,6 +48,26 @@ def budget_for(base_url: str, identity: str, share: float = 1.0) -> Budget:
             budget = _budgets[base_url, digest] = Budget(share)
         budget.share = min(budget.share, share)
         return budget
+
+
+def grant_for(identity: str, refresh_token: str, access_token: str | None) -> Grant:
+    """
+    Find the grant that everything in this process shares which began with the same refresh token.
+
+    :param identity: what the grant began with: token endpoint, client and refresh token
+    :param refresh_token: the refresh token to begin with
+    :param access_token: the access token given beside it; one that was given before may be out of date
+    :return: the grant
+    """
+    digest = _digest(identity)
+    with _lock:
+        grant = _grants.setdefault(digest, Grant(refresh_token))
+        _grants.move_to_end(digest)
+        if len(_grants) > _MOST_GRANTS:
+            _grants.popitem(last=False)
+        if access_token:
+            grant.offer(access_token)
+        return grant
 
 
 def check_share(share: object) -> float:
@@ -59,6 +85,10 @@ def check_share(share: object) -> float:
     return float(share)
 
 
+def _digest(identity: str) -> bytes:
+    return hashlib.blake2b(identity.encode(), key=_salt, digest_size=16).digest()
+
+
 def _forget_idle(now: float) -> None:
     for found in [found for found, budget in tuple(_budgets.items()) if now - budget.used_at > _IDLE]:
         _budgets.pop(found, None)
@@ -70,6 +100,8 @@ def _after_fork() -> None:
     _lock = threading.RLock()
     for budget in tuple(_budgets.values()):
         budget.forget_those_who_wait()
+    for grant in tuple(_grants.values()):
+        grant.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -26,8 +26,9 @@ def no_surroundings(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def nobodys_budget():
-    """Each test begins like a new process: what one was refused slows no other down."""
+    """Each test begins like a new process: what one was refused or given is no other's."""
     registry._budgets.clear()
+    registry._grants.clear()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import contextlib
 import json
+import multiprocessing
 import threading
 import time
 from urllib.parse import parse_qs
@@ -11,6 +13,7 @@ import pytest
 from impatience import be_impatient
 
 from connix_provider.client import (
+    AsyncClient,
     ConnixAuthenticationError,
     ConnixConnectionError,
     ConnixError,
@@ -18,6 +21,7 @@ from connix_provider.client import (
     ConnixResponseError,
     ConnixServerError,
     ConnixTimeoutError,
+    registry,
 )
 from connix_provider.client.auth import ApiKeyAuth, Auth, BearerAuth, RefreshingBearerAuth, choose_auth
 from connix_provider.emulator import Fault
@@ -32,19 +36,20 @@ def grant(emulator) -> OAuthGrant:
 
 
 @pytest.fixture
-def refreshing(driver, emulator, grant):
+def tokens(emulator, grant):
+    return {
+        "refresh_token": grant.refresh_token,
+        "access_token": grant.access_token,
+        "client_id": grant.client_id,
+        "client_secret": grant.client_secret,
+        "token_url": emulator.token_url,
+    }
+
+
+@pytest.fixture
+def refreshing(driver, emulator, tokens):
     def refreshing(**options):
-        return driver.to(
-            emulator,
-            **{
-                "refresh_token": grant.refresh_token,
-                "access_token": grant.access_token,
-                "client_id": grant.client_id,
-                "client_secret": grant.client_secret,
-                "token_url": emulator.token_url,
-                **options,
-            },
-        )
+        return driver.to(emulator, **{**tokens, **options})
 
     return refreshing
 
@@ -106,7 +111,7 @@ async def test_the_rotated_refresh_token_is_used_next(emulator, project, refresh
     client = refreshing(access_token=None)
     for _ in range(3):
         await driver.run(client, "list", project)
-        emulator.revoke_token(client._auth._access_token)
+        emulator.revoke_token(client._auth._grant.access.value)
     assert calls(emulator) == ["token", "list_agents"] + 2 * ["list_agents", "token", "list_agents"]
     assert all(entry.status == 200 for entry in emulator.journal.entries("token"))
 
@@ -116,7 +121,7 @@ async def test_a_token_is_renewed_before_it_expires(emulator, project, refreshin
     await driver.run(client, "list", project)
     now = time.monotonic()
     for after, renewals in ((3500, 1), (3571, 2)):
-        monkeypatch.setattr("connix_provider.client.auth.time.monotonic", lambda after=after: now + after)
+        monkeypatch.setattr("connix_provider.client.grant.time.monotonic", lambda after=after: now + after)
         await driver.run(client.with_options(), "list", project)
         monkeypatch.undo()
         assert len(emulator.journal.entries("token")) == renewals
@@ -145,8 +150,8 @@ async def test_any_lifetime_is_borne(driver, raw_server, answer, lifetime, early
     client = driver.open(base_url=server.url, refresh_token="refresh-1", token_url=tokens.url)
     began = time.monotonic()
     await driver.run(client, "list", "p")
-    assert began + early <= client._auth._expires_at <= time.monotonic() + early
-    assert client._auth._refresh_token == "refresh-1"
+    assert began + early <= client._auth._grant.access.renew_at <= time.monotonic() + early
+    assert client._auth._grant.refresh_token == "refresh-1"
 
 
 async def test_a_second_401_is_final(emulator, project, refreshing, driver):
@@ -191,7 +196,7 @@ async def test_tasks_share_one_renewal(emulator, project, grant, driver, refresh
     pages = await asyncio.gather(*(client.agents.list(project) for _ in range(8)))
     assert [len(page) for page in pages] == [0] * 8
     assert len(emulator.journal.entries("token")) == 1
-    emulator.revoke_token(client._auth._access_token)
+    emulator.revoke_token(client._auth._grant.access.value)
     await asyncio.gather(*(client.agents.list(project) for _ in range(8)))
     assert len(emulator.journal.entries("token")) == 2
 
@@ -390,7 +395,7 @@ async def test_how_a_client_names_itself(
     authorization = sent.get("authorization")
     assert authorization == (basic and f"Basic {base64.b64encode(basic.encode()).decode()}")
     assert headers_of(server.requests[0])["authorization"] == "Bearer new-token"
-    assert client._auth._refresh_token == "refresh-2"
+    assert client._auth._grant.refresh_token == "refresh-2"
 
 
 @pytest.mark.parametrize("renewed", ["refresh-\ud800", "two words", "", 7, None, ["refresh-2"]])
@@ -399,7 +404,7 @@ async def test_a_renewed_refresh_token_that_cannot_be_sent_is_not_taken(driver, 
     server = raw_server(answer({"agents": []}))
     client = driver.open(base_url=server.url, refresh_token="refresh-1", token_url=tokens.url)
     await driver.run(client, "list", "p")
-    assert client._auth._refresh_token == "refresh-1"
+    assert client._auth._grant.refresh_token == "refresh-1"
 
 
 class _Reading(ApiKeyAuth):
@@ -421,6 +426,202 @@ async def test_a_redirect_of_the_token_endpoint_is_refused(driver, raw_server, a
     with pytest.raises(ConnixAuthenticationError):
         await driver.run(client, "list", "p")
     assert elsewhere.requests == []
+
+
+# Who shares the newest tokens
+
+
+async def test_a_client_goes_on_with_what_a_closed_one_renewed(emulator, project, refreshing, driver):
+    for _ in range(3):
+        emulator.clock.advance(3600)
+        await driver.run(refreshing(), "list", project)
+        await driver.close()
+    assert calls(emulator) == 3 * ["list_agents", "token", "list_agents"]
+    assert [entry.status for entry in emulator.journal.entries("token")] == [200] * 3
+
+
+async def test_a_token_that_another_client_renewed_is_used_first(emulator, project, refreshing, driver):
+    emulator.clock.advance(3600)
+    await driver.run(refreshing(), "list", project)
+    for _ in range(2):
+        await driver.run(refreshing(), "list", project)
+        await driver.run(refreshing(access_token=None), "list", project)
+    assert calls(emulator) == ["list_agents", "token"] + 5 * ["list_agents"]
+
+
+@pytest.mark.parametrize("first", ["sync", "async"])
+async def test_both_kinds_of_client_share_what_is_renewed(emulator, project, tokens, open_client, first):
+    async def ask(kind):
+        emulator.clock.advance(3600)
+        if kind == "sync":
+            return open_client(base_url=emulator.url, **tokens).agents.list(project)
+        async with AsyncClient(base_url=emulator.url, verify=False, **tokens) as client:
+            return await client.agents.list(project)
+
+    for kind in (first, "async" if first == "sync" else "sync", first):
+        assert len(await ask(kind)) == 0
+    assert [entry.status for entry in emulator.journal.entries("token")] == [200] * 3
+
+
+@pytest.mark.parametrize("given", [True, False])
+async def test_clients_of_both_kinds_at_once_share_one_renewal(emulator, project, tokens, open_client, given):
+    if given:
+        emulator.revoke_token(tokens["access_token"])
+    else:
+        del tokens["access_token"]
+    threads = [open_client(base_url=emulator.url, **tokens) for _ in range(4)]
+    async with contextlib.AsyncExitStack() as stack:
+        tasks = [AsyncClient(base_url=emulator.url, verify=False, **tokens) for _ in range(4)]
+        for client in tasks:
+            await stack.enter_async_context(client)
+        pages = await asyncio.gather(
+            *(client.agents.list(project) for client in tasks),
+            *(asyncio.to_thread(client.agents.list, project) for client in threads),
+            return_exceptions=True,
+        )
+    assert not [page for page in pages if isinstance(page, BaseException)]
+    assert [len(page) for page in pages] == [0] * 8
+    assert len(emulator.journal.entries("token")) == 1
+
+
+async def test_another_access_token_is_used_first_and_renewed_by_the_newest(
+    emulator, project, grant, refreshing, driver
+):
+    emulator.revoke_token(grant.access_token)
+    await driver.run(refreshing(), "list", project)
+    emulator.journal.clear()
+    changed = emulator.add_token().access_token
+    client = refreshing(access_token=changed)
+    assert client._auth._grant.access.value == changed
+    await driver.run(client, "list", project)
+    emulator.revoke_token(changed)
+    await driver.run(client, "list", project)
+    # What was given once is not begun with again.
+    await driver.run(refreshing(access_token=changed), "list", project)
+    assert calls(emulator) == ["list_agents", "list_agents", "token", "list_agents", "list_agents"]
+
+
+async def test_another_refresh_token_begins_anew(emulator, project, grant, refreshing, driver):
+    emulator.revoke_token(grant.access_token)
+    old = refreshing()
+    await driver.run(old, "list", project)
+    changed = emulator.add_token()
+    client = refreshing(
+        access_token=None,
+        refresh_token=changed.refresh_token,
+        client_id=changed.client_id,
+        client_secret=changed.client_secret,
+    )
+    assert client._auth.secrets() == (changed.refresh_token, changed.client_secret)
+    await driver.run(client, "list", project)
+    await driver.run(refreshing(), "list", project)
+    assert calls(emulator)[3:] == ["token", "list_agents", "list_agents"]
+    for options in ({"client_id": "other"}, {"token_url": f"{emulator.token_url}/other"}):
+        assert refreshing(**options)._auth._grant is not old._auth._grant
+
+
+async def test_whoever_did_not_renew_is_told_of_new_secrets_and_hides_them_all(
+    emulator, project, grant, refreshing, driver
+):
+    first, told = refreshing(), []
+    for _ in range(9):
+        emulator.clock.advance(3600)
+        await driver.run(first, "list", project)
+    client = refreshing(on_new_secret=told.append)
+    for _ in range(2):
+        await driver.run(client, "list", project)
+    assert told == list(first._auth._grant.in_use())
+    known = {*told, grant.access_token, grant.refresh_token, grant.client_secret}
+    assert known < set(client._auth.secrets())
+
+
+async def test_no_repr_shows_what_is_shared(emulator, project, grant, refreshing, driver):
+    emulator.revoke_token(grant.access_token)
+    client = refreshing()
+    await driver.run(client, "list", project)
+    shared = client._auth._grant
+    shown = repr((registry._grants, shared, shared.access, client._auth, list(registry._grants)))
+    assert not [secret for secret in client._auth.secrets() if secret in shown]
+
+
+async def test_a_refresh_token_used_elsewhere_is_refused_with_advice(
+    emulator, project, grant, refreshing, driver
+):
+    await driver.run(refreshing(access_token=None), "list", project)
+    # As another process begins.
+    registry._grants.clear()
+    with pytest.raises(ConnixAuthenticationError, match=r"used elsewhere.*get a new one, or use an API key"):
+        await driver.run(refreshing(access_token=None), "list", project)
+    with pytest.raises(ConnixAuthenticationError, match="invalid_client") as caught:
+        await driver.run(refreshing(access_token=None, client_secret="wrong"), "list", project)
+    assert "elsewhere" not in str(caught.value)
+
+
+def test_of_many_grants_those_asked_for_last_are_kept():
+    kept = registry.grant_for("kept", "refresh-1", None)
+    for number in range(1000):
+        registry.grant_for(f"another {number}", "refresh-1", None)
+        assert registry.grant_for("kept", "refresh-1", None) is kept
+    assert len(registry._grants) == 256
+
+
+async def test_threads_and_tasks_wait_for_the_same_turn():
+    grant = registry.grant_for("one", "refresh-1", None)
+
+    def ask():
+        with grant.turn(0):
+            pass
+
+    async with grant.turn_async():
+        with pytest.raises(ConnixTimeoutError):
+            await asyncio.to_thread(ask)
+    await asyncio.to_thread(ask)
+    with grant.turn(0):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0), grant.turn_async():
+                pass
+        with pytest.raises(ConnixTimeoutError):
+            await asyncio.to_thread(ask)
+        # As a signal's handler does that breaks in on a renewal: nobody would end that before it.
+        ask()
+        with pytest.raises(ConnixTimeoutError):
+            await asyncio.to_thread(ask)
+    async with grant.turn_async():
+        pass
+
+
+def _in_child(pipe):
+    grant = registry.grant_for("one", "refresh-1", "access-1")
+    with grant.turn(0):
+        pipe.send(grant.in_use())
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_a_forked_process_begins_with_the_newest_tokens_and_a_turn_of_its_own():
+    grant = registry.grant_for("one", "refresh-1", "access-1")
+    grant.renewed("access-2", "refresh-2", 3600)
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    child = context.Process(target=_in_child, args=(there,))
+    held, release = threading.Event(), threading.Event()
+
+    def hold():
+        with grant.turn(0):
+            held.set()
+            release.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child.start()
+    there.close()
+    try:
+        assert here.recv() == ("access-2", "refresh-2")
+    finally:
+        release.set()
+        thread.join()
+        child.kill()
+        child.join()
 
 
 # What there is to prove it with
