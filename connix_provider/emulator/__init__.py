@@ -5,11 +5,19 @@ It needs the extra ``emulator`` (FastAPI and uvicorn), shares no code with the c
 Airflow.
 """
 
-from connix_provider.emulator.clock import Clock
-from connix_provider.emulator.faults import Fault
-from connix_provider.emulator.keys import OAuthGrant
-from connix_provider.emulator.limits import Limits
-from connix_provider.emulator.server import Emulator
-from connix_provider.emulator.transitions import Durations
+try:
+    from connix_provider.emulator.clock import Clock
+    from connix_provider.emulator.faults import Fault
+    from connix_provider.emulator.keys import OAuthGrant
+    from connix_provider.emulator.limits import Limits
+    from connix_provider.emulator.server import Emulator
+    from connix_provider.emulator.transitions import Durations
+except ModuleNotFoundError as missing:
+    if (missing.name or "").startswith("connix_provider"):
+        raise
+    raise ModuleNotFoundError(
+        f"the emulator needs {missing.name}: pip install 'airflow-provider-connix[emulator]'",
+        name=missing.name,
+    ) from None
 
 __all__ = ["Clock", "Durations", "Emulator", "Fault", "Limits", "OAuthGrant"]

@@ -1,4 +1,4 @@
-"""Run the emulator from a shell: ``python -m connix_provider.emulator --port 8080``."""
+"""Run the emulator from a shell: ``python -m connix_provider.emulator --port 8765``."""
 
 import argparse
 import json
@@ -23,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.agents < 0:
         parser.error("--agents must not be negative")
+    if len(set(options.agent)) < len(options.agent):
+        parser.error("--agent names the same agent twice; names are unique in a project")
     emulator = Emulator(
         port=options.port,
         project_id=options.project,
@@ -40,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"cannot listen on port {options.port}: {error}\n")
         return 1
     with emulator:
+        for name in options.agent:
+            emulator.seed(name=name)
         emulator.seed(options.agents)
         sys.stdout.write(_as_json(emulator) if options.json else _as_prose(emulator))
         sys.stdout.flush()
@@ -56,6 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--project", help="id of the default project (default: a random one)")
     parser.add_argument("--key", help="API key with full rights (default: a random one)")
     parser.add_argument("--agents", type=int, default=0, help="how many running agents are there already")
+    parser.add_argument(
+        "--agent",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a running agent that is there already, by name; may be given several times",
+    )
     parser.add_argument("--no-limits", action="store_true", help="do not limit requests")
     parser.add_argument("--json", action="store_true", help="print one line of JSON instead of prose")
     return parser
@@ -75,6 +86,12 @@ def _as_prose(emulator: Emulator) -> str:
     extra = json.dumps({"project_id": emulator.project_id})
     command = ["airflow", "connections", "add", "connix_default", "--conn-type", "connix"]
     command += ["--conn-host", emulator.url, "--conn-password", emulator.api_key, "--conn-extra", extra]
+    connection = {
+        "conn_type": "connix",
+        "host": emulator.url,
+        "password": emulator.api_key,
+        "extra": {"project_id": emulator.project_id},
+    }
     return (
         f"Connix emulator\n"
         f"  URL      {emulator.url}\n"
@@ -82,6 +99,8 @@ def _as_prose(emulator: Emulator) -> str:
         f"  Project  {emulator.project_id}\n"
         f"\nUse it from Airflow:\n"
         f"  {shlex.join(command)}\n"
+        f"or, in one shell and for `airflow dags test`:\n"
+        f"  export AIRFLOW_CONN_CONNIX_DEFAULT={shlex.quote(json.dumps(connection))}\n"
         f"\nPress Ctrl+C to end it.\n"
     )
 

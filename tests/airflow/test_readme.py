@@ -6,15 +6,12 @@ import pathlib
 import re
 
 import pytest
-from dag_store import airflow_version, store
+from dag_store import store
 
 README = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
 DAG_BLOCK, CLIENT_BLOCK = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
-@pytest.mark.skipif(
-    airflow_version() < (3,), reason="the README imports from airflow.sdk, which is Airflow 3's"
-)
 @pytest.mark.heavy
 def test_the_dag(emulator, connection, warp):
     names: dict = {}

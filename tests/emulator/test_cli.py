@@ -1,6 +1,7 @@
 """``python -m connix_provider.emulator``: start it, use what it prints, end it."""
 
 import json
+import os
 import shlex
 import signal
 import socket
@@ -55,12 +56,55 @@ def test_prose_holds_a_command_to_copy():
         options = dict(zip(command[6::2], command[7::2], strict=True))
         assert options["--conn-password"] == "cx_my key"
         assert json.loads(options["--conn-extra"]) == {"project_id": "proj'quoted"}
+        (line,) = [line for line in printed.splitlines() if "AIRFLOW_CONN" in line]
+        name, _, value = shlex.split(line)[1].partition("=")
+        assert name == "AIRFLOW_CONN_CONNIX_DEFAULT"
+        assert json.loads(value) == {
+            "conn_type": "connix",
+            "host": options["--conn-host"],
+            "password": "cx_my key",
+            "extra": {"project_id": "proj'quoted"},
+        }
         url = f"{options['--conn-host']}/projects"
         reply = httpx.get(url, headers={"X-API-Key": "cx_my key"}, trust_env=False)
         assert reply.json()["projects"][0]["id"] == "proj'quoted"
         assert reply.headers["X-RateLimit-Limit"] == "100"
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 0
+
+
+def test_agents_can_be_there_by_name():
+    flags = ("--json", "--agent", "Support agent", "--agent", "Second agent", "--agents", "1")
+    with running(*flags) as process:
+        facts = json.loads(process.stdout.readline())
+        url = f"{facts['url']}/projects/{facts['project_id']}/agents"
+        reply = httpx.get(url, headers={"X-API-Key": facts["api_key"]}, trust_env=False)
+    agents = reply.json()["agents"]
+    assert [agent["name"] for agent in agents] == ["Support agent", "Second agent", "agent-1"]
+    assert {agent["status"] for agent in agents} == {"running"}
+
+
+def test_without_what_it_needs_it_names_the_extra(tmp_path):
+    (tmp_path / "fastapi.py").write_text("raise ModuleNotFoundError(name='fastapi')")
+    command = [sys.executable, "-m", "connix_provider.emulator"]
+    ended = subprocess.run(
+        command,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    *_, last = ended.stderr.splitlines()
+    assert last.endswith("the emulator needs fastapi: pip install 'airflow-provider-connix[emulator]'")
+
+
+def test_an_agent_that_is_named_twice_is_one_clear_line():
+    with running("--agent", "A", "--agent", "A") as process:
+        output, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert output == ""
+    assert errors.splitlines()[-1].endswith("names the same agent twice; names are unique in a project")
 
 
 @pytest.mark.parametrize("port", ["taken", "70000"])
