@@ -38,18 +38,22 @@ class AgentNameNotFoundError(ConnixNotFoundError):
         return self.message
 
 
-def resolve_project_id(given: Any, default: Any) -> str:
+def resolve_project_id(given: Any, default: Any, connix_conn_id: str) -> str:
     """
     Decide which project is meant.
 
     :param given: the task's ``project_id``
     :param default: the connection's ``project_id``
+    :param connix_conn_id: the Airflow connection
     :return: the project's id
     :raises ValueError: where neither names one
     """
     chosen = default if given is None else given
     if chosen is None:
-        raise ValueError("project_id is missing: give it to the task, or put it into the connection's extra")
+        raise ValueError(
+            "project_id is missing: give it to the task, or put it into the extra of the Airflow connection "
+            f"{connix_conn_id!r}"
+        )
     return _identifier(chosen, "project_id")
 
 

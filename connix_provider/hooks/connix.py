@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -80,9 +81,21 @@ class ConnixHook(BaseHook):
         :raises ValueError: for a connection whose settings cannot be right
         :raises AirflowNotFoundException: for a connection id that is not defined
         """
+        with self._named():
+            return self._open()
+
+    def _open(self) -> Client:
         from connix_provider.client import Client
 
         return Client(**self._options(self._connection))
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say which connection it is that cannot be right: whoever reads a task's log has many."""
+        try:
+            yield
+        except ValueError as error:
+            raise ValueError(f"{error} (Airflow connection {self.connix_conn_id!r})") from None
 
     @cached_property
     def client(self) -> Client:
@@ -116,7 +129,8 @@ class ConnixHook(BaseHook):
         # What is imported for the first time, and certificates that are read, take a while, too.
         from connix_provider.client import AsyncClient
 
-        return AsyncClient(**{**self._options(connection), "on_new_secret": on_new_secret})
+        with self._named():
+            return AsyncClient(**{**self._options(connection), "on_new_secret": on_new_secret})
 
     @cached_property
     def project_id(self) -> str | None:
@@ -125,7 +139,8 @@ class ConnixHook(BaseHook):
 
         :return: the project's id, or ``None``
         """
-        return self._extra(self._connection).get("project_id") or None
+        with self._named():
+            return self._extra(self._connection).get("project_id") or None
 
     def test_connection(self) -> tuple[bool, str]:
         """
@@ -136,7 +151,7 @@ class ConnixHook(BaseHook):
         from connix_provider.client import ConnixError
 
         try:
-            with self.get_conn() as client:
+            with self._open() as client:
                 return True, self._try(client.with_options(max_attempts=1, total_timeout=_TEST_TIMEOUT))
         except ConnixError as error:
             return False, _plain(error, self.project_id)
@@ -226,7 +241,7 @@ def _number(value: Any, name: str, what: str) -> float:
     except (TypeError, ValueError):
         # Not quoted: what stands in the wrong field may be the key.
         raise ValueError(
-            f"{name} in the connection's extra must be {what}; what stands there is none"
+            f"{name} in the connection's extra must be {what}, and what stands there is not"
         ) from None
 
 

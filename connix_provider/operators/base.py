@@ -152,7 +152,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
         from connix_provider.waiting.wait import Wait
 
         hook = ConnixHook(self.connix_conn_id)
-        project_id = resolve_project_id(self.project_id, hook.project_id)
+        project_id = resolve_project_id(self.project_id, hook.project_id, self.connix_conn_id)
         with drive.Connected(hook, deadline=deadline) as connected, self._leaving_nothing(context):
             self.about_to_act(project_id, context)
             acted = self._act(connected.client, project_id, context, deadline)

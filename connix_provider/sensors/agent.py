@@ -115,7 +115,7 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
         check_seconds("poke_interval", self.poke_interval, minimum=1.0)
         deadline = self._started(context) + check_seconds("timeout", self.timeout)
         hook = ConnixHook(self.connix_conn_id)
-        project_id = resolve_project_id(self.project_id, hook.project_id)
+        project_id = resolve_project_id(self.project_id, hook.project_id, self.connix_conn_id)
         # As often as it takes: what ends a sensor is its time-out, not a service that is down.
         with drive.Connected(hook, max_attempts=sys.maxsize, deadline=deadline) as connected:
             agent_id = self._find(connected.client, project_id, context)

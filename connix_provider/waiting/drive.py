@@ -36,6 +36,8 @@ class Connected:
         self._max_attempts = max_attempts
         self._open = ExitStack()
         self._take(hook.get_conn())
+        # Whoever reads of a refused key or an unknown host further down wants to know whose.
+        hook.log.info("Connix at %s (Airflow connection %r).", self.client.base_url, hook.connix_conn_id)
 
     def __enter__(self) -> Self:
         return self

@@ -82,7 +82,7 @@ CONNECTIONS = [
     ({"host": "ftp://api.connix.io"}, "the base URL must begin with https:// (or http://)"),
     ({"host": "https://api.connix.io?x=1"}, "the base URL must not have a query"),
     ({"host": "https://u:p@api.connix.io"}, "must not hold a user or password"),
-    ({"extra": {}}, "project_id is missing: give it to the task, or put it into the connection's extra"),
+    ({"extra": {}}, "project_id is missing: give it to the task, or put it into the extra of the Airflow"),
     ({"extra": {"project_id": "p", "timeout": "soon"}}, "timeout in the connection's extra must be a number"),
     ({"extra": {"project_id": "p", "timeout": 0}}, "timeout must be more than 0 seconds"),
     (
@@ -103,7 +103,15 @@ def test_a_connection_that_cannot_be_right_is_told_of(changes, says, emulator, r
     assert ran.state == "failed"
     assert type(ran.error) is ValueError, ran.log
     assert says in str(ran.error)
+    assert "'connix_default'" in str(ran.error)
     assert not emulator.journal.entries()
+
+
+def test_the_log_of_a_refused_key_names_the_connection(emulator, run, connection, warp):
+    connection(password="cx_" + 32 * "0")
+    ran = run(START, **AGENT)
+    assert type(ran.error).__name__ == "ConnixAuthenticationError"
+    assert f"Connix at {emulator.url} (Airflow connection 'connix_default')." in ran.log
 
 
 def test_a_connection_that_is_not_defined_is_named(run, warp):
