@@ -172,6 +172,7 @@ def too_slow(call: Call[Any], seconds: float) -> ConnixTimeoutError:
     :param seconds: the time that was allowed
     :return: the exception
     """
-    error = ConnixTimeoutError(f"Connix did not answer {call.method} {call.path} within {seconds:g} s")
+    shown = f"{seconds:.2g}" if seconds < 1 else f"{round(seconds, 1):g}"
+    error = ConnixTimeoutError(f"Connix did not answer {call.method} {call.path} within {shown} s")
     error.may_have_executed = True
     return error

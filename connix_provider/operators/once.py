@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from connix_provider.client.errors import ConnixConflictError, ConnixError
+from connix_provider.client.errors import ConnixConflictError, ConnixError, ConnixTimeoutError
 from connix_provider.lifecycle import has_changed
 
 if TYPE_CHECKING:
@@ -102,11 +102,12 @@ def create_once(
                     if found := _look_up(client, project_id, name, key):
                         return found
             except ConnixError as lost:
+                lost = _of_the_deed(lost, f"whether agent {name!r} was created", error)
                 lost.add_note(
                     f"The create of {name!r} may have been carried out: an agent of that name may exist. "
                     "A retry of this task adopts it."
                 )
-                raise
+                raise lost from None
             log.info("There is no agent named %r: the lost create did not happen. Creating it again.", name)
 
 
@@ -152,14 +153,34 @@ def restart_once(client: Client, project_id: str, before: Agent) -> None:
                     log.info("Agent %s has changed since: the restart had been carried out.", before.id)
                     return
             except ConnixError as lost:
+                lost = _of_the_deed(lost, f"whether agent {before.id} was restarted", error)
                 lost.may_have_executed = True
-                raise
+                raise lost from None
             log.info(
                 "Agent %s has not changed: the lost restart did not happen. Restarting it again.", before.id
             )
         else:
             log.info("Connix accepted the restart of agent %s: %s", before.id, reply.message or "done")
             return
+
+
+def _of_the_deed(lost: ConnixError, what: str, error: ConnixError) -> ConnixError:
+    """
+    Speak of what was done, where the time for looking at it was over.
+
+    :param lost: what became of the look
+    :param what: what it was to tell
+    :param error: what became of the deed
+    :return: what to raise; the look's own words are of a request of which nobody who reads them has heard
+    """
+    if not isinstance(lost, ConnixTimeoutError):
+        return lost
+    told = ConnixTimeoutError(
+        f"The time allowed was over before anybody could tell {what}: {error}. "
+        "A retry of this task looks first."
+    )
+    told.request_id, told.may_have_executed = error.request_id, lost.may_have_executed
+    return told
 
 
 def await_change(client: Client, project_id: str, agent_id: str, before: Snapshot) -> Agent | None:

@@ -350,3 +350,15 @@ def test_a_create_that_may_have_left_an_agent_says_so(emulator, run, warp):
     assert ran.state == "failed"
     assert "A retry of this task adopts it" in "".join(ran.error.__notes__)
     assert len(emulator.journal.entries("list_agents")) > 4
+
+
+def test_a_restart_of_which_nobody_knows_is_named_at_the_end(emulator, run, warp):
+    (agent_id,) = emulator.seed()
+    emulator.clock.advance(60)
+    emulator.faults.add(Fault.reset_before(), on="restart_agent")
+    ran = run(ConnixRestartAgentOperator, agent_id=agent_id, timeout=3, deferrable=False)
+    assert type(ran.error).__name__ == "ConnixTimeoutError"
+    assert f"whether agent {agent_id} was restarted: the connection to" in str(ran.error)
+    assert "A retry of this task looks first." in str(ran.error)
+    assert ran.error.may_have_executed
+    assert ran.error.__suppress_context__
