@@ -120,6 +120,8 @@ GOALS: dict[str, Goal] = {
         Goal("stop", done=frozenset({AgentStatus.STOPPED}), failed=frozenset({"error"})),
         Goal("update", done=SETTLED - {AgentStatus.ERROR}, failed=frozenset({"error"}), must_move=True),
         Goal("delete", done=frozenset(), failed=frozenset(), done_when_gone=True),
+        # What an agent takes no action before: whatever becomes of it, then it can be acted on.
+        Goal("settle", done=SETTLED, failed=frozenset()),
     )
 }
 

@@ -201,6 +201,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
     def act_on(self, client: Client, project_id: str, agent_id: str, context: Context) -> Acted:
         """Send the restart once the change it makes can be told from the change before."""
         from connix_provider.operators import memory, once
+        from connix_provider.operators.turn import in_turn
 
         agent = None
         if (before := _remembered_restart(self.recall(context), agent_id)) is not None:
@@ -213,17 +214,12 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
                     "Agent %s ended in error after an earlier try; it is restarted once.", agent_id
                 )
         agent = agent or client.agents.get(project_id, agent_id)
-        while True:
-            once.await_next_second(client, agent)
-            moment = agent.updated_at.isoformat() if agent.updated_at else None
-            intent = {"agent_id": agent_id, "status": agent.status, "updated_at": moment}
-            try:
-                with memory.remembered(context, intent):
-                    once.restart_once(client, project_id, agent)
-            except ConnixConflictError as error:
-                agent = self.after_refusal(client, project_id, agent, error)
-            else:
-                return Acted(agent_id, "restart", agent.snapshot())
+        once.await_next_second(client, agent)
+        moment = agent.updated_at.isoformat() if agent.updated_at else None
+        intent = {"agent_id": agent_id, "status": agent.status, "updated_at": moment}
+        with in_turn(agent_id, "restart", agent.snapshot()), memory.remembered(context, intent):
+            once.restart_once(client, project_id, agent)
+        return Acted(agent_id, "restart", agent.snapshot())
 
 
 class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
@@ -284,7 +280,10 @@ def _remembered_restart(earlier: Mapping[str, Any] | None, agent_id: str) -> Sna
 
 def _update(client: Client, project_id: str, agent_id: str, changes: Mapping[str, Any]) -> Acted:
     """Send a change; the wait begins at the agent as the service answered with it."""
-    reply = client.agents.update(project_id, agent_id, changes)
+    from connix_provider.operators.turn import in_turn
+
+    with in_turn(agent_id, "update"):
+        reply = client.agents.update(project_id, agent_id, changes)
     # A reply that is settled already will not change any more: then the first look may be believed.
     before = None if reply.status in SETTLED else reply.snapshot()
     return Acted(agent_id, "update", before)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Client
+    from connix_provider.waiting.drive import Connected
     from connix_provider.waiting.ending import Ending
+    from connix_provider.waiting.wait import Wait
 
 # What a DAG file needs in order to be parsed is imported above; everything else is, when a task runs.
 
@@ -127,12 +129,28 @@ class ConnixAgentOperator(UndoneWhenKilled):
         self._goes_on = True
         return self._act_and_wait(context, deadline)
 
+    def execute_in_turn(self, context: Context, event: Any = None) -> str:
+        """
+        Act after the agent was on its way to another status, in which it takes no action.
+
+        :param context: Airflow's context
+        :param event: the trigger's event, which tells the deadline of the first attempt too
+        :return: the agent's id
+        :raises ValueError: for an event that no trigger of this provider sends
+        """
+        from connix_provider.waiting.ending import Ending, Outcome
+
+        ending = Ending.from_event(event)
+        if ending.outcome is not Outcome.DONE:
+            return self._finish(context, ending)
+        return self.execute_again(context, event)
+
     def is_repeated(self, context: Context) -> bool:
         """
         Tell whether this task run may have sent something before.
 
         :param context: Airflow's context
-        :return: true in a retry, and after the task gave its slot back for want of budget
+        :return: true in a retry, and where the task acts anew because it could not the first time
         """
         return self._goes_on or context["ti"].try_number > 1
 
@@ -149,30 +167,49 @@ class ConnixAgentOperator(UndoneWhenKilled):
 
     def _act_and_wait(self, context: Context, deadline: float) -> str:
         from connix_provider.waiting import drive
-        from connix_provider.waiting.wait import Wait
 
         hook = ConnixHook(self.connix_conn_id)
         project_id = resolve_project_id(self.project_id, hook.project_id, self.connix_conn_id)
         with drive.Connected(hook, deadline=deadline) as connected, self._leaving_nothing(context):
             self.about_to_act(project_id, context)
-            acted = self._act(connected.client, project_id, context, deadline)
+            acted = self._act_in_turn(connected, project_id, context, deadline)
             self.has_acted(connected.client, acted)
             if acted.goal is None or not self.wait_for_completion:
                 self._forget(context)
                 return acted.agent_id
-            wait = Wait(
-                GOALS[acted.goal],
-                acted.agent_id,
-                poll_interval=self._poll_seconds,
-                deadline=deadline,
-                before=acted.before,
-                log=self.log,
-            )
+            wait = self._wait(acted, acted.goal, deadline)
             # Of a deferrable task, too: what has happened already is spared the way through the triggerer.
             ending = (drive.look if self.deferrable else drive.wait_sync)(connected, project_id, wait)
         if ending is None:
             self._defer(project_id, acted, deadline)
         return self._finish(context, ending)
+
+    def _wait(self, acted: Acted, goal: str, deadline: float) -> Wait:
+        from connix_provider.waiting.wait import Wait
+
+        return Wait(
+            GOALS[goal],
+            acted.agent_id,
+            poll_interval=self._poll_seconds,
+            deadline=deadline,
+            before=acted.before,
+            log=self.log,
+        )
+
+    def _act_in_turn(self, connected: Connected, project_id: str, context: Context, deadline: float) -> Acted:
+        """Act, and once more whenever the agent is ready for what Connix refused before."""
+        from connix_provider.operators.turn import OutOfTurnError, await_turn
+
+        while True:
+            try:
+                return self._act(connected.client, project_id, context, deadline)
+            except OutOfTurnError as error:
+                refusal = error
+            settling = Acted(refusal.agent_id, "settle")
+            wait = self._wait(settling, "settle", deadline)
+            if not await_turn(connected, project_id, wait, refusal, defers=self.deferrable):
+                self._defer(project_id, settling, deadline, "execute_in_turn")
+            self._goes_on = True
 
     def _act(self, client: Client, project_id: str, context: Context, deadline: float) -> Acted:
         if not self.deferrable:
@@ -233,7 +270,9 @@ class ConnixAgentOperator(UndoneWhenKilled):
             timeout=deferral_timeout(deadline),
         )
 
-    def _defer(self, project_id: str, acted: Acted, deadline: float) -> NoReturn:
+    def _defer(
+        self, project_id: str, acted: Acted, deadline: float, method_name: str = "execute_complete"
+    ) -> NoReturn:
         from connix_provider.waiting.deferral import deferral_timeout
 
         before = acted.before
@@ -251,7 +290,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
                 undo_on_kill=acted.undo if self.cancel_on_kill else None,
                 connix_conn_id=self.connix_conn_id,
             ),
-            method_name="execute_complete",
+            method_name=method_name,
             timeout=deferral_timeout(deadline),
         )
 

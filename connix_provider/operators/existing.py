@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from connix_provider.client.errors import ConnixConflictError
-from connix_provider.lifecycle import GOALS, TRANSIENT
+from connix_provider.lifecycle import GOALS
 from connix_provider.operators.base import Acted, ConnixAgentOperator
 from connix_provider.targets import resolve_agent_id
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from connix_provider.client import Agent, Client
+    from connix_provider.client import Client
 
 __all__ = ["ConnixActionOperator", "ConnixExistingAgentOperator"]
 
@@ -80,60 +79,21 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
         :return: what was done, and what to wait for
         """
         before = client.agents.get(project_id, agent_id)
-        while not self._is_there(before):
-            try:
-                reply = getattr(client.agents, self.action)(project_id, agent_id)
-            except ConnixConflictError as error:
-                if not error.may_have_executed:
-                    before = self.after_refusal(client, project_id, before, error)
-                    continue
-                # The repeat of one whose answer was lost: the first is under way.
-                self.log.info("The %s of agent %s is under way already.", self.action, agent_id)
-            else:
-                self.log.info(
-                    "Connix accepted the %s of agent %s: %s", self.action, agent_id, reply.message or "done"
-                )
-            undo: Literal["stop"] | None = "stop" if self.action == "start" else None
-            return Acted(agent_id, self.action, before.snapshot(), undo=undo)
-        self.log.info("Agent %s is %s already; nothing to %s.", agent_id, before.status, self.action)
-        return Acted(agent_id)
+        if before.status in GOALS[self.action].done:
+            self.log.info("Agent %s is %s already; nothing to %s.", agent_id, before.status, self.action)
+            return Acted(agent_id)
+        try:
+            reply = getattr(client.agents, self.action)(project_id, agent_id)
+        except ConnixConflictError as error:
+            if not error.may_have_executed:
+                from connix_provider.operators.turn import OutOfTurnError
 
-    def after_refusal(
-        self, client: Client, project_id: str, before: Agent, error: ConnixConflictError
-    ) -> Agent:
-        """
-        Find out whether an action that the agent's state forbade is worth another try.
-
-        An agent on its way to another status is waited for: what is refused while it is updating is allowed
-        afterwards.
-
-        :param client: a client whose calls end with the task's time
-        :param project_id: the project
-        :param before: the agent before the action was sent
-        :param error: the refusal
-        :return: the agent as it is now
-        :raises ConnixConflictError: the refusal, where nothing has changed since
-        :raises ConnixAgentTimeoutError: where the task's time ends before the agent is there
-        """
-        from connix_provider.exceptions import ConnixAgentTimeoutError
-
-        told = False
-        while (now := client.agents.get(project_id, before.id)).status in TRANSIENT:
-            if not told:
-                self.log.info("Agent %s is %s; the %s waits for that.", before.id, now.status, self.action)
-                told = True
-            if (left := client.policy.deadline - time.time()) <= self._poll_seconds:
-                raise ConnixAgentTimeoutError(
-                    f"Agent {before.id} is still {now.status} at the end of the time allowed, and Connix "
-                    f"refused the {self.action}: {error}. The agent was left as it is."
-                )
-            time.sleep(min(self._poll_seconds, left))
-        if not told and now.snapshot() == before.snapshot():
-            raise error
-        if not told and now.status == before.status:
-            # What moved may be a sign of life and nothing more: the same refusal would follow at once.
-            time.sleep(max(0.0, min(self._poll_seconds, client.policy.deadline - time.time())))
-        return now
-
-    def _is_there(self, agent: Agent) -> bool:
-        return agent.status in GOALS[self.action].done
+                raise OutOfTurnError(agent_id, self.action, error, before.snapshot()) from error
+            # The repeat of one whose answer was lost: the first is under way.
+            self.log.info("The %s of agent %s is under way already.", self.action, agent_id)
+        else:
+            self.log.info(
+                "Connix accepted the %s of agent %s: %s", self.action, agent_id, reply.message or "done"
+            )
+        undo: Literal["stop"] | None = "stop" if self.action == "start" else None
+        return Acted(agent_id, self.action, before.snapshot(), undo=undo)

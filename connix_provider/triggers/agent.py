@@ -31,7 +31,8 @@ class ConnixAgentStatusTrigger(BaseTrigger):
     :param project_id: the project
     :param agent_id: the agent
     :param goal: what is waited for: an action (``create``, ``start``, ``restart``, ``pause``, ``stop``,
-        ``update``, ``delete``), or ``sensor`` for the statuses below
+        ``update``, ``delete``), ``settle`` for an agent that can be acted on, or ``sensor`` for the statuses
+        below
     :param target_statuses: for ``sensor``: statuses to wait for, default ``running``
     :param failure_statuses: for ``sensor``: statuses at which to fail, default ``error``
     :param stable_for: for ``sensor``: seconds that a target status must be kept
@@ -118,10 +119,11 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         """
         Wait, and yield one event that says how it ended.
 
-        :return: the event; see :class:`connix_provider.waiting.ending.Ending`
+        :return: the event; see :class:`connix_provider.waiting.ending.Ending`, and the deadline
         """
         ending = await self._wait()
-        yield TriggerEvent(ending.to_event())
+        # Who acts anew keeps the time of the first attempt; ``dag.test()`` drops what a deferral kept for it.
+        yield TriggerEvent({**ending.to_event(), "deadline": self.deadline})
 
     async def on_kill(self) -> None:
         """

@@ -109,6 +109,11 @@ class Wait:
             if self._exponential_backoff:
                 interval = min(2 * interval, self._max_wait)
 
+    @property
+    def seen(self) -> Snapshot | None:
+        """What the last look that may be believed showed, or ``None`` where there was none yet."""
+        return self._memory.last
+
     def rest(self, interval: float | None = None) -> float:
         """
         Bound the rest before the next look.
@@ -253,5 +258,7 @@ class Wait:
             return "gone"
         if self.goal.name == "update":
             return "done with its update"
+        if self.goal.name == "settle":
+            return "ready to be acted on"
         wanted = " or ".join(sorted(self.goal.done))
         return f"{wanted} for {self.goal.stable_for:g} s" if self.goal.stable_for else wanted

@@ -1,0 +1,177 @@
+"""What Connix refuses while an agent is creating or updating is sent again, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import pytest
+from scenes import PASSING
+
+from connix_provider.client.errors import (
+    ConnixAuthenticationError,
+    ConnixConflictError,
+    ConnixPermissionError,
+)
+from connix_provider.emulator import Emulator, Fault
+from connix_provider.exceptions import ConnixAgentGoneError, ConnixAgentTimeoutError
+from connix_provider.operators import turn
+from connix_provider.operators.agent import (
+    ConnixCreateAgentOperator,
+    ConnixPauseAgentOperator,
+    ConnixRestartAgentOperator,
+    ConnixUpdateAgentOperator,
+)
+from connix_provider.triggers.agent import ConnixAgentStatusTrigger
+
+pytestmark = pytest.mark.heavy
+
+MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+DONE = {"outcome": "done", "agent_id": "agent_1", "message": ""}
+#: Operator, its arguments but for the agent, its call, and looks at the agent before that.
+ACTIONS = pytest.mark.parametrize(
+    ("operator", "arguments", "call", "looks"),
+    [
+        (ConnixPauseAgentOperator, {}, "pause_agent", 1),
+        (ConnixRestartAgentOperator, {}, "restart_agent", 1),
+        (ConnixUpdateAgentOperator, {"description": "better"}, "update_agent", 0),
+        (
+            ConnixCreateAgentOperator,
+            {"name": "scene", "description": "better", "if_exists": "update"},
+            "update_agent",
+            1,
+        ),
+    ],
+    ids=["pause", "restart", "update", "create"],
+)
+
+
+def _creating(emulator: Emulator, operator, *steps) -> dict[str, object]:
+    (agent_id,) = emulator.seed(status="creating", name="scene")
+    emulator.script(agent_id, steps)
+    common = {"poll_interval": 5, "timeout": 300}
+    return common if operator is ConnixCreateAgentOperator else {**common, "agent_id": agent_id}
+
+
+@MODES
+@ACTIONS
+def test_an_outage_meanwhile_ends_nothing(operator, arguments, call, looks, deferrable, emulator, run, warp):
+    scene = _creating(emulator, operator, (100, "running"))
+    # More than any single call is repeated.
+    emulator.faults.add(Fault.status(503), on="get_agent", after=looks, times=9)
+    ran = run(operator, deferrable=deferrable, **scene, **arguments)
+    assert (ran.state, ran.error) == ("success", None), ran.log
+    assert len(emulator.journal.executed(call)) == 1
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+def test_whatever_may_pass_passes(fault, emulator, run, warp):
+    scene = _creating(emulator, ConnixPauseAgentOperator, (100, "running"))
+    emulator.faults.add(fault, on="get_agent", after=2, times=7)
+    ran = run(ConnixPauseAgentOperator, **scene)
+    assert (ran.state, ran.error) == ("success", None), ran.log
+    assert len(emulator.journal.executed("pause_agent")) == 1
+
+
+@MODES
+@ACTIONS
+def test_the_end_of_the_time_names_the_last_trouble(
+    operator, arguments, call, looks, deferrable, emulator, run, warp
+):
+    scene = _creating(emulator, operator)
+    emulator.faults.add(Fault.status(503), on="get_agent", after=looks + 1, times=None)
+    ran = run(operator, deferrable=deferrable, **scene, **arguments)
+    assert type(ran.error) is ConnixAgentTimeoutError, ran.log
+    assert "the last look failed: ConnixServerError" in str(ran.error)
+    assert "was not ready to be acted on" in str(ran.error)
+    assert warp.slept < 301
+    assert not emulator.journal.executed(call)
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault.status(401, code="unauthorized"), ConnixAuthenticationError),
+        (Fault.status(403, code="insufficient_permissions"), ConnixPermissionError),
+        (Fault.status(404, code="agent_not_found"), ConnixAgentGoneError),
+    ],
+    ids=["401", "403", "404"],
+)
+def test_what_will_not_pass_ends_it_at_once(fault, error, deferrable, emulator, run, warp):
+    scene = _creating(emulator, ConnixPauseAgentOperator, (100, "running"))
+    emulator.faults.add(fault, on="get_agent", after=2, times=None)
+    ran = run(ConnixPauseAgentOperator, deferrable=deferrable, **scene)
+    assert type(ran.error) is error, ran.log
+    assert len(emulator.journal.entries("get_agent")) == 3
+    assert len(emulator.journal.entries("pause_agent")) == 1
+
+
+def test_a_key_that_is_changed_meanwhile_goes_on(emulator, run, connection, warp, monkeypatch):
+    scene = _creating(emulator, ConnixPauseAgentOperator, (40, "running"))
+    await_turn = turn.await_turn
+
+    def with_a_refused_key(*args, **kwargs):
+        connection(password=emulator.add_key())
+        emulator.revoke_key(emulator.api_key)
+        return await_turn(*args, **kwargs)
+
+    monkeypatch.setattr(turn, "await_turn", with_a_refused_key)
+    ran = run(ConnixPauseAgentOperator, **scene)
+    assert (ran.state, ran.error) == ("success", None), ran.log
+    assert len([entry for entry in emulator.journal.entries() if entry.status == 401]) == 1
+
+
+@MODES
+def test_an_update_refused_while_updating_is_sent_again(deferrable, emulator, run, warp):
+    (agent_id,) = emulator.seed(status="updating", name="scene")
+    emulator.script(agent_id, [(40, "running")])
+    emulator.faults.add(Fault.status(409, code="agent_conflict"), on="update_agent", times=1)
+    ran = run(ConnixUpdateAgentOperator, agent_id=agent_id, description="better", deferrable=deferrable)
+    assert (ran.state, ran.error) == ("success", None), ran.log
+    assert emulator.agent(agent_id)["description"] == "better"
+
+
+@MODES
+def test_a_name_that_is_taken_is_told_at_once(deferrable, emulator, run, warp):
+    emulator.seed(name="taken")
+    (agent_id,) = emulator.seed()
+    ran = run(ConnixUpdateAgentOperator, agent_id=agent_id, name="taken", deferrable=deferrable)
+    assert type(ran.error) is ConnixConflictError, ran.log
+    assert "name already exists" in str(ran.error)
+    assert len(emulator.journal.entries("update_agent")) == 1
+
+
+@MODES
+def test_a_status_that_nobody_knows_explains_no_refusal(deferrable, emulator, run, warp):
+    (agent_id,) = emulator.seed(status="hibernating")
+    ran = run(ConnixRestartAgentOperator, agent_id=agent_id, deferrable=deferrable)
+    assert type(ran.error) is ConnixConflictError, ran.log
+
+
+@ACTIONS
+def test_a_deferrable_task_leaves_its_slot_at_once(
+    operator, arguments, call, looks, emulator, run, warp, monkeypatch
+):
+    scene = _creating(emulator, operator, (100, "running"))
+    triggers = []
+    defer = operator.defer
+
+    def keep(self, **how):
+        triggers.append((how["trigger"], how["method_name"], warp.slept))
+        defer(self, **how)
+
+    monkeypatch.setattr(operator, "defer", keep)
+    ran = run(operator, deferrable=True, **scene, **arguments)
+    assert ran.state == "success", ran.log
+    trigger, method_name, slept = triggers[0]
+    assert isinstance(trigger, ConnixAgentStatusTrigger)
+    assert (trigger.goal, method_name) == ("settle", "execute_in_turn")
+    # A restart waits out the second of the last change before it is sent.
+    assert slept <= 1
+    # Acting anew wins the task no time.
+    assert len({trigger.deadline for trigger, _, _ in triggers}) == 1
+
+
+@pytest.mark.parametrize("event", [None, {}, {"deadline": 1.0}, DONE, {**DONE, "deadline": "soon"}])
+def test_an_event_is_checked_before_the_action_is_sent_again(event):
+    task = ConnixPauseAgentOperator(task_id="task", agent_id="agent_1", deferrable=True)
+    with pytest.raises(ValueError, match="the task was resumed with"):
+        task.execute_in_turn({}, event)
