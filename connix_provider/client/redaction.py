@@ -1,8 +1,8 @@
 """
 Know what is secret in an agent, and hide it in what a service says, in case it quotes it.
 
-A service may send a value back as it came, escaped as JSON or Python writes it, encoded for a URL, or cut
-off after a while. All of these are looked for.
+A service may send a value back as it came, escaped as JSON or Python writes it, encoded for a URL (after it
+was escaped, too), or cut off after a while. All of these are looked for.
 """
 
 from __future__ import annotations
@@ -51,12 +51,14 @@ def redact(value: Any, secrets: Iterable[str]) -> Any:
 
 
 def _forms(secret: str) -> Iterable[str]:
-    yield secret
-    yield json.dumps(secret)[1:-1]
-    yield json.dumps(secret, ensure_ascii=False)[1:-1]
     yield repr(secret)[1:-1]
-    yield quote(secret, safe="", errors="replace")
-    yield quote_plus(secret, errors="replace")
+    # A body that was sent on in a URL is both: escaped as JSON, and that encoded.
+    for text in (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
+        yield text
+        yield quote(text, safe="", errors="replace")
+        # A slash may stay as it is.
+        yield quote(text, errors="replace")
+        yield quote_plus(text, errors="replace")
 
 
 def _redact(value: Any, forms: list[str], depth: int) -> Any:
@@ -75,7 +77,9 @@ def _redact(value: Any, forms: list[str], depth: int) -> Any:
 def _hide(text: str, forms: list[str]) -> str:
     if not forms:
         return text
-    starts = re.compile("|".join(re.escape(form[:_TELLING_START]) for form in forms))
+    # Once each: forms that begin alike would be tried in vain at every place, one after the other.
+    beginnings = dict.fromkeys(form[:_TELLING_START] for form in forms)
+    starts = re.compile("|".join(map(re.escape, beginnings)))
     pieces, at = [], 0
     while found := starts.search(text, at):
         pieces += [text[at : found.start()], _MASK]

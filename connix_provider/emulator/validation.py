@@ -73,10 +73,15 @@ def _digits(value: Any) -> Any:
 
 def _moment(value: Any) -> int:
     # An offset that stands for UTC is assumed where there is none, as ISO 8601 leaves it open.
-    text = str(value).upper()
-    if not re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:", text):
-        raise ValueError("must be a time in ISO 8601 format")
-    moment = datetime.fromisoformat(text)
+    # A date alone is its first moment.
+    text, complaint = str(value).upper(), "must be a time in ISO 8601 format"
+    if not re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:|\Z)", text):
+        raise ValueError(complaint)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        # Python's own words are not the service's.
+        raise ValueError(complaint) from None
     return micros_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 

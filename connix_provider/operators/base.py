@@ -152,7 +152,9 @@ class ConnixAgentOperator(UndoneWhenKilled):
         :param context: Airflow's context
         :return: true in a retry, and where the task acts anew because it could not the first time
         """
-        return self._goes_on or context["ti"].try_number > 1
+        from connix_provider.operators.once import try_of
+
+        return self._goes_on or try_of(context) > 1
 
     def recall(self, context: Context) -> dict[str, Any] | None:
         """

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import Variable
 
 from connix_provider.client.errors import ConnixError
-from connix_provider.operators.once import task_key
+from connix_provider.operators.once import task_key, try_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,9 +39,9 @@ def remembered(context: Context, intent: Mapping[str, Any]) -> Iterator[None]:
     """
     if (store := context.get("task_state_store")) is not None:
         store.set(_NAME, dict(intent))
-    else:
+    elif variable := _variable(context):
         described = f"Kept until the Connix task {task_key(context)} ends"
-        Variable.set(_variable(context), json.dumps(intent), description=described)
+        Variable.set(variable, json.dumps(intent), description=described)
     try:
         yield
     except ConnixError as error:
@@ -60,7 +60,8 @@ def recall(context: Context) -> dict[str, Any] | None:
     if (store := context.get("task_state_store")) is not None:
         found = store.get(_NAME)
     else:
-        text = Variable.get(_variable(context), None)
+        variable = _variable(context)
+        text = Variable.get(variable, None) if variable else None
         found = json.loads(text) if text else None
     return found if isinstance(found, dict) else None
 
@@ -73,8 +74,8 @@ def forget(context: Context) -> None:
     """
     if (store := context.get("task_state_store")) is not None:
         store.delete(_NAME)
-    else:
-        Variable.delete(_variable(context))
+    elif variable := _variable(context):
+        Variable.delete(variable)
 
 
 def forget_for_good(context: Context) -> None:
@@ -83,11 +84,15 @@ def forget_for_good(context: Context) -> None:
 
     :param context: Airflow's context
     """
-    ti = context["ti"]
-    if context.get("task_state_store") is None and ti.try_number > (ti.max_tries or 0):
+    most = getattr(context.get("ti"), "max_tries", None)
+    is_last = try_of(context) > (most if isinstance(most, int) else 0)
+    if context.get("task_state_store") is None and is_last:
         forget(context)
 
 
-def _variable(context: Context) -> str:
+def _variable(context: Context) -> str | None:
+    """Name the Variable of a task run, where there is one: without a task instance nobody will try again."""
+    if context.get("ti") is None:
+        return None
     # A digest: Airflow 3.0 finds no Variable with a slash in its key, and no Airflow one of 300 characters.
     return f"{_NAME}_{hashlib.sha256(task_key(context).encode()).hexdigest()[:32]}"

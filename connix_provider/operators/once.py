@@ -34,6 +34,7 @@ __all__ = [
     "find_ours",
     "restart_once",
     "task_key",
+    "try_of",
 ]
 
 log = logging.getLogger(__name__)
@@ -54,9 +55,28 @@ def task_key(context: Context) -> str:
 
     :param context: Airflow's context
     :return: dag, run, task and map index
+    :raises ValueError: for a context that does not tell them
     """
-    ti = context["ti"]
-    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+    ti = context.get("ti")
+    parts = {name: getattr(ti, name, None) for name in ("dag_id", "run_id", "task_id", "map_index")}
+    # By type: a mock has every attribute, and its key would be another in each try.
+    if missing := [name for name, part in parts.items() if not isinstance(part, str | int)]:
+        raise ValueError(
+            "the context names no task run, by which a retry could know what this try did: "
+            f"context['ti'] has no {', no '.join(missing)}"
+        )
+    return "/".join(map(str, parts.values()))
+
+
+def try_of(context: Context) -> int:
+    """
+    Say which try of its task run this is.
+
+    :param context: Airflow's context
+    :return: 1 for the first, and where there is no task instance that could be tried again
+    """
+    number = getattr(context.get("ti"), "try_number", None)
+    return number if isinstance(number, int) else 1
 
 
 def create_once(

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Client
+    from connix_provider.lifecycle import Goal
     from connix_provider.waiting.wait import Wait
 
 # What a DAG file needs in order to be parsed is imported above; everything else is, when a task runs.
@@ -111,8 +112,7 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
         from connix_provider.waiting import drive
         from connix_provider.waiting.wait import Wait
 
-        goal = goal_for_statuses(self.target_statuses, self.failure_statuses, stable_for=self.stable_for)
-        check_seconds("poke_interval", self.poke_interval, minimum=1.0)
+        goal = self._goal()
         deadline = self._started(context) + check_seconds("timeout", self.timeout)
         hook = ConnixHook(self.connix_conn_id)
         project_id = resolve_project_id(self.project_id, hook.project_id, self.connix_conn_id)
@@ -133,16 +133,20 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
         """
         Look once; Airflow calls this in poke and reschedule mode.
 
-        :param context: Airflow's context
+        Called by itself, as in a unit test, it is the first look of a wait: no earlier one tells how long the
+        agent has been well, so with ``stable_for`` it is never a success.
+
+        :param context: Airflow's context; a look by itself needs nothing of it
         :return: success with the agent's id, or ``False`` while the wait goes on
         """
         if self._wait is None or self._look is None:
-            raise RuntimeError("poke() looks at the agent that execute() has found; call execute()")
-        ending = self._look()
-        while ending is None and self.reschedule and self._wait.is_holding():
-            # Between two processes nothing would remember for how long the agent has been well.
-            time.sleep(self._wait.rest())
+            ending = self._look_once()
+        else:
             ending = self._look()
+            while ending is None and self.reschedule and self._wait.is_holding():
+                # Between two processes nothing would remember for how long the agent has been well.
+                time.sleep(self._wait.rest())
+                ending = self._look()
         return False if ending is None else PokeReturnValue(True, self._finish(ending))
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
@@ -187,6 +191,34 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
             raise self._softened(ConnixSensorTimeoutError(wait.timed_out().message)) from None
         finally:
             self._wait = self._look = None
+
+    def _goal(self) -> Goal:
+        goal = goal_for_statuses(self.target_statuses, self.failure_statuses, stable_for=self.stable_for)
+        check_seconds("poke_interval", self.poke_interval, minimum=1.0)
+        return goal
+
+    def _look_once(self) -> Ending | None:
+        """Take a look that stands alone: it begins now, and leaves nothing open."""
+        from connix_provider.client import ConnixError
+        from connix_provider.client.retry import may_pass
+        from connix_provider.waiting import drive
+        from connix_provider.waiting.wait import LONGEST_LOOK, Wait
+
+        goal = self._goal()
+        deadline = time.time() + check_seconds("timeout", self.timeout)
+        hook = ConnixHook(self.connix_conn_id)
+        project_id = resolve_project_id(self.project_id, hook.project_id)
+        with drive.Connected(hook, max_attempts=1, deadline=deadline) as connected:
+            client = connected.client.with_options(total_timeout=LONGEST_LOOK)
+            try:
+                agent_id = resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
+            except ConnixError as error:
+                if not may_pass(error):
+                    raise
+                self.log.warning("Agent %r could not be looked up: %s", self.agent_name, error)
+                return None
+            wait = Wait(goal, agent_id, poll_interval=self.poke_interval, deadline=deadline, log=self.log)
+            return drive.look(connected, project_id, wait)
 
     def _find(self, client: Client, project_id: str, context: Context) -> str:
         """Find the agent, with the endings of a wait: its name may be looked up in every poke."""

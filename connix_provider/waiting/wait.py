@@ -23,7 +23,7 @@ from connix_provider.waiting.ending import Ending, Outcome
 if TYPE_CHECKING:
     from connix_provider.client import Agent, ConnixError
 
-__all__ = ["Look", "Rest", "Wait"]
+__all__ = ["LONGEST_LOOK", "Look", "Rest", "Wait"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Rest:
 
 
 #: Seconds that one look may take at most: a service that hangs must not stretch the interval for ever.
-_LONGEST_LOOK = 60.0
+LONGEST_LOOK = 60.0
 
 
 class Wait:
@@ -129,7 +129,7 @@ class Wait:
 
         :return: seconds that it may take
         """
-        return min(_LONGEST_LOOK, self._left())
+        return min(LONGEST_LOOK, self._left())
 
     def overdue(self) -> Ending | None:
         """

@@ -284,11 +284,6 @@ def test_a_sensor_that_never_fails_skips_even_a_broken_trigger():
         sensor.resume_execution("execute_complete", {"event": None}, {})
 
 
-def test_poke_alone_has_nothing_to_look_at():
-    with pytest.raises(RuntimeError, match="call execute"):
-        ConnixAgentStatusSensor(task_id="b", agent_id="x").poke({})
-
-
 def test_what_the_trigger_stores_is_plain_and_without_secrets(emulator, connection):
     from airflow.providers.common.compat.sdk import TaskDeferred
 

@@ -4,6 +4,8 @@ import copy
 import json
 import pickle
 import traceback
+from functools import partial
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
@@ -527,6 +529,18 @@ async def test_no_repr_of_a_client_shows_a_secret(driver, emulator):
 def test_a_secret_with_what_is_escaped_is_hidden_whole(secret):
     for form in (secret, json.dumps(secret)[1:-1], repr(secret)[1:-1]):
         assert redact(f"bad {form}! {form}", [secret]) == "bad ***! ***"
+
+
+@pytest.mark.parametrize("encode", [quote, partial(quote, safe=""), quote_plus])
+@pytest.mark.parametrize("ensure_ascii", [True, False])
+@pytest.mark.parametrize(
+    "secret",
+    ['Say "hi", é', "a/path/that's é\nsecret", "postgres://canary:pw@db/x?y=1&z=ü", "\"'\\/é begins with it"],
+)
+def test_a_secret_in_a_body_that_was_encoded_for_a_url_is_hidden_whole(secret, ensure_ascii, encode):
+    before, after = json.dumps({"config": {"system_prompt": "|", "model": "shown"}}).split("|")
+    escaped = json.dumps(secret, ensure_ascii=ensure_ascii)[1:-1]
+    assert redact(encode(before + escaped + after), [secret]) == f"{encode(before)}***{encode(after)}"
 
 
 def test_hiding_many_takes_no_longer_than_reading_them():

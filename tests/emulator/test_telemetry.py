@@ -115,9 +115,10 @@ def test_levels_and_times_select(emulator, api, worked):
     [
         ("level", "fatal"),
         ("start_time", "yesterday"),
-        ("start_time", "2024-01-15"),
+        ("start_time", "2024-01"),
         ("start_time", "1705312200"),
         ("end_time", "2024-13-15T10:30:00Z"),
+        ("end_time", "2024-02-30"),
         ("end_time", ""),
         ("limit", "0"),
         ("limit", "1001"),
@@ -128,6 +129,28 @@ def test_log_parameters_out_of_range(api, worked, name, value):
     reply = api.logs(worked, **{name: value})
     assert reply.status_code == 400
     assert [detail["field"] for detail in reply.json()["error"]["details"]] == [name]
+
+
+@pytest.mark.parametrize(
+    "broken", ["yesterday", "", "2024-02-30", "2024-13-15T10:30:00Z", "2024-01-15T10:xx", "2024-01-15\n"]
+)
+def test_a_broken_time_is_refused_in_the_services_words(api, worked, broken):
+    for reply in (api.logs(worked, start_time=broken), api.metrics(worked, start_time=broken)):
+        assert reply.status_code == 400
+        error = reply.json()["error"]
+        assert (error["code"], error["message"]) == ("validation_error", "Invalid request parameters")
+        assert error["details"] == [
+            {"field": "start_time", "message": "start_time must be a time in ISO 8601 format"}
+        ]
+
+
+def test_a_date_alone_is_its_midnight(api, worked):
+    reply = api.metrics(worked, start_time="2024-01-15", end_time="2024-01-16")
+    assert reply.json()["period"] == {
+        "start_time": "2024-01-15T00:00:00Z",
+        "end_time": "2024-01-16T00:00:00Z",
+        "interval": "1h",
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""What an operator does where Airflow's context tells nothing of a task run, as in a unit test of a DAG."""
+
+from __future__ import annotations
+
+import types
+from unittest.mock import MagicMock
+
+import pytest
+
+from connix_provider.operators.agent import (
+    ConnixCreateAgentOperator,
+    ConnixDeleteAgentOperator,
+    ConnixRestartAgentOperator,
+)
+from connix_provider.operators.once import task_key
+
+pytestmark = pytest.mark.heavy
+
+CONTEXTS = pytest.mark.parametrize("context", [{}, MagicMock()], ids=["empty", "mock"])
+
+
+@pytest.fixture
+def execute(emulator, connection, warp):
+    def act_once(operator, context, **arguments):
+        # Airflow minds who calls execute(), and nobody runs this task.
+        task = operator(task_id="task", deferrable=False, **arguments)
+        return operator.execute.__wrapped__(task, context)
+
+    return act_once
+
+
+@CONTEXTS
+@pytest.mark.parametrize(
+    ("operator", "call"),
+    [(ConnixRestartAgentOperator, "restart_agent"), (ConnixDeleteAgentOperator, "delete_agent")],
+)
+def test_it_is_a_first_try(operator, call, context, emulator, execute):
+    (agent_id,) = emulator.seed(status="running")
+    assert execute(operator, context, agent_id=agent_id) == agent_id
+    assert len(emulator.journal.executed(call)) == 1
+
+
+@CONTEXTS
+def test_a_create_says_what_it_misses(context, emulator, execute):
+    with pytest.raises(
+        ValueError, match=r"context names no task run.* no dag_id, no run_id, no task_id, no map"
+    ):
+        execute(ConnixCreateAgentOperator, context, name="scene")
+    assert not emulator.journal.entries()
+
+
+def test_what_would_be_remembered_needs_a_task_run_as_well(emulator, execute):
+    (agent_id,) = emulator.seed(status="running")
+    with pytest.raises(ValueError, match="context names no task run"):
+        execute(ConnixDeleteAgentOperator, {"ti": MagicMock()}, agent_id=agent_id)
+    assert not emulator.journal.executed("delete_agent")
+
+
+def test_only_what_is_missing_is_named():
+    ti = types.SimpleNamespace(dag_id="d", task_id="t", map_index=-1)
+    with pytest.raises(ValueError, match=r"has no run_id$"):
+        task_key({"ti": ti})
+    assert task_key({"ti": types.SimpleNamespace(run_id="r", **vars(ti))}) == "d/r/t/-1"
