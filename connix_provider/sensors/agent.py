@@ -207,7 +207,7 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
         goal = self._goal()
         deadline = time.time() + check_seconds("timeout", self.timeout)
         hook = ConnixHook(self.connix_conn_id)
-        project_id = resolve_project_id(self.project_id, hook.project_id)
+        project_id = resolve_project_id(self.project_id, hook.project_id, self.connix_conn_id)
         with drive.Connected(hook, max_attempts=1, deadline=deadline) as connected:
             client = connected.client.with_options(total_timeout=LONGEST_LOOK)
             try:
