@@ -37,6 +37,7 @@ async def test_it_tells_of_success(emulator, connection, warp):
         "status": "running",
         "message": f"Agent {agent_id}: it is running.",
         "error": None,
+        "deadline": None,
     }
 
 
