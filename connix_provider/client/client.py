@@ -124,8 +124,13 @@ class _Base:
         other._bind()  # noqa: SLF001 - it is one of us
         return other
 
-    def _flow(self, call: Call[T]) -> Flow[T]:
-        """Begin to carry one call out."""
+    def flow(self, call: Call[T]) -> Flow[T]:
+        """
+        Make the steps that carry one call out, within this client's bounds.
+
+        :param call: the call
+        :return: its steps, for :meth:`Client.drive`; a flow of several calls has them among its own
+        """
         return perform(
             call,
             self.policy,
@@ -201,9 +206,19 @@ class Client(_Base):
         :return: its result
         :raises ConnixError: when it fails for good
         """
+        return self.drive(self.flow(call))
+
+    def drive(self, steps: Flow[T]) -> T:
+        """
+        Take the steps of a flow: send what is to be sent, and sleep.
+
+        :param steps: the flow
+        :return: its result
+        :raises ConnixError: where the flow fails
+        """
         outcome: Outcome = None
         # Closed in any case: a call that is broken off gives its place in the budget's line up.
-        with contextlib.closing(self._flow(call)) as flow:
+        with contextlib.closing(steps) as flow:
             while True:
                 try:
                     step = flow.send(outcome)
@@ -263,8 +278,18 @@ class AsyncClient(_Base):
         :return: its result
         :raises ConnixError: when it fails for good
         """
+        return await self.drive(self.flow(call))
+
+    async def drive(self, steps: Flow[T]) -> T:
+        """
+        Take the steps of a flow: send what is to be sent, and sleep.
+
+        :param steps: the flow
+        :return: its result
+        :raises ConnixError: where the flow fails
+        """
         outcome: Outcome = None
-        with contextlib.closing(self._flow(call)) as flow:
+        with contextlib.closing(steps) as flow:
             while True:
                 try:
                     step = flow.send(outcome)

@@ -83,15 +83,15 @@ def _as_json(emulator: Emulator) -> str:
 
 
 def _as_prose(emulator: Emulator) -> str:
-    extra = json.dumps({"project_id": emulator.project_id})
-    command = ["airflow", "connections", "add", "connix_default", "--conn-type", "connix"]
-    command += ["--conn-host", emulator.url, "--conn-password", emulator.api_key, "--conn-extra", extra]
     connection = {
         "conn_type": "connix",
         "host": emulator.url,
         "password": emulator.api_key,
         "extra": {"project_id": emulator.project_id},
     }
+    command = ["airflow", "connections", "add", "connix_default"]
+    command += ["--conn-type", "connix", "--conn-host", emulator.url, "--conn-password", emulator.api_key]
+    command += ["--conn-extra", json.dumps(connection["extra"])]
     return (
         f"Connix emulator\n"
         f"  URL      {emulator.url}\n"

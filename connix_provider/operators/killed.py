@@ -112,13 +112,14 @@ class UndoneWhenKilled(BaseOperator):
 
     def _undo(self, client: Client, project_id: str, acted: Acted) -> None:
         from connix_provider.client import ConnixError
-        from connix_provider.waiting.drive import take_back
+        from connix_provider.waiting.undoing import UNDO_TIMEOUT, undoing
 
         if acted.undo is None or acted.agent_id == self._undone:
             return
         self._undone = acted.agent_id
         self.log.info("The task is killed: Connix is asked to %s agent %s.", acted.undo, acted.agent_id)
         try:
-            take_back(client, project_id, acted.agent_id, acted.undo, acted.before)
+            client = client.with_options(total_timeout=UNDO_TIMEOUT)
+            client.drive(undoing(client, acted.undo, project_id, acted.agent_id, acted.before))
         except ConnixError as error:
             self.log.warning("Agent %s is left as it is: %s", acted.agent_id, error)

@@ -139,13 +139,14 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         await load()
         from connix_provider.client import ConnixError
         from connix_provider.hooks.connix import ConnixHook
-        from connix_provider.waiting.drive import take_back_async
+        from connix_provider.waiting.undoing import UNDO_TIMEOUT, undoing
 
         self.log.info("The task is killed: Connix is asked to %s agent %s.", self.undo_on_kill, self.agent_id)
         try:
-            async with await ConnixHook(self.connix_conn_id).get_async_conn() as client:
-                await take_back_async(
-                    client, self.project_id, self.agent_id, self.undo_on_kill, self._before()
+            async with await ConnixHook(self.connix_conn_id).get_async_conn() as connection:
+                client = connection.with_options(total_timeout=UNDO_TIMEOUT)
+                await client.drive(
+                    undoing(client, self.undo_on_kill, self.project_id, self.agent_id, self._before())
                 )
         except (ConnixError, ValueError, AirflowNotFoundException) as error:
             self.log.warning("Agent %s is left as it is: %s", self.agent_id, error)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
-from connix_provider.waiting.undoing import UNDO_TIMEOUT, Undo, undoing
 from connix_provider.waiting.wait import Look, Rest, Wait
 
 if TYPE_CHECKING:
-    from connix_provider.client import Agent, AsyncClient, Client, ConnixError
+    from connix_provider.client import Agent, Client, ConnixError
     from connix_provider.hooks.connix import ConnixHook
-    from connix_provider.lifecycle import Snapshot
     from connix_provider.waiting.ending import Ending
 
-__all__ = ["Connected", "look", "take_back", "take_back_async", "wait_async", "wait_sync"]
+__all__ = ["Connected", "look", "wait_async", "wait_sync"]
 
 
 class Connected:
@@ -160,71 +157,3 @@ def _get(connected: Connected, project_id: str, wait: Wait) -> Agent | ConnixErr
             if not isinstance(error, ConnixAuthenticationError) or not connected.renew():
                 return error
             wait.tell_of_new_key()
-
-
-def take_back(client: Client, project_id: str, agent_id: str, undo: str, before: Snapshot | None) -> None:
-    """
-    Take an action back on a worker.
-
-    :param client: a client
-    :param project_id: the agent's project
-    :param agent_id: the agent
-    :param undo: the call that does it: ``delete`` or ``stop``
-    :param before: the agent before the action, where that is known
-    :raises ConnixError: where it is not taken back
-    """
-    from connix_provider.client import ConnixError
-
-    agents = client.with_options(total_timeout=UNDO_TIMEOUT).agents
-    steps = undoing(undo, before)
-    seen: Agent | ConnixError | None = None
-    while True:
-        try:
-            step = steps.send(seen)
-        except StopIteration:
-            return
-        seen = None
-        try:
-            if isinstance(step, Undo):
-                getattr(agents, undo)(project_id, agent_id)
-            elif isinstance(step, Look):
-                seen = agents.get(project_id, agent_id)
-            else:
-                time.sleep(step.seconds)
-        except ConnixError as error:
-            seen = error
-
-
-async def take_back_async(
-    client: AsyncClient, project_id: str, agent_id: str, undo: str, before: Snapshot | None
-) -> None:
-    """
-    Do the same in a trigger.
-
-    :param client: a client
-    :param project_id: the agent's project
-    :param agent_id: the agent
-    :param undo: the call that does it: ``delete`` or ``stop``
-    :param before: the agent before the action, where that is known
-    :raises ConnixError: where it is not taken back
-    """
-    from connix_provider.client import ConnixError
-
-    agents = client.with_options(total_timeout=UNDO_TIMEOUT).agents
-    steps = undoing(undo, before)
-    seen: Agent | ConnixError | None = None
-    while True:
-        try:
-            step = steps.send(seen)
-        except StopIteration:
-            return
-        seen = None
-        try:
-            if isinstance(step, Undo):
-                await getattr(agents, undo)(project_id, agent_id)
-            elif isinstance(step, Look):
-                seen = await agents.get(project_id, agent_id)
-            else:
-                await asyncio.sleep(step.seconds)
-        except ConnixError as error:
-            seen = error

@@ -281,20 +281,25 @@ def test_threads_do_not_queue_behind_a_renewal_beyond_their_deadlines(emulator, 
         refresh_token=grant.refresh_token,
         token_url=emulator.token_url,
         max_attempts=1,
-        total_timeout=0.4,
+        total_timeout=2,
     )
     ends = []
 
-    def ask():
+    def ask(client):
         with pytest.raises(ConnixTimeoutError) as caught:
             client.agents.list(project)
         ends.append(caught.value.may_have_executed)
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
+    threads = [threading.Thread(target=ask, args=(client,))]
+    threads[0].start()
+    until(lambda: emulator.journal.entries("token"))
+    # Whoever comes later has less time than the renewal takes, however slowly these threads begin.
+    hasty = client.with_options(total_timeout=0.2)
+    threads += [threading.Thread(target=ask, args=(hasty,)) for _ in range(3)]
+    for thread in threads[1:]:
         thread.start()
     for thread in threads:
-        thread.join(5)
+        thread.join(30)
     assert ends == [False] * 4
     # Whoever had waited in vain for another's renewal began none of its own.
     assert len(emulator.journal.entries("token")) < 4

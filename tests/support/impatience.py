@@ -1,9 +1,11 @@
-"""Lose patience with a service that is silent on purpose, and with no other: silence costs real time."""
+"""Run out of real time on purpose, and never because the machine is slow just then."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +19,19 @@ from connix_provider.emulator.oauth import oauth
 _PATIENCE = 0.03
 #: Seconds of real time between two looks whether a request has arrived.
 _LOOK = 0.002
+
+
+def bounds_until(arrived: Callable[[], Any]) -> Iterator[float]:
+    """
+    Give the seconds that a call may take which will not end, and more where nothing of it has even arrived.
+
+    :param arrived: whether anything has, asked after each call
+    :return: seconds of real time
+    """
+    for seconds in (0.15, 0.95, 9.5):
+        yield seconds
+        if arrived():
+            return
 
 
 def be_impatient(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
