@@ -17,12 +17,14 @@ import pytest
 from dag_store import airflow_version, store
 from timewarp import SENSOR_LOOP, Timewarp
 
-from connix_provider.emulator import Durations, Emulator
+from connix_provider.emulator import Clock, Durations, Emulator
 
 
 @pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(durations=Durations()) as running:
+def emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
+    # Where the clock jumps it does nothing else: how slow the machine is must not be part of a time.
+    clock = Clock(frozen="warp" in request.fixturenames)
+    with Emulator(clock=clock, durations=Durations()) as running:
         yield running
 
 
