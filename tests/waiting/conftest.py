@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from timewarp import Timewarp
 
-from connix_provider.emulator import Durations, Emulator
+from connix_provider.emulator import Clock, Durations, Emulator
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    with Emulator(durations=Durations()) as running:
+    with Emulator(clock=Clock(frozen=True), durations=Durations()) as running:
         yield running
 
 
