@@ -14,7 +14,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable
-from random import random
+from random import SystemRandom
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -31,6 +31,10 @@ __all__ = ["perform"]
 
 T = TypeVar("T")
 
+#: Not that of ``random`` itself: whoever seeds that in a task wants its numbers, and would have all tasks
+#: retry at the same moment.
+_chance = SystemRandom().random
+
 
 def perform(
     call: Call[T],
@@ -40,7 +44,7 @@ def perform(
     background: bool = False,
     secrets: Callable[[], tuple[str, ...]] = tuple,
     clock: Callable[[], float] = time.time,
-    jitter: Callable[[], float] = random,
+    jitter: Callable[[], float] = _chance,
 ) -> Flow[T]:
     """
     Carry one call to its result.

@@ -135,10 +135,11 @@ async def wait_async(
             if isinstance(step, Rest):
                 due = time.time() + step.seconds
                 continue
-            seen = await seat.look(due)
-            while isinstance(seen, ConnixAuthenticationError) and await line.renew(line.version):
+            # Of before the look: when a refusal is heard of here, another wait may have renewed the key.
+            version, seen = line.version, await seat.look(due)
+            while isinstance(seen, ConnixAuthenticationError) and await line.renew(version):
                 wait.tell_of_new_key()
-                seen = await seat.look(0.0)
+                version, seen = line.version, await seat.look(0.0)
             if seen is None:
                 return wait.timed_out()
 

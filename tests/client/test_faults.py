@@ -1,5 +1,6 @@
 """Every fault of the service, over a socket: the right outcome, and what the service's journal says of it."""
 
+import random
 import re
 
 import pytest
@@ -194,6 +195,13 @@ async def test_a_slow_body_is_not_waited_for_longer_than_the_call_may_take(drive
             await driver.run(driver.to(emulator, total_timeout=bound), "list", project)
     assert re.search(r"within \d\.\d+ s", str(caught.value))
     assert len(emulator.journal.entries()) == 1
+
+
+async def test_the_numbers_that_a_user_seeded_are_left_alone(driver, emulator, project):
+    before = random.getstate()
+    emulator.faults.add(Fault.status(503), "list_agents", times=2)
+    assert len(await driver.run(driver.to(emulator), "list", project)) == 0
+    assert random.getstate() == before
 
 
 async def test_an_unknown_status_is_passed_on(driver, emulator, project):

@@ -8,8 +8,11 @@ import httpx
 import pytest
 from airflow.providers.common.compat import connection as compat
 
+from connix_provider.client import ConnixAuthenticationError
 from connix_provider.emulator import Emulator
 from connix_provider.hooks.connix import ConnixHook
+from connix_provider.waiting.line import _lines
+from connix_provider.waiting.seat import Seat
 
 
 @pytest.fixture
@@ -38,6 +41,27 @@ async def _waiting(emulator: Emulator, wait, asked, count):
 @pytest.mark.parametrize("count", [1, 5, 200])
 async def test_a_new_key_goes_on(count, emulator, wait, connection, reads, asked):
     waiting = await _waiting(emulator, wait, asked, count)
+    old, new = emulator.api_key, emulator.add_key()
+    connection(password=new)
+    emulator.revoke_key(old)
+    assert {event["outcome"] for event in await asyncio.gather(*waiting)} == {"done"}
+    assert len(reads) == 2
+
+
+async def test_who_hears_of_a_refusal_after_another_has_renewed_the_key_goes_on(
+    emulator, wait, connection, reads, asked, monkeypatch
+):
+    look = Seat.look
+
+    async def hear_late(seat, due):
+        seen = await look(seat, due)
+        if isinstance(seen, ConnixAuthenticationError):
+            (line,) = _lines[asyncio.get_running_loop()].values()
+            assert await line.renew(line.version)
+        return seen
+
+    monkeypatch.setattr(Seat, "look", hear_late)
+    waiting = await _waiting(emulator, wait, asked, 1)
     old, new = emulator.api_key, emulator.add_key()
     connection(password=new)
     emulator.revoke_key(old)
