@@ -74,7 +74,7 @@ def _restart_in_a_process(
     window: float,
 ) -> None:
     os.environ.update(connections)
-    restart = {"connix": _connix, "http": _http}[provider](project_id, agent_ids[0])
+    restart = {"connix": _connix, "http": _http}[provider](project_id, agent_ids)
     pipe.send("ready")
     pipe.recv()
     left, last = list(agent_ids), 0.0
@@ -91,7 +91,7 @@ def _restart_in_a_process(
     pipe.send(last)
 
 
-def _connix(project_id: str, known: str) -> Callable[[str], float | None]:
+def _connix(project_id: str, agent_ids: Sequence[str]) -> Callable[[str], float | None]:
     from airflow.sdk import DAG
     from airflow.sdk.bases.operator import ExecutorSafeguard
 
@@ -99,7 +99,14 @@ def _connix(project_id: str, known: str) -> Callable[[str], float | None]:
     from connix_provider.operators.agent import ConnixRestartAgentOperator
 
     # What the first request of all loads is not what is measured.
-    ConnixHook().client.agents.get(project_id, known)
+    ConnixHook().client.agents.get(project_id, agent_ids[0])
+
+    def make(agent_id: str) -> ConnixRestartAgentOperator:
+        with DAG(f"dag_{agent_id}", schedule=None, start_date=dt.datetime(2024, 1, 1, tzinfo=dt.UTC)):
+            return ConnixRestartAgentOperator(task_id="task", agent_id=agent_id, wait_for_completion=False)
+
+    # Here, not in the threads: which DAG is the current one is kept once for the whole process.
+    tasks = {agent_id: make(agent_id) for agent_id in agent_ids}
 
     class Store(dict[str, Any]):
         """Stand in for Airflow's ``task_state_store``, which needs a database."""
@@ -108,8 +115,7 @@ def _connix(project_id: str, known: str) -> Callable[[str], float | None]:
         delete = dict.pop
 
     def restart(agent_id: str) -> float | None:
-        with DAG(f"dag_{agent_id}", schedule=None, start_date=dt.datetime(2024, 1, 1, tzinfo=dt.UTC)):
-            task = ConnixRestartAgentOperator(task_id="task", agent_id=agent_id, wait_for_completion=False)
+        task = tasks[agent_id]
         ti = types.SimpleNamespace(
             dag_id=task.dag_id, run_id="run", task_id="task", map_index=-1, try_number=1, max_tries=0
         )
@@ -120,11 +126,11 @@ def _connix(project_id: str, known: str) -> Callable[[str], float | None]:
     return restart
 
 
-def _http(project_id: str, known: str) -> Callable[[str], float | None]:
+def _http(project_id: str, agent_ids: Sequence[str]) -> Callable[[str], float | None]:
     from airflow.providers.common.compat.sdk import AirflowException
     from airflow.providers.http.hooks.http import HttpHook
 
-    HttpHook(method="GET").run(f"api/v1/projects/{project_id}/agents/{known}")
+    HttpHook(method="GET").run(f"api/v1/projects/{project_id}/agents/{agent_ids[0]}")
 
     def restart(agent_id: str) -> float | None:
         try:
