@@ -99,7 +99,9 @@ def _redirect_message(reply: Reply) -> str:
     # Only the place is shown: a query may carry a token.
     try:
         target = urlsplit(reply.headers.get("location", ""))
-        place = f"{target.scheme}://{target.hostname}" if target.hostname else "another path"
+        # Its port belongs to it, a user does not; one that cannot be read raises.
+        port = f":{target.port}" if target.port else ""
+        place = f"{target.scheme}://{target.hostname}{port}" if target.hostname else "another path"
     except ValueError:
         place = "an address that cannot be read"
     return (

@@ -141,7 +141,8 @@ def translate(error: httpx.HTTPError | httpx.InvalidURL, send: Send) -> ConnixEr
     call, place = send.call, _place(error)
     extensions = _extensions(error)
     # While the token was being renewed, the call itself had not been sent, or had been refused.
-    unsent = "renewal" in extensions or isinstance(
+    is_renewal = "renewal" in extensions
+    unsent = is_renewal or isinstance(
         error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError
     )
     result: ConnixError
@@ -153,7 +154,7 @@ def translate(error: httpx.HTTPError | httpx.InvalidURL, send: Send) -> ConnixEr
         seconds = send.timeout if is_over else extensions.get("timeout", {}).get(phase, send.timeout)
         result = too_slow(call, seconds)
     elif isinstance(error, httpx.ConnectError):
-        result = ConnixConnectionError(f"no connection to {place}: {_reason(error)}")
+        result = ConnixConnectionError(f"no connection to {place}: {_reason(error, is_renewal)}")
     elif isinstance(error, httpx.ProxyError):
         result = ConnixConnectionError(f"the proxy on the way to {place} refused the connection")
     elif isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL):
@@ -161,9 +162,9 @@ def translate(error: httpx.HTTPError | httpx.InvalidURL, send: Send) -> ConnixEr
         unsent = True
         result = ConnixConnectionError(f"the request to {place} could not be written as HTTP")
     else:
+        missed = "new tokens" if is_renewal else f"the answer to {call.method} {call.path}"
         result = ConnixConnectionError(
-            f"the connection to {place} broke before the answer to {call.method} {call.path} was whole: "
-            f"{_reason(error)}"
+            f"the connection to {place} broke before {missed} had come whole: {_reason(error, is_renewal)}"
         )
     result.may_have_executed = not unsent
     return result
@@ -186,8 +187,9 @@ def _request(error: httpx.HTTPError | httpx.InvalidURL) -> httpx.Request | None:
         return None
 
 
-def _reason(error: BaseException) -> str:
-    """Say in a user's words why a connection failed."""
+def _reason(error: BaseException, is_renewal: bool) -> str:
+    """Say in a user's words why a connection failed, and which of their settings to look at."""
+    name, port = ("token_url", "") if is_renewal else ("host", " and port")
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
@@ -197,9 +199,9 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, ssl.SSLError):
             return "no TLS could be agreed on; is the address an http:// one?"
         if isinstance(cause, socket.gaierror):
-            return "the host's name is not known; check the connection's host"
+            return f"the host's name is not known; check the connection's {name}"
         if isinstance(cause, ConnectionRefusedError):
-            return "nothing listens there; check the connection's host and port"
+            return f"nothing listens there; check the connection's {name}{port}"
         if isinstance(cause, ConnectionResetError):
             return "it was reset by the other side"
     if isinstance(error, httpx.RemoteProtocolError):

@@ -288,6 +288,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
                 before_updated_at=before.updated_at.isoformat() if before and before.updated_at else None,
                 poll_interval=self._poll_seconds,
                 deadline=deadline,
+                began_at=time.time(),
                 first_look_at=time.time() + self._poll_seconds,
                 undo_on_kill=acted.undo if self.cancel_on_kill else None,
                 connix_conn_id=self.connix_conn_id,

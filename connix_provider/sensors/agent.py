@@ -113,13 +113,19 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
         from connix_provider.waiting.wait import Wait
 
         goal = self._goal()
-        deadline = self._started(context) + check_seconds("timeout", self.timeout)
+        began_at = self._first_poke_at(context)
+        deadline = (began_at or time.time()) + check_seconds("timeout", self.timeout)
+        make_wait = partial(
+            Wait, goal, poll_interval=self.poke_interval, deadline=deadline, began_at=began_at, log=self.log
+        )
+        if began_at and (overdue := make_wait(str(self.agent_id or self.agent_name)).overdue()):
+            # Before anything is looked up, which would only fail for want of time.
+            return self._end(overdue)
         hook = ConnixHook(self.connix_conn_id)
         project_id = resolve_project_id(self.project_id, hook.project_id, self.connix_conn_id)
         # As often as it takes: what ends a sensor is its time-out, not a service that is down.
         with drive.Connected(hook, max_attempts=sys.maxsize, deadline=deadline) as connected:
-            agent_id = self._find(connected.client, project_id, context)
-            wait = Wait(goal, agent_id, poll_interval=self.poke_interval, deadline=deadline, log=self.log)
+            wait = make_wait(self._find(connected.client, project_id, seen_before=began_at is not None))
             look = partial(drive.look, connected, project_id, wait)
             if not self.deferrable:
                 return self._let_airflow_poke(context, wait, look)
@@ -220,7 +226,7 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
             wait = Wait(goal, agent_id, poll_interval=self.poke_interval, deadline=deadline, log=self.log)
             return drive.look(connected, project_id, wait)
 
-    def _find(self, client: Client, project_id: str, context: Context) -> str:
+    def _find(self, client: Client, project_id: str, *, seen_before: bool) -> str:
         """Find the agent, with the endings of a wait: its name may be looked up in every poke."""
         from connix_provider.client import ConnixError
         from connix_provider.client.retry import may_pass
@@ -229,21 +235,15 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
             return resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
         except AgentNameNotFoundError as error:
             # In reschedule mode an earlier poke has seen it.
-            gone = self._first_poke_at(context) is not None
-            raise self._softened(ConnixAgentGoneError(str(error)) if gone else error) from None
+            raise self._softened(ConnixAgentGoneError(str(error)) if seen_before else error) from None
         except ConnixError as error:
             if not may_pass(error):
                 raise self._softened(error) from None
             message = f"Agent {self.agent_name!r} could not be looked up within the time allowed: {error}"
             raise self._softened(ConnixSensorTimeoutError(message)) from None
 
-    def _started(self, context: Context) -> float:
-        """Say when the wait began, in epoch seconds."""
-        first = self._first_poke_at(context)
-        return time.time() if first is None else first
-
     def _first_poke_at(self, context: Context) -> float | None:
-        """Say when the first poke was, where that was in an earlier process: in reschedule mode."""
+        """Say when the first poke was, in epoch seconds, where an earlier process took it: to reschedule."""
         if self.deferrable or not self.reschedule:
             return None
         ti = context["ti"]
@@ -276,6 +276,7 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
                 max_wait=self.max_wait.total_seconds() if self.max_wait else None,
                 keep_going=self.silent_fail,
                 deadline=wait.deadline,
+                began_at=time.time(),
                 first_look_at=time.time() + self.poke_interval,
                 connix_conn_id=self.connix_conn_id,
             ),

@@ -43,6 +43,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
     :param max_wait: the longest interval that this may lead to, in seconds
     :param keep_going: whether only success and the deadline end the wait (Airflow's ``silent_fail``)
     :param deadline: epoch seconds at which to give up; default one hour after the trigger first runs
+    :param began_at: epoch seconds at which the wait began; default when the trigger first runs
     :param first_look_at: epoch seconds before which there is nothing new to see
     :param undo_on_kill: what to ask of Connix when a user kills the task (Airflow 3.3 and later): ``delete``
         or ``stop`` the agent; default nothing
@@ -65,6 +66,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         max_wait: float | None = None,
         keep_going: bool = False,
         deadline: float | None = None,
+        began_at: float | None = None,
         first_look_at: float | None = None,
         undo_on_kill: str | None = None,
         connix_conn_id: str = "connix_default",
@@ -83,6 +85,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         self.max_wait = max_wait
         self.keep_going = keep_going
         self.deadline = deadline
+        self.began_at = began_at
         self.first_look_at = first_look_at
         self.undo_on_kill = undo_on_kill
         self.connix_conn_id = connix_conn_id
@@ -109,6 +112,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
                 "max_wait": self.max_wait,
                 "keep_going": self.keep_going,
                 "deadline": self.deadline,
+                "began_at": self.began_at,
                 "first_look_at": self.first_look_at,
                 "undo_on_kill": self.undo_on_kill,
                 "connix_conn_id": self.connix_conn_id,
@@ -187,6 +191,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
             exponential_backoff=self.exponential_backoff,
             max_wait=self.max_wait,
             keep_going=self.keep_going,
+            began_at=self.began_at,
             log=self.log,
         )
 

@@ -59,6 +59,7 @@ class Wait:
     :param exponential_backoff: whether the interval doubles from look to look
     :param max_wait: the longest interval that this may lead to, in seconds
     :param keep_going: whether only success and the deadline end the wait (Airflow's ``silent_fail``)
+    :param began_at: epoch seconds at which another process began to wait; default this one begins now
     :param log: where changes are told, once each
     """
 
@@ -73,6 +74,7 @@ class Wait:
         exponential_backoff: bool = False,
         max_wait: float | None = None,
         keep_going: bool = False,
+        began_at: float | None = None,
         log: Any = None,
     ) -> None:
         self.goal = goal
@@ -85,7 +87,8 @@ class Wait:
         self._keep_going = keep_going
         self._memory = Memory(before=before)
         self._log = log or logging.getLogger(__name__)
-        self._began = time.time()
+        self._is_resumed = began_at is not None
+        self._began_at = time.time() if began_at is None else began_at
         self._trouble: str | None = None
         self._hint = 0.0
 
@@ -147,11 +150,12 @@ class Wait:
 
         :return: the ending
         """
-        last = (
-            f"it was last seen {self.status}"
-            if self.status
-            else "its last status stands further up in this log"
-        )
+        if self.status:
+            last = f"it was last seen {self.status}"
+        elif self._is_resumed:
+            last = "what the looks before showed stands further up in this log"
+        else:
+            last = "no look showed it"
         trouble = f"; the last look failed: {self._trouble}" if self._trouble else ""
         message = (
             f"Agent {self.agent_id} was not {self._wanted()} within the time allowed: {last}{trouble}. "
@@ -193,8 +197,13 @@ class Wait:
         return self._judge(seen.snapshot())
 
     def _judge(self, seen: Snapshot, words: str = "") -> Ending | None:
+        held_since = self._memory.stable_since
         judgement = judge(self.goal, seen, self._memory, now=time.time())
         self._tell(seen.status)
+        if self.is_holding() and self._memory.stable_since != held_since:
+            self._log.info(
+                "Agent %s must stay so for %g s, counted from now.", self.agent_id, self.goal.stable_for
+            )
         name = f"Agent {self.agent_id}"
         match judgement.verdict:
             case Verdict.WAITING:
@@ -230,7 +239,7 @@ class Wait:
         """Log a status once, when it is new."""
         if status == self.status:
             return
-        waited, left = time.time() - self._began, max(0.0, self._left())
+        waited, left = time.time() - self._began_at, max(0.0, self._left())
         if status is not None and status not in KNOWN:
             self._log.warning(
                 "Agent %s is %r, which this provider does not know; waiting on (%.0f s waited, %.0f s left).",

@@ -124,7 +124,9 @@ def test_what_is_wrong_is_said_in_one_sentence(changes, says, emulator, connecti
         (Fault.rate_limited(retry_after=60), "The key is good, but its budget for this minute is used up"),
         (Fault.bad_json(), "it does not speak Connix's API"),
         (Fault.status(503), "Connix answered 503"),
-        (Fault.redirect("http://elsewhere.invalid/?token=abc"), "redirects to http://elsewhere.invalid"),
+        (Fault.redirect("http://elsewhere.invalid/?token=abc"), "redirects to http://elsewhere.invalid; "),
+        (Fault.redirect("http://me:pw@elsewhere.invalid:81/"), "redirects to http://elsewhere.invalid:81; "),
+        (Fault.redirect("http://elsewhere.invalid:none/"), "redirects to an address that cannot be read; "),
     ],
 )
 def test_trouble_at_the_service_is_told_apart(fault, says, emulator, connection):

@@ -21,12 +21,20 @@ NAMED = {"agent_name": "named", "poke_interval": 3, "timeout": 10}
 @MODES
 @pytest.mark.parametrize("soft_fail", [False, True])
 def test_time_runs_out(soft_fail, how, emulator, run, warp):
-    emulator.seed(name="named", status="paused")
+    (agent_id,) = emulator.seed(name="named", status="paused")
     ran = run(ConnixAgentStatusSensor, soft_fail=soft_fail, **how, **NAMED)
     if soft_fail:
         assert ran.state == "skipped", ran.log
     else:
         assert type(ran.error) is ConnixSensorTimeoutError, ran.log
+        # Another process than those that looked says it in reschedule mode, and has no time to look anew.
+        assert str(ran.error) == (
+            "Agent named was not running within the time allowed: what the looks before showed stands "
+            "further up in this log. The agent was left as it is."
+            if how.get("mode") == "reschedule"
+            else f"Agent {agent_id} was not running within the time allowed: it was last seen paused. "
+            "The agent was left as it is."
+        )
 
 
 @MODES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import sys
 import threading
 import time
@@ -71,6 +72,45 @@ async def test_running_out_of_time_is_no_trouble_with_a_look(emulator, connectio
         f"Agent {agent_id} was not running within the time allowed: it was last seen paused. "
         "The agent was left as it is."
     )
+
+
+@pytest.fixture
+def told(monkeypatch, caplog):
+    """Read what triggers log; where that goes differs from Airflow to Airflow."""
+    monkeypatch.setattr(ConnixAgentStatusTrigger, "log", logging.getLogger("connix_provider.triggers"))
+    caplog.set_level(logging.INFO, "connix_provider.triggers")
+    return lambda: [record.getMessage() for record in caplog.records if record.name.endswith(".triggers")]
+
+
+async def test_it_counts_from_where_the_worker_began(emulator, connection, warp, told):
+    (agent_id,) = emulator.seed()
+    await outcome(trigger(emulator, agent_id, began_at=warp.time() - 40, deadline=warp.time() + 20))
+    assert told() == [f"Agent {agent_id} is running (40 s waited, 20 s left)."]
+
+
+@pytest.mark.parametrize(
+    ("began", "says"),
+    [(0, "what the looks before showed stands further up in this log"), (None, "no look showed it")],
+)
+async def test_it_says_where_nothing_was_seen(began, says, emulator, connection, warp):
+    (agent_id,) = emulator.seed()
+    emulator.faults.add(Fault.status(503), times=None)
+    event = await outcome(trigger(emulator, agent_id, began_at=began, deadline=warp.time() + 10))
+    assert f"within the time allowed: {says}; the last look failed: " in event["message"]
+
+
+async def test_it_tells_each_time_that_the_clock_of_stability_begins(emulator, connection, warp, told):
+    (agent_id,) = emulator.seed(status="paused")
+    emulator.script(agent_id, [(3, "running"), (5, "paused"), (5, "running")])
+    await outcome(trigger(emulator, agent_id, stable_for=7))
+    assert [line.split(" (")[0].removeprefix(f"Agent {agent_id} ") for line in told()] == [
+        "is paused",
+        "is running, was paused",
+        "must stay so for 7 s, counted from now.",
+        "is paused, was running",
+        "is running, was paused",
+        "must stay so for 7 s, counted from now.",
+    ]
 
 
 async def test_it_looks_no_earlier_than_told(emulator, connection, warp):

@@ -424,6 +424,21 @@ async def test_a_proof_may_read_the_answer(driver, emulator, project):
         assert len(await driver.run(client, "list", project)) == 0
 
 
+async def test_a_token_endpoint_that_is_not_there_is_told_by_its_setting(driver, raw_server, answer):
+    tokens = raw_server(answer(b""))
+    tokens.stop()
+    client = driver.open(refresh_token="refresh-1", token_url=tokens.url, max_attempts=1)
+    with pytest.raises(ConnixConnectionError, match=f"{tokens.url}: .* check the connection's token_url$"):
+        await driver.run(client, "list", "p")
+
+
+async def test_a_token_endpoint_that_hangs_up_is_not_told_as_connix(driver, raw_server):
+    tokens = raw_server(lambda connection, request: None)
+    client = driver.open(refresh_token="refresh-1", token_url=tokens.url, max_attempts=1)
+    with pytest.raises(ConnixConnectionError, match=f"{tokens.url} broke before new tokens had come whole: "):
+        await driver.run(client, "list", "p")
+
+
 async def test_a_redirect_of_the_token_endpoint_is_refused(driver, raw_server, answer):
     elsewhere = raw_server(answer({"access_token": "stolen-token"}))
     tokens = raw_server(answer(b"", "307 X", f"Location: {elsewhere.url}"))
