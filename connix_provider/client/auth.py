@@ -61,6 +61,14 @@ class Auth(httpx.Auth):
         """
         return "\n".join(self.secrets())
 
+    def credentials(self) -> tuple[str | None, ...]:
+        """
+        List what it was made from, to tell whether somebody has changed it.
+
+        :return: secrets among other things
+        """
+        return self.secrets()
+
 
 class ApiKeyAuth(Auth):
     """
@@ -160,6 +168,10 @@ class RefreshingBearerAuth(Auth):
     def identity(self) -> str:
         """Return what the first of the tokens was: all that follow stand for the same grant."""
         return self._identity
+
+    def credentials(self) -> tuple[str | None, ...]:
+        """Return what was given, whatever has been renewed since."""
+        return (*self._given, self._client_id, self._client_secret, self._token_url)
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the token to a request; renew it where it expired or is refused, and then repeat once."""

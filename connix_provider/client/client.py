@@ -124,6 +124,15 @@ class _Base:
         other._bind()  # noqa: SLF001 - it is one of us
         return other
 
+    def is_like(self, other: _Base) -> bool:
+        """
+        Tell whether another client asks the same service in the same name, by the same proof.
+
+        :param other: the other client
+        :return: true where neither would be answered what the other would not
+        """
+        return self.budget is other.budget and self._auth.credentials() == other._auth.credentials()
+
     def flow(self, call: Call[T]) -> Flow[T]:
         """
         Make the steps that carry one call out, within this client's bounds.

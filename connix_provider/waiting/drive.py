@@ -50,8 +50,7 @@ class Connected:
         """
         # A hook of its own: this one keeps what it has read.
         fresh = type(self._hook)(self._hook.connix_conn_id).get_conn()
-        if fresh.budget is self.client.budget:
-            # One budget for each key and address: it is the same key.
+        if fresh.is_like(self.client):
             fresh.close()
             return False
         self._take(fresh)
@@ -135,11 +134,10 @@ async def wait_async(
             if isinstance(step, Rest):
                 due = time.time() + step.seconds
                 continue
-            # Of before the look: when a refusal is heard of here, another wait may have renewed the key.
-            version, seen = line.version, await seat.look(due)
-            while isinstance(seen, ConnixAuthenticationError) and await line.renew(version):
+            seen = await seat.look(due)
+            while isinstance(seen, ConnixAuthenticationError) and await line.renew(seat.version):
                 wait.tell_of_new_key()
-                version, seen = line.version, await seat.look(0.0)
+                seen = await seat.look(0.0)
             if seen is None:
                 return wait.timed_out()
 

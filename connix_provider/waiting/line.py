@@ -9,6 +9,7 @@ key that was changed meanwhile goes on; the same key again ends every wait at on
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Line", "line_to"]
 
+#: Seconds for which a key that is refused is not read again: thousands may hear of it at once.
+_FRESH = 5.0
 #: The lines of each event loop. A forked process has no loop yet, and so none of these.
 _lines: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Line]] = WeakKeyDictionary()
 
@@ -61,12 +64,14 @@ class Line:
 
     def __init__(self, connix_conn_id: str) -> None:
         self.users = 0
-        #: Rises with each change of the key, so that an old key's refusal is told from the new one's.
+        #: Rises whenever the connection is read: a refusal from before that asks for no other reading.
         self.version = 0
+        self._changed_at = 0
         self._hook = ConnixHook(connix_conn_id)
         self._clients: list[AsyncClient] = []
         self._watchers: dict[str, Watcher] = {}
         self._refused = False
+        self._read_at = 0.0
         self._lock = asyncio.Lock()
 
     @property
@@ -84,13 +89,24 @@ class Line:
         """
         Read the connection again, because Connix refused the key.
 
-        :param version: the version of the key that was refused
+        :param version: the line's version when the request began that was refused; of two that began after
+            the last reading, the second does not ask for another one within seconds
         :return: whether there is another key to go on with
         """
         async with self._lock:
-            if version == self.version and not self._refused:
+            is_fresh = self._refused and time.time() - self._read_at < _FRESH
+            if version == self.version and not is_fresh:
                 self._refused = not await self._read()
-            return version != self.version
+            return self.has_changed_since(version)
+
+    def has_changed_since(self, version: int) -> bool:
+        """
+        Tell whether the present key came after a given reading of the connection.
+
+        :param version: the line's version after that reading
+        :return: whether what was asked then was asked with another key
+        """
+        return self._changed_at > version
 
     async def close(self) -> None:
         """Close every client, also those of former keys, whose last answers may have been under way."""
@@ -137,11 +153,12 @@ class Line:
     async def _read(self) -> bool:
         """Read the connection; say whether it holds another key than before."""
         client = await self._hook.get_async_conn()
-        if self._clients and client.budget is self.client.budget:
-            # One budget for each key and address: it is the same key.
+        self.version += 1
+        self._read_at = time.time()
+        if self._clients and client.is_like(self.client):
             await client.aclose()
             return False
         self._clients.append(client)
         self._refused = False
-        self.version += 1
+        self._changed_at = self.version
         return True

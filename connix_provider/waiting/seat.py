@@ -23,7 +23,7 @@ class Seat:
     :param deadline: epoch seconds at which the wait ends
     """
 
-    __slots__ = ("_answer", "_call", "agent_id", "deadline", "due", "interval", "last")
+    __slots__ = ("_answer", "_call", "agent_id", "deadline", "due", "interval", "last", "version")
 
     def __init__(
         self, call: Callable[[float], None], agent_id: str, interval: float, deadline: float
@@ -34,6 +34,8 @@ class Seat:
         self.deadline = deadline
         self.due = 0.0
         self.last: Snapshot | None = None
+        #: Which reading of the connection the look rested on that was handed on last.
+        self.version = 0
         self._answer: asyncio.Future[Agent | ConnixError | None] | None = None
 
     async def look(self, due: float) -> Agent | ConnixError | None:
@@ -66,12 +68,13 @@ class Seat:
         """
         return self.due <= now + self.interval / 2
 
-    def show(self, seen: Agent | ConnixError | None, now: float) -> None:
+    def show(self, seen: Agent | ConnixError | None, now: float, version: int = 0) -> None:
         """
         Hand a look on, if it is due or shows a change.
 
         :param seen: what the look showed
         :param now: epoch seconds
+        :param version: the line's version when it began
         """
         if self._answer is None or self._answer.done():
             return
@@ -80,6 +83,7 @@ class Seat:
             if snapshot == self.last and not self.is_nearly_due(now):
                 return
             self.last = snapshot
+        self.version = version
         self._answer.set_result(seen)
 
     def fail(self, error: BaseException) -> None:

@@ -238,13 +238,13 @@ class Watcher:
     def _show(self, agent_ids: Iterable[str], seen: Agent | ConnixError, version: int) -> None:
         from connix_provider.client import ConnixAuthenticationError
 
-        if isinstance(seen, ConnixAuthenticationError) and version != self._line.version:
+        if isinstance(seen, ConnixAuthenticationError) and self._line.has_changed_since(version):
             # The key was changed while the request was under way: it is asked again with the new one.
             return
         now = time.time()
         for agent_id in agent_ids:
             for seat in self._seats.get(agent_id, ()):
-                seat.show(seen, now)
+                seat.show(seen, now, version)
 
     def _start(self, work: Coroutine[Any, Any, None], agent_ids: Iterable[str]) -> None:
         """Start work for some seats in an empty context; should it die, those waits must not hang."""
