@@ -173,7 +173,6 @@ class ConnixAgentOperator(UndoneWhenKilled):
         hook = ConnixHook(self.connix_conn_id)
         project_id = resolve_project_id(self.project_id, hook.project_id, self.connix_conn_id)
         with drive.Connected(hook, deadline=deadline) as connected, self._leaving_nothing(context):
-            self.about_to_act(project_id, context)
             acted = self._act_in_turn(connected, project_id, context, deadline)
             self.has_acted(connected.client, acted)
             if acted.goal is None or not self.wait_for_completion:
@@ -203,6 +202,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
         from connix_provider.operators.turn import OutOfTurnError, await_turn
 
         while True:
+            self.about_to_act(project_id, context)
             try:
                 return self._act(connected.client, project_id, context, deadline)
             except OutOfTurnError as error:

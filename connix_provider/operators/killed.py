@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseOperator
 
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import Snapshot
@@ -76,15 +76,13 @@ class UndoneWhenKilled(BaseOperator):
         """
         assert self._acting is not None
         self._done = acted
-        if self._killed:
+        if self._killed and self.cancel_on_kill:
             self._undo(client, self._acting[0], acted)
 
     def on_kill(self) -> None:
         """Take the action back where ``cancel_on_kill`` says so; Airflow calls this when a task is killed."""
-        if not self.cancel_on_kill:
-            return
         self._killed = True
-        if self._acting is None:
+        if not self.cancel_on_kill or self._acting is None:
             return
         from connix_provider.client import ConnixError
         from connix_provider.waiting.undoing import UNDO_TIMEOUT
@@ -96,7 +94,8 @@ class UndoneWhenKilled(BaseOperator):
                 acted = self._done or self.find_unfinished(client, project_id, context)
                 if acted:
                     self._undo(client, project_id, acted)
-        except ConnixError as error:
+        except (ConnixError, ValueError, AirflowNotFoundException) as error:
+            # A connection that was broken meanwhile; nobody catches what leaves a signal's handler.
             self.log.warning("What the task did so far is left as it is: %s", error)
 
     def find_unfinished(self, client: Client, project_id: str, context: Context) -> Acted | None:
@@ -112,14 +111,15 @@ class UndoneWhenKilled(BaseOperator):
 
     def _undo(self, client: Client, project_id: str, acted: Acted) -> None:
         from connix_provider.client import ConnixError
-        from connix_provider.waiting.undoing import UNDO_TIMEOUT, undoing
+        from connix_provider.waiting.undoing import undoing
 
         if acted.undo is None or acted.agent_id == self._undone:
             return
         self._undone = acted.agent_id
         self.log.info("The task is killed: Connix is asked to %s agent %s.", acted.undo, acted.agent_id)
         try:
-            client = client.with_options(total_timeout=UNDO_TIMEOUT)
-            client.drive(undoing(client, acted.undo, project_id, acted.agent_id, acted.before))
+            became = client.drive(undoing(client, acted.undo, project_id, acted.agent_id, acted.before))
         except ConnixError as error:
-            self.log.warning("Agent %s is left as it is: %s", acted.agent_id, error)
+            self.log.warning("Nobody saw what the agent was asked for come true: %s", error)
+        else:
+            self.log.info("Agent %s is %s.", acted.agent_id, became)

@@ -1,68 +1,75 @@
 """
 Take an action back, without doing any I/O.
 
-An agent that was started shows its old status until the start takes hold, and until then Connix refuses to
-stop it: the moment at which tasks are killed most. So a refusal is no reason to give up while the agent is
-still as it was. The steps are those of a client's flow, so both kinds of client can take them.
+Connix takes a stop or a delete before it is done, and the task's next try may begin at once: so the agent is
+looked at until it is down or gone. An agent that was started shows its old status until the start takes hold,
+and until then there is nothing to stop: the moment at which tasks are killed most. The steps are those of a
+client's flow, so both kinds of client can take them.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.calls import delete_agent, get_agent, stop_agent
-from connix_provider.client.errors import ConnixConflictError, ConnixError
+from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError, ConnixTimeoutError
 from connix_provider.client.steps import Flow, Pause
-from connix_provider.lifecycle import TRANSIENT, AgentStatus, Snapshot
+from connix_provider.lifecycle import SETTLED, AgentStatus, Snapshot
 
 if TYPE_CHECKING:
     from connix_provider.client import AsyncClient, Client
+    from connix_provider.client.call import Call
 
 __all__ = ["UNDO_TIMEOUT", "undoing"]
 
 #: Seconds that taking an action back may take: Airflow kills a task that takes long to die.
 UNDO_TIMEOUT = 20.0
-#: Seconds between two looks at an agent that cannot be stopped yet.
+#: Seconds between two looks, and twice as many each time before a request is repeated: actions are scarce.
 _PAUSE = 1.0
+#: What is asked for, and the statuses in which it is worth asking again after it was in vain.
+_UNDOINGS: dict[str, tuple[Callable[[str, str], Call[Any]], frozenset[AgentStatus]]] = {
+    "delete": (delete_agent, SETTLED),
+    "stop": (stop_agent, frozenset({AgentStatus.RUNNING})),
+}
 
 
 def undoing(
     client: Client | AsyncClient, undo: str, project_id: str, agent_id: str, before: Snapshot | None
-) -> Flow[None]:
+) -> Flow[str]:
     """
-    Take an action back as soon as Connix lets it be taken back.
+    Take an action back as soon as Connix lets it be taken back, and see that it is.
 
     :param client: whose flow it is
     :param undo: the call that does it: ``delete`` or ``stop``
     :param project_id: the agent's project
     :param agent_id: the agent
     :param before: the agent before it was started, where that is known
-    :return: the steps
-    :raises ConnixError: where it is not taken back
+    :return: the steps, and what the agent is in the end: ``gone``, or its status
+    :raises ConnixError: where it is not taken back, or nobody saw that it was
     """
-    ends = time.time() + UNDO_TIMEOUT
-    if undo == "delete":
-        yield from client.flow(delete_agent(project_id, agent_id))
-        return
-    while True:
-        try:
-            yield from client.flow(stop_agent(project_id, agent_id))
-        except ConnixConflictError as error:
-            refusal = error
-        else:
-            return
-        while True:
+    call, ready = _UNDOINGS[undo]
+    ends, pause, asks, in_vain = time.time() + UNDO_TIMEOUT, _PAUSE, True, False
+    client = client.with_options(deadline=ends)
+    while time.time() < ends:
+        if asks:
+            refusal = None
             try:
-                seen = yield from client.flow(get_agent(project_id, agent_id))
-            except ConnixError:
-                raise refusal from None
-            is_as_before = before is not None and seen.snapshot() == before
-            if not is_as_before and seen.status not in TRANSIENT:
-                break
-            if time.time() + _PAUSE > ends:
-                raise refusal
-            yield Pause(_PAUSE)
-        if seen.status != AgentStatus.RUNNING:
-            # Stopped already, or ended in error: nothing runs that could be stopped.
-            raise refusal
+                yield from client.flow(call(project_id, agent_id))
+            except ConnixConflictError as error:
+                refusal = error
+            in_vain = refusal is not None
+        try:
+            seen = (yield from client.flow(get_agent(project_id, agent_id))).snapshot()
+        except ConnixNotFoundError:
+            return "gone"
+        if undo == "stop" and seen == before:
+            # A stop that is taken before the start shows is taken of an agent that does not run.
+            in_vain = True
+        elif undo == "stop" and seen.status in SETTLED - ready:
+            return str(seen.status)
+        asks = in_vain and seen.status in ready
+        yield Pause(pause if asks else _PAUSE)
+        pause = 2 * pause if asks else pause
+    raise refusal or ConnixTimeoutError(f"{UNDO_TIMEOUT:.0f} s after the {undo} it was still {seen.status}")
