@@ -178,8 +178,7 @@ def start_agent(project_id: str, agent_id: str) -> Call[ActionResult]:
     :return: the service's promise; the agent may not run yet
     :raises ValueError: for an empty id
     """
-    under_way = {AgentStatus.RUNNING, AgentStatus.CREATING, AgentStatus.UPDATING}
-    return _action(project_id, agent_id, "start", under_way)
+    return _action(project_id, agent_id, "start", {AgentStatus.RUNNING})
 
 
 def pause_agent(project_id: str, agent_id: str) -> Call[ActionResult]:

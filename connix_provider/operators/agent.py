@@ -243,14 +243,18 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
 
     def act(self, client: Client, project_id: str, context: Context) -> Acted:
         """Delete the agent, or find that there is none."""
-        earlier = self.recall(context)
+        earlier = self._deleted_earlier(context)
         try:
+            if earlier:
+                return self.act_on(client, project_id, earlier, context)
             return super().act(client, project_id, context)
         except ConnixNotFoundError as error:
+            if not _is_of_an_agent(error):
+                raise
             if earlier:
-                self.log.info("An earlier try of this task deleted agent %s: %s", earlier["agent_id"], error)
-                return Acted(str(earlier["agent_id"]))
-            if not self.ignore_if_missing or not _is_of_an_agent(error):
+                self.log.info("An earlier try of this task deleted agent %s: %s", earlier, error)
+                return Acted(earlier)
+            if not self.ignore_if_missing:
                 raise
             self.log.info("Nothing to delete: %s", error)
             return Acted(str(self.agent_id or self.agent_name))
@@ -259,10 +263,17 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
         """Send the delete."""
         from connix_provider.operators import memory
 
-        with memory.remembered(context, {"agent_id": agent_id}):
+        with memory.remembered(context, {"agent_id": agent_id, "agent_name": self.agent_name}):
             reply = client.agents.delete(project_id, agent_id)
         self.log.info("Connix accepted the delete of agent %s: %s", agent_id, reply.message or "done")
         return Acted(agent_id, "delete")
+
+    def _deleted_earlier(self, context: Context) -> str | None:
+        """Say what an earlier try was about to delete; its name may be another agent's by now."""
+        earlier = self.recall(context) or {}
+        agent_id = earlier.get("agent_id")
+        is_meant = earlier.get("agent_name") == self.agent_name and self.agent_id in {None, agent_id}
+        return str(agent_id) if agent_id and is_meant else None
 
 
 def _is_of_an_agent(error: ConnixNotFoundError) -> bool:

@@ -8,6 +8,7 @@ the worker or in the triggerer, what the ending means) is here, once, and rests 
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
 # What a DAG file needs in order to be parsed is imported above; everything else is, when a task runs.
 
 __all__ = ["Acted", "ConnixAgentOperator"]
-
-
-#: Seconds that a deferrable task sleeps on its worker at most where the key's budget is used up.
-_LONGEST_PAUSE = 10.0
 
 
 class ConnixAgentOperator(UndoneWhenKilled):
@@ -78,6 +75,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
         self.timeout = timeout
         self.deferrable = deferrable
         self._goes_on = False
+        self._refusal = ""
 
     def act(self, client: Client, project_id: str, context: Context) -> Acted:
         """
@@ -129,18 +127,22 @@ class ConnixAgentOperator(UndoneWhenKilled):
         self._goes_on = True
         return self._act_and_wait(context, deadline)
 
-    def execute_in_turn(self, context: Context, event: Any = None) -> str:
+    def execute_in_turn(self, context: Context, event: Any = None, refusal: str = "") -> str:
         """
         Act after the agent was on its way to another status, in which it takes no action.
 
         :param context: Airflow's context
         :param event: the trigger's event, which tells the deadline of the first attempt too
+        :param refusal: what Connix said to the first attempt
         :return: the agent's id
         :raises ValueError: for an event that no trigger of this provider sends
         """
         from connix_provider.waiting.ending import Ending, Outcome
 
+        self._refusal = refusal
         ending = Ending.from_event(event)
+        if ending.outcome is Outcome.TIMEOUT and refusal:
+            ending = dataclasses.replace(ending, message=f"{ending.message} {refusal}")
         if ending.outcome is not Outcome.DONE:
             return self._finish(context, ending)
         return self.execute_again(context, event)
@@ -169,6 +171,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
 
     def _act_and_wait(self, context: Context, deadline: float) -> str:
         from connix_provider.waiting import drive
+        from connix_provider.waiting.deferral import LONGEST_PAUSE
 
         hook = ConnixHook(self.connix_conn_id)
         project_id = resolve_project_id(self.project_id, hook.project_id, self.connix_conn_id)
@@ -179,8 +182,11 @@ class ConnixAgentOperator(UndoneWhenKilled):
                 self._forget(context)
                 return acted.agent_id
             wait = self._wait(acted, acted.goal, deadline)
-            # Of a deferrable task, too: what has happened already is spared the way through the triggerer.
-            ending = (drive.look if self.deferrable else drive.wait_sync)(connected, project_id, wait)
+            if self.deferrable:
+                # What has happened already is spared the way through the triggerer.
+                ending = drive.look(connected, project_id, wait, longest_pause=LONGEST_PAUSE)
+            else:
+                ending = drive.wait_sync(connected, project_id, wait)
         if ending is None:
             self._defer(project_id, acted, deadline)
         return self._finish(context, ending)
@@ -199,25 +205,31 @@ class ConnixAgentOperator(UndoneWhenKilled):
 
     def _act_in_turn(self, connected: Connected, project_id: str, context: Context, deadline: float) -> Acted:
         """Act, and once more whenever the agent is ready for what Connix refused before."""
+        from connix_provider.exceptions import ConnixAgentTimeoutError
         from connix_provider.operators.turn import OutOfTurnError, await_turn
 
         while True:
             self.about_to_act(project_id, context)
+            if self._refusal and time.time() >= deadline:
+                raise ConnixAgentTimeoutError(f"The time allowed was over. {self._refusal}")
             try:
                 return self._act(connected.client, project_id, context, deadline)
             except OutOfTurnError as error:
                 refusal = error
+            self._refusal = f"Connix refused to {refusal.action} agent {refusal.agent_id}: {refusal}."
             settling = Acted(refusal.agent_id, "settle")
             wait = self._wait(settling, "settle", deadline)
             if not await_turn(connected, project_id, wait, refusal, defers=self.deferrable):
-                self._defer(project_id, settling, deadline, "execute_in_turn")
+                self._defer(project_id, settling, deadline, "execute_in_turn", refusal=self._refusal)
             self._goes_on = True
 
     def _act(self, client: Client, project_id: str, context: Context, deadline: float) -> Acted:
+        from connix_provider.waiting.deferral import LONGEST_PAUSE
+
         if not self.deferrable:
             return self.act(client, project_id, context)
         try:
-            return self.act(client.with_options(longest_pause=_LONGEST_PAUSE), project_id, context)
+            return self.act(client.with_options(longest_pause=LONGEST_PAUSE), project_id, context)
         except ConnixRateLimitError as error:
             self._give_way(error, deadline)
 
@@ -273,7 +285,12 @@ class ConnixAgentOperator(UndoneWhenKilled):
         )
 
     def _defer(
-        self, project_id: str, acted: Acted, deadline: float, method_name: str = "execute_complete"
+        self,
+        project_id: str,
+        acted: Acted,
+        deadline: float,
+        method_name: str = "execute_complete",
+        **kwargs: Any,
     ) -> NoReturn:
         from connix_provider.waiting.deferral import deferral_timeout
 
@@ -294,6 +311,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
                 connix_conn_id=self.connix_conn_id,
             ),
             method_name=method_name,
+            kwargs=kwargs,
             timeout=deferral_timeout(deadline),
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from connix_provider.client.errors import ConnixConflictError
-from connix_provider.lifecycle import GOALS
+from connix_provider.lifecycle import GOALS, TRANSIENT
 from connix_provider.operators.base import Acted, ConnixAgentOperator
 from connix_provider.targets import resolve_agent_id
 
@@ -85,11 +85,11 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
         try:
             reply = getattr(client.agents, self.action)(project_id, agent_id)
         except ConnixConflictError as error:
-            if not error.may_have_executed:
+            # The repeat of one whose answer was lost: the first is under way, unless something else is.
+            if not error.may_have_executed or client.agents.get(project_id, agent_id).status in TRANSIENT:
                 from connix_provider.operators.turn import OutOfTurnError
 
                 raise OutOfTurnError(agent_id, self.action, error, before.snapshot()) from error
-            # The repeat of one whose answer was lost: the first is under way.
             self.log.info("The %s of agent %s is under way already.", self.action, agent_id)
         else:
             self.log.info(

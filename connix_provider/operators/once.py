@@ -159,12 +159,19 @@ def restart_once(client: Client, project_id: str, before: Agent) -> None:
     :param before: the agent before the restart
     :raises ConnixError: where it could not be restarted
     """
+    is_doubtful = False
     while True:
         try:
             reply = client.agents.restart(project_id, before.id)
         except ConnixError as error:
+            if is_doubtful and isinstance(error, ConnixConflictError):
+                log.info("A restart of agent %s is under way already: %s", before.id, error)
+                return
             if not error.may_have_executed:
+                # Of this one; whoever tries again is to look for the one before.
+                error.may_have_executed = is_doubtful
                 raise
+            is_doubtful = True
             log.warning(
                 "The answer to the restart of agent %s was lost (%s); looking at it.", before.id, error
             )

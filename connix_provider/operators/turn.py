@@ -79,10 +79,12 @@ def await_turn(
     """
     from connix_provider.exceptions import exception_for
     from connix_provider.waiting import drive
+    from connix_provider.waiting.deferral import LONGEST_PAUSE
     from connix_provider.waiting.ending import Outcome
 
     was_busy = False
-    while (ending := drive.look(connected, project_id, wait)) is None:
+    pause = LONGEST_PAUSE if defers else None
+    while (ending := drive.look(connected, project_id, wait, longest_pause=pause)) is None:
         if wait.status in TRANSIENT and not was_busy:
             was_busy = True
             log.info(
@@ -106,5 +108,7 @@ def await_turn(
         raise refusal.error
     if wait.status == refusal.before.status:
         # What moved may be a sign of life and nothing more: the same refusal would follow at once.
+        if defers:
+            return False
         time.sleep(wait.rest())
     return True

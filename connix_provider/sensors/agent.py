@@ -110,6 +110,7 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
         :return: the agent's id
         """
         from connix_provider.waiting import drive
+        from connix_provider.waiting.deferral import LONGEST_PAUSE
         from connix_provider.waiting.wait import Wait
 
         goal = self._goal()
@@ -130,7 +131,7 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
             if not self.deferrable:
                 return self._let_airflow_poke(context, wait, look)
             # A look from here spares what has happened already the way through the triggerer.
-            ending = look()
+            ending = look(longest_pause=LONGEST_PAUSE)
         if ending is None or (self.silent_fail and ending.outcome is not Outcome.DONE):
             self._defer(project_id, wait)
         return self._end(ending)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
-__all__ = ["deferral_timeout", "is_deferral_timeout", "untended"]
+__all__ = ["LONGEST_PAUSE", "deferral_timeout", "is_deferral_timeout", "untended"]
 
+#: Seconds that a deferrable task sleeps on its worker at most where the key's budget is used up.
+LONGEST_PAUSE = 10.0
 #: Seconds after the deadline at which it is sure that no triggerer will end the wait.
 _GRACE = 60.0
 

@@ -61,18 +61,21 @@ class Connected:
         self.client = client.with_options(max_attempts=self._max_attempts, deadline=self._deadline)
 
 
-def look(connected: Connected, project_id: str, wait: Wait) -> Ending | None:
+def look(
+    connected: Connected, project_id: str, wait: Wait, *, longest_pause: float | None = None
+) -> Ending | None:
     """
     Take one look from a worker and judge it.
 
     :param connected: the connection
     :param project_id: the agent's project
     :param wait: the wait that the look is for
+    :param longest_pause: seconds to wait for the key's budget at most, where something else can wait for it
     :return: the ending, or ``None`` while the wait goes on
     """
     if (ending := wait.overdue()) is not None:
         return ending
-    return wait.observe(_get(connected, project_id, wait))
+    return wait.observe(_get(connected, project_id, wait, longest_pause))
 
 
 def wait_sync(connected: Connected, project_id: str, wait: Wait) -> Ending:
@@ -142,13 +145,18 @@ async def wait_async(
                 return wait.timed_out()
 
 
-def _get(connected: Connected, project_id: str, wait: Wait) -> Agent | ConnixError:
+def _get(
+    connected: Connected, project_id: str, wait: Wait, longest_pause: float | None = None
+) -> Agent | ConnixError:
     from connix_provider.client import ConnixAuthenticationError, ConnixError
 
     while True:
         # One attempt: the wait itself is what repeats, at its own pace.
         one_look = connected.client.with_options(
-            max_attempts=1, total_timeout=wait.look_timeout(), background=True
+            max_attempts=1,
+            total_timeout=wait.look_timeout(),
+            background=True,
+            longest_pause=longest_pause,
         )
         try:
             return one_look.agents.get(project_id, wait.agent_id)

@@ -223,6 +223,33 @@ def test_the_looks_of_a_worker_leave_the_reserve_of_the_budget_to_actions(emulat
     assert not emulator.journal.entries()
 
 
+@pytest.mark.parametrize(
+    ("operator", "which"),
+    [
+        (ConnixCreateAgentOperator, {"name": "new"}),
+        (ConnixAgentStatusSensor, {"agent_id": "agent"}),
+    ],
+)
+def test_a_deferrable_task_does_not_wait_on_its_worker_for_its_first_look(
+    operator, which, emulator, run, warp, monkeypatch
+):
+    with ConnixHook().get_conn() as client, client.budget.ticket(Bucket.GET) as ticket:
+        assert ticket.ask() == 0
+        ticket.answered({"x-ratelimit-limit": "200", "x-ratelimit-remaining": "0"})
+
+    class DeferredError(Exception):
+        pass
+
+    def defer(self, **how):
+        raise DeferredError
+
+    monkeypatch.setattr(operator, "defer", defer)
+    ran = run(operator, deferrable=True, **which)
+    assert isinstance(ran.error, DeferredError), ran.log
+    assert warp.slept <= 10
+    assert not emulator.journal.entries("get_agent")
+
+
 def test_a_restart_waits_out_the_second_of_the_last_change(emulator, run, warp, monkeypatch):
     (agent_id,) = emulator.seed(status="running")
     from connix_provider.client.agents import Agents

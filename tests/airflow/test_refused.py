@@ -17,6 +17,8 @@ from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
     ConnixPauseAgentOperator,
     ConnixRestartAgentOperator,
+    ConnixStartAgentOperator,
+    ConnixStopAgentOperator,
     ConnixUpdateAgentOperator,
 )
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
@@ -127,6 +129,67 @@ def test_an_update_refused_while_updating_is_sent_again(deferrable, emulator, ru
     ran = run(ConnixUpdateAgentOperator, agent_id=agent_id, description="better", deferrable=deferrable)
     assert (ran.state, ran.error) == ("success", None), ran.log
     assert emulator.agent(agent_id)["description"] == "better"
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("operator", "action", "status", "becomes"),
+    [
+        (ConnixStartAgentOperator, "start", "stopped", "running"),
+        (ConnixPauseAgentOperator, "pause", "running", "paused"),
+        (ConnixStopAgentOperator, "stop", "running", "stopped"),
+    ],
+)
+def test_a_repeat_that_is_refused_for_another_reason_proves_nothing_of_the_first(
+    operator, action, status, becomes, deferrable, emulator, run, warp
+):
+    (agent_id,) = emulator.seed(status="updating")
+    emulator.script(agent_id, [(40, status)])
+    emulator.faults.add(Fault.reset_before(), on=f"{action}_agent", times=1)
+    ran = run(operator, agent_id=agent_id, deferrable=deferrable, timeout=300)
+    assert (ran.state, ran.error) == ("success", None), ran.log
+    assert emulator.agent(agent_id)["status"] == becomes
+    assert len(emulator.journal.executed(f"{action}_agent")) == 1
+
+
+@MODES
+def test_a_refusal_that_stays_is_told_at_the_end(deferrable, emulator, run, warp, monkeypatch):
+    (agent_id,) = emulator.seed(status="error")
+    emulator.faults.add(Fault.status(409, message="not now"), on="start_agent", times=None)
+    deferrals, defer, await_turn = [], ConnixStartAgentOperator.defer, turn.await_turn
+
+    def move(*args, **kwargs):
+        # So each refusal might be the last.
+        emulator.clock.advance(0.001)
+        emulator.set_status(agent_id, "error")
+        return await_turn(*args, **kwargs)
+
+    monkeypatch.setattr(turn, "await_turn", move)
+
+    def keep(self, **how):
+        deferrals.append((warp.slept, how["kwargs"]["refusal"]))
+        defer(self, **how)
+
+    monkeypatch.setattr(ConnixStartAgentOperator, "defer", keep)
+    ran = run(
+        ConnixStartAgentOperator, agent_id=agent_id, deferrable=deferrable, poll_interval=20, timeout=70
+    )
+    assert type(ran.error) is ConnixAgentTimeoutError, ran.log
+    assert len(emulator.journal.entries("start_agent")) == 4
+    assert len(deferrals) == (4 if deferrable else 0)
+    # A task that dag.test() resumes is given only the event.
+    refusal = deferrals[-1][1] if deferrable else str(ran.error)
+    assert f"Connix refused to start agent {agent_id}: " in refusal
+    assert "not now" in refusal
+    if deferrable:
+        assert deferrals[0][0] == 0.0, "its slot is given back at once"
+
+
+@pytest.mark.parametrize("event", [{**DONE, "deadline": 1.0}, {**DONE, "outcome": "timeout"}])
+def test_a_task_whose_time_is_over_says_what_it_was_refused(event, connection):
+    task = ConnixPauseAgentOperator(task_id="task", agent_id="agent_1", deferrable=True)
+    with pytest.raises(ConnixAgentTimeoutError, match="Connix refused to pause it"):
+        task.execute_in_turn({}, event, refusal="Connix refused to pause it.")
 
 
 @MODES

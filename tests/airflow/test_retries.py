@@ -102,6 +102,59 @@ def test_a_retry_finds_that_an_earlier_try_deleted_it(by, deferrable, emulator, 
     assert "An earlier try of this task deleted agent" in ran.log
 
 
+def test_a_retry_deletes_no_namesake_of_what_an_earlier_try_deleted(emulator, run, warp):
+    deleted, namesakes = _agent(emulator), []
+    emulator.faults.add(REFUSED, on="get_agent", times=1)
+
+    def replace(context):
+        emulator.clock.advance(60)
+        namesakes.extend(emulator.seed(status="running", name="scene"))
+
+    ran = run(ConnixDeleteAgentOperator, retries=1, on_retry_callback=replace, agent_name="scene")
+    assert (ran.state, ran.result) == ("success", deleted), ran.log
+    assert emulator.agent(namesakes[0])["status"] == "running"
+
+
+def test_a_retry_believes_no_404_that_is_not_of_the_agent(emulator, run, warp):
+    agent_id = _agent(emulator)
+    emulator.faults.add(Fault.status(503), on="delete_agent", times=5)
+    emulator.faults.add(Fault.status(404, code="project_not_found"), on="delete_agent", times=None)
+    ran = run(ConnixDeleteAgentOperator, retries=1, agent_id=agent_id)
+    assert isinstance(ran.error, ConnixNotFoundError), ran.log
+    assert len(emulator.journal.entries("delete_agent")) == 6
+    assert emulator.agent(agent_id)["status"] == "running"
+
+
+@MODES
+def test_what_holds_up_the_repeat_of_a_lost_restart_is_the_first(deferrable, emulator, run, warp):
+    agent_id = _agent(emulator)
+    # It is carried out long after anybody looks for that.
+    emulator.script(agent_id, [(25, "updating"), (5, "running")])
+    emulator.faults.add(Fault.reset_before(), on="restart_agent", times=1)
+    emulator.faults.add(Fault.status(409, code="agent_conflict"), on="restart_agent", times=1)
+    ran = run(ConnixRestartAgentOperator, agent_id=agent_id, deferrable=deferrable)
+    assert (ran.state, ran.error) == ("success", None), ran.log
+    assert len(emulator.journal.entries("restart_agent")) == 2
+    assert not emulator.journal.executed("restart_agent")
+
+
+def test_a_retry_looks_where_the_repeat_of_a_lost_restart_was_refused(emulator, run, warp):
+    agent_id = _agent(emulator)
+    emulator.script(agent_id, [(25, "updating"), (5, "running")])
+    emulator.faults.add(Fault.reset_before(), on="restart_agent", times=1)
+    emulator.faults.add(REFUSED, on="restart_agent", times=1)
+
+    ran = run(
+        ConnixRestartAgentOperator,
+        retries=1,
+        on_retry_callback=lambda context: emulator.clock.advance(60),
+        agent_id=agent_id,
+    )
+    assert (ran.state, ran.result) == ("success", agent_id), ran.log
+    assert len(emulator.journal.entries("restart_agent")) == 2
+    assert "An earlier try of this task restarted agent" in ran.log
+
+
 def test_a_wrong_id_stays_wrong_in_every_try(emulator, run, warp):
     ran = run(ConnixDeleteAgentOperator, retries=2, agent_id="agent_of_nobody")
     assert ran.state == "failed"

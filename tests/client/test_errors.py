@@ -296,7 +296,7 @@ async def test_a_key_that_comes_back_in_a_header_is_not_logged_by_anyone(ask, an
         ("http:", "another path"),
         ("//host", "://host"),
         ("http://user:secret@host/", "http://host"),
-        ("https://host:99999999/", "https://host|not HTTP"),
+        ("https://host:99999999/", "cannot be read|not HTTP"),
     ],
 )
 async def test_a_redirect_to_nowhere_is_an_error_too(ask, answer, location, told):

@@ -406,8 +406,8 @@ LOST = failure(ConnixTimeoutError, True, None)
     ("name", "status", "settled"),
     [
         ("start", "running", True),
-        ("start", "creating", True),
-        ("start", "updating", True),
+        ("start", "creating", False),
+        ("start", "updating", False),
         ("start", "stopped", False),
         ("start", "error", False),
         ("pause", "paused", True),
