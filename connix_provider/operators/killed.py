@@ -64,7 +64,7 @@ class UndoneWhenKilled(BaseOperator):
         :raises AirflowException: where the task was killed meanwhile; Airflow 3 lets it run on for a while
         """
         if self._killed:
-            raise AirflowException("The task was killed before it had asked anything of Connix.")
+            raise AirflowException("The task was killed before it acted; nothing is sent any more.")
         self._acting = (project_id, context)
 
     def has_acted(self, client: Client, acted: Acted) -> None:

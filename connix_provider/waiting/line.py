@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Line", "line_to"]
 
-#: Seconds for which a key that is refused is not read again: thousands may hear of it at once.
-_FRESH = 5.0
+#: Seconds for which a key that is refused is not read again: thousands may hear of it one after the other.
+_FRESH = 1.0
 #: The lines of each event loop. A forked process has no loop yet, and so none of these.
 _lines: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Line]] = WeakKeyDictionary()
 

@@ -89,7 +89,7 @@ async def test_a_key_that_is_changed_after_another_wait_was_refused_goes_on(
     assert (await wait(hasty))["outcome"] == "refused"
     connection(password=emulator.add_key())
     emulator.set_status(patient, "running")
-    warp.sleep(6)
+    warp.sleep(2)
     may_look.set()
     assert (await later)["outcome"] == "done"
     assert len(reads) == 3
@@ -104,7 +104,7 @@ async def test_a_refusal_from_before_a_reading_asks_for_no_other(emulator, warp,
         second = line.version
         connection(password=emulator.add_key())
         assert not await line.renew(second), "it was read a moment ago"
-        warp.sleep(6)
+        warp.sleep(2)
         assert await line.renew(second)
         assert await line.renew(first)
         assert len(reads) == 3
@@ -126,7 +126,7 @@ async def test_what_a_token_is_renewed_with_may_change_too(changed, emulator, wa
         async with line_to("connix_default") as line:
             assert not connected.renew()
             assert not await line.renew(line.version)
-            warp.sleep(6)
+            warp.sleep(2)
             connection(password="", extra={**extra, changed: extra[changed] + "x"})
             assert connected.renew()
             assert await line.renew(line.version)
@@ -140,7 +140,7 @@ async def test_the_same_key_fails_at_once(count, emulator, wait, warp, connectio
     events = await asyncio.gather(*waiting)
     assert {(event["outcome"], event["error"]["status_code"]) for event in events} == {("refused", 401)}
     # Many are asked for one after the other, and the key might have been changed meanwhile.
-    assert 2 <= len(reads) <= 2 + (warp.slept - began) / 5
+    assert 2 <= len(reads) <= 2 + (warp.slept - began)
 
 
 async def test_a_key_may_change_again_and_again(emulator, wait, connection, reads, asked):
