@@ -12,7 +12,7 @@ import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import conf
 
@@ -21,7 +21,6 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS
 from connix_provider.operators.killed import Acted, UndoneWhenKilled
 from connix_provider.targets import check_seconds, resolve_project_id
-from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -170,6 +169,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
         return memory.recall(context) if self.is_repeated(context) else None
 
     def _act_and_wait(self, context: Context, deadline: float) -> str:
+        from connix_provider.operators.handover import defer_for_agent
         from connix_provider.waiting import drive
         from connix_provider.waiting.deferral import LONGEST_PAUSE
 
@@ -188,7 +188,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
             else:
                 ending = drive.wait_sync(connected, project_id, wait)
         if ending is None:
-            self._defer(project_id, acted, deadline)
+            defer_for_agent(self, project_id, acted, deadline)
         return self._finish(context, ending)
 
     def _wait(self, acted: Acted, goal: str, deadline: float) -> Wait:
@@ -197,7 +197,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
         return Wait(
             GOALS[goal],
             acted.agent_id,
-            poll_interval=self._poll_seconds,
+            poll_interval=self.poll_seconds,
             deadline=deadline,
             before=acted.before,
             log=self.log,
@@ -206,6 +206,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
     def _act_in_turn(self, connected: Connected, project_id: str, context: Context, deadline: float) -> Acted:
         """Act, and once more whenever the agent is ready for what Connix refused before."""
         from connix_provider.exceptions import ConnixAgentTimeoutError
+        from connix_provider.operators.handover import defer_for_agent
         from connix_provider.operators.turn import OutOfTurnError, await_turn
 
         while True:
@@ -220,10 +221,14 @@ class ConnixAgentOperator(UndoneWhenKilled):
             settling = Acted(refusal.agent_id, "settle")
             wait = self._wait(settling, "settle", deadline)
             if not await_turn(connected, project_id, wait, refusal, defers=self.deferrable):
-                self._defer(project_id, settling, deadline, "execute_in_turn", refusal=self._refusal)
+                kwargs = {"refusal": self._refusal}
+                defer_for_agent(
+                    self, project_id, settling, deadline, method_name="execute_in_turn", kwargs=kwargs
+                )
             self._goes_on = True
 
     def _act(self, client: Client, project_id: str, context: Context, deadline: float) -> Acted:
+        from connix_provider.operators.handover import defer_for_budget
         from connix_provider.waiting.deferral import LONGEST_PAUSE
 
         if not self.deferrable:
@@ -231,7 +236,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
         try:
             return self.act(client.with_options(longest_pause=LONGEST_PAUSE), project_id, context)
         except ConnixRateLimitError as error:
-            self._give_way(error, deadline)
+            defer_for_budget(self, error, deadline)
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
         """
@@ -266,55 +271,6 @@ class ConnixAgentOperator(UndoneWhenKilled):
                 raise ConnixAgentTimeoutError(untended(check_seconds("timeout", self.timeout))) from None
             raise
 
-    def _give_way(self, error: ConnixRateLimitError, deadline: float) -> NoReturn:
-        """Give the worker slot back until the key's budget has room, or the task's time is over."""
-        from connix_provider.client.retry import patience
-        from connix_provider.triggers.budget import ConnixBudgetTrigger
-        from connix_provider.waiting.deferral import deferral_timeout
-
-        now = time.time()
-        if error.bucket is None or now >= deadline:
-            raise error
-        not_before = now + patience(error.retry_after or 0.0, deadline - now)
-        self.log.info("%s The task gives its slot back and goes on from the triggerer.", error)
-        self.defer(
-            trigger=ConnixBudgetTrigger(error.bucket, not_before, deadline, self.connix_conn_id),
-            method_name="execute_again",
-            kwargs={"refusal": str(error)},
-            timeout=deferral_timeout(deadline),
-        )
-
-    def _defer(
-        self,
-        project_id: str,
-        acted: Acted,
-        deadline: float,
-        method_name: str = "execute_complete",
-        **kwargs: Any,
-    ) -> NoReturn:
-        from connix_provider.waiting.deferral import deferral_timeout
-
-        before = acted.before
-        self.log.info("Agent %s: waiting in the triggerer from here on.", acted.agent_id)
-        self.defer(
-            trigger=ConnixAgentStatusTrigger(
-                project_id,
-                acted.agent_id,
-                str(acted.goal),
-                before_status=before.status if before else None,
-                before_updated_at=before.updated_at.isoformat() if before and before.updated_at else None,
-                poll_interval=self._poll_seconds,
-                deadline=deadline,
-                began_at=time.time(),
-                first_look_at=time.time() + self._poll_seconds,
-                undo_on_kill=acted.undo if self.cancel_on_kill else None,
-                connix_conn_id=self.connix_conn_id,
-            ),
-            method_name=method_name,
-            kwargs=kwargs,
-            timeout=deferral_timeout(deadline),
-        )
-
     def _finish(self, context: Context, ending: Ending) -> str:
         from connix_provider.exceptions import exception_for
         from connix_provider.waiting.ending import Outcome
@@ -347,7 +303,8 @@ class ConnixAgentOperator(UndoneWhenKilled):
             memory.forget(context)
 
     @property
-    def _poll_seconds(self) -> float:
+    def poll_seconds(self) -> float:
+        """Seconds between two looks."""
         return check_seconds("poll_interval", self.poll_interval, minimum=1.0)
 
     def _deadline(self, context: Context) -> float:

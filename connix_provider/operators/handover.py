@@ -1,0 +1,84 @@
+"""Hand a task over to the triggerer, which wakes it again when there is something to go on with."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from connix_provider.triggers.agent import ConnixAgentStatusTrigger
+
+if TYPE_CHECKING:
+    from connix_provider.client.errors import ConnixRateLimitError
+    from connix_provider.operators.base import ConnixAgentOperator
+    from connix_provider.operators.killed import Acted
+
+__all__ = ["defer_for_agent", "defer_for_budget"]
+
+
+def defer_for_agent(
+    task: ConnixAgentOperator,
+    project_id: str,
+    acted: Acted,
+    deadline: float,
+    *,
+    method_name: str = "execute_complete",
+    kwargs: dict[str, Any] | None = None,
+) -> NoReturn:
+    """
+    Give the worker slot back until the agent is where the task wants it.
+
+    :param task: the task
+    :param project_id: the project
+    :param acted: what was done, and what is waited for
+    :param deadline: epoch seconds at which the task's time is over
+    :param method_name: the method to go on with
+    :param kwargs: what it is given besides the trigger's event
+    """
+    from connix_provider.waiting.deferral import deferral_timeout
+
+    before, now = acted.before, time.time()
+    task.log.info("Agent %s: waiting in the triggerer from here on.", acted.agent_id)
+    task.defer(
+        trigger=ConnixAgentStatusTrigger(
+            project_id,
+            acted.agent_id,
+            str(acted.goal),
+            before_status=before.status if before else None,
+            before_updated_at=before.updated_at.isoformat() if before and before.updated_at else None,
+            poll_interval=task.poll_seconds,
+            deadline=deadline,
+            began_at=now,
+            first_look_at=now + task.poll_seconds,
+            undo_on_kill=acted.undo if task.cancel_on_kill else None,
+            connix_conn_id=task.connix_conn_id,
+        ),
+        method_name=method_name,
+        kwargs=kwargs,
+        timeout=deferral_timeout(deadline),
+    )
+
+
+def defer_for_budget(task: ConnixAgentOperator, error: ConnixRateLimitError, deadline: float) -> NoReturn:
+    """
+    Give the worker slot back until the key's budget has room, or the task's time is over.
+
+    :param task: the task
+    :param error: what the budget, or the service, said
+    :param deadline: epoch seconds at which the task's time is over
+    :raises ConnixRateLimitError: where there is nothing to wait for
+    """
+    from connix_provider.client.retry import patience
+    from connix_provider.triggers.budget import ConnixBudgetTrigger
+    from connix_provider.waiting.deferral import deferral_timeout
+
+    now = time.time()
+    if error.bucket is None or now >= deadline:
+        raise error
+    not_before = now + patience(error.retry_after or 0.0, deadline - now)
+    task.log.info("%s The task gives its slot back and goes on from the triggerer.", error)
+    task.defer(
+        trigger=ConnixBudgetTrigger(error.bucket, not_before, deadline, task.connix_conn_id),
+        method_name="execute_again",
+        kwargs={"refusal": str(error)},
+        timeout=deferral_timeout(deadline),
+    )
