@@ -14,18 +14,14 @@ import math
 import os
 import re
 from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any
-from urllib.parse import quote, urlsplit
 
 import httpx
 
-from connix_provider.client.credentials import endpoint, json_object, text, token_in, usable
-from connix_provider.client.errors import ConnixAPIError, ConnixAuthenticationError, api_error_class
+from connix_provider.client.credentials import usable
 from connix_provider.client.grant import AccessToken
-from connix_provider.client.headers import number, retry_after_hint
 from connix_provider.client.punctual import time_left
-from connix_provider.client.redaction import redact
 from connix_provider.client.registry import grant_for
+from connix_provider.client.tokens import TokenEndpoint
 
 __all__ = ["DEFAULT_TOKEN_URL", "ApiKeyAuth", "Auth", "BearerAuth", "RefreshingBearerAuth", "choose_auth"]
 
@@ -33,11 +29,6 @@ DEFAULT_TOKEN_URL = "https://console.connix.io/oauth2/token"  # noqa: S105 - an 
 API_KEY_VARIABLE = "CONNIX_API_KEY"
 
 _USUAL_KEY = re.compile(r"cx_[0-9a-fA-F]{32}")
-#: A service that replaces refresh tokens refuses one that another process has renewed with.
-_USED_ELSEWHERE = (
-    ". The refresh token may have been used elsewhere, by another process for one: get a new one, or use an "
-    "API key, which processes can share."
-)
 
 log = logging.getLogger(__name__)
 
@@ -148,11 +139,9 @@ class RefreshingBearerAuth(Auth):
         refresh_token = usable(refresh_token, "refresh token")
         access_token = usable(access_token, "access token") if access_token else None
         self._given = tuple(filter(None, (access_token, refresh_token)))
-        self._client_id = text(client_id, "client_id")
-        self._client_secret = text(client_secret, "client_secret")
-        self._token_url = endpoint(token_url)
+        self._endpoint = TokenEndpoint(token_url, client_id, client_secret)
         self._on_new_secret = on_new_secret
-        self._identity = "\n".join((self._token_url, client_id or "", refresh_token))
+        self._identity = "\n".join((token_url, client_id or "", refresh_token))
         self._grant = grant_for(self._identity, refresh_token, access_token)
         self._told: AccessToken | None = None
         #: Of the tasks that share this object, one at a time asks for the grant's turn.
@@ -160,7 +149,7 @@ class RefreshingBearerAuth(Auth):
 
     def secrets(self) -> tuple[str, ...]:
         """Return the tokens, those before them that may still be on their way, and the client's secret."""
-        client = (self._client_secret,) if self._client_secret else ()
+        client = (self._endpoint.client_secret,) if self._endpoint.client_secret else ()
         # What was given may be older than all that the grant remembers.
         known = (*self._grant.in_use(), *client, *self._grant.former(), *self._given)
         return tuple(dict.fromkeys(known))
@@ -171,7 +160,7 @@ class RefreshingBearerAuth(Auth):
 
     def credentials(self) -> tuple[str | None, ...]:
         """Return what was given, whatever has been renewed since."""
-        return (*self._given, self._client_id, self._client_secret, self._token_url)
+        return (*self._given, self._endpoint.client_id, self._endpoint.client_secret, self._endpoint.url)
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the token to a request; renew it where it expired or is refused, and then repeat once."""
@@ -228,53 +217,11 @@ class RefreshingBearerAuth(Auth):
                     self._on_new_secret(secret)
 
     def _token_request(self, request: httpx.Request) -> httpx.Request:
-        """Ask for new tokens within the bounds of the request that needs them."""
-        form = {"grant_type": "refresh_token", "refresh_token": self._grant.refresh_token}
-        headers = {"Accept": "application/json", "User-Agent": request.headers.get("User-Agent", "")}
-        extensions = {**request.extensions, "renewal": True}
-        if self._client_id and self._client_secret:
-            # RFC 6749 section 2.3.1: both are form-encoded before they go into HTTP Basic.
-            credentials = httpx.BasicAuth(
-                quote(self._client_id, safe=""), quote(self._client_secret, safe="")
-            )
-            return next(
-                credentials.auth_flow(
-                    httpx.Request("POST", self._token_url, data=form, headers=headers, extensions=extensions)
-                )
-            )
-        if self._client_id:
-            form["client_id"] = self._client_id
-        return httpx.Request("POST", self._token_url, data=form, headers=headers, extensions=extensions)
+        return self._endpoint.request(self._grant.refresh_token, request)
 
     def _adopt(self, response: httpx.Response) -> None:
         """Take the new tokens over, or say why there are none."""
-        answer = json_object(response)
-        token = token_in(answer) if response.status_code == httpx.codes.OK else None
-        if token is None:
-            raise self._refused(response, answer)
-        lifetime = number(answer.get("expires_in")) or math.inf
-        # A refresh token that cannot be sent would only fail later, in words that quote it.
-        self._grant.renewed(token, token_in(answer, "refresh_token"), lifetime)
-
-    def _refused(self, response: httpx.Response, answer: dict[str, Any]) -> ConnixAPIError:
-        status = response.status_code
-        # The endpoint's trouble may pass; its refusal will not, whatever 4xx it chose.
-        passing = status >= 500 or status == httpx.codes.TOO_MANY_REQUESTS
-        kind = api_error_class(status) if passing else ConnixAuthenticationError
-        words = (answer.get(name) for name in ("error", "error_description"))
-        said = ": ".join(word for word in words if isinstance(word, str) and word)
-        why = redact(said, self.secrets())[:200] or "no usable token in the answer"
-        # Without a query or a user: those may be secrets too.
-        place = urlsplit(self._token_url)
-        where = f"{place.scheme}://{place.netloc.rpartition('@')[2]}{place.path}"
-        advice = _USED_ELSEWHERE if answer.get("error") == "invalid_grant" else ""
-        told = f"the access token could not be renewed at {where}: {why}{advice}"
-        error = kind(status, "token_not_renewed", told)
-        error.request = "POST to the token endpoint"
-        if passing:
-            limited = status == httpx.codes.TOO_MANY_REQUESTS
-            error.retry_after = retry_after_hint(response.headers, refused=limited)
-        return error
+        self._grant.renewed(*self._endpoint.tokens(response, self.secrets()))
 
 
 def choose_auth(
