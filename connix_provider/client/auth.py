@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import re
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -18,9 +17,11 @@ from collections.abc import AsyncGenerator, Callable, Generator
 import httpx
 
 from connix_provider.client.credentials import usable
+from connix_provider.client.failures import out_of_time
 from connix_provider.client.grant import AccessToken
-from connix_provider.client.punctual import time_left
+from connix_provider.client.punctual import time_left, until
 from connix_provider.client.registry import grant_for
+from connix_provider.client.renewals import Renewals
 from connix_provider.client.tokens import TokenEndpoint
 
 __all__ = ["DEFAULT_TOKEN_URL", "ApiKeyAuth", "Auth", "BearerAuth", "RefreshingBearerAuth", "choose_auth"]
@@ -114,9 +115,9 @@ class RefreshingBearerAuth(Auth):
     Send a bearer token and renew it when it expires or is refused (RFC 6749 section 6).
 
     All that begin with the same refresh token share its newest tokens in this process, and one renewal runs
-    at a time: whoever meets a 401 while another renews waits and uses the new token. A request is repeated
-    once after a renewal; a second 401 is final. Nothing is written back to the Airflow connection, and no
-    other process learns of it.
+    at a time: whoever meets a 401 while another renews waits and uses the new token. What a renewal brings is
+    taken also where the call that began it has ended meanwhile. A request is repeated once after a renewal; a
+    second 401 is final. Nothing is written back to the Airflow connection, and no other process learns of it.
 
     :param refresh_token: the refresh token
     :param access_token: the access token, if there is one yet
@@ -170,37 +171,48 @@ class RefreshingBearerAuth(Auth):
             used = self._grant.access
         response = yield self._authorized(request, used)
         if response.status_code == httpx.codes.UNAUTHORIZED:
+            # To its end: a wait for one's turn holds no connection.
+            response.read()
             yield from self._renew(used, request)
             yield self._authorized(request, self._grant.access)
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Do the same without blocking the event loop."""
+        """Do the same without blocking the event loop, for a request of an :class:`AsyncClient`."""
         used = self._grant.access
         if used.is_due:
-            async with self._async_lock, self._grant.turn_async():
-                if self._grant.access is used:
-                    response = yield self._token_request(request)
-                    await response.aread()
-                    self._adopt(response)
+            await self._renew_async(used, request)
             used = self._grant.access
         response = yield self._authorized(request, used)
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            async with self._async_lock, self._grant.turn_async():
-                if self._grant.access is used:
-                    response = yield self._token_request(request)
-                    await response.aread()
-                    self._adopt(response)
+            # The renewal may need this connection.
+            await response.aread()
+            await self._renew_async(used, request)
             yield self._authorized(request, self._grant.access)
 
     def _renew(
         self, used: AccessToken, request: httpx.Request
     ) -> Generator[httpx.Request, httpx.Response, None]:
-        with self._grant.turn(time_left(request.extensions.get("deadline", math.inf))):
+        with self._grant.turn(time_left(request.extensions["deadline"])):
             # Whoever had the turn before may have renewed already.
             if self._grant.access is used:
-                response = yield self._token_request(request)
-                response.read()
+                _refuse_late(request)
+                wanted = self._token_request(request)
+                with until(wanted.extensions["deadline"]):
+                    response = yield wanted
+                    response.read()
                 self._adopt(response)
+        _refuse_late(request)
+
+    async def _renew_async(self, used: AccessToken, request: httpx.Request) -> None:
+        renewals: Renewals = request.extensions["renewals"]
+
+        async def renew() -> None:
+            async with self._async_lock, self._grant.turn_async():
+                if self._grant.access is used:
+                    _refuse_late(request)
+                    self._adopt(await renewals.answer(self._token_request(request)))
+
+        await renewals.carry_out(renew, request)
 
     def _authorized(self, request: httpx.Request, used: AccessToken) -> httpx.Request:
         if used is not self._told:
@@ -222,6 +234,12 @@ class RefreshingBearerAuth(Auth):
     def _adopt(self, response: httpx.Response) -> None:
         """Take the new tokens over, or say why there are none."""
         self._grant.renewed(*self._endpoint.tokens(response, self.secrets()))
+
+
+def _refuse_late(request: httpx.Request) -> None:
+    """Begin nothing for a call whose time is over."""
+    if not time_left(request.extensions["deadline"]):
+        raise out_of_time(request.extensions["send"].call)
 
 
 def choose_auth(

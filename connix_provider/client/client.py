@@ -28,6 +28,7 @@ from connix_provider.client.flow import perform
 from connix_provider.client.pool import ForkSafePool
 from connix_provider.client.punctual import punctual, until
 from connix_provider.client.registry import budget_for, check_share
+from connix_provider.client.renewals import Renewals
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.steps import Flow, Outcome, Pause, Send
 from connix_provider.client.transport import build_request, complete_url, ssl_context, translate
@@ -263,13 +264,17 @@ class AsyncClient(_Base):
 
     def _open(self, verify: bool | str) -> None:
         self._http = httpx.AsyncClient(verify=ssl_context(verify))
+        self._renewals = Renewals(self._http)
 
     def _bind(self) -> None:
         self.agents = AsyncAgents(self)
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
+        """Close the connections, as soon as no renewal of the token is under way on them."""
+        try:
+            await self._renewals.ended()
+        finally:
+            await self._http.aclose()
 
     close = aclose
 
@@ -315,6 +320,7 @@ class AsyncClient(_Base):
         try:
             async with asyncio.timeout(send.timeout):
                 request = build_request(self.base_url, send, timeout=self._timeout)
+                request.extensions["renewals"] = self._renewals
                 return await exchange_async(self._http, self._auth, request)
         except TimeoutError:
             return too_slow(send.call, send.timeout)

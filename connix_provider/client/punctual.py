@@ -19,8 +19,10 @@ from typing import Any
 import httpcore
 import httpx
 
-__all__ = ["punctual", "time_left", "until"]
+__all__ = ["punctual", "time_left", "until", "with_grace"]
 
+#: Seconds beyond a call's time for which an answer is awaited that must not be missed.
+_GRACE = 5.0
 #: Written at once: a reader that is slow is noticed between two pieces.
 _PIECE = 65_536
 _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
@@ -48,6 +50,16 @@ def time_left(deadline: float) -> float:
     :return: seconds, 0 where it has passed
     """
     return max(0.0, deadline - time.monotonic())
+
+
+def with_grace(end: float) -> float:
+    """
+    Lengthen a call's time for what must not be missed once it was asked for, as new tokens.
+
+    :param end: a deadline, or seconds to wait
+    :return: some seconds more
+    """
+    return end + _GRACE
 
 
 def punctual(client: httpx.Client) -> httpx.Client:

@@ -11,6 +11,7 @@ import httpx
 from connix_provider.client.credentials import endpoint, json_object, text, token_in
 from connix_provider.client.errors import ConnixAPIError, ConnixAuthenticationError, api_error_class
 from connix_provider.client.headers import number, retry_after_hint
+from connix_provider.client.punctual import with_grace
 from connix_provider.client.redaction import redact
 
 __all__ = ["TokenEndpoint"]
@@ -39,7 +40,7 @@ class TokenEndpoint:
 
     def request(self, refresh_token: str, call: httpx.Request) -> httpx.Request:
         """
-        Ask for new tokens within the bounds of the request that needs them.
+        Ask for new tokens within the bounds of the request that needs them, and a little beyond.
 
         :param refresh_token: what they are asked for with
         :param call: the request that needs them
@@ -47,7 +48,14 @@ class TokenEndpoint:
         """
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
         headers = {"Accept": "application/json", "User-Agent": call.headers.get("User-Agent", "")}
-        extensions = {**call.extensions, "renewal": True}
+        # The service may use the old one up as soon as it is asked: its answer is worth some more seconds.
+        timeout = call.extensions["timeout"]
+        extensions = {
+            **call.extensions,
+            "renewal": True,
+            "deadline": with_grace(call.extensions["deadline"]),
+            "timeout": {**timeout, "read": with_grace(timeout["read"])},
+        }
         if self.client_id and self.client_secret:
             # RFC 6749 section 2.3.1: both are form-encoded before they go into HTTP Basic.
             credentials = httpx.BasicAuth(quote(self.client_id, safe=""), quote(self.client_secret, safe=""))

@@ -201,18 +201,6 @@ async def test_tasks_share_one_renewal(emulator, project, grant, driver, refresh
     assert len(emulator.journal.entries("token")) == 2
 
 
-async def test_a_cancelled_renewal_leaves_the_next_one_free(emulator, project, grant, driver, refreshing):
-    driver.is_async = True
-    client = refreshing(access_token=None)
-    emulator.faults.add(Fault.hang(), "token")
-    asking = asyncio.create_task(client.agents.list(project))
-    await asyncio.to_thread(until, lambda: emulator.journal.entries("token"))
-    asking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asking
-    assert len(await client.agents.list(project)) == 0
-
-
 async def test_a_refused_renewal_is_an_authentication_error_without_secrets(
     emulator, project, grant, driver, refreshing
 ):
@@ -274,7 +262,10 @@ async def test_a_token_endpoint_that_hangs_holds_nobody_for_ever(
     assert calls(emulator) == ["token", "token"]
 
 
-def test_threads_do_not_queue_behind_a_renewal_beyond_their_deadlines(emulator, project, grant, open_client):
+def test_threads_do_not_queue_behind_a_renewal_beyond_their_deadlines(
+    emulator, project, grant, open_client, monkeypatch
+):
+    monkeypatch.setattr("connix_provider.client.punctual._GRACE", 0.0)
     emulator.faults.add(Fault.hang(), "token", times=None)
     client = open_client(
         base_url=emulator.url,
