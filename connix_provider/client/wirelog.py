@@ -8,7 +8,7 @@ not everything that a log line passes through on its way masks it.
 from __future__ import annotations
 
 import logging
-from weakref import WeakSet
+import weakref
 
 from connix_provider.client.auth import Auth
 from connix_provider.client.redaction import redact
@@ -16,12 +16,13 @@ from connix_provider.client.redaction import redact
 __all__ = ["hide_secrets_of"]
 
 _LOGGERS = ("httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
-_proofs: WeakSet[Auth] = WeakSet()
+#: Copied, added to and taken from in one step each: no other thread, signal's handler or fork comes between.
+_proofs: list[weakref.ref[Auth]] = []
 
 
 class _Redacting(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        secrets = [secret for proof in tuple(_proofs) for secret in proof.secrets()]
+        secrets = [secret for proof in _in_use() for secret in proof.secrets()]
         record.msg, record.args = redact(record.getMessage(), secrets), ()
         return True
 
@@ -35,7 +36,13 @@ def hide_secrets_of(proof: Auth) -> None:
 
     :param proof: the client's proof
     """
-    _proofs.add(proof)
+    # By what it is: a user's own may be equal to another.
+    if not any(known is proof for known in _in_use()):
+        _proofs.append(weakref.ref(proof, _proofs.remove))
     for name in _LOGGERS:
         # Adding the same filter again changes nothing.
         logging.getLogger(name).addFilter(_filter)
+
+
+def _in_use() -> list[Auth]:
+    return [proof for known in _proofs.copy() if (proof := known()) is not None]

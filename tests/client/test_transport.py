@@ -5,6 +5,7 @@ import gc
 import ipaddress
 import logging
 import ssl
+import sys
 import uuid
 import warnings
 
@@ -15,7 +16,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import connix_provider
-from connix_provider.client import AsyncClient, Client, ConnixAPIError, ConnixConnectionError, ConnixError
+from connix_provider.client import (
+    AsyncClient,
+    Client,
+    ConnixAPIError,
+    ConnixConnectionError,
+    ConnixError,
+    wirelog,
+)
+from connix_provider.client.auth import ApiKeyAuth
 from connix_provider.client.calls import get_agent
 from connix_provider.client.steps import Send
 from connix_provider.client.transport import complete_url, translate
@@ -174,6 +183,37 @@ async def test_no_request_is_worth_a_line_in_the_log_of_a_task(driver, emulator,
         await driver.run(driver.to(emulator), "list", project)
     theirs = [record for record in caplog.records if not record.name.startswith("connix_provider.emulator")]
     assert not theirs
+
+
+def test_whoever_opens_a_client_in_the_middle_of_a_line_does_not_break_it():
+    proofs = [ApiKeyAuth(KEY)]
+    wirelog.hide_secrets_of(proofs[0])
+    line = logging.LogRecord("httpcore.http11", logging.DEBUG, "", 0, "%s", (KEY,), None)
+
+    def break_in(*_):
+        # As another thread may, or a signal's handler.
+        sys.setprofile(None)
+        proofs.append(ApiKeyAuth(KEY))
+        wirelog.hide_secrets_of(proofs[-1])
+        sys.setprofile(break_in)
+
+    sys.setprofile(break_in)
+    try:
+        wirelog._filter.filter(line)
+    finally:
+        sys.setprofile(None)
+    assert len(proofs) > 1
+    assert line.getMessage() == "***"
+
+
+def test_a_proof_is_known_once_and_for_as_long_as_it_is_in_use():
+    proof = ApiKeyAuth(KEY)
+    for _ in range(2):
+        wirelog.hide_secrets_of(proof)
+    assert [known is proof for known in wirelog._in_use()].count(True) == 1
+    del proof
+    gc.collect()
+    assert None not in [known() for known in wirelog._proofs]
 
 
 async def test_nobody_listens_there(driver, raw_server, answer):
