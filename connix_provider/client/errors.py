@@ -138,6 +138,11 @@ class ConnixPermissionError(ConnixAPIError):
 class ConnixNotFoundError(ConnixAPIError):
     """Say that there is no such agent or project (404)."""
 
+    @property
+    def is_of_an_agent(self) -> bool:
+        """Whether it says that there is no such agent: not its project, and not a gateway's word."""
+        return self.code != "http_404" and "project" not in self.code
+
 
 class ConnixConflictError(ConnixAPIError):
     """Say that the present state forbids it (409): a name that exists, or an action out of turn."""

@@ -35,10 +35,11 @@ class Renewals:
         self._client = client
         #: The event loop itself would let a task go that nobody else holds.
         self._under_way: set[asyncio.Task[ConnixError | None]] = set()
+        self._asking: set[asyncio.Task[object] | None] = set()
 
     async def carry_out(self, renew: Callable[[], Awaitable[None]], call: httpx.Request) -> None:
         """
-        Wait for a renewal, which goes on where this wait is cancelled.
+        Wait for a renewal, which goes on where this wait is cancelled after the endpoint was asked.
 
         :param renew: takes its turn, asks and adopts; it has some seconds more than the call
         :param call: the request that needs it
@@ -49,7 +50,15 @@ class Renewals:
         task = asyncio.get_running_loop().create_task(_outcome(renew, call), context=context)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
-        if error := await asyncio.shield(task):
+        task.add_done_callback(self._asking.discard)
+        try:
+            error = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task not in self._asking:
+                # Only what was asked for must not be missed; this one still waits for its turn.
+                task.cancel()
+            raise
+        if error:
             raise error
 
     async def answer(self, wanted: httpx.Request) -> httpx.Response:
@@ -61,6 +70,7 @@ class Renewals:
         :raises httpx.RequestError: where there is none; it knows the request that it was raised for
         :raises ConnixError: for an answer out of bounds
         """
+        self._asking.add(asyncio.current_task())
         way = self._client._transport_for_url(wanted.url)  # noqa: SLF001 - there is no public way to ask
         try:
             async with contextlib.aclosing(await way.handle_async_request(wanted)) as response:

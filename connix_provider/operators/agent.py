@@ -11,6 +11,7 @@ from connix_provider.lifecycle import DOWN, SETTLED, AgentStatus, Snapshot
 from connix_provider.operators.base import Acted
 from connix_provider.operators.description import DescribesAgent
 from connix_provider.operators.existing import ConnixActionOperator, ConnixExistingAgentOperator
+from connix_provider.targets import resolve_agent_id
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -92,6 +93,7 @@ class ConnixCreateAgentOperator(DescribesAgent):
     def _bring_up(self, client: Client, project_id: str, agent: Agent) -> Acted:
         """Get our agent going; one that an earlier try left behind may be down, and stays so by itself."""
         from connix_provider.operators import once
+        from connix_provider.operators.turn import in_turn
 
         self.log.info("Agent %s named %r is %s.", agent.id, agent.name, agent.status)
         if agent.status == AgentStatus.ERROR:
@@ -100,7 +102,8 @@ class ConnixCreateAgentOperator(DescribesAgent):
             return Acted(agent.id, "restart", agent.snapshot(), undo="delete")
         if agent.status in DOWN:
             self.log.warning("Agent %s was %s since an earlier try; it is started.", agent.id, agent.status)
-            client.agents.start(project_id, agent.id)
+            with in_turn(agent.id, "start", agent.snapshot()):
+                client.agents.start(project_id, agent.id)
             return Acted(agent.id, "start", agent.snapshot(), undo="delete")
         return Acted(agent.id, "create", undo="delete")
 
@@ -243,13 +246,14 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
 
     def act(self, client: Client, project_id: str, context: Context) -> Acted:
         """Delete the agent, or find that there is none."""
-        earlier = self._deleted_earlier(context)
+        earlier = self._deleted_earlier(client, project_id, context)
         try:
             if earlier:
-                return self.act_on(client, project_id, earlier, context)
+                # What was written down stays: a refusal of this one tells nothing of the first.
+                return self._delete(client, project_id, earlier)
             return super().act(client, project_id, context)
         except ConnixNotFoundError as error:
-            if not _is_of_an_agent(error):
+            if not error.is_of_an_agent:
                 raise
             if earlier:
                 self.log.info("An earlier try of this task deleted agent %s: %s", earlier, error)
@@ -264,21 +268,22 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
         from connix_provider.operators import memory
 
         with memory.remembered(context, {"agent_id": agent_id, "agent_name": self.agent_name}):
-            reply = client.agents.delete(project_id, agent_id)
+            return self._delete(client, project_id, agent_id)
+
+    def _delete(self, client: Client, project_id: str, agent_id: str) -> Acted:
+        reply = client.agents.delete(project_id, agent_id)
         self.log.info("Connix accepted the delete of agent %s: %s", agent_id, reply.message or "done")
         return Acted(agent_id, "delete")
 
-    def _deleted_earlier(self, context: Context) -> str | None:
+    def _deleted_earlier(self, client: Client, project_id: str, context: Context) -> str | None:
         """Say what an earlier try was about to delete; its name may be another agent's by now."""
         earlier = self.recall(context) or {}
-        agent_id = earlier.get("agent_id")
-        is_meant = earlier.get("agent_name") == self.agent_name and self.agent_id in {None, agent_id}
-        return str(agent_id) if agent_id and is_meant else None
-
-
-def _is_of_an_agent(error: ConnixNotFoundError) -> bool:
-    """Tell whether a 404 says that there is no such agent: not its project, and not a gateway's word."""
-    return error.code != "http_404" and "project" not in error.code
+        agent_id = str(earlier.get("agent_id"))
+        if self.agent_id is not None:
+            meant = resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
+            return agent_id if agent_id == meant else None
+        is_meant = self.agent_name is not None and earlier.get("agent_name") == self.agent_name
+        return agent_id if is_meant else None
 
 
 def _remembered_restart(earlier: Mapping[str, Any] | None, agent_id: str) -> Snapshot | None:

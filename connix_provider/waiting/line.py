@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -64,9 +64,8 @@ class Line:
 
     def __init__(self, connix_conn_id: str) -> None:
         self.users = 0
-        #: Rises whenever the connection is read: a refusal from before that asks for no other reading.
+        #: Rises with each change of the key, so that an old key's refusal is told from the new one's.
         self.version = 0
-        self._changed_at = 0
         self._hook = ConnixHook(connix_conn_id)
         self._clients: list[AsyncClient] = []
         self._watchers: dict[str, Watcher] = {}
@@ -89,29 +88,20 @@ class Line:
         """
         Read the connection again, because Connix refused the key.
 
-        :param version: the line's version when the request began that was refused; of two that began after
-            the last reading, the second does not ask for another one within seconds
+        :param version: the version of the key that was refused
         :return: whether there is another key to go on with
         """
         async with self._lock:
-            is_fresh = self._refused and time.time() - self._read_at < _FRESH
+            is_fresh = self._refused and time.monotonic() - self._read_at < _FRESH
             if version == self.version and not is_fresh:
                 self._refused = not await self._read()
-            return self.has_changed_since(version)
-
-    def has_changed_since(self, version: int) -> bool:
-        """
-        Tell whether the present key came after a given reading of the connection.
-
-        :param version: the line's version after that reading
-        :return: whether what was asked then was asked with another key
-        """
-        return self._changed_at > version
+            return version != self.version
 
     async def close(self) -> None:
         """Close every client, also those of former keys, whose last answers may have been under way."""
-        for client in self._clients:
-            await client.aclose()
+        async with AsyncExitStack() as every:
+            for client in self._clients:
+                every.push_async_callback(client.aclose)
 
     @asynccontextmanager
     async def seat(
@@ -153,12 +143,11 @@ class Line:
     async def _read(self) -> bool:
         """Read the connection; say whether it holds another key than before."""
         client = await self._hook.get_async_conn()
-        self.version += 1
-        self._read_at = time.time()
+        self._read_at = time.monotonic()
         if self._clients and client.is_like(self.client):
             await client.aclose()
             return False
         self._clients.append(client)
         self._refused = False
-        self._changed_at = self.version
+        self.version += 1
         return True

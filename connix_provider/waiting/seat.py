@@ -34,7 +34,7 @@ class Seat:
         self.deadline = deadline
         self.due = 0.0
         self.last: Snapshot | None = None
-        #: Which reading of the connection the look rested on that was handed on last.
+        #: The version of the key with which the look was taken that was handed on last.
         self.version = 0
         self._answer: asyncio.Future[Agent | ConnixError | None] | None = None
 
@@ -74,7 +74,7 @@ class Seat:
 
         :param seen: what the look showed
         :param now: epoch seconds
-        :param version: the line's version when it began
+        :param version: the version of the key with which it was taken
         """
         if self._answer is None or self._answer.done():
             return

@@ -50,26 +50,35 @@ def undoing(
     :raises ConnixError: where it is not taken back, or nobody saw that it was
     """
     call, ready = _UNDOINGS[undo]
-    ends, pause, asks, in_vain = time.time() + UNDO_TIMEOUT, _PAUSE, True, False
+    pause, asks, in_vain, has_moved = _PAUSE, True, False, False
+    ends = time.time() + UNDO_TIMEOUT
     client = client.with_options(deadline=ends)
-    while time.time() < ends:
-        if asks:
-            refusal = None
-            try:
-                yield from client.flow(call(project_id, agent_id))
-            except ConnixConflictError as error:
-                refusal = error
-            in_vain = refusal is not None
+    while True:
         try:
+            if asks:
+                refusal = None
+                try:
+                    yield from client.flow(call(project_id, agent_id))
+                except ConnixConflictError as error:
+                    refusal = error
+                in_vain = refusal is not None
             seen = (yield from client.flow(get_agent(project_id, agent_id))).snapshot()
-        except ConnixNotFoundError:
-            return "gone"
-        if undo == "stop" and seen == before:
-            # A stop that is taken before the start shows is taken of an agent that does not run.
-            in_vain = True
-        elif undo == "stop" and seen.status in SETTLED - ready:
+        except ConnixNotFoundError as error:
+            if error.is_of_an_agent:
+                return "gone"
+            raise
+        has_moved = has_moved or seen != before
+        is_down = undo == "stop" and seen.status in SETTLED - ready
+        if is_down and has_moved:
             return str(seen.status)
+        # A stop that is taken before the start shows is taken of an agent that does not run.
+        in_vain = in_vain or is_down
         asks = in_vain and seen.status in ready
-        yield Pause(pause if asks else _PAUSE)
+        rest = pause if asks else _PAUSE
+        if time.time() + rest >= ends:
+            break
+        yield Pause(rest)
         pause = 2 * pause if asks else pause
+    if is_down and refusal is None:
+        return str(seen.status)
     raise refusal or ConnixTimeoutError(f"{UNDO_TIMEOUT:.0f} s after the {undo} it was still {seen.status}")

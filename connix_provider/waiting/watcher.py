@@ -238,7 +238,7 @@ class Watcher:
     def _show(self, agent_ids: Iterable[str], seen: Agent | ConnixError, version: int) -> None:
         from connix_provider.client import ConnixAuthenticationError
 
-        if isinstance(seen, ConnixAuthenticationError) and self._line.has_changed_since(version):
+        if isinstance(seen, ConnixAuthenticationError) and version != self._line.version:
             # The key was changed while the request was under way: it is asked again with the new one.
             return
         now = time.time()

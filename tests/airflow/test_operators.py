@@ -352,6 +352,23 @@ def test_a_retry_restarts_its_own_agent_that_ended_in_error(deferrable, emulator
     assert emulator.agent(ran.result)["status"] == "running"
 
 
+def test_a_retry_waits_for_what_holds_up_the_start_of_its_own_agent(emulator, run, warp):
+    emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", times=1)
+    emulator.faults.add(Fault.reset_before(), on="start_agent", times=1)
+
+    def stop(context):
+        with ConnixHook().get_conn() as client:
+            for agent in client.agents.list(emulator.project_id):
+                emulator.set_status(agent.id, "stopped")
+                # By somebody else, after the lost start and before its repeat.
+                emulator.script(agent.id, [(0.1, "updating"), (30, "running")])
+
+    ran = run(ConnixCreateAgentOperator, retries=1, on_execute_callback=stop, **CREATE)
+    assert ran.state == "success", ran.log
+    assert [entry.status for entry in emulator.journal.entries("start_agent")] == [None, 409]
+    assert len(emulator.journal.executed("create_agent")) == 1
+
+
 def test_a_retry_starts_its_own_agent_that_was_stopped_meanwhile(emulator, run, warp):
     emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", times=1)
 

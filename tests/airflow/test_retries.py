@@ -115,6 +115,24 @@ def test_a_retry_deletes_no_namesake_of_what_an_earlier_try_deleted(emulator, ru
     assert emulator.agent(namesakes[0])["status"] == "running"
 
 
+@pytest.mark.parametrize("by", ["agent_id", "agent_name"])
+def test_a_refusal_of_the_repeat_does_not_let_the_first_delete_be_forgotten(by, emulator, run, warp):
+    deleted, namesakes = _agent(emulator), []
+    which = {"agent_id": f" {deleted}\n"} if by == "agent_id" else {"agent_name": "scene"}
+    emulator.faults.add(REFUSED, on="get_agent", times=1)
+    emulator.faults.add(REFUSED, on="delete_agent", after=1, times=1)
+
+    def replace(context):
+        emulator.clock.advance(60)
+        if not namesakes:
+            namesakes.extend(emulator.seed(status="running", name="scene"))
+
+    ran = run(ConnixDeleteAgentOperator, retries=2, on_retry_callback=replace, **which)
+    assert (ran.state, ran.result) == ("success", deleted), ran.log
+    assert [entry.status for entry in emulator.journal.entries("delete_agent")] == [200, 401, 404]
+    assert emulator.agent(namesakes[0])["status"] == "running"
+
+
 def test_a_retry_believes_no_404_that_is_not_of_the_agent(emulator, run, warp):
     agent_id = _agent(emulator)
     emulator.faults.add(Fault.status(503), on="delete_agent", times=5)

@@ -99,6 +99,20 @@ async def test_what_a_cancelled_call_renewed_is_used_by_the_next(rotating, given
     assert rotating.taken == ["refresh-0"]
 
 
+async def test_a_cancelled_call_that_still_waits_for_its_turn_asks_nothing(rotating, answer, given):
+    rotating.answers = [answer({"error": "down"}, "503 Down")] * 5
+    async with AsyncClient(**rotating.options, **given, max_attempts=1) as client:
+        asking = [asyncio.create_task(client.agents.list("p")) for _ in range(5)]
+        assert await asyncio.to_thread(rotating.asked.wait, AGES)
+        while len(client._renewals._under_way) < len(asking):  # noqa: ASYNC110 - of the calls themselves
+            await asyncio.sleep(0.001)
+        for call in asking:
+            call.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        rotating.release.set()
+    assert rotating.taken == ["refresh-0"]
+
+
 async def test_what_is_renewed_after_a_deadline_is_used_by_the_next_call(
     driver, rotating, given, patient, monkeypatch
 ):
