@@ -9,6 +9,7 @@ import threading
 
 import pytest
 from dag_store import airflow_version
+from tokens import renewable
 
 from connix_provider.client import AsyncClient, Client
 from connix_provider.emulator import Emulator, Fault
@@ -43,14 +44,7 @@ async def test_the_asynchronous_client_is_made_of_it_too(emulator, connection):
 
 def test_a_token_that_expires_is_renewed(emulator, connection):
     grant = emulator.add_token(expires_in=10)
-    extra = {
-        "project_id": emulator.project_id,
-        "access_token": grant.access_token,
-        "refresh_token": grant.refresh_token,
-        "client_id": grant.client_id,
-        "client_secret": grant.client_secret,
-        "token_url": emulator.token_url,
-    }
+    extra = {"project_id": emulator.project_id, **renewable(emulator, grant)}
     connection(password=None, extra=extra)
     emulator.clock.advance(60)
     with ConnixHook().get_conn() as client:
@@ -60,13 +54,7 @@ def test_a_token_that_expires_is_renewed(emulator, connection):
 
 async def test_a_token_is_renewed_in_a_trigger_too(emulator, connection):
     grant = emulator.add_token(expires_in=10)
-    extra = {
-        "access_token": grant.access_token,
-        "refresh_token": grant.refresh_token,
-        "client_id": grant.client_id,
-        "client_secret": grant.client_secret,
-        "token_url": emulator.token_url,
-    }
+    extra = renewable(emulator, grant)
     connection(password=None, extra=extra)
     emulator.clock.advance(60)
     async with await ConnixHook().get_async_conn() as client:
@@ -170,13 +158,7 @@ def masked(monkeypatch):
 def expired(emulator, connection):
     """Let the connection hold a token that has expired, and what it is renewed with."""
     grant = emulator.add_token(expires_in=10)
-    extra = {
-        "access_token": grant.access_token,
-        "refresh_token": grant.refresh_token,
-        "client_id": grant.client_id,
-        "client_secret": grant.client_secret,
-        "token_url": emulator.token_url,
-    }
+    extra = renewable(emulator, grant)
     connection(password=None, extra=extra)
     emulator.clock.advance(60)
     return grant

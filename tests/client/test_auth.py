@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from impatience import be_impatient
+from tokens import renewable
 
 from connix_provider.client import (
     AsyncClient,
@@ -37,13 +38,7 @@ def grant(emulator) -> OAuthGrant:
 
 @pytest.fixture
 def tokens(emulator, grant):
-    return {
-        "refresh_token": grant.refresh_token,
-        "access_token": grant.access_token,
-        "client_id": grant.client_id,
-        "client_secret": grant.client_secret,
-        "token_url": emulator.token_url,
-    }
+    return renewable(emulator, grant)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from tokens import renewable
 
 from connix_provider.client import AsyncClient, Client, ConnixRateLimitError, ConnixTimeoutError, registry
 from connix_provider.client.bucket import Bucket
@@ -41,13 +42,7 @@ def test_one_key_at_one_service_has_one_budget(open_client):
 
 async def test_a_grant_keeps_its_budget_when_its_tokens_are_renewed(driver, emulator):
     grant = emulator.add_token(expires_in=1)
-    options = {
-        "access_token": grant.access_token,
-        "refresh_token": grant.refresh_token,
-        "client_id": grant.client_id,
-        "client_secret": grant.client_secret,
-        "token_url": emulator.token_url,
-    }
+    options = renewable(emulator, grant)
     client = driver.to(emulator, **options)
     before = client._auth.secrets()
     emulator.clock.advance(3600)

@@ -12,6 +12,7 @@ from cryptography.fernet import Fernet
 from hunt import Hunt
 from real_airflow import RealAirflow
 from tally import record
+from tokens import renewable
 
 from connix_provider.emulator import Durations, Emulator, Fault, OAuthGrant
 
@@ -150,13 +151,7 @@ def _store_secrets(
         "connix_mistaken": {**common, "password": known["mistaken key"], "extra": json.dumps(project)},
     }
     for name, grant in grants.items():
-        tokens = {
-            "access_token": grant.access_token,
-            "refresh_token": grant.refresh_token,
-            "client_id": grant.client_id,
-            "client_secret": grant.client_secret,
-            "token_url": emulator.token_url,
-        }
+        tokens = renewable(emulator, grant)
         connections[f"connix_{name}"] = {**common, "extra": json.dumps({**project, **tokens})}
     for name, connection in connections.items():
         airflow.post("connections", {"connection_id": name, **connection})

@@ -8,6 +8,7 @@ import time
 import httpx
 import pytest
 from airflow.providers.common.compat import connection as compat
+from tokens import renewable
 
 from connix_provider.client import ConnixAuthenticationError
 from connix_provider.emulator import Emulator
@@ -113,14 +114,7 @@ async def test_a_refusal_from_before_a_reading_asks_for_no_other(emulator, warp,
 @pytest.mark.parametrize("changed", ["client_secret", "access_token", "token_url"])
 async def test_what_a_token_is_renewed_with_may_change_too(changed, emulator, warp, connection, reads):
     grant = emulator.add_token()
-    extra = {
-        "project_id": emulator.project_id,
-        "access_token": grant.access_token,
-        "refresh_token": grant.refresh_token,
-        "client_id": grant.client_id,
-        "client_secret": grant.client_secret,
-        "token_url": emulator.token_url,
-    }
+    extra = {"project_id": emulator.project_id, **renewable(emulator, grant)}
     connection(password="", extra=extra)
     with Connected(ConnixHook(), deadline=time.time() + 60) as connected:
         async with line_to("connix_default") as line:

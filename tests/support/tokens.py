@@ -1,0 +1,17 @@
+"""What a connection, or a client, holds that renews its token at an emulator."""
+
+from __future__ import annotations
+
+from connix_provider.emulator import Emulator
+from connix_provider.emulator.keys import OAuthGrant
+
+
+def renewable(emulator: Emulator, grant: OAuthGrant) -> dict[str, str]:
+    """Name a grant's tokens, and what they are renewed with, as client and connection do."""
+    return {
+        "access_token": grant.access_token,
+        "refresh_token": grant.refresh_token,
+        "client_id": grant.client_id,
+        "client_secret": grant.client_secret,
+        "token_url": emulator.token_url,
+    }
