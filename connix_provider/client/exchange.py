@@ -9,13 +9,14 @@ the client is asked for the way to a URL, which knows of proxies and certificate
 from __future__ import annotations
 
 import contextlib
+from collections.abc import AsyncIterable, AsyncIterator
 
 import httpx
 
 from connix_provider.client.bodies import bound, bound_async
 from connix_provider.client.steps import Reply
 
-__all__ = ["exchange", "exchange_async"]
+__all__ = ["answer_async", "exchange", "exchange_async"]
 
 
 def exchange(client: httpx.Client, auth: httpx.Auth, request: httpx.Request) -> Reply:
@@ -70,25 +71,40 @@ async def exchange_async(client: httpx.AsyncClient, auth: httpx.Auth, request: h
     _refuse_closed(client)
     async with contextlib.aclosing(auth.async_auth_flow(request)) as flow:
         wanted = await anext(flow)
-        try:
-            while True:
-                way = client._transport_for_url(wanted.url)  # noqa: SLF001 - there is no public way to ask
-                async with contextlib.aclosing(await way.handle_async_request(wanted)) as response:
-                    response.request = wanted
-                    body = bound_async(response)
-                    try:
-                        following = await flow.asend(response)
-                    except StopAsyncIteration:
-                        following = None
-                    if following is None:
-                        is_read = response.is_stream_consumed
-                        content = response.content if is_read else b"".join([piece async for piece in body])
-                        return _reply(response, content)
-                    await response.aread()
-                wanted = following
-        except httpx.RequestError as error:
-            error.request = wanted
-            raise
+        while True:
+            async with answer_async(client, wanted) as (response, body):
+                try:
+                    following = await flow.asend(response)
+                except StopAsyncIteration:
+                    following = None
+                if following is None:
+                    is_read = response.is_stream_consumed
+                    content = response.content if is_read else b"".join([piece async for piece in body])
+                    return _reply(response, content)
+                await response.aread()
+            wanted = following
+
+
+@contextlib.asynccontextmanager
+async def answer_async(
+    client: httpx.AsyncClient, wanted: httpx.Request
+) -> AsyncIterator[tuple[httpx.Response, AsyncIterable[bytes]]]:
+    """
+    Send one request, and hold its answer open.
+
+    :param client: whose connections are used
+    :param wanted: the request
+    :return: the answer and its body, which keeps within its bounds however it is read
+    :raises httpx.RequestError: where there is none; it knows the request that it was raised for
+    """
+    try:
+        way = client._transport_for_url(wanted.url)  # noqa: SLF001 - there is no public way to ask
+        async with contextlib.aclosing(await way.handle_async_request(wanted)) as response:
+            response.request = wanted
+            yield response, bound_async(response)
+    except httpx.RequestError as error:
+        error.request = wanted
+        raise
 
 
 def _reply(response: httpx.Response, body: bytes) -> Reply:

@@ -9,14 +9,13 @@ cancelled at any moment, a renewal is a task of its own.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 from collections.abc import Awaitable, Callable
 
 import httpx
 
-from connix_provider.client.bodies import bound_async
 from connix_provider.client.errors import ConnixError
+from connix_provider.client.exchange import answer_async
 from connix_provider.client.failures import out_of_time
 from connix_provider.client.punctual import time_left, with_grace
 from connix_provider.client.transport import translate
@@ -71,16 +70,9 @@ class Renewals:
         :raises ConnixError: for an answer out of bounds
         """
         self._asking.add(asyncio.current_task())
-        way = self._client._transport_for_url(wanted.url)  # noqa: SLF001 - there is no public way to ask
-        try:
-            async with contextlib.aclosing(await way.handle_async_request(wanted)) as response:
-                response.request = wanted
-                bound_async(response)
-                await response.aread()
-                return response
-        except httpx.RequestError as error:
-            error.request = wanted
-            raise
+        async with answer_async(self._client, wanted) as (response, _):
+            await response.aread()
+        return response
 
     async def ended(self) -> None:
         """Wait until none is under way."""
