@@ -277,8 +277,10 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
 
     def _deleted_earlier(self, client: Client, project_id: str, context: Context) -> str | None:
         """Say what an earlier try was about to delete; its name may be another agent's by now."""
-        earlier = self.recall(context) or {}
-        agent_id = str(earlier.get("agent_id"))
+        earlier = self.recall(context)
+        if earlier is None:
+            return None
+        agent_id = str(earlier["agent_id"])
         if self.agent_id is not None:
             meant = resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
             return agent_id if agent_id == meant else None

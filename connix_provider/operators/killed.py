@@ -110,16 +110,10 @@ class UndoneWhenKilled(BaseOperator):
         return None
 
     def _undo(self, client: Client, project_id: str, acted: Acted) -> None:
-        from connix_provider.client import ConnixError
         from connix_provider.waiting.undoing import undoing
 
         if acted.undo is None or acted.agent_id == self._undone:
             return
         self._undone = acted.agent_id
-        self.log.info("The task is killed: Connix is asked to %s agent %s.", acted.undo, acted.agent_id)
-        try:
-            became = client.drive(undoing(client, acted.undo, project_id, acted.agent_id, acted.before))
-        except ConnixError as error:
-            self.log.warning("Nobody saw what the agent was asked for come true: %s", error)
-        else:
-            self.log.info("Agent %s is %s.", acted.agent_id, became)
+        steps = undoing(client, acted.undo, project_id, acted.agent_id, acted.before, log=self.log)
+        client.drive(steps)

@@ -145,16 +145,12 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         from connix_provider.hooks.connix import ConnixHook
         from connix_provider.waiting.undoing import undoing
 
-        self.log.info("The task is killed: Connix is asked to %s agent %s.", self.undo_on_kill, self.agent_id)
         try:
             async with await ConnixHook(self.connix_conn_id).get_async_conn() as client:
-                became = await client.drive(
-                    undoing(client, self.undo_on_kill, self.project_id, self.agent_id, self._before())
-                )
+                which = (self.undo_on_kill, self.project_id, self.agent_id, self._before())
+                await client.drive(undoing(client, *which, log=self.log))
         except (ConnixError, ValueError, AirflowNotFoundException) as error:
-            self.log.warning("Nobody saw what the agent was asked for come true: %s", error)
-        else:
-            self.log.info("Agent %s is %s.", self.agent_id, became)
+            self.log.warning("What the task did so far is left as it is: %s", error)
 
     async def _wait(self) -> Ending:
         from connix_provider.waiting.loading import load

@@ -14,7 +14,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.calls import delete_agent, get_agent, stop_agent
-from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError, ConnixTimeoutError
+from connix_provider.client.errors import (
+    ConnixConflictError,
+    ConnixError,
+    ConnixNotFoundError,
+    ConnixTimeoutError,
+)
 from connix_provider.client.steps import Flow, Pause
 from connix_provider.lifecycle import SETTLED, AgentStatus, Snapshot
 
@@ -36,19 +41,38 @@ _UNDOINGS: dict[str, tuple[Callable[[str, str], Call[Any]], frozenset[AgentStatu
 
 
 def undoing(
-    client: Client | AsyncClient, undo: str, project_id: str, agent_id: str, before: Snapshot | None
-) -> Flow[str]:
+    client: Client | AsyncClient,
+    undo: str,
+    project_id: str,
+    agent_id: str,
+    before: Snapshot | None,
+    *,
+    log: Any,
+) -> Flow[None]:
     """
-    Take an action back as soon as Connix lets it be taken back, and see that it is.
+    Take the action of a killed task back, and tell what came of it; what goes wrong is told, too.
 
     :param client: whose flow it is
     :param undo: the call that does it: ``delete`` or ``stop``
     :param project_id: the agent's project
     :param agent_id: the agent
     :param before: the agent before it was started, where that is known
-    :return: the steps, and what the agent is in the end: ``gone``, or its status
-    :raises ConnixError: where it is not taken back, or nobody saw that it was
+    :param log: the task's
+    :return: the steps
     """
+    log.info("The task is killed: Connix is asked to %s agent %s.", undo, agent_id)
+    try:
+        became = yield from _until_undone(client, undo, project_id, agent_id, before)
+    except ConnixError as error:
+        log.warning("Nobody saw what the agent was asked for come true: %s", error)
+    else:
+        log.info("Agent %s is %s.", agent_id, became)
+
+
+def _until_undone(
+    client: Client | AsyncClient, undo: str, project_id: str, agent_id: str, before: Snapshot | None
+) -> Flow[str]:
+    """Ask as soon as Connix lets it be asked, and see what the agent is in the end: gone, or its status."""
     call, ready = _UNDOINGS[undo]
     pause, asks, in_vain, has_moved = _PAUSE, True, False, False
     ends = time.time() + UNDO_TIMEOUT
