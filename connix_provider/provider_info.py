@@ -71,6 +71,12 @@ EXTRA_FIELDS = (
         "Part of the key's limits that each process keeps to, more than 0 and at most 1; default 1.",
         kind="number",
     ),
+    ExtraField(
+        "console_url",
+        "Console URL",
+        "Address of the Connix console, for links to agents in messages.",
+        placeholder="https://console.connix.io",
+    ),
 )
 
 

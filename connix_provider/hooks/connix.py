@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import BaseHook
 
+from connix_provider.hooks.settings import agent_url, console_url
 from connix_provider.provider_info import EXTRA_FIELDS, ui_field_behaviour
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ class ConnixHook(BaseHook):
     """
     Connect to Connix with what an Airflow connection says.
 
-    The connection's password is the API key, its host the base URL; ``project_id``, OAuth2 tokens, timeout
-    and TLS settings are in its extra. Without key and token, ``CONNIX_API_KEY`` is tried.
+    The connection's password is the API key, its host the base URL; ``project_id``, OAuth2 tokens, timeout,
+    TLS settings and the console's address are in its extra. Without key and token, ``CONNIX_API_KEY`` is tried.
 
     :param connix_conn_id: the connection's id
     """
@@ -122,6 +123,8 @@ class ConnixHook(BaseHook):
         def mask(secret: str) -> None:
             loop.run_in_executor(None, self._mask, secret)
 
+        # Kept, because project and console are read from it without asking Airflow again.
+        self._connection = connection
         return await asyncio.to_thread(self._async_client, connection, mask)
 
     def _async_client(self, connection: Connection, on_new_secret: Callable[[str], None]) -> AsyncClient:
@@ -132,7 +135,30 @@ class ConnixHook(BaseHook):
         with self._named():
             return AsyncClient(**{**self._options(connection), "on_new_secret": on_new_secret})
 
-    @cached_property
+    @property
+    def console_url(self) -> str:
+        """
+        Return the address of the Connix console.
+
+        It is read from the connection, so ask for it in a trigger only after :meth:`get_async_conn`.
+
+        :return: the extra's ``console_url``, default ``https://console.connix.io``, without a slash at its end
+        :raises ValueError: for an address that is not http or https
+        """
+        with self._named():
+            return console_url(self._extra(self._connection).get("console_url"))
+
+    def agent_url(self, project_id: str, agent_id: str) -> str:
+        """
+        Return the address of an agent's page in the Connix console.
+
+        :param project_id: the project
+        :param agent_id: the agent
+        :return: the address
+        """
+        return agent_url(self.console_url, project_id, agent_id)
+
+    @property
     def project_id(self) -> str | None:
         """
         Return the project that the connection names.
@@ -197,6 +223,7 @@ class ConnixHook(BaseHook):
             options["rate_limit_share"] = _number(share, "rate_limit_share", "a number from 0 to 1")
         if "verify" in extra:
             options["verify"] = _verify(extra["verify"])
+        console_url(extra.get("console_url"))
         options["api_key"] = connection.password or None
         options["base_url"] = _address(connection)
         self._mask(

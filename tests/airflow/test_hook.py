@@ -76,6 +76,33 @@ def test_the_connection_works_without_a_project(emulator, connection):
     assert says.startswith(f"Connix answers at {emulator.url}; the connection names no project_id")
 
 
+CONSOLES = [
+    ({}, "https://console.connix.io/projects/proj%2F1/agents/agent_1"),
+    (
+        {"console_url": "https://console.example.com/"},
+        "https://console.example.com/projects/proj%2F1/agents/agent_1",
+    ),
+    ({"console_url": "http://[::1]:8/x"}, "http://[::1]:8/x/projects/proj%2F1/agents/agent_1"),
+]
+
+
+@pytest.mark.parametrize(("extra", "address"), CONSOLES)
+async def test_agent_url_points_into_the_console(extra, address, emulator, connection):
+    connection(extra=extra)
+    assert ConnixHook().agent_url("proj/1", "agent_1") == address
+    hook = ConnixHook()
+    async with await hook.get_async_conn():
+        assert hook.agent_url("proj/1", "agent_1") == address
+
+
+@pytest.mark.parametrize("console", ["console.connix.io", "ftp://x", "https://hunter22:pw@x", "https://[", 7])
+def test_a_wrong_console_url_is_refused(console, emulator, connection):
+    connection(extra={"console_url": console})
+    with pytest.raises(ValueError, match="console_url in the connection's extra") as caught:
+        ConnixHook().get_conn()
+    assert "hunter22" not in str(caught.value)
+
+
 WRONG = [
     ({"password": None}, "There is no Connix API key"),
     ({"password": "***"}, "The API key is the mask '***'"),
