@@ -31,7 +31,8 @@ class ConnixHook(BaseHook):
     Connect to Connix with what an Airflow connection says.
 
     The connection's password is the API key, its host the base URL; ``project_id``, OAuth2 tokens, timeout,
-    TLS settings and the console's address are in its extra. Without key and token, ``CONNIX_API_KEY`` is tried.
+    TLS settings and the console's address are in its extra. Without key and token, ``CONNIX_API_KEY`` is
+    tried.
 
     :param connix_conn_id: the connection's id
     """
@@ -142,7 +143,7 @@ class ConnixHook(BaseHook):
 
         It is read from the connection, so ask for it in a trigger only after :meth:`get_async_conn`.
 
-        :return: the extra's ``console_url``, default ``https://console.connix.io``, without a slash at its end
+        :return: the extra's ``console_url``, default ``https://console.connix.io``; no slash at its end
         :raises ValueError: for an address that is not http or https
         """
         with self._named():
