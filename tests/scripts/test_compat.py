@@ -14,7 +14,9 @@ NOT_HERE = 77
 
 
 @pytest.mark.parametrize(
-    "version", [("2.11",), ("3.0",), ("3.1",), ("3.3", "3.12"), ("3.3", "3.13")], ids=" on Python ".join
+    "version",
+    [("2.11",), ("3.0",), ("3.1",), ("3.2",), ("3.3", "3.12"), ("3.3", "3.13"), ("3.4",)],
+    ids=" on Python ".join,
 )
 def test_the_tests_pass_with_another_airflow_or_python(version):
     done = subprocess.run(

@@ -30,7 +30,9 @@ def test_constraints_name_exact_versions_and_no_place():
         "airflow-2.11",
         "airflow-3.0",
         "airflow-3.1",
+        "airflow-3.2",
         "airflow-3.3",
+        "airflow-3.4",
         "benchmark",
     ]
     for file in files:
