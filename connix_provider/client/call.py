@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from connix_provider.client.bucket import Bucket
-from connix_provider.client.errors import ConnixAPIError
+from connix_provider.client.errors import ConnixError
 from connix_provider.client.models import Agent
 
 __all__ = ["Call", "Proof"]
@@ -20,12 +20,12 @@ class Proof(Generic[T]):
     """
     Say how to tell that a call whose answer was lost had been carried out, when its repeat is refused.
 
-    :param refusal: the refusal that makes it worth looking
+    :param refused: whether an error is the refusal that makes it worth looking
     :param look: the call that shows the agent, or ``None`` where the refusal says it all
     :param settle: reads the result off the agent, or returns ``None`` where it proves nothing
     """
 
-    refusal: type[ConnixAPIError]
+    refused: Callable[[ConnixError], bool]
     look: Call[Agent] | None
     settle: Callable[[Agent | None], T | None]
 
@@ -45,6 +45,8 @@ class Call(Generic[T]):
     :param proof: how a refused repeat is checked against the agent
     :param when_empty: the call that shows the result where a good answer is empty
     :param secrets: values in the body that no message may show
+    :param project_id: the project it names, for its errors
+    :param agent_id: the agent it names, for its errors
     """
 
     method: str
@@ -57,3 +59,5 @@ class Call(Generic[T]):
     proof: Proof[T] | None = None
     when_empty: Call[T] | None = None
     secrets: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    project_id: str | None = None
+    agent_id: str | None = None

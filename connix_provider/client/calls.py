@@ -12,12 +12,12 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 from connix_provider.client.arguments import body, one_of, period, query, segment, text, whole
 from connix_provider.client.bucket import Bucket
 from connix_provider.client.call import Call, Proof
-from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
+from connix_provider.client.errors import ConnixConflictError, ConnixError, ConnixNotFoundError
 from connix_provider.client.models import (
     ActionResult,
     Agent,
@@ -66,7 +66,7 @@ def list_agents(
         sort=one_of(sort, "sort", SORT_ORDERS),
     )
     read = partial(AgentPage.read, offset=offset or 0, limit=limit or USUAL_AGENTS_PER_PAGE)
-    return Call("GET", _agents(project_id), Bucket.LIST, read, parameters)
+    return Call("GET", _agents(project_id), Bucket.LIST, read, parameters, project_id=str(project_id))
 
 
 def create_agent(project_id: str, agent: Mapping[str, Any]) -> Call[Agent]:
@@ -93,6 +93,7 @@ def create_agent(project_id: str, agent: Mapping[str, Any]) -> Call[Agent]:
         body=content,
         repeatable=False,
         secrets=secrets_of(agent),
+        project_id=str(project_id),
     )
 
 
@@ -105,7 +106,13 @@ def get_agent(project_id: str, agent_id: str) -> Call[Agent]:
     :return: the agent with its ``stats`` and its whole ``config``
     :raises ValueError: for an empty id
     """
-    return Call("GET", _agent(project_id, agent_id), Bucket.GET, Agent.model_validate_json)
+    return Call(
+        "GET",
+        _agent(project_id, agent_id),
+        Bucket.GET,
+        Agent.model_validate_json,
+        **_named(project_id, agent_id),
+    )
 
 
 def update_agent(project_id: str, agent_id: str, changes: Mapping[str, Any]) -> Call[Agent]:
@@ -135,9 +142,10 @@ def update_agent(project_id: str, agent_id: str, changes: Mapping[str, Any]) -> 
         Bucket.UPDATE,
         Agent.model_validate_json,
         body=content,
-        proof=Proof(ConnixConflictError, look, settle),
+        proof=Proof(_is_conflict, look, settle),
         when_empty=look,
         secrets=secrets_of(changes),
+        **_named(project_id, agent_id),
     )
 
 
@@ -165,7 +173,8 @@ def delete_agent(project_id: str, agent_id: str) -> Call[DeleteResult]:
         _agent(project_id, agent_id),
         Bucket.DELETE,
         read,
-        proof=Proof(ConnixNotFoundError, None, settle),
+        proof=Proof(_is_gone, None, settle),
+        **_named(project_id, agent_id),
     )
 
 
@@ -251,7 +260,7 @@ def get_logs(
     )
     path = f"{_agent(project_id, agent_id)}/logs"
     read = partial(LogPage.read, offset=offset or 0, limit=limit or USUAL_LOGS_PER_PAGE)
-    return Call("GET", path, Bucket.LOGS, read, parameters)
+    return Call("GET", path, Bucket.LOGS, read, parameters, **_named(project_id, agent_id))
 
 
 def get_metrics(
@@ -275,7 +284,8 @@ def get_metrics(
     """
     parameters = query(**period(start_time, end_time), interval=one_of(interval, "interval", INTERVALS))
     path = f"{_agent(project_id, agent_id)}/metrics"
-    return Call("GET", path, Bucket.METRICS, AgentMetrics.model_validate_json, parameters)
+    read = AgentMetrics.model_validate_json
+    return Call("GET", path, Bucket.METRICS, read, parameters, **_named(project_id, agent_id))
 
 
 def list_projects(*, limit: int | None = None) -> Call[ProjectPage]:
@@ -309,8 +319,19 @@ def _action(
         Bucket.ACTION,
         read,
         repeatable=proven_by is not None,
-        proof=Proof(ConnixConflictError, look, settle) if proven_by else None,
+        proof=Proof(_is_conflict, look, settle) if proven_by else None,
+        **_named(project_id, agent_id),
     )
+
+
+class _Named(TypedDict):
+    project_id: str
+    agent_id: str
+
+
+def _named(project_id: str, agent_id: str) -> _Named:
+    """Return what the errors of a call name; checked as segments of its path already."""
+    return {"project_id": str(project_id), "agent_id": str(agent_id)}
 
 
 def _agents(project_id: str) -> str:
@@ -319,6 +340,14 @@ def _agents(project_id: str) -> str:
 
 def _agent(project_id: str, agent_id: str) -> str:
     return f"{_agents(project_id)}/{segment(agent_id, 'agent_id')}"
+
+
+def _is_gone(error: ConnixError) -> bool:
+    return isinstance(error, ConnixNotFoundError) and error.is_of_an_agent
+
+
+def _is_conflict(error: ConnixError) -> bool:
+    return isinstance(error, ConnixConflictError)
 
 
 def _holds(whole: Any, part: Any) -> bool:

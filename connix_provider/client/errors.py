@@ -55,10 +55,26 @@ class ConnixError(Exception):
     :ivar may_have_executed: whether the service may have carried the call out although no good answer
         came back. Where it is true, a create is looked up before it is repeated.
     :ivar request_id: the ``X-Request-ID`` of the call, to quote to Connix's support
+    :ivar project_id: the project that the call names
+    :ivar agent_id: the agent that the call names
+    :ivar agent_name: the agent's name, where the caller knows it
+    :ivar status: the agent's status as last seen, where the caller knows it
+    :ivar note: why the call was not sent again, where that needs a reason; part of the text
     """
 
     may_have_executed: bool = False
     request_id: str | None = None
+    project_id: str | None = None
+    agent_id: str | None = None
+    agent_name: str | None = None
+    status: str | None = None
+    note: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self._text()}; {self.note}" if self.note else self._text()
+
+    def _text(self) -> str:
+        return super().__str__()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Not by calling the class again: one of its own kind may be made from other things than its parent.
@@ -96,7 +112,11 @@ class ConnixAPIError(ConnixError):
     :param request_id: the service's or else the request's ``X-Request-ID``
     :ivar request: the call, as ``GET /projects/…``
     :ivar retry_after: seconds after which the service wants the call again, if it says so
+    :ivar has_error_body: whether the response had Connix's error body, an ``error`` object with ``code`` and
+        ``message`` as text; false for what a gateway answers in Connix's place
     """
+
+    has_error_body: bool = True
 
     def __init__(
         self,
@@ -115,7 +135,7 @@ class ConnixAPIError(ConnixError):
         self.request: str | None = None
         self.retry_after: float | None = None
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         to_what = f" to {self.request}" if self.request else ""
         text = f"Connix answered {self.status_code} {self.code}{to_what}: {self.message}"
         if faults := _fault_lines(self.details):
@@ -140,8 +160,8 @@ class ConnixNotFoundError(ConnixAPIError):
 
     @property
     def is_of_an_agent(self) -> bool:
-        """Whether it says that there is no such agent: not its project, and not a gateway's word."""
-        return self.code != "http_404" and "project" not in self.code
+        """Whether Connix itself says that there is no such agent; no other 404 says that one is gone."""
+        return self.has_error_body and self.code == "agent_not_found"
 
 
 class ConnixConflictError(ConnixAPIError):
@@ -171,7 +191,7 @@ class ConnixBudgetError(ConnixRateLimitError):
         self.args = (message, retry_after)
         self.retry_after = retry_after
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return self.message
 
 

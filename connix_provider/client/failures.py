@@ -34,8 +34,11 @@ def refusal(call: Call[Any], reply: Reply, secrets: tuple[str, ...]) -> ConnixAP
     request_id = reply.headers.get("x-request-id")
     if 300 <= status < 400:
         code, message, details, stated = "redirect_refused", _redirect_message(reply), None, None
+        has_error_body = False
     else:
-        stated = _error_object(reply.body)
+        parsed = _json(reply.body)
+        has_error_body = _is_connix_error(parsed)
+        stated = _error_object(parsed)
         code = stated.get("code") or f"http_{status}"
         message = stated.get("message") or _plain_message(reply)
         details = stated.get("details")
@@ -49,6 +52,7 @@ def refusal(call: Call[Any], reply: Reply, secrets: tuple[str, ...]) -> ConnixAP
         str(redact(request_id, secrets))[:_LONGEST_QUOTE] if request_id else None,
     )
     error.request = f"{call.method} {call.path}"
+    error.has_error_body = has_error_body
     error.retry_after = retry_after_hint(reply.headers, stated, refused=status == _TOO_MANY_REQUESTS)
     # A server that failed may have failed after the deed, and so may a proxy that was tired of waiting for
     # it. Any other refusal (4xx) did nothing.
@@ -56,12 +60,23 @@ def refusal(call: Call[Any], reply: Reply, secrets: tuple[str, ...]) -> ConnixAP
     return error
 
 
-def _error_object(body: bytes) -> dict[str, Any]:
-    """Find the reference's ``{"error": {...}}``, or a proxy's plain ``{"message": ...}``."""
+def _json(body: bytes) -> Any:
     try:
-        parsed = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError):
-        return {}
+        return None
+
+
+def _is_connix_error(parsed: Any) -> bool:
+    """Return whether a body is the reference's ``{"error": {"code": text, "message": text}}``."""
+    stated = parsed.get("error") if isinstance(parsed, dict) else None
+    return isinstance(stated, dict) and all(
+        isinstance(stated.get(name), str) and stated[name] for name in ("code", "message")
+    )
+
+
+def _error_object(parsed: Any) -> dict[str, Any]:
+    """Find the reference's ``{"error": {...}}``, or a proxy's plain ``{"message": ...}``."""
     if not isinstance(parsed, dict):
         return {}
     stated = parsed.get("error", parsed)

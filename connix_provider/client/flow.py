@@ -23,6 +23,7 @@ from connix_provider.client.budget import Budget
 from connix_provider.client.call import Call, Proof
 from connix_provider.client.errors import ConnixError, ConnixRateLimitError, ConnixResponseError
 from connix_provider.client.failures import out_of_time, refusal, unreadable, used_up
+from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
 from connix_provider.client.retry import RetryPolicy, patience, retry_delay
 from connix_provider.client.steps import Flow, Pause, Reply, Send
 from connix_provider.client.ticket import Ticket, nap
@@ -64,7 +65,8 @@ def perform(
         perform, budget=budget, background=background, secrets=secrets, clock=clock, jitter=jitter
     )
     attempt, refusals, doubtful = 1, 0, False
-    error: ConnixError = out_of_time(call)
+    foreign = ForeignRefusals()
+    error = _name_target(out_of_time(call), call)
     with budget.ticket(call.bucket, background=background) as ticket:
         # Asked each time: a pause may have lasted longer than it should.
         while deadline - clock() > 0:
@@ -89,22 +91,29 @@ def perform(
                 error = outcome
                 ticket.unanswered(may_have_arrived=error.may_have_executed)
             error.request_id = error.request_id or request_id
+            _name_target(error, call)
             was_doubtful, doubtful = doubtful, doubtful or error.may_have_executed
             error.may_have_executed = doubtful
             if limited := isinstance(error, ConnixRateLimitError):
                 error.bucket = call.bucket
             refusals += limited
+            is_final = False
+            if is_foreign(error):
+                is_final = foreign.add(clock())
+            else:
+                foreign.reset()
             delay = retry_delay(
                 error,
                 repeatable=call.repeatable,
                 attempt=attempt,
                 refusals=refusals,
+                foreign=0 if is_final else foreign.count,
                 policy=policy,
                 jitter=jitter(),
             )
             if isinstance(outcome, Reply) and not outcome.is_good:
                 ticket.answered(outcome.headers, good=False, back_off=delay if limited else None)
-            if was_doubtful and call.proof and isinstance(error, call.proof.refusal):
+            if was_doubtful and call.proof and call.proof.refused(error):
                 settled = yield from _settle(call.proof, policy, deadline - clock(), again)
                 if settled is not None:
                     return settled
@@ -123,6 +132,13 @@ def perform(
     raise error
 
 
+def _name_target(error: ConnixError, call: Call[Any]) -> ConnixError:
+    """Tell an error which project and agent its call names."""
+    error.project_id = error.project_id or call.project_id
+    error.agent_id = error.agent_id or call.agent_id
+    return error
+
+
 def _slot(
     call: Call[Any],
     ticket: Ticket,
@@ -139,6 +155,7 @@ def _slot(
         ends = now if deadline == policy.deadline else now + wait
         if wait > policy.longest_pause or ends >= deadline:
             error = used_up(call, wait, now)
+            _name_target(error, call)
             error.bucket = call.bucket
             error.may_have_executed = doubtful
             raise error

@@ -14,10 +14,12 @@ from connix_provider.client.errors import (
     ConnixTimeoutError,
 )
 
-__all__ = ["RetryPolicy", "may_pass", "patience", "retry_delay"]
+__all__ = ["RetryPolicy", "is_transient_status", "may_pass", "patience", "retry_delay"]
 
-#: Answers of a service, or of a proxy before it, that is in trouble and may recover.
-_TROUBLE = frozenset({408, 425, 500, 502, 503, 504})
+#: What may pass besides 5xx: a request that came too late or too early, and a rate limit.
+_TRANSIENT = frozenset({408, 425, 429})
+#: The one 5xx that stays the same: the service does not know the method.
+_NOT_IMPLEMENTED = 501
 #: Seconds after which a limit of the reference is full again.
 _USUAL_WINDOW = 60.0
 #: However long the service asks to be left alone, the jitter on top stays below this many seconds.
@@ -53,15 +55,28 @@ class RetryPolicy:
             raise ValueError(f"total_timeout must be more than 0 seconds, not {self.total_timeout!r}")
 
 
+def is_transient_status(status_code: int) -> bool:
+    """
+    Return whether a response of this status may be another one soon.
+
+    :param status_code: HTTP status
+    :return: true for every 5xx but 501, for 408, 425 and 429
+    """
+    return status_code in _TRANSIENT or (500 <= status_code <= 599 and status_code != _NOT_IMPLEMENTED)
+
+
 def may_pass(error: ConnixError) -> bool:
     """
-    Tell whether a failure may pass by itself.
+    Return whether an error is transient by itself.
 
-    :param error: the failure
-    :return: true for trouble on the way or at the service, false for an answer that will stay the same
+    A 401, 403 or 404 without Connix's error body is not: how many of them in a row are final is counted by
+    :class:`~connix_provider.client.foreign_refusals.ForeignRefusals`.
+
+    :param error: the error
+    :return: true for trouble on the way or at the service, false for a response that will stay the same
     """
     if isinstance(error, ConnixAPIError):
-        return isinstance(error, ConnixRateLimitError) or error.status_code in _TROUBLE
+        return isinstance(error, ConnixRateLimitError) or is_transient_status(error.status_code)
     return isinstance(error, ConnixConnectionError | ConnixTimeoutError | ConnixResponseError)
 
 
@@ -73,6 +88,7 @@ def retry_delay(
     policy: RetryPolicy,
     jitter: float,
     refusals: int = 0,
+    foreign: int = 0,
 ) -> float | None:
     """
     Decide whether to send a call again after a failure.
@@ -87,12 +103,17 @@ def retry_delay(
     :param jitter: a random number from 0 to 1
     :param refusals: refusals for the rate limit so far; they lengthen the backoff, or a limit without a
         hint would be asked again and again
+    :param foreign: refusals without Connix's error body in a row, this one included; 0 for any other error,
+        and where the refusal is final
     :return: seconds to wait, or ``None`` to give up
     """
-    if not may_pass(error) or (error.may_have_executed and not repeatable):
+    if not (foreign or may_pass(error)) or (error.may_have_executed and not repeatable):
         return None
     if not isinstance(error, ConnixRateLimitError) and attempt >= policy.max_attempts:
         return None
+    if foreign:
+        # From 1 s: five attempts then last just longer than the 15 s after which such a refusal is final.
+        return float(2.0 ** min(foreign - 1, 30)) * (1.0 + 0.1 * jitter)
     hint = error.retry_after if isinstance(error, ConnixAPIError) else None
     if hint is not None and hint >= policy.base_delay:
         return hint + jitter * min(_MOST_JITTER, 0.1 * hint + 0.1)

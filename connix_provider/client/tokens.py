@@ -13,6 +13,7 @@ from connix_provider.client.errors import ConnixAPIError, ConnixAuthenticationEr
 from connix_provider.client.headers import number, retry_after_hint
 from connix_provider.client.punctual import with_grace
 from connix_provider.client.redaction import redact
+from connix_provider.client.retry import is_transient_status
 
 __all__ = ["TokenEndpoint"]
 
@@ -78,7 +79,7 @@ class TokenEndpoint:
         :raises ConnixAPIError: where there are none; it says why
         """
         answer = json_object(response)
-        token = token_in(answer) if response.status_code == httpx.codes.OK else None
+        token = token_in(answer) if response.is_success else None
         if token is None:
             raise self._refused(response, answer, secrets)
         lifetime = number(answer.get("expires_in")) or math.inf
@@ -90,7 +91,7 @@ class TokenEndpoint:
     ) -> ConnixAPIError:
         status = response.status_code
         # The endpoint's trouble may pass; its refusal will not, whatever 4xx it chose.
-        passing = status >= 500 or status == httpx.codes.TOO_MANY_REQUESTS
+        passing = is_transient_status(status)
         kind = api_error_class(status) if passing else ConnixAuthenticationError
         words = (answer.get(name) for name in ("error", "error_description"))
         said = ": ".join(word for word in words if isinstance(word, str) and word)
@@ -102,6 +103,8 @@ class TokenEndpoint:
         told = f"the access token could not be renewed at {where}: {why}{advice}"
         error = kind(status, "token_not_renewed", told)
         error.request = "POST to the token endpoint"
+        # RFC 6749 section 5.2: a refusal of the endpoint names its error; a gateway's does not.
+        error.has_error_body = isinstance(answer.get("error"), str) or response.is_success
         if passing:
             limited = status == httpx.codes.TOO_MANY_REQUESTS
             error.retry_after = retry_after_hint(response.headers, refused=limited)

@@ -253,7 +253,7 @@ def test_absurdly_deep_error_bodies_of_any_depth_are_read():
     for depth in [*range(10, 400, 13), *range(880, 1010)]:
         for field in ("code", "message", "details", "request_id"):
             body = f'{{"error": {{"{field}": {depth * "["}1{depth * "]"}}}}}'.encode()
-            flow = perform(create_agent("p", {"name": "x"}), RetryPolicy(), budget=Budget())
+            flow = perform(create_agent("p", {"name": "x"}), RetryPolicy(max_attempts=1), budget=Budget())
             next(flow)
             with pytest.raises(ConnixNotFoundError) as caught:
                 flow.send(Reply(404, {}, body))

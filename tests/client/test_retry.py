@@ -7,6 +7,7 @@ import time
 from email.utils import formatdate
 
 import pytest
+from attempts import AGENT, CALLS, NOW, Run, refusal, repeat, said
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,39 +24,13 @@ from connix_provider.client import (
     ConnixValidationError,
 )
 from connix_provider.client.budget import Bucket, Budget
-from connix_provider.client.calls import (
-    create_agent,
-    delete_agent,
-    get_agent,
-    get_logs,
-    get_metrics,
-    list_agents,
-    pause_agent,
-    restart_agent,
-    start_agent,
-    stop_agent,
-    update_agent,
-)
+from connix_provider.client.calls import update_agent
 from connix_provider.client.flow import perform
 from connix_provider.client.headers import number, retry_after_hint, server_time
 from connix_provider.client.retry import RetryPolicy, may_pass, retry_delay
-from connix_provider.client.steps import Pause, Reply, Send
+from connix_provider.client.steps import Reply
 
-CALLS = {
-    "list": list_agents("p"),
-    "get": get_agent("p", "a"),
-    "create": create_agent("p", {"name": "x"}),
-    "update": update_agent("p", "a", {"name": "x"}),
-    "delete": delete_agent("p", "a"),
-    "start": start_agent("p", "a"),
-    "pause": pause_agent("p", "a"),
-    "stop": stop_agent("p", "a"),
-    "restart": restart_agent("p", "a"),
-    "logs": get_logs("p", "a"),
-    "metrics": get_metrics("p", "a"),
-}
 ONCE = {"create", "restart"}
-NOW = 1_705_334_400.0
 
 
 def test_which_calls_may_be_repeated_and_what_they_spend():
@@ -105,11 +80,7 @@ FAILURES = st.builds(
             409,
             425,
             429,
-            500,
-            501,
-            502,
-            503,
-            504,
+            *range(500, 600),
         ]
     ),
     st.booleans(),
@@ -123,7 +94,7 @@ POLICIES = st.builds(
     total_timeout=st.floats(0.1, 1000),
 )
 JITTER = st.floats(0, 1)
-PASSING = {408, 425, 429, 500, 502, 503, 504}
+PASSING = {408, 425, 429, *range(500, 600)} - {501}
 
 
 @given(FAILURES, st.booleans(), st.integers(1, 10_000), st.integers(0, 10_000), POLICIES, JITTER)
@@ -189,65 +160,6 @@ def test_an_unknown_failure_does_not_pass():
 def test_bounds_that_bound_nothing_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         RetryPolicy(**wrong)
-
-
-AGENT = b'{"id": "a", "name": "x", "status": "running"}'
-GOOD = {
-    "list": b'{"agents": []}',
-    "logs": b'{"logs": []}',
-    "metrics": b'{"metrics": {}}',
-    "delete": b"",
-    **dict.fromkeys(["start", "pause", "stop", "restart"], b"{}"),
-}
-
-
-def said(name):
-    """Answer a call well."""
-    return Reply(200, {}, GOOD.get(name, AGENT))
-
-
-def refusal(status, **stated):
-    body = '{{"error": {{"code": "c", "message": "m"{}}}}}'.format(
-        "".join(f', "{key}": {value}' for key, value in stated.items())
-    )
-    return Reply(status, {}, body.encode())
-
-
-class Run:
-    """Drive a flow by hand: time passes only in pauses, and as each request says."""
-
-    def __init__(self, call, policy, outcomes, *, took=0.0, jitter=0.5, oversleep=0.0):
-        self.now = NOW
-        self.sent, self.pauses, self.sent_at = [], [], []
-        outcomes = iter(outcomes)
-        budget = Budget(clock=lambda: self.now)
-        flow = perform(call, policy, budget=budget, clock=lambda: self.now, jitter=lambda: jitter)
-        self.result = self.error = None
-        outcome = None
-        while True:
-            try:
-                step = flow.send(outcome)
-            except StopIteration as end:
-                self.result = end.value
-                return
-            except ConnixError as error:
-                self.error = error
-                return
-            if isinstance(step, Pause):
-                self.pauses.append(step.seconds)
-                self.now += step.seconds + oversleep
-                outcome = None
-            else:
-                assert isinstance(step, Send)
-                self.sent.append(step)
-                self.sent_at.append(self.now)
-                self.now += took
-                outcome = next(outcomes)
-
-
-def repeat(outcome):
-    while True:
-        yield outcome() if callable(outcome) else outcome
 
 
 OUTCOMES = st.sampled_from(
@@ -444,13 +356,24 @@ def test_an_update_whose_repeat_is_refused_is_settled_by_the_agent_as_it_is():
 
 
 def test_a_delete_whose_repeat_finds_nothing_is_done():
-    run = Run(CALLS["delete"], RetryPolicy(), iter([LOST, refusal(404)]))
+    gone = refusal(404, code="agent_not_found")
+    run = Run(CALLS["delete"], RetryPolicy(), iter([LOST, gone]))
     assert run.result.agent_id == "a"
     assert "answer was lost" in run.result.message
-    run = Run(CALLS["delete"], RetryPolicy(), iter([refusal(404)]))
+    run = Run(CALLS["delete"], RetryPolicy(), iter([gone]))
     assert isinstance(run.error, ConnixNotFoundError)
-    run = Run(CALLS["delete"], RetryPolicy(), iter([refusal(429), refusal(404)]))
+    run = Run(CALLS["delete"], RetryPolicy(), iter([refusal(429), gone]))
     assert isinstance(run.error, ConnixNotFoundError)
+
+
+@pytest.mark.parametrize(
+    "other", [refusal(404, code="project_not_found"), refusal(404), Reply(404, {}, b"<html>no route</html>")]
+)
+def test_a_delete_whose_repeat_meets_another_404_is_not_done(other):
+    run = Run(CALLS["delete"], RetryPolicy(), itertools.chain([LOST], repeat(other)))
+    assert isinstance(run.error, ConnixNotFoundError)
+    assert not run.error.is_of_an_agent
+    assert run.error.may_have_executed
 
 
 def test_a_look_that_fails_leaves_the_refusal():

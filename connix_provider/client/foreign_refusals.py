@@ -1,0 +1,62 @@
+"""
+Decide when a refusal that Connix did not state is final.
+
+A gateway in front of Connix answers 401, 403 or 404 while it restarts or loses its routes. Such a response
+lacks Connix's error body. It is final only as the third in a row, and only if the first is 15 seconds old.
+The same response with Connix's error body is final at once.
+
+The attempt loop (:mod:`connix_provider.client.flow`) and each wait use this class, so both reach the same
+verdict.
+"""
+
+from __future__ import annotations
+
+from connix_provider.client.errors import ConnixAPIError, ConnixError
+
+__all__ = ["ForeignRefusals", "is_foreign"]
+
+#: 404 is among them: only Connix's own body says that an agent is gone.
+_STATUSES = frozenset({401, 403, 404})
+
+
+def is_foreign(error: ConnixError) -> bool:
+    """
+    Return whether an error is a refusal without Connix's error body.
+
+    :param error: the error of one request
+    :return: true for 401, 403 and 404 that something in front of Connix may have answered
+    """
+    return isinstance(error, ConnixAPIError) and error.status_code in _STATUSES and not error.has_error_body
+
+
+class ForeignRefusals:
+    """
+    Count such refusals in a row, and the time since the first of them.
+
+    Call :meth:`add` for each of them, and :meth:`reset` after any other response.
+    """
+
+    #: Refusals in a row, and seconds since the first of them, that make a refusal final.
+    FINAL_COUNT, FINAL_AGE = 3, 15.0
+    #: Clocks are read in fractions, so a sum of pauses may end a little short.
+    _ROUNDING = 1e-3
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first_at = 0.0
+
+    def add(self, now: float) -> bool:
+        """
+        Count one refusal.
+
+        :param now: seconds of any clock; a clock that was set back starts the 15 seconds again
+        :return: whether the refusal is final
+        """
+        if not self.count or now < self._first_at:
+            self._first_at = now
+        self.count += 1
+        return self.count >= self.FINAL_COUNT and now - self._first_at >= self.FINAL_AGE - self._ROUNDING
+
+    def reset(self) -> None:
+        """Start again: another response came."""
+        self.count = 0

@@ -1,0 +1,183 @@
+"""A 401, 403 or 404 without Connix's error body is final only as the third in a row over 15 seconds."""
+
+import json
+import pickle
+
+import pytest
+from attempts import CALLS, NOW, Run, repeat, said
+
+from connix_provider.client import (
+    ConnixAPIError,
+    ConnixAuthenticationError,
+    ConnixNotFoundError,
+    ConnixPermissionError,
+    ConnixServerError,
+)
+from connix_provider.client.budget import Budget
+from connix_provider.client.flow import perform
+from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
+from connix_provider.client.retry import RetryPolicy, may_pass
+from connix_provider.client.steps import Reply
+
+HTML = b"<html><title>Forbidden</title></html>"
+#: What a gateway, a login page or another service answers in Connix's place.
+FOREIGN_BODIES = {
+    "html": HTML,
+    "empty": b"",
+    "text": b"RBAC: access denied",
+    "message": b'{"message": "no API key found in request"}',
+    "error text": b'{"error": "unauthorized"}',
+    "error list": b'{"error": [{"code": "x", "message": "y"}]}',
+    "no code": b'{"error": {"message": "forbidden"}}',
+    "no message": b'{"error": {"code": "agent_not_found"}}',
+    "number as code": b'{"error": {"code": 403, "message": "forbidden"}}',
+    "null as message": b'{"error": {"code": "forbidden", "message": null}}',
+    "problem": b'{"type": "about:blank", "title": "Not Found", "status": 404}',
+    "outside": b'{"code": "agent_not_found", "message": "Agent not found"}',
+    "list": b'[{"error": {"code": "a", "message": "b"}}]',
+}
+CLASSES = {401: ConnixAuthenticationError, 403: ConnixPermissionError, 404: ConnixNotFoundError}
+
+
+def own(status, code="unauthorized"):
+    return Reply(status, {}, json.dumps({"error": {"code": code, "message": "No."}}).encode())
+
+
+def error_of(reply):
+    return Run(CALLS["get"], RetryPolicy(max_attempts=1), iter([reply])).error
+
+
+@pytest.mark.parametrize(
+    ("times", "final"),
+    [
+        ([0], [False]),
+        ([0, 20], [False, False]),
+        ([0, 5, 10], [False, False, False]),
+        ([0, 5, 15], [False, False, True]),
+        ([0, 5, 14.9, 15], [False, False, False, True]),
+        ([0, 1, 2, 3, 4, 15.1], [False] * 5 + [True]),
+        # A clock that was set back tells nothing of the time that passed.
+        ([100, 101, 50, 60, 66], [False, False, False, False, True]),
+    ],
+)
+def test_the_third_in_a_row_over_15_seconds_is_final(times, final):
+    refusals = ForeignRefusals()
+    assert [refusals.add(now) for now in times] == final
+
+
+def test_another_response_starts_the_count_again():
+    refusals = ForeignRefusals()
+    assert not refusals.add(0)
+    assert not refusals.add(10)
+    refusals.reset()
+    assert [refusals.add(now) for now in (20, 25, 34, 35)] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("status", CLASSES)
+@pytest.mark.parametrize("body", FOREIGN_BODIES.values(), ids=FOREIGN_BODIES)
+def test_a_body_that_is_not_of_connix_is_foreign(status, body):
+    error = error_of(Reply(status, {}, body))
+    assert type(error) is CLASSES[status]
+    assert not error.has_error_body
+    assert is_foreign(error)
+    assert not may_pass(error)
+    assert not getattr(error, "is_of_an_agent", False)
+    assert not pickle.loads(pickle.dumps(error)).has_error_body
+
+
+@pytest.mark.parametrize("status", CLASSES)
+def test_a_body_of_connix_is_not_foreign(status):
+    error = error_of(own(status))
+    assert error.has_error_body
+    assert not is_foreign(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "gone"),
+    [
+        (404, "agent_not_found", True),
+        (404, "project_not_found", False),
+        (404, "not_found", False),
+        (404, "AGENT_NOT_FOUND", False),
+        (404, "route_not_found", False),
+    ],
+)
+def test_only_the_agents_own_404_says_that_it_is_gone(status, code, gone):
+    assert error_of(own(status, code)).is_of_an_agent is gone
+
+
+@pytest.mark.parametrize("status", [400, 405, 409, 410, 418, 422, 501])
+def test_other_refusals_are_final_whatever_their_body(status):
+    run = Run(CALLS["get"], RetryPolicy(), iter([Reply(status, {}, HTML)]))
+    assert run.error.status_code == status
+    assert not is_foreign(run.error)
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("status", CLASSES)
+class TestAttempts:
+    def test_a_foreign_refusal_is_repeated(self, name, status):
+        outcomes = [Reply(status, {}, HTML), Reply(status, {}, HTML), said(name)]
+        run = Run(CALLS[name], RetryPolicy(), iter(outcomes))
+        assert run.error is None
+        assert len(run.sent) == 3
+
+    @pytest.mark.parametrize("jitter", [0.0, 1.0])
+    def test_it_is_final_after_15_seconds(self, name, status, jitter):
+        run = Run(CALLS[name], RetryPolicy(), repeat(Reply(status, {}, HTML)), jitter=jitter)
+        assert type(run.error) is CLASSES[status]
+        assert not run.error.may_have_executed
+        assert len(run.sent) == 5
+        assert 15 <= run.now - NOW < 17
+
+    def test_it_is_final_after_15_seconds_without_a_bound_on_attempts(self, name, status):
+        run = Run(CALLS[name], RetryPolicy(max_attempts=10**9), repeat(Reply(status, {}, HTML)))
+        assert type(run.error) is CLASSES[status]
+        assert len(run.sent) == 5
+
+    def test_it_is_raised_at_once_with_one_attempt(self, name, status):
+        run = Run(CALLS[name], RetryPolicy(max_attempts=1), iter([Reply(status, {}, HTML)]))
+        assert type(run.error) is CLASSES[status]
+        assert (len(run.sent), run.pauses) == (1, [])
+
+    def test_connix_own_refusal_is_final_at_once(self, name, status):
+        run = Run(CALLS[name], RetryPolicy(), iter([own(status)]))
+        assert type(run.error) is CLASSES[status]
+        assert len(run.sent) == 1
+
+    def test_a_refusal_of_connix_after_foreign_ones_is_final(self, name, status):
+        run = Run(CALLS[name], RetryPolicy(), iter([Reply(status, {}, HTML), own(status)]))
+        assert run.error.has_error_body
+        assert len(run.sent) == 2
+
+
+@pytest.mark.parametrize("status", range(500, 600))
+def test_every_5xx_but_501_is_repeated(status):
+    run = Run(CALLS["get"], RetryPolicy(), repeat(Reply(status, {}, HTML)))
+    assert type(run.error) is ConnixServerError
+    assert len(run.sent) == (1 if status == 501 else 5)
+
+
+def test_an_error_names_what_its_call_names():
+    for name, call in CALLS.items():
+        for outcome in (own(400), own(403)):
+            error = Run(call, RetryPolicy(), iter([outcome])).error
+            assert error.project_id == "p"
+            assert error.agent_id == (None if name in {"list", "create"} else "a")
+            again = pickle.loads(pickle.dumps(error))
+            assert (again.project_id, again.agent_id) == (error.project_id, error.agent_id)
+            assert (error.agent_name, error.status) == (None, None)
+
+
+def test_names_and_status_survive_pickling():
+    error = ConnixAPIError(400, "c", "m")
+    error.agent_name, error.status = "Support", "error"
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.agent_name, again.status) == ("Support", "error")
+
+
+def test_an_error_before_the_first_request_names_them_too():
+    flow = perform(CALLS["get"], RetryPolicy(deadline=NOW - 1), budget=Budget(), clock=lambda: NOW)
+    with pytest.raises(Exception, match="the time allowed was over") as caught:
+        next(flow)
+    assert (caught.value.project_id, caught.value.agent_id) == ("p", "a")

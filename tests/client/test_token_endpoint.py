@@ -1,0 +1,67 @@
+"""What a token endpoint's response means, for every status."""
+
+import json
+
+import httpx
+import pytest
+
+from connix_provider.client import ConnixAuthenticationError
+from connix_provider.client.errors import ConnixAPIError, api_error_class
+from connix_provider.client.foreign_refusals import is_foreign
+from connix_provider.client.retry import may_pass
+from connix_provider.client.tokens import TokenEndpoint
+
+TOKENS = {"access_token": "new-access", "refresh_token": "new-refresh", "expires_in": 60}
+REFUSED = {"error": "invalid_grant", "error_description": "expired"}
+
+
+def read(status, body):
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return TokenEndpoint("https://login.example.com/token").tokens(
+        httpx.Response(status, content=content), ()
+    )
+
+
+def error_of(status, body):
+    with pytest.raises(ConnixAPIError) as caught:
+        read(status, body)
+    return caught.value
+
+
+@pytest.mark.parametrize("status", range(200, 207))
+def test_any_success_brings_tokens(status):
+    assert read(status, TOKENS) == ("new-access", "new-refresh", 60)
+
+
+@pytest.mark.parametrize("status", range(200, 207))
+def test_a_success_without_tokens_is_final(status):
+    for body in (REFUSED, {}, b"", b"<html>"):
+        error = error_of(status, body)
+        assert type(error) is ConnixAuthenticationError
+        assert not may_pass(error)
+        assert not is_foreign(error)
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, *range(500, 600)])
+def test_trouble_passes_but_501(status):
+    for body in (REFUSED, b"<html>", b""):
+        error = error_of(status, body)
+        assert may_pass(error) is (status != 501)
+        if status != 501:
+            assert type(error) is api_error_class(status)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
+def test_a_refusal_of_the_endpoint_is_final(status):
+    error = error_of(status, REFUSED)
+    assert type(error) is ConnixAuthenticationError
+    assert not may_pass(error)
+    assert not is_foreign(error)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("body", [b"<html>", b"", {"message": "no route"}, {"error": None}])
+def test_a_refusal_of_a_gateway_is_foreign(status, body):
+    error = error_of(status, body)
+    assert type(error) is ConnixAuthenticationError
+    assert is_foreign(error)

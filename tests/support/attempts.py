@@ -1,0 +1,93 @@
+"""Drive the flow of a call by hand: outcomes are given, and time passes only in pauses."""
+
+from connix_provider.client import ConnixError
+from connix_provider.client.budget import Budget
+from connix_provider.client.calls import (
+    create_agent,
+    delete_agent,
+    get_agent,
+    get_logs,
+    get_metrics,
+    list_agents,
+    pause_agent,
+    restart_agent,
+    start_agent,
+    stop_agent,
+    update_agent,
+)
+from connix_provider.client.flow import perform
+from connix_provider.client.steps import Pause, Reply, Send
+
+NOW = 1_705_334_400.0
+
+CALLS = {
+    "list": list_agents("p"),
+    "get": get_agent("p", "a"),
+    "create": create_agent("p", {"name": "x"}),
+    "update": update_agent("p", "a", {"name": "x"}),
+    "delete": delete_agent("p", "a"),
+    "start": start_agent("p", "a"),
+    "pause": pause_agent("p", "a"),
+    "stop": stop_agent("p", "a"),
+    "restart": restart_agent("p", "a"),
+    "logs": get_logs("p", "a"),
+    "metrics": get_metrics("p", "a"),
+}
+AGENT = b'{"id": "a", "name": "x", "status": "running"}'
+GOOD = {
+    "list": b'{"agents": []}',
+    "logs": b'{"logs": []}',
+    "metrics": b'{"metrics": {}}',
+    "delete": b"",
+    **dict.fromkeys(["start", "pause", "stop", "restart"], b"{}"),
+}
+
+
+def said(name):
+    """Answer a call well."""
+    return Reply(200, {}, GOOD.get(name, AGENT))
+
+
+def refusal(status, *, code="c", **stated):
+    body = '{{"error": {{"code": "{}", "message": "m"{}}}}}'.format(
+        code,
+        "".join(f', "{key}": {value}' for key, value in stated.items()),
+    )
+    return Reply(status, {}, body.encode())
+
+
+class Run:
+    """Drive a flow by hand: time passes only in pauses, and as each request says."""
+
+    def __init__(self, call, policy, outcomes, *, took=0.0, jitter=0.5, oversleep=0.0):
+        self.now = NOW
+        self.sent, self.pauses, self.sent_at = [], [], []
+        outcomes = iter(outcomes)
+        budget = Budget(clock=lambda: self.now)
+        flow = perform(call, policy, budget=budget, clock=lambda: self.now, jitter=lambda: jitter)
+        self.result = self.error = None
+        outcome = None
+        while True:
+            try:
+                step = flow.send(outcome)
+            except StopIteration as end:
+                self.result = end.value
+                return
+            except ConnixError as error:
+                self.error = error
+                return
+            if isinstance(step, Pause):
+                self.pauses.append(step.seconds)
+                self.now += step.seconds + oversleep
+                outcome = None
+            else:
+                assert isinstance(step, Send)
+                self.sent.append(step)
+                self.sent_at.append(self.now)
+                self.now += took
+                outcome = next(outcomes)
+
+
+def repeat(outcome):
+    while True:
+        yield outcome() if callable(outcome) else outcome
