@@ -28,6 +28,7 @@ from connix_provider.client.models import (
     ProjectPage,
 )
 from connix_provider.client.redaction import secrets_of
+from connix_provider.client.replies import checked, read_agent, read_confirmation
 from connix_provider.lifecycle import AgentStatus
 
 SORT_ORDERS = ("created_at", "-created_at", "name", "-name")
@@ -65,7 +66,7 @@ def list_agents(
         offset=whole(offset, "offset", 0),
         sort=one_of(sort, "sort", SORT_ORDERS),
     )
-    read = partial(AgentPage.read, offset=offset or 0, limit=limit or USUAL_AGENTS_PER_PAGE)
+    read = checked(partial(AgentPage.read, offset=offset or 0, limit=limit or USUAL_AGENTS_PER_PAGE))
     return Call("GET", _agents(project_id), Bucket.LIST, read, parameters, project_id=str(project_id))
 
 
@@ -89,7 +90,7 @@ def create_agent(project_id: str, agent: Mapping[str, Any]) -> Call[Agent]:
         "POST",
         _agents(project_id),
         Bucket.CREATE,
-        Agent.model_validate_json,
+        read_agent,
         body=content,
         repeatable=False,
         secrets=secrets_of(agent),
@@ -110,7 +111,7 @@ def get_agent(project_id: str, agent_id: str) -> Call[Agent]:
         "GET",
         _agent(project_id, agent_id),
         Bucket.GET,
-        Agent.model_validate_json,
+        read_agent,
         **_named(project_id, agent_id),
     )
 
@@ -140,7 +141,7 @@ def update_agent(project_id: str, agent_id: str, changes: Mapping[str, Any]) -> 
         "PUT",
         look.path,
         Bucket.UPDATE,
-        Agent.model_validate_json,
+        read_agent,
         body=content,
         proof=Proof(_is_conflict, look, settle),
         when_empty=look,
@@ -159,10 +160,6 @@ def delete_agent(project_id: str, agent_id: str) -> Call[DeleteResult]:
     :raises ValueError: for an empty id
     """
 
-    def read(body: bytes) -> DeleteResult:
-        result = DeleteResult.model_validate_json(body) if body.strip() else DeleteResult()
-        return result if result.agent_id else result.model_copy(update={"agent_id": str(agent_id)})
-
     def settle(_: Agent | None) -> DeleteResult:
         return DeleteResult(
             agent_id=agent_id, message="Agent was deleted by the request whose answer was lost"
@@ -172,7 +169,7 @@ def delete_agent(project_id: str, agent_id: str) -> Call[DeleteResult]:
         "DELETE",
         _agent(project_id, agent_id),
         Bucket.DELETE,
-        read,
+        partial(read_confirmation, DeleteResult, str(agent_id)),
         proof=Proof(_is_gone, None, settle),
         **_named(project_id, agent_id),
     )
@@ -259,7 +256,7 @@ def get_logs(
         offset=whole(offset, "offset", 0),
     )
     path = f"{_agent(project_id, agent_id)}/logs"
-    read = partial(LogPage.read, offset=offset or 0, limit=limit or USUAL_LOGS_PER_PAGE)
+    read = checked(partial(LogPage.read, offset=offset or 0, limit=limit or USUAL_LOGS_PER_PAGE))
     return Call("GET", path, Bucket.LOGS, read, parameters, **_named(project_id, agent_id))
 
 
@@ -284,7 +281,7 @@ def get_metrics(
     """
     parameters = query(**period(start_time, end_time), interval=one_of(interval, "interval", INTERVALS))
     path = f"{_agent(project_id, agent_id)}/metrics"
-    read = AgentMetrics.model_validate_json
+    read = checked(AgentMetrics.model_validate_json)
     return Call("GET", path, Bucket.METRICS, read, parameters, **_named(project_id, agent_id))
 
 
@@ -295,17 +292,13 @@ def list_projects(*, limit: int | None = None) -> Call[ProjectPage]:
     :param limit: projects a page
     :return: the first page
     """
-    return Call("GET", "/projects", Bucket.PROJECTS, ProjectPage.read, query(limit=limit))
+    return Call("GET", "/projects", Bucket.PROJECTS, checked(ProjectPage.read), query(limit=limit))
 
 
 def _action(
     project_id: str, agent_id: str, action: str, proven_by: set[AgentStatus] | None
 ) -> Call[ActionResult]:
     look = get_agent(project_id, agent_id)
-
-    def read(body: bytes) -> ActionResult:
-        result = ActionResult.model_validate_json(body) if body.strip() else ActionResult()
-        return result if result.agent_id else result.model_copy(update={"agent_id": str(agent_id)})
 
     def settle(agent: Agent | None) -> ActionResult | None:
         if agent is None or proven_by is None or agent.status not in proven_by:
@@ -317,7 +310,7 @@ def _action(
         "POST",
         f"{look.path}/{action}",
         Bucket.ACTION,
-        read,
+        partial(read_confirmation, ActionResult, str(agent_id)),
         repeatable=proven_by is not None,
         proof=Proof(_is_conflict, look, settle) if proven_by else None,
         **_named(project_id, agent_id),

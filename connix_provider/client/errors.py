@@ -117,6 +117,8 @@ class ConnixAPIError(ConnixError):
     """
 
     has_error_body: bool = True
+    #: The HTTP status of the response, where that is a success and its body states the error.
+    response_status: int | None = None
 
     def __init__(
         self,
@@ -137,7 +139,13 @@ class ConnixAPIError(ConnixError):
 
     def _text(self) -> str:
         to_what = f" to {self.request}" if self.request else ""
-        text = f"Connix answered {self.status_code} {self.code}{to_what}: {self.message}"
+        if self.response_status is None:
+            text = f"Connix answered {self.status_code} {self.code}{to_what}: {self.message}"
+        else:
+            stated = (
+                self.code if self.status_code == self.response_status else f"{self.status_code} {self.code}"
+            )
+            text = f"Connix answered {self.response_status}{to_what} with an error: {stated}: {self.message}"
         if faults := _fault_lines(self.details):
             text = f"{text.rstrip('.')}: {'; '.join(faults)}"
         return f"{text} (request id {self.request_id})" if self.request_id else text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from connix_provider.client.call import Call
+from connix_provider.client.error_bodies import error_object, is_connix_error, parse, says_no, stated_status
 from connix_provider.client.errors import (
     ConnixAPIError,
     ConnixBudgetError,
@@ -19,90 +19,93 @@ from connix_provider.client.errors import (
 )
 from connix_provider.client.headers import retry_after_hint
 from connix_provider.client.redaction import redact
+from connix_provider.client.replies import NoResultError
 from connix_provider.client.steps import Reply
 
-__all__ = ["out_of_time", "refusal", "too_large", "too_slow", "unreadable", "used_up"]
+__all__ = [
+    "MAX_ERROR_BODY",
+    "no_result",
+    "out_of_time",
+    "refusal",
+    "too_large",
+    "too_slow",
+    "unreadable",
+    "used_up",
+]
 
 #: A message of the service is quoted up to this many characters: a log is no place for a proxy's whole page.
 _LONGEST_QUOTE = 500
-_REQUEST_TIMEOUT, _TOO_MANY_REQUESTS = 408, 429
+_REQUEST_TIMEOUT, _TOO_MANY_REQUESTS, _LEAST_ERROR = 408, 429, 400
+#: Bytes of an error body that are read and parsed; the reference's have less than a thousand.
+MAX_ERROR_BODY = 64 * 2**10
 
 
 def refusal(call: Call[Any], reply: Reply, secrets: tuple[str, ...]) -> ConnixAPIError:
     """Turn an answer that says no into its exception."""
     status = reply.status_code
-    request_id = reply.headers.get("x-request-id")
     if 300 <= status < 400:
-        code, message, details, stated = "redirect_refused", _redirect_message(reply), None, None
-        has_error_body = False
-    else:
-        parsed = _json(reply.body)
-        has_error_body = _is_connix_error(parsed)
-        stated = _error_object(parsed)
-        code = stated.get("code") or f"http_{status}"
-        message = stated.get("message") or _plain_message(reply)
-        details = stated.get("details")
-        request_id = stated.get("request_id") or request_id
+        stated = {"code": "redirect_refused", "message": _redirect_message(reply)}
+        error = _api_error(status, stated, call, reply, secrets)
+        error.has_error_body = False
+        return error
+    parsed = parse(reply.body)
+    error = _api_error(status, error_object(parsed), call, reply, secrets)
+    error.has_error_body = is_connix_error(parsed)
+    return error
+
+
+def no_result(
+    call: Call[Any], reply: Reply, why: Exception, secrets: tuple[str, ...]
+) -> ConnixAPIError | ConnixResponseError:
+    """
+    Turn a success status whose body is no result into its exception.
+
+    A body that states an error becomes the exception of the status which the error states, and so does its
+    repetition. An error without a status refuses a change for good, because the service said no. To a reading
+    it says nothing of the next response, like any other body that cannot be read.
+
+    :param call: the call
+    :param reply: the response
+    :param why: what reading it raised
+    :param secrets: the values that no message may show
+    :return: the exception
+    """
+    parsed = parse(reply.body, may_be_cut=False) if len(reply.body) <= MAX_ERROR_BODY else None
+    if isinstance(parsed, dict) and says_no(parsed):
+        stated = error_object(parsed)
+        status = stated_status(stated) or stated_status(parsed)
+        if status is not None and status >= _LEAST_ERROR:
+            error = _api_error(status, stated, call, reply, secrets)
+        elif call.method != "GET":
+            error = _api_error(reply.status_code, stated, call, reply, secrets)
+        else:
+            return unreadable(call, reply, why)
+        error.response_status = reply.status_code
+        error.has_error_body = is_connix_error(parsed)
+        return error
+    return unreadable(call, reply, why)
+
+
+def _api_error(
+    status: int, stated: dict[str, Any], call: Call[Any], reply: Reply, secrets: tuple[str, ...]
+) -> ConnixAPIError:
+    code = stated.get("code") or f"http_{status}"
+    message = stated.get("message") or _plain_message(reply)
+    request_id = stated.get("request_id") or reply.headers.get("x-request-id")
     # Redacted before they become text, which would escape what is to be found.
     error = api_error_class(status)(
         status,
         str(redact(code, secrets))[:_LONGEST_QUOTE],
         str(redact(message, secrets))[:_LONGEST_QUOTE],
-        redact(details, secrets),
+        redact(stated.get("details"), secrets),
         str(redact(request_id, secrets))[:_LONGEST_QUOTE] if request_id else None,
     )
     error.request = f"{call.method} {call.path}"
-    error.has_error_body = has_error_body
     error.retry_after = retry_after_hint(reply.headers, stated, refused=status == _TOO_MANY_REQUESTS)
     # A server that failed may have failed after the deed, and so may a proxy that was tired of waiting for
-    # it. Any other refusal (4xx) did nothing.
+    # it. Any other refusal (4xx, or a success status that says no) did nothing.
     error.may_have_executed = status >= 500 or status == _REQUEST_TIMEOUT
     return error
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _is_connix_error(parsed: Any) -> bool:
-    """Return whether a body is the reference's ``{"error": {"code": text, "message": text}}``."""
-    stated = parsed.get("error") if isinstance(parsed, dict) else None
-    return isinstance(stated, dict) and all(
-        isinstance(stated.get(name), str) and stated[name] for name in ("code", "message")
-    )
-
-
-def _error_object(parsed: Any) -> dict[str, Any]:
-    """Find the reference's ``{"error": {...}}``, or a proxy's plain ``{"message": ...}``."""
-    if not isinstance(parsed, dict):
-        return {}
-    stated = parsed.get("error", parsed)
-    if isinstance(stated, str):
-        return {"code": stated, "message": parsed.get("message") or parsed.get("error_description")}
-    if isinstance(stated, dict) and "message" not in stated and "detail" in stated:
-        stated, parsed = stated["detail"], stated
-        if isinstance(stated, str):
-            return {**parsed, "message": stated}
-        if not isinstance(stated, list):
-            return {**parsed, **(stated if isinstance(stated, dict) else {})}
-    if isinstance(stated, list) and stated:
-        faults = [_fault(item) for item in stated]
-        if all(isinstance(fault, str) for fault in faults):
-            return {**parsed, "message": "; ".join(map(str, faults))}
-        return {**parsed, "message": "it was refused", "details": faults}
-    return stated if isinstance(stated, dict) else {}
-
-
-def _fault(stated: Any) -> Any:
-    """Put what frameworks say of one fault, ``{loc, msg, input, …}``, into the form of the reference."""
-    if not isinstance(stated, dict) or not isinstance(stated.get("msg"), str):
-        return stated
-    place = stated.get("loc")
-    field = ".".join(map(str, place)) if isinstance(place, list) else None
-    return {"field": field, "message": stated["msg"]}
 
 
 def _plain_message(reply: Reply) -> str:
@@ -132,7 +135,7 @@ def unreadable(call: Call[Any], reply: Reply, why: Exception) -> ConnixResponseE
         faults = why.errors(include_url=False, include_context=False, include_input=False)[:3]
         text = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}" for fault in faults)
     else:
-        text = type(why).__name__
+        text = str(why) if isinstance(why, NoResultError) else type(why).__name__
     error = ConnixResponseError(
         f"Connix answered {reply.status_code} to {call.method} {call.path} with {len(reply.body)} bytes "
         f"that are not what the reference documents: {text[:_LONGEST_QUOTE]}"

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from connix_provider.client.budget import Budget
 from connix_provider.client.call import Call, Proof
 from connix_provider.client.errors import ConnixError, ConnixRateLimitError, ConnixResponseError
-from connix_provider.client.failures import out_of_time, refusal, unreadable, used_up
+from connix_provider.client.failures import no_result, out_of_time, refusal, used_up
 from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
 from connix_provider.client.retry import RetryPolicy, patience, retry_delay
 from connix_provider.client.steps import Flow, Pause, Reply, Send
@@ -77,13 +77,17 @@ def perform(
             request_id = str(uuid.uuid4())
             outcome = yield Send(call, request_id, remaining)
             if isinstance(outcome, Reply) and outcome.is_good:
-                ticket.answered(outcome.headers)
                 try:
-                    return call.read(outcome.body)
+                    result = call.read(outcome.body)
                 except (ValidationError, ValueError, RecursionError) as why:
-                    error = unreadable(call, outcome, why)
+                    error = no_result(call, outcome, why, (*secrets(), *call.secrets))
                     if call.when_empty is not None and not outcome.body.strip():
+                        assert isinstance(error, ConnixResponseError)
+                        ticket.answered(outcome.headers)
                         return (yield from _look(call.when_empty, error, policy, deadline - clock(), again))
+                else:
+                    ticket.answered(outcome.headers)
+                    return result
             elif isinstance(outcome, Reply):
                 error = refusal(call, outcome, (*secrets(), *call.secrets))
             else:
@@ -111,8 +115,8 @@ def perform(
                 policy=policy,
                 jitter=jitter(),
             )
-            if isinstance(outcome, Reply) and not outcome.is_good:
-                ticket.answered(outcome.headers, good=False, back_off=delay if limited else None)
+            if isinstance(outcome, Reply):
+                ticket.answered(outcome.headers, good=outcome.is_good, back_off=delay if limited else None)
             if was_doubtful and call.proof and call.proof.refused(error):
                 settled = yield from _settle(call.proof, policy, deadline - clock(), again)
                 if settled is not None:

@@ -270,7 +270,7 @@ class ProjectPage(Page[Project]):
     listed: ClassVar[str] = "projects"
     kind: ClassVar[type[ConnixModel]] = Project
 
-    projects: list[Project] = Field(default_factory=list)
+    projects: list[Project]
 
     @property
     def items(self) -> list[Project]:

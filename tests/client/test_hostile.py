@@ -124,7 +124,7 @@ async def test_what_may_be_missing_may_be_missing(driver, raw_server, answer):
     assert (log[0].message, log[0].context) == ("", {})
     metrics = await run("metrics", {"metrics": {"tasks": None}, "period": None})
     assert (metrics.tasks.total, metrics.time_series, metrics.period.interval) == (None, [], None)
-    for body in (b"", b"{}"):
+    for body in (b"", b" ", {"message": "ok"}, {"agent_id": "a"}):
         assert (await run("delete", body)).agent_id == "a"
         started = await run("start", body)
         assert (started.agent_id, started.status) == ("a", None)

@@ -39,7 +39,7 @@ GOOD = {
     "logs": b'{"logs": []}',
     "metrics": b'{"metrics": {}}',
     "delete": b"",
-    **dict.fromkeys(["start", "pause", "stop", "restart"], b"{}"),
+    **dict.fromkeys(["start", "pause", "stop", "restart"], b'{"message": "ok"}'),
 }
 
 
