@@ -116,7 +116,7 @@ class ConnixHook(BaseHook):
         :raises ValueError: for a connection whose settings cannot be right
         :raises AirflowNotFoundException: for a connection id that is not defined
         """
-        from airflow.providers.common.compat.connection import get_async_connection
+        from connix_provider.compat import get_async_connection
 
         connection = await get_async_connection(self.connix_conn_id)
         loop = asyncio.get_running_loop()
@@ -237,7 +237,7 @@ class ConnixHook(BaseHook):
     @staticmethod
     def _mask(*secrets: str | None) -> None:
         """Have Airflow hide these values in every log, whatever field they came from."""
-        from airflow.providers.common.compat.sdk import mask_secret
+        from connix_provider.compat import mask_secret
 
         for secret in secrets:
             # Anything else is refused when a client is made of it.

@@ -57,9 +57,8 @@ class DescribesAgent(ConnixAgentOperator):
 
     @staticmethod
     def _mask(task: Any) -> None:
-        from airflow.providers.common.compat.sdk import mask_secret
-
         from connix_provider.client.redaction import secrets_of
+        from connix_provider.compat import mask_secret
 
         config = getattr(task, "config", None)
         secrets: tuple[str, ...] = ()

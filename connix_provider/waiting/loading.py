@@ -12,6 +12,7 @@ __all__ = ["load"]
 #: Everything else is imported with these.
 _NEEDED = (
     "connix_provider.client.client",
+    "connix_provider.compat",
     "connix_provider.targets",
     "connix_provider.waiting.drive",
     "connix_provider.waiting.line",

@@ -96,7 +96,7 @@ def test_a_long_configuration_shows_no_secret(emulator, run, warp):
 
 def test_a_configuration_that_is_one_template_is_masked_in_every_form(monkeypatch):
     masked = []
-    monkeypatch.setattr("airflow.providers.common.compat.sdk.mask_secret", masked.append)
+    monkeypatch.setattr("connix_provider.compat.mask_secret", masked.append)
     config = json.dumps({"model": "gpt-4", "system_prompt": "canary of a text\nwith lines and 'quotes'"})
     task = ConnixCreateAgentOperator(task_id="text", name="text", config=config)
     task._mask(task)

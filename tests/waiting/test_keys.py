@@ -7,9 +7,9 @@ import time
 
 import httpx
 import pytest
-from airflow.providers.common.compat import connection as compat
 from tokens import renewable
 
+from connix_provider import compat
 from connix_provider.client import ConnixAuthenticationError
 from connix_provider.emulator import Emulator
 from connix_provider.hooks.connix import ConnixHook

@@ -1,0 +1,61 @@
+"""
+What the common-compat provider of an older Airflow lacks; everything else is imported from that provider.
+
+Airflow's constraints pin common-compat to what was released with Airflow. These two functions are why older
+versions of it will do.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+__all__ = ["get_async_connection", "mask_secret"]
+
+#: Where Airflow keeps ``mask_secret``: 3.1 and later, 3.0, 2.
+_MASKS_SECRETS: Final = (
+    "airflow.sdk.log",
+    "airflow.sdk.execution_time.secrets_masker",
+    "airflow.utils.log.secrets_masker",
+)
+
+
+def mask_secret(secret: str) -> None:
+    """
+    Have Airflow hide a text in its logs and rendered fields.
+
+    :param secret: the text
+    """
+    for name in _MASKS_SECRETS:
+        try:
+            mask = import_module(name).mask_secret
+        except (AttributeError, ImportError):
+            continue
+        mask(secret)
+        return
+    raise ImportError("this version of Airflow has no mask_secret that is known here")
+
+
+async def get_async_connection(conn_id: str) -> Connection:
+    """
+    Read a connection without blocking the event loop.
+
+    Before Airflow 3.3.2, ``BaseHook.aget_connection`` masks the secrets with a synchronous call, which raises
+    while another call of the same event loop is in flight. Those versions read the connection in a thread.
+
+    :param conn_id: the connection's id
+    :return: the connection
+    """
+    # Not at the top: a DAG file that is parsed needs no connection.
+    from airflow.providers.common.compat.sdk import Connection
+
+    if hasattr(Connection, "aextra_dejson"):
+        return await BaseHook.aget_connection(conn_id)
+    from asgiref.sync import sync_to_async
+
+    return await sync_to_async(BaseHook.get_connection)(conn_id)
