@@ -1,0 +1,102 @@
+"""``scripts/simulate``: play histories by their seeds, and tell those that break an invariant."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+
+from hostile.drawing import draw
+from hostile.judging import judge, minimal
+from hostile.playing import stage
+
+#: Seeds that one process plays in one go.
+_PORTION = 250
+
+
+@dataclasses.dataclass
+class Tally:
+    """Count histories by task, mode and outcome, and keep the seeds that failed by the kind of failure."""
+
+    outcomes: collections.Counter[tuple[str, str, str]] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    failed: dict[tuple[str, str], list[tuple[int, str]]] = dataclasses.field(default_factory=dict)
+
+    def add(self, other: Tally) -> None:
+        self.outcomes.update(other.outcomes)
+        for kind, seeds in other.failed.items():
+            self.failed.setdefault(kind, []).extend(seeds)
+
+
+def portion(seeds: range) -> Tally:
+    """Play some seeds; this is what one process does."""
+    tally = Tally()
+    with stage() as playing:
+        for seed in seeds:
+            verdict = judge(playing, draw(seed))
+            history = verdict.played.history
+            tally.outcomes[history.operator, history.mode, verdict.played.last.outcome] += 1
+            for breach in verdict.breaches:
+                tally.failed.setdefault((history.operator, breach.invariant), []).append((seed, breach.how))
+    return tally
+
+
+def simulate(first: int, count: int, processes: int) -> Tally:
+    """Play many histories in several processes."""
+    portions = [
+        range(begin, min(begin + _PORTION, first + count)) for begin in range(first, first + count, _PORTION)
+    ]
+    total = Tally()
+    done: Iterable[Tally]
+    if processes <= 1:
+        done = map(portion, portions)
+        for tally in done:
+            total.add(tally)
+        return total
+    with ProcessPoolExecutor(processes) as pool:
+        for tally in pool.map(portion, portions):
+            total.add(tally)
+    return total
+
+
+def replay(seed: int, *, whole: bool) -> int:
+    """Play one seed and tell it; a failing one is shrunk first."""
+    with stage() as playing:
+        verdict = judge(playing, draw(seed))
+        if verdict.breaches and not whole:
+            verdict = minimal(playing, verdict)
+        print(verdict.told())
+    return 1 if verdict.breaches else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/simulate", description=__doc__)
+    parser.add_argument("--seed", type=int, help="play this one, shrink it where it fails, and tell it")
+    parser.add_argument("--whole", action="store_true", help="with --seed: do not shrink it")
+    parser.add_argument("--first", type=int, default=0, help="the first seed, default 0")
+    parser.add_argument("--histories", type=int, default=5000, help="how many, default 5000")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="default: one for each core"
+    )
+    options = parser.parse_args()
+    if options.seed is not None:
+        return replay(options.seed, whole=options.whole)
+    began = time.perf_counter()
+    tally = simulate(options.first, options.histories, options.processes)
+    seconds = time.perf_counter() - began
+    for (operator, invariant), seeds in sorted(tally.failed.items(), key=lambda kind: -len(kind[1])):
+        seed, how = seeds[0]
+        print(f"{len(seeds)} x {operator}: {invariant}; seed {seed}: {how[:300]}")
+    failures = len({seed for seeds in tally.failed.values() for seed, _ in seeds})
+    print(f"{options.histories:,} histories in {seconds:.0f} s, {failures} of them broke an invariant")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Decide, without looking at the provider, which histories leave a task no excuse for being red."""
+
+from __future__ import annotations
+
+from hostile.history import Fault, History
+
+__all__ = ["is_comparable", "must_be_green"]
+
+#: A call is sent so often at most; one that is struck less often gets through.
+_STRIKES = 3
+#: Seconds that a strike may cost: a silence of thirty, a hint of a minute with its jitter, or a pause.
+_COSTS = {"silence": 35.0, "hint": 67.0}
+_A_PAUSE = 16.0
+_MINUTE = 60
+_READY = {
+    "update": {"running", "paused", "stopped"},
+    "start": {"running", "paused", "stopped"},
+    "pause": {"running", "paused"},
+    "stop": {"running", "paused", "stopped"},
+    "restart": {"running", "paused", "stopped"},
+    "delete": {"running", "paused", "stopped", "error"},
+}
+
+
+def must_be_green(history: History) -> bool:
+    """Tell whether the first run of a history has all that it takes, in time, and evidence of it."""
+    temper, arguments = history.temper, history.arguments
+    if history.others or history.runs[0].interruptions or history.names:
+        return False
+    faults = [fault for fault in history.faults if fault.run == 0]
+    if not all(_passes(fault) for fault in faults):
+        return False
+    if temper.ends_in_error or temper.limits or not _is_possible(history):
+        return False
+    if history.operator == "restart" and not temper.shows_changes:
+        return False
+    pace = arguments.get("poll_interval") or arguments.get("poke_interval")
+    strikes = sum(min(fault.times, 4) * _cost(fault) for fault in faults)
+    change = temper.change_time + temper.restart_delay + float(arguments.get("stable_for", 0.0))
+    lag = temper.get_lag + temper.list_lag + 12 * temper.latency
+    return bool(strikes + change + lag + 2 * pace + 12.0 < arguments["timeout"])
+
+
+def _cost(fault: Fault) -> float:
+    return _COSTS.get(fault.kind.split()[0], _A_PAUSE)
+
+
+def _passes(fault: Fault) -> bool:
+    """Tell whether a fault is over before it may end anything."""
+    kind, *more = fault.kind.split()
+    if fault.times > _STRIKES:
+        return False
+    if kind in {"reset", "silence", "cut", "garbage", "refused"}:
+        return True
+    if kind == "lie":
+        return fault.calls != () and fault.times == 1
+    if kind == "hint":
+        return fault.calls == ("get",) or int(more[1]) <= _MINUTE
+    number = int(more[0]) if more and more[0].isdigit() else 0
+    if kind in {"json", "html"} and (number >= 500 or number == 429):
+        return number != 501
+    return False
+
+
+def _is_possible(history: History) -> bool:
+    arguments = history.arguments
+    statuses = dict(history.agents)
+    if history.operator == "create":
+        if arguments.get("config", {}).get("temperature", 0) > 2 and history.temper.quotes:
+            return False
+        if "alpha" not in statuses:
+            return True
+        possible = {"adopt": {"running"}, "update": {"running", "paused", "stopped"}}
+        return statuses["alpha"] in possible.get(arguments.get("if_exists", "fail"), set())
+    if history.operator == "sensor":
+        return statuses.get("alpha") in arguments.get("target_statuses", ["running"])
+    return statuses.get("alpha") in _READY[history.operator]
+
+
+def is_comparable(history: History) -> bool:
+    """Tell whether the modes must end alike: nothing happens at a moment that only one of them sees."""
+    if any(other.at >= 0 for other in history.others) or any(run.interruptions for run in history.runs):
+        return False
+    return len(history.runs) == 1 and not history.temper.lag_varies and not history.temper.limits

@@ -1,0 +1,88 @@
+"""What may stand between the task and the service: pages of a proxy, lost and cut responses, hints, lies."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hostile.answers import HTML, Answer, json_answer, refusal
+
+__all__ = ["LIES", "Strike", "strike"]
+
+#: A 200 that says no, or says nothing that the reference documents.
+LIES: dict[str, object] = {
+    "error": {"error": {"code": "internal_error", "message": "upstream is not available"}},
+    "success": {"success": False},
+    "errors": {"errors": [{"message": "the change was not accepted"}]},
+    "status": {"status": "error", "message": "the change was not accepted"},
+    "nothing": {},
+    "page": None,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Strike:
+    """
+    What a fault does to one request.
+
+    :param did: whether the service carries the request out all the same
+    :param answer: what is answered; ``None``: nothing
+    :param broken: how there is no response: ``refused``, ``unknown host``, ``reset`` or ``silence``
+    :param cut: whether only a part of the service's own response arrives
+    """
+
+    did: bool
+    answer: Answer | None = None
+    broken: str = ""
+    cut: bool = False
+
+
+def strike(kind: str) -> Strike:
+    """
+    Read what a fault does off its name.
+
+    ``html 520``, ``json 503``, ``hint 429 3600``, ``project 404``, ``lie success``, ``reset``, ``silence``,
+    ``cut``, ``garbage``, ``refused``, ``unknown host``, ``endless 400``; with ``after`` at the end, it is
+    carried out all the same.
+    """
+    words = kind.split()
+    did = words[-1] == "after"
+    match words:
+        case ["html", number, *_]:
+            return Strike(did, Answer(int(number), {"content-type": "text/html"}, HTML))
+        case ["json", number, *_]:
+            return Strike(did, refusal(int(number), _CODES.get(int(number), "internal_error"), "It failed."))
+        case ["hint", number, seconds, *_]:
+            answer = refusal(int(number), _CODES[int(number)], "Later.", retry_after=float(seconds))
+            return Strike(did, answer.with_headers({"retry-after": seconds}))
+        case ["project", "404"]:
+            return Strike(did, refusal(404, "project_not_found", "No such project"))
+        case ["lie", which, *_]:
+            lie = LIES[which]
+            page = Answer(200, {"content-type": "text/html"}, HTML)
+            return Strike(did, page if lie is None else json_answer(200, lie))
+        case ["endless", number]:
+            fault = {"field": "config", "message": "x" * 300}
+            many = [fault] * 400
+            return Strike(did, refusal(int(number), "validation_error", "y" * 5000, details=many))
+        case [("cut" | "garbage"), *_]:
+            return Strike(True, cut=True, broken="reset" if words[0] == "cut" else "")
+        case ["unknown", "host"]:
+            return Strike(False, broken=kind)
+        case [("refused" | "reset" | "silence") as broken, *_]:
+            return Strike(did, broken=broken)
+    raise ValueError(f"there is no fault {kind!r}")
+
+
+_CODES = {
+    400: "validation_error",
+    401: "unauthorized",
+    403: "insufficient_permissions",
+    409: "agent_conflict",
+    429: "rate_limit_exceeded",
+    503: "service_unavailable",
+}
+
+
+def garbled(answer: Answer) -> Answer:
+    """Cut a JSON text in half."""
+    return dataclasses.replace(answer, body=answer.body[: len(answer.body) // 2] or b"{")

@@ -1,0 +1,190 @@
+"""What must hold in every history, by the service's own record."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from hostile.airflow import Ended
+from hostile.drawing import SECRETS
+from hostile.playing import Played
+from hostile.truth import Wish, wishes
+
+__all__ = ["Breach", "breaches"]
+
+#: Seconds after the deadline that the documentation allows: for the log line of a failed agent, for an undo.
+_LOG_LINE, _UNDO = 5.0, 20.0
+_DEEDS = ("create", "update", "start", "pause", "stop", "restart", "delete")
+_LARGEST_EVENT = 10 * 1024
+#: Exceptions in Airflow's own words.
+_NOT_OURS = {"AirflowTaskTimeout", "AirflowNotFoundException"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Breach:
+    """An invariant that was broken, and how."""
+
+    invariant: str
+    how: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.how}"
+
+
+def breaches(played: Played) -> list[Breach]:
+    """Check a history that was played."""
+    if played.runaway:
+        return [Breach("a history ends", played.runaway)]
+    found = []
+    for invariant, check in _OF_A_WISH.items():
+        found += [Breach(invariant, how) for wish in wishes(played) for how in check(wish)]
+    for invariant, check_all in _OF_A_HISTORY.items():
+        found += [Breach(invariant, how) for how in check_all(played)]
+    return found
+
+
+# -- what a wish comes to -------------------------------------------------------------------------------
+
+
+def _green_is_true(wish: Wish) -> Iterator[str]:
+    if wish.last.outcome == "green" and (why := wish.falsehood()):
+        yield f"run {wish.last.index} of {wish.operator} is green, but {why}"
+
+
+def _restarted_once(wish: Wish) -> Iterator[str]:
+    restarts = [deed for deed in wish.deeds() if deed.verb == "restart"]
+    for first, second in itertools.pairwise(restarts):
+        between = wish.agent(first.agent_id).within(first.at, second.at)
+        if first.agent_id == second.agent_id and not any(version.status == "error" for version in between):
+            yield f"{first.agent_id} was restarted at {first.at:.2f} s and again at {second.at:.2f} s"
+
+
+def _nothing_of_others(wish: Wish) -> Iterator[str]:
+    for deed in wish.deeds():
+        if deed.verb != "create" and not wish.may(deed):
+            yield f"{deed.verb} of {deed.agent_id} named {deed.name!r} at {deed.at:.2f} s"
+
+
+def _no_request_after_the_deadline(wish: Wish) -> Iterator[str]:
+    for run in wish.runs:
+        for arrival in wish.arrivals(run):
+            late = arrival.at - run.deadline
+            allowed = {"logs": _LOG_LINE}.get(arrival.call, _UNDO if wish.may_undo else 0.0)
+            if late > allowed + 0.02 and not wish.clock_was_set:
+                yield f"run {run.index}: {arrival.call} was sent {late:.2f} s after the deadline"
+                return
+
+
+def _ends_in_time(wish: Wish) -> Iterator[str]:
+    for run in wish.runs:
+        late = run.ended - run.deadline
+        if late > (100.0 if wish.is_interrupted else 25.0) and not wish.clock_was_set:
+            yield f"run {run.index} ended {late:.0f} s after its deadline"
+
+
+def _bounded(wish: Wish) -> Iterator[str]:
+    for run in wish.runs:
+        arrivals = wish.arrivals(run)
+        # A service that refuses for its limit, and says when to come again, is asked as often as it wants.
+        sent = Counter(arrival.call for arrival in arrivals if arrival.status != 429)
+        timeout = run.deadline - run.began
+        most = {"get": 40 + 3 * timeout / wish.poll_interval, "list": 60 + timeout / wish.poll_interval}
+        for call, count in sent.items():
+            if count > most.get(call, 40):
+                yield f"run {run.index} sent {call} {count} times"
+        failed = Counter(a.call for a in arrivals if a.call in _DEEDS and (a.status >= 500 or not a.status))
+        conflicts = Counter(a.call for a in arrivals if a.call in _DEEDS and a.status == 409)
+        for call, count in failed.items():
+            if count > 5:
+                yield f"run {run.index} sent {call} {count} times although it failed"
+        for call, count in conflicts.items():
+            if count > 16:
+                yield f"run {run.index} sent {call} {count} times although it was a conflict"
+
+
+def _red_names_agent_and_cause(wish: Wish) -> Iterator[str]:
+    for run in wish.runs:
+        if run.outcome != "red" or run.error is None:
+            continue
+        text = str(run.error)
+        if type(run.error).__name__ in _NOT_OURS:
+            continue
+        if not any(name and name in text for name in wish.names_of_the_agent()):
+            yield f"run {run.index}: {type(run.error).__name__} does not name the agent: {text[:200]}"
+        if "was not running" in text and "last seen running" in text:
+            yield f"run {run.index}: the message contradicts itself: {text[:200]}"
+
+
+def _green_where_nothing_is_in_the_way(wish: Wish) -> Iterator[str]:
+    from hostile.chances import must_be_green
+
+    first = wish.runs[0]
+    if first.index == 0 and first.outcome == "red" and must_be_green(wish.played.history):
+        yield f"run 0 of {wish.operator} is red: {type(first.error).__name__}: {str(first.error)[:300]}"
+
+
+# -- what a history leaves behind -----------------------------------------------------------------------
+
+
+def _one_agent_for_each_run(played: Played) -> Iterator[str]:
+    for index in played.endings:
+        actor = "task" if index < 0 else f"task[{index}]"
+        agents = played.world.service.agents.values()
+        alive = [agent.id for agent in agents if agent.creator == actor and agent.now.status is not None]
+        if len(alive) > 1:
+            yield f"{actor} leaves {len(alive)} agents: {', '.join(alive)}"
+
+
+def _no_secret_leaves(played: Played) -> Iterator[str]:
+    for text in played.world.said:
+        for secret in SECRETS:
+            if secret in text:
+                yield f"{secret!r} stands in: {text[:300]!r}"
+                return
+
+
+def _nothing_is_left(played: Played) -> Iterator[str]:
+    history = played.history
+    interrupted = any(run.interruptions for run in history.runs)
+    if played.world.open_clients > 0 and not interrupted:
+        yield f"{played.world.open_clients} clients are open"
+    for index, endings in played.endings.items():
+        last = endings[-1]
+        is_over = last.outcome == "green" or (last.outcome == "red" and played.instances[index].was_last)
+        if played.world.variables and is_over and len(played.endings) == 1:
+            yield f"a Variable is left after a run that ended {last.ending}"
+
+
+def _events_are_small(played: Played) -> Iterator[str]:
+    for event in played.world.events:
+        if len(event) > _LARGEST_EVENT:
+            yield f"an event of {len(event)} bytes"
+
+
+def agreement(endings: dict[str, Ended]) -> list[Breach]:
+    """Check that the same history ended the same in every mode."""
+    said = {mode: ended.ending for mode, ended in endings.items()}
+    if len(set(said.values())) <= 1:
+        return []
+    shown = "; ".join(f"{mode}: {ended.ending} ({str(ended.error)[:160]})" for mode, ended in endings.items())
+    return [Breach("every mode ends the same", shown)]
+
+
+_OF_A_WISH: dict[str, Callable[[Wish], Iterator[str]]] = {
+    "green is true": _green_is_true,
+    "no restart twice for one wish": _restarted_once,
+    "nothing of others is changed": _nothing_of_others,
+    "no request after the deadline": _no_request_after_the_deadline,
+    "a run ends in time": _ends_in_time,
+    "a bounded number of requests": _bounded,
+    "red names the agent and the cause": _red_names_agent_and_cause,
+    "green where nothing is in the way": _green_where_nothing_is_in_the_way,
+}
+_OF_A_HISTORY: dict[str, Callable[[Played], Iterator[str]]] = {
+    "one agent for each run": _one_agent_for_each_run,
+    "no secret leaves": _no_secret_leaves,
+    "nothing is left behind": _nothing_is_left,
+    "events are small": _events_are_small,
+}

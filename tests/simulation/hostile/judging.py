@@ -1,0 +1,72 @@
+"""Play a history and judge it: in its own mode, and now and then in every mode."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+
+from hostile.chances import is_comparable
+from hostile.history import History
+from hostile.invariants import Breach, agreement, breaches
+from hostile.playing import Played, Stage
+from hostile.shrinking import shrink
+from hostile.world import Line
+
+__all__ = ["Verdict", "judge", "minimal"]
+
+#: Every so many seeds, a history is played in all modes.
+_COMPARED = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """A history that was played, and the invariants that it broke."""
+
+    played: Played
+    breaches: list[Breach]
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        return frozenset(breach.invariant for breach in self.breaches)
+
+    def told(self) -> str:
+        """Tell the history as a list that can be read: what was decided, and what happened when."""
+        history = self.played.history
+        return "\n".join(
+            (
+                f"seed {history.seed}",
+                *(f"  {line}" for line in history.told()),
+                "what happened:",
+                *(f"  {line}" for line in _shortened(self.played.world.story)),
+                "what is wrong:",
+                *(f"  {breach}" for breach in self.breaches),
+            )
+        )
+
+
+def _shortened(story: list[Line]) -> Iterator[str]:
+    """Leave out what only repeats the line before, but for the last of it."""
+    for _, same in itertools.groupby(story, key=lambda line: (line.actor, line.what)):
+        lines = list(same)
+        yield str(lines[0])
+        if len(lines) > 3:
+            yield f"{'':11}  … {len(lines) - 2} times the same"
+        yield from map(str, lines[1:] if len(lines) <= 3 else lines[-1:])
+
+
+def judge(stage: Stage, history: History) -> Verdict:
+    """Play a history and check every invariant."""
+    played = stage.play(history)
+    found = breaches(played)
+    if history.seed % _COMPARED == 0 and not found and is_comparable(history):
+        modes = {mode: stage.play(history.with_mode(mode)).last for mode in history.modes}
+        found += agreement(modes)
+    return Verdict(played, found)
+
+
+def minimal(stage: Stage, verdict: Verdict) -> Verdict:
+    """Shrink a failing history while it breaks one of the same invariants."""
+    kinds = verdict.kinds
+    smallest = shrink(verdict.played.history, lambda smaller: bool(kinds & judge(stage, smaller).kinds))
+    return judge(stage, smallest)

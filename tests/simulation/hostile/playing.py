@@ -1,0 +1,160 @@
+"""Play a history: let its runs, its others and its interruptions happen, and say how each run ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
+
+from connix_provider.hooks.connix import ConnixHook
+from connix_provider.triggers.agent import ConnixAgentStatusTrigger
+from hostile.airflow import OPERATORS, Ended, TaskInstance, airflow_around
+from hostile.clock import Runaway
+from hostile.history import History, Interruption, Run
+from hostile.wire import Wire, wired
+from hostile.world import Killed, World
+
+__all__ = ["Played", "Stage", "stage"]
+
+#: A killed task is started again so often, whatever the history says.
+_MOST_RESTARTS = 2
+
+
+@dataclasses.dataclass
+class Played:
+    """
+    What became of a history.
+
+    :param endings: how each run of each task instance ended, by map index
+    :param runaway: why it was broken off, where it had no end
+    """
+
+    history: History
+    world: World
+    endings: dict[int, list[Ended]]
+    instances: dict[int, TaskInstance]
+    runaway: str = ""
+
+    @property
+    def last(self) -> Ended:
+        return list(self.endings.values())[-1][-1]
+
+
+class Stage:
+    """Play histories one after the other, in one process."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def play(self, history: History) -> Played:
+        """Play one history to its end."""
+        world = self._wire.world = World(history)
+        names = list(history.names)
+        indices = range(len(names)) if names else [-1]
+        instances = {index: TaskInstance(world, index) for index in indices}
+        played = Played(history, world, {index: [] for index in indices}, instances)
+        try:
+            for number, run in enumerate(_runs(history, played)):
+                self._run(played, number, run)
+        except Runaway as endless:
+            played.runaway = str(endless)
+        # What the task set going comes to its end.
+        world.clock.sleep(300.0)
+        world.service.settle(world.clock.elapsed)
+        return played
+
+    def _run(self, played: Played, number: int, run: Run) -> None:
+        world, history = played.world, played.history
+        world.clock.sleep(run.after)
+        world.tell("airflow", str(run))
+        for other in history.others:
+            if other.run == number and other.at < 0:
+                world.act(other)
+        world.run, world.run_began = number, world.clock.elapsed
+        for other in history.others:
+            if other.run == number and other.at >= 0:
+                world.clock.at(world.run_began + other.at, lambda other=other: world.act(other))
+        for what in run.interruptions:
+            world.clock.at(world.run_began + what.at, lambda what=what: _interrupt(world, what))
+        names = run.edit.get("names") or history.names
+        for index, instance in played.instances.items():
+            changed = {"name": names[index]} if index >= 0 and index < len(names) else {}
+            plain = dataclasses.replace(run, edit={k: v for k, v in run.edit.items() if k != "names"})
+            before = played.endings[index]
+            if run.kind == "retry" and before and before[-1].outcome not in {"red", "killed"}:
+                continue
+            if run.kind == "same" and before and before[-1].outcome != "killed":
+                continue
+            if run.kind == "retry" and instance.was_last:
+                continue
+            before.append(instance.start(plain, number, **changed))
+
+
+def _runs(history: History, played: Played) -> Iterator[Run]:
+    """Yield the history's runs, and more where a killed task is left."""
+    yield from history.runs
+    for _ in range(_MOST_RESTARTS):
+        lasts = [endings[-1] for endings in played.endings.values() if endings]
+        if not any(last.outcome == "killed" for last in lasts):
+            return
+        yield Run("retry", 5.0)
+
+
+def _interrupt(world: World, what: Interruption) -> None:
+    match what.what:
+        case "clock back":
+            world.clock.skew -= 3600.0
+        case "clock forward":
+            world.clock.skew += 3600.0
+        case "secrets down":
+            world.secrets_are_down = True
+        case "secrets up":
+            world.secrets_are_down = False
+        case "move" if world.trigger_task is not None:
+            world.trigger_task.cancel()
+        case "kill" if world.process:
+            world.tell("airflow", f"SIGKILL to the {world.process}")
+            world.is_dead = True
+            raise Killed
+        case "execution timeout" if world.process == "worker":
+            from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
+            world.tell("airflow", "execution_timeout")
+            raise AirflowTaskTimeout("Timeout, PID: 1")
+        case _:
+            return
+    world.tell("airflow", what.what)
+
+
+class _Ear(logging.Handler):
+    """Hear what is logged."""
+
+    def __init__(self, wire: Wire) -> None:
+        super().__init__()
+        self._wire = wire
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._wire.world.said.append(record.getMessage())
+
+
+@contextmanager
+def stage() -> Iterator[Stage]:
+    """Make this process ready to play."""
+    log = logging.getLogger("connix_provider")
+    before = log.level, log.propagate
+    with wired() as wire, airflow_around(wire), ExitStack() as stack:
+        ear = _Ear(wire)
+        log.addHandler(ear)
+        log.setLevel(logging.DEBUG)
+        log.propagate = False
+        # Airflow's own logger of a task, hook or trigger writes to places that only a task runner sets up.
+        for kind in (*OPERATORS.values(), ConnixHook, ConnixAgentStatusTrigger):
+            owner = next(base for base in kind.__mro__ if "log" in vars(base))
+            stack.enter_context(patch.object(owner, "log", log))
+        try:
+            yield Stage(wire)
+        finally:
+            log.removeHandler(ear)
+            log.level, log.propagate = before

@@ -1,0 +1,73 @@
+"""What really happened: the service's record of every request, deed and change, and of who was behind it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+__all__ = ["Arrival", "Deed", "Version"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Arrival:
+    """
+    A request that was sent.
+
+    :param at: seconds since the history began
+    :param actor: whose it is
+    :param call: ``create``, ``get``, ``list``, …
+    :param agent_id: the agent, where it names one
+    :param status: what the sender was answered; 0: nothing
+    :param did: whether the service carried it out
+    :param note: what stood in between
+    """
+
+    at: float
+    actor: str
+    call: str
+    agent_id: str | None
+    status: int
+    did: bool
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Deed:
+    """
+    A change that the service carried out.
+
+    :param at: seconds since the history began
+    :param actor: who asked for it
+    :param verb: ``create``, ``update``, ``start``, ``pause``, ``stop``, ``restart`` or ``delete``
+    :param agent_id: the agent
+    :param name: the agent's name at that moment
+    :param ends_at: when its effect is there
+    :param fails: whether the agent ends in error instead
+    """
+
+    at: float
+    actor: str
+    verb: str
+    agent_id: str
+    name: str
+    ends_at: float
+    fails: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Version:
+    """
+    An agent from one moment on.
+
+    :param at: the moment
+    :param status: its status; ``None``: it is gone
+    :param moved_at: the moment that ``updated_at`` shows
+    """
+
+    at: float
+    status: str | None
+    name: str
+    description: str
+    config: dict[str, Any]
+    metadata: dict[str, Any]
+    moved_at: float

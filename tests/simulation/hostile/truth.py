@@ -1,0 +1,241 @@
+"""Read off the service's record what a wish came to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from hostile.airflow import Ended
+from hostile.playing import Played
+from hostile.record import Arrival, Deed, Version
+from hostile.service import Agent
+
+__all__ = ["Wish", "wishes"]
+
+_WANTED = {"start": "running", "pause": "paused", "stop": "stopped"}
+
+
+def wishes(played: Played) -> Iterator[Wish]:
+    """Yield what was wished for: a clear is a new wish, a retry goes on with the one before."""
+    for index, endings in played.endings.items():
+        runs: list[Ended] = []
+        for ended in endings:
+            if ended.kind in {"first", "clear"} and runs:
+                yield Wish(played, index, runs)
+                runs = []
+            runs.append(ended)
+        if runs:
+            yield Wish(played, index, runs)
+
+
+@dataclasses.dataclass
+class Wish:
+    """One wish: the runs from the first, or from a clear, to the last retry."""
+
+    played: Played
+    index: int
+    runs: list[Ended]
+
+    @property
+    def operator(self) -> str:
+        return self.played.history.operator
+
+    @property
+    def last(self) -> Ended:
+        return self.runs[-1]
+
+    @property
+    def actor(self) -> str:
+        return "task" if self.index < 0 else f"task[{self.index}]"
+
+    @property
+    def poll_interval(self) -> float:
+        arguments = self.last.asked
+        return float(arguments.get("poll_interval") or arguments.get("poke_interval") or 10.0)
+
+    @property
+    def may_undo(self) -> bool:
+        return bool(self.last.asked.get("cancel_on_kill")) or self.last.asked.get("on_failure") == "delete"
+
+    @property
+    def clock_was_set(self) -> bool:
+        return any("clock" in what.what for run in self.played.history.runs for what in run.interruptions)
+
+    @property
+    def is_interrupted(self) -> bool:
+        return any(run.interruptions for run in self.played.history.runs)
+
+    @property
+    def began(self) -> float:
+        return self.runs[0].began
+
+    @property
+    def seen_from(self) -> float:
+        """The earliest moment that a request of this wish may have been shown."""
+        temper = self.played.history.temper
+        return self.began - max(temper.get_lag, temper.list_lag) - temper.latency
+
+    def agent(self, agent_id: str) -> Agent:
+        return self.played.world.service.agents[agent_id]
+
+    def deeds(self) -> list[Deed]:
+        """Return what the service carried out for this wish."""
+        ended = self.last.ended + 60.0
+        following = [run.began for run in self.played.endings[self.index] if run.began >= self.last.ended]
+        ends = min([ended, *following])
+        return [
+            d for d in self.played.world.service.deeds if d.actor == self.actor and self.began <= d.at <= ends
+        ]
+
+    def arrivals(self, run: Ended) -> list[Arrival]:
+        """Return the requests of one run."""
+        runs = self.played.endings[self.index]
+        ends = min([one.began for one in runs if one.began >= run.ended and one is not run], default=1e9)
+        arrivals = self.played.world.service.arrivals
+        return [a for a in arrivals if a.actor == self.actor and run.began <= a.at < max(ends, run.ended)]
+
+    def names_of_the_agent(self) -> set[str]:
+        """Return every name and id by which a message may call the agent."""
+        asked, world = self.last.asked, self.played.world
+        names = {asked.get("name") if self.operator == "create" else None, asked.get("agent_name")}
+        if "agent_id" in asked:
+            names.add(world.ids.get(asked["agent_id"], "agent_of_nobody"))
+        for agent in world.service.agents.values():
+            if any(version.name in names for version in agent.versions):
+                names.add(agent.id)
+        return {name for name in names if name}
+
+    # -- what may be changed ----------------------------------------------------------------------------
+
+    def may(self, deed: Deed) -> bool:
+        """Tell whether a deed on an agent is what the task is for."""
+        agent, asked = self.agent(deed.agent_id), self.last.asked
+        if self.operator == "create":
+            if agent.creator == self.actor:
+                return deed.verb != "delete" or self.may_undo
+            return asked.get("if_exists") == "update" and deed.verb in {"update", "start", "restart"}
+        if deed.verb != self.operator and not (self.may_undo and deed.verb == "stop"):
+            return False
+        if "agent_id" in asked:
+            return agent.id == self.played.world.ids.get(asked["agent_id"])
+        return any(version.name == asked["agent_name"] for version in agent.within(self.seen_from, deed.at))
+
+    # -- what must be true ------------------------------------------------------------------------------
+
+    def falsehood(self) -> str | None:
+        """Say what is not true although the task is green, or return ``None``."""
+        if self.operator == "delete":
+            return self._not_deleted()
+        agent = self.played.world.service.agents.get(str(self.last.result))
+        if agent is None:
+            return f"there never was an agent {self.last.result!r}"
+        if "agent_id" in self.last.asked and agent.id not in self.names_of_the_agent():
+            return f"it returned {agent.id}, another agent"
+        versions = agent.within(self.seen_from, self.last.ended)
+        if self.operator == "create":
+            return self._not_created(agent, versions)
+        if self.operator == "update":
+            return (
+                None
+                if any(self._has_what_is_asked(version) for version in versions)
+                else "the agent is not as asked"
+            )
+        if self.operator == "restart":
+            return self._not_restarted(agent)
+        if self.operator == "sensor":
+            return self._not_seen(agent)
+        if not self.last.asked.get("wait_for_completion", True):
+            return None
+        wanted = _WANTED[self.operator]
+        return None if any(v.status == wanted for v in versions) else f"the agent was never {wanted}"
+
+    def _not_created(self, agent: Agent, versions: list[Version]) -> str | None:
+        asked = self.last.asked
+        if agent.creator != self.actor and asked.get("if_exists", "fail") == "fail":
+            return f"{agent.id} belongs to {agent.creator}"
+        if not any(version.name == asked["name"] for version in versions):
+            return f"{agent.id} is never named {asked['name']!r}"
+        if asked.get("wait_for_completion", True) and not any(v.status == "running" for v in versions):
+            return f"{agent.id} never ran"
+        is_adopted = agent.creator != self.actor and asked.get("if_exists") == "adopt"
+        if not is_adopted and not any(self._has_what_is_asked(version) for version in versions):
+            return f"{agent.id} is not as asked"
+        if versions and versions[-1].status is None and not self._others_did("delete", agent):
+            return f"{agent.id} is gone"
+        return None
+
+    def _has_what_is_asked(self, version: Version) -> bool:
+        asked = self.last.asked
+        for name in ("description", "config", "metadata"):
+            value = asked.get(name)
+            has = getattr(version, name)
+            if isinstance(value, dict):
+                if any(has.get(key) != item for key, item in value.items()):
+                    return False
+            elif value is not None and has != value:
+                return False
+        return True
+
+    def _not_restarted(self, agent: Agent) -> str | None:
+        # A start by others does the same to an agent that was down, and leaves the same traces.
+        restarts = [
+            deed
+            for deed in self.played.world.service.deeds
+            if deed.verb == "restart" or (deed.verb == "start" and deed.actor != self.actor)
+            if deed.agent_id == agent.id and self.began <= deed.at <= self.last.ended
+        ]
+        if not restarts:
+            return "no restart began since it was asked for"
+        ran = any(v.status == "running" for v in agent.within(restarts[0].at, self.last.ended))
+        if not ran and self.last.asked.get("wait_for_completion", True):
+            return "the agent has not run since the restart"
+        return None
+
+    def _not_deleted(self) -> str | None:
+        asked, world = self.last.asked, self.played.world
+        lag = self.played.history.temper.list_lag
+        for agent in world.service.agents.values():
+            if "agent_id" in asked:
+                is_meant = agent.id == world.ids.get(asked["agent_id"])
+            else:
+                held = agent.within(self.began - lag, self.began)
+                is_meant = bool(held) and all(v.name == asked["agent_name"] and v.status for v in held)
+                is_meant = is_meant and agent.created_at <= self.began - lag
+            now = agent.at(self.last.ended)
+            waits = asked.get("wait_for_completion", True)
+            accepted = any(d.verb == "delete" and d.agent_id == agent.id for d in world.service.deeds)
+            renamed = "agent_name" in asked and now is not None and now.name != asked["agent_name"]
+            if (
+                is_meant
+                and now is not None
+                and now.status is not None
+                and not renamed
+                and (waits or not accepted)
+            ):
+                return f"{agent.id} is still there"
+        return None
+
+    def _not_seen(self, agent: Agent) -> str | None:
+        targets = self.last.asked.get("target_statuses", ["running"])
+        stable = float(self.last.asked.get("stable_for", 0.0))
+        held = 0.0
+        for version, following in _spans(agent, self.last.ended):
+            ends = min(following, self.last.ended)
+            if version.status in targets and ends >= self.seen_from:
+                held += ends - max(version.at, self.seen_from)
+                if held >= stable - 0.5:
+                    return None
+            else:
+                held = 0.0
+        return f"the agent was not {'/'.join(targets)}" + (f" for {stable:g} s" if stable else "")
+
+    def _others_did(self, verb: str, agent: Agent) -> bool:
+        deeds: list[Any] = self.played.world.service.deeds
+        return any(d.verb == verb and d.agent_id == agent.id and d.actor != self.actor for d in deeds)
+
+
+def _spans(agent: Agent, end: float) -> Iterator[tuple[Version, float]]:
+    """Yield each version with the moment at which the next one begins."""
+    starts = [version.at for version in agent.versions[1:]]
+    yield from zip(agent.versions, [*starts, end], strict=True)

@@ -1,0 +1,182 @@
+"""One history at work: the clock, the service, the faults in front of it and who is acting."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Generator
+from random import Random
+from typing import Any
+
+from hostile.answers import Answer
+from hostile.clock import EPOCH, Clock
+from hostile.gateway import garbled, strike
+from hostile.history import Fault, History, Other
+from hostile.record import Arrival
+from hostile.service import Agent, Service, classify
+
+__all__ = ["Broken", "Killed", "Line", "World"]
+
+
+class Killed(BaseException):
+    """Raised in a process at the moment at which it is killed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Broken:
+    """No response: ``refused``, ``unknown host``, ``reset``, ``cut`` or ``silence``."""
+
+    how: str
+    seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One line of the story that a failing history tells."""
+
+    at: float
+    actor: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.at:9.2f} s  {self.actor:<12} {self.what}"
+
+
+class World:
+    """
+    Hold what one play of a history shares.
+
+    :ivar actor: whose requests are sent at this moment
+    :ivar process: the kind of process that is at work: ``worker``, ``triggerer``, or none
+    :ivar is_dead: whether that process was killed, so that nothing leaves it any more
+    :ivar said: all that was logged, raised or stored, for the hunt for secrets
+    """
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.clock = Clock()
+        self.service = Service(history.temper, Random(f"service {history.seed}"), EPOCH)
+        self.chance = Random(f"provider {history.seed}")
+        self.actor = "task"
+        self.process: str | None = None
+        self.is_dead = False
+        self.run = 0
+        self.run_began = 0.0
+        self.story: list[Line] = []
+        self.said: list[str] = []
+        self.events: list[str] = []
+        self.variables: dict[str, str] = {}
+        self.open_clients = 0
+        self.secrets_are_down = False
+        self.trigger_task: Any = None
+        self.ids: dict[str, str] = {}
+        self._struck: Counter[int] = Counter()
+        for name, status in history.agents:
+            agent = self.service.seed(name, status, description="of others", config={"model": "gpt-4"})
+            self.ids[f"@{name}"] = agent.id
+
+    def tell(self, actor: str, what: str) -> None:
+        self.story.append(Line(self.clock.elapsed, actor, what))
+
+    # -- requests ---------------------------------------------------------------------------------------
+
+    def send(
+        self, method: str, path: str, query: str, body: bytes | None, timeout: float
+    ) -> Generator[float, None, Answer | Broken]:
+        """Carry one request to the service and back; yields the seconds that each way takes."""
+        self.clock.tick()
+        call, agent_id = classify(method, path)
+        sent_at = self.clock.elapsed
+        latency = self.history.temper.latency
+        yield min(latency / 2, timeout)
+        if latency / 2 > timeout:
+            return self._noted(sent_at, call, agent_id, Broken("silence", timeout), did=False, note="late")
+        fault = self._fault(call)
+        result: Answer | Broken
+        if fault is None:
+            answered = self._ask(method, path, query, body)
+            result, did = answered, answered.status < 300
+        else:
+            result, did = self._struck_by(fault, method, path, query, body)
+        rest = timeout - latency / 2
+        if isinstance(result, Broken) and result.how == "silence":
+            silent = min(30.0, rest)
+            yield silent
+            return self._noted(sent_at, call, agent_id, Broken("silence", silent), did=did, note=str(fault))
+        yield min(latency / 2, rest)
+        if latency / 2 > rest:
+            result = Broken("silence", timeout)
+        return self._noted(sent_at, call, agent_id, result, did=did, note=fault.kind if fault else "")
+
+    def _ask(self, method: str, path: str, query: str, body: bytes | None) -> Answer:
+        return self.service.answer(method, path, query, body, self.clock.elapsed, self.actor)
+
+    def _struck_by(
+        self, fault: Fault, method: str, path: str, query: str, body: bytes | None
+    ) -> tuple[Answer | Broken, bool]:
+        hit = strike(fault.kind)
+        own = self._ask(method, path, query, body) if hit.did else None
+        did = own is not None and own.status < 300
+        if hit.cut and own is not None:
+            return (Broken("cut") if hit.broken else garbled(own)), did
+        if hit.broken:
+            return Broken(hit.broken), did
+        assert hit.answer is not None
+        return hit.answer, did
+
+    def _fault(self, call: str) -> Fault | None:
+        since = self.clock.elapsed - self.run_began
+        for number, fault in enumerate(self.history.faults):
+            if fault.run != self.run or not fault.begin <= since <= fault.end:
+                continue
+            if (not fault.calls or call in fault.calls) and self._struck[number] < fault.times:
+                self._struck[number] += 1
+                return fault
+        return None
+
+    def _noted(
+        self, at: float, call: str, agent_id: str | None, result: Answer | Broken, *, did: bool, note: str
+    ) -> Answer | Broken:
+        status = result.status if isinstance(result, Answer) else 0
+        self.service.arrivals.append(Arrival(at, self.actor, call, agent_id, status, did, note))
+        said = str(status) if status else f"no response ({result.how})"  # type: ignore[union-attr]
+        shown = ""
+        if isinstance(result, Answer) and call in {"get", "create"} and status < 300 and not note:
+            shown = f" {result.body[-1:] and _status(result.body)}"
+        done = ", carried out" if did and call not in {"get", "list", "logs"} else ""
+        self.tell(self.actor, f"{call} {agent_id or ''} -> {said}{shown}{done}{f' [{note}]' if note else ''}")
+        return result
+
+    # -- others -----------------------------------------------------------------------------------------
+
+    def act(self, other: Other) -> None:
+        """Let another user do something."""
+        self.service.settle(self.clock.elapsed)
+        agent = self.target()
+        if other.what == "create":
+            name = self.history.arguments.get("name") or self.history.arguments.get("agent_name") or "alpha"
+            found = self.service.named(name)
+            if found is None:
+                found = self.service.seed(name, "running", age=0.0, description="of others")
+            self.tell("other", f"create {name!r}: {found.id} by {found.creator}")
+            return
+        if agent is None:
+            self.tell("other", f"{other.what}: there is no agent")
+            return
+        body = {"rename": {"name": "renamed"}, "update": {"description": "changed by others"}}.get(other.what)
+        verb = "update" if body else other.what
+        answer = self.service.do(verb, agent, "other", body)
+        self.tell("other", f"{other.what} {agent.id} -> {answer.status}")
+
+    def target(self) -> Agent | None:
+        """Return the agent that the task is about, as things are."""
+        arguments: dict[str, Any] = self.history.arguments
+        if "agent_id" in arguments:
+            return self.service.agents.get(str(self.ids.get(arguments["agent_id"])))
+        name = arguments.get("agent_name") or arguments.get("name") or "alpha"
+        return self.service.named(name)
+
+
+def _status(body: bytes) -> str:
+    _, _, rest = body.partition(b'"status": "')
+    return rest.partition(b'"')[0].decode() if rest else ""
