@@ -12,22 +12,28 @@ success nor failure, and the wait goes on.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
-from datetime import datetime
 from enum import StrEnum
+
+from connix_provider.poll_state import GRACE, PollState, Snapshot
 
 __all__ = [
     "GOALS",
+    "GRACE",
+    "REPLICA_LAG",
     "AgentStatus",
+    "Evidence",
     "Goal",
     "Judgement",
-    "Memory",
+    "PollState",
     "Snapshot",
     "Verdict",
     "goal_for_statuses",
     "has_changed",
     "judge",
     "parse_statuses",
+    "restart_evidence",
 ]
 
 
@@ -51,8 +57,10 @@ SETTLED = KNOWN - TRANSIENT
 DOWN = frozenset({AgentStatus.PAUSED, AgentStatus.STOPPED})
 
 
-#: Looks in a row that may be taken for those of a replica that lags behind.
-_MOST_STALE = 3
+#: Seconds after a create was accepted for which a 404 proves nothing: a read replica may lag behind.
+REPLICA_LAG = 15.0
+#: Polls in a row that may be taken for those of a read replica that lags behind.
+_MAX_STALE = 3
 
 
 class Verdict(StrEnum):
@@ -65,19 +73,6 @@ class Verdict(StrEnum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Snapshot:
-    """
-    Hold what one look at an agent showed.
-
-    :param status: the status as the service wrote it, or ``None`` when Get answered 404
-    :param updated_at: the service's time of the agent's last change
-    """
-
-    status: str | None
-    updated_at: datetime | None = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Goal:
     """
     Describe what a wait is for.
@@ -85,10 +80,9 @@ class Goal:
     :param name: what was asked for: an action's name, or ``sensor``
     :param done: statuses at which the wait has what it wanted
     :param failed: statuses at which it never will
-    :param must_move: whether ``done`` counts only after the agent was seen to change, because the agent
+    :param require_change: whether ``done`` counts only after the agent was seen to change, because the agent
         may have been there already before the action took hold (Restart)
-    :param grace: looks after the change during which a ``failed`` status may still pass by itself: a
-        Restart goes down before it comes up
+    :param allow_old_error: whether an error from before the action does not matter (Update)
     :param done_when_gone: whether a 404 is success (Delete) and nothing else is
     :param stable_for: seconds that the agent must be seen in ``done`` without a change
     """
@@ -96,8 +90,8 @@ class Goal:
     name: str
     done: frozenset[str]
     failed: frozenset[str]
-    must_move: bool = False
-    grace: int = 0
+    require_change: bool = False
+    allow_old_error: bool = False
     done_when_gone: bool = False
     stable_for: float = 0.0
 
@@ -113,41 +107,21 @@ GOALS: dict[str, Goal] = {
             "restart",
             done=frozenset({AgentStatus.RUNNING}),
             failed=DOWN | {AgentStatus.ERROR},
-            must_move=True,
-            grace=1,
+            require_change=True,
         ),
         Goal("pause", done=frozenset({AgentStatus.PAUSED}), failed=frozenset({"stopped", "error"})),
         Goal("stop", done=frozenset({AgentStatus.STOPPED}), failed=frozenset({"error"})),
-        Goal("update", done=SETTLED - {AgentStatus.ERROR}, failed=frozenset({"error"}), must_move=True),
+        Goal(
+            "update",
+            done=SETTLED - {AgentStatus.ERROR},
+            failed=frozenset({"error"}),
+            allow_old_error=True,
+        ),
         Goal("delete", done=frozenset(), failed=frozenset(), done_when_gone=True),
-        # What an agent takes no action before: whatever becomes of it, then it can be acted on.
+        # An agent that is creating or updating takes no action; every settled status will do.
         Goal("settle", done=SETTLED, failed=frozenset()),
     )
 }
-
-
-@dataclasses.dataclass(slots=True)
-class Memory:
-    """
-    Remember between two looks what a verdict rests on.
-
-    :param before: the agent as it was before the action, where that is known
-    :param moved: whether the agent was seen to change since then
-    :param looks_since_moved: looks taken after the one that saw the change
-    :param stable_since: when (seconds, the caller's clock) the agent was first seen in a wanted status
-        that it has kept ever since
-    :param last: the look before this one
-    :param newest: the latest ``updated_at`` that was seen
-    :param stale: how many looks in a row showed an earlier one
-    """
-
-    before: Snapshot | None = None
-    moved: bool = False
-    looks_since_moved: int = 0
-    stable_since: float | None = None
-    last: Snapshot | None = None
-    newest: datetime | None = None
-    stale: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -163,90 +137,126 @@ class Judgement:
     reason: str
 
 
-def judge(goal: Goal, seen: Snapshot, memory: Memory | None = None, *, now: float = 0.0) -> Judgement:
+class Evidence(StrEnum):
+    """Say what a later look at an agent tells of a restart that was asked for."""
+
+    NONE = "none"
+    RESTARTED = "restarted"
+    FOREIGN = "foreign"
+
+
+def restart_evidence(before: Snapshot, seen: Snapshot, *, requested_at: float | None = None) -> Evidence:
     """
-    Judge one look at an agent.
+    Tell whether an agent changed as a restart changes it.
+
+    A restart leaves name, description, config and metadata as they are. A change of those, or one from before
+    the request, is somebody else's update. On the way from one status to another nothing can be told.
+
+    :param before: the agent before the restart was asked for
+    :param seen: the agent later
+    :param requested_at: epoch seconds of the service's clock at which it was asked for, where that is known
+    :return: ``restarted`` where the change can be the restart, ``foreign`` where it cannot, or ``none``
+    """
+    if seen.status not in SETTLED | {AgentStatus.CREATING}:
+        return Evidence.NONE
+    if before.status in SETTLED and seen.status != before.status:
+        return Evidence.RESTARTED
+    if seen.status == AgentStatus.CREATING or not seen.has_later_update(before):
+        return Evidence.NONE
+    # The service may write whole seconds: the second of the request itself counts.
+    if requested_at and seen.updated_at and seen.updated_at.timestamp() < math.floor(requested_at):
+        return Evidence.FOREIGN
+    return Evidence.RESTARTED if seen.has_content_of(before) else Evidence.FOREIGN
+
+
+def judge(goal: Goal, seen: Snapshot, state: PollState | None = None, *, now: float = 0.0) -> Judgement:
+    """
+    Judge one poll of an agent.
 
     :param goal: what the wait is for
-    :param seen: what the look showed; status ``None`` means that Get answered 404
-    :param memory: what earlier looks showed; it is brought up to date. Without one, the look stands alone.
-    :param now: seconds on any clock that does not jump; only differences count, for ``stable_for``
+    :param seen: what the poll showed; status ``None`` means that Get answered 404 for this agent
+    :param state: what earlier polls showed; it is brought up to date. Without one, the poll stands alone.
+    :param now: epoch seconds, as ``accepted_at`` in the state
     :return: the verdict with its reason
     """
-    memory = Memory() if memory is None else memory
-    if _is_stale(memory, seen):
-        return Judgement(Verdict.WAITING, "the answer is older than one that was seen before")
-    _remember(memory, seen, now, goal)
+    state = PollState() if state is None else state
+    if _is_stale(state, seen):
+        return Judgement(Verdict.WAITING, "the response is older than one that was seen before")
+    _record(state, seen, now, goal)
     if seen.status is None:
-        if goal.done_when_gone:
-            return Judgement(Verdict.DONE, "the agent is gone")
-        return Judgement(Verdict.GONE, "the agent no longer exists")
+        return _judge_missing(goal, state, now)
     if goal.done_when_gone:
         return Judgement(Verdict.WAITING, f"it is still there, {seen.status}")
     if seen.status in goal.done:
-        return _judge_wanted(goal, seen, memory, now)
+        return _judge_wanted(goal, seen, state, now)
     if seen.status in goal.failed:
-        return _judge_unwanted(goal, seen, memory)
+        return _judge_unwanted(goal, seen, state, now)
     if seen.status not in KNOWN:
         return Judgement(Verdict.WAITING, f"{seen.status!r} is a status this provider does not know")
     return Judgement(Verdict.WAITING, f"it is {seen.status}")
 
 
-def _is_stale(memory: Memory, seen: Snapshot) -> bool:
-    """Tell whether a look shows the agent as it was before it was seen last: a replica that lags behind."""
-    newest = memory.newest or (memory.before.updated_at if memory.before else None)
+def _is_stale(state: PollState, seen: Snapshot) -> bool:
+    """Tell whether a poll shows the agent as it was before it was seen last: a replica that lags behind."""
+    newest = state.newest or (state.before.updated_at if state.before else None)
     if seen.status is not None and newest and seen.updated_at and seen.updated_at < newest:
-        memory.stale += 1
-        # What keeps on being answered is how it is: the service's clock was set back.
-        if memory.stale <= _MOST_STALE:
+        state.stale += 1
+        # A response that keeps coming is the truth: the service's clock was set back.
+        if state.stale <= _MAX_STALE:
             return True
-    memory.stale = 0
-    memory.newest = seen.updated_at or newest
+    state.stale = 0
+    state.newest = seen.updated_at or newest
     return False
 
 
-def _remember(memory: Memory, seen: Snapshot, now: float, goal: Goal) -> None:
-    """Bring the memory up to date with a look, before that look is judged."""
-    if memory.moved:
-        memory.looks_since_moved += 1
-    elif memory.before is not None and _has_moved(memory.before, seen):
-        memory.moved = True
+def _record(state: PollState, seen: Snapshot, now: float, goal: Goal) -> None:
+    """Bring the state up to date with a poll, before that poll is judged."""
+    if goal.require_change and state.before is not None and not state.changed:
+        evidence = restart_evidence(state.before, seen)
+        state.changed = evidence is Evidence.RESTARTED
+        if evidence is Evidence.FOREIGN:
+            # From here on only a further change can be the restart.
+            state.foreign_change = True
+            state.before = seen
     wanted = seen.status in goal.done
-    # A change between two looks may have been a dip that nobody saw: what is stable has not changed.
-    if not wanted or memory.stable_since is None or (memory.last and has_changed(memory.last, seen)):
-        memory.stable_since = now if wanted else None
-    memory.last = seen
+    # A change between two polls may have been a dip that no poll saw: what is stable has not changed.
+    if not wanted or state.stable_since is None or (state.last and has_changed(state.last, seen)):
+        state.stable_since = now if wanted else None
+    state.last = seen
 
 
 def has_changed(earlier: Snapshot, later: Snapshot) -> bool:
     """
-    Tell whether an agent changed between two looks.
+    Tell whether an agent changed between two polls.
 
-    :param earlier: the first look
+    :param earlier: the first poll
     :param later: the second
     :return: whether ``updated_at`` moved on, or the status is another
     """
     if earlier.updated_at and later.updated_at and earlier.updated_at != later.updated_at:
-        # Older than what was seen already is a stale replica's answer, not a change.
+        # Older than what was seen already is a stale replica's response, not a change.
         return later.updated_at > earlier.updated_at
-    return earlier.status != later.status
+    return earlier.status != later.status or later.has_later_update(earlier)
 
 
-def _has_moved(before: Snapshot, seen: Snapshot) -> bool:
-    """Tell whether the agent has moved since the action, on evidence that may end a wait."""
-    # A word that nobody knows may stand for the status before or after it: then only the time tells.
-    known = {before.status, seen.status} <= KNOWN
-    return has_changed(before, seen) and (known or before.updated_at != seen.updated_at)
+def _judge_missing(goal: Goal, state: PollState, now: float) -> Judgement:
+    """Judge the agent's own 404."""
+    if goal.done_when_gone:
+        return Judgement(Verdict.DONE, "the agent is gone")
+    if goal.name == "create" and state.accepted_at is not None and now < state.accepted_at + REPLICA_LAG:
+        return Judgement(Verdict.WAITING, "the service does not show the new agent yet")
+    return Judgement(Verdict.GONE, "the agent no longer exists")
 
 
-def _judge_wanted(goal: Goal, seen: Snapshot, memory: Memory, now: float) -> Judgement:
+def _judge_wanted(goal: Goal, seen: Snapshot, state: PollState, now: float) -> Judgement:
     """Judge a status that is the wanted one, if it may be believed."""
-    if goal.must_move and memory.before is not None and not memory.moved:
+    if goal.require_change and state.before is not None and not state.changed:
+        what = "only an update by others" if state.foreign_change else "no change"
         return Judgement(
-            Verdict.WAITING, f"it is {seen.status}, but has not changed since the {goal.name} was asked for"
+            Verdict.WAITING, f"it is {seen.status}, and shows {what} since the {goal.name} was asked for"
         )
-    if goal.stable_for > 0 and memory.stable_since is not None:
-        held = now - memory.stable_since
+    if goal.stable_for > 0 and state.stable_since is not None:
+        held = now - state.stable_since
         if held < goal.stable_for:
             return Judgement(
                 Verdict.WAITING, f"it is {seen.status} since {held:.0f} s of the {goal.stable_for:g} s wanted"
@@ -254,19 +264,15 @@ def _judge_wanted(goal: Goal, seen: Snapshot, memory: Memory, now: float) -> Jud
     return Judgement(Verdict.DONE, f"it is {seen.status}")
 
 
-def _judge_unwanted(goal: Goal, seen: Snapshot, memory: Memory) -> Judgement:
-    """Judge a status from which the goal is not reached, unless it is only the one from before."""
-    if memory.before is not None and not memory.moved:
-        return Judgement(
-            Verdict.WAITING, f"it is still {seen.status}, as before the {goal.name} was asked for"
-        )
-    if (
-        seen.status in DOWN
-        and memory.before is not None
-        and memory.looks_since_moved <= goal.grace
-        and goal.grace
-    ):
-        return Judgement(Verdict.WAITING, f"it is {seen.status}, on its way through the {goal.name}")
+def _judge_unwanted(goal: Goal, seen: Snapshot, state: PollState, now: float) -> Judgement:
+    """Judge a status from which the goal is not reached, unless the action has not taken hold yet."""
+    was = state.before.status if state.before else None
+    if seen.status == AgentStatus.ERROR and was == AgentStatus.ERROR and goal.allow_old_error:
+        return Judgement(Verdict.DONE, f"it is {seen.status}, as before the {goal.name}")
+    is_new_error = seen.status == AgentStatus.ERROR and was != AgentStatus.ERROR
+    if state.in_grace(now) and not is_new_error:
+        when = "as before" if seen.status == was else "on its way through"
+        return Judgement(Verdict.WAITING, f"it is {seen.status}, {when} the {goal.name}")
     return Judgement(Verdict.FAILED, f"it is {seen.status}")
 
 

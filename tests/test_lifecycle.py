@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,13 +13,15 @@ from connix_provider.lifecycle import (
     GOALS,
     KNOWN,
     AgentStatus,
-    Memory,
+    Evidence,
+    PollState,
     Snapshot,
     Verdict,
     goal_for_statuses,
     has_changed,
     judge,
     parse_statuses,
+    restart_evidence,
 )
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -26,85 +29,172 @@ LATER = THEN + timedelta(seconds=5)
 DONE, WAITING, FAILED, GONE = Verdict.DONE, Verdict.WAITING, Verdict.FAILED, Verdict.GONE
 
 
-def verdicts(goal, before, *seen):
-    """Judge a row of looks; each is a status, or a status and whether updated_at moved with it."""
-    memory = Memory(before=Snapshot(before, THEN) if before else None)
+OLD, NEW = ("a", "a"), ("b", "b")
+
+
+def verdicts(goal, before, *polls, accepted_at=0.0):
+    """
+    Judge a row of polls.
+
+    A poll is a status one second after the one before, with a later ``updated_at``; or a tuple of status,
+    ``updated_at`` (seconds after the action, 0 for unmoved) and seconds after acceptance.
+    """
+    state = PollState(before=Snapshot(before, THEN) if before else None, accepted_at=accepted_at)
     found = []
-    for number, look in enumerate(seen):
-        status, moment = look if isinstance(look, tuple) else (look, LATER + timedelta(seconds=number))
-        found.append(judge(GOALS[goal], Snapshot(status, moment), memory).verdict)
+    for number, poll in enumerate(polls, 1):
+        status, moved, now = (*poll, number)[:3] if isinstance(poll, tuple) else (poll, number, number)
+        seen = Snapshot(status, THEN + timedelta(seconds=moved) if moved is not None else None)
+        found.append(judge(GOALS[goal], seen, state, now=now).verdict)
     return found
 
 
-OLD = THEN  # a look that shows the same updated_at as before the action
-
+UNMOVED = 0
 TABLE = [
     # create: done at running; waits at creating, updating, unknown; fails at error, paused, stopped
     ("create", None, ["creating", "updating", "hibernating", "running"], [WAITING, WAITING, WAITING, DONE]),
     ("create", None, ["error"], [FAILED]),
     ("create", None, ["paused"], [FAILED]),
     ("create", None, ["stopped"], [FAILED]),
-    # start: waits at the old status until updated_at moves, fails at it afterwards
-    ("start", "stopped", [("stopped", OLD), "creating", "updating", "running"], [WAITING] * 3 + [DONE]),
-    ("start", "stopped", [("stopped", OLD), "stopped"], [WAITING, FAILED]),
-    ("start", "paused", [("paused", OLD), "hibernating", "running"], [WAITING, WAITING, DONE]),
+    # a 404 means nothing within 15 s of the create
+    ("create", None, [(None, None, 1), (None, None, 14.9), (None, None, 15)], [WAITING, WAITING, GONE]),
+    ("create", None, [(None, None, 1), ("running", 1, 3)], [WAITING, DONE]),
+    # start: the status before it is not final during the grace, moved or not; a new error is at once
+    ("start", "stopped", [("stopped", UNMOVED), "creating", "updating", "running"], [WAITING] * 3 + [DONE]),
+    ("start", "stopped", [("stopped", UNMOVED), "stopped", ("stopped", 2, 59.9)], [WAITING] * 3),
+    ("start", "stopped", [("stopped", UNMOVED, 1), ("stopped", UNMOVED, 60)], [WAITING, FAILED]),
+    ("start", "stopped", [("stopped", 1, 59), ("stopped", 1, 60)], [WAITING, FAILED]),
+    ("start", "paused", [("paused", UNMOVED), "hibernating", "running"], [WAITING, WAITING, DONE]),
     ("start", "paused", ["error"], [FAILED]),
-    ("start", "error", [("error", OLD), "error"], [WAITING, FAILED]),
-    ("start", "stopped", [("running", OLD)], [DONE]),
-    # a status that nobody knows proves no change: only updated_at does then
-    ("start", "hibernating", [("stopped", OLD), "running"], [WAITING, DONE]),
-    ("start", "hibernating", ["stopped"], [FAILED]),
-    ("start", "stopped", [("hibernating", OLD), ("stopped", OLD), "running"], [WAITING, WAITING, DONE]),
-    # restart: running counts only after a change; down is part of the way for one look after it
-    ("restart", "running", [("running", OLD)] * 3 + ["running"], [WAITING] * 3 + [DONE]),
-    ("restart", "running", [("running", OLD), "stopped", "running"], [WAITING, WAITING, DONE]),
-    ("restart", "running", ["stopped", "stopped", "stopped"], [WAITING, WAITING, FAILED]),
+    ("start", "paused", [("error", UNMOVED)], [FAILED]),
+    ("start", "error", [("error", UNMOVED), "error", ("error", 2, 60)], [WAITING, WAITING, FAILED]),
+    ("start", "stopped", [("running", UNMOVED)], [DONE]),
+    ("start", "hibernating", [("stopped", UNMOVED), "running"], [WAITING, DONE]),
+    # restart: running counts only after a change, however long; down is part of the way during the grace
+    ("restart", "running", [("running", UNMOVED)] * 3 + ["running"], [WAITING] * 3 + [DONE]),
+    ("restart", "running", [("running", UNMOVED, 1), ("running", UNMOVED, 600)], [WAITING] * 2),
+    ("restart", "running", [("running", UNMOVED), "stopped", "running"], [WAITING, WAITING, DONE]),
+    ("restart", "running", ["stopped", "stopped", "stopped"], [WAITING] * 3),
+    ("restart", "running", ["stopped", ("stopped", 1, 59), ("stopped", 1, 60)], [WAITING, WAITING, FAILED]),
     ("restart", "running", ["paused", "creating", "running"], [WAITING, WAITING, DONE]),
-    ("restart", "running", [("stopped", OLD), ("running", OLD)], [WAITING, DONE]),
+    ("restart", "running", [("stopped", UNMOVED), ("running", UNMOVED)], [WAITING, DONE]),
+    ("restart", "running", [("stopped", None), ("running", None)], [WAITING, DONE]),
     ("restart", "running", ["error"], [FAILED]),
-    ("restart", "error", [("error", OLD), "stopped", "running"], [WAITING, WAITING, DONE]),
-    ("restart", "stopped", [("stopped", OLD), ("stopped", OLD), "running"], [WAITING, WAITING, DONE]),
-    # pause
-    ("pause", "running", [("running", OLD), "updating", "hibernating", "paused"], [WAITING] * 3 + [DONE]),
-    ("pause", "running", ["stopped"], [FAILED]),
+    ("restart", "running", [("error", UNMOVED)], [FAILED]),
+    ("restart", "error", [("error", UNMOVED), "stopped", "running"], [WAITING, WAITING, DONE]),
+    ("restart", "error", [("error", UNMOVED, 1), ("error", UNMOVED, 60)], [WAITING, FAILED]),
+    ("restart", "stopped", [("stopped", UNMOVED), "stopped", "running"], [WAITING, WAITING, DONE]),
+    # updating on the way is a sign of an update, not of a restart
+    ("restart", "running", [("updating", UNMOVED), ("running", UNMOVED)], [WAITING, WAITING]),
+    # pause: stopped is not final during the grace
+    ("pause", "running", [("running", UNMOVED), "updating", "hibernating", "paused"], [WAITING] * 3 + [DONE]),
+    ("pause", "running", ["stopped", ("stopped", 1, 59), ("stopped", 1, 60)], [WAITING, WAITING, FAILED]),
     ("pause", "running", ["error"], [FAILED]),
     # stop
     (
         "stop",
         "running",
-        [("running", OLD), "paused", "updating", "creating", "stopped"],
+        [("running", UNMOVED), "paused", "updating", "creating", "stopped"],
         [WAITING] * 4 + [DONE],
     ),
     ("stop", "running", ["hibernating", "error"], [WAITING, FAILED]),
-    ("stop", "error", [("error", OLD), "stopped"], [WAITING, DONE]),
-    # update: the wait begins at the reply, which shows the agent updating
-    ("update", "updating", [("updating", OLD), "running"], [WAITING, DONE]),
-    ("update", "updating", ["creating", "hibernating", "paused"], [WAITING, WAITING, DONE]),
-    ("update", "updating", ["stopped"], [DONE]),
-    ("update", "updating", ["error"], [FAILED]),
+    ("stop", "error", [("error", UNMOVED), "stopped"], [WAITING, DONE]),
+    ("stop", "error", [("error", 1, 59), ("error", 1, 60)], [WAITING, FAILED]),
+    # update: any settled status; an error only where there was one before
+    ("update", "running", [("updating", UNMOVED), "running"], [WAITING, DONE]),
+    ("update", "running", ["creating", "hibernating", "paused"], [WAITING, WAITING, DONE]),
+    ("update", "running", ["stopped"], [DONE]),
+    ("update", "running", ["updating", "error"], [WAITING, FAILED]),
+    ("update", "error", ["updating", "error"], [WAITING, DONE]),
     ("update", None, ["running"], [DONE]),
     # delete: only a 404 ends it
     ("delete", None, ["running", "error", "stopped", "hibernating", (None, None)], [WAITING] * 4 + [DONE]),
-    *((goal, None, [(None, None)], [GONE]) for goal in GOALS if goal != "delete"),
+    *((goal, "running", [(None, None, 20)], [GONE]) for goal in GOALS if goal != "delete"),
 ]
 
 
-@pytest.mark.parametrize(("goal", "before", "seen", "expected"), TABLE)
-def test_the_table_of_what_a_wait_means(goal, before, seen, expected):
-    assert verdicts(goal, before, *seen) == expected
+@pytest.mark.parametrize(("goal", "before", "polls", "expected"), TABLE)
+def test_the_table_of_what_a_wait_means(goal, before, polls, expected):
+    assert verdicts(goal, before, *polls) == expected
+
+
+@pytest.mark.parametrize(("goal", "before", "polls", "expected"), TABLE)
+def test_a_state_that_travels_changes_no_verdict(goal, before, polls, expected):
+    state = PollState(before=Snapshot(before, THEN) if before else None, accepted_at=0.0)
+    found = []
+    for number, poll in enumerate(polls, 1):
+        status, moved, now = (*poll, number)[:3] if isinstance(poll, tuple) else (poll, number, number)
+        seen = Snapshot(status, THEN + timedelta(seconds=moved) if moved is not None else None)
+        state = PollState.from_json(json.loads(json.dumps(state.to_json())))
+        found.append(judge(GOALS[goal], seen, state, now=now).verdict)
+    assert found == expected
+
+
+def test_without_an_accepted_action_there_is_no_grace():
+    assert verdicts("start", "stopped", ("stopped", UNMOVED), accepted_at=None) == [FAILED]
+    assert verdicts("create", None, (None, None), accepted_at=None) == [GONE]
+
+
+BEFORE = Snapshot("running", THEN, None, OLD)
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        pytest.param(Snapshot("running", THEN, None, OLD), Evidence.NONE, id="nothing moved"),
+        pytest.param(Snapshot("running", LATER, None, OLD), Evidence.RESTARTED, id="moved"),
+        pytest.param(Snapshot("running", LATER, None, NEW), Evidence.FOREIGN, id="moved with content"),
+        pytest.param(
+            Snapshot("running", LATER, None, ("a", "b")), Evidence.FOREIGN, id="moved with a variable"
+        ),
+        pytest.param(Snapshot("running", LATER, None, ("a", None)), Evidence.RESTARTED, id="moved, listed"),
+        pytest.param(Snapshot("running", LATER, None, ("b", None)), Evidence.FOREIGN, id="renamed, listed"),
+        pytest.param(Snapshot("running", THEN, None, NEW), Evidence.NONE, id="other content, unmoved"),
+        pytest.param(Snapshot("stopped", THEN, None, OLD), Evidence.RESTARTED, id="seen down"),
+        pytest.param(Snapshot("creating", None, None, NEW), Evidence.RESTARTED, id="seen coming up"),
+        pytest.param(Snapshot("updating", LATER, None, OLD), Evidence.NONE, id="updating tells nothing"),
+        pytest.param(Snapshot("hibernating", LATER, None, OLD), Evidence.NONE, id="unknown tells nothing"),
+        pytest.param(Snapshot("running", None, None, OLD), Evidence.NONE, id="no time"),
+        pytest.param(Snapshot("running", None, "soon", OLD), Evidence.RESTARTED, id="another text"),
+        pytest.param(Snapshot(None), Evidence.NONE, id="404"),
+    ],
+)
+def test_what_counts_as_a_restart(seen, expected):
+    assert restart_evidence(BEFORE, seen) is expected
+
+
+def test_times_that_cannot_be_read_are_compared_as_text():
+    before = Snapshot("running", None, "yesterday", OLD)
+    assert restart_evidence(before, Snapshot("running", None, "yesterday", OLD)) is Evidence.NONE
+    assert restart_evidence(before, Snapshot("running", None, "today", OLD)) is Evidence.RESTARTED
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(4.9, Evidence.FOREIGN), (5, Evidence.RESTARTED)])
+def test_a_change_before_the_request_is_no_restart(seconds, expected):
+    seen = Snapshot("running", THEN + timedelta(seconds=seconds), None, OLD)
+    requested_at = (THEN + timedelta(seconds=5.7)).timestamp()
+    assert restart_evidence(BEFORE, seen, requested_at=requested_at) is expected
+
+
+def test_a_foreign_update_does_not_end_a_restart():
+    state = PollState(before=BEFORE, accepted_at=0.0)
+    updated = Snapshot("running", LATER, None, NEW)
+    assert judge(GOALS["restart"], updated, state, now=1).verdict is WAITING
+    assert judge(GOALS["restart"], updated, state, now=2).verdict is WAITING
+    restarted = Snapshot("running", LATER + timedelta(seconds=1), None, NEW)
+    assert judge(GOALS["restart"], restarted, state, now=3).verdict is DONE
 
 
 def test_a_stale_replica_is_not_a_change():
-    memory = Memory(before=Snapshot("running", LATER))
-    stale = judge(GOALS["restart"], Snapshot("stopped", THEN), memory)
+    state = PollState(before=Snapshot("running", LATER), accepted_at=0.0)
+    stale = judge(GOALS["restart"], Snapshot("stopped", THEN), state)
     assert stale.verdict is WAITING
-    assert not memory.moved
+    assert not state.changed
 
 
-def test_an_update_that_a_stale_replica_has_not_heard_of_is_not_done():
-    memory = Memory(before=Snapshot("updating", LATER))
-    assert judge(GOALS["update"], Snapshot("running", THEN), memory).verdict is WAITING
-    assert judge(GOALS["update"], Snapshot("running", LATER), memory).verdict is DONE
+def test_an_update_that_a_stale_replica_does_not_show_is_not_done():
+    state = PollState(before=Snapshot("running", THEN), newest=LATER)
+    assert judge(GOALS["update"], Snapshot("running", THEN), state).verdict is WAITING
+    assert judge(GOALS["update"], Snapshot("running", LATER), state).verdict is DONE
 
 
 @pytest.mark.parametrize(
@@ -116,24 +206,24 @@ def test_an_update_that_a_stale_replica_has_not_heard_of_is_not_done():
         pytest.param("stop", ("running", 5), [("running", 6), ("stopped", 4)], id="it was started since"),
     ],
 )
-def test_old_news_ends_no_wait(goal, before, seen):
+def test_a_stale_response_ends_no_wait(goal, before, seen):
     status, moment = before
-    memory = Memory(before=Snapshot(status, THEN + timedelta(seconds=moment)))
+    state = PollState(before=Snapshot(status, THEN + timedelta(seconds=moment)))
     for status, moment in seen:
-        judgement = judge(GOALS[goal], Snapshot(status, THEN + timedelta(seconds=moment)), memory)
+        judgement = judge(GOALS[goal], Snapshot(status, THEN + timedelta(seconds=moment)), state)
         assert judgement.verdict is WAITING
     assert "older" in judgement.reason
 
 
-def test_what_keeps_on_being_answered_is_believed_however_old():
-    memory = Memory()
+def test_an_old_response_that_keeps_coming_is_believed():
+    state = PollState()
     goal = goal_for_statuses("running")
-    looks = [Snapshot("paused", LATER), *[Snapshot("running", THEN)] * 4]
-    assert [judge(goal, look, memory).verdict for look in looks] == [WAITING] * 4 + [DONE]
+    polls = [Snapshot("paused", LATER), *[Snapshot("running", THEN)] * 4]
+    assert [judge(goal, poll, state).verdict for poll in polls] == [WAITING] * 4 + [DONE]
 
 
 @given(st.text(), st.sampled_from(sorted(GOALS)), st.sampled_from([None, *sorted(KNOWN)]))
-def test_a_status_nobody_knows_is_never_an_ending(status, goal, before):
+def test_an_unknown_status_ends_no_wait(status, goal, before):
     if status in KNOWN:
         return
     assert verdicts(goal, before, status) == [WAITING]
@@ -145,17 +235,18 @@ def test_a_status_nobody_knows_is_never_an_ending(status, goal, before):
     st.sampled_from(sorted(KNOWN)),
 )
 def test_every_history_has_a_verdict_with_a_reason(history, goal, before):
-    memory = Memory(before=Snapshot(before, THEN))
+    state = PollState(before=Snapshot(before, THEN))
     for number, status in enumerate(history):
-        judgement = judge(GOALS[goal], Snapshot(status, THEN + timedelta(seconds=number)), memory)
+        judgement = judge(GOALS[goal], Snapshot(status, THEN + timedelta(seconds=number)), state)
         assert judgement.reason
-        assert judgement.verdict is not DONE or status in GOALS[goal].done
+        may_be_done = status in GOALS[goal].done or (goal == "update" and status == before == "error")
+        assert judgement.verdict is not DONE or may_be_done
 
 
 def stability(stable_for, *looks):
     goal = goal_for_statuses("running", [], stable_for=stable_for)
-    memory = Memory()
-    return [judge(goal, Snapshot(status, moment), memory, now=at).verdict for at, status, moment in looks]
+    state = PollState()
+    return [judge(goal, Snapshot(status, moment), state, now=at).verdict for at, status, moment in looks]
 
 
 def test_stable_counts_from_the_first_look_that_shows_it():

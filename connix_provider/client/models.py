@@ -10,9 +10,11 @@ secrets, so no ``repr`` shows them.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, ValidationError
+from pydantic import AliasPath, Field, PrivateAttr, ValidationError
 
 from connix_provider.client.fields import (
     ConnixModel,
@@ -86,14 +88,35 @@ class Agent(ConnixModel):
     updated_at: Moment = None
     last_activity: Moment = None
     stats: Annotated[AgentStats | None, OrElse(lambda _: None)] = None
+    #: ``updated_at`` as the service wrote it: a time that cannot be read can still be compared.
+    updated_at_raw: Annotated[Any, OrRaw] = Field(
+        default=None, validation_alias=AliasPath("updated_at"), exclude=True, repr=False
+    )
+    _is_listed: bool = PrivateAttr(default=False)
 
     def snapshot(self) -> Snapshot:
         """
         Reduce the agent to what a verdict rests on.
 
-        :return: status and time of the last change
+        :return: status, time of the last change, and digests of what an update can change
         """
-        return Snapshot(str(self.status), self.updated_at)
+        raw = self.updated_at_raw if self.updated_at is None else None
+        config = self.config.model_dump(mode="json", exclude_unset=True)
+        public = {name: value for name, value in config.items() if name not in ConnixModel.hidden}
+        # A listing may leave out metadata, and those parts of the configuration that hold secrets.
+        whole = None if self._is_listed else _digest(config, self.metadata)
+        return Snapshot(
+            str(self.status),
+            self.updated_at,
+            None if raw is None else str(raw),
+            (_digest(self.name, self.description, public), whole),
+        )
+
+
+def _digest(*values: Any) -> str:
+    """Shorten JSON to what tells a change; too short to tell a secret."""
+    text = json.dumps(values, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 class AgentPage(Page[Agent]):
@@ -103,6 +126,12 @@ class AgentPage(Page[Agent]):
     kind: ClassVar[type[ConnixModel]] = Agent
 
     agents: list[Agent]
+
+    def model_post_init(self, context: Any) -> None:
+        """Mark the agents as read from a listing, which may leave parts of them out."""
+        super().model_post_init(context)
+        for agent in self.agents:
+            agent._is_listed = True  # noqa: SLF001 - a class of this module
 
     @property
     def items(self) -> list[Agent]:

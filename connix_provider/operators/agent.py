@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -99,13 +100,13 @@ class ConnixCreateAgentOperator(DescribesAgent):
         if agent.status == AgentStatus.ERROR:
             self.log.warning("Agent %s ended in error in an earlier try; it is restarted once.", agent.id)
             once.restart_once(client, project_id, agent)
-            return Acted(agent.id, "restart", agent.snapshot(), undo="delete")
+            return Acted(agent.id, "restart", agent.snapshot(), undo="delete", accepted_at=time.time())
         if agent.status in DOWN:
             self.log.warning("Agent %s was %s since an earlier try; it is started.", agent.id, agent.status)
             with in_turn(agent.id, "start", agent.snapshot()):
                 client.agents.start(project_id, agent.id)
-            return Acted(agent.id, "start", agent.snapshot(), undo="delete")
-        return Acted(agent.id, "create", undo="delete")
+            return Acted(agent.id, "start", agent.snapshot(), undo="delete", accepted_at=time.time())
+        return Acted(agent.id, "create", undo="delete", accepted_at=time.time())
 
 
 class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):
@@ -211,7 +212,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
             agent = once.await_change(client, project_id, agent_id, before)
             if agent and agent.status != AgentStatus.ERROR:
                 self.log.info("An earlier try of this task restarted agent %s; waiting for it.", agent_id)
-                return Acted(agent_id, "restart", before)
+                return Acted(agent_id, "restart", before, accepted_at=time.time())
             if agent:
                 self.log.warning(
                     "Agent %s ended in error after an earlier try; it is restarted once.", agent_id
@@ -222,7 +223,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
         intent = {"agent_id": agent_id, "status": agent.status, "updated_at": moment}
         with in_turn(agent_id, "restart", agent.snapshot()), memory.remembered(context, intent):
             once.restart_once(client, project_id, agent)
-        return Acted(agent_id, "restart", agent.snapshot())
+        return Acted(agent_id, "restart", agent.snapshot(), accepted_at=time.time())
 
 
 class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
@@ -304,7 +305,7 @@ def _update(client: Client, project_id: str, agent_id: str, changes: Mapping[str
         reply = client.agents.update(project_id, agent_id, changes)
     # A reply that is settled already will not change any more: then the first look may be believed.
     before = None if reply.status in SETTLED else reply.snapshot()
-    return Acted(agent_id, "update", before)
+    return Acted(agent_id, "update", before, accepted_at=time.time())
 
 
 def _refuse_stranger(agent: Agent, key: str) -> NoReturn:

@@ -188,7 +188,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
             else:
                 ending = drive.wait_sync(connected, project_id, wait)
         if ending is None:
-            defer_for_agent(self, project_id, acted, deadline)
+            defer_for_agent(self, project_id, acted, deadline, state=wait.state)
         return self._finish(context, ending)
 
     def _wait(self, acted: Acted, goal: str, deadline: float) -> Wait:
@@ -199,7 +199,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
             acted.agent_id,
             poll_interval=self.poll_seconds,
             deadline=deadline,
-            before=acted.before,
+            state=acted.poll_state(),
             log=self.log,
         )
 

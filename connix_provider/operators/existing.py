@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -96,4 +97,4 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
                 "Connix accepted the %s of agent %s: %s", self.action, agent_id, reply.message or "done"
             )
         undo: Literal["stop"] | None = "stop" if self.action == "start" else None
-        return Acted(agent_id, self.action, before.snapshot(), undo=undo)
+        return Acted(agent_id, self.action, before.snapshot(), undo=undo, accepted_at=time.time())

@@ -9,6 +9,7 @@ from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
 if TYPE_CHECKING:
     from connix_provider.client.errors import ConnixRateLimitError
+    from connix_provider.lifecycle import PollState
     from connix_provider.operators.base import ConnixAgentOperator
     from connix_provider.operators.killed import Acted
 
@@ -21,6 +22,7 @@ def defer_for_agent(
     acted: Acted,
     deadline: float,
     *,
+    state: PollState | None = None,
     method_name: str = "execute_complete",
     kwargs: dict[str, Any] | None = None,
 ) -> NoReturn:
@@ -31,20 +33,20 @@ def defer_for_agent(
     :param project_id: the project
     :param acted: what was done, and what is waited for
     :param deadline: epoch seconds at which the task's time is over
+    :param state: what the worker saw of the agent
     :param method_name: the method to go on with
     :param kwargs: what it is given besides the trigger's event
     """
     from connix_provider.waiting.deferral import deferral_timeout
 
-    before, now = acted.before, time.time()
+    now = time.time()
     task.log.info("Agent %s: waiting in the triggerer from here on.", acted.agent_id)
     task.defer(
         trigger=ConnixAgentStatusTrigger(
             project_id,
             acted.agent_id,
             str(acted.goal),
-            before_status=before.status if before else None,
-            before_updated_at=before.updated_at.isoformat() if before and before.updated_at else None,
+            poll_state=(state or acted.poll_state()).to_json(),
             poll_interval=task.poll_seconds,
             deadline=deadline,
             began_at=now,

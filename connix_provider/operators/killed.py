@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseOperator
 
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.lifecycle import Snapshot
+from connix_provider.lifecycle import PollState, Snapshot
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -30,12 +30,22 @@ class Acted:
     :param goal: what to wait for now, or ``None`` where there is nothing to wait for
     :param before: the agent before the action, where the wait must tell then from now
     :param undo: the call that takes the action back as far as it can be, for ``cancel_on_kill``
+    :param accepted_at: epoch seconds at which the service accepted the action
     """
 
     agent_id: str
     goal: str | None = None
     before: Snapshot | None = None
     undo: Undo | None = None
+    accepted_at: float | None = None
+
+    def poll_state(self) -> PollState:
+        """
+        Begin a wait for what was done.
+
+        :return: what is known of the agent before the first poll
+        """
+        return PollState(before=self.before, accepted_at=self.accepted_at)
 
 
 class UndoneWhenKilled(BaseOperator):

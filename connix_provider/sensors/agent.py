@@ -272,6 +272,7 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
                 target_statuses=wait.goal.done,
                 failure_statuses=wait.goal.failed,
                 stable_for=wait.goal.stable_for,
+                poll_state=wait.state.to_json(),
                 poll_interval=self.poke_interval,
                 exponential_backoff=bool(self.exponential_backoff),
                 max_wait=self.max_wait.total_seconds() if self.max_wait else None,

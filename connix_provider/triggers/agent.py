@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Collection
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from connix_provider.lifecycle import GOALS, Goal, Snapshot, goal_for_statuses
+from connix_provider.lifecycle import GOALS, Goal, PollState, goal_for_statuses
 
 if TYPE_CHECKING:
     from connix_provider.waiting.ending import Ending
@@ -36,8 +35,8 @@ class ConnixAgentStatusTrigger(BaseTrigger):
     :param target_statuses: for ``sensor``: statuses to wait for, default ``running``
     :param failure_statuses: for ``sensor``: statuses at which to fail, default ``error``
     :param stable_for: for ``sensor``: seconds that a target status must be kept
-    :param before_status: the agent's status before the action
-    :param before_updated_at: its ``updated_at`` before the action, ISO 8601
+    :param poll_state: what the worker saw of the agent, as :meth:`PollState.to_json
+        <connix_provider.poll_state.PollState.to_json>` makes it
     :param poll_interval: seconds between two looks, default 10
     :param exponential_backoff: whether the interval doubles from look to look
     :param max_wait: the longest interval that this may lead to, in seconds
@@ -59,8 +58,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         target_statuses: Collection[str] | str = ("running",),
         failure_statuses: Collection[str] | str | None = None,
         stable_for: float = 0.0,
-        before_status: str | None = None,
-        before_updated_at: str | None = None,
+        poll_state: dict[str, Any] | None = None,
         poll_interval: float = 10.0,
         exponential_backoff: bool = False,
         max_wait: float | None = None,
@@ -78,8 +76,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         self.target_statuses = target_statuses
         self.failure_statuses = failure_statuses
         self.stable_for = stable_for
-        self.before_status = before_status
-        self.before_updated_at = before_updated_at
+        self.poll_state = poll_state
         self.poll_interval = poll_interval
         self.exponential_backoff = exponential_backoff
         self.max_wait = max_wait
@@ -105,8 +102,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
                 "target_statuses": _plain(self.target_statuses),
                 "failure_statuses": _plain(self.failure_statuses),
                 "stable_for": self.stable_for,
-                "before_status": self.before_status,
-                "before_updated_at": self.before_updated_at,
+                "poll_state": self.poll_state,
                 "poll_interval": self.poll_interval,
                 "exponential_backoff": self.exponential_backoff,
                 "max_wait": self.max_wait,
@@ -147,7 +143,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
 
         try:
             async with await ConnixHook(self.connix_conn_id).get_async_conn() as client:
-                which = (self.undo_on_kill, self.project_id, self.agent_id, self._before())
+                which = (self.undo_on_kill, self.project_id, self.agent_id, self._state().before)
                 await client.drive(undoing(client, *which, log=self.log))
         except (ConnixError, ValueError, AirflowNotFoundException) as error:
             self.log.warning("What the task did so far is left as it is: %s", error)
@@ -184,7 +180,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
             self.agent_id,
             poll_interval=check_seconds("poll_interval", self.poll_interval),
             deadline=time.time() + 3600.0 if self.deadline is None else self.deadline,
-            before=self._before(),
+            state=self._state(),
             exponential_backoff=self.exponential_backoff,
             max_wait=self.max_wait,
             keep_going=self.keep_going,
@@ -199,11 +195,8 @@ class ConnixAgentStatusTrigger(BaseTrigger):
             raise ValueError(f"goal must be sensor or one of {', '.join(GOALS)}, not {self.goal!r}")
         return GOALS[self.goal]
 
-    def _before(self) -> Snapshot | None:
-        if self.before_status is None:
-            return None
-        moment = datetime.fromisoformat(self.before_updated_at) if self.before_updated_at else None
-        return Snapshot(self.before_status, moment)
+    def _state(self) -> PollState:
+        return PollState.from_json(self.poll_state or {})
 
 
 def _plain(statuses: Collection[str] | str | None) -> list[str] | str | None:

@@ -21,7 +21,7 @@ from connix_provider.client.errors import (
     ConnixTimeoutError,
 )
 from connix_provider.client.steps import Flow, Pause
-from connix_provider.lifecycle import SETTLED, AgentStatus, Snapshot
+from connix_provider.lifecycle import SETTLED, AgentStatus, Snapshot, has_changed
 
 if TYPE_CHECKING:
     from connix_provider.client import AsyncClient, Client
@@ -91,7 +91,7 @@ def _until_undone(
             if error.is_of_an_agent:
                 return "gone"
             raise
-        has_moved = has_moved or seen != before
+        has_moved = has_moved or before is None or has_changed(before, seen)
         is_down = undo == "stop" and seen.status in SETTLED - ready
         if is_down and has_moved:
             return str(seen.status)

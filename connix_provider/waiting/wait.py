@@ -17,7 +17,7 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from connix_provider.lifecycle import KNOWN, Goal, Memory, Snapshot, Verdict, judge
+from connix_provider.lifecycle import KNOWN, Goal, PollState, Snapshot, Verdict, judge
 from connix_provider.waiting.ending import Ending, Outcome
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Wait:
     :param poll_interval: seconds between two looks
     :param deadline: epoch seconds after which nothing is sent any more; it may be handed to another
         process, which monotonic time may not
-    :param before: the agent before the action, where that is known
+    :param state: what is known of the agent from before; it is brought up to date
     :param exponential_backoff: whether the interval doubles from look to look
     :param max_wait: the longest interval that this may lead to, in seconds
     :param keep_going: whether only success and the deadline end the wait (Airflow's ``silent_fail``)
@@ -70,7 +70,7 @@ class Wait:
         *,
         poll_interval: float,
         deadline: float,
-        before: Snapshot | None = None,
+        state: PollState | None = None,
         exponential_backoff: bool = False,
         max_wait: float | None = None,
         keep_going: bool = False,
@@ -85,7 +85,7 @@ class Wait:
         self._exponential_backoff = exponential_backoff
         self._max_wait = float("inf") if max_wait is None else max_wait
         self._keep_going = keep_going
-        self._memory = Memory(before=before)
+        self.state = PollState() if state is None else state
         self._log = log or logging.getLogger(__name__)
         self._is_resumed = began_at is not None
         self._began_at = time.time() if began_at is None else began_at
@@ -115,7 +115,7 @@ class Wait:
     @property
     def seen(self) -> Snapshot | None:
         """What the last look that may be believed showed, or ``None`` where there was none yet."""
-        return self._memory.last
+        return self.state.last
 
     def rest(self, interval: float | None = None) -> float:
         """
@@ -175,7 +175,7 @@ class Wait:
 
         :return: true while the clock of ``stable_for`` runs
         """
-        return self.goal.stable_for > 0 and self._memory.stable_since is not None
+        return self.goal.stable_for > 0 and self.state.stable_since is not None
 
     def observe(self, seen: Agent | ConnixError) -> Ending | None:
         """
@@ -197,10 +197,10 @@ class Wait:
         return self._judge(seen.snapshot())
 
     def _judge(self, seen: Snapshot, words: str = "") -> Ending | None:
-        held_since = self._memory.stable_since
-        judgement = judge(self.goal, seen, self._memory, now=time.time())
+        held_since = self.state.stable_since
+        judgement = judge(self.goal, seen, self.state, now=time.time())
         self._tell(seen.status)
-        if self.is_holding() and self._memory.stable_since != held_since:
+        if self.is_holding() and self.state.stable_since != held_since:
             self._log.info(
                 "Agent %s must stay so for %g s, counted from now.", self.agent_id, self.goal.stable_for
             )

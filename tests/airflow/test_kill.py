@@ -96,8 +96,7 @@ def started(emulator, **how):
         emulator.project_id,
         agent_id,
         "start",
-        before_status=agent["status"],
-        before_updated_at=agent["updated_at"],
+        poll_state={"before": {"status": agent["status"], "updated_at": agent["updated_at"]}},
         undo_on_kill="stop",
         **how,
     )

@@ -322,7 +322,7 @@ def test_what_the_trigger_stores_is_plain_and_without_secrets(emulator, connecti
     assert path == "connix_provider.triggers.agent.ConnixAgentStatusTrigger"
     assert emulator.api_key not in json.dumps(arguments)
     assert arguments["goal"] == "start"
-    assert arguments["before_status"] == "stopped"
+    assert arguments["poll_state"]["before"]["status"] == "stopped"
     again = ConnixAgentStatusTrigger(**json.loads(json.dumps(arguments)))
     assert again.serialize() == (path, arguments)
     assert deferred.value.timeout > timedelta(seconds=3600)

@@ -170,7 +170,7 @@ async def test_a_field_that_nothing_rests_on_costs_nobody_an_answer(driver, raw_
         # What was read can be written again, and no field of it stands in the way.
         assert "A=b" not in repr(agent)
         again = Agent.model_validate_json(agent.model_dump_json())
-        assert again == agent
+        assert again.model_dump() == agent.model_dump()
 
 
 ODD_ENTRIES = [5, None, {}, {"id": "b"}, {"id": None, "status": "running"}, {"id": "secret-1", "status": 5}]

@@ -218,7 +218,14 @@ async def test_a_change_is_told_by_updated_at(emulator, wait):
         emulator.script(agent_id, [(20, "stopped"), (4, "running")] if number % 2 else [])
     events = await asyncio.gather(
         *(
-            wait(agent_id, goal="restart", before_status="running", before_updated_at=before[agent_id])
+            wait(
+                agent_id,
+                goal="restart",
+                poll_state={
+                    "before": {"status": "running", "updated_at": before[agent_id]},
+                    "accepted_at": emulator.clock.timestamp(),
+                },
+            )
             for agent_id in agent_ids
         )
     )
