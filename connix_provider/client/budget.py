@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 from connix_provider.client.bucket import DOCUMENTED, Bucket
 from connix_provider.client.headers import KEY_FAMILY, ServerClock, reading, server_time, tells_of_limits
 from connix_provider.client.limit import Limit, Log
+from connix_provider.client.poll_probe import PollProbe
 from connix_provider.client.ticket import Ticket
 from connix_provider.client.window import Window
 
@@ -48,6 +49,7 @@ class _Endpoint:
         self.under_way = 0
         self.credit = math.inf
         self.credited_at = now
+        self.poll_probe = PollProbe()
         #: Numbers of the tickets that wait, in order: for actions, for polling.
         self.lines: tuple[list[int], list[int]] = ([], [])
 
@@ -145,6 +147,9 @@ class Budget:
             place = bisect.bisect_left(line, ticket.number)
             limits = self._limits(ticket.bucket, now)
             wait = self._wait(endpoint, limits, now, place, background=ticket.background)
+            if ticket.background:
+                # Only the first in the line; those behind it see what it meets.
+                wait = min(wait, endpoint.poll_probe.wait(now) + (_a_little(place) if place else 0.0))
             is_in_line = place < len(line) and line[place] == ticket.number
             if wait > 0:
                 if not is_in_line:
@@ -156,6 +161,8 @@ class Budget:
                 limit.take(now, background=ticket.background)
             endpoint.under_way += 1
             endpoint.credit -= ticket.background
+            if ticket.background:
+                endpoint.poll_probe.sent(now)
             return 0.0
 
     def _wait(
@@ -222,6 +229,12 @@ class Budget:
             counted = back_off is None
             told = self._learn_own(ticket.bucket, headers, now, counted=counted)
             told |= self._learn_together(headers, now, counted=counted)
+            if good:
+                endpoint.poll_probe.succeeded()
+            else:
+                for each in self._endpoints.values():
+                    each.poll_probe.others_refused(now)
+                endpoint.poll_probe.refused(now)
             if back_off is not None:
                 self._back_off(ticket.bucket, now, back_off)
             elif good or told:

@@ -24,6 +24,7 @@ from connix_provider.client.call import Call, Proof
 from connix_provider.client.errors import ConnixError, ConnixRateLimitError, ConnixResponseError
 from connix_provider.client.failures import no_result, out_of_time, refusal, used_up
 from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
+from connix_provider.client.poll_probe import LONGEST_POLL_DELAY
 from connix_provider.client.retry import RetryPolicy, patience, retry_delay
 from connix_provider.client.steps import Flow, Pause, Reply, Send
 from connix_provider.client.ticket import Ticket, nap
@@ -66,11 +67,12 @@ def perform(
     )
     attempt, refusals, doubtful = 1, 0, False
     foreign = ForeignRefusals()
+    last: ConnixError | None = None
     error = _name_target(out_of_time(call), call)
     with budget.ticket(call.bucket, background=background) as ticket:
         # Asked each time: a pause may have lasted longer than it should.
         while deadline - clock() > 0:
-            yield from _slot(call, ticket, policy, deadline, clock, doubtful=doubtful)
+            yield from _slot(call, ticket, policy, deadline, clock, last)
             if (remaining := deadline - clock()) <= 0:
                 ticket.unanswered(may_have_arrived=False)
                 break
@@ -94,6 +96,7 @@ def perform(
                 assert isinstance(outcome, ConnixError)
                 error = outcome
                 ticket.unanswered(may_have_arrived=error.may_have_executed)
+            last = error
             error.request_id = error.request_id or request_id
             _name_target(error, call)
             was_doubtful, doubtful = doubtful, doubtful or error.may_have_executed
@@ -115,6 +118,8 @@ def perform(
                 policy=policy,
                 jitter=jitter(),
             )
+            if background and delay is not None:
+                delay = min(delay, LONGEST_POLL_DELAY)
             if isinstance(outcome, Reply):
                 ticket.answered(outcome.headers, good=outcome.is_good, back_off=delay if limited else None)
             if was_doubtful and call.proof and call.proof.refused(error):
@@ -149,19 +154,22 @@ def _slot(
     policy: RetryPolicy,
     deadline: float,
     clock: Callable[[], float],
-    *,
-    doubtful: bool,
+    last: ConnixError | None,
 ) -> Flow[None]:
-    """Wait for a slot in the budget, until there is one or the time is over."""
+    """Wait for a slot in the budget, until there is one or the time is over; ``last`` failed before."""
     while wait := ticket.ask():
         now = clock()
         # What is expected is an estimate: in a task's own time it is worth to wait and see.
         ends = now if deadline == policy.deadline else now + wait
         if wait > policy.longest_pause or ends >= deadline:
+            if last is not None and not isinstance(last, ConnixRateLimitError):
+                # What made the call fail, not the limit that its own attempts used up.
+                last.note = f"not sent again: the rate limit has room for {call.bucket} in {wait:.0f} s only"
+                raise last
             error = used_up(call, wait, now)
             _name_target(error, call)
             error.bucket = call.bucket
-            error.may_have_executed = doubtful
+            error.may_have_executed = last is not None and last.may_have_executed
             raise error
         yield Pause(min(nap(wait), deadline - now))
 

@@ -59,12 +59,12 @@ def refusal(status, *, code="c", **stated):
 class Run:
     """Drive a flow by hand: time passes only in pauses, and as each request says."""
 
-    def __init__(self, call, policy, outcomes, *, took=0.0, jitter=0.5, oversleep=0.0):
+    def __init__(self, call, policy, outcomes, *, took=0.0, jitter=0.5, oversleep=0.0, **options):
         self.now = NOW
         self.sent, self.pauses, self.sent_at = [], [], []
         outcomes = iter(outcomes)
         budget = Budget(clock=lambda: self.now)
-        flow = perform(call, policy, budget=budget, clock=lambda: self.now, jitter=lambda: jitter)
+        flow = perform(call, policy, budget=budget, clock=lambda: self.now, jitter=lambda: jitter, **options)
         self.result = self.error = None
         outcome = None
         while True:

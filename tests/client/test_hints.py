@@ -1,0 +1,180 @@
+"""No hint delays the next poll by more than a minute, and no limit hides what made a call fail."""
+
+import json
+from email.utils import formatdate
+
+import pytest
+from attempts import CALLS, NOW, Run, refusal, repeat, said
+from timewarp import Timewarp
+
+from connix_provider.client import ConnixRateLimitError, ConnixServerError
+from connix_provider.client.budget import Bucket, Budget
+from connix_provider.client.flow import perform
+from connix_provider.client.retry import RetryPolicy
+from connix_provider.client.steps import Pause, Reply
+from connix_provider.emulator import Fault
+
+HINTS = {
+    "Retry-After 61": {"retry-after": "61"},
+    "Retry-After 3600": {"retry-after": "3600"},
+    "Retry-After 1e9": {"retry-after": "1e9"},
+    "Retry-After date": {"retry-after": formatdate(NOW + 3600, usegmt=True)},
+    "Retry-After far date": {"retry-after": formatdate(NOW + 10**9, usegmt=True)},
+    "reset in an hour": {
+        "x-ratelimit-limit": "200",
+        "x-ratelimit-remaining": "0",
+        "x-ratelimit-reset": str(NOW + 3600),
+    },
+    "reset of the key in an hour": {
+        "x-ratelimit-limit-requests": "1000",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": str(NOW + 3600),
+    },
+    "reset tomorrow": {
+        "x-ratelimit-limit": "200",
+        "x-ratelimit-remaining": "0",
+        "x-ratelimit-reset": str(NOW + 86_000),
+    },
+    "reset in milliseconds": {
+        "x-ratelimit-limit": "200",
+        "x-ratelimit-remaining": "0",
+        "x-ratelimit-reset": str(1000 * (NOW + 60)),
+    },
+    "nothing left, no reset": {"x-ratelimit-limit": "1", "x-ratelimit-remaining": "0"},
+    "none": {},
+}
+BODY_HINTS = (None, 61, 3600, 10**9)
+STATUSES = (429, 503, 500, 529)
+
+
+def refused(status, headers, hint):
+    stated = {"code": "c", "message": "m"} | ({} if hint is None else {"retry_after": hint})
+    return Reply(
+        status, {"date": formatdate(NOW, usegmt=True)} | headers, json.dumps({"error": stated}).encode()
+    )
+
+
+class Process:
+    """One process's limiter on a clock that is moved by hand."""
+
+    def __init__(self):
+        self.now = NOW
+        self.budget = Budget(clock=lambda: self.now)
+
+    def call(self, name, *outcomes, background=True, **bounds):
+        """Carry out one call at once; the seconds that it would sleep are not slept."""
+        policy = RetryPolicy(max_attempts=1, **{"total_timeout": 60.0, "longest_pause": 0.0, **bounds})
+        flow = perform(CALLS[name], policy, budget=self.budget, background=background, clock=lambda: self.now)
+        outcomes, outcome = iter(outcomes), None
+        while True:
+            try:
+                step = flow.send(outcome)
+            except StopIteration:
+                return True
+            except ConnixRateLimitError as error:
+                return error
+            except ConnixServerError as error:
+                return error
+            assert not isinstance(step, Pause)
+            outcome = next(outcomes)
+
+
+@pytest.mark.parametrize("name", ["get", "list"])
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("hint", BODY_HINTS)
+@pytest.mark.parametrize("headers", HINTS.values(), ids=HINTS)
+def test_a_poll_goes_a_minute_after_a_refusal(name, status, hint, headers):
+    process = Process()
+    assert process.call(name, refused(status, headers, hint)) is not True
+    process.now += 60
+    assert process.call(name, said(name)) is True
+
+
+@pytest.mark.parametrize("headers", HINTS.values(), ids=HINTS)
+@pytest.mark.parametrize("hint", BODY_HINTS)
+def test_a_refusal_of_one_endpoint_keeps_no_other_away_for_longer(headers, hint):
+    process = Process()
+    process.call("list", refused(429, headers, hint))
+    process.now += 60
+    assert process.call("get", said("get")) is True
+    assert process.call("list", said("list")) is True
+
+
+@pytest.mark.parametrize("headers", HINTS.values(), ids=HINTS)
+def test_refusals_without_end_are_met_once_a_minute(headers):
+    process = Process()
+    for _ in range(5):
+        assert process.call("get", refused(429, headers, 3600)).status_code == 429
+        waiting = process.call("get")
+        assert 0 < waiting.retry_after <= 60
+        process.now += 60
+
+
+def test_of_many_polls_one_goes_to_see():
+    process = Process()
+    process.call("get", refused(429, HINTS["reset in an hour"], 3600))
+    process.now += 60
+    with process.budget.ticket(Bucket.GET, background=True) as first:
+        assert first.ask() == 0
+        with process.budget.ticket(Bucket.GET, background=True) as second:
+            assert 0 < second.ask() <= 60
+
+
+def test_a_call_that_is_no_poll_keeps_to_the_hint():
+    process = Process()
+    process.call("start", refused(429, HINTS["reset in an hour"], None), background=False)
+    process.now += 60
+    waiting = process.call("start", background=False)
+    assert waiting.retry_after > 3000
+
+
+def test_a_good_response_that_tells_of_a_used_up_limit_is_believed():
+    process = Process()
+    headers = {"date": formatdate(NOW, usegmt=True), **HINTS["reset in an hour"]}
+    assert process.call("get", Reply(200, headers, said("get").body)) is True
+    process.now += 60
+    assert process.call("get").retry_after > 3000
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_no_poll_sleeps_longer_than_a_minute_for_a_hint(status):
+    policy = RetryPolicy(total_timeout=100_000)
+    outcomes = iter([refused(status, {}, 3600), said("get")])
+    run = Run(CALLS["get"], policy, outcomes, background=True)
+    assert run.error is None
+    assert run.now - NOW <= 60
+
+
+@pytest.mark.parametrize("hints", ["body", "header", "reset"])
+async def test_both_clients_poll_again_after_a_minute(driver, emulator, project, monkeypatch, hints):
+    warp = Timewarp(emulator.clock)
+    warp.install(monkeypatch)
+    client = driver.to(emulator, max_attempts=1).with_options(background=True, total_timeout=60)
+    agent_id = (await driver.run(client, "create", project, {"name": "x"})).id
+    emulator.faults.add(Fault.rate_limited(3600, hints), "get_agent", times=1)
+    with pytest.raises(ConnixRateLimitError):
+        await driver.run(client, "get", project, agent_id)
+    emulator.clock.advance(60 - warp.slept)
+    slept = warp.slept
+    assert (await driver.run(client, "get", project, agent_id)).id == agent_id
+    assert warp.slept == slept
+
+
+# A limit that a call's own attempts used up does not hide what made it fail
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("status", [500, 502, 503, 599])
+def test_a_permanent_5xx_ends_with_the_services_own_error(name, status):
+    # Nothing is left of the minute after each attempt.
+    used_up = {"x-ratelimit-limit": "1", "x-ratelimit-remaining": "0", "x-ratelimit-reset": str(NOW + 60)}
+    for headers in ({}, {"date": formatdate(NOW, usegmt=True), **used_up}):
+        for bounds in ({}, {"total_timeout": 20}, {"longest_pause": 2}, {"deadline": NOW + 30}):
+            run = Run(
+                CALLS[name], RetryPolicy(**bounds), repeat(Reply(status, headers, refusal(status).body))
+            )
+            assert type(run.error) is ConnixServerError
+            assert run.error.status_code == status
+            assert 1 <= len(run.sent) <= 5
+            if headers and bounds and name not in {"create", "restart"}:
+                assert "not sent again: the rate limit has room for" in str(run.error)
