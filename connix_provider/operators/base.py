@@ -46,8 +46,9 @@ class ConnixAgentOperator(UndoneWhenKilled):
     :param timeout: seconds for the whole task, the action and the wait together
     :param deferrable: whether to wait in the triggerer, without a worker slot; default
         ``operators.default_deferrable`` of Airflow's configuration
-    :param cancel_on_kill: whether to delete what the task created, or stop what it started, when it is killed
-        (in the triggerer: from Airflow 3.3 on); by default nothing is touched
+    :param cancel_on_kill: whether to delete the agent that the task created, or stop the one that it started,
+        when the task is marked as failed before it is done (while it is deferred: from Airflow 3.3 on); by
+        default the agent is left as it is
     """
 
     template_fields: Sequence[str] = ("project_id", "connix_conn_id")
@@ -172,10 +173,12 @@ class ConnixAgentOperator(UndoneWhenKilled):
         from connix_provider.operators.handover import defer_for_agent
         from connix_provider.waiting import drive
         from connix_provider.waiting.deferral import LONGEST_PAUSE
+        from connix_provider.waiting.kill import dies_when_killed
 
         hook = ConnixHook(self.connix_conn_id)
         project_id = resolve_project_id(self.project_id, hook.project_id, self.connix_conn_id)
-        with drive.Connected(hook, deadline=deadline) as connected, self._leaving_nothing(context):
+        connected = drive.Connected(hook, deadline=deadline)
+        with connected, self._leaving_nothing(context), dies_when_killed():
             acted = self._act_in_turn(connected, project_id, context, deadline)
             self.has_acted(connected.client, acted)
             if acted.goal is None or not self.wait_for_completion:

@@ -1,11 +1,12 @@
-"""Take back what a task did, as far as it can be, when it is killed and was told to."""
+"""Undo what a task did when it is killed and ``cancel_on_kill`` says so."""
 
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import PollState, Snapshot
@@ -50,10 +51,10 @@ class Acted:
 
 class UndoneWhenKilled(BaseOperator):
     """
-    Know what the task did, and take it back when it is killed.
+    Keep what the task did, and undo it when the task is killed and failed.
 
     :param connix_conn_id: the Airflow connection
-    :param cancel_on_kill: whether anything is taken back
+    :param cancel_on_kill: whether anything is undone
     """
 
     def __init__(self, *, connix_conn_id: str, cancel_on_kill: bool, **kwargs: Any) -> None:
@@ -63,67 +64,92 @@ class UndoneWhenKilled(BaseOperator):
         self._acting: tuple[str, Context] | None = None
         self._done: Acted | None = None
         self._killed = False
+        self._undoes = False
         self._undone: str | None = None
 
     def about_to_act(self, project_id: str, context: Context) -> None:
         """
-        Note that something may be sent from here on.
+        Note that a request may be sent from here on.
 
         :param project_id: the project
         :param context: Airflow's context
-        :raises AirflowException: where the task was killed meanwhile; Airflow 3 lets it run on for a while
+        :raises AirflowException: where the task was killed already
         """
         if self._killed:
-            raise AirflowException("The task was killed before it acted; nothing is sent any more.")
+            raise AirflowException("The task was killed before it acted; no request is sent.")
         self._acting = (project_id, context)
 
     def has_acted(self, client: Client, acted: Acted) -> None:
         """
-        Note what was done. Airflow 3 lets a killed task run on for a while: then it is taken back at once.
+        Note what was done, and undo it where the task was killed meanwhile.
 
         :param client: a client
         :param acted: what was done
         """
         assert self._acting is not None
         self._done = acted
-        if self._killed and self.cancel_on_kill:
-            self._undo(client, self._acting[0], acted)
+        if self._undoes:
+            self._undo(client, self._acting[0], acted, time.time() + _undo_timeout(self._acting[1]))
 
     def on_kill(self) -> None:
-        """Take the action back where ``cancel_on_kill`` says so; Airflow calls this when a task is killed."""
+        """
+        Undo the action where ``cancel_on_kill`` says so and Airflow has the task as failed.
+
+        Airflow calls this at SIGTERM and at ``execution_timeout``.
+        """
         self._killed = True
         if not self.cancel_on_kill or self._acting is None:
             return
-        from connix_provider.client import ConnixError
-        from connix_provider.waiting.undoing import UNDO_TIMEOUT
-
         project_id, context = self._acting
+        deadline = time.time() + _undo_timeout(context)
         try:
-            with ConnixHook(self.connix_conn_id).get_conn() as connection:
-                client = connection.with_options(total_timeout=UNDO_TIMEOUT)
-                acted = self._done or self.find_unfinished(client, project_id, context)
-                if acted:
-                    self._undo(client, project_id, acted)
-        except (ConnixError, ValueError, AirflowNotFoundException) as error:
-            # A connection that was broken meanwhile; nobody catches what leaves a signal's handler.
-            self.log.warning("What the task did so far is left as it is: %s", error)
+            self._undo_if_failed(project_id, context, deadline)
+        except Exception as error:
+            self.log.warning(
+                "The task was killed, but what it did could not be undone; check %s at Connix: %s: %s",
+                f"agent {self._done.agent_id}" if self._done else "the agent",
+                type(error).__name__,
+                error,
+            )
+
+    def _undo_if_failed(self, project_id: str, context: Context, deadline: float) -> None:
+        from connix_provider.waiting.kill import why_left
+
+        if reason := why_left(context.get("ti")):
+            agent = f"Agent {self._done.agent_id}" if self._done else "What the task was about to do"
+            self.log.info("%s is left as it is: %s.", agent, reason)
+            return
+        self._undoes = True
+        with ConnixHook(self.connix_conn_id).get_conn() as connection:
+            client = connection.with_options(deadline=deadline)
+            acted = self._done or self.find_unfinished(client, project_id, context)
+            if acted:
+                self._undo(client, project_id, acted, deadline)
 
     def find_unfinished(self, client: Client, project_id: str, context: Context) -> Acted | None:
         """
-        Find what a killed task had asked for without having seen the answer.
+        Find what a killed task requested without having received the response.
 
         :param client: a client with little time
         :param project_id: the project
         :param context: Airflow's context
-        :return: what was done, or ``None`` where that cannot be told, or needs no undoing
+        :return: what was done, or ``None`` where that is unknown, or needs no undo
         """
         return None
 
-    def _undo(self, client: Client, project_id: str, acted: Acted) -> None:
+    def _undo(self, client: Client, project_id: str, acted: Acted, deadline: float) -> None:
         from connix_provider.waiting.undoing import undoing
 
         if acted.undo is None or acted.agent_id == self._undone:
             return
         self._undone = acted.agent_id
-        steps = undoing(client, acted.undo, project_id, acted.agent_id, acted.before, log=self.log)
-        client.drive(steps)
+        which = (acted.undo, project_id, acted.agent_id, acted.before)
+        client.drive(undoing(client, *which, deadline=deadline, log=self.log))
+
+
+def _undo_timeout(context: Context) -> float:
+    """Return the seconds that an undo may take on a worker."""
+    from connix_provider.waiting.undoing import KILL_GRACE, UNDO_TIMEOUT
+
+    # Only the task instance of Airflow 3 has this.
+    return KILL_GRACE if hasattr(context.get("ti"), "get_task_states") else UNDO_TIMEOUT

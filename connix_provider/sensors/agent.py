@@ -189,9 +189,12 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
 
     def _let_airflow_poke(self, context: Context, wait: Wait, look: Callable[[], Ending | None]) -> Any:
         """Run Airflow's own loop, and put its time-out into the words of this provider."""
+        from connix_provider.waiting.kill import dies_when_killed
+
         self._wait, self._look = wait, look
         try:
-            return super().execute(context)
+            with dies_when_killed():
+                return super().execute(context)
         except ConnixSensorTimeoutError as error:
             raise self._softened(error) from None
         except AirflowSensorTimeout:

@@ -7,6 +7,7 @@ there in clear text, so only the connection's id travels, never a key.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Collection
 from typing import TYPE_CHECKING, Any
@@ -127,26 +128,43 @@ class ConnixAgentStatusTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """
-        Take the action back, where the operator was told to.
+        Undo the action, where the operator was told to and the task is failed.
 
-        Airflow calls this when a user marks or clears the deferred task, and at no other time: a triggerer
-        that restarts or hands the trigger on sends nothing.
+        Airflow 3.3 calls this when a user marks or clears the deferred task, but also in a triggerer that
+        stalled while another one took the trigger over. So the task's own state decides; see
+        :mod:`connix_provider.waiting.kill`. It takes at most 20 seconds and never raises.
         """
         if self.undo_on_kill is None:
+            return
+        from connix_provider.waiting.undoing import UNDO_TIMEOUT
+
+        try:
+            async with asyncio.timeout(UNDO_TIMEOUT):
+                await self._undo(self.undo_on_kill, time.time() + UNDO_TIMEOUT - 1.0)
+        except Exception as error:
+            self.log.warning(
+                "The task was killed, but the %s of agent %s failed; check the agent at Connix: %s: %s",
+                self.undo_on_kill,
+                self.agent_id,
+                type(error).__name__,
+                error,
+            )
+
+    async def _undo(self, undo: str, deadline: float) -> None:
+        from connix_provider.waiting.kill import why_left_async
+
+        if reason := await why_left_async(self.task_instance):
+            self.log.info("Agent %s is left as it is: %s.", self.agent_id, reason)
             return
         from connix_provider.waiting.loading import load
 
         await load()
-        from connix_provider.client import ConnixError
         from connix_provider.hooks.connix import ConnixHook
         from connix_provider.waiting.undoing import undoing
 
-        try:
-            async with await ConnixHook(self.connix_conn_id).get_async_conn() as client:
-                which = (self.undo_on_kill, self.project_id, self.agent_id, self._state().before)
-                await client.drive(undoing(client, *which, log=self.log))
-        except (ConnixError, ValueError, AirflowNotFoundException) as error:
-            self.log.warning("What the task did so far is left as it is: %s", error)
+        async with await ConnixHook(self.connix_conn_id).get_async_conn() as client:
+            which = (undo, self.project_id, self.agent_id, self._state().before)
+            await client.drive(undoing(client, *which, deadline=deadline, log=self.log))
 
     async def _wait(self) -> Ending:
         from connix_provider.waiting.loading import load

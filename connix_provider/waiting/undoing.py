@@ -1,10 +1,9 @@
 """
-Take an action back, without doing any I/O.
+Undo the action of a killed task, without doing any I/O.
 
-Connix takes a stop or a delete before it is done, and the task's next try may begin at once: so the agent is
-looked at until it is down or gone. An agent that was started shows its old status until the start takes hold,
-and until then there is nothing to stop: the moment at which tasks are killed most. The steps are those of a
-client's flow, so both kinds of client can take them.
+Connix accepts a stop or a delete before it is carried out, so the agent is polled until it is down or gone.
+An agent that was started shows its old status until the start takes effect, and cannot be stopped before: the
+moment at which tasks are killed most. The steps are those of a client's flow, for both kinds of client.
 """
 
 from __future__ import annotations
@@ -27,13 +26,17 @@ if TYPE_CHECKING:
     from connix_provider.client import AsyncClient, Client
     from connix_provider.client.call import Call
 
-__all__ = ["UNDO_TIMEOUT", "undoing"]
+__all__ = ["KILL_GRACE", "UNDO_TIMEOUT", "undoing"]
 
-#: Seconds that taking an action back may take: Airflow kills a task that takes long to die.
+#: Seconds that an undo may take: Airflow allows a trigger 30 s for it, and a task of Airflow 2 a minute.
 UNDO_TIMEOUT = 20.0
-#: Seconds between two looks, and twice as many each time before a request is repeated: actions are scarce.
+#: Seconds that an undo may take in a task of Airflow 3, which sends SIGKILL five seconds after SIGTERM.
+KILL_GRACE = 4.0
+#: Seconds between two polls, and twice as many each time before a request is repeated: actions are scarce.
 _PAUSE = 1.0
-#: What is asked for, and the statuses in which it is worth asking again after it was in vain.
+#: What the agent has become when the undo is done.
+_DONE = {"delete": "deleted", "stop": "stopped"}
+#: What is requested, and the statuses in which a request without effect is worth repeating.
 _UNDOINGS: dict[str, tuple[Callable[[str, str], Call[Any]], frozenset[AgentStatus]]] = {
     "delete": (delete_agent, SETTLED),
     "stop": (stop_agent, frozenset({AgentStatus.RUNNING})),
@@ -47,36 +50,44 @@ def undoing(
     agent_id: str,
     before: Snapshot | None,
     *,
+    deadline: float,
     log: Any,
 ) -> Flow[None]:
     """
-    Take the action of a killed task back, and tell what came of it; what goes wrong is told, too.
+    Undo the action of a killed task, and log the outcome; a failure is logged, never raised.
 
     :param client: whose flow it is
-    :param undo: the call that does it: ``delete`` or ``stop``
+    :param undo: the call that undoes: ``delete`` or ``stop``
     :param project_id: the agent's project
     :param agent_id: the agent
     :param before: the agent before it was started, where that is known
+    :param deadline: epoch seconds after which no request is sent
     :param log: the task's
     :return: the steps
     """
-    log.info("The task is killed: Connix is asked to %s agent %s.", undo, agent_id)
+    log.info("The task was killed and is failed: requesting the %s of agent %s.", undo, agent_id)
     try:
-        became = yield from _until_undone(client, undo, project_id, agent_id, before)
+        became = yield from _until_undone(client, undo, project_id, agent_id, before, deadline)
     except ConnixError as error:
-        log.warning("Nobody saw what the agent was asked for come true: %s", error)
+        done = _DONE[undo]
+        log.warning("Could not confirm that agent %s was %s; check it at Connix: %s", agent_id, done, error)
     else:
         log.info("Agent %s is %s.", agent_id, became)
 
 
 def _until_undone(
-    client: Client | AsyncClient, undo: str, project_id: str, agent_id: str, before: Snapshot | None
+    client: Client | AsyncClient,
+    undo: str,
+    project_id: str,
+    agent_id: str,
+    before: Snapshot | None,
+    deadline: float,
 ) -> Flow[str]:
-    """Ask as soon as Connix lets it be asked, and see what the agent is in the end: gone, or its status."""
+    """Request the undo, again where it had no effect; return what the agent became: gone, or its status."""
     call, ready = _UNDOINGS[undo]
     pause, asks, in_vain, has_moved = _PAUSE, True, False, False
-    ends = time.time() + UNDO_TIMEOUT
-    client = client.with_options(deadline=ends)
+    began = time.time()
+    client = client.with_options(deadline=deadline)
     while True:
         try:
             if asks:
@@ -99,10 +110,11 @@ def _until_undone(
         in_vain = in_vain or is_down
         asks = in_vain and seen.status in ready
         rest = pause if asks else _PAUSE
-        if time.time() + rest >= ends:
+        if time.time() + rest >= deadline:
             break
         yield Pause(rest)
         pause = 2 * pause if asks else pause
     if is_down and refusal is None:
         return str(seen.status)
-    raise refusal or ConnixTimeoutError(f"{UNDO_TIMEOUT:.0f} s after the {undo} it was still {seen.status}")
+    waited = time.time() - began
+    raise refusal or ConnixTimeoutError(f"{waited:.0f} s after the {undo} it was still {seen.status}")

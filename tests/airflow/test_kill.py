@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from types import SimpleNamespace
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred, get_current_context
+from task_states import MISSING, REFUSED, task_instance, tell_state
 
 from connix_provider.emulator import Fault
 from connix_provider.hooks.connix import ConnixHook
@@ -23,6 +27,18 @@ from connix_provider.operators.base import Acted
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
 pytestmark = pytest.mark.heavy
+
+
+@pytest.fixture(autouse=True)
+def failed(monkeypatch):
+    """Have a user mark the killed task as failed, unless the test says otherwise."""
+    tell_state(monkeypatch, "failed")
+
+
+def make_trigger(*arguments, map_index=-1, **how):
+    trigger = ConnixAgentStatusTrigger(*arguments, **how)
+    trigger.task_instance = task_instance(map_index)
+    return trigger
 
 
 class KilledError(Exception):
@@ -67,7 +83,7 @@ def test_a_worker_that_is_killed(
 def test_a_worker_that_was_told_nothing_takes_nothing_back(emulator, connection):
     (agent_id,) = emulator.seed(status="running")
     task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id)
-    task.about_to_act(emulator.project_id, {})
+    task.about_to_act(emulator.project_id, {"ti": task_instance()})
     task._done = Acted(agent_id, undo="stop")
     task.on_kill()
     assert not emulator.journal.entries()
@@ -81,7 +97,7 @@ def test_a_task_that_did_nothing_has_nothing_to_take_back(emulator, connection):
 @pytest.mark.parametrize(("undo", "call"), [("delete", "delete_agent"), ("stop", "stop_agent"), (None, None)])
 async def test_a_trigger_that_is_killed(undo, call, emulator, connection, warp):
     (agent_id,) = emulator.seed(status="running")
-    trigger = ConnixAgentStatusTrigger(emulator.project_id, agent_id, "start", undo_on_kill=undo)
+    trigger = make_trigger(emulator.project_id, agent_id, "start", undo_on_kill=undo)
     await trigger.on_kill()
     assert [entry.call for entry in emulator.journal.executed() if entry.method != "GET"] == (
         [call] if call else []
@@ -92,7 +108,7 @@ def started(emulator, **how):
     """Make a trigger for an agent that has just been asked to start, or was meant to be."""
     (agent_id,) = emulator.seed(status="stopped")
     agent = emulator.agent(agent_id)
-    return agent_id, ConnixAgentStatusTrigger(
+    return agent_id, make_trigger(
         emulator.project_id,
         agent_id,
         "start",
@@ -132,7 +148,7 @@ async def test_what_is_taken_back_is_so_before_another_try_can_begin(
     undo, became, emulator, connection, warp
 ):
     (agent_id,) = emulator.seed(status="running")
-    await ConnixAgentStatusTrigger(emulator.project_id, agent_id, "start", undo_on_kill=undo).on_kill()
+    await make_trigger(emulator.project_id, agent_id, "start", undo_on_kill=undo).on_kill()
     if became is None:
         with pytest.raises(KeyError):
             emulator.agent(agent_id)
@@ -164,7 +180,7 @@ async def test_what_is_refused_all_the_time_is_asked_a_few_times(undo, emulator,
     emulator.faults.add(Fault.status(409, code="conflict"), on=f"{undo}_agent", times=None)
     (agent_id,) = emulator.seed(status="running")
     began = emulator.clock.timestamp()
-    await ConnixAgentStatusTrigger(emulator.project_id, agent_id, "start", undo_on_kill=undo).on_kill()
+    await make_trigger(emulator.project_id, agent_id, "start", undo_on_kill=undo).on_kill()
     assert 2 <= len(emulator.journal.entries(f"{undo}_agent")) <= 5
     assert emulator.clock.timestamp() - began <= 20
 
@@ -175,7 +191,7 @@ async def test_what_is_gone_already_is_told_as_gone(
     undo, code, is_gone, emulator, connection, warp, monkeypatch, caplog
 ):
     emulator.faults.add(Fault.status(404, code=code), on=f"{undo}_agent")
-    trigger = ConnixAgentStatusTrigger(emulator.project_id, "agent", "start", undo_on_kill=undo)
+    trigger = make_trigger(emulator.project_id, "agent", "start", undo_on_kill=undo)
     monkeypatch.setattr(ConnixAgentStatusTrigger, "log", logging.getLogger("connix_provider.triggers"))
     await trigger.on_kill()
     assert len(emulator.journal.entries()) == 1
@@ -197,7 +213,7 @@ def test_a_connection_that_is_no_good_any_more_kills_no_signals_handler(
     host, emulator, connection, monkeypatch
 ):
     task = ConnixStartAgentOperator(task_id="a", agent_id="agent", cancel_on_kill=True)
-    task.about_to_act(emulator.project_id, {})
+    task.about_to_act(emulator.project_id, {"ti": task_instance()})
     task._done = Acted("agent", undo="stop")
     if host:
         connection(host=host)
@@ -250,13 +266,13 @@ def test_a_deferred_task_tells_its_trigger_what_to_take_back(cancel_on_kill, emu
         task.execute({})
     _, arguments = deferred.value.trigger.serialize()
     emulator.clock.advance(60)
-    asyncio.run(ConnixAgentStatusTrigger(**arguments).on_kill())
+    asyncio.run(make_trigger(**arguments).on_kill())
     assert len(emulator.journal.executed("stop_agent")) == cancel_on_kill
 
 
 async def test_a_trigger_that_is_only_handed_on_touches_nothing(emulator, connection):
     (agent_id,) = emulator.seed(status="running")
-    trigger = ConnixAgentStatusTrigger(emulator.project_id, agent_id, "start", undo_on_kill="delete")
+    trigger = make_trigger(emulator.project_id, agent_id, "start", undo_on_kill="delete")
     await trigger.cleanup()
     assert not emulator.journal.entries()
 
@@ -265,7 +281,7 @@ def test_what_cannot_be_taken_back_is_left(emulator, connection, caplog):
     (agent_id,) = emulator.seed(status="running")
     emulator.faults.add(Fault.status(403, code="insufficient_permissions"), on="stop_agent")
     task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id, cancel_on_kill=True)
-    task.about_to_act(emulator.project_id, {})
+    task.about_to_act(emulator.project_id, {"ti": task_instance()})
     task._done = Acted(agent_id, undo="stop")
     task.on_kill()
     assert len(emulator.journal.entries("stop_agent")) == 1
@@ -275,8 +291,7 @@ def test_what_cannot_be_taken_back_is_left(emulator, connection, caplog):
 def test_what_cannot_be_looked_for_is_left(emulator, connection):
     emulator.faults.add(Fault.status(403, code="insufficient_permissions"), on="list_agents")
     task = ConnixCreateAgentOperator(task_id="a", name="new", cancel_on_kill=True)
-    ti = SimpleNamespace(dag_id="dag", run_id="run", task_id="a", map_index=-1)
-    task.about_to_act(emulator.project_id, {"ti": ti})
+    task.about_to_act(emulator.project_id, {"ti": task_instance()})
     task.on_kill()
     assert [entry.call for entry in emulator.journal.entries()] == ["list_agents"]
 
@@ -284,7 +299,7 @@ def test_what_cannot_be_looked_for_is_left(emulator, connection):
 async def test_what_a_trigger_cannot_take_back_is_left(emulator, connection):
     emulator.faults.add(Fault.status(403, code="insufficient_permissions"), on="stop_agent")
     (agent_id,) = emulator.seed(status="running")
-    trigger = ConnixAgentStatusTrigger(emulator.project_id, agent_id, "start", undo_on_kill="stop")
+    trigger = make_trigger(emulator.project_id, agent_id, "start", undo_on_kill="stop")
     await trigger.on_kill()
     assert emulator.agent(agent_id)["status"] == "running"
 
@@ -335,3 +350,138 @@ def test_a_killed_task_does_not_fail_for_what_it_cannot_take_back(emulator, run,
     assert ran.error is None
     assert len(emulator.journal.entries("delete_agent")) == 1
     assert emulator.agent(ran.result)["status"] == "running"
+
+
+#: Every state in which ``on_kill`` may find its task, besides failed.
+OTHER_STATES = [
+    *(None, "scheduled", "queued", "running", "restarting", "success", "skipped", "removed"),
+    *("upstream_failed", "up_for_retry", "up_for_reschedule", "deferred", MISSING, REFUSED),
+]
+
+
+@pytest.mark.parametrize("undo", ["delete", "stop"])
+@pytest.mark.parametrize("state", OTHER_STATES, ids=str)
+@pytest.mark.parametrize("mode", ["worker", "triggerer"])
+def test_only_a_failed_task_undoes(mode, state, undo, emulator, connection, monkeypatch, caplog):
+    tell_state(monkeypatch, state)
+    for module in ("connix_provider.triggers", "connix_provider.operators"):
+        caplog.set_level(logging.INFO, module)
+    (agent_id,) = emulator.seed(status="running")
+    if mode == "worker":
+        task = ConnixCreateAgentOperator(task_id="a", name="new", cancel_on_kill=True)
+        monkeypatch.setattr(type(task), "log", logging.getLogger("connix_provider.operators"))
+        task.about_to_act(emulator.project_id, {"ti": task_instance()})
+        task._done = Acted(agent_id, undo=undo)
+        task.on_kill()
+    else:
+        monkeypatch.setattr(ConnixAgentStatusTrigger, "log", logging.getLogger("connix_provider.triggers"))
+        asyncio.run(make_trigger(emulator.project_id, agent_id, "create", undo_on_kill=undo).on_kill())
+    assert not emulator.journal.entries()
+    told = f"this one is {state or 'cleared'}"
+    if state in {MISSING, REFUSED}:
+        told = "Airflow did not tell the state of the task"
+    assert f"Agent {agent_id} is left as it is: " in caplog.text
+    assert told in caplog.text
+
+
+@pytest.mark.parametrize(("map_index", "undoes"), [(2, True), (1, False), (0, False), (-1, False)])
+@pytest.mark.parametrize("mode", ["worker", "triggerer"])
+def test_a_mapped_task_asks_for_its_own_state(mode, map_index, undoes, emulator, connection, monkeypatch):
+    tell_state(monkeypatch, "failed", map_index=2)
+    (agent_id,) = emulator.seed(status="running")
+    if mode == "worker":
+        task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id, cancel_on_kill=True)
+        task.about_to_act(emulator.project_id, {"ti": task_instance(map_index)})
+        task._done = Acted(agent_id, undo="stop")
+        task.on_kill()
+    else:
+        trigger = make_trigger(
+            emulator.project_id, agent_id, "start", undo_on_kill="stop", map_index=map_index
+        )
+        asyncio.run(trigger.on_kill())
+    assert len(emulator.journal.executed("stop_agent")) == undoes
+
+
+def test_a_trigger_without_its_task_instance_leaves_the_agent(emulator, connection):
+    (agent_id,) = emulator.seed(status="running")
+    trigger = ConnixAgentStatusTrigger(emulator.project_id, agent_id, "start", undo_on_kill="stop")
+    asyncio.run(trigger.on_kill())
+    assert not emulator.journal.entries()
+
+
+@pytest.mark.parametrize("mode", ["worker", "triggerer"])
+def test_a_state_that_airflow_never_tells_is_not_waited_for(mode, emulator, connection, monkeypatch):
+    monkeypatch.setattr("connix_provider.waiting.kill._state_of", lambda ti: time.sleep(4))
+    monkeypatch.setattr("connix_provider.waiting.kill._ANSWER_TIMEOUT", 0.2)
+    (agent_id,) = emulator.seed(status="running")
+    began = time.monotonic()
+    if mode == "worker":
+        task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id, cancel_on_kill=True)
+        task.about_to_act(emulator.project_id, {"ti": task_instance()})
+        task._done = Acted(agent_id, undo="stop")
+        task.on_kill()
+        assert time.monotonic() - began < 2
+    else:
+
+        async def kill():
+            await make_trigger(emulator.project_id, agent_id, "start", undo_on_kill="stop").on_kill()
+            assert time.monotonic() - began < 2
+
+        asyncio.run(kill())
+    assert not emulator.journal.entries()
+
+
+@pytest.mark.parametrize("undo", ["delete", "stop"])
+async def test_a_service_that_hangs_holds_a_killed_trigger_for_20_seconds(undo, emulator, connection, warp):
+    emulator.faults.add(Fault.status(503), on=f"{undo}_agent", times=None)
+    (agent_id,) = emulator.seed(status="running")
+    began = emulator.clock.timestamp()
+    await make_trigger(emulator.project_id, agent_id, "start", undo_on_kill=undo).on_kill()
+    assert emulator.clock.timestamp() - began <= 20
+
+
+@pytest.mark.parametrize("host", ["ftp://nowhere", None], ids=["broken", "missing"])
+async def test_a_killed_trigger_never_raises(host, emulator, connection, monkeypatch, caplog):
+    trigger = make_trigger(emulator.project_id, "agent", "start", undo_on_kill="stop")
+    monkeypatch.setattr(ConnixAgentStatusTrigger, "log", logging.getLogger("connix_provider.triggers"))
+    if host:
+        connection(host=host)
+    else:
+        monkeypatch.delenv("AIRFLOW_CONN_CONNIX_DEFAULT")
+    await trigger.on_kill()
+    assert "the stop of agent agent failed" in caplog.text
+
+
+#: A task of Airflow 3 by the part that matters here: its handler of SIGTERM returns.
+KILLED = """
+import signal, sys, time
+from connix_provider.waiting.kill import dies_when_killed
+
+def on_term(signum, frame):
+    print("on_kill", flush=True)
+
+on_term.__module__ = sys.argv[1]
+signal.signal(signal.SIGTERM, on_term)
+with dies_when_killed():
+    print("waits", flush=True)
+    time.sleep(3)
+assert signal.getsignal(signal.SIGTERM) is on_term
+print("went on", flush=True)
+"""
+
+
+@pytest.mark.parametrize("where", ["in", "outside"])
+def test_a_killed_task_of_airflow_ends_at_once(where):
+    module = "airflow.sdk.execution_time.task_runner" if where == "in" else "a_program_of_a_user"
+    command = [sys.executable, "-c", KILLED, module]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as task:
+        assert task.stdout.readline() == "waits\n"
+        began = time.monotonic()
+        task.send_signal(signal.SIGTERM)
+        said, error = task.communicate(timeout=30)
+    assert not error
+    if where == "in":
+        assert (said, task.returncode) == ("on_kill\n", -signal.SIGTERM)
+        assert time.monotonic() - began < 1
+    else:
+        assert (said, task.returncode) == ("on_kill\nwent on\n", 0)

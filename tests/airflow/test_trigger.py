@@ -267,10 +267,12 @@ def opened(monkeypatch):
 
 
 @pytest.mark.parametrize("how", ["done", "cancelled", "killed"])
-async def test_every_client_is_closed(how, emulator, connection, opened):
+async def test_every_client_is_closed(how, emulator, connection, opened, monkeypatch):
     (agent_id,) = emulator.seed(status="running" if how == "done" else "paused")
     waits = trigger(emulator, agent_id, deadline=time.time() + 600, undo_on_kill="stop")
     if how == "killed":
+        tell_state(monkeypatch, "failed")
+        waits.task_instance = task_instance()
         await waits.on_kill()
     else:
         waiting = asyncio.create_task(outcome(waits))

@@ -1,0 +1,124 @@
+"""
+Decide what a killed task does: whether its action is undone, and how its process ends.
+
+Airflow calls ``on_kill`` for more than a kill: when a task is marked or cleared, when its worker shuts down,
+at ``execution_timeout``, and (3.3) in a triggerer that stalled while another one took its triggers over. Only
+the state of the task instance tells these apart. So it decides: the action of a ``failed`` task is undone, in
+every other state the agent is left to the task's next try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["dies_when_killed", "why_left", "why_left_async"]
+
+#: The one state in which ``cancel_on_kill`` undoes.
+_FAILED = "failed"
+#: Seconds that Airflow may take to tell a task's state: a killed task has only five to live.
+_ANSWER_TIMEOUT = 2.0
+#: Where Airflow 3 installs the handler of SIGTERM that calls ``on_kill`` and then lets the task run on.
+_TASK_RUNNER = "airflow.sdk.execution_time.task_runner"
+
+
+def why_left(ti: Any) -> str | None:
+    """
+    Say why the action of a killed task is not undone.
+
+    The state is asked for in a thread: the signal may have interrupted this one while it held the lock of the
+    channel to Airflow, and a second call in the same thread would wait for that lock for ever.
+
+    :param ti: the task instance
+    :return: the reason as one clause, or ``None`` where the task is failed, so the action is undone
+    """
+    answer: Future[str | None] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(_state_of(ti))
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True, name="connix-task-state").start()
+    try:
+        return _reason(answer.result(_ANSWER_TIMEOUT))
+    except Exception as error:
+        return _unknown(error)
+
+
+async def why_left_async(ti: Any) -> str | None:
+    """
+    Say the same in a trigger, without blocking its event loop.
+
+    :param ti: the trigger's task instance
+    :return: the reason as one clause, or ``None`` where the task is failed
+    """
+    try:
+        return _reason(await asyncio.wait_for(asyncio.to_thread(_state_of, ti), _ANSWER_TIMEOUT))
+    except Exception as error:
+        return _unknown(error)
+
+
+def _reason(state: str | None) -> str | None:
+    if state == _FAILED:
+        return None
+    return f"cancel_on_kill undoes only what a failed task did, and this one is {state or 'cleared'}"
+
+
+def _unknown(error: Exception) -> str:
+    return f"Airflow did not tell the state of the task ({type(error).__name__} {error})"
+
+
+def _state_of(ti: Any) -> str | None:
+    """Ask Airflow for the current state; a cleared task has none."""
+    if ti is None:
+        raise LookupError("there is no task instance")
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:  # Airflow 2
+        state: str | None = ti.current_state()
+        return state
+    map_index = -1 if ti.map_index is None else ti.map_index
+    states: dict[str, dict[str, str | None]] = RuntimeTaskInstance.get_task_states(
+        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=map_index
+    )
+    # Airflow names a mapped task instance this way in its answer.
+    return states[ti.run_id][ti.task_id if map_index < 0 else f"{ti.task_id}_{map_index}"]
+
+
+@contextmanager
+def dies_when_killed() -> Iterator[None]:
+    """
+    Let SIGTERM end a task of Airflow 3 at once, after ``on_kill``.
+
+    Airflow's own handler returns, and what it interrupted goes on: a sleep or a request, until SIGKILL comes
+    five seconds later. Here the process dies of SIGTERM, as Airflow's supervisor expects. The state that a
+    user gave the task stands, and a task whose worker shuts down is retried. Nothing is raised: Airflow would
+    log an exception, and report it as a failure of the task.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or not callable(handler) or getattr(handler, "__module__", None) != _TASK_RUNNER:
+        yield
+        return
+    task_pid = os.getpid()
+
+    def die(signum: int, frame: Any) -> None:
+        handler(signum, frame)
+        # A process that the task forked is left to Airflow's rules.
+        if os.getpid() == task_pid:
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
+
+    signal.signal(signal.SIGTERM, die)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)

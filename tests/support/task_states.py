@@ -1,0 +1,61 @@
+"""Let Airflow tell a task's state as a test wants it: what a killed task asks for."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from dag_store import airflow_version
+
+#: In place of a state: Airflow fails, or knows no such task instance.
+REFUSED, MISSING = "<refused>", "<missing>"
+
+
+def task_instance(map_index: int = -1) -> Any:
+    """Stand in for the task instance of a trigger, or of a task that no scheduler started."""
+    names = {"dag_id": "dag", "run_id": "run", "task_id": "task", "map_index": map_index}
+    ti = SimpleNamespace(**names)
+    if airflow_version() < (3,):
+        ti.current_state = lambda: _current_state(ti)
+    return ti
+
+
+_current_state: Any = None
+
+
+def tell_state(monkeypatch: pytest.MonkeyPatch, state: str | None, *, map_index: int = -1) -> None:
+    """
+    Have Airflow tell this state of the task instance with this map index, and another one of all others.
+
+    :param state: the state, ``REFUSED`` or ``MISSING``
+    :param map_index: whose state it is
+    """
+    if airflow_version() < (3,):
+        from airflow.models import TaskInstance
+
+        def current_state(ti: Any, *_: Any, **__: Any) -> str | None:
+            if state in {REFUSED, MISSING}:
+                raise RuntimeError("the database is away")
+            return state if ti.map_index == map_index else "running"
+
+        monkeypatch.setattr(TaskInstance, "current_state", current_state)
+        monkeypatch.setitem(globals(), "_current_state", current_state)
+        return
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    def get_task_states(
+        *, dag_id: str, task_ids: list[str], run_ids: list[str], map_index: int
+    ) -> dict[str, dict[str, str | None]]:
+        if state == REFUSED:
+            raise RuntimeError("the API server is away")
+        (task_id,), (run_id,) = task_ids, run_ids
+        if state == MISSING:
+            return {}
+        # As Airflow's API answers: one that is mapped by its index, and asked for without one all of them.
+        answer = {task_id: "running", **{f"{task_id}_{n}": "running" for n in range(3)}}
+        answer[task_id if wanted < 0 else f"{task_id}_{wanted}"] = state
+        return {run_id: answer}
+
+    wanted = map_index
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(get_task_states))
