@@ -136,6 +136,9 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         """
         if self.undo_on_kill is None:
             return
+        from connix_provider.waiting.loading import load
+
+        await load()
         from connix_provider.waiting.undoing import UNDO_TIMEOUT
 
         try:
@@ -156,9 +159,6 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         if reason := await why_left_async(self.task_instance):
             self.log.info("Agent %s is left as it is: %s.", self.agent_id, reason)
             return
-        from connix_provider.waiting.loading import load
-
-        await load()
         from connix_provider.hooks.connix import ConnixHook
         from connix_provider.waiting.undoing import undoing
 

@@ -15,6 +15,7 @@ _NEEDED = (
     "connix_provider.compat",
     "connix_provider.targets",
     "connix_provider.waiting.drive",
+    "connix_provider.waiting.kill",
     "connix_provider.waiting.line",
     "connix_provider.waiting.undoing",
     # What httpx sends with in an event loop: it is imported with the first request, in the loop.
