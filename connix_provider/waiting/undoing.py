@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.calls import delete_agent, get_agent, stop_agent
 from connix_provider.client.errors import (
-    ConnixConflictError,
+    ConnixAuthenticationError,
     ConnixError,
     ConnixNotFoundError,
+    ConnixPermissionError,
     ConnixTimeoutError,
 )
 from connix_provider.client.steps import Flow, Pause
@@ -86,6 +87,7 @@ def _until_undone(
     """Request the undo, again where it had no effect; return what the agent became: gone, or its status."""
     call, ready = _UNDOINGS[undo]
     pause, asks, in_vain, has_moved = _PAUSE, True, False, False
+    refusal: ConnixError | None = None
     began = time.time()
     client = client.with_options(deadline=deadline)
     while True:
@@ -94,7 +96,10 @@ def _until_undone(
                 refusal = None
                 try:
                     yield from client.flow(call(project_id, agent_id))
-                except ConnixConflictError as error:
+                except (ConnixAuthenticationError, ConnixPermissionError, ConnixNotFoundError):
+                    raise
+                except ConnixError as error:
+                    # Refused for now, lost or unclear: the agent shows whether it had an effect.
                     refusal = error
                 in_vain = refusal is not None
             seen = (yield from client.flow(get_agent(project_id, agent_id))).snapshot()

@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from task_states import task_instance, tell_state
 
 from connix_provider.client.bucket import Bucket
 from connix_provider.emulator import Durations, Emulator, Fault
