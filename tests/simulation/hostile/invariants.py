@@ -7,7 +7,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from hostile.airflow import Ended
+from hostile.airflow_model import Ended
 from hostile.drawing import SECRETS
 from hostile.playing import Played
 from hostile.truth import Wish, wishes

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
-from hostile.airflow import OPERATORS, Ended, TaskInstance, airflow_around
+from hostile.airflow_model import OPERATORS, Ended, TaskInstance, airflow_around
 from hostile.clock import Runaway
 from hostile.history import History, Interruption, Run
 from hostile.wire import Wire, wired

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from hostile.airflow import Ended
+from hostile.airflow_model import Ended
 from hostile.playing import Played
 from hostile.record import Arrival, Deed, Version
 from hostile.service import Agent
