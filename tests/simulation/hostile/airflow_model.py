@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import copy
 import dataclasses
@@ -15,12 +14,20 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred, Variable
+from airflow.providers.common.compat.sdk import (
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferred,
+    Variable,
+)
+from airflow.sdk.bases.operator import ExecutorSafeguard
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from connix_provider.operators import agent as operators
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
-from hostile.clock import JumpingLoop
 from hostile.history import Run
+from hostile.service import PROJECT
+from hostile.triggerer import Cleared, MarkedFailed, Triggerer
 from hostile.wire import Wire, forget_process
 from hostile.world import Killed, World
 
@@ -38,8 +45,9 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 }
 #: Airflow's own loop of a sensor; it lives elsewhere in Airflow 2.
 _SENSOR_LOOP = importlib.import_module(ConnixAgentStatusSensor.__mro__[1].__module__)
-#: Seconds until another triggerer takes a trigger over.
-_TAKE_OVER = 30.0
+#: Seconds from SIGTERM to SIGKILL.
+_TO_DIE = 30.0
+_BY_OTHERS = {Killed: "killed", Cleared: "cleared", MarkedFailed: "marked failed"}
 
 
 @dataclasses.dataclass
@@ -47,7 +55,8 @@ class Ended:
     """
     How one run of a task instance ended.
 
-    :param outcome: ``green``, ``red``, ``skipped`` or ``killed``
+    :param outcome: ``green``, ``red``, ``skipped``, or what others did: ``killed``, ``cleared``,
+        ``marked failed``
     :param error: what it raised
     :param result: what it returned
     :param began: seconds since the history began
@@ -93,22 +102,34 @@ class Store(dict[str, Any]):
 
 
 class TaskInstance:
-    """One task instance over all of its tries."""
+    """
+    One task instance over all of its tries.
 
-    def __init__(self, world: World, map_index: int = -1, **arguments: Any) -> None:
+    :param world: the history's world
+    :param actor: what the service's record calls it
+    :param map_index: its place in a mapped task
+    """
+
+    def __init__(self, world: World, actor: str = "task", map_index: int = -1) -> None:
         history = world.history
         self._world = world
-        self._arguments = {**history.arguments, **arguments}
+        self._arguments = dict(history.arguments)
         self._store = Store(world) if history.stored else None
         self._first_reschedule: dt.datetime | None = None
+        self._operator: Any = None
+        self.actor = actor
         self.map_index = map_index
         self.try_number = 0
         self.max_tries = history.retries
 
+    @property
+    def was_last(self) -> bool:
+        return self.try_number > self.max_tries
+
     def start(self, run: Run, index: int, **changed: Any) -> Ended:
         """Run it once, until it ends, is killed, or fails for this try."""
         world = self._world
-        world.actor = "task" if self.map_index < 0 else f"task[{self.map_index}]"
+        world.instance, world.state = self, "running"
         if run.kind != "same":
             self.try_number += 1
         if run.kind == "clear":
@@ -122,64 +143,104 @@ class TaskInstance:
             ended.outcome = "green"
         except AirflowSkipException as error:
             ended.outcome, ended.error = "skipped", error
-        except Killed:
-            ended.outcome = "killed"
-        except Exception as error:
+        except (Exception, AirflowTaskTimeout) as error:
             ended.error = error
-        except BaseException as error:
-            if type(error).__name__ != "AirflowTaskTimeout":
-                raise
-            ended.error = error
-        ended.ended = world.clock.elapsed
-        world.process, world.is_dead = None, False
+        except (Killed, Cleared, MarkedFailed) as what:
+            ended.outcome = _BY_OTHERS[type(what)]
+        # A user decided how it ended, whatever the task made of that.
+        if world.state == "failed" and ended.outcome != "killed":
+            ended.outcome = "marked failed"
+        ended.ended, world.instance = world.clock.elapsed, None
         if ended.error is not None:
             world.said.append(f"{ended.error} {getattr(ended.error, '__notes__', '')}")
         world.tell("airflow", f"run {index} ends {ended.ending}: {ended.error or ended.result}")
         return ended
 
-    @property
-    def was_last(self) -> bool:
-        return self.try_number > self.max_tries
+    def interrupt(self, what: str) -> None:
+        """Do what happens to a task on a worker, and to its process."""
+        world = self._world
+        if world.process != "worker":
+            return
+        world.tell("airflow", f"{what} while the task is on a worker")
+        match what:
+            case "kill":
+                world.is_dead = True
+                raise Killed
+            case "execution timeout":
+                raise AirflowTaskTimeout("Timeout, PID: 1")
+            case "mark failed":
+                world.state = "failed"
+                # SIGTERM; the task may run on for a while before it is killed.
+                operator = self._operator
+                world.clock.at(world.clock.elapsed + _TO_DIE, lambda: self._die(operator))
+                operator.on_kill()
+
+    def _die(self, operator: Any) -> None:
+        if self._operator is operator and self._world.process == "worker":
+            self._world.is_dead = True
+            raise Killed
 
     def _carry(self, ended: Ended) -> Any:
+        world, clock = self._world, self._world.clock
         step: Callable[[Any, Any], Any] = _execute
         while True:
-            began = self._world.clock.time()
+            began = clock.time()
+            self._operator = self._make_operator()
             try:
-                with self._process("worker"):
-                    return _as_the_task_runner_does(self._operator(), step, self._context())
+                with world.at_work("worker", self.actor):
+                    forget_process()
+                    return self._take(step)
             except TaskDeferred as deferred:
                 ended.deferrals += 1
-                step = self._deferred(deferred)
+                step = self._defer(deferred)
             except _SENSOR_LOOP.AirflowRescheduleException as again:
                 self._first_reschedule = self._first_reschedule or _utc(began)
-                self._world.clock.sleep(
-                    max(0.0, again.reschedule_date.timestamp() - self._world.clock.time())
-                )
+                clock.sleep(max(0.0, again.reschedule_date.timestamp() - clock.time()))
                 step = _execute
+            finally:
+                self._operator = None
 
-    @contextmanager
-    def _process(self, kind: str) -> Iterator[None]:
-        world = self._world
-        forget_process()
-        world.process, world.is_dead = kind, False
+    def _take(self, step: Callable[[Any, Any], Any]) -> Any:
+        """Take one step as the task runner does."""
+        # Airflow's guard against calling execute() from another operator wants to know which task is running.
+        surroundings = contextvars.copy_context()
+        surroundings.run(ExecutorSafeguard.tracker.set, self._operator)
         try:
-            yield
-        finally:
-            world.process = None
+            return surroundings.run(step, self._operator, self._context())
+        except AirflowTaskTimeout:
+            self._operator.on_kill()
+            raise
 
-    def _operator(self) -> Any:
-        history, arguments = self._world.history, dict(self._arguments)
+    def _defer(self, deferred: TaskDeferred) -> Callable[[Any, Any], Any]:
+        """Wait for the trigger's event; return the step that goes on with it."""
+        world = self._world
+        row, kwargs = json.dumps(deferred.trigger.serialize()), json.dumps(deferred.kwargs or {})
+        world.said += [row, kwargs]
+        timeout = deferred.timeout.total_seconds() if deferred.timeout else None
+        world.state = "deferred"
+        try:
+            triggerer = Triggerer(world, self._key(), self.actor)
+            event = triggerer.event(row, None if timeout is None else world.clock.elapsed + timeout)
+        except TimeoutError:
+            return _resumption("__fail__", {"error": "Trigger timeout"})
+        finally:
+            if world.state == "deferred":
+                world.state = "running"
+        world.said.append(event)
+        world.events.append(event)
+        return _resumption(deferred.method_name, {**json.loads(kwargs), "event": json.loads(event)})
+
+    def _make_operator(self) -> Any:
+        history, arguments = self._world.history, copy.deepcopy(self._arguments)
         if str(arguments.get("agent_id", "")).startswith("@"):
             arguments["agent_id"] = self._world.ids.get(arguments["agent_id"], "agent_of_nobody")
         if history.operator == "sensor" and history.mode != "deferred":
             arguments["mode"] = history.mode
         arguments["deferrable"] = history.mode == "deferred"
-        arguments["project_id"] = "proj_1234567890abcdef"
-        return OPERATORS[history.operator](task_id="task", **copy.deepcopy(arguments))
+        return OPERATORS[history.operator](task_id="task", project_id=PROJECT, **arguments)
 
-    def _context(self) -> dict[str, Any]:
-        ti = types.SimpleNamespace(
+    def _key(self) -> types.SimpleNamespace:
+        return types.SimpleNamespace(
             dag_id="dag",
             run_id="run",
             task_id="task",
@@ -188,69 +249,10 @@ class TaskInstance:
             max_tries=self.max_tries,
             get_first_reschedule_date=lambda context: self._first_reschedule,
         )
+
+    def _context(self) -> dict[str, Any]:
+        ti = self._key()
         return {"ti": ti} if self._store is None else {"ti": ti, "task_state_store": self._store}
-
-    # -- the triggerer ----------------------------------------------------------------------------------
-
-    def _deferred(self, deferred: TaskDeferred) -> Callable[[Any, Any], Any]:
-        """Wait for the trigger's event; return the step that goes on with it."""
-        world = self._world
-        row = json.dumps(deferred.trigger.serialize())
-        world.said.append(row + json.dumps(deferred.kwargs or {}))
-        kwargs = json.loads(json.dumps(deferred.kwargs or {}))
-        timeout = deferred.timeout.total_seconds() if deferred.timeout else None
-        ends = None if timeout is None else world.clock.elapsed + timeout
-        while True:
-            try:
-                with self._process("triggerer"):
-                    event = self._event(row, ends)
-            except Killed:
-                world.tell("airflow", "another triggerer takes the trigger over")
-                world.clock.sleep(_TAKE_OVER)
-            except asyncio.CancelledError:
-                world.tell("airflow", "the trigger is moved to another triggerer")
-            except TimeoutError:
-                return _resumption("__fail__", {"error": "Trigger timeout"})
-            else:
-                world.said.append(event)
-                world.events.append(event)
-                return _resumption(deferred.method_name, {**kwargs, "event": json.loads(event)})
-
-    def _event(self, row: str, ends: float | None) -> str:
-        """Run the trigger as a triggerer does; return its event as the database holds it."""
-        path, arguments = json.loads(row)
-        module, _, name = path.rpartition(".")
-        trigger = getattr(importlib.import_module(module), name)(**arguments)
-        world = self._world
-
-        async def first_event() -> Any:
-            world.trigger_task = asyncio.current_task()
-            events = trigger.run()
-            try:
-                async with asyncio.timeout(None if ends is None else ends - world.clock.elapsed):
-                    return (await anext(events)).payload
-            finally:
-                await events.aclose()
-
-        loop = JumpingLoop(world.clock)
-        loop.set_exception_handler(lambda loop, context: None)
-        try:
-            return json.dumps(loop.run_until_complete(first_event()))
-        except Killed:
-            world.is_dead = True
-            raise
-        finally:
-            world.trigger_task = None
-            _end(loop)
-
-
-def _end(loop: JumpingLoop) -> None:
-    """Leave nothing in a loop that is not used any more."""
-    for task in asyncio.all_tasks(loop):
-        task.cancel()
-    while tasks := asyncio.all_tasks(loop):
-        loop.run_until_complete(asyncio.wait(tasks))
-    loop.close()
 
 
 def _execute(task: Any, context: Any) -> Any:
@@ -259,15 +261,6 @@ def _execute(task: Any, context: Any) -> Any:
 
 def _resumption(method: str, kwargs: dict[str, Any]) -> Callable[[Any, Any], Any]:
     return lambda task, context: task.resume_execution(method, kwargs, context)
-
-
-def _as_the_task_runner_does(task: Any, step: Callable[[Any, Any], Any], context: Any) -> Any:
-    # Airflow's guard against calling execute() from another operator wants to know which task is running.
-    from airflow.sdk.bases.operator import ExecutorSafeguard
-
-    surroundings = contextvars.copy_context()
-    surroundings.run(ExecutorSafeguard.tracker.set, task)
-    return surroundings.run(step, task, context)
 
 
 def _utc(moment: float) -> dt.datetime:
@@ -293,8 +286,13 @@ def airflow_around(wire: Wire) -> Iterator[None]:
             raise Killed
         wire.world.variables.pop(key, None)
 
+    def get_task_states(**_: Any) -> dict[str, Any]:
+        return {"run": {"task": wire.world.state}}
+
     with ExitStack() as stack:
         stack.enter_context(patch.object(_SENSOR_LOOP, "timezone", clock))
+        states = staticmethod(get_task_states)
+        stack.enter_context(patch.object(RuntimeTaskInstance, "get_task_states", states))
         for name, replacement in (("get", get), ("set", set_), ("delete", delete)):
             stack.enter_context(patch.object(Variable, name, staticmethod(replacement)))
         yield

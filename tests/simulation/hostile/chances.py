@@ -34,6 +34,8 @@ def must_be_green(history: History) -> bool:
         return False
     if history.operator == "restart" and not temper.shows_changes:
         return False
+    if temper.heartbeat and arguments.get("stable_for"):
+        return False
     pace = arguments.get("poll_interval") or arguments.get("poke_interval")
     strikes = sum(min(fault.times, 4) * _cost(fault) for fault in faults)
     change = temper.change_time + temper.restart_delay + float(arguments.get("stable_for", 0.0))

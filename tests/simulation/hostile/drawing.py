@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from random import Random
 from typing import Any
 
@@ -30,9 +31,12 @@ _BEFORE = {
     "delete": ("running", "stopped", "error"),
     "sensor": ("running", "stopped", "running"),
 }
-_OTHERS = ("update", "rename", "restart", "start", "pause", "stop", "delete", "create")
+_OTHERS = (
+    *("update", "update", "rename", "restart", "start", "pause", "stop"),
+    *("delete", "create", "replace", "replace", "deployment"),
+)
 _INTERRUPTIONS = (
-    *("kill", "kill", "kill", "execution timeout", "move", "move"),
+    *("kill", "kill", "kill", "execution timeout", "move", "move", "stall", "clear", "mark failed"),
     *("clock back", "clock forward", "secrets down"),
 )
 
@@ -42,24 +46,53 @@ def draw(seed: int) -> History:
     chance = Random(seed)
     operator = chance.choice(OPERATORS)
     arguments, agents = _task(chance, operator)
-    names: tuple[str, ...] = ()
-    if operator == "create" and chance.random() < 0.12:
-        names = ("alpha", "beta")
-    runs = _runs(chance, operator, names, arguments["timeout"])
-    return History(
+    history = History(
         seed,
         operator,
         arguments,
         mode=chance.choice(MODES["sensor" if operator == "sensor" else "operator"]),
         stored=chance.random() < 0.7,
         retries=chance.choice((0, 1, 1, 2)),
-        names=names,
+        names=("alpha", "beta") if operator == "create" and chance.random() < 0.12 else (),
         agents=agents,
         temper=draw_temperament(chance),
-        runs=runs,
-        faults=_faults(chance, operator, len(runs), arguments["timeout"]),
-        others=_others(chance, len(runs), arguments["timeout"]),
     )
+    timeout = arguments["timeout"]
+    if chance.random() < 0.35:
+        return _again(chance, history)
+    runs = (Run(interruptions=_interruptions(chance, timeout)), *_more_runs(chance, history))
+    return dataclasses.replace(
+        history,
+        runs=runs,
+        faults=_faults(chance, operator, len(runs), timeout),
+        others=_others(chance, len(runs), timeout),
+    )
+
+
+def _again(chance: Random, history: History) -> History:
+    """Draw a run that comes to nothing, or so it seems, what others do then, and another run of the task."""
+    timeout = history.arguments["timeout"]
+    deed = history.operator if history.operator != "sensor" else "get"
+    faults: tuple[Fault, ...] = ()
+    interruptions: tuple[Interruption, ...] = ()
+    match chance.choice(("refused", "lost", "lost from then on", "interrupted", "interrupted", "green")):
+        case "refused":
+            faults = (Fault(_kind(chance), (deed,), 0, 0.0, timeout, 1000),)
+        case "lost":
+            kind = chance.choice(("reset after", "silence after", "html 504 after", "cut", "garbage"))
+            faults = (Fault(kind, (deed,), 0, 0.0, timeout, 1), Fault("html 502", (), 0, 0.2, timeout, 1000))
+        case "lost from then on":
+            begin = round(chance.uniform(0.2, 3.0), 1)
+            faults = (Fault(chance.choice(("html 502", "reset", "refused")), (), 0, begin, timeout, 1000),)
+        case "interrupted":
+            what = chance.choice(("kill", "execution timeout", "mark failed", "clear"))
+            interruptions = (Interruption(what, _moment(chance, timeout)),)
+    first = Run(interruptions=interruptions)
+    second = _more_runs(chance, history)[:1] or (Run("retry", 2.0), Run("same", 10.0), Run("clear", 60.0))
+    runs = (first, *second[-1:], *_more_runs(chance, history)[:1])
+    gap = chance.choice((0, 1, 1, 2))
+    others = [Other(chance.choice(_OTHERS), chance.randrange(1, len(runs)), -1.0) for _ in range(gap)]
+    return dataclasses.replace(history, runs=runs, faults=faults, others=tuple(others))
 
 
 def _task(chance: Random, operator: str) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
@@ -75,6 +108,8 @@ def _task(chance: Random, operator: str) -> tuple[dict[str, Any], tuple[tuple[st
             arguments["config"] = {**_CONFIG, "temperature": 3.0}
         if chance.random() < 0.4:
             arguments["if_exists"] = chance.choice(("adopt", "update"))
+        if chance.random() < 0.25:
+            arguments["cancel_on_kill"] = True
         taken = chance.random() < (0.6 if "if_exists" in arguments else 0.15)
         status = chance.choice(("running", "running", "stopped", "paused", "error"))
         return arguments, (("alpha", status),) if taken else ()
@@ -91,21 +126,23 @@ def _task(chance: Random, operator: str) -> tuple[dict[str, Any], tuple[tuple[st
         arguments["wait_for_completion"] = False
     if operator == "delete" and chance.random() < 0.2:
         arguments["ignore_if_missing"] = True
+    if operator == "start" and chance.random() < 0.2:
+        arguments["cancel_on_kill"] = True
     others = (("zeta", "running"),) if chance.random() < 0.3 else ()
     return arguments, (("alpha", chance.choice(_BEFORE[operator])), *others)
 
 
-def _runs(chance: Random, operator: str, names: tuple[str, ...], timeout: float) -> tuple[Run, ...]:
-    runs = [Run(interruptions=_interruptions(chance, timeout))]
+def _more_runs(chance: Random, history: History) -> tuple[Run, ...]:
+    runs = []
     for _ in range(chance.choice((0, 0, 0, 1, 1, 2))):
         kind = chance.choice(("retry", "retry", "clear", "clear", "same"))
         edit: dict[str, Any] = {}
-        if kind == "clear" and operator in {"create", "update"} and chance.random() < 0.4:
+        if kind == "clear" and history.operator in {"create", "update"} and chance.random() < 0.4:
             edit = {"description": "corrected", "config": {**_CONFIG, "model": "gpt-5"}}
-        if kind == "clear" and names and chance.random() < 0.7:
+        if kind == "clear" and history.names and chance.random() < 0.7:
             edit = {"names": chance.choice((["beta", "alpha"], ["gamma", "alpha"], ["alpha", "gamma"]))}
         after = chance.choice((0.0, 2.0, 10.0, 60.0, 300.0))
-        runs.append(Run(kind, after, edit, _interruptions(chance, timeout)))
+        runs.append(Run(kind, after, edit, _interruptions(chance, history.arguments["timeout"])))
     return tuple(runs)
 
 

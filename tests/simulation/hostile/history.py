@@ -44,7 +44,9 @@ class Other:
     """
     Something that another user of the service does.
 
-    :param what: ``update``, ``rename``, ``restart``, ``start``, ``pause``, ``stop``, ``delete`` or ``create``
+    :param what: ``update``, ``rename``, ``restart``, ``start``, ``pause``, ``stop``, ``delete``, ``create``,
+        ``replace`` (delete, and create another of that name), or ``deployment`` (a second deployment of
+        Airflow runs a DAG, a run and a task of the same names)
     :param run: the run of the task that it belongs to
     :param at: seconds after that run began; negative: before it, after the run before has ended
     """
@@ -63,7 +65,9 @@ class Interruption:
     Something that happens to the process in which the task is at work, or to its clock.
 
     :param what: ``kill`` (SIGKILL; the triggerer where the task is deferred), ``execution timeout``, ``move``
-        (of the trigger to another triggerer), ``clock back`` or ``clock forward`` (by an hour)
+        (of the trigger to another triggerer), ``stall`` (the same, because the first one was stopped for a
+        while, and wakes up), ``clear`` (of a deferred task), ``mark failed``, ``clock back`` or ``clock
+        forward`` (by an hour), ``secrets down`` or ``secrets up``
     :param at: seconds after the run began
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
@@ -12,14 +13,16 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 from hostile.airflow_model import OPERATORS, Ended, TaskInstance, airflow_around
 from hostile.clock import Runaway
-from hostile.history import History, Interruption, Run
+from hostile.history import History, Run
 from hostile.wire import Wire, wired
-from hostile.world import Killed, World
+from hostile.world import World
 
 __all__ = ["Played", "Stage", "stage"]
 
 #: A killed task is started again so often, whatever the history says.
 _MOST_RESTARTS = 2
+#: What tells one deployment of Airflow from another.
+_BASE_URLS = ("AIRFLOW__API__BASE_URL", "AIRFLOW__WEBSERVER__BASE_URL")
 
 
 @dataclasses.dataclass
@@ -53,7 +56,9 @@ class Stage:
         world = self._wire.world = World(history)
         names = list(history.names)
         indices = range(len(names)) if names else [-1]
-        instances = {index: TaskInstance(world, index) for index in indices}
+        instances = {
+            index: TaskInstance(world, "task" if index < 0 else f"task[{index}]", index) for index in indices
+        }
         played = Played(history, world, {index: [] for index in indices}, instances)
         try:
             for number, run in enumerate(_runs(history, played)):
@@ -71,13 +76,16 @@ class Stage:
         world.tell("airflow", str(run))
         for other in history.others:
             if other.run == number and other.at < 0:
-                world.act(other)
+                if other.what == "deployment" and history.operator == "create":
+                    _second_deployment(world)
+                else:
+                    world.act(other)
         world.run, world.run_began = number, world.clock.elapsed
         for other in history.others:
             if other.run == number and other.at >= 0:
                 world.clock.at(world.run_began + other.at, lambda other=other: world.act(other))
         for what in run.interruptions:
-            world.clock.at(world.run_began + what.at, lambda what=what: _interrupt(world, what))
+            world.clock.at(world.run_began + what.at, lambda what=what.what: _interrupt(world, what))
         names = run.edit.get("names") or history.names
         for index, instance in played.instances.items():
             changed = {"name": names[index]} if index >= 0 and index < len(names) else {}
@@ -94,38 +102,42 @@ class Stage:
 
 def _runs(history: History, played: Played) -> Iterator[Run]:
     """Yield the history's runs, and more where a killed task is left."""
-    yield from history.runs
+    for run in history.runs:
+        yield run
+        if any(last.outcome == "cleared" for last in _lasts(played)):
+            yield Run("clear", 1.0)
     for _ in range(_MOST_RESTARTS):
-        lasts = [endings[-1] for endings in played.endings.values() if endings]
-        if not any(last.outcome == "killed" for last in lasts):
+        if not any(last.outcome == "killed" for last in _lasts(played)):
             return
         yield Run("retry", 5.0)
 
 
-def _interrupt(world: World, what: Interruption) -> None:
-    match what.what:
+def _lasts(played: Played) -> list[Ended]:
+    return [endings[-1] for endings in played.endings.values() if endings]
+
+
+def _interrupt(world: World, what: str) -> None:
+    match what:
         case "clock back":
             world.clock.skew -= 3600.0
         case "clock forward":
             world.clock.skew += 3600.0
-        case "secrets down":
-            world.secrets_are_down = True
-        case "secrets up":
-            world.secrets_are_down = False
-        case "move" if world.trigger_task is not None:
-            world.trigger_task.cancel()
-        case "kill" if world.process:
-            world.tell("airflow", f"SIGKILL to the {world.process}")
-            world.is_dead = True
-            raise Killed
-        case "execution timeout" if world.process == "worker":
-            from airflow.providers.common.compat.sdk import AirflowTaskTimeout
-
-            world.tell("airflow", "execution_timeout")
-            raise AirflowTaskTimeout("Timeout, PID: 1")
+        case "secrets down" | "secrets up":
+            world.secrets_are_down = what == "secrets down"
+        case _ if world.triggerer is not None:
+            return world.triggerer.interrupt(what)
+        case _ if world.instance is not None:
+            return world.instance.interrupt(what)
         case _:
-            return
-    world.tell("airflow", what.what)
+            return None
+    return world.tell("airflow", what)
+
+
+def _second_deployment(world: World) -> None:
+    """Let another deployment of Airflow run a DAG, a run and a task of the same names."""
+    elsewhere = dict.fromkeys(_BASE_URLS, "https://elsewhere.example")
+    with patch.dict(os.environ, elsewhere):
+        TaskInstance(world, "deployment 2").start(Run(), -1)
 
 
 class _Ear(logging.Handler):
@@ -144,7 +156,8 @@ def stage() -> Iterator[Stage]:
     """Make this process ready to play."""
     log = logging.getLogger("connix_provider")
     before = log.level, log.propagate
-    with wired() as wire, airflow_around(wire), ExitStack() as stack:
+    here = patch.dict(os.environ, dict.fromkeys(_BASE_URLS, "https://airflow.example"))
+    with here, wired() as wire, airflow_around(wire), ExitStack() as stack:
         ear = _Ear(wire)
         log.addHandler(ear)
         log.setLevel(logging.DEBUG)

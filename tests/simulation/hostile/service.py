@@ -212,7 +212,8 @@ class Service:
             for name, kind in _FIELDS.items()
             if name in body
         }
-        before = agent.now.status
+        # A second update leads where the first one would have led.
+        before = agent.plans[-1][1] if agent.plans else agent.now.status
         agent.become(self.elapsed, moved=self._moves(), name=new_name, **merged)
         if self.temper.update_shows and self.temper.change_time:
             self._change(agent, "update", actor, before, through="updating")

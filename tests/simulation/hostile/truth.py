@@ -56,7 +56,11 @@ class Wish:
 
     @property
     def may_undo(self) -> bool:
-        return bool(self.last.asked.get("cancel_on_kill")) or self.last.asked.get("on_failure") == "delete"
+        asked = self.last.asked
+        is_killed = any(run.outcome == "marked failed" for run in self.runs) or "execution timeout" in {
+            what.what for run in self.played.history.runs for what in run.interruptions
+        }
+        return bool(asked.get("cancel_on_kill") and is_killed) or asked.get("on_failure") == "delete"
 
     @property
     def clock_was_set(self) -> bool:

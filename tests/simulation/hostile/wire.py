@@ -14,14 +14,13 @@ from typing import Any
 from unittest.mock import patch
 
 import httpx
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, Connection
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection
 
 from connix_provider.client import AsyncClient, Client, registry
 from connix_provider.client import ahead as look_ahead
 from connix_provider.client.failures import too_slow
 from connix_provider.client.steps import Outcome, Reply, Send
 from connix_provider.client.transport import translate
-from connix_provider.hooks.connix import ConnixHook
 from hostile.answers import Answer
 from hostile.clock import Installed, installed
 from hostile.world import Broken, Killed, World
@@ -74,9 +73,11 @@ def wired() -> Iterator[Wire]:
         async def get_async_connection(conn_id: str) -> Connection:
             return get_connection(conn_id)
 
-        stack.enter_context(patch.object(ConnixHook, "get_connection", staticmethod(get_connection)))
-        compat = "airflow.providers.common.compat.connection.get_async_connection"
-        stack.enter_context(patch(compat, get_async_connection))
+        for name, replacement in (
+            ("get_connection", get_connection),
+            ("aget_connection", get_async_connection),
+        ):
+            stack.enter_context(patch.object(BaseHook, name, staticmethod(replacement), create=True))
         stack.enter_context(patch.object(look_ahead, "_in_a_thread", _at_once))
         stack.enter_context(patch.object(uuid, "uuid4", lambda: _uuid(wire.world.chance)))
         _seed_jitter(wire, stack)

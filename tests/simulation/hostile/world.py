@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from random import Random
 from typing import Any
 
@@ -68,7 +69,10 @@ class World:
         self.variables: dict[str, str] = {}
         self.open_clients = 0
         self.secrets_are_down = False
-        self.trigger_task: Any = None
+        #: The task instance that runs, and the triggerer that has it where it is deferred.
+        self.instance: Any = None
+        self.triggerer: Any = None
+        self.state = "running"
         self.ids: dict[str, str] = {}
         self._struck: Counter[int] = Counter()
         for name, status in history.agents:
@@ -77,6 +81,16 @@ class World:
 
     def tell(self, actor: str, what: str) -> None:
         self.story.append(Line(self.clock.elapsed, actor, what))
+
+    @contextmanager
+    def at_work(self, process: str, actor: str) -> Iterator[None]:
+        """Let a process be at work, beside or inside of what else is."""
+        before = self.process, self.actor, self.is_dead
+        self.process, self.actor, self.is_dead = process, actor, False
+        try:
+            yield
+        finally:
+            self.process, self.actor, self.is_dead = before
 
     # -- requests ---------------------------------------------------------------------------------------
 
@@ -153,7 +167,10 @@ class World:
         """Let another user do something."""
         self.service.settle(self.clock.elapsed)
         agent = self.target()
-        if other.what == "create":
+        if other.what == "replace" and agent is not None:
+            agent.plans = []
+            agent.become(self.clock.elapsed, moved=True, status=None)
+        if other.what in {"create", "replace", "deployment"}:
             name = self.history.arguments.get("name") or self.history.arguments.get("agent_name") or "alpha"
             found = self.service.named(name)
             if found is None:

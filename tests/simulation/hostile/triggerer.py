@@ -1,0 +1,145 @@
+"""A triggerer: it runs a trigger from its row in the database, hands it on, and tells it of a kill."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import types
+from collections.abc import Coroutine
+from typing import Any
+
+from hostile.clock import JumpingLoop
+from hostile.wire import forget_process
+from hostile.world import Killed, World
+
+__all__ = ["Cleared", "MarkedFailed", "Triggerer"]
+
+#: Seconds until another triggerer takes over what a killed one had.
+_TAKE_OVER = 30.0
+#: Seconds after which a triggerer notices that a trigger is not its own any more, and calls ``on_kill``.
+_NOTICED = 2.0
+
+
+class Cleared(BaseException):
+    """Raised where a user clears a deferred task."""
+
+
+class MarkedFailed(BaseException):
+    """Raised where a user marks a task failed."""
+
+
+class Triggerer:
+    """
+    Run the triggers of one task instance, one after the other.
+
+    :param world: the history's world
+    :param key: what names the task instance
+    :param actor: what the service's record calls it
+    """
+
+    def __init__(self, world: World, key: types.SimpleNamespace, actor: str) -> None:
+        self._world = world
+        self._key = key
+        self._actor = actor
+        self._task: asyncio.Task[Any] | None = None
+        self._trigger: Any = None
+        self._why: BaseException | None = None
+
+    def event(self, row: str, ends: float | None) -> str:
+        """
+        Run a trigger until its first event.
+
+        :param row: the trigger as the database holds it
+        :param ends: seconds since the history began at which Airflow gives up
+        :return: the event as the database holds it
+        :raises TimeoutError: where Airflow gave up
+        """
+        world = self._world
+        world.triggerer = self
+        try:
+            while True:
+                try:
+                    return self._run(row, ends)
+                except Killed:
+                    world.tell("airflow", "another triggerer takes the trigger over")
+                    world.clock.sleep(_TAKE_OVER)
+                except asyncio.CancelledError:
+                    if self._why is not None:
+                        raise self._why from None
+                    world.tell("airflow", "another triggerer takes the trigger over")
+        finally:
+            world.triggerer = None
+
+    def interrupt(self, what: str) -> None:
+        """Do what happens to a deferred task and its triggerer."""
+        world, trigger = self._world, self._trigger
+        if self._task is None:
+            return
+        world.tell("airflow", f"{what} while the task is deferred")
+        match what:
+            case "kill":
+                world.is_dead = True
+                raise Killed
+            case "stall":
+                # It was stopped for a while; it wakes up, and believes that its triggers were cancelled.
+                world.clock.at(world.clock.elapsed + _NOTICED, lambda: self._on_kill(trigger))
+            case "clear":
+                self._why = Cleared()
+                world.state = "scheduled"
+                world.clock.at(world.clock.elapsed + _NOTICED, lambda: self._on_kill(trigger))
+            case "mark failed":
+                self._why = MarkedFailed()
+                world.state = "failed"
+                world.clock.at(world.clock.elapsed + _NOTICED, lambda: self._on_kill(trigger))
+        self._task.cancel()
+
+    def _run(self, row: str, ends: float | None) -> str:
+        path, arguments = json.loads(row)
+        module, _, name = path.rpartition(".")
+        self._trigger = getattr(importlib.import_module(module), name)(**arguments)
+        self._trigger.task_instance = self._key
+        with self._world.at_work("triggerer", self._actor):
+            forget_process()
+            return json.dumps(self._in_a_loop(self._first_event(self._trigger, ends)))
+
+    async def _first_event(self, trigger: Any, ends: float | None) -> Any:
+        self._task = asyncio.current_task()
+        events = trigger.run()
+        try:
+            async with asyncio.timeout(None if ends is None else ends - self._world.clock.elapsed):
+                return (await anext(events)).payload
+        finally:
+            self._task = None
+            await events.aclose()
+
+    def _on_kill(self, trigger: Any) -> None:
+        """Let a triggerer tell a trigger that it is killed, beside whatever else is at work."""
+        outer = asyncio.events._get_running_loop()
+        asyncio.events._set_running_loop(None)
+        try:
+            with self._world.at_work("old triggerer", self._actor):
+                self._world.tell("airflow", "on_kill of the trigger")
+                self._in_a_loop(trigger.on_kill())
+        finally:
+            asyncio.events._set_running_loop(outer)
+
+    def _in_a_loop(self, work: Coroutine[Any, Any, Any]) -> Any:
+        loop = JumpingLoop(self._world.clock)
+        loop.set_exception_handler(lambda loop, context: None)
+        try:
+            return loop.run_until_complete(work)
+        except Killed:
+            self._world.is_dead = True
+            raise
+        finally:
+            _end(loop)
+
+
+def _end(loop: JumpingLoop) -> None:
+    """Leave nothing in a loop that is not used any more."""
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    while tasks := asyncio.all_tasks(loop):
+        loop.run_until_complete(asyncio.wait(tasks))
+    loop.close()
