@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import pathlib
+
+import hostile
 import pytest
 from hostile.drawing import draw
+from hostile.history import Fault, History, Other
 from hostile.judging import judge, minimal
 from hostile.playing import stage
-
-pytestmark = pytest.mark.heavy
+from hostile.shrinking import shrink
+from hostile.temperament import Temperament
 
 HISTORIES = 5_000
 PORTIONS = 20
+#: What the service is made of; none of it may share code with the provider.
+SERVICE = ("answers", "gateway", "limits", "record", "service", "temperament")
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +27,7 @@ def playing():
         yield playing
 
 
+@pytest.mark.heavy
 @pytest.mark.xfail(reason="the faults that the simulation finds are being mended", strict=False)
 @pytest.mark.parametrize("number", range(PORTIONS))
 def test_no_history_breaks_an_invariant(playing, number):
@@ -26,3 +35,36 @@ def test_no_history_breaks_an_invariant(playing, number):
         verdict = judge(playing, draw(seed))
         if verdict.breaches:
             pytest.fail(minimal(playing, verdict).told())
+
+
+def test_a_seed_is_the_same_history_each_time(playing):
+    for seed in range(20):
+        first, second = (judge(playing, draw(seed)).told() for _ in range(2))
+        assert first == second
+
+
+def test_a_failing_history_is_shrunk_to_what_makes_it_fail():
+    history = dataclasses.replace(
+        draw(0),
+        temper=Temperament(get_lag=2.0, latency=0.9, page=3),
+        others=(Other("update", 0, 1.0), Other("delete", 0, 2.0)),
+        faults=(Fault("reset", (), 0, 0.0, 20.0, 5), Fault("html 502", (), 0, 0.0, 20.0, 1)),
+    )
+
+    def fails(one: History) -> bool:
+        return one.temper.get_lag > 0 and any(other.what == "delete" for other in one.others)
+
+    smallest = shrink(history, fails)
+    assert smallest.temper == Temperament(get_lag=2.0)
+    assert smallest.others == (Other("delete", 0, 2.0),)
+    assert smallest.faults == ()
+
+
+@pytest.mark.parametrize("name", SERVICE)
+def test_the_service_shares_no_code_with_the_provider(name):
+    tree = ast.parse((pathlib.Path(hostile.__file__).parent / f"{name}.py").read_text("utf-8"))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    ours = {module for module in imported if module.startswith("hostile.")}
+    assert ours <= {f"hostile.{name}" for name in SERVICE}
+    assert not any(module.startswith("connix_provider") for module in imported)

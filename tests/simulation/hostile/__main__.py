@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import collections
-import dataclasses
 import os
+import pathlib
 import sys
 import time
 from collections.abc import Iterable
@@ -14,24 +13,10 @@ from concurrent.futures import ProcessPoolExecutor
 from hostile.drawing import draw
 from hostile.judging import judge, minimal
 from hostile.playing import stage
+from hostile.tally import Tally
 
 #: Seeds that one process plays in one go.
 _PORTION = 250
-
-
-@dataclasses.dataclass
-class Tally:
-    """Count histories by task, mode and outcome, and keep the seeds that failed by the kind of failure."""
-
-    outcomes: collections.Counter[tuple[str, str, str]] = dataclasses.field(
-        default_factory=collections.Counter
-    )
-    failed: dict[tuple[str, str], list[tuple[int, str]]] = dataclasses.field(default_factory=dict)
-
-    def add(self, other: Tally) -> None:
-        self.outcomes.update(other.outcomes)
-        for kind, seeds in other.failed.items():
-            self.failed.setdefault(kind, []).extend(seeds)
 
 
 def portion(seeds: range) -> Tally:
@@ -39,11 +24,7 @@ def portion(seeds: range) -> Tally:
     tally = Tally()
     with stage() as playing:
         for seed in seeds:
-            verdict = judge(playing, draw(seed))
-            history = verdict.played.history
-            tally.outcomes[history.operator, history.mode, verdict.played.last.outcome] += 1
-            for breach in verdict.breaches:
-                tally.failed.setdefault((history.operator, breach.invariant), []).append((seed, breach.how))
+            tally.count(judge(playing, draw(seed)))
     return tally
 
 
@@ -84,6 +65,7 @@ def main() -> int:
     parser.add_argument(
         "--processes", type=int, default=os.cpu_count() or 1, help="default: one for each core"
     )
+    parser.add_argument("--report", type=pathlib.Path, help="a page to write the table into")
     options = parser.parse_args()
     if options.seed is not None:
         return replay(options.seed, whole=options.whole)
@@ -93,9 +75,17 @@ def main() -> int:
     for (operator, invariant), seeds in sorted(tally.failed.items(), key=lambda kind: -len(kind[1])):
         seed, how = seeds[0]
         print(f"{len(seeds)} x {operator}: {invariant}; seed {seed}: {how[:300]}")
-    failures = len({seed for seeds in tally.failed.values() for seed, _ in seeds})
-    print(f"{options.histories:,} histories in {seconds:.0f} s, {failures} of them broke an invariant")
-    return 1 if failures else 0
+    count = f"{options.histories:,} histories"
+    print(f"{count} in {seconds:.0f} s, {tally.failures} of them broke an invariant")
+    if options.report:
+        from marked_page import put
+
+        verdict = (
+            "no invariant was broken" if not tally.failures else f"**{tally.failures} broke an invariant**"
+        )
+        new = f"{count} from seed {options.first} on: {verdict}.\n\n{tally.table()}"
+        options.report.write_text(put(options.report.read_text("utf-8"), new, "scripts/simulate"), "utf-8")
+    return 1 if tally.failures else 0
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import dataclasses
 import datetime as dt
 import importlib
 import json
+import math
 import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -216,11 +217,11 @@ class TaskInstance:
         world = self._world
         row, kwargs = json.dumps(deferred.trigger.serialize()), json.dumps(deferred.kwargs or {})
         world.said += [row, kwargs]
-        timeout = deferred.timeout.total_seconds() if deferred.timeout else None
+        timeout = deferred.timeout.total_seconds() if deferred.timeout else math.inf
         world.state = "deferred"
         try:
             triggerer = Triggerer(world, self._key(), self.actor)
-            event = triggerer.event(row, None if timeout is None else world.clock.elapsed + timeout)
+            event = triggerer.event(row, world.clock.time() + timeout)
         except TimeoutError:
             return _resumption("__fail__", {"error": "Trigger timeout"})
         finally:

@@ -12,6 +12,8 @@ _STRIKES = 3
 _COSTS = {"silence": 35.0, "hint": 67.0}
 _A_PAUSE = 16.0
 _MINUTE = 60
+#: Interruptions that a task must survive, without a second run.
+_HARMLESS = {"move", "stall", "clock back"}
 _READY = {
     "update": {"running", "paused", "stopped"},
     "start": {"running", "paused", "stopped"},
@@ -25,7 +27,9 @@ _READY = {
 def must_be_green(history: History) -> bool:
     """Tell whether the first run of a history has all that it takes, in time, and evidence of it."""
     temper, arguments = history.temper, history.arguments
-    if history.others or history.runs[0].interruptions or history.names:
+    if any(other.run == 0 for other in history.others):
+        return False
+    if any(what.what not in _HARMLESS for what in history.runs[0].interruptions):
         return False
     faults = [fault for fault in history.faults if fault.run == 0]
     if not all(_passes(fault) for fault in faults):
@@ -54,8 +58,6 @@ def _passes(fault: Fault) -> bool:
         return False
     if kind in {"reset", "silence", "cut", "garbage", "refused"}:
         return True
-    if kind == "lie":
-        return fault.calls != () and fault.times == 1
     if kind == "hint":
         return fault.calls == ("get",) or int(more[1]) <= _MINUTE
     number = int(more[0]) if more and more[0].isdigit() else 0

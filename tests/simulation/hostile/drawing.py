@@ -37,7 +37,7 @@ _OTHERS = (
 )
 _INTERRUPTIONS = (
     *("kill", "kill", "kill", "execution timeout", "move", "move", "stall", "clear", "mark failed"),
-    *("clock back", "clock forward", "secrets down"),
+    *("clock back", "clock forward", "secrets down", "no triggerer"),
 )
 
 

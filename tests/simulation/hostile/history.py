@@ -66,8 +66,8 @@ class Interruption:
 
     :param what: ``kill`` (SIGKILL; the triggerer where the task is deferred), ``execution timeout``, ``move``
         (of the trigger to another triggerer), ``stall`` (the same, because the first one was stopped for a
-        while, and wakes up), ``clear`` (of a deferred task), ``mark failed``, ``clock back`` or ``clock
-        forward`` (by an hour), ``secrets down`` or ``secrets up``
+        while, and wakes up), ``no triggerer`` (from then on), ``clear`` (of a deferred task), ``mark
+        failed``, ``clock back`` or ``clock forward`` (by an hour), ``secrets down`` or ``secrets up``
     :param at: seconds after the run began
     """
 

@@ -126,8 +126,12 @@ def _green_where_nothing_is_in_the_way(wish: Wish) -> Iterator[str]:
     from hostile.chances import must_be_green
 
     first = wish.runs[0]
-    if first.index == 0 and first.outcome == "red" and must_be_green(wish.played.history):
+    if first.index != 0 or not must_be_green(wish.played.history):
+        return
+    if first.outcome == "red":
         yield f"run 0 of {wish.operator} is red: {type(first.error).__name__}: {str(first.error)[:300]}"
+    if first.ended > first.deadline + 1.0:
+        yield f"run 0 of {wish.operator} ended {first.ended - first.deadline:.0f} s after its deadline"
 
 
 # -- what a history leaves behind -----------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import time
 import types
 from collections.abc import Coroutine
 from typing import Any
@@ -17,6 +18,7 @@ __all__ = ["Cleared", "MarkedFailed", "Triggerer"]
 
 #: Seconds until another triggerer takes over what a killed one had.
 _TAKE_OVER = 30.0
+_LOOKS_EVERY = 15.0
 #: Seconds after which a triggerer notices that a trigger is not its own any more, and calls ``on_kill``.
 _NOTICED = 2.0
 
@@ -27,6 +29,10 @@ class Cleared(BaseException):
 
 class MarkedFailed(BaseException):
     """Raised where a user marks a task failed."""
+
+
+class NoTriggerer(BaseException):
+    """Stand for the end of the only triggerer."""
 
 
 class Triggerer:
@@ -46,12 +52,12 @@ class Triggerer:
         self._trigger: Any = None
         self._why: BaseException | None = None
 
-    def event(self, row: str, ends: float | None) -> str:
+    def event(self, row: str, ends: float) -> str:
         """
         Run a trigger until its first event.
 
         :param row: the trigger as the database holds it
-        :param ends: seconds since the history began at which Airflow gives up
+        :param ends: epoch seconds at which Airflow gives up
         :return: the event as the database holds it
         :raises TimeoutError: where Airflow gave up
         """
@@ -65,6 +71,9 @@ class Triggerer:
                     world.tell("airflow", "another triggerer takes the trigger over")
                     world.clock.sleep(_TAKE_OVER)
                 except asyncio.CancelledError:
+                    if isinstance(self._why, NoTriggerer):
+                        world.clock.sleep(max(0.0, ends + _LOOKS_EVERY - time.time()))
+                        raise TimeoutError from None
                     if self._why is not None:
                         raise self._why from None
                     world.tell("airflow", "another triggerer takes the trigger over")
@@ -81,6 +90,8 @@ class Triggerer:
             case "kill":
                 world.is_dead = True
                 raise Killed
+            case "no triggerer":
+                self._why = NoTriggerer()
             case "stall":
                 # It was stopped for a while; it wakes up, and believes that its triggers were cancelled.
                 world.clock.at(world.clock.elapsed + _NOTICED, lambda: self._on_kill(trigger))
@@ -94,7 +105,7 @@ class Triggerer:
                 world.clock.at(world.clock.elapsed + _NOTICED, lambda: self._on_kill(trigger))
         self._task.cancel()
 
-    def _run(self, row: str, ends: float | None) -> str:
+    def _run(self, row: str, ends: float) -> str:
         path, arguments = json.loads(row)
         module, _, name = path.rpartition(".")
         self._trigger = getattr(importlib.import_module(module), name)(**arguments)
@@ -103,14 +114,21 @@ class Triggerer:
             forget_process()
             return json.dumps(self._in_a_loop(self._first_event(self._trigger, ends)))
 
-    async def _first_event(self, trigger: Any, ends: float | None) -> Any:
+    async def _first_event(self, trigger: Any, ends: float) -> Any:
         self._task = asyncio.current_task()
         events = trigger.run()
+        event = asyncio.ensure_future(anext(events))
         try:
-            async with asyncio.timeout(None if ends is None else ends - self._world.clock.elapsed):
-                return (await anext(events)).payload
+            while not event.done():
+                # The scheduler looks now and then whether a trigger has had its time, by the wall clock.
+                if time.time() >= ends:
+                    raise TimeoutError
+                await asyncio.wait({event}, timeout=_LOOKS_EVERY)
+            return event.result().payload
         finally:
             self._task = None
+            event.cancel()
+            await asyncio.wait({event})
             await events.aclose()
 
     def _on_kill(self, trigger: Any) -> None:
