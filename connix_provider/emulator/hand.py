@@ -10,6 +10,8 @@ from connix_provider.emulator.population import Population
 from connix_provider.emulator.shelf import Shelf
 from connix_provider.emulator.transitions import Step
 
+#: Microseconds between the creation of a seeded agent and its status.
+_SETTLING: Final = 2_000_000
 _SEEDED_BY: Final = "user_" + 16 * "0"
 
 
@@ -58,7 +60,8 @@ class Hand:
         :param description: of all of them.
         :param config: of all of them.
         :param metadata: of all of them.
-        :param created_at: when they were created, and have had the status since; ``None``: now.
+        :param created_at: when they were created; ``None``: so that they have the status from now on. Agents
+            beyond ``creating`` came to their status two seconds after that.
         """
         with self._population.moment() as now:
             taken = self._population.shelves[project_id].by_name
@@ -69,11 +72,14 @@ class Hand:
                 names = [name]
             else:
                 raise ValueError(f"agent names are unique in a project: {name!r} is not, without {{n}} in it")
+            settling = 0 if status == "creating" else _SETTLING
+            born = now - settling if created_at is None else micros_of(created_at)
             agents = self._population.settle_in(
                 project_id,
                 names,
                 status,
-                now if created_at is None else micros_of(created_at),
+                born,
+                changed_at=born + settling,
                 description=description,
                 config=config,
                 metadata={"version": "1.0.0", "created_by": _SEEDED_BY, **metadata},

@@ -62,6 +62,7 @@ class Population:
         status: str,
         born: int,
         *,
+        changed_at: int | None = None,
         description: str | None,
         config: dict[str, Any],
         metadata: dict[str, Any],
@@ -73,6 +74,7 @@ class Population:
         :param names: a free name for each.
         :param status: their first.
         :param born: when, in microseconds.
+        :param changed_at: when they came to their status; default when they were created.
         :param description: of all of them.
         :param config: of all of them.
         :param metadata: of all of them.
@@ -88,8 +90,8 @@ class Population:
                 config=config,
                 metadata=metadata,
                 created_at=born,
-                updated_at=born,
-                history=[(born, status)],
+                updated_at=changed_at or born,
+                history=[(changed_at or born, status)],
                 goal=status,
             )
             for name in names

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
-from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
-from connix_provider.lifecycle import DOWN, SETTLED, AgentStatus, Snapshot
+from connix_provider.client.errors import ConnixNotFoundError, ConnixResponseError, ConnixTimeoutError
+from connix_provider.lifecycle import AgentStatus, Evidence, Snapshot
 from connix_provider.operators.base import Acted
 from connix_provider.operators.description import DescribesAgent
 from connix_provider.operators.existing import ConnixActionOperator, ConnixExistingAgentOperator
-from connix_provider.targets import resolve_agent_id
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Agent, Client
+    from connix_provider.operators.task_state import ActionRecord
 
 __all__ = [
     "ConnixCreateAgentOperator",
@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 IF_EXISTS = ("fail", "adopt", "update")
+ON_FAILURE = ("keep", "delete")
 
 
 class ConnixCreateAgentOperator(DescribesAgent):
@@ -37,83 +38,85 @@ class ConnixCreateAgentOperator(DescribesAgent):
     Create an agent and wait until it runs.
 
     One run of a task leaves one agent, whatever is lost, killed or retried: see
-    :mod:`connix_provider.operators.once`. Reference: "Create Agent".
+    :mod:`connix_provider.operators.create_once`. An agent that an earlier try of this run created is brought
+    to what is asked for now: only the difference is sent. Reference: "Create Agent".
 
     :param name: the agent's name, unique in its project
     :param config: model, temperature, tools, system prompt, environment variables, …
     :param description: what the agent is for
     :param metadata: anything to keep with the agent
     :param if_exists: what to do about an agent of that name that this task run did not create: ``fail``
-        (default), ``adopt`` it as it is, or ``update`` it to what is asked for here, which leaves a paused or
-        stopped one paused or stopped
+        (default); ``adopt`` it if it runs, without any change to it; or ``update`` it to what is asked for
+        here and get it running: it is started where it is paused or stopped, and restarted once where it is
+        in error
+    :param on_failure: what to do about the agent that this task run created where the task fails because the
+        agent does not come to run: ``keep`` it (default) to be looked at, or ``delete`` it
 
     The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
     """
 
-    template_fields: Sequence[str] = (*DescribesAgent.template_fields, "if_exists")
+    template_fields: Sequence[str] = (*DescribesAgent.template_fields, "if_exists", "on_failure")
 
     def __init__(
-        self, *, name: str, if_exists: Literal["fail", "adopt", "update"] = "fail", **kwargs: Any
+        self,
+        *,
+        name: str,
+        if_exists: Literal["fail", "adopt", "update"] = "fail",
+        on_failure: Literal["keep", "delete"] = "keep",
+        **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.if_exists = if_exists
+        self.on_failure = on_failure
 
     def check(self) -> None:
         """Check the parameters, before anything is sent."""
         super().check()
         if self.if_exists not in IF_EXISTS:
             raise ValueError(f"if_exists must be one of {', '.join(IF_EXISTS)}, not {self.if_exists!r}")
+        if self.on_failure not in ON_FAILURE:
+            raise ValueError(f"on_failure must be one of {', '.join(ON_FAILURE)}, not {self.on_failure!r}")
         if not self.name or not self.name.strip():
             raise ValueError("name must be a string that is not empty")
 
     def act(self, client: Client, project_id: str, context: Context) -> Acted:
-        """Create the agent, or adopt the one that is ours."""
-        from connix_provider.operators import once
+        """Create the agent, or bring the one that exists to what is asked for."""
+        from connix_provider.operators import create_once, existing_agent
+        from connix_provider.operators.identity import identity_key
 
         body = self.body()
-        key = once.task_key(context)
-        agent, ours = once.create_once(client, project_id, body, key, retried=self.is_repeated(context))
-        if ours:
-            return self._bring_up(client, project_id, agent)
-        if self.if_exists == "fail":
-            _refuse_stranger(agent, key)
-        if self.if_exists == "adopt":
-            self.log.info("Agent %s named %r exists and is adopted as it is.", agent.id, agent.name)
-            return Acted(agent.id, "create")
-        self.log.info("Agent %s named %r exists and is updated.", agent.id, agent.name)
-        changes = {name: value for name, value in body.items() if name != "name"}
-        return _update(client, project_id, agent.id, changes) if changes else Acted(agent.id, "create")
+        key = identity_key(context)
+        found = create_once.create_once(client, project_id, body, key, retried=self.is_repeated(context))
+        if found.is_new:
+            return Acted.of(found.agent, "create", undo="delete", accepted_at=time.time())
+        if found.is_own:
+            agent = client.agents.get(project_id, found.agent.id)
+            return existing_agent.bring_to(client, project_id, agent, body, undo="delete")
+        return existing_agent.use(client, project_id, found.agent, body, key, self.if_exists)
 
     def find_unfinished(self, client: Client, project_id: str, context: Context) -> Acted | None:
         """Find the agent whose create was under way when the task was killed."""
-        from connix_provider.operators import once
+        from connix_provider.operators.create_once import find_own
+        from connix_provider.operators.identity import identity_key
 
-        agent = once.find_ours(client, project_id, str(self.name), once.task_key(context))
-        return Acted(agent.id, undo="delete") if agent else None
+        agent = find_own(client, project_id, str(self.name), identity_key(context))
+        return Acted.of(agent, undo="delete") if agent else None
 
-    def _bring_up(self, client: Client, project_id: str, agent: Agent) -> Acted:
-        """Get our agent going; one that an earlier try left behind may be down, and stays so by itself."""
-        from connix_provider.operators import once
-        from connix_provider.operators.turn import in_turn
+    def clean_up_failure(self, context: Context) -> None:
+        """Delete the agent that this task run created, where ``on_failure`` says so."""
+        if self.on_failure != "delete":
+            return
+        from connix_provider.operators.existing_agent import delete_own
 
-        self.log.info("Agent %s named %r is %s.", agent.id, agent.name, agent.status)
-        if agent.status == AgentStatus.ERROR:
-            self.log.warning("Agent %s ended in error in an earlier try; it is restarted once.", agent.id)
-            once.restart_once(client, project_id, agent)
-            return Acted(agent.id, "restart", agent.snapshot(), undo="delete", accepted_at=time.time())
-        if agent.status in DOWN:
-            self.log.warning("Agent %s was %s since an earlier try; it is started.", agent.id, agent.status)
-            with in_turn(agent.id, "start", agent.snapshot()):
-                client.agents.start(project_id, agent.id)
-            return Acted(agent.id, "start", agent.snapshot(), undo="delete", accepted_at=time.time())
-        return Acted(agent.id, "create", undo="delete", accepted_at=time.time())
+        delete_own(self, context)
 
 
 class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):
     """
     Change an agent's configuration and wait until the change has taken hold.
 
-    The service merges: only what is given here is sent, everything else stays. Reference: "Update Agent".
+    The service merges: only what is given here and differs is sent, everything else stays; where nothing
+    differs, no request is sent. Reference: "Update Agent".
 
     :param agent_id: the agent
     :param agent_name: its name, instead of its id
@@ -129,6 +132,9 @@ class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):
         *ConnixExistingAgentOperator.template_fields,
         *DescribesAgent.description_fields,
     )
+    keeps_record = True
+    # An update that left the agent in error stays a failure in every try of its run.
+    forgets_failure = False
 
     def check(self) -> None:
         """Check the parameters, before anything is sent."""
@@ -136,9 +142,14 @@ class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):
         if not self.body():
             raise ValueError("there is nothing to update: give name, config, description or metadata")
 
-    def act_on(self, client: Client, project_id: str, agent_id: str, context: Context) -> Acted:
-        """Send the change."""
-        return _update(client, project_id, agent_id, self.body())
+    def act_on(
+        self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
+    ) -> Acted:
+        """Send what differs."""
+        from connix_provider.operators.existing_agent import update
+
+        agent = client.agents.get(project_id, agent_id)
+        return update(client, project_id, agent, self.body(), context, record)
 
 
 class ConnixStartAgentOperator(ConnixActionOperator):
@@ -200,30 +211,78 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
     """
 
     action = "restart"
-    remembers = True
+    keeps_record = True
 
-    def act_on(self, client: Client, project_id: str, agent_id: str, context: Context) -> Acted:
+    def act_on(
+        self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
+    ) -> Acted:
         """Send the restart once the change it makes can be told from the change before."""
-        from connix_provider.operators import memory, once
+        from connix_provider.operators import restart_once, task_state
         from connix_provider.operators.turn import in_turn
 
         agent = None
-        if (before := _remembered_restart(self.recall(context), agent_id)) is not None:
-            agent = once.await_change(client, project_id, agent_id, before)
-            if agent and agent.status != AgentStatus.ERROR:
-                self.log.info("An earlier try of this task restarted agent %s; waiting for it.", agent_id)
-                return Acted(agent_id, "restart", before, accepted_at=time.time())
-            if agent:
-                self.log.warning(
-                    "Agent %s ended in error after an earlier try; it is restarted once.", agent_id
-                )
+        if record and record.before:
+            under_way, agent = self._resume(client, project_id, record, record.before)
+            if under_way:
+                return under_way
         agent = agent or client.agents.get(project_id, agent_id)
-        once.await_next_second(client, agent)
-        moment = agent.updated_at.isoformat() if agent.updated_at else None
-        intent = {"agent_id": agent_id, "status": agent.status, "updated_at": moment}
-        with in_turn(agent_id, "restart", agent.snapshot()), memory.remembered(context, intent):
-            once.restart_once(client, project_id, agent)
-        return Acted(agent_id, "restart", agent.snapshot(), accepted_at=time.time())
+        restart_once.await_next_second(client, agent)
+        record = task_state.ActionRecord(
+            agent_id, self.agent_name, agent.snapshot(), requested_at=client.budget.server_time()
+        )
+        with in_turn(agent_id, "restart", agent.snapshot()), task_state.recorded(context, record):
+            accepted_at, before = restart_once.restart_once(client, project_id, agent)
+            record = dataclasses.replace(record, before=before)
+            task_state.accepted(context, record, accepted_at)
+        return Acted.of(agent, "restart", before=before, accepted_at=accepted_at)
+
+    def _resume(
+        self, client: Client, project_id: str, record: ActionRecord, before: Snapshot
+    ) -> tuple[Acted | None, Agent | None]:
+        """Find out what became of the restart that an earlier start of this task asked for."""
+        from connix_provider.operators import restart_once
+        from connix_provider.operators.lost_response import explained
+
+        agent_id = record.agent_id
+        look = restart_once.look_for_restart(
+            client, project_id, agent_id, before, requested_at=record.requested_at
+        )
+        if look is None:
+            raise explained(
+                ConnixTimeoutError(f"No time was left to look at agent {agent_id}"),
+                "An earlier try of this task asked for its restart. Clear the task to restart it once more",
+            )
+        agent = look.agent
+        is_restarted = look.evidence is Evidence.RESTARTED
+        if is_restarted and agent.status == AgentStatus.ERROR:
+            self.log.warning(
+                "Agent %r (%s) ended in error after an earlier try restarted it; it is restarted once more.",
+                agent.name,
+                agent_id,
+            )
+            return None, agent
+        if is_restarted or record.accepted_at:
+            self.log.info(
+                "An earlier try of this task restarted agent %r (%s); waiting for it.", agent.name, agent_id
+            )
+            began = record.accepted_at or time.time()
+            return Acted.of(agent, "restart", before=before, accepted_at=began), agent
+        if look.evidence is Evidence.NONE and not restart_once.shows_changes(client, project_id, agent):
+            raise ConnixResponseError(
+                f"An earlier try of this task asked for the restart of agent {agent.name!r} ({agent_id}). "
+                "Whether it happened cannot be told: the service does not show when an agent changes "
+                "(updated_at is missing or never moves). It is not restarted again. Look at the agent, and "
+                "clear this task to restart it once more"
+            )
+        self.log.info(
+            "An earlier try asked for the restart of agent %r (%s), but %s: it is restarted now.",
+            agent.name,
+            agent_id,
+            "the agent only changed in another way"
+            if look.evidence is Evidence.FOREIGN
+            else "the agent has not changed since",
+        )
+        return None, agent
 
 
 class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
@@ -239,7 +298,8 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
     The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
     """
 
-    remembers = True
+    keeps_record = True
+    accepts_gone = True
 
     def __init__(self, *, ignore_if_missing: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -247,75 +307,34 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
 
     def act(self, client: Client, project_id: str, context: Context) -> Acted:
         """Delete the agent, or find that there is none."""
-        earlier = self._deleted_earlier(client, project_id, context)
         try:
-            if earlier:
-                # What was written down stays: a refusal of this one tells nothing of the first.
-                return self._delete(client, project_id, earlier)
             return super().act(client, project_id, context)
         except ConnixNotFoundError as error:
-            if not error.is_of_an_agent:
-                raise
-            if earlier:
-                self.log.info("An earlier try of this task deleted agent %s: %s", earlier, error)
-                return Acted(earlier)
-            if not self.ignore_if_missing:
+            if not error.is_of_an_agent or not self.ignore_if_missing:
                 raise
             self.log.info("Nothing to delete: %s", error)
             return Acted(str(self.agent_id or self.agent_name))
 
-    def act_on(self, client: Client, project_id: str, agent_id: str, context: Context) -> Acted:
+    def act_on(
+        self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
+    ) -> Acted:
         """Send the delete."""
-        from connix_provider.operators import memory
+        from connix_provider.operators import task_state
+        from connix_provider.operators.turn import in_turn
 
-        with memory.remembered(context, {"agent_id": agent_id, "agent_name": self.agent_name}):
-            return self._delete(client, project_id, agent_id)
-
-    def _delete(self, client: Client, project_id: str, agent_id: str) -> Acted:
-        reply = client.agents.delete(project_id, agent_id)
-        self.log.info("Connix accepted the delete of agent %s: %s", agent_id, reply.message or "done")
-        return Acted(agent_id, "delete")
-
-    def _deleted_earlier(self, client: Client, project_id: str, context: Context) -> str | None:
-        """Say what an earlier try was about to delete; its name may be another agent's by now."""
-        earlier = self.recall(context)
-        if earlier is None:
-            return None
-        agent_id = str(earlier["agent_id"])
-        if self.agent_id is not None:
-            meant = resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
-            return agent_id if agent_id == meant else None
-        is_meant = self.agent_name is not None and earlier.get("agent_name") == self.agent_name
-        return agent_id if is_meant else None
-
-
-def _remembered_restart(earlier: Mapping[str, Any] | None, agent_id: str) -> Snapshot | None:
-    """Return the agent as it was before an earlier try of this task asked for its restart."""
-    if earlier is None or earlier.get("agent_id") != agent_id:
-        return None
-    moment = earlier.get("updated_at")
-    return Snapshot(str(earlier.get("status")), datetime.fromisoformat(moment) if moment else None)
-
-
-def _update(client: Client, project_id: str, agent_id: str, changes: Mapping[str, Any]) -> Acted:
-    """Send a change; the wait begins at the agent as the service answered with it."""
-    from connix_provider.operators.turn import in_turn
-
-    with in_turn(agent_id, "update"):
-        reply = client.agents.update(project_id, agent_id, changes)
-    # A reply that is settled already will not change any more: then the first look may be believed.
-    before = None if reply.status in SETTLED else reply.snapshot()
-    return Acted(agent_id, "update", before, accepted_at=time.time())
-
-
-def _refuse_stranger(agent: Agent, key: str) -> NoReturn:
-    from connix_provider.operators.once import TASK_KEY
-
-    theirs = agent.metadata.get(TASK_KEY)
-    owner = f"the Airflow task run {theirs}" if theirs else "somebody else"
-    raise ConnixConflictError(
-        409,
-        "agent_conflict",
-        f"agent {agent.id} named {agent.name!r} exists ({agent.status}) and belongs to {owner}, not to this "
-        f"task run ({key}); give another name, or set if_exists to 'adopt' or 'update'",
-    )
+        if record is None:
+            record = task_state.ActionRecord(agent_id, self.agent_name)
+            with in_turn(agent_id, "delete"), task_state.recorded(context, record):
+                client.agents.delete(project_id, agent_id)
+        else:
+            try:
+                # The record stays: a refusal of this request tells nothing of the first one.
+                with in_turn(agent_id, "delete"):
+                    client.agents.delete(project_id, agent_id)
+            except ConnixNotFoundError as error:
+                if not error.is_of_an_agent:
+                    raise
+                self.log.info("An earlier try of this task deleted agent %s: %s", agent_id, error)
+                return Acted(agent_id, agent_name=self.agent_name)
+        self.log.info("Connix accepted the delete of agent %s.", agent_id)
+        return Acted(agent_id, "delete", agent_name=self.agent_name, accepted_at=time.time())

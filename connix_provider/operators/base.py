@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import conf
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred, conf
 
 from connix_provider.client.errors import ConnixBudgetError, ConnixRateLimitError
 from connix_provider.hooks.connix import ConnixHook
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Client
+    from connix_provider.operators.task_state import ActionRecord
     from connix_provider.waiting.drive import Connected
     from connix_provider.waiting.ending import Ending
     from connix_provider.waiting.wait import Wait
@@ -53,8 +54,12 @@ class ConnixAgentOperator(UndoneWhenKilled):
 
     template_fields: Sequence[str] = ("project_id", "connix_conn_id")
     ui_color = "#d9e8f6"
-    #: Whether the operator writes down what it is about to send; see :mod:`connix_provider.operators.memory`.
-    remembers: ClassVar[bool] = False
+    #: Whether the operator records what it is about to send; see :mod:`connix_provider.operators.task_state`.
+    keeps_record: ClassVar[bool] = False
+    #: Whether the record goes where the action ended in a failure, so that the next try acts anew.
+    forgets_failure: ClassVar[bool] = True
+    #: Whether an agent that is gone is ready to be acted on.
+    accepts_gone: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -143,9 +148,9 @@ class ConnixAgentOperator(UndoneWhenKilled):
         ending = Ending.from_event(event)
         if ending.outcome is Outcome.TIMEOUT and refusal:
             ending = dataclasses.replace(ending, message=f"{ending.message} {refusal}")
-        if ending.outcome is not Outcome.DONE:
-            return self._finish(context, ending)
-        return self.execute_again(context, event)
+        if ending.outcome is Outcome.DONE or (ending.outcome is Outcome.GONE and self.accepts_gone):
+            return self.execute_again(context, event)
+        return self._finish(context, ending)
 
     def is_repeated(self, context: Context) -> bool:
         """
@@ -154,20 +159,27 @@ class ConnixAgentOperator(UndoneWhenKilled):
         :param context: Airflow's context
         :return: true in a retry, and where the task acts anew because it could not the first time
         """
-        from connix_provider.operators.once import try_of
+        from connix_provider.operators.identity import try_number_of
 
-        return self._goes_on or try_of(context) > 1
+        return self._goes_on or try_number_of(context) > 1
 
-    def recall(self, context: Context) -> dict[str, Any] | None:
+    def recall(self, context: Context) -> ActionRecord | None:
         """
-        Read what this task run was about to send when it was last seen.
+        Read what an earlier start of this task was about to send. The same try may be started twice.
 
         :param context: Airflow's context
-        :return: what was remembered, or ``None``
+        :return: the record, or ``None``
         """
-        from connix_provider.operators import memory
+        from connix_provider.operators import task_state
 
-        return memory.recall(context) if self.is_repeated(context) else None
+        return task_state.recall(context) if self.keeps_record else None
+
+    def clean_up_failure(self, context: Context) -> None:
+        """
+        Clean up after a task that failed because of its agent, or ran out of time.
+
+        :param context: Airflow's context
+        """
 
     def _act_and_wait(self, context: Context, deadline: float) -> str:
         from connix_provider.operators.handover import defer_for_agent
@@ -178,11 +190,11 @@ class ConnixAgentOperator(UndoneWhenKilled):
         hook = ConnixHook(self.connix_conn_id)
         project_id = resolve_project_id(self.project_id, hook.project_id, self.connix_conn_id)
         connected = drive.Connected(hook, deadline=deadline)
-        with connected, self._leaving_nothing(context), dies_when_killed():
+        with connected, self._cleaning_up(context), dies_when_killed():
             acted = self._act_in_turn(connected, project_id, context, deadline)
             self.has_acted(connected.client, acted)
             if acted.goal is None or not self.wait_for_completion:
-                self._forget(context)
+                self._close_record(context, is_done=True)
                 return acted.agent_id
             wait = self._wait(acted, acted.goal, deadline)
             if self.deferrable:
@@ -212,6 +224,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
         from connix_provider.operators.handover import defer_for_agent
         from connix_provider.operators.turn import OutOfTurnError, await_turn
 
+        repeats = 0
         while True:
             self.about_to_act(project_id, context)
             if self._refusal and time.time() >= deadline:
@@ -223,7 +236,8 @@ class ConnixAgentOperator(UndoneWhenKilled):
             self._refusal = f"Connix refused to {refusal.action} agent {refusal.agent_id}: {refusal}."
             settling = Acted(refusal.agent_id, "settle")
             wait = self._wait(settling, "settle", deadline)
-            if not await_turn(connected, project_id, wait, refusal, defers=self.deferrable):
+            repeats += 1
+            if not await_turn(connected, project_id, wait, refusal, repeats=repeats, defers=self.deferrable):
                 kwargs = {"refusal": self._refusal}
                 defer_for_agent(
                     self, project_id, settling, deadline, method_name="execute_in_turn", kwargs=kwargs
@@ -271,6 +285,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
             return super().resume_execution(next_method, next_kwargs, context)
         except Exception as error:
             if is_deferral_timeout(error):
+                self._clean_up(context)
                 raise ConnixAgentTimeoutError(untended(check_seconds("timeout", self.timeout))) from None
             raise
 
@@ -278,32 +293,47 @@ class ConnixAgentOperator(UndoneWhenKilled):
         from connix_provider.exceptions import exception_for
         from connix_provider.waiting.ending import Outcome
 
-        # Where the end is known, a retry begins anew.
-        if ending.outcome in {Outcome.DONE, Outcome.FAILED, Outcome.GONE}:
-            self._forget(context)
-        with self._leaving_nothing(context):
-            if ending.outcome is not Outcome.DONE:
-                raise exception_for(ending)
-        self.log.info("%s", ending.message)
-        return ending.agent_id
+        if ending.outcome is Outcome.DONE:
+            self._close_record(context, is_done=True)
+            self.log.info("%s", ending.message)
+            return ending.agent_id
+        # Where the end is known, the next try begins anew.
+        if ending.outcome in {Outcome.FAILED, Outcome.GONE} and self.forgets_failure:
+            self._close_record(context, is_done=False)
+        if ending.outcome in {Outcome.FAILED, Outcome.TIMEOUT}:
+            self.clean_up_failure(context)
+        with self._cleaning_up(context):
+            raise exception_for(ending)
 
     @contextmanager
-    def _leaving_nothing(self, context: Context) -> Iterator[None]:
-        """Clean up after a last try that fails without an end that is known."""
-        from connix_provider.operators import memory
-
+    def _cleaning_up(self, context: Context) -> Iterator[None]:
+        """Clean up after a last try that ends without a result, also where Airflow breaks it off."""
         try:
             yield
-        except Exception:
-            if self.remembers:
-                memory.forget_for_good(context)
+        except TaskDeferred:
+            raise
+        except AirflowTaskTimeout:
+            self._clean_up(context)
+            raise
+        except BaseException:
+            self._clean_up_record(context)
             raise
 
-    def _forget(self, context: Context) -> None:
-        from connix_provider.operators import memory
+    def _clean_up(self, context: Context) -> None:
+        self._clean_up_record(context)
+        self.clean_up_failure(context)
 
-        if self.remembers:
-            memory.forget(context)
+    def _clean_up_record(self, context: Context) -> None:
+        from connix_provider.operators import task_state
+
+        if self.keeps_record:
+            task_state.clean_up_after_last_try(context)
+
+    def _close_record(self, context: Context, *, is_done: bool) -> None:
+        from connix_provider.operators import task_state
+
+        if self.keeps_record:
+            (task_state.finish if is_done else task_state.forget)(context)
 
     @property
     def poll_seconds(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from connix_provider.client.errors import ConnixConflictError
 from connix_provider.lifecycle import GOALS, TRANSIENT
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Client
+    from connix_provider.operators.task_state import ActionRecord
 
 __all__ = ["ConnixActionOperator", "ConnixExistingAgentOperator"]
 
@@ -46,10 +47,19 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
         :param context: Airflow's context
         :return: what was done, and what to wait for
         """
-        agent_id = resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
-        return self.act_on(client, project_id, agent_id, context)
+        record = self.recall(context)
+        agent_id = self._find(client, project_id, record)
+        if record and record.agent_id == agent_id:
+            if record.is_done:
+                self.log.info("An earlier start of this task has done this to agent %s.", agent_id)
+                return Acted(agent_id, agent_name=record.agent_name)
+        else:
+            record = None
+        return self.act_on(client, project_id, agent_id, context, record)
 
-    def act_on(self, client: Client, project_id: str, agent_id: str, context: Context) -> Acted:
+    def act_on(
+        self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
+    ) -> Acted:
         """
         Act on an agent.
 
@@ -57,9 +67,17 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
         :param project_id: the project
         :param agent_id: the agent
         :param context: Airflow's context
+        :param record: what an earlier start of this task asked of the same agent
         :return: what was done, and what to wait for
         """
         raise NotImplementedError
+
+    def _find(self, client: Client, project_id: str, record: ActionRecord | None) -> str:
+        """Resolve the agent; a name that was resolved in an earlier try may be another agent's by now."""
+        is_by_name = self.agent_id is None and self.agent_name is not None
+        if record and is_by_name and record.agent_name == self.agent_name:
+            return record.agent_id
+        return resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
 
 
 class ConnixActionOperator(ConnixExistingAgentOperator):
@@ -69,7 +87,9 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
     The parameters are those of :class:`ConnixExistingAgentOperator`.
     """
 
-    def act_on(self, client: Client, project_id: str, agent_id: str, context: Context) -> Acted:
+    def act_on(
+        self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
+    ) -> Acted:
         """
         Look at the agent, and send the action where there is something to do.
 
@@ -77,24 +97,34 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
         :param project_id: the project
         :param agent_id: the agent
         :param context: Airflow's context
+        :param record: unused: these actions are idempotent
         :return: what was done, and what to wait for
         """
         before = client.agents.get(project_id, agent_id)
         if before.status in GOALS[self.action].done:
-            self.log.info("Agent %s is %s already; nothing to %s.", agent_id, before.status, self.action)
-            return Acted(agent_id)
+            self.log.info(
+                "Agent %r (%s) is %s already; nothing to %s.",
+                before.name,
+                agent_id,
+                before.status,
+                self.action,
+            )
+            return Acted.of(before)
         try:
-            reply = getattr(client.agents, self.action)(project_id, agent_id)
+            getattr(client.agents, self.action)(project_id, agent_id)
         except ConnixConflictError as error:
-            # The repeat of one whose answer was lost: the first is under way, unless something else is.
+            # The repeat of one whose response was lost: the first is under way, unless something else is.
             if not error.may_have_executed or client.agents.get(project_id, agent_id).status in TRANSIENT:
                 from connix_provider.operators.turn import OutOfTurnError
 
                 raise OutOfTurnError(agent_id, self.action, error, before.snapshot()) from error
-            self.log.info("The %s of agent %s is under way already.", self.action, agent_id)
+            self.log.info("The %s of agent %r (%s) is under way already.", self.action, before.name, agent_id)
         else:
-            self.log.info(
-                "Connix accepted the %s of agent %s: %s", self.action, agent_id, reply.message or "done"
-            )
-        undo: Literal["stop"] | None = "stop" if self.action == "start" else None
-        return Acted(agent_id, self.action, before.snapshot(), undo=undo, accepted_at=time.time())
+            self.log.info("Connix accepted the %s of agent %r (%s).", self.action, before.name, agent_id)
+        return Acted.of(
+            before,
+            self.action,
+            before=before.snapshot(),
+            undo="stop" if self.action == "start" else None,
+            accepted_at=time.time(),
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
@@ -14,7 +15,7 @@ from connix_provider.lifecycle import PollState, Snapshot
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from connix_provider.client import Client
+    from connix_provider.client import Agent, Client
 
 __all__ = ["Acted", "UndoneWhenKilled"]
 
@@ -32,6 +33,8 @@ class Acted:
     :param before: the agent before the action, where the wait must tell then from now
     :param undo: the call that takes the action back as far as it can be, for ``cancel_on_kill``
     :param accepted_at: epoch seconds at which the service accepted the action
+    :param agent_name: the agent's name, where it is known
+    :param newest: the latest ``updated_at`` that the service showed
     """
 
     agent_id: str
@@ -39,6 +42,20 @@ class Acted:
     before: Snapshot | None = None
     undo: Undo | None = None
     accepted_at: float | None = None
+    agent_name: str | None = None
+    newest: datetime | None = None
+
+    @classmethod
+    def of(cls, agent: Agent, goal: str | None = None, **known: Any) -> Acted:
+        """
+        Name the agent that something was done to.
+
+        :param agent: the agent
+        :param goal: what to wait for now
+        :param known: the other fields
+        :return: what was done
+        """
+        return cls(agent.id, goal, agent_name=agent.name or None, **known)
 
     def poll_state(self) -> PollState:
         """
@@ -46,7 +63,7 @@ class Acted:
 
         :return: what is known of the agent before the first poll
         """
-        return PollState(before=self.before, accepted_at=self.accepted_at)
+        return PollState(before=self.before, accepted_at=self.accepted_at, newest=self.newest)
 
 
 class UndoneWhenKilled(BaseOperator):

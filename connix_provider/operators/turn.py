@@ -25,6 +25,9 @@ __all__ = ["OutOfTurnError", "await_turn", "in_turn"]
 
 log = logging.getLogger(__name__)
 
+#: How often an action is sent that is refused although the agent is not busy.
+MAX_REPEATS = 6
+
 
 class OutOfTurnError(Exception):
     """
@@ -63,7 +66,7 @@ def in_turn(agent_id: str, action: str, before: Snapshot | None = None) -> Itera
 
 
 def await_turn(
-    connected: Connected, project_id: str, wait: Wait, refusal: OutOfTurnError, *, defers: bool
+    connected: Connected, project_id: str, wait: Wait, refusal: OutOfTurnError, *, repeats: int, defers: bool
 ) -> bool:
     """
     Wait on a worker until what was refused is worth another try.
@@ -72,9 +75,10 @@ def await_turn(
     :param project_id: the agent's project
     :param wait: a wait for the agent to settle
     :param refusal: the refusal
-    :param defers: whether to give up after one look that leaves something to wait for
+    :param repeats: which refusal of this task it is, from 1
+    :param defers: whether to give up after one poll that leaves something to wait for
     :return: whether it is; ``False`` where the rest is for the triggerer
-    :raises ConnixConflictError: the refusal, where the agent is as it was
+    :raises ConnixConflictError: the refusal, where the agent's state does not explain it
     :raises Exception: what any wait can end in: the time is up, the agent is gone, the key is refused
     """
     from connix_provider.exceptions import exception_for
@@ -95,20 +99,21 @@ def await_turn(
                 refusal.error,
             )
         if wait.seen and not was_busy:
-            # A status that nobody knows explains no refusal.
+            # An unknown status explains no refusal.
             break
         if defers:
             return False
         time.sleep(wait.rest())
+    if ending and ending.outcome is Outcome.GONE and refusal.action == "delete":
+        return True
     if ending and ending.outcome is not Outcome.DONE:
         raise exception_for(ending) from refusal.error
     if was_busy:
         return True
-    if refusal.before is None or wait.seen == refusal.before:
+    is_known = refusal.before is not None
+    is_explained = wait.seen != refusal.before if is_known else refusal.error.may_have_executed
+    if not is_explained or repeats >= MAX_REPEATS:
         raise refusal.error
-    if wait.status == refusal.before.status:
-        # What moved may be a sign of life and nothing more: the same refusal would follow at once.
-        if defers:
-            return False
-        time.sleep(wait.rest())
+    # The agent may have been busy until just now. A sign of life alone would lead to the same refusal.
+    time.sleep(min(2.0 ** (repeats - 1), LONGEST_PAUSE, wait.rest(LONGEST_PAUSE)))
     return True

@@ -53,9 +53,10 @@ def undoing(
     *,
     deadline: float,
     log: Any,
+    why: str = "The task was killed and is failed",
 ) -> Flow[None]:
     """
-    Undo the action of a killed task, and log the outcome; a failure is logged, never raised.
+    Undo the action of a task, and log the outcome; a failure is logged, never raised.
 
     :param client: whose flow it is
     :param undo: the call that undoes: ``delete`` or ``stop``
@@ -64,9 +65,10 @@ def undoing(
     :param before: the agent before it was started, where that is known
     :param deadline: epoch seconds after which no request is sent
     :param log: the task's
+    :param why: the reason, for the log
     :return: the steps
     """
-    log.info("The task was killed and is failed: requesting the %s of agent %s.", undo, agent_id)
+    log.info("%s: requesting the %s of agent %s.", why, undo, agent_id)
     try:
         became = yield from _until_undone(client, undo, project_id, agent_id, before, deadline)
     except ConnixError as error:

@@ -12,7 +12,7 @@ from connix_provider.operators.agent import (
     ConnixDeleteAgentOperator,
     ConnixRestartAgentOperator,
 )
-from connix_provider.operators.once import task_key
+from connix_provider.operators.identity import identity_key
 
 pytestmark = pytest.mark.heavy
 
@@ -59,5 +59,5 @@ def test_what_would_be_remembered_needs_a_task_run_as_well(emulator, execute):
 def test_only_what_is_missing_is_named():
     ti = types.SimpleNamespace(dag_id="d", task_id="t", map_index=-1)
     with pytest.raises(ValueError, match=r"has no run_id$"):
-        task_key({"ti": ti})
-    assert task_key({"ti": types.SimpleNamespace(run_id="r", **vars(ti))}) == "d/r/t/-1"
+        identity_key({"ti": ti})
+    assert identity_key({"ti": types.SimpleNamespace(run_id="r", **vars(ti))}).endswith("/d/r/t/-1")

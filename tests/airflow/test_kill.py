@@ -15,7 +15,8 @@ from task_states import MISSING, REFUSED, task_instance, tell_state
 
 from connix_provider.emulator import Fault
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.operators import once, turn
+from connix_provider.operators import create_once as once
+from connix_provider.operators import turn
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
     ConnixPauseAgentOperator,

@@ -65,28 +65,47 @@ class TaskRun:
     :param warp: the clock that the provider and the emulator share
     :param make: the operator's class
     :param remembering: whether Airflow offers it a ``task_state_store``
+    :param retries: how often the task is retried after its first try, and after each clear
+    :param map_index: which one of a mapped task it is
+    :param dag_id: the DAG; default one of its own
     :param arguments: the operator's arguments
     """
 
     def __init__(
-        self, warp: Timewarp, make: Callable[..., Any], *, remembering: bool = False, **arguments: Any
+        self,
+        warp: Timewarp,
+        make: Callable[..., Any],
+        *,
+        remembering: bool = False,
+        retries: int = 10,
+        map_index: int = -1,
+        dag_id: str | None = None,
+        **arguments: Any,
     ) -> None:
         self._warp = warp
         self._make = make
         self._arguments = arguments
-        self._dag_id = f"in_process_{next(_numbers)}"
+        self._dag_id = dag_id or f"in_process_{next(_numbers)}"
+        self._map_index = map_index
+        self._retries = retries
+        self._max_tries = retries
         self._first_reschedule: dt.datetime | None = None
         self.store = Store() if remembering else None
         self.tries = 0
 
-    def try_once(self, **changes: Any) -> Ran:
+    def clear(self) -> None:
+        """Clear the task, as a user does: Airflow raises ``max_tries``."""
+        self._max_tries = self.tries + self._retries
+
+    def try_once(self, *, same_try: bool = False, **changes: Any) -> Ran:
         """
         Run the task's next try to its end.
 
+        :param same_try: whether the same try is started again, as Airflow's stuck-in-queued handling does
         :param changes: arguments that this try has instead, as if the DAG file had been edited
         :return: what became of it
         """
-        self.tries += 1
+        self.tries += not same_try
         self._first_reschedule = None
         arguments = {**self._arguments, **changes}
         ran = Ran(deadline=self._warp.time() + arguments["timeout"])
@@ -121,9 +140,9 @@ class TaskRun:
             dag_id=self._dag_id,
             run_id="run",
             task_id="task",
-            map_index=-1,
+            map_index=self._map_index,
             try_number=self.tries,
-            max_tries=self.tries,
+            max_tries=self._max_tries,
             get_first_reschedule_date=lambda context: self._first_reschedule,
         )
         context: dict[str, Any] = {"ti": ti}

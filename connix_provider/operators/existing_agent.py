@@ -1,0 +1,178 @@
+"""
+Bring an agent that exists to what a task asks for: its description, and a status in which it can run.
+
+Create does this with the agent of an earlier try and, where ``if_exists`` says so, with another agent of the
+same name. Update does the first half.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowException
+
+from connix_provider.client.errors import ConnixConflictError, ConnixError
+from connix_provider.lifecycle import DOWN, TRANSIENT, AgentStatus
+from connix_provider.operators.create_once import find_own
+from connix_provider.operators.difference import changed_fields, difference
+from connix_provider.operators.identity import IDENTITY_FIELD, identity_key
+from connix_provider.operators.killed import Acted, Undo
+from connix_provider.operators.restart_once import restart_once
+from connix_provider.operators.task_state import ActionRecord, accepted, recorded
+from connix_provider.operators.turn import in_turn
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from connix_provider.client import Agent, Client
+    from connix_provider.operators.agent import ConnixCreateAgentOperator
+
+__all__ = ["bring_to", "delete_own", "update", "use"]
+
+log = logging.getLogger(__name__)
+
+#: Seconds that the delete of a failed agent may take: the task is over already.
+_DELETE_TIMEOUT = 20.0
+
+
+def use(
+    client: Client, project_id: str, agent: Agent, body: Mapping[str, Any], key: str, if_exists: str
+) -> Acted:
+    """
+    Treat an agent that has the name, and that this task run did not create, as ``if_exists`` says.
+
+    :param client: the client
+    :param project_id: the project
+    :param agent: the agent as Get shows it
+    :param body: what is asked for
+    :param key: the identity key of this task run
+    :param if_exists: ``fail``, ``adopt`` or ``update``
+    :return: what was done, and what to wait for
+    :raises ConnixConflictError: for ``fail``
+    """
+    owner = agent.metadata.get(IDENTITY_FIELD)
+    found = (
+        f"agent {agent.name!r} ({agent.id}) exists, is {agent.status}, and was not created by this task run "
+        f"({key}) but by {f'the Airflow task run {owner}' if owner else 'others'}"
+    )
+    if if_exists == "fail":
+        raise ConnixConflictError(
+            409, "agent_conflict", f"{found}; give another name, or set if_exists to 'adopt' or 'update'"
+        )
+    if if_exists == "adopt":
+        log.info("%s; if_exists='adopt' waits until it runs and changes nothing.", _sentence(found))
+        return Acted.of(agent, "create", accepted_at=time.time())
+    log.info("%s; if_exists='update' brings it to what is asked for and gets it running.", _sentence(found))
+    return bring_to(client, project_id, agent, body, undo=None)
+
+
+def bring_to(
+    client: Client, project_id: str, agent: Agent, body: Mapping[str, Any], *, undo: Undo | None
+) -> Acted:
+    """
+    Send what differs, and start or restart an agent that does not run.
+
+    :param client: the client
+    :param project_id: the project
+    :param agent: the agent as Get shows it
+    :param body: what is asked for
+    :param undo: what ``cancel_on_kill`` does to the agent
+    :return: what was done, and what to wait for
+    """
+    if changes := difference(body, agent):
+        with in_turn(agent.id, "update"):
+            reply = _send_update(client, project_id, agent, changes)
+        status, agent = agent.status, reply
+    else:
+        log.info("Agent %r (%s) is as asked for; nothing to update.", agent.name, agent.id)
+        status = agent.status
+    # An agent that is updating refuses the action, and is acted on again when it has settled.
+    before = agent.snapshot()
+    if status == AgentStatus.ERROR:
+        log.warning("Agent %r (%s) is in error; it is restarted once.", agent.name, agent.id)
+        with in_turn(agent.id, "restart", before):
+            accepted_at, before = restart_once(client, project_id, agent)
+        return Acted.of(agent, "restart", before=before, undo=undo, accepted_at=accepted_at)
+    if status in DOWN:
+        log.warning("Agent %r (%s) is %s; it is started.", agent.name, agent.id, status)
+        with in_turn(agent.id, "start", before):
+            client.agents.start(project_id, agent.id)
+        return Acted.of(agent, "start", before=before, undo=undo or "stop", accepted_at=time.time())
+    return Acted.of(agent, "create", undo=undo, accepted_at=time.time())
+
+
+def update(
+    client: Client,
+    project_id: str,
+    agent: Agent,
+    body: Mapping[str, Any],
+    context: Context,
+    record: ActionRecord | None,
+) -> Acted:
+    """
+    Send what differs, and nothing where nothing does.
+
+    :param client: the client
+    :param project_id: the project
+    :param agent: the agent as Get shows it
+    :param body: what is asked for
+    :param context: Airflow's context, where the update is recorded
+    :param record: the update that an earlier start of the task sent
+    :return: what was done, and what to wait for
+    """
+    changes = difference(body, agent)
+    before = record.before if record and record.before else agent.snapshot()
+    if not changes:
+        if record is None and agent.status not in TRANSIENT:
+            log.info("Agent %r (%s) is as asked for; nothing to update.", agent.name, agent.id)
+            return Acted.of(agent)
+        log.info("Agent %r (%s) is as asked for and %s; waiting for it.", agent.name, agent.id, agent.status)
+        began = record.accepted_at if record else None
+        return Acted.of(agent, "update", before=before, accepted_at=began or time.time())
+    record = ActionRecord(agent.id, agent.name, before)
+    with in_turn(agent.id, "update"), recorded(context, record):
+        reply = _send_update(client, project_id, agent, changes)
+        accepted(context, record, time.time())
+    return Acted.of(
+        reply, "update", before=before, accepted_at=time.time(), newest=reply.updated_at or agent.updated_at
+    )
+
+
+def delete_own(task: ConnixCreateAgentOperator, context: Context) -> None:
+    """
+    Delete the agent that a failed create left behind; a failure to do so is logged and changes nothing else.
+
+    :param task: the task
+    :param context: Airflow's context
+    """
+    from connix_provider.hooks.connix import ConnixHook
+    from connix_provider.targets import resolve_project_id
+    from connix_provider.waiting.undoing import undoing
+
+    deadline = time.time() + _DELETE_TIMEOUT
+    try:
+        hook = ConnixHook(task.connix_conn_id)
+        project_id = resolve_project_id(task.project_id, hook.project_id, task.connix_conn_id)
+        with hook.get_conn() as connection:
+            client = connection.with_options(deadline=deadline)
+            agent = find_own(client, project_id, str(task.name), identity_key(context))
+            if agent is None:
+                log.info("There is no agent of this task run to delete.")
+                return
+            which = ("delete", project_id, agent.id, None)
+            why = "The task failed, and on_failure is 'delete'"
+            client.drive(undoing(client, *which, deadline=deadline, log=log, why=why))
+    except (ConnixError, ValueError, AirflowException) as error:
+        log.warning("The agent of this task run could not be deleted: %s", error)
+
+
+def _send_update(client: Client, project_id: str, agent: Agent, changes: Mapping[str, Any]) -> Agent:
+    log.info("Agent %r (%s) is updated: %s.", agent.name, agent.id, changed_fields(changes, agent))
+    return client.agents.update(project_id, agent.id, changes)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

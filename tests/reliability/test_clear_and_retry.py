@@ -1,0 +1,370 @@
+"""A retry continues and a clear begins anew, in both modes and wherever Airflow keeps the record."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+from in_process import TaskRun
+
+from connix_provider.client import Client
+from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError, ConnixServerError
+from connix_provider.emulator import Fault
+from connix_provider.exceptions import ConnixAgentFailedError
+from connix_provider.operators import task_state
+from connix_provider.operators.agent import (
+    ConnixCreateAgentOperator,
+    ConnixDeleteAgentOperator,
+    ConnixRestartAgentOperator,
+    ConnixUpdateAgentOperator,
+)
+
+pytestmark = pytest.mark.heavy
+
+MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+STORES = pytest.mark.parametrize("remembering", [False, True], ids=["Variable", "task_state_store"])
+CREATE: dict[str, Any] = {"name": "alpha", "config": {"model": "gpt-4", "temperature": 0.3}}
+UNAVAILABLE = Fault.status(503, code="service_unavailable", message="try later")
+NUMBERS = itertools.count()
+FORBIDDEN = Fault.status(403, code="insufficient_permissions", message="no")
+
+
+@pytest.fixture
+def variables(monkeypatch) -> dict[str, str]:
+    """Keep Airflow's Variables in memory: there is no task runner to ask for them."""
+    kept: dict[str, str] = {}
+
+    class Variables:
+        get = staticmethod(lambda name, default=None: kept.get(name, default))
+        set = staticmethod(lambda name, value, description=None: kept.__setitem__(name, value))
+        delete = staticmethod(lambda name: kept.pop(name, None))
+
+    monkeypatch.setattr(task_state, "Variable", Variables)
+    return kept
+
+
+@pytest.fixture
+def task(scene, variables):
+    """Make a run of a task."""
+
+    def make(operator, *, remembering=True, **arguments):
+        common = {"project_id": scene.project_id, "poll_interval": 5, "timeout": 300}
+        options = {
+            name: arguments.pop(name) for name in ("retries", "map_index", "dag_id") if name in arguments
+        }
+        return TaskRun(scene.warp, operator, remembering=remembering, **options, **{**common, **arguments})
+
+    return make
+
+
+def seed(scene, status="running", **fields):
+    (agent_id,) = scene.emulator.seed(status=status, project_id=scene.project_id, **fields)
+    scene.emulator.clock.advance(60)
+    return agent_id
+
+
+def foreign_update(scene, agent_id):
+    with Client(scene.emulator.api_key, scene.emulator.url) as client:
+        client.agents.update(scene.project_id, agent_id, {"description": "by others"})
+    scene.emulator.clock.advance(30)
+
+
+@STORES
+@MODES
+@pytest.mark.parametrize("again", ["retry", "clear"])
+def test_a_foreign_update_is_not_the_restart(again, deferrable, remembering, scene, task):
+    agent_id = seed(scene)
+    run = task(ConnixRestartAgentOperator, remembering=remembering, agent_id=agent_id, deferrable=deferrable)
+    scene.emulator.faults.add(UNAVAILABLE, on="restart_agent", times=None)
+    assert isinstance(run.try_once().error, ConnixServerError)
+    assert scene.executed("restart_agent") == 0
+    scene.emulator.faults.clear()
+    foreign_update(scene, agent_id)
+    if again == "clear":
+        run.clear()
+    ran = run.try_once()
+    assert (ran.result, ran.error) == (agent_id, None)
+    assert scene.executed("restart_agent") == 1
+
+
+@STORES
+@MODES
+@pytest.mark.parametrize(("again", "executed"), [("retry", 1), ("same try", 1), ("clear", 2)])
+def test_a_restart_without_a_known_end(again, executed, deferrable, remembering, scene, task):
+    agent_id = seed(scene)
+    run = task(ConnixRestartAgentOperator, remembering=remembering, agent_id=agent_id, deferrable=deferrable)
+    scene.emulator.faults.add(FORBIDDEN, on="get_agent", after=1, times=1)
+    assert run.try_once().error is not None
+    if again == "clear":
+        run.clear()
+    ran = run.try_once(same_try=again == "same try")
+    assert (ran.result, ran.error) == (agent_id, None)
+    assert scene.executed("restart_agent") == executed
+
+
+@MODES
+@pytest.mark.parametrize(("again", "executed"), [("retry", 1), ("same try", 1), ("clear", 2)])
+def test_a_restart_that_is_done(again, executed, deferrable, scene, task):
+    agent_id = seed(scene)
+    run = task(ConnixRestartAgentOperator, agent_id=agent_id, deferrable=deferrable)
+    assert run.try_once().result == agent_id
+    if again == "clear":
+        run.clear()
+    assert run.try_once(same_try=again == "same try").result == agent_id
+    assert scene.executed("restart_agent") == executed
+
+
+@STORES
+@MODES
+def test_a_cleared_delete_by_name_deletes_the_new_agent(deferrable, remembering, scene, task):
+    first = seed(scene, name="alpha")
+    run = task(ConnixDeleteAgentOperator, remembering=remembering, agent_name="alpha", deferrable=deferrable)
+    scene.emulator.faults.add(FORBIDDEN, on="get_agent", times=1)
+    assert run.try_once().error is not None
+    scene.emulator.clock.advance(60)
+    second = seed(scene, name="alpha")
+    run.clear()
+    ran = run.try_once()
+    assert (ran.result, ran.error) == (second, None)
+    assert first != second
+    assert scene.agents() == []
+
+
+@STORES
+@MODES
+@pytest.mark.parametrize("again", ["retry", "same try"])
+def test_a_retried_delete_leaves_a_namesake_alone(again, deferrable, remembering, scene, task):
+    first = seed(scene, name="alpha")
+    run = task(ConnixDeleteAgentOperator, remembering=remembering, agent_name="alpha", deferrable=deferrable)
+    scene.emulator.faults.add(FORBIDDEN, on="get_agent", times=1)
+    assert run.try_once().error is not None
+    scene.emulator.clock.advance(60)
+    second = seed(scene, name="alpha")
+    assert run.try_once(same_try=again == "same try").result == first
+    assert [agent["id"] for agent in scene.agents()] == [second]
+
+
+@MODES
+def test_a_delete_waits_while_its_agent_is_updating(deferrable, scene, task):
+    agent_id = seed(scene, "updating")
+    scene.emulator.script(agent_id, [(40, "running")])
+    ran = task(ConnixDeleteAgentOperator, agent_id=agent_id, deferrable=deferrable).try_once()
+    assert (ran.result, ran.error) == (agent_id, None)
+    assert scene.agents() == []
+
+
+@MODES
+@pytest.mark.parametrize("again", ["retry", "clear"])
+def test_an_own_agent_is_brought_to_what_is_asked_now(again, deferrable, scene, task):
+    run = task(ConnixCreateAgentOperator, deferrable=deferrable, **CREATE)
+    agent_id = run.try_once().result
+    if again == "clear":
+        run.clear()
+    changed = {"name": "beta", "config": {"model": "gpt-4", "temperature": 0.5}}
+    assert run.try_once(**changed).result == agent_id
+    (agent,) = scene.agents()
+    assert (agent["name"], agent["config"]["temperature"]) == ("beta", 0.5)
+    assert scene.executed("update_agent") == 1
+
+
+@MODES
+def test_an_own_agent_that_is_as_asked_is_not_updated(deferrable, scene, task):
+    run = task(ConnixCreateAgentOperator, deferrable=deferrable, **CREATE)
+    agent_id = run.try_once().result
+    run.clear()
+    assert run.try_once().result == agent_id
+    assert scene.executed("update_agent") == 0
+
+
+#: Names of a mapped create before and after a clear, and what each index ends with: its name, or the error.
+MAPPED = [
+    pytest.param(["a", "b"], ["b", "a"], [ConnixConflictError] * 2, id="swapped"),
+    pytest.param(["a", "b"], ["a", "b", "c"], ["a", "b", "c"], id="appended"),
+    pytest.param(["a", "b"], ["c", "b"], ["c", "b"], id="renamed"),
+    pytest.param(["a", "b"], ["c", "a", "b"], ["c", "a", "b"], id="inserted first"),
+    pytest.param(["a", "b"], ["a", "c", "b"], ["a", "c", "b"], id="inserted"),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "ends"), MAPPED)
+@MODES
+def test_a_mapped_create_finds_its_agents_by_key_and_name(before, after, ends, deferrable, scene, task):
+    dag_id = f"mapped_{next(NUMBERS)}"
+    runs = [
+        task(
+            ConnixCreateAgentOperator,
+            dag_id=dag_id,
+            map_index=index,
+            deferrable=deferrable,
+            config={"model": "gpt-4"},
+            name=name,
+        )
+        for index, name in enumerate([*before, *[None] * (len(after) - len(before))])
+    ]
+    ids = [run.try_once().result for run in runs[: len(before)]]
+    for run in runs:
+        run.clear()
+    by_name = {agent["name"]: agent["id"] for agent in scene.agents()}
+    assert [by_name[name] for name in before] == ids
+    for run, name, end in zip(runs, after, ends, strict=True):
+        ran = run.try_once(name=name)
+        if isinstance(end, str):
+            assert ran.error is None
+            now = {agent["id"]: agent["name"] for agent in scene.agents()}
+            assert now[ran.result] == name == end
+        else:
+            assert isinstance(ran.error, end)
+            assert repr(name) in str(ran.error)
+
+
+@pytest.mark.parametrize("status", ["running", "paused", "stopped", "error"])
+@MODES
+def test_if_exists_update_ends_with_the_agent_as_described_and_running(status, deferrable, scene, task):
+    agent_id = seed(scene, status, name="alpha", config={"model": "gpt-3"})
+    run = task(ConnixCreateAgentOperator, if_exists="update", deferrable=deferrable, **CREATE)
+    assert run.try_once().result == agent_id
+    (agent,) = scene.agents()
+    assert agent["status"] == "running"
+    assert agent["config"]["model"] == "gpt-4"
+    assert scene.executed("restart_agent") == (status == "error")
+    assert scene.executed("start_agent") == (status in {"paused", "stopped"})
+
+
+@pytest.mark.parametrize("status", ["running", "creating", "paused", "stopped", "error"])
+@MODES
+def test_if_exists_adopt_changes_nothing(status, deferrable, scene, task):
+    agent_id = seed(scene, status, name="alpha")
+    if status == "creating":
+        scene.emulator.script(agent_id, [(20, "running")])
+    ran = task(ConnixCreateAgentOperator, if_exists="adopt", deferrable=deferrable, **CREATE).try_once()
+    if status in {"running", "creating"}:
+        assert ran.result == agent_id
+    else:
+        assert isinstance(ran.error, ConnixAgentFailedError)
+        assert status in str(ran.error)
+    changed = [entry for entry in scene.emulator.journal.executed() if entry.method != "GET"]
+    assert changed == []
+
+
+@pytest.mark.parametrize("if_exists", ["fail", "adopt", "update"])
+def test_if_exists_gives_its_reason_in_the_same_words(if_exists, scene, task, caplog):
+    caplog.set_level("INFO")
+    agent_id = seed(scene, name="alpha", metadata={"airflow_task_run": "prod/dag/run/task/-1"})
+    ran = task(ConnixCreateAgentOperator, if_exists=if_exists, **CREATE).try_once()
+    said = f"gent 'alpha' ({agent_id}) exists, is running, and was not created by this task run"
+    assert said in (str(ran.error) if if_exists == "fail" else caplog.text)
+    assert "but by the Airflow task run prod/dag/run/task/-1" in (str(ran.error) + caplog.text)
+
+
+def test_another_deployment_has_another_key(scene, task, monkeypatch):
+    options = {"dag_id": "in_two_deployments", **CREATE}
+    monkeypatch.setenv("AIRFLOW__CONNIX__DEPLOYMENT_ID", "prod")
+    assert task(ConnixCreateAgentOperator, **options).try_once().error is None
+    monkeypatch.setenv("AIRFLOW__CONNIX__DEPLOYMENT_ID", "dev")
+    ran = task(ConnixCreateAgentOperator, **options).try_once()
+    assert isinstance(ran.error, ConnixConflictError)
+    assert "prod/in_two_deployments/run/task/-1" in str(ran.error)
+    assert scene.executed("create_agent") == 1
+
+
+@pytest.mark.parametrize(("on_failure", "left"), [("keep", 1), ("delete", 0)])
+@pytest.mark.parametrize("fault", [Fault.ends_in_error(), Fault.unknown_status("hibernating")])
+@MODES
+def test_on_failure_decides_about_the_agent_of_a_failed_create(
+    fault, deferrable, on_failure, left, scene, task
+):
+    on = "create_agent" if fault == Fault.ends_in_error() else "get_agent"
+    scene.emulator.faults.add(fault, on=on, times=None)
+    run = task(ConnixCreateAgentOperator, on_failure=on_failure, deferrable=deferrable, **CREATE)
+    assert run.try_once().error is not None
+    assert len(scene.agents()) == left
+
+
+def test_on_failure_leaves_an_adopted_agent_alone(scene, task):
+    seed(scene, "error", name="alpha")
+    run = task(ConnixCreateAgentOperator, on_failure="delete", if_exists="adopt", **CREATE)
+    assert isinstance(run.try_once().error, ConnixAgentFailedError)
+    assert len(scene.agents()) == 1
+
+
+@MODES
+def test_an_update_that_differs_in_nothing_sends_nothing(deferrable, scene, task):
+    agent_id = seed(scene, "paused", description="same", config={"temperature": 0.5, "tools": ["a"]})
+    same = {"description": "same", "config": {"temperature": 0.5, "tools": ["a"]}}
+    run = task(ConnixUpdateAgentOperator, agent_id=agent_id, deferrable=deferrable, **same)
+    assert run.try_once().result == agent_id
+    assert scene.executed("update_agent") == 0
+
+
+@MODES
+def test_an_update_that_breaks_its_agent_fails_in_every_try(deferrable, scene, task):
+    agent_id = seed(scene)
+    scene.emulator.faults.add(Fault.ends_in_error(), on="update_agent", times=None)
+    run = task(ConnixUpdateAgentOperator, agent_id=agent_id, description="new", deferrable=deferrable)
+    for _ in range(2):
+        assert isinstance(run.try_once().error, ConnixAgentFailedError)
+    assert scene.executed("update_agent") == 1
+
+
+@MODES
+def test_an_update_that_renames_finds_its_agent_in_a_retry(deferrable, scene, task):
+    agent_id = seed(scene, name="alpha")
+    scene.emulator.faults.add(FORBIDDEN, on="get_agent", after=1, times=1)
+    run = task(ConnixUpdateAgentOperator, agent_name="alpha", name="beta", deferrable=deferrable)
+    assert run.try_once().error is not None
+    assert run.try_once().result == agent_id
+    assert scene.executed("update_agent") == 1
+
+
+@pytest.mark.parametrize("ends_in", [AirflowTaskTimeout, KeyboardInterrupt, SystemExit])
+def test_the_last_try_leaves_no_variable(ends_in, scene, task, variables, monkeypatch):
+    agent_id = seed(scene)
+
+    def end(*_: object) -> None:
+        raise ends_in
+
+    monkeypatch.setattr(ConnixRestartAgentOperator, "_wait", end)
+    run = task(ConnixRestartAgentOperator, remembering=False, retries=0, agent_id=agent_id)
+    with pytest.raises(ends_in):
+        run.try_once()
+    assert scene.executed("restart_agent") == 1
+    assert variables == {}
+
+
+def test_a_conflict_without_an_agent_is_tried_again_for_30_seconds(scene, task):
+    conflict = Fault.status(409, code="agent_conflict", message="Agent name already exists in this project")
+    scene.emulator.faults.add(conflict, on="create_agent", times=4)
+    ran = task(ConnixCreateAgentOperator, **CREATE).try_once()
+    assert ran.error is None
+    assert scene.executed("create_agent") == 1
+
+
+@pytest.mark.parametrize("timeout", [5, 300])
+def test_a_conflict_that_stays_is_the_error_that_is_told(timeout, scene, task):
+    limit = Fault.status(409, code="agent_limit", message="agent limit reached")
+    scene.emulator.faults.add(limit, on="create_agent", times=None)
+    began = scene.warp.time()
+    ran = task(ConnixCreateAgentOperator, timeout=timeout, **CREATE).try_once()
+    assert isinstance(ran.error, ConnixConflictError)
+    assert "agent limit reached" in str(ran.error)
+    assert scene.warp.time() - began <= min(timeout, 40)
+
+
+@pytest.mark.parametrize("operator", [ConnixCreateAgentOperator, ConnixRestartAgentOperator])
+def test_a_permanent_500_is_sent_five_times_and_told(operator, scene, task):
+    what = CREATE if operator is ConnixCreateAgentOperator else {"agent_id": seed(scene)}
+    call = "create_agent" if operator is ConnixCreateAgentOperator else "restart_agent"
+    broken = Fault.status(500, code="internal_error", message="broken inside")
+    scene.emulator.faults.add(broken, on=call, times=None)
+    ran = task(operator, timeout=600, **what).try_once()
+    assert isinstance(ran.error, ConnixServerError)
+    assert "broken inside" in str(ran.error)
+    assert len(scene.emulator.journal.entries(call)) == 5
+    assert len(scene.emulator.journal.entries("list_agents")) <= 6
+
+
+def test_a_missing_agent_is_no_success_of_a_delete(scene, task):
+    ran = task(ConnixDeleteAgentOperator, agent_id="agent_none").try_once()
+    assert isinstance(ran.error, ConnixNotFoundError)
