@@ -7,14 +7,14 @@ Whatever is wrong with an argument, its type or its value, is a :class:`ValueErr
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import pendulum
 
-__all__ = ["body", "one_of", "period", "query", "segment", "text", "whole"]
+__all__ = ["body", "one_of", "period", "plain", "query", "segment", "text", "whole"]
 
 
 def segment(value: str, name: str) -> str:
@@ -151,13 +151,27 @@ def body(value: Mapping[str, Any], name: str) -> bytes:
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} must be a mapping, not {type(value).__name__}")
     try:
-        encoded = json.dumps(dict(value), allow_nan=False)
+        encoded = json.dumps(plain(value), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         # The encoder's own message names a type or "out of range", never a value.
         raise ValueError(f"{name} cannot be sent as JSON: {error}") from None
     if "\\ud" in encoded and (where := _half_a_character(value)) is not None:
         raise ValueError(f"{'.'.join((name, *where))} holds half of a character, which no service can read")
     return encoded.encode()
+
+
+def plain(value: Any) -> Any:
+    """
+    Write any mapping or sequence as the dict or list that JSON knows.
+
+    :param value: what a body is made of
+    :return: the same in dicts and lists; anything else stays what it is
+    """
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
+        return [plain(item) for item in value]
+    return value
 
 
 def _half_a_character(value: Any) -> list[str] | None:
@@ -168,7 +182,7 @@ def _half_a_character(value: Any) -> list[str] | None:
         items = [(str(name), item) for name, item in value.items()]
         if not all(_is_unicode(name) for name, _ in items):
             return []
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, Sequence):
         items = [(str(number), item) for number, item in enumerate(value)]
     else:
         return None

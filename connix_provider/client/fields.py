@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from connix_provider.client.redaction import SECRET_FIELDS
 from connix_provider.lifecycle import AgentStatus
 
 __all__ = [
@@ -85,7 +86,7 @@ class ConnixModel(BaseModel):
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
     #: Fields that no repr shows, wherever the service sends them.
-    hidden: ClassVar[frozenset[str]] = frozenset({"system_prompt", "environment_variables"})
+    hidden: ClassVar[frozenset[str]] = SECRET_FIELDS
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():

@@ -13,7 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-__all__ = ["redact", "secrets_of"]
+__all__ = ["SECRET_FIELDS", "redact", "secrets_of"]
+
+#: The fields of a configuration that the reference lets users keep secrets in.
+SECRET_FIELDS = frozenset({"environment_variables", "system_prompt"})
 
 _MASK = "***"
 #: A shorter value is left in messages: hiding "3" would hide every 3. Airflow's masker does the same.
@@ -31,10 +34,20 @@ def secrets_of(body: Mapping[str, Any]) -> tuple[str, ...]:
     :param body: an agent's description, as for Create and Update
     :return: the values of ``system_prompt`` and ``environment_variables``, as text
     """
-    config = body.get("config")
-    if not isinstance(config, Mapping):
-        return ()
-    return tuple(_leaves([config.get("system_prompt"), config.get("environment_variables")]))
+    return tuple(_leaves(list(_secret_parts(body.get("config")))))
+
+
+def _secret_parts(value: Any) -> Iterator[Any]:
+    """Find the secret fields at any depth, because a configuration may hold fields of its own."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            if name in SECRET_FIELDS:
+                yield item
+            else:
+                yield from _secret_parts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _secret_parts(item)
 
 
 def redact(value: Any, secrets: Iterable[str]) -> Any:

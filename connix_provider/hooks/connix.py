@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from connix_provider.hooks.settings import agent_url, console_url
 from connix_provider.provider_info import EXTRA_FIELDS, ui_field_behaviour
 
 if TYPE_CHECKING:
@@ -146,6 +145,8 @@ class ConnixHook(BaseHook):
         :return: the extra's ``console_url``, default ``https://console.connix.io``; no slash at its end
         :raises ValueError: for an address that is not http or https
         """
+        from connix_provider.hooks.settings import console_url
+
         with self._named():
             return console_url(self._extra(self._connection).get("console_url"))
 
@@ -157,6 +158,8 @@ class ConnixHook(BaseHook):
         :param agent_id: the agent
         :return: the address
         """
+        from connix_provider.hooks.settings import agent_url
+
         return agent_url(self.console_url, project_id, agent_id)
 
     @property
@@ -211,6 +214,8 @@ class ConnixHook(BaseHook):
 
     def _options(self, connection: Connection) -> dict[str, Any]:
         """Read the client's options off the connection."""
+        from connix_provider.hooks.settings import console_url
+
         extra = self._extra(connection)
         options: dict[str, Any] = {
             name: extra[name]

@@ -12,6 +12,7 @@ from connix_provider.lifecycle import AgentStatus, Evidence, Snapshot
 from connix_provider.operators.base import Acted
 from connix_provider.operators.description import DescribesAgent
 from connix_provider.operators.existing import ConnixActionOperator, ConnixExistingAgentOperator
+from connix_provider.targets import check_name
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -76,8 +77,7 @@ class ConnixCreateAgentOperator(DescribesAgent):
             raise ValueError(f"if_exists must be one of {', '.join(IF_EXISTS)}, not {self.if_exists!r}")
         if self.on_failure not in ON_FAILURE:
             raise ValueError(f"on_failure must be one of {', '.join(ON_FAILURE)}, not {self.on_failure!r}")
-        if not self.name or not self.name.strip():
-            raise ValueError("name must be a string that is not empty")
+        check_name("name", self.name)
 
     def act(self, client: Client, project_id: str, context: Context) -> Acted:
         """Create the agent, or bring the one that exists to what is asked for."""
@@ -300,6 +300,7 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
 
     keeps_record = True
     accepts_gone = True
+    flag_fields = (*ConnixExistingAgentOperator.flag_fields, "ignore_if_missing")
 
     def __init__(self, *, ignore_if_missing: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -20,7 +20,7 @@ from connix_provider.client.errors import ConnixBudgetError, ConnixRateLimitErro
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS
 from connix_provider.operators.killed import Acted, UndoneWhenKilled
-from connix_provider.targets import check_seconds, resolve_project_id
+from connix_provider.targets import TaskParameters, check_seconds, resolve_project_id
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Acted", "ConnixAgentOperator"]
 
 
-class ConnixAgentOperator(UndoneWhenKilled):
+class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
     """
     Act on an agent and wait until the action has taken hold.
 
@@ -60,6 +60,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
     forgets_failure: ClassVar[bool] = True
     #: Whether an agent that is gone is ready to be acted on.
     accepts_gone: ClassVar[bool] = False
+    flag_fields: ClassVar[tuple[str, ...]] = ("deferrable", "wait_for_completion", "cancel_on_kill")
 
     def __init__(
         self,
@@ -99,6 +100,7 @@ class ConnixAgentOperator(UndoneWhenKilled):
 
         :raises ValueError: for one that cannot be right
         """
+        self.check_parameters()
         check_seconds("poll_interval", self.poll_interval, minimum=1.0)
         check_seconds("timeout", self.timeout)
 

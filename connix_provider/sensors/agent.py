@@ -22,6 +22,7 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import goal_for_statuses
 from connix_provider.targets import (
     AgentNameNotFoundError,
+    TaskParameters,
     check_seconds,
     resolve_agent_id,
     resolve_project_id,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["ConnixAgentStatusSensor"]
 
 
-class ConnixAgentStatusSensor(BaseSensorOperator):
+class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
     """
     Wait until an agent has a status, on a worker (``poke``, ``reschedule``) or in the triggerer.
 
@@ -75,6 +76,7 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
         "project_id",
         "connix_conn_id",
     )
+    flag_fields = ("deferrable", "soft_fail", "never_fail", "silent_fail")
     ui_color = "#e4f2ea"
 
     def __init__(
@@ -203,6 +205,7 @@ class ConnixAgentStatusSensor(BaseSensorOperator):
             self._wait = self._look = None
 
     def _goal(self) -> Goal:
+        self.check_parameters()
         goal = goal_for_statuses(self.target_statuses, self.failure_statuses, stable_for=self.stable_for)
         check_seconds("poke_interval", self.poke_interval, minimum=1.0)
         return goal

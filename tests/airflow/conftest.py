@@ -100,6 +100,7 @@ class Ran:
     result: Any = None
     error: BaseException | None = None
     log: str = ""
+    instance: Any = None
 
     @property
     def said(self) -> str:
@@ -113,17 +114,28 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def run(
-    connection: Any,
-    capfd: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Callable[..., Ran]:
-    """Run one task in a DAG of its own by ``dag.test()``; a deferred trigger runs in line."""
+def callbacks_know_the_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let failure callbacks find the exception in their context, as newer versions of Airflow do."""
     if (3,) <= airflow_version() < (3, 2):
         tell_callbacks_of_the_exception(monkeypatch)
 
-    def run_task(make: Callable[..., Any], *, params: dict[str, Any] | None = None, **arguments: Any) -> Ran:
+
+@pytest.fixture
+def run(
+    connection: Any,
+    callbacks_know_the_exception: None,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> Callable[..., Ran]:
+    """Run one task in a DAG of its own by ``dag.test()``; a deferred trigger runs in line."""
+
+    def run_task(
+        make: Callable[..., Any],
+        *,
+        params: dict[str, Any] | None = None,
+        dag_options: dict[str, Any] | None = None,
+        **arguments: Any,
+    ) -> Ran:
         from airflow.providers.common.compat.sdk import DAG
 
         errors: list[BaseException] = []
@@ -138,6 +150,7 @@ def run(
             schedule=None,
             start_date=pendulum.datetime(2024, 1, 1),
             params=params or {},
+            **(dag_options or {}),
         ) as dag:
             task = make(
                 task_id="task",
@@ -151,7 +164,9 @@ def run(
         instance.refresh_from_db()
         result = instance.xcom_pull(task_ids=task.task_id)
         out, err = capfd.readouterr()
-        return Ran(str(instance.state), result, errors[-1] if errors else None, out + err + caplog.text)
+        return Ran(
+            str(instance.state), result, errors[-1] if errors else None, out + err + caplog.text, instance
+        )
 
     return run_task
 

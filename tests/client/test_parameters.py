@@ -1,5 +1,6 @@
 """Parameters are checked before anything is sent, and ids reach the service as one segment of the path."""
 
+import collections
 import math
 import types
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -95,7 +96,6 @@ BAD = [
             {"name": "x", "config": {"temperature": math.inf}},
             {"name": "x", "metadata": {"when": AWARE}},
             {"name": "x", "metadata": {("a", "b"): 1}},
-            {"name": "x", "metadata": types.MappingProxyType({})},
             {"name": "x", "metadata": {"set": {1}}},
             CIRCULAR,
         )
@@ -280,6 +280,13 @@ def test_half_of_a_character_is_told_and_not_sent(body, where):
 def test_a_whole_character_is_sent():
     assert (
         create_agent(P, {"name": "\N{GRINNING FACE} \\ud800"}).body == b'{"name": "\\ud83d\\ude00 \\\\ud800"}'
+    )
+
+
+def test_any_mapping_and_sequence_is_sent():
+    metadata = types.MappingProxyType({"a": types.MappingProxyType({"b": collections.deque(["x", ("y",)])})})
+    assert create_agent(P, {"name": "x", "metadata": metadata}).body == (
+        b'{"name": "x", "metadata": {"a": {"b": ["x", ["y"]]}}}'
     )
 
 

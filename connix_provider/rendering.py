@@ -1,0 +1,93 @@
+"""
+Render a task's templates so that text stays text.
+
+Airflow renders all fields of a task alike. With ``render_template_as_native_obj=True`` the id ``"123_456"``
+becomes the number 123456, and the text ``"None"`` becomes nothing at all. The rule here:
+
+- A field that is text by the service's reference is rendered as in a DAG without that setting.
+- Any other text is rendered as the DAG says, and only if it holds a template.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.providers.common.compat.sdk import BaseOperator, Context
+
+__all__ = ["Renderer"]
+
+
+class Renderer:
+    """
+    Render the values of one task run.
+
+    :param task: the task
+    :param context: Airflow's context
+    :param jinja_env: the environment that Airflow chose
+    :param seen_oids: ids of objects that Airflow does not render again, such as what another task returned
+    """
+
+    def __init__(
+        self, task: BaseOperator, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int]
+    ) -> None:
+        self._task = task
+        self._context = context
+        self._environment = jinja_env
+        self._seen_oids = seen_oids
+        self._text_environment = _text_environment(task, jinja_env)
+
+    def as_airflow(self, value: Any) -> Any:
+        """Render as Airflow does; text without a template stays, because a native DAG would read it."""
+        if isinstance(value, str) and not self.is_template(value):
+            return value
+        return self._task.render_template(value, self._context, self._environment, self._seen_oids)
+
+    def as_text(self, value: Any) -> Any:
+        """Render text to text; what another task returned stays what it is."""
+        if not isinstance(value, str):
+            return self.as_airflow(value)
+        if self.is_done(value):
+            return value
+        environment = self._text_environment
+        is_file = value.endswith(tuple(self._task.template_ext))
+        template = environment.get_template(value) if is_file else environment.from_string(value)
+        # Shared, because a copy of the context would compute all that Airflow offers in it.
+        names: Any = ChainMap({}, self._context, template.globals)  # type: ignore[arg-type]
+        try:
+            nodes = template.root_render_func(template.new_context(names, shared=True))
+            return "".join(str(node) for node in nodes)
+        except Exception:
+            environment.handle_exception()
+
+    def is_done(self, value: Any) -> bool:
+        """Tell whether Airflow does not render a value again."""
+        return id(value) in self._seen_oids
+
+    def is_template(self, value: Any) -> bool:
+        """Tell whether a value is made when the task runs, by a template or by another task."""
+        if not isinstance(value, str):
+            return callable(value) or (hasattr(value, "resolve") and not isinstance(value, PathLike))
+        if value.endswith(tuple(self._task.template_ext)):
+            return True
+        environment = self._text_environment
+        marks = (
+            environment.variable_start_string,
+            environment.block_start_string,
+            environment.comment_start_string,
+            environment.line_statement_prefix,
+            environment.line_comment_prefix,
+        )
+        return any(mark in value for mark in marks if mark)
+
+
+def _text_environment(task: BaseOperator, jinja_env: jinja2.Environment) -> jinja2.Environment:
+    """Choose an environment whose templates give text, also within macros and ``set`` blocks."""
+    from jinja2.nativetypes import NativeEnvironment
+
+    if isinstance(jinja_env, NativeEnvironment) and task.has_dag():
+        return task.dag.get_template_env(force_sandboxed=True)
+    return jinja_env
