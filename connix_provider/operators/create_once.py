@@ -22,6 +22,7 @@ from connix_provider.client.errors import (
     ConnixNotFoundError,
     ConnixRateLimitError,
 )
+from connix_provider.client.retry import may_pass
 from connix_provider.operators.identity import IDENTITY_FIELD
 from connix_provider.operators.lost_response import MAX_ATTEMPTS, checks, explained, seconds_left
 
@@ -100,7 +101,9 @@ def create_once(
             error.may_have_executed = True
             raise
         except ConnixError as error:
-            raise _unconfirmed(lost, name, f"the look-up failed: {error}") from None
+            # An error that stays is told; the lost response explains more than one that passes.
+            told = lost if may_pass(error) else error
+            raise _unconfirmed(told, name, "the look-up failed" if told is error else f"{error}") from None
         if attempts == MAX_ATTEMPTS:
             raise _unconfirmed(lost, name, f"it was sent {attempts} times")
         log.info("There is no agent named %r: the lost create did not happen. Creating it again.", name)

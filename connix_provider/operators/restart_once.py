@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from connix_provider.client.errors import ConnixConflictError, ConnixError, ConnixRateLimitError
+from connix_provider.client.retry import may_pass
 from connix_provider.lifecycle import Evidence, restart_evidence
 from connix_provider.operators.lost_response import (
     CHECK_PAUSES,
@@ -174,7 +175,11 @@ def _confirm(
         error.may_have_executed = True
         raise
     except ConnixError as error:
-        why = f"the agent could not be read: {error}"
+        # An error that stays is told; the lost response explains more than one that passes.
+        why = (
+            "the agent could not be read" if not may_pass(error) else f"the agent could not be read: {error}"
+        )
+        lost = lost if may_pass(error) else error
     lost.may_have_executed = True
     raise explained(
         lost,

@@ -9,6 +9,7 @@ from scene import Scene
 from tally import record
 from troubles import (
     FAILED,
+    SENSOR,
     SILENT,
     SUCCEEDED,
     TASKS,
@@ -20,7 +21,7 @@ from troubles import (
     of_the_deed,
 )
 
-from connix_provider.client import ConnixTimeoutError
+from connix_provider.client import ConnixConnectionError, ConnixTimeoutError
 from connix_provider.emulator import Fault
 from connix_provider.emulator.faults import KINDS
 from connix_provider.exceptions import ConnixAgentTimeoutError
@@ -133,7 +134,8 @@ def test_a_create_is_lost_and_so_is_the_look_for_it(scene, trouble, which, deed)
     if nature is Nature.LASTING:
         right = Expected(FAILED, int(deed.executed), (error,))
     elif which == "every" and nature not in {Nature.HARMLESS, Nature.RIDDLE}:
-        right = Expected(TIMED_OUT, int(deed.executed), (error, ConnixTimeoutError))
+        errors = (error, ConnixTimeoutError, ConnixConnectionError)
+        right = Expected(TIMED_OUT, int(deed.executed), errors)
     else:
         right = Expected(SUCCEEDED, 1)
     first = run.try_once()
@@ -166,8 +168,7 @@ def test_a_sensor_is_struck(scene, trouble, which, mode):
     )
     scene.emulator.faults.add(TROUBLES[trouble].fault, on="get_agent", **STRIKES[which])
     ran = run.try_once()
-    # A sensor's looks are those of an update's wait, but it does nothing.
-    right = expected("get_agent", "update", trouble, which)
+    right = of_a_look(SENSOR, TROUBLES[trouble], which)
     outcome = outcome_of(scene, ran)
     record(f"sensor: {TROUBLES[trouble].fault.name}", outcome)
     assert outcome == right.outcome, ran
