@@ -58,6 +58,11 @@ def draw(seed: int) -> History:
         temper=draw_temperament(chance),
     )
     timeout = arguments["timeout"]
+    if operator == "sensor" and chance.random() < 0.05:
+        # A mistake in the connection: nothing that is asked for ever gets through.
+        always = Fault(chance.choice(("unknown host", "lie page", "html 404")), (), 0, 0.0, 7200.0, 10**6)
+        patient = {**arguments, "timeout": 7200.0, "poke_interval": 30.0}
+        return dataclasses.replace(history, arguments=patient, faults=(always,))
     if chance.random() < 0.35:
         return _again(chance, history)
     runs = (Run(interruptions=_interruptions(chance, timeout)), *_more_runs(chance, history))

@@ -16,6 +16,8 @@ __all__ = ["Breach", "breaches"]
 
 #: Seconds after the deadline that the documentation allows: for the log line of a failed agent, for an undo.
 _LOG_LINE, _UNDO = 5.0, 20.0
+#: Seconds after which a mistake in the connection must be told: ten minutes, and a poll.
+_A_MISTAKE = 700.0
 _DEEDS = ("create", "update", "start", "pause", "stop", "restart", "delete")
 _LARGEST_EVENT = 10 * 1024
 #: Exceptions that say that the time was up, or that a limit, or trouble with the service, lasted that long.
@@ -23,6 +25,7 @@ _OF_TIME = {
     *("ConnixAgentTimeoutError", "ConnixTimeoutError", "ConnixRateLimitError"),
     *("ConnixServerError", "ConnixConnectionError", "ConnixResponseError"),
 }
+_OF_THE_AGENT = {"ConnixAgentFailedError", "ConnixAgentGoneError"}
 #: Exceptions in Airflow's own words.
 _NOT_OURS = {"AirflowTaskTimeout", "AirflowNotFoundException"}
 
@@ -89,6 +92,13 @@ def _ends_in_time(wish: Wish) -> Iterator[str]:
             yield f"run {run.index} ended {late:.0f} s after its deadline"
 
 
+def _mistakes_are_told(wish: Wish) -> Iterator[str]:
+    first, faults = wish.runs[0], wish.played.history.faults
+    waited = first.ended - first.began
+    if any(fault.times >= 10**6 and fault.run == first.index for fault in faults) and waited > _A_MISTAKE:
+        yield f"run {first.index} waited {waited:.0f} s although no request ever got through"
+
+
 def _bounded(wish: Wish) -> Iterator[str]:
     for run in wish.runs:
         arrivals = wish.arrivals(run)
@@ -118,8 +128,21 @@ def _red_names_agent_and_cause(wish: Wish) -> Iterator[str]:
             continue
         if not any(name and name in text for name in wish.names_of_the_agent()):
             yield f"run {run.index}: {type(run.error).__name__} does not name the agent: {text[:200]}"
+        if (cause := _cause(wish, run)) and not any(word in text for word in cause):
+            yield f"run {run.index}: {type(run.error).__name__} does not say {cause[0]}: {text[:250]}"
         if wish.operator == "restart" and "was not running" in text and "last seen running" in text:
             yield f"run {run.index}: the message contradicts itself: {text[:200]}"
+
+
+def _cause(wish: Wish, run: Ended) -> tuple[str, ...]:
+    """Return the words one of which names the cause: where the last request failed, that is what failed."""
+    arrivals = wish.arrivals(run)
+    if not arrivals or run.error is None or type(run.error).__name__ in _OF_THE_AGENT:
+        return ()
+    status = arrivals[-1].status
+    if status >= 400:
+        return (str(status),)
+    return () if status else ("respon", "connection", "answer", "host")
 
 
 def _green_where_nothing_is_in_the_way(wish: Wish) -> Iterator[str]:
@@ -177,7 +200,7 @@ def _family(ended: Ended) -> str:
     if ended.outcome != "red":
         return ended.outcome
     kinds = {kind.__name__ for kind in type(ended.error).__mro__}
-    if kinds & {"ConnixAgentFailedError", "ConnixAgentGoneError"}:
+    if kinds & _OF_THE_AGENT:
         return type(ended.error).__name__
     return "time" if kinds & _OF_TIME else "refused"
 
@@ -196,6 +219,7 @@ _OF_A_WISH: dict[str, Callable[[Wish], Iterator[str]]] = {
     "nothing of others is changed": _nothing_of_others,
     "no request after the deadline": _no_request_after_the_deadline,
     "a run ends in time": _ends_in_time,
+    "a mistake in the connection is told": _mistakes_are_told,
     "a bounded number of requests": _bounded,
     "red names the agent and the cause": _red_names_agent_and_cause,
     "green where nothing is in the way": _green_where_nothing_is_in_the_way,

@@ -21,6 +21,8 @@ __all__ = ["Played", "Stage", "stage"]
 
 #: A killed task is started again so often, whatever the history says.
 _MOST_RESTARTS = 2
+#: Seconds between what follows at once, so that the record tells which came first.
+_A_MOMENT = 0.01
 #: What tells one deployment of Airflow from another.
 _BASE_URLS = ("AIRFLOW__API__BASE_URL", "AIRFLOW__WEBSERVER__BASE_URL")
 
@@ -72,7 +74,7 @@ class Stage:
 
     def _run(self, played: Played, number: int, run: Run) -> None:
         world, history = played.world, played.history
-        world.clock.sleep(run.after)
+        world.clock.sleep(run.after + _A_MOMENT)
         world.tell("airflow", str(run))
         for other in history.others:
             if other.run == number and other.at < 0:
@@ -80,6 +82,7 @@ class Stage:
                     _second_deployment(world)
                 else:
                     world.act(other)
+                world.clock.sleep(_A_MOMENT)
         world.run, world.run_began = number, world.clock.elapsed
         for other in history.others:
             if other.run == number and other.at >= 0:
