@@ -18,6 +18,8 @@ __all__ = ["Breach", "breaches"]
 _LOG_LINE, _UNDO = 5.0, 20.0
 #: Seconds after which a mistake in the connection must be told: ten minutes, and a poll.
 _A_MISTAKE = 700.0
+#: Seconds that a request may be late for the sake of others that share it.
+_A_MOMENT = 0.3
 _DEEDS = ("create", "update", "start", "pause", "stop", "restart", "delete")
 _LARGEST_EVENT = 10 * 1024
 #: Exceptions that say that the time was up, or that a limit, or trouble with the service, lasted that long.
@@ -80,7 +82,7 @@ def _no_request_after_the_deadline(wish: Wish) -> Iterator[str]:
         for arrival in wish.arrivals(run):
             late = arrival.at - run.deadline
             allowed = {"logs": _LOG_LINE}.get(arrival.call, _UNDO if wish.may_undo else 0.0)
-            if late > allowed + 0.02 and not wish.clock_was_set:
+            if late > allowed + _A_MOMENT and not wish.clock_was_set:
                 yield f"run {run.index}: {arrival.call} was sent {late:.2f} s after the deadline"
                 return
 
@@ -104,7 +106,7 @@ def _bounded(wish: Wish) -> Iterator[str]:
         arrivals = wish.arrivals(run)
         # A service that refuses for its limit, and says when to come again, is asked as often as it wants.
         sent = Counter(arrival.call for arrival in arrivals if arrival.status != 429)
-        timeout = run.deadline - run.began
+        timeout = max(run.deadline, run.ended) - run.began
         most = {"get": 40 + 3 * timeout / wish.poll_interval, "list": 60 + timeout / wish.poll_interval}
         for call, count in sent.items():
             if count > most.get(call, 40):
@@ -141,7 +143,7 @@ def _cause(wish: Wish, run: Ended) -> tuple[str, ...]:
         return ()
     status = arrivals[-1].status
     if status >= 400:
-        return (str(status),)
+        return (str(status), "rate limit") if status == 429 else (str(status),)
     return () if status else ("respon", "connection", "answer", "host")
 
 
@@ -161,12 +163,21 @@ def _green_where_nothing_is_in_the_way(wish: Wish) -> Iterator[str]:
 
 
 def _one_agent_for_each_run(played: Played) -> Iterator[str]:
+    if _hides_renamed_agents(played):
+        return
     for index in played.endings:
         actor = "task" if index < 0 else f"task[{index}]"
         agents = played.world.service.agents.values()
         alive = [agent.id for agent in agents if agent.creator == actor and agent.now.status is not None]
         if len(alive) > 1:
             yield f"{actor} leaves {len(alive)} agents: {', '.join(alive)}"
+
+
+def _hides_renamed_agents(played: Played) -> bool:
+    """Tell whether a listing cannot show that an agent of another name is the task's own."""
+    history = played.history
+    is_renamed = bool(history.names) or any(other.what == "rename" for other in history.others)
+    return is_renamed and (history.temper.list_is_short or history.temper.list_lag > 0)
 
 
 def _no_secret_leaves(played: Played) -> Iterator[str]:

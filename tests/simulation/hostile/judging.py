@@ -17,6 +17,8 @@ __all__ = ["Verdict", "judge", "minimal"]
 
 #: Every so many seeds, a history is played in all modes.
 _COMPARED = 3
+#: Lines of a story that are told.
+_LONGEST_STORY = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +40,19 @@ class Verdict:
                 f"seed {history.seed}",
                 *(f"  {line}" for line in history.told()),
                 "what happened:",
-                *(f"  {line}" for line in _shortened(self.played.world.story)),
+                *(f"  {line}" for line in _cut(list(_shortened(self.played.world.story)))),
                 "what is wrong:",
                 *(f"  {breach}" for breach in self.breaches),
             )
         )
+
+
+def _cut(lines: list[str]) -> list[str]:
+    """Leave the middle of a long story out."""
+    if len(lines) <= _LONGEST_STORY:
+        return lines
+    half = _LONGEST_STORY // 2
+    return [*lines[:half], f"{'':11}  … {len(lines) - 2 * half} lines left out", *lines[-half:]]
 
 
 def _shortened(story: list[Line]) -> Iterator[str]:

@@ -89,9 +89,11 @@ class Service:
     # -- what others ask for without HTTP, and what the history begins with -----------------------------
 
     def seed(self, name: str, status: str, *, age: float = 3600.0, **fields: Any) -> Agent:
-        """Put an agent of another user there that has been what it is for so many seconds."""
+        """Put an agent of another user there that was created so many seconds ago, and changed since."""
         values = {"description": "", "config": {}, "metadata": {}, **fields}
-        return self._add(name, "other", status, self.elapsed - age, values)
+        agent = self._add(name, "other", status, self.elapsed - age, values)
+        agent.become(self.elapsed - age / 2, moved=self._moves())
+        return agent
 
     def settle(self, elapsed: float) -> None:
         """Let the time pass for all agents."""
