@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hostile.history import Fault, History
+from hostile.history import Fault, History, Interruption
 
 __all__ = ["is_comparable", "must_be_green"]
 
@@ -12,8 +12,7 @@ _STRIKES = 3
 _COSTS = {"silence": 35.0, "hint": 67.0}
 _A_PAUSE = 16.0
 _MINUTE = 60
-#: Interruptions that a task must survive, without a second run.
-_HARMLESS = {"move", "stall", "clock back"}
+_MOST_SECONDS_DOWN = 250.0
 _READY = {
     "update": {"running", "paused", "stopped"},
     "start": {"running", "paused", "stopped"},
@@ -29,7 +28,7 @@ def must_be_green(history: History) -> bool:
     temper, arguments = history.temper, history.arguments
     if any(other.run == 0 for other in history.others):
         return False
-    if any(what.what not in _HARMLESS for what in history.runs[0].interruptions):
+    if not all(_is_harmless(history, what) for what in history.runs[0].interruptions):
         return False
     faults = [fault for fault in history.faults if fault.run == 0]
     if not all(_passes(fault) for fault in faults):
@@ -45,6 +44,15 @@ def must_be_green(history: History) -> bool:
     change = temper.change_time + temper.restart_delay + float(arguments.get("stable_for", 0.0))
     lag = temper.get_lag + temper.list_lag + 12 * temper.latency
     return bool(strikes + change + lag + 2 * pace + 12.0 < arguments["timeout"])
+
+
+def _is_harmless(history: History, what: Interruption) -> bool:
+    """Tell whether a task must survive an interruption without a second run."""
+    if what.what.startswith("secrets"):
+        # Only a trigger can wait for a secrets backend; a worker needs it as it begins.
+        is_in_trigger = history.mode == "deferred" and what.at > 10.0 and not history.faults
+        return is_in_trigger and what.at < _MOST_SECONDS_DOWN
+    return what.what in {"move", "stall", "clock back"}
 
 
 def _cost(fault: Fault) -> float:

@@ -1,4 +1,4 @@
-"""What must hold in every history, by the service's own record."""
+"""What must hold of every wish, by the service's own record; what is left behind is in ``aftermath``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from hostile.aftermath import AFTERMATH
 from hostile.airflow_model import Ended
-from hostile.drawing import SECRETS
 from hostile.playing import Played
 from hostile.truth import Wish, wishes
 
@@ -21,7 +21,6 @@ _A_MISTAKE = 700.0
 #: Seconds that a request may be late for the sake of others that share it.
 _A_MOMENT = 0.3
 _DEEDS = ("create", "update", "start", "pause", "stop", "restart", "delete")
-_LARGEST_EVENT = 10 * 1024
 #: Exceptions that say that the time was up, or that a limit, or trouble with the service, lasted that long.
 _OF_TIME = {
     *("ConnixAgentTimeoutError", "ConnixTimeoutError", "ConnixRateLimitError"),
@@ -50,7 +49,7 @@ def breaches(played: Played) -> list[Breach]:
     found = []
     for invariant, check in _OF_A_WISH.items():
         found += [Breach(invariant, how) for wish in wishes(played) for how in check(wish)]
-    for invariant, check_all in _OF_A_HISTORY.items():
+    for invariant, check_all in AFTERMATH.items():
         found += [Breach(invariant, how) for how in check_all(played)]
     return found
 
@@ -159,53 +158,6 @@ def _green_where_nothing_is_in_the_way(wish: Wish) -> Iterator[str]:
         yield f"run 0 of {wish.operator} ended {first.ended - first.deadline:.0f} s after its deadline"
 
 
-# -- what a history leaves behind -----------------------------------------------------------------------
-
-
-def _one_agent_for_each_run(played: Played) -> Iterator[str]:
-    if _hides_renamed_agents(played):
-        return
-    for index in played.endings:
-        actor = "task" if index < 0 else f"task[{index}]"
-        agents = played.world.service.agents.values()
-        alive = [agent.id for agent in agents if agent.creator == actor and agent.now.status is not None]
-        if len(alive) > 1:
-            yield f"{actor} leaves {len(alive)} agents: {', '.join(alive)}"
-
-
-def _hides_renamed_agents(played: Played) -> bool:
-    """Tell whether a listing cannot show that an agent of another name is the task's own."""
-    history = played.history
-    is_renamed = bool(history.names) or any(other.what == "rename" for other in history.others)
-    return is_renamed and (history.temper.list_is_short or history.temper.list_lag > 0)
-
-
-def _no_secret_leaves(played: Played) -> Iterator[str]:
-    for text in played.world.said:
-        for secret in SECRETS:
-            if secret in text:
-                yield f"{secret!r} stands in: {text[:300]!r}"
-                return
-
-
-def _nothing_is_left(played: Played) -> Iterator[str]:
-    history = played.history
-    interrupted = any(run.interruptions for run in history.runs)
-    if played.world.open_clients > 0 and not interrupted:
-        yield f"{played.world.open_clients} clients are open"
-    for index, endings in played.endings.items():
-        last = endings[-1]
-        is_over = last.outcome == "green" or (last.outcome == "red" and played.instances[index].was_last)
-        if played.world.variables and is_over and len(played.endings) == 1:
-            yield f"a Variable is left after a run that ended {last.ending}"
-
-
-def _events_are_small(played: Played) -> Iterator[str]:
-    for event in played.world.events:
-        if len(event) > _LARGEST_EVENT:
-            yield f"an event of {len(event)} bytes"
-
-
 def _family(ended: Ended) -> str:
     """Tell endings apart as a user does: the time was up, the agent failed or is gone, or a refusal."""
     if ended.outcome != "red":
@@ -234,10 +186,4 @@ _OF_A_WISH: dict[str, Callable[[Wish], Iterator[str]]] = {
     "a bounded number of requests": _bounded,
     "red names the agent and the cause": _red_names_agent_and_cause,
     "green where nothing is in the way": _green_where_nothing_is_in_the_way,
-}
-_OF_A_HISTORY: dict[str, Callable[[Played], Iterator[str]]] = {
-    "one agent for each run": _one_agent_for_each_run,
-    "no secret leaves": _no_secret_leaves,
-    "nothing is left behind": _nothing_is_left,
-    "events are small": _events_are_small,
 }
