@@ -89,7 +89,7 @@ class Wish:
         following = [run.began for run in self.played.endings[self.index] if run.began >= self.last.ended]
         ends = min([ended, *following])
         return [
-            d for d in self.played.world.service.deeds if d.actor == self.actor and self.began <= d.at <= ends
+            d for d in self.played.world.service.deeds if d.actor == self.actor and self.began <= d.at < ends
         ]
 
     def arrivals(self, run: Ended) -> list[Arrival]:
