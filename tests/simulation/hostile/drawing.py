@@ -115,6 +115,8 @@ def _task(chance: Random, operator: str) -> tuple[dict[str, Any], tuple[tuple[st
             arguments["if_exists"] = chance.choice(("adopt", "update"))
         if chance.random() < 0.25:
             arguments["cancel_on_kill"] = True
+        if chance.random() < 0.25:
+            arguments["on_failure"] = "delete"
         taken = chance.random() < (0.6 if "if_exists" in arguments else 0.15)
         status = chance.choice(("running", "running", "stopped", "paused", "error"))
         return arguments, (("alpha", status),) if taken else ()
