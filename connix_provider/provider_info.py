@@ -128,6 +128,25 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["connix_provider.triggers.agent", "connix_provider.triggers.budget"],
             }
         ],
+        "config": {
+            "connix": {
+                "description": "Settings of the Connix provider.",
+                "options": {
+                    "deployment_id": {
+                        "description": (
+                            "Name of this Airflow deployment. Agents that a task creates carry it in their "
+                            "metadata, so that deployments with the same DAGs on one Connix project keep "
+                            "their agents apart. All components of a deployment must have the same. Default: "
+                            "the address of [api] base_url (Airflow 2: [webserver] base_url)."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "production",
+                        "default": "",
+                    }
+                },
+            }
+        },
         "connection-types": [
             {
                 "connection-type": "connix",

@@ -241,16 +241,18 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
     ) -> tuple[Acted | None, Agent | None]:
         """Find out what became of the restart that an earlier start of this task asked for."""
         from connix_provider.operators import restart_once
-        from connix_provider.operators.lost_response import explained
 
         agent_id = record.agent_id
         look = restart_once.look_for_restart(
             client, project_id, agent_id, before, requested_at=record.requested_at
         )
+        if look is None and record.accepted_at:
+            self.log.info("An earlier try of this task restarted agent %s; waiting for it.", agent_id)
+            return Acted(agent_id, "restart", before, accepted_at=record.accepted_at), None
         if look is None:
-            raise explained(
-                ConnixTimeoutError(f"No time was left to look at agent {agent_id}"),
-                "An earlier try of this task asked for its restart. Clear the task to restart it once more",
+            raise ConnixTimeoutError(
+                f"An earlier try of this task asked for the restart of agent {agent_id}. Whether it happened "
+                "could not be told within the time allowed. Clear the task to restart the agent once more."
             )
         agent = look.agent
         is_restarted = look.evidence is Evidence.RESTARTED
@@ -321,7 +323,7 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
     ) -> Acted:
         """Send the delete."""
         from connix_provider.operators import task_state
-        from connix_provider.operators.turn import in_turn
+        from connix_provider.operators.turn import OutOfTurnError, in_turn
 
         if record is None:
             record = task_state.ActionRecord(agent_id, self.agent_name)
@@ -332,6 +334,10 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
                 # The record stays: a refusal of this request tells nothing of the first one.
                 with in_turn(agent_id, "delete"):
                     client.agents.delete(project_id, agent_id)
+            except OutOfTurnError as refusal:
+                # The first delete may be under way.
+                refusal.error.may_have_executed = True
+                raise
             except ConnixNotFoundError as error:
                 if not error.is_of_an_agent:
                     raise

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from connix_provider.client.errors import ConnixConflictError, ConnixError, ConnixRateLimitError
 from connix_provider.client.retry import may_pass
-from connix_provider.lifecycle import Evidence, restart_evidence
+from connix_provider.lifecycle import SETTLED, Evidence, restart_evidence
 from connix_provider.operators.lost_response import (
     CHECK_PAUSES,
     MAX_ATTEMPTS,
@@ -112,9 +112,12 @@ def look_for_restart(
     :param agent_id: the agent
     :param before: the agent before the restart
     :param requested_at: epoch seconds of the service's clock at which it was asked for, where that is known
-    :return: what the agent shows, or ``None`` where the time allowed was over before that could be told
+    :return: what the agent shows, or ``None`` where that cannot be told: the agent was on its way to another
+        status already, or the time allowed was over
     :raises ConnixError: where a look failed
     """
+    if before.status not in SETTLED:
+        return None
     for number in checks(client):
         agent = client.agents.get(project_id, agent_id)
         look = Look(restart_evidence(before, agent.snapshot(), requested_at=requested_at), agent)
@@ -164,7 +167,9 @@ def _confirm(
     """Find out what became of a restart whose response was lost, or raise that this cannot be told."""
     try:
         look = look_for_restart(client, project_id, before.id, before.snapshot(), requested_at=requested_at)
-        if look is None:
+        if look is None and before.status not in SETTLED:
+            why = f"it was {before.status} before"
+        elif look is None:
             why = "the time allowed was over"
         elif look.evidence is not Evidence.NONE or shows_changes(client, project_id, look.agent):
             return look
