@@ -18,6 +18,7 @@ from unittest.mock import patch
 from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     AirflowTaskTimeout,
+    BaseSensorOperator,
     TaskDeferred,
     Variable,
 )
@@ -45,7 +46,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "sensor": ConnixAgentStatusSensor,
 }
 #: Airflow's own loop of a sensor; it lives elsewhere in Airflow 2.
-_SENSOR_LOOP = importlib.import_module(ConnixAgentStatusSensor.__mro__[1].__module__)
+_SENSOR_LOOP = importlib.import_module(BaseSensorOperator.__module__)
 #: Seconds from SIGTERM to SIGKILL.
 _TO_DIE = 30.0
 _BY_OTHERS = {Killed: "killed", Cleared: "cleared", MarkedFailed: "marked failed"}
