@@ -39,7 +39,7 @@ with DAG(
         """Stand for the work: read what the agent logged since it was created."""
         hook = ConnixHook()
         with hook.get_conn() as client:
-            return sum(1 for _ in client.agents.iter_logs(str(hook.project_id), agent_id))
+            return sum(1 for _ in client.agents.iter_logs(hook.project_id, agent_id))
 
     delete = ConnixDeleteAgentOperator(
         task_id="delete_agent",

@@ -42,7 +42,7 @@ with DAG(
         """Ask the agent's counters, through the same connection as the gate."""
         hook = ConnixHook()
         with hook.get_conn() as client:
-            stats = client.agents.get(str(hook.project_id), agent_id).stats
+            stats = client.agents.get(hook.project_id, agent_id).stats
         return {"tasks": stats.total_tasks or 0, "success_rate": stats.success_rate or 0.0} if stats else {}
 
     @task

@@ -43,7 +43,7 @@ with DAG(
             return names
         hook = ConnixHook()
         with hook.get_conn() as client:
-            return [agent.name for agent in client.agents.iter(str(hook.project_id), status="running")]
+            return [agent.name for agent in client.agents.iter(hook.project_id, status="running")]
 
     names = choose_agents()
     pause = ConnixPauseAgentOperator.partial(

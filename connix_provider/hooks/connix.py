@@ -8,21 +8,24 @@ import os
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import BaseHook
 
 from connix_provider.provider_info import EXTRA_FIELDS, ui_field_behaviour
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow.providers.common.compat.sdk import Connection
 
-    from connix_provider.client import AsyncClient, Client
+    from connix_provider.client import Agent, AgentMetrics, AsyncClient, Client, LogEntry
 
 __all__ = ["ConnixHook"]
 
 #: Seconds that the connection's test may take: somebody is looking at a form.
 _TEST_TIMEOUT = 15.0
+#: Warnings about connections that this process has given already.
+_told: set[tuple[str, str]] = set()
 
 
 class ConnixHook(BaseHook):
@@ -145,10 +148,10 @@ class ConnixHook(BaseHook):
         :return: the extra's ``console_url``, default ``https://console.connix.io``; no slash at its end
         :raises ValueError: for an address that is not http or https
         """
-        from connix_provider.hooks.settings import console_url
+        from connix_provider.hooks.settings import console_url, read_extra
 
         with self._named():
-            return console_url(self._extra(self._connection).get("console_url"))
+            return console_url(read_extra(self._connection).get("console_url"))
 
     def agent_url(self, project_id: str, agent_id: str) -> str:
         """
@@ -163,14 +166,109 @@ class ConnixHook(BaseHook):
         return agent_url(self.console_url, project_id, agent_id)
 
     @property
-    def project_id(self) -> str | None:
+    def project_id(self) -> str:
         """
         Return the project that the connection names.
 
+        :return: the project's id
+        :raises ValueError: if the connection names none; see :attr:`default_project_id`
+        """
+        if (named := self.default_project_id) is None:
+            raise ValueError(
+                "project_id is missing: name a project, or put it into the extra of the Airflow connection "
+                f"{self.connix_conn_id!r}"
+            )
+        return named
+
+    @property
+    def default_project_id(self) -> str | None:
+        """
+        Return the project that the connection names, if it names one.
+
         :return: the project's id, or ``None``
         """
+        from connix_provider.hooks.settings import project_id, read_extra
+
         with self._named():
-            return self._extra(self._connection).get("project_id") or None
+            return project_id(read_extra(self._connection))
+
+    def get_agent_by_name(self, name: str, *, project_id: str | None = None) -> Agent:
+        """
+        Find an agent by its name; the whole project is listed, because the service has no filter for it.
+
+        :param name: the exact name
+        :param project_id: the project; default the connection's
+        :return: the agent as Get Agent returns it
+        :raises ValueError: for a name that two agents have
+        :raises AgentNameNotFoundError: for a name that no agent has
+        """
+        from connix_provider.targets import resolve_agent_id
+
+        project = project_id or self.project_id
+        return self.client.agents.get(project, resolve_agent_id(self.client, project, None, name))
+
+    def iter_agents(
+        self, *, status: str | None = None, sort: str | None = None, project_id: str | None = None
+    ) -> Iterator[Agent]:
+        """
+        List all agents of a project, page by page.
+
+        :param status: only agents in this status
+        :param sort: ``created_at``, ``-created_at``, ``name`` or ``-name``
+        :param project_id: the project; default the connection's
+        :return: the agents; without statistics, which only Get Agent returns
+        """
+        return self.client.agents.iter(project_id or self.project_id, status=status, sort=sort)
+
+    def iter_logs(
+        self,
+        agent_id: str,
+        *,
+        level: str | None = None,
+        start_time: str | datetime | None = None,
+        end_time: str | datetime | None = None,
+        project_id: str | None = None,
+    ) -> Iterator[LogEntry]:
+        """
+        Read an agent's log, page by page, in the service's order: the newest line first.
+
+        :param agent_id: the agent
+        :param level: ``debug``, ``info``, ``warn`` or ``error``
+        :param start_time: ISO 8601 text or a datetime; without a zone it is UTC
+        :param end_time: the same
+        :param project_id: the project; default the connection's
+        :return: the log's entries
+        """
+        return self.client.agents.iter_logs(
+            project_id or self.project_id, agent_id, level=level, start_time=start_time, end_time=end_time
+        )
+
+    def get_metrics(
+        self,
+        agent_id: str,
+        *,
+        start_time: str | datetime | None = None,
+        end_time: str | datetime | None = None,
+        interval: str | None = None,
+        project_id: str | None = None,
+    ) -> AgentMetrics:
+        """
+        Read an agent's metrics: ``success_rate`` is from 0 to 1, response times are in seconds.
+
+        :param agent_id: the agent
+        :param start_time: ISO 8601 text or a datetime; without a zone it is UTC
+        :param end_time: the same
+        :param interval: ``1m``, ``5m``, ``15m``, ``1h`` or ``1d``
+        :param project_id: the project; default the connection's
+        :return: the metrics
+        """
+        return self.client.agents.metrics(
+            project_id or self.project_id,
+            agent_id,
+            start_time=start_time,
+            end_time=end_time,
+            interval=interval,
+        )
 
     def test_connection(self) -> tuple[bool, str]:
         """
@@ -179,22 +277,29 @@ class ConnixHook(BaseHook):
         :return: whether it works, and the sentence
         """
         from connix_provider.client import ConnixError
+        from connix_provider.hooks.diagnosis import as_sentence, plainly
+        from connix_provider.hooks.settings import is_sent_in_clear, read_extra, unknown_fields
 
         try:
             with self._open() as client:
-                return True, self._try(client.with_options(max_attempts=1, total_timeout=_TEST_TIMEOUT))
-        except ConnixError as error:
-            return False, _plain(error, self.project_id)
+                notes = unknown_fields(read_extra(self._connection))
+                if is_sent_in_clear(client.base_url):
+                    notes.append("The address is an http:// one: the key travels in clear; use https://.")
+                try:
+                    said = self._try(client.with_options(max_attempts=1, total_timeout=_TEST_TIMEOUT))
+                except ConnixError as error:
+                    return False, " ".join([plainly(error, self.default_project_id), *notes])
+                return True, " ".join([said, *notes])
         except ValueError as error:
-            return False, _as_sentence(error)
+            return False, as_sentence(error)
 
     def _try(self, client: Client) -> str:
         from connix_provider.client.calls import list_projects
 
-        if self.project_id:
-            page = client.agents.list(self.project_id, limit=1)
+        if project := self.default_project_id:
+            page = client.agents.list(project, limit=1)
             total = "some" if page.pagination.total is None else page.pagination.total
-            return f"Connix answers at {client.base_url}; project {self.project_id} has {total} agents."
+            return f"Connix answers at {client.base_url}; project {project} has {total} agents."
         client.perform(list_projects(limit=1))
         return (
             f"Connix answers at {client.base_url}; the connection names no project_id, so every operator "
@@ -205,38 +310,20 @@ class ConnixHook(BaseHook):
     def _connection(self) -> Connection:
         return self.get_connection(self.connix_conn_id)
 
-    @staticmethod
-    def _extra(connection: Connection) -> dict[str, Any]:
-        extra = connection.extra_dejson
-        if not isinstance(extra, dict):
-            raise ValueError(f"the connection's extra must be a JSON object, not a {type(extra).__name__}")
-        return {name: value for name, value in extra.items() if value not in (None, "")}
-
     def _options(self, connection: Connection) -> dict[str, Any]:
         """Read the client's options off the connection."""
-        from connix_provider.hooks.settings import console_url
+        from connix_provider.hooks.settings import client_options, read_extra, unknown_fields
 
-        extra = self._extra(connection)
-        options: dict[str, Any] = {
-            name: extra[name]
-            for name in ("access_token", "refresh_token", "client_id", "client_secret", "token_url")
-            if name in extra
-        }
-        if "timeout" in extra:
-            options["timeout"] = _number(extra["timeout"], "timeout", "a number of seconds")
-        if "rate_limit_share" in extra:
-            share = extra["rate_limit_share"]
-            options["rate_limit_share"] = _number(share, "rate_limit_share", "a number from 0 to 1")
-        if "verify" in extra:
-            options["verify"] = _verify(extra["verify"])
-        console_url(extra.get("console_url"))
-        options["api_key"] = connection.password or None
-        options["base_url"] = _address(connection)
+        options = client_options(connection)
         self._mask(
             *(options.get(name) for name in ("api_key", "access_token", "refresh_token", "client_secret"))
         )
         self._mask(os.environ.get("CONNIX_API_KEY"))
         options["on_new_secret"] = self._mask
+        for said in unknown_fields(read_extra(connection)):
+            if (self.connix_conn_id, said) not in _told:
+                _told.add((self.connix_conn_id, said))
+                self.log.warning("Airflow connection %r: %s", self.connix_conn_id, said)
         return options
 
     @staticmethod
@@ -248,70 +335,3 @@ class ConnixHook(BaseHook):
             # Anything else is refused when a client is made of it.
             if secret and isinstance(secret, str):
                 mask_secret(secret)
-
-
-def _address(connection: Connection) -> str | None:
-    """Put the base URL together; a connection written as a URI has scheme and port in fields of their own."""
-    host = (connection.host or "").strip()
-    if not host:
-        return None
-    if "://" not in host and connection.schema in {"http", "https"}:
-        host = f"{connection.schema}://{host}"
-    if connection.port and "://" in host:
-        try:
-            parts = urlsplit(host)
-            if parts.port is None and not parts.query:
-                host = parts._replace(netloc=f"{parts.netloc}:{connection.port}").geturl()
-        except ValueError:
-            # Its own words quote what was typed, which may be a password in the wrong place.
-            raise ValueError("the connection's host cannot be read as an address") from None
-    return host
-
-
-def _number(value: Any, name: str, what: str) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        # Not quoted: what stands in the wrong field may be the key.
-        raise ValueError(
-            f"{name} in the connection's extra must be {what}, and what stands there is not"
-        ) from None
-
-
-def _verify(value: Any) -> bool | str:
-    if isinstance(value, bool):
-        return value
-    text = str(value).strip()
-    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(
-        text.lower(), text
-    )
-
-
-def _plain(error: Exception, project_id: str | None) -> str:
-    """Say for somebody at the form what an error means there."""
-    from connix_provider.client import errors
-
-    match error:
-        case errors.ConnixAuthenticationError():
-            hint = "The API key or token is refused"
-        case errors.ConnixPermissionError():
-            what = "this project's agents" if project_id else "projects"
-            hint = f"The key is good but may not list {what}"
-        case errors.ConnixNotFoundError() if project_id:
-            hint = f"There is no project {project_id!r} at this address, or the address is not Connix's API"
-        case errors.ConnixNotFoundError():
-            hint = (
-                "The address is not Connix's API, or does not list projects; name a project_id to test with"
-            )
-        case errors.ConnixResponseError():
-            hint = "Something answers, but it does not speak Connix's API; check the host"
-        case errors.ConnixRateLimitError():
-            hint = "The key is good, but its budget for this minute is used up"
-        case _:
-            return _as_sentence(error)
-    return f"{hint}: {error}"
-
-
-def _as_sentence(error: Exception) -> str:
-    said = str(error)
-    return said[:1].upper() + said[1:]

@@ -1,13 +1,225 @@
-"""Read what an Airflow connection says; every complaint names the field, and none quotes a value."""
+"""
+Read what an Airflow connection says: every setting is used or refused, and none is dropped silently.
+
+Every complaint names the field. None quotes a value, because what stands in the wrong field may be the key.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import difflib
+import ipaddress
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-__all__ = ["DEFAULT_CONSOLE_URL", "agent_url", "console_url"]
+from connix_provider.provider_info import EXTRA_FIELDS
+from connix_provider.targets import check_flag
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+__all__ = [
+    "DEFAULT_CONSOLE_URL",
+    "agent_url",
+    "base_url",
+    "client_options",
+    "console_url",
+    "is_sent_in_clear",
+    "project_id",
+    "read_extra",
+    "unknown_fields",
+]
 
 DEFAULT_CONSOLE_URL = "https://console.connix.io"
+#: Names under which users look for the key's field.
+_KEY_NAMES = frozenset({"api_key", "apikey", "key", "password", "connix_api_key", "x_api_key"})
+_LOOKS_LIKE_A_KEY = re.compile(r"\s*cx_[0-9A-Za-z_]{8,}")
+#: What Airflow 2 put before the names of a form's fields.
+_OLD_PREFIX = "extra__connix__"
+_LONGEST_NAME = 40
+
+
+def read_extra(connection: Connection) -> dict[str, Any]:
+    """
+    Read the extra.
+
+    :param connection: the connection
+    :return: its fields, without those that are empty
+    :raises ValueError: for an extra that is not a JSON object
+    """
+    # Airflow masks what it reads there, and takes what it cannot read for empty.
+    extra = connection.extra_dejson
+    if not extra and connection.extra:
+        try:
+            extra = json.loads(connection.extra)
+        except ValueError:
+            raise ValueError("the connection's extra is not JSON") from None
+    if not isinstance(extra, dict):
+        raise ValueError(f"the connection's extra must be a JSON object, not a {type(extra).__name__}")
+    return {name: value for name, value in extra.items() if value not in (None, "")}
+
+
+def unknown_fields(extra: Mapping[str, Any]) -> list[str]:
+    """
+    Name the fields of an extra that this provider does not know.
+
+    :param extra: the extra
+    :return: a sentence for each
+    """
+    known = [field.name for field in EXTRA_FIELDS]
+    said = []
+    for name in extra:
+        if name in known:
+            continue
+        if _LOOKS_LIKE_A_KEY.match(name) or len(name) > _LONGEST_NAME:
+            said.append(
+                "The extra has a field whose name is no setting; the API key belongs into the password."
+            )
+            continue
+        plain = name.lower().removeprefix(_OLD_PREFIX).replace("-", "_")
+        nearest = difflib.get_close_matches(plain, known, n=1, cutoff=0.6)
+        if plain in _KEY_NAMES:
+            advice = "The API key belongs into the connection's password."
+        elif plain in {"token", "bearer_token"}:
+            advice = "Did you mean 'access_token'?"
+        elif plain in {"host", "base_url", "url", "endpoint"}:
+            advice = "The address belongs into the connection's host."
+        elif nearest:
+            advice = f"Did you mean {nearest[0]!r}?"
+        else:
+            advice = f"Known are {', '.join(known)}."
+        said.append(f"The extra's field {name!r} is unknown and ignored. {advice}")
+    return said
+
+
+def client_options(connection: Connection) -> dict[str, Any]:
+    """
+    Read the options of a client.
+
+    :param connection: the connection
+    :return: keyword arguments of :class:`~connix_provider.client.Client`
+    :raises ValueError: for a setting that cannot be right
+    """
+    extra = read_extra(connection)
+    options: dict[str, Any] = {
+        name: _text(extra[name], name)
+        for name in ("access_token", "refresh_token", "client_id", "client_secret", "token_url")
+        if name in extra
+    }
+    if "timeout" in extra:
+        options["timeout"] = _number(extra["timeout"], "timeout", "a number of seconds")
+    if "rate_limit_share" in extra:
+        share = extra["rate_limit_share"]
+        options["rate_limit_share"] = _number(share, "rate_limit_share", "a number from 0 to 1")
+    if "verify" in extra:
+        options["verify"] = _verify(extra["verify"])
+    console_url(extra.get("console_url"))
+    options["base_url"] = base_url(connection)
+    options["api_key"] = connection.password or None
+    if not any(options.get(name) for name in ("api_key", "access_token", "refresh_token")):
+        _refuse_misplaced_key(connection, extra)
+    return options
+
+
+def _refuse_misplaced_key(connection: Connection, extra: Mapping[str, Any]) -> None:
+    """Say where the key belongs, instead of taking another one from the environment."""
+    fields = [f"the extra's {name!r}" for name in extra if name.lower().replace("-", "_") in _KEY_NAMES]
+    if connection.login:
+        fields.insert(0, "the login")
+    if fields:
+        raise ValueError(
+            f"there is no Connix API key: {fields[0]} is not where it is looked for; the connection's "
+            "password is"
+        )
+
+
+def project_id(extra: Mapping[str, Any]) -> str | None:
+    """
+    Read the extra's ``project_id``.
+
+    :param extra: the extra
+    :return: the project's id, or ``None``
+    :raises ValueError: for what is neither text nor a whole number
+    """
+    return _text(extra["project_id"], "project_id").strip() or None if "project_id" in extra else None
+
+
+def base_url(connection: Connection) -> str | None:
+    """
+    Put the base URL together; a connection written as a URI has parts of it in fields of their own.
+
+    A ``schema`` is the scheme if it is one, and a path otherwise, because Airflow stores a URI's path there.
+
+    :param connection: the connection
+    :return: the URL, or ``None`` for the default
+    :raises ValueError: for parts that contradict each other, or belong to no host
+    """
+    host, schema = (connection.host or "").strip(), (connection.schema or "").strip()
+    if _LOOKS_LIKE_A_KEY.match(host):
+        raise ValueError("the connection's host looks like an API key; the key belongs into the password")
+    if not host:
+        if schema.strip("/") or connection.port:
+            raise ValueError("the connection has a schema or a port, but no host that they belong to")
+        return None
+    scheme, separator, rest = host.rpartition("://")
+    if schema.lower() in {"http", "https"}:
+        if separator and scheme.lower() != schema.lower():
+            raise ValueError(
+                "the connection's host and schema name different schemes; leave the schema empty"
+            )
+        scheme, schema, separator = schema, "", "://"
+    if not separator:
+        # The client refuses it, in words that say how to write it.
+        return host
+    authority, slash, path = rest.partition("/")
+    if schema.strip("/"):
+        if path.strip("/"):
+            raise ValueError(
+                "the connection's host and schema both hold a path; write all of it into the host"
+            )
+        path = schema.strip("/")
+    return f"{scheme}://{_with_port(authority, connection.port)}{'/' if path else slash}{path}"
+
+
+def _with_port(authority: str, port: int | None) -> str:
+    """Complete a host by brackets, if it is an IPv6 address, and by the connection's port."""
+    bare = authority.rstrip("]").lstrip("[") if authority.endswith("]") else authority
+    try:
+        is_ipv6 = ipaddress.ip_address(bare).version == 6
+    except ValueError:
+        is_ipv6 = False
+    if is_ipv6:
+        authority = f"[{bare}]"
+    if not port:
+        return authority
+    try:
+        given = urlsplit(f"//{authority}").port
+    except ValueError:
+        # Its own words quote what was typed, which may be a password in the wrong place.
+        raise ValueError("the connection's host cannot be read as an address") from None
+    if given is not None and given != port:
+        raise ValueError("the connection's host and port name different ports")
+    return authority if given is not None else f"{authority}:{port}"
+
+
+def is_sent_in_clear(url: str) -> bool:
+    """
+    Tell whether the key travels to an address unencrypted over a network.
+
+    :param url: the base URL
+    :return: true for ``http://``, unless the host is this machine
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "http":
+        return False
+    host = parts.hostname or ""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost" and not host.endswith(".localhost")
 
 
 def console_url(value: Any) -> str:
@@ -42,3 +254,33 @@ def agent_url(console: str, project_id: str, agent_id: str) -> str:
     :return: the address
     """
     return f"{console}/projects/{quote(project_id, safe='')}/agents/{quote(agent_id, safe='')}"
+
+
+def _text(value: Any, name: str) -> str:
+    """Read text; a URI's extra may turn its digits into a number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"{name} in the connection's extra must be a string, not {type(value).__name__}")
+    return value
+
+
+def _number(value: Any, name: str, what: str) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{name} in the connection's extra must be {what}, and what stands there is not")
+    return number
+
+
+def _verify(value: Any) -> bool | str:
+    if isinstance(value, str):
+        value = value.strip()
+    try:
+        return check_flag("verify", value)
+    except ValueError:
+        if isinstance(value, str) and not _LOOKS_LIKE_A_KEY.match(value):
+            return value
+    raise ValueError("verify in the connection's extra must be true, false or the path of a CA bundle")

@@ -190,7 +190,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         from connix_provider.waiting.kill import dies_when_killed
 
         hook = ConnixHook(self.connix_conn_id)
-        project_id = resolve_project_id(self.project_id, hook.project_id, self.connix_conn_id)
+        project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
         connected = drive.Connected(hook, deadline=deadline)
         with connected, self._cleaning_up(context), dies_when_killed():
             acted = self._act_in_turn(connected, project_id, context, deadline)

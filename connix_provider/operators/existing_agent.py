@@ -155,7 +155,7 @@ def delete_own(task: ConnixCreateAgentOperator, context: Context) -> None:
     deadline = time.time() + _DELETE_TIMEOUT
     try:
         hook = ConnixHook(task.connix_conn_id)
-        project_id = resolve_project_id(task.project_id, hook.project_id, task.connix_conn_id)
+        project_id = resolve_project_id(task.project_id, hook.default_project_id, task.connix_conn_id)
         with hook.get_conn() as connection:
             client = connection.with_options(deadline=deadline)
             agent = find_own(client, project_id, str(task.name), identity_key(context))

@@ -125,7 +125,7 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
             # Before anything is looked up, which would only fail for want of time.
             return self._end(overdue)
         hook = ConnixHook(self.connix_conn_id)
-        project_id = resolve_project_id(self.project_id, hook.project_id, self.connix_conn_id)
+        project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
         # As often as it takes: what ends a sensor is its time-out, not a service that is down.
         with drive.Connected(hook, max_attempts=sys.maxsize, deadline=deadline) as connected:
             wait = make_wait(self._find(connected.client, project_id, seen_before=began_at is not None))
@@ -220,7 +220,7 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         goal = self._goal()
         deadline = time.time() + check_seconds("timeout", self.timeout)
         hook = ConnixHook(self.connix_conn_id)
-        project_id = resolve_project_id(self.project_id, hook.project_id, self.connix_conn_id)
+        project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
         with drive.Connected(hook, max_attempts=1, deadline=deadline) as connected:
             client = connected.client.with_options(total_timeout=LONGEST_LOOK)
             try:

@@ -118,14 +118,14 @@ with DAG(
         hook = ConnixHook(connix_conn_id)
         with hook.get_conn() as client:
             log.info("%r %s %r %s", hook, hook, client, client)
-            for seen in client.agents.iter(str(hook.project_id), status="paused"):
-                whole = client.agents.get(str(hook.project_id), seen.id)
+            for seen in client.agents.iter(hook.project_id, status="paused"):
+                whole = client.agents.get(hook.project_id, seen.id)
                 log.info("%s %r", whole, whole.config)
             try:
-                client.agents.get(str(hook.project_id), "nobody")
+                client.agents.get(hook.project_id, "nobody")
             except ConnixError:
                 log.exception("That was to be expected.")
-            client.agents.create(str(hook.project_id), {"name": ""})
+            client.agents.create(hook.project_id, {"name": ""})
 
     fails_with_hook.expand(
         connix_conn_id=["connix_default", "connix_environment", "connix_renewed", "connix_mistaken"]
