@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from processes import Processes
 from setting import AIRFLOW, CONNECTION, connection, environment, home
@@ -67,7 +67,7 @@ def run(fail: bool) -> int:
     Run the DAG and report.
 
     :param fail: whether the agent shall end in ``error`` halfway
-    :return: the exit code
+    :return: the exit code: 0, or 1 where a task failed, or 2 where --fail showed something else
     """
     began = datetime.now(UTC)
     log = home() / "demo.log"
@@ -93,20 +93,30 @@ def run(fail: bool) -> int:
             ("second", "request", "agent"),
             ((_seconds(began, event.at), *_columns(event)) for event in _history(emulator)),
         )
-        complaints = [*_complaints_of_airflow(tasks, dag_run.returncode), *_complaints_of(emulator)]
-    if not complaints:
+        if fail:
+            complaints = [*_missing_of_a_failure(tasks, emulator)]
+        else:
+            complaints = [*_complaints_of_airflow(tasks, dag_run.returncode), *_complaints_of(emulator)]
+    if not complaints and not fail:
         print("\nEvery task succeeded, and the emulator saw all of it happen.")
         return 0
     failed = next((task.name for task in tasks if task.state == "failed"), None)
     print(f"\nThe end of the log{f' of task {failed}' if failed else ''}:\n")
     print("\n".join(_tail(log, failed)))
-    print(f"\nThe demo FAILED (log: {log}):")
+    if fail and not complaints:
+        print(
+            "\nThis is what --fail was to show: the agent ended in error after its restart."
+            f"\nSo task {failed} is failed, and the tasks after it are upstream_failed."
+            "\nThe lines above are what a user reads in Airflow. The exit code is 1, as for any failed run."
+        )
+        return 1
+    print(f"\nThe demo went WRONG (log: {log}):")
     for complaint in complaints:
         print(f"  - {complaint}")
-    return 1
+    return 2 if fail else 1
 
 
-def _with_extra(fields: dict[str, str]) -> dict[str, object]:
+def _with_extra(fields: dict[str, Any]) -> dict[str, object]:
     return {**fields, "extra": json.loads(fields["extra"])}
 
 
@@ -210,8 +220,25 @@ def _complaints_of(emulator: Emulator) -> Iterable[str]:
         yield f"the agent was {', '.join(changes) or 'never there'}, not {', '.join(STATUSES)}, gone"
 
 
+def _missing_of_a_failure(tasks: Sequence[TaskRow], emulator: Emulator) -> Iterable[str]:
+    """Compare with what --fail is to show."""
+    states = {task.name: task.state for task in tasks}
+    wanted = dict.fromkeys(("create", "is_healthy", "pause", "resume", "stop", "start"), "success")
+    wanted |= {"restart": "failed", "update": "upstream_failed", "delete": "upstream_failed"}
+    for name, state in wanted.items():
+        if states.get(name) != state:
+            yield f"task {name} is {states.get(name, 'not there')}, not {state}"
+    history = _history(emulator)
+    calls = [call for call, _ in itertools.groupby(event.what for event in history if event.what)]
+    # A retry of the task may restart the agent again.
+    if calls != list(CALLS[:6]):
+        yield f"the emulator did {', '.join(calls) or 'nothing'}, not {', '.join(CALLS[:6])}"
+    if (last := [event.detail for event in history if event.detail][-1:]) != ["error"]:
+        yield f"the agent was {last[0] if last else 'never there'} in the end, not error"
+
+
 def _tail(log: Path, task: str | None) -> list[str]:
-    """Return the last lines of the log, or of one task's last try in it."""
+    """Return the last lines of the log, or of one task's last try in it, without Python's stack."""
     lines = log.read_text(errors="replace").splitlines()
     if task:
         marks = [
@@ -219,7 +246,8 @@ def _tail(log: Path, task: str | None) -> list[str]:
         ]
         if marks:
             lines = lines[: marks[-1] + 1]
-    return lines[-40:]
+    # The stack shows the way through Airflow, which is the same for every failure.
+    return [line for line in lines if line[:1].strip() and not line.startswith("Traceback")][-20:]
 
 
 def _seconds(start: datetime | None, end: datetime | None) -> str:

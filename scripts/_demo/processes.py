@@ -36,10 +36,12 @@ class Stopped(BaseException):
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Turn the signals that ask for an end into :class:`Stopped`, and ignore them once one has come."""
+    """Turn the signals that ask for an end into :class:`Stopped`, say so at once, and ignore further ones."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
+        # Not print: the signal may arrive while something else is being printed.
+        os.write(1, f"\nStopping. This takes up to {2 * PATIENCE:.0f} seconds.\n".encode())
         # Impatience must not interrupt the tidying up.
         for other in numbers:
             signal.signal(other, signal.SIG_IGN)

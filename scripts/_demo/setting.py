@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from connix_provider.emulator import Emulator
 
@@ -43,6 +43,9 @@ def environment(**more: str) -> dict[str, str]:
     return {
         **os.environ,
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
+        # Airflow sets the modes of its log files itself, whatever the umask.
+        "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
+        "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
         # The output goes to files.
         "NO_COLOR": "1",
         "PYTHONUNBUFFERED": "1",
@@ -50,7 +53,7 @@ def environment(**more: str) -> dict[str, str]:
     }
 
 
-def connection(emulator: Emulator) -> dict[str, str]:
+def connection(emulator: Emulator) -> dict[str, Any]:
     """
     Describe the emulator as an Airflow connection.
 
@@ -61,6 +64,8 @@ def connection(emulator: Emulator) -> dict[str, str]:
         "conn_type": "connix",
         "host": emulator.url,
         "password": emulator.api_key,
+        # Without a port, the Test button of Airflow's form answers 400.
+        "port": 0,
         "extra": json.dumps({"project_id": emulator.project_id}),
     }
 

@@ -49,6 +49,7 @@ def serve(port: int) -> int:
                 _connect(http, emulator)
                 _show_examples(http, processes)
             print(f"\nAirflow  {url}\nUser     admin\nPassword {password}\n")
+            print(f"Connix   {emulator.url}\nAPI key  {emulator.api_key}\nProject  {emulator.project_id}\n")
             print("Press Ctrl+C to end it.", flush=True)
             while True:
                 _complain_of_dead(processes)

@@ -23,19 +23,20 @@ pytestmark = pytest.mark.slow
 DEMO = pathlib.Path(__file__).parents[2] / "scripts" / "demo"
 #: Seconds within which anything that is waited for here must have happened; a machine may be busy.
 PATIENCE = 300.0
+TROUBLESHOOTING = " ".join((DEMO.parents[1] / "docs" / "troubleshooting.md").read_text().split())
 
 
 class Demo:
     """A running demo, with its output as far as it got."""
 
-    def __init__(self, arguments: tuple[str, ...], output: pathlib.Path) -> None:
+    def __init__(self, arguments: tuple[str, ...], output: pathlib.Path, homes: pathlib.Path) -> None:
         # Everything that the demo starts inherits this, whatever becomes of its parents.
         self._mark = f"demo-{uuid.uuid4()}"
         self._output = output
         with output.open("wb") as file:
             self.process = subprocess.Popen(
                 [DEMO, *arguments],
-                env={**os.environ, "DEMO_TEST_MARK": self._mark},
+                env={**os.environ, "DEMO_TEST_MARK": self._mark, "_CONNIX_HOMES": str(homes)},
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -66,12 +67,18 @@ class Demo:
         return left
 
 
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A place of these tests alone: what a user did in the demo's UI is kept below the checkout."""
+    return tmp_path_factory.mktemp("homes")
+
+
 @pytest.fixture
-def demo(tmp_path: pathlib.Path) -> Iterator[Callable[..., Demo]]:
+def demo(tmp_path: pathlib.Path, homes: pathlib.Path) -> Iterator[Callable[..., Demo]]:
     started: list[Demo] = []
 
     def start(*arguments: str) -> Demo:
-        started.append(Demo(arguments, tmp_path / f"output-{len(started)}"))
+        started.append(Demo(arguments, tmp_path / f"output-{len(started)}", homes))
         return started[-1]
 
     yield start
@@ -98,7 +105,13 @@ def test_a_failure_shows_the_failing_task_and_its_log(demo):
     assert re.search(r"^  restart +failed ", run.output, re.MULTILINE)
     assert "The end of the log of task restart:" in run.output
     assert "ConnixAgentFailedError" in run.output
-    assert "task restart is failed" in run.output
+    said = run.output.split("The end of the log of task restart:")[1]
+    assert "This is what --fail was to show: the agent ended in error after its restart." in said
+    assert "task restart is failed" in said
+    assert 'File "' not in said
+    # What the run did, and not that it did something else than the demo without --fail.
+    assert "WRONG" not in run.output
+    assert ", not create_agent" not in run.output
     assert run.left_behind() == []
 
 
@@ -108,6 +121,9 @@ def test_a_signal_in_the_middle_leaves_nothing_behind(demo, number):
     run.wait_for("agent is creating")
     assert len(run.left_behind()) > 1
     run.process.send_signal(number)
+    asked = time.monotonic()
+    run.wait_for(r"Stopping\.")
+    assert time.monotonic() - asked < 5
     assert run.wait() == 128 + number, run.output
     assert run.left_behind() == []
 
@@ -148,9 +164,17 @@ def trigger(http: httpx.Client, dag_id: str) -> dict[str, str]:
     return {task["task_id"]: task["state"] for task in tasks}
 
 
-def test_the_ui_has_connection_and_examples_and_ends_without_a_trace(demo):
+def test_the_ui_has_connection_and_examples_and_ends_without_a_trace(demo, homes):
     run = demo("--ui")
     with api(run) as http:
+        service = run.wait_for(r"Connix   (http://127\.0\.0\.1:\d+/api/v1)\n")
+        key = run.wait_for(r"API key  (\S+)\n")
+        project = run.wait_for(r"Project  (\S+)\n")
+        agents = httpx.get(
+            f"{service}/projects/{project}/agents", headers={"X-API-Key": key}, trust_env=False
+        ).json()["agents"]
+        assert "Translator" in [agent["name"] for agent in agents]
+
         providers: list[dict[str, Any]] = http.get("/api/v2/providers").json()["providers"]
         assert "airflow-provider-connix" in [provider["package_name"] for provider in providers]
 
@@ -160,8 +184,18 @@ def test_the_ui_has_connection_and_examples_and_ends_without_a_trace(demo):
         tried = {
             name: connection[name] for name in ("connection_id", "conn_type", "host", "password", "extra")
         }
-        answer = http.post("/api/v2/connections/test", json=tried).json()
-        assert answer["status"], answer
+        # The form sends 0 for an empty port.
+        answer = http.post("/api/v2/connections/test", json={**tried, "port": 0})
+        assert answer.json().get("status"), answer.text
+        assert "has 4 agents" in answer.json()["message"]
+
+        # What Airflow does as long as the port is not stored; docs/troubleshooting.md tells of it.
+        without = {**tried, "connection_id": "without_a_port", "password": key}
+        http.post("/api/v2/connections", json=without).raise_for_status()
+        answer = http.post("/api/v2/connections/test", json={**without, "port": 0, "password": "***"})
+        assert answer.status_code == 400
+        assert answer.json()["detail"] in TROUBLESHOOTING
+        http.delete("/api/v2/connections/without_a_port").raise_for_status()
 
         paused = {dag["dag_id"]: dag["is_paused"] for dag in http.get("/api/v2/dags").json()["dags"]}
         assert {dag_id for dag_id, is_paused in paused.items() if is_paused} == {"connix_nightly_restart"}
@@ -178,6 +212,10 @@ def test_the_ui_has_connection_and_examples_and_ends_without_a_trace(demo):
         assert second.output.splitlines()[-1] == (
             "scripts/demo: the UI is being served already; end that first"
         )
+    ours = [path for path in (homes / "ui").rglob("*") if not path.is_symlink()]
+    assert len(ours) > 10
+    assert [path for path in (homes / "ui", *ours) if path.stat().st_mode & 0o077] == []
     run.process.send_signal(signal.SIGINT)
+    run.wait_for(r"Stopping\.")
     assert run.wait() == 0, run.output
     assert run.left_behind() == []
