@@ -8,9 +8,20 @@ import signal
 import sys
 from collections.abc import Sequence
 from threading import Event
+from typing import Any, Final
 
 from connix_provider.emulator.limits import Limits
 from connix_provider.emulator.server import Emulator
+
+#: What --agent takes in a JSON object.
+_AGENT_FIELDS: Final[dict[str, type]] = {
+    "name": str,
+    "status": str,
+    "description": str,
+    "config": dict,
+    "metadata": dict,
+}
+_KINDS: Final[dict[type, str]] = {str: "text", dict: "an object"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,8 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.agents < 0:
         parser.error("--agents must not be negative")
-    if len(set(options.agent)) < len(options.agent):
+    names = [agent["name"] for agent in options.agent]
+    if len(set(names)) < len(names):
         parser.error("--agent names the same agent twice; names are unique in a project")
+    metadata = dict(options.metadata)
     emulator = Emulator(
         port=options.port,
         project_id=options.project,
@@ -42,9 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"cannot listen on port {options.port}: {error}\n")
         return 1
     with emulator:
-        for name in options.agent:
-            emulator.seed(name=name)
-        emulator.seed(options.agents)
+        for agent in options.agent:
+            emulator.seed(**{**agent, "metadata": {**metadata, **agent.get("metadata", {})}})
+        emulator.seed(options.agents, metadata=metadata)
         sys.stdout.write(_as_json(emulator) if options.json else _as_prose(emulator))
         sys.stdout.flush()
         ended.wait()
@@ -64,12 +77,49 @@ def _parser() -> argparse.ArgumentParser:
         "--agent",
         action="append",
         default=[],
+        type=_agent,
         metavar="NAME",
-        help="a running agent that is there already, by name; may be given several times",
+        help="a running agent that is there already, by name, or as a JSON object with name, status,"
+        " description, config and metadata; may be given several times",
+    )
+    parser.add_argument(
+        "--metadata",
+        action="append",
+        default=[],
+        type=_pair,
+        metavar="KEY=VALUE",
+        help="metadata of all agents that are there already; may be given several times",
     )
     parser.add_argument("--no-limits", action="store_true", help="do not limit requests")
     parser.add_argument("--json", action="store_true", help="print one line of JSON instead of prose")
     return parser
+
+
+def _agent(text: str) -> dict[str, Any]:
+    """Read an agent's name, or a JSON object that describes it."""
+    if not text.lstrip().startswith("{"):
+        return {"name": text}
+    try:
+        agent = json.loads(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {problem}") from None
+    if unknown := agent.keys() - _AGENT_FIELDS.keys():
+        raise argparse.ArgumentTypeError(
+            f"an agent has no {', '.join(sorted(unknown))}; it has {', '.join(_AGENT_FIELDS)}"
+        )
+    for field, value in agent.items():
+        if not isinstance(value, _AGENT_FIELDS[field]):
+            raise argparse.ArgumentTypeError(f"{field} must be {_KINDS[_AGENT_FIELDS[field]]}, not {value!r}")
+    if not agent.get("name"):
+        raise argparse.ArgumentTypeError("an agent needs a name")
+    return dict(agent)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value
 
 
 def _as_json(emulator: Emulator) -> str:
@@ -87,10 +137,13 @@ def _as_prose(emulator: Emulator) -> str:
         "conn_type": "connix",
         "host": emulator.url,
         "password": emulator.api_key,
+        "port": 0,
         "extra": {"project_id": emulator.project_id},
     }
     command = ["airflow", "connections", "add", "connix_default"]
     command += ["--conn-type", "connix", "--conn-host", emulator.url, "--conn-password", emulator.api_key]
+    # Without a port, the Test button of Airflow's form answers 400.
+    command += ["--conn-port", "0"]
     command += ["--conn-extra", json.dumps(connection["extra"])]
     return (
         f"Connix emulator\n"

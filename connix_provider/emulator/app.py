@@ -21,6 +21,7 @@ from connix_provider.emulator.control import control
 from connix_provider.emulator.document import document
 from connix_provider.emulator.journal import Entry
 from connix_provider.emulator.oauth import oauth
+from connix_provider.emulator.rebinding import names_this_machine
 from connix_provider.emulator.service import Service
 from connix_provider.emulator.validation import complaints
 
@@ -56,8 +57,11 @@ class Envelope:
                 entry.delivered = not scope["state"]["transport"].is_closing()
             await send(message)
 
+        # Nothing is read from such a request: also the control paths, which ask for no key, are closed to it.
+        host = Request(scope).headers.get("Host")
+        app = self._app if names_this_machine(host) else _not_this_machine
         try:
-            await self._app(scope, receive, sending)
+            await app(scope, receive, sending)
         finally:
             if not entry.path.startswith(_NOT_JOURNALLED):
                 struck = f" fault={entry.fault}" if entry.fault else ""
@@ -93,6 +97,12 @@ def _entry(request: Request, service: Service) -> Entry:
     sent = request.headers.get("X-Request-ID", "")
     request_id = sent if _ECHOED.fullmatch(sent) else f"req_{secrets.token_hex(8)}"
     return Entry(service.clock.now(), request.method, request.url.path, request_id)
+
+
+async def _not_this_machine(scope: Scope, receive: Receive, send: Send) -> None:
+    message = "The emulator serves loopback addresses and localhost; the Host header names another host"
+    answer = error(Request(scope), 421, "misdirected_request", message)
+    await answer(scope, receive, send)
 
 
 async def _no_such_thing(request: Request, problem: Exception) -> Response:

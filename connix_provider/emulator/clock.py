@@ -3,6 +3,7 @@
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -40,6 +41,10 @@ def iso(micros: int) -> str:
     return moment_of(micros).replace(tzinfo=None).isoformat() + "Z"
 
 
+#: The most seconds that one call moves the time: a year. More is a mistake in the unit.
+LONGEST_ADVANCE: Final = 366 * 24 * 3600
+
+
 class Clock:
     """
     Tell the emulator's time: real time plus whatever was advanced, or a time that stands still.
@@ -74,9 +79,13 @@ class Clock:
         """
         Move the time forward; whatever falls due on the way happens at its own moment.
 
-        :param seconds: how far, not negative.
+        :param seconds: how far, from 0 to 366 days.
+        :raises ValueError: for any other number, NaN and infinity among them.
         """
-        if seconds < 0:
-            raise ValueError("time only moves forward")
+        # Written so that NaN, which compares false with everything, is refused, too.
+        if not 0 <= seconds <= LONGEST_ADVANCE:
+            raise ValueError(
+                f"advance must be a number of seconds from 0 to {LONGEST_ADVANCE}, not {seconds}"
+            )
         with self._lock:
             self._base += round(seconds * 1_000_000)

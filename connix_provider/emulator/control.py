@@ -84,9 +84,14 @@ async def get_clock(request: Request) -> Response:
 
 
 @control.post("/clock")
-async def advance_clock(request: Request, advance: Annotated[float, Body(embed=True, ge=0)]) -> Response:
+async def advance_clock(
+    request: Request, advance: Annotated[float, Body(embed=True, strict=True)]
+) -> Response:
     """Move the time forward."""
-    _service(request).clock.advance(advance)
+    try:
+        _service(request).clock.advance(advance)
+    except ValueError as problem:
+        return _wrong(request, str(problem))
     return _time(request)
 
 

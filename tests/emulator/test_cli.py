@@ -55,6 +55,7 @@ def test_prose_holds_a_command_to_copy():
         assert command[:6] == ["airflow", "connections", "add", "connix_default", "--conn-type", "connix"]
         options = dict(zip(command[6::2], command[7::2], strict=True))
         assert options["--conn-password"] == "cx_my key"
+        assert options["--conn-port"] == "0"
         assert json.loads(options["--conn-extra"]) == {"project_id": "proj'quoted"}
         (line,) = [line for line in printed.splitlines() if "AIRFLOW_CONN" in line]
         name, _, value = shlex.split(line)[1].partition("=")
@@ -63,6 +64,7 @@ def test_prose_holds_a_command_to_copy():
             "conn_type": "connix",
             "host": options["--conn-host"],
             "password": "cx_my key",
+            "port": 0,
             "extra": {"project_id": "proj'quoted"},
         }
         url = f"{options['--conn-host']}/projects"
@@ -82,6 +84,51 @@ def test_agents_can_be_there_by_name():
     agents = reply.json()["agents"]
     assert [agent["name"] for agent in agents] == ["Support agent", "Second agent", "agent-1"]
     assert {agent["status"] for agent in agents} == {"running"}
+
+
+def test_agents_have_the_metadata_that_is_given():
+    described = {
+        "name": "B",
+        "status": "paused",
+        "metadata": {"team": "support", "rank": 2},
+        "description": "d",
+    }
+    flags = ("--json", "--agent", "A=1, x", "--agent", json.dumps(described), "--agents", "1")
+    with running(*flags, "--metadata", "team=data", "--metadata", "cost=a=b") as process:
+        facts = json.loads(process.stdout.readline())
+        url = f"{facts['url']}/projects/{facts['project_id']}/agents"
+        reply = httpx.get(url, headers={"X-API-Key": facts["api_key"]}, trust_env=False)
+    agents = {agent["name"]: agent for agent in reply.json()["agents"]}
+    given = {
+        name: {key: agent["metadata"].get(key) for key in ("team", "cost", "rank")}
+        for name, agent in agents.items()
+    }
+    assert given == {
+        "A=1, x": {"team": "data", "cost": "a=b", "rank": None},
+        "B": {"team": "support", "cost": "a=b", "rank": 2},
+        "agent-1": {"team": "data", "cost": "a=b", "rank": None},
+    }
+    assert agents["B"]["status"] == "paused"
+    assert agents["B"]["description"] == "d"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--agent", "{"), "is no JSON"),
+        (("--agent", '{"name": "A", "metdata": {}}'), "an agent has no metdata; it has name, status"),
+        (("--agent", '{"status": "paused"}'), "an agent needs a name"),
+        (("--agent", '{"name": "A", "metadata": "x"}'), "metadata must be an object, not 'x'"),
+        (("--metadata", "team"), "'team' is not KEY=VALUE"),
+        (("--metadata", "=x"), "'=x' is not KEY=VALUE"),
+    ],
+)
+def test_what_cannot_be_an_agent_is_one_clear_line(flags, words):
+    with running(*flags) as process:
+        output, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert output == ""
+    assert words in errors.splitlines()[-1]
 
 
 def test_without_what_it_needs_it_names_the_extra(tmp_path):

@@ -15,7 +15,7 @@ def raw(emulator, agent_id, method="GET", rest=""):
     url = httpx.URL(emulator.url)
     request = (
         f"{method} {url.path}/projects/{emulator.project_id}/agents/{agent_id}{rest} HTTP/1.1\r\n"
-        f"Host: x\r\nX-API-Key: {emulator.api_key}\r\nContent-Length: 0\r\n\r\n"
+        f"Host: localhost\r\nX-API-Key: {emulator.api_key}\r\nContent-Length: 0\r\n\r\n"
     )
     received = b""
     with socket.create_connection((url.host, url.port), timeout=5) as connection:
@@ -160,7 +160,7 @@ def test_a_hang_is_in_the_journal_while_it_lasts_and_ends_with_the_client(emulat
 def test_a_stop_does_not_wait_for_what_hangs(emulator, agent_id):
     emulator.faults.add(Fault.hang(), times=None)
     url = httpx.URL(emulator.url)
-    request = f"GET {url.path}/projects HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    request = f"GET {url.path}/projects HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     connections = [socket.create_connection((url.host, url.port), timeout=5) for _ in range(20)]
     try:
         for connection in connections:

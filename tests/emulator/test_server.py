@@ -57,7 +57,9 @@ def test_an_outage_keeps_port_and_state(emulator, connect):
 
 def test_outages_under_load_leave_no_connection_behind(emulator):
     port = httpx.URL(emulator.url).port
-    request = f"GET /api/v1/projects HTTP/1.1\r\nHost: x\r\nX-API-Key: {emulator.api_key}\r\n\r\n".encode()
+    request = (
+        f"GET /api/v1/projects HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {emulator.api_key}\r\n\r\n".encode()
+    )
     over = threading.Event()
 
     def ask():
