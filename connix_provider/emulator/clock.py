@@ -85,7 +85,7 @@ class Clock:
         # Written so that NaN, which compares false with everything, is refused, too.
         if not 0 <= seconds <= LONGEST_ADVANCE:
             raise ValueError(
-                f"advance must be a number of seconds from 0 to {LONGEST_ADVANCE}, not {seconds}"
+                f"time only moves forward, by 0 to {LONGEST_ADVANCE} seconds: advance must not be {seconds}"
             )
         with self._lock:
             self._base += round(seconds * 1_000_000)
