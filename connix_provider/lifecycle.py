@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable
+from datetime import timedelta
 from enum import StrEnum
 
 from connix_provider.poll_state import GRACE, PollState, Snapshot
@@ -277,14 +278,14 @@ def _judge_unwanted(goal: Goal, seen: Snapshot, state: PollState, now: float) ->
 
 
 def goal_for_statuses(
-    target: Iterable[str], failure: Iterable[str] | None = None, *, stable_for: float = 0.0
+    target: Iterable[str], failure: Iterable[str] | None = None, *, stable_for: float | timedelta = 0.0
 ) -> Goal:
     """
     Make the goal of a wait for given statuses.
 
     :param target: statuses to wait for; names of the reference
     :param failure: statuses at which to fail; default ``error``, where that is not a target
-    :param stable_for: seconds that a target status must be kept without a change
+    :param stable_for: seconds, or a timedelta, that a target status must be kept without a change
     :return: the goal, named ``sensor``
     :raises ValueError: for an unknown status, no target, a status that is both, or a negative time
     """
@@ -294,6 +295,8 @@ def goal_for_statuses(
     failed = {AgentStatus.ERROR} - done if failure is None else parse_statuses(failure, "failure_statuses")
     if both := done & failed:
         raise ValueError(f"{_listed(both)} cannot be both in target_statuses and in failure_statuses")
+    if isinstance(stable_for, timedelta):
+        stable_for = stable_for.total_seconds()
     if (
         isinstance(stable_for, bool)
         or not isinstance(stable_for, int | float)

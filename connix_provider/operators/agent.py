@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from connix_provider.client.errors import ConnixNotFoundError, ConnixResponseError, ConnixTimeoutError
+from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import AgentStatus, Evidence, Snapshot
-from connix_provider.operators.base import Acted
+from connix_provider.operators.base import DEFERRABLE_BY_DEFAULT, Acted
 from connix_provider.operators.description import DescribesAgent
 from connix_provider.operators.existing import ConnixActionOperator, ConnixExistingAgentOperator
 from connix_provider.targets import check_name
@@ -62,11 +64,34 @@ class ConnixCreateAgentOperator(DescribesAgent):
         self,
         *,
         name: str,
+        config: Mapping[str, Any] | None = None,
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
         if_exists: Literal["fail", "adopt", "update"] = "fail",
         on_failure: Literal["keep", "delete"] = "keep",
+        project_id: str | None = None,
+        connix_conn_id: str = ConnixHook.default_conn_name,
+        wait_for_completion: bool = True,
+        poll_interval: float | timedelta = 10.0,
+        timeout: float | timedelta = 3600.0,
+        deferrable: bool = DEFERRABLE_BY_DEFAULT,
+        cancel_on_kill: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(name=name, **kwargs)
+        super().__init__(
+            name=name,
+            config=config,
+            description=description,
+            metadata=metadata,
+            project_id=project_id,
+            connix_conn_id=connix_conn_id,
+            wait_for_completion=wait_for_completion,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            deferrable=deferrable,
+            cancel_on_kill=cancel_on_kill,
+            **kwargs,
+        )
         self.if_exists = if_exists
         self.on_failure = on_failure
 
@@ -135,6 +160,41 @@ class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):
     keeps_record = True
     # An update that left the agent in error stays a failure in every try of its run.
     forgets_failure = False
+
+    def __init__(
+        self,
+        *,
+        agent_id: str | None = None,
+        agent_name: str | None = None,
+        name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        project_id: str | None = None,
+        connix_conn_id: str = ConnixHook.default_conn_name,
+        wait_for_completion: bool = True,
+        poll_interval: float | timedelta = 10.0,
+        timeout: float | timedelta = 3600.0,
+        deferrable: bool = DEFERRABLE_BY_DEFAULT,
+        cancel_on_kill: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            agent_id=agent_id,
+            agent_name=agent_name,
+            name=name,
+            config=config,
+            description=description,
+            metadata=metadata,
+            project_id=project_id,
+            connix_conn_id=connix_conn_id,
+            wait_for_completion=wait_for_completion,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            deferrable=deferrable,
+            cancel_on_kill=cancel_on_kill,
+            **kwargs,
+        )
 
     def check(self) -> None:
         """Check the parameters, before anything is sent."""
@@ -304,8 +364,33 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
     accepts_gone = True
     flag_fields = (*ConnixExistingAgentOperator.flag_fields, "ignore_if_missing")
 
-    def __init__(self, *, ignore_if_missing: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        agent_id: str | None = None,
+        agent_name: str | None = None,
+        ignore_if_missing: bool = False,
+        project_id: str | None = None,
+        connix_conn_id: str = ConnixHook.default_conn_name,
+        wait_for_completion: bool = True,
+        poll_interval: float | timedelta = 10.0,
+        timeout: float | timedelta = 3600.0,
+        deferrable: bool = DEFERRABLE_BY_DEFAULT,
+        cancel_on_kill: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            agent_id=agent_id,
+            agent_name=agent_name,
+            project_id=project_id,
+            connix_conn_id=connix_conn_id,
+            wait_for_completion=wait_for_completion,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            deferrable=deferrable,
+            cancel_on_kill=cancel_on_kill,
+            **kwargs,
+        )
         self.ignore_if_missing = ignore_if_missing
 
     def act(self, client: Client, project_id: str, context: Context) -> Acted:

@@ -12,6 +12,7 @@ import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred, conf
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
 
 # What a DAG file needs in order to be parsed is imported above; everything else is, when a task runs.
 
-__all__ = ["Acted", "ConnixAgentOperator"]
+__all__ = ["DEFERRABLE_BY_DEFAULT", "Acted", "ConnixAgentOperator"]
+
+
+#: Airflow's own default for ``deferrable``.
+DEFERRABLE_BY_DEFAULT: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
 
 
 class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
@@ -43,8 +48,8 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
     :param project_id: the project; default the connection's ``project_id``
     :param connix_conn_id: the Airflow connection
     :param wait_for_completion: whether to wait for what the action promised, or only for its acceptance
-    :param poll_interval: seconds between two looks at the agent, 1 or more
-    :param timeout: seconds for the whole task, the action and the wait together
+    :param poll_interval: seconds between two polls of the agent, or a timedelta; 1 s or more
+    :param timeout: seconds, or a timedelta, for the whole task, the action and the wait together
     :param deferrable: whether to wait in the triggerer, without a worker slot; default
         ``operators.default_deferrable`` of Airflow's configuration
     :param cancel_on_kill: whether to delete the agent that the task created, or stop the one that it started,
@@ -68,9 +73,9 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         project_id: str | None = None,
         connix_conn_id: str = ConnixHook.default_conn_name,
         wait_for_completion: bool = True,
-        poll_interval: float = 10.0,
-        timeout: float = 3600.0,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | timedelta = 10.0,
+        timeout: float | timedelta = 3600.0,
+        deferrable: bool = DEFERRABLE_BY_DEFAULT,
         cancel_on_kill: bool = False,
         **kwargs: Any,
     ) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from connix_provider.client.errors import ConnixConflictError
+from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS, TRANSIENT
-from connix_provider.operators.base import Acted, ConnixAgentOperator
+from connix_provider.operators.base import DEFERRABLE_BY_DEFAULT, Acted, ConnixAgentOperator
 from connix_provider.targets import resolve_agent_id
 
 if TYPE_CHECKING:
@@ -33,8 +35,30 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
     template_fields: Sequence[str] = (*ConnixAgentOperator.template_fields, "agent_id", "agent_name")
     action: ClassVar[str] = ""
 
-    def __init__(self, *, agent_id: str | None = None, agent_name: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        agent_id: str | None = None,
+        agent_name: str | None = None,
+        project_id: str | None = None,
+        connix_conn_id: str = ConnixHook.default_conn_name,
+        wait_for_completion: bool = True,
+        poll_interval: float | timedelta = 10.0,
+        timeout: float | timedelta = 3600.0,
+        deferrable: bool = DEFERRABLE_BY_DEFAULT,
+        cancel_on_kill: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            project_id=project_id,
+            connix_conn_id=connix_conn_id,
+            wait_for_completion=wait_for_completion,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            deferrable=deferrable,
+            cancel_on_kill=cancel_on_kill,
+            **kwargs,
+        )
         self.agent_id = agent_id
         self.agent_name = agent_name
 

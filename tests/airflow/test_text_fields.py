@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import types
+from datetime import timedelta
 
 import pendulum
 import pytest
@@ -317,3 +318,24 @@ def test_the_remedy_for_json_text_works(field, text, value):
     )
     mended.check()
     assert mended.body()[field] == value
+
+
+SECONDS = [30, 30.0, timedelta(seconds=30), timedelta(minutes=0.5)]
+
+
+@pytest.mark.parametrize("value", SECONDS)
+def test_seconds_may_be_a_timedelta(value):
+    task = rendered(START, timeout=value, poll_interval=value, **AGENT)
+    task.check()
+    assert task.poll_seconds == 30
+    sensor = rendered(ConnixAgentStatusSensor, timeout=value, poke_interval=value, stable_for=value, **AGENT)
+    assert sensor._goal().stable_for == 30
+    assert sensor.poke_interval == sensor.timeout == 30
+
+
+@pytest.mark.parametrize("value", [True, timedelta(seconds=-1), "30", None, float("nan")])
+def test_what_is_no_time_is_refused(value):
+    with pytest.raises(ValueError, match="timeout must be"):
+        rendered(START, timeout=value, **AGENT).check()
+    with pytest.raises(ValueError, match="stable_for must be"):
+        rendered(ConnixAgentStatusSensor, stable_for=value, **AGENT)._goal()

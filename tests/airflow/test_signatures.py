@@ -1,0 +1,49 @@
+"""Every operator shows its own parameters, so that an editor completes them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from connix_provider.operators import agent
+from connix_provider.operators.base import ConnixAgentOperator
+from connix_provider.sensors.agent import ConnixAgentStatusSensor
+
+OPERATORS = [getattr(agent, name) for name in agent.__all__]
+
+
+def parameters(cls):
+    """Return the parameters that an editor shows, without those of Airflow behind ``kwargs``."""
+    return {
+        name: parameter
+        for name, parameter in inspect.signature(cls.__init__).parameters.items()
+        if name not in {"self", "kwargs"} and parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_an_operator_shows_the_shared_parameters_with_their_defaults(operator):
+    shared, own = parameters(ConnixAgentOperator), parameters(operator)
+    assert len(shared) == 7
+    for name, parameter in shared.items():
+        assert own[name].default == parameter.default
+        assert own[name].annotation == parameter.annotation
+
+
+@pytest.mark.parametrize("operator", [*OPERATORS, ConnixAgentStatusSensor])
+def test_documented_and_shown_parameters_are_the_same(operator):
+    shown = set(parameters(operator))
+    documented = set(re.findall(r":param (\w+):", operator.__doc__))
+    if operator is not ConnixAgentStatusSensor:
+        assert "ConnixAgentOperator`" in operator.__doc__
+        documented |= set(re.findall(r":param (\w+):", ConnixAgentOperator.__doc__))
+    assert shown == documented
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_every_shown_parameter_arrives(operator):
+    marks = {name: f"mark of {name}" for name in parameters(operator)}
+    task = operator(task_id="task", **marks)
+    assert {name: getattr(task, name) for name in marks} == marks
