@@ -1,8 +1,13 @@
 """
 Create an agent for one run of a pipeline and delete it afterwards, whatever becomes of the run.
 
-`create` is a setup task and `delete` its teardown. Airflow deletes the agent when the work failed too, and a
-run that is cleared gets a new one. The run counts as failed if the work did: the teardown does not hide it.
+`create` is a setup task and `delete` its teardown. Airflow runs the teardown when the work failed, too, and a
+run that is cleared gets a new agent. The run counts as failed if the work did: the teardown does not hide it.
+
+Airflow does not run a teardown whose setup failed. So `create` cleans up after itself: with
+`on_failure="delete"` it deletes the agent that it created where that agent does not come to run. An agent is
+left behind where the task's process is killed in its last try, or where Connix refuses the delete.
+
 `ignore_if_missing` makes the delete a success where somebody else was faster.
 """
 
@@ -30,6 +35,7 @@ with DAG(
         task_id="create_agent",
         name="Report writer for {{ run_id }}",
         config={"model": "{{ params.model }}", "temperature": 0.2},
+        on_failure="delete",
         poll_interval=2.0,
         timeout=600.0,
     ).as_setup()
@@ -38,8 +44,8 @@ with DAG(
     def read_log(agent_id: str) -> int:
         """Stand for the work: read what the agent logged since it was created."""
         hook = ConnixHook()
-        with hook.get_conn() as client:
-            return sum(1 for _ in client.agents.iter_logs(hook.project_id, agent_id))
+        with hook.client:
+            return sum(1 for _ in hook.iter_logs(agent_id))
 
     delete = ConnixDeleteAgentOperator(
         task_id="delete_agent",

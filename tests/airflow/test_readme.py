@@ -8,8 +8,10 @@ import re
 import pytest
 from dag_store import store
 
+from connix_provider.emulator import Fault
+
 README = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
-DAG_BLOCK, CLIENT_BLOCK = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+DAG_BLOCK, HOOK_BLOCK, CLIENT_BLOCK = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
 @pytest.mark.heavy
@@ -25,6 +27,31 @@ def test_the_dag(emulator, connection, warp):
         "create_agent",
         "delete_agent",
     ]
+
+
+@pytest.mark.heavy
+def test_the_dag_runs_again_after_a_failure(emulator, connection, warp):
+    names: dict = {}
+    exec(DAG_BLOCK.replace('with DAG("one_agent"):', 'with DAG("one_agent_again") as dag:'), names)
+    dag = names["dag"]
+    store(dag)
+    emulator.faults.add(Fault.ends_in_error(), on="create_agent")
+    states = {task.task_id: task.state for task in dag.test().get_task_instances()}
+    assert states == {"create": "failed", "healthy": "upstream_failed", "delete": "upstream_failed"}
+    states = {task.task_id: task.state for task in dag.test().get_task_instances()}
+    assert states == {"create": "success", "healthy": "success", "delete": "success"}
+    assert len(emulator.journal.executed("create_agent")) == 1
+
+
+def test_the_hook(emulator, connection, capsys):
+    emulator.seed(name="shown", status="running")
+    names: dict = {}
+    exec(HOOK_BLOCK, names)
+    address = names["report"]("shown")
+    printed = capsys.readouterr().out
+    assert emulator.project_id in printed
+    assert "['shown']" in printed
+    assert address.startswith("https://console.connix.io/")
 
 
 def test_the_client(emulator, capsys):

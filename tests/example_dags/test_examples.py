@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from dag_store import airflow_version
 
-from connix_provider.emulator import Durations, Emulator
+from connix_provider.emulator import Durations, Emulator, Fault
 
 pytestmark = pytest.mark.heavy
 
@@ -188,6 +188,21 @@ def test_agent_for_one_run_is_deleted_when_the_work_fails(run, emulator, bag, mo
         ("delete_agent", -1): "success",
     }
     assert ran.seen == [("create_agent", None), ("delete_agent", ran.results["create_agent"])]
+
+
+def test_agent_for_one_run_is_deleted_when_it_does_not_come_to_run(run, emulator, bag, monkeypatch):
+    monkeypatch.setattr(bag.dags["connix_agent_for_one_run"].get_task("create_agent"), "retries", 0)
+    emulator.faults.add(Fault.ends_in_error(), on="create_agent", times=None)
+    ran = run("connix_agent_for_one_run")
+    assert ran.state == "failed"
+    assert ran.tasks[("create_agent", -1)] == "failed"
+    assert ran.tasks[("delete_agent", -1)] == "upstream_failed"
+    (created,) = emulator.journal.executed("create_agent")
+    (deleted,) = emulator.journal.executed("delete_agent")
+    assert created.status == 201
+    emulator.clock.advance(60)
+    with pytest.raises(KeyError):
+        emulator.agent(deleted.agent_id)
 
 
 def test_many_agents(run, emulator):
