@@ -39,6 +39,8 @@ __all__ = [
     "resolve_project_id",
 ]
 
+#: Seconds; no datetime can be made of much more.
+_LONGEST = 300 * 365 * 86400.0
 #: What a template writes for a value that was not there.
 _NOTHING = frozenset({"none", "null", "undefined", "nan"})
 #: The words in which Airflow reads booleans.
@@ -134,8 +136,11 @@ def check_seconds(name: str, value: Any, *, minimum: float = 0.0) -> float:
     :raises ValueError: for anything else
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or (isinstance(seconds, float) and not math.isfinite(seconds)):
         raise ValueError(f"{name} must be a number of seconds or a timedelta, not {value!r}")
+    if seconds > _LONGEST:
+        raise ValueError(f"{name} must be less than 300 years, not {value!r}")
     if seconds < minimum or seconds <= 0:
         bound = f"at least {minimum:g} s" if minimum else "more than 0 s"
         raise ValueError(f"{name} must be {bound}, not {value!r}")

@@ -124,7 +124,7 @@ class Agents(_Resource["Client"]):
         offset: int = 0,
     ) -> Iterator[LogEntry]:
         """
-        Walk an agent's log, page by page, in the service's order.
+        Walk an agent's log, page by page, in the service's order: newest first in the reference.
 
         :param project_id: the project
         :param agent_id: the agent
@@ -198,7 +198,7 @@ class AsyncAgents(_Resource["AsyncClient"]):
         offset: int = 0,
     ) -> AsyncIterator[LogEntry]:
         """
-        Walk an agent's log, page by page, in the service's order.
+        Walk an agent's log, page by page, in the service's order: newest first in the reference.
 
         :param project_id: the project
         :param agent_id: the agent

@@ -65,7 +65,11 @@ class AgentConfig(ConnixModel):
 
 
 class AgentStats(ConnixModel):
-    """Hold an agent's counters since it was created; they come only with Get."""
+    """
+    Hold an agent's counters since it was created; they come only with Get.
+
+    ``success_rate`` is a share from 0 to 1, ``avg_response_time`` is in seconds.
+    """
 
     total_tasks: Count = None
     completed_tasks: Count = None
@@ -214,7 +218,11 @@ class ResourceMetrics(ConnixModel):
 
 
 class MetricsPoint(ConnixModel):
-    """Hold one interval of a time series; ``timestamp`` is ``None`` where it cannot be read."""
+    """
+    Hold one interval of a time series; ``timestamp`` is ``None`` where it cannot be read.
+
+    ``avg_response_time`` is in seconds, usages are shares from 0 to 1.
+    """
 
     timestamp: Moment = None
     tasks_completed: Count = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from dag_store import airflow_version
 
 from connix_provider.hooks import connix
 from connix_provider.hooks.connix import ConnixHook
@@ -90,7 +91,13 @@ REFUSED = [
     ({"password": None, "login": "cx_hunter22hunter22"}, "the login is not where it is looked for"),
     ({"password": None, "extra": {"api_key": "cx_hunter22"}}, "the extra's 'api_key' is not where"),
     ({"password": None, "extra": {"API-Key": "cx_hunter22"}}, "the extra's 'API-Key' is not where"),
-    ({"extra": "hunter22 is no JSON"}, "extra is not JSON"),
+    pytest.param(
+        {"extra": "hunter22 is no JSON"},
+        "extra is not JSON",
+        marks=pytest.mark.skipif(
+            airflow_version() in {(3, 0), (3, 1)}, reason="this Airflow takes such a connection for none"
+        ),
+    ),
     ({"extra": {"timeout": True}}, "timeout in the connection's extra must be a number of seconds"),
     ({"extra": {"timeout": "hunter22"}}, "timeout in the connection's extra must be a number of seconds"),
     ({"extra": {"timeout": "inf"}}, "timeout in the connection's extra must be a number of seconds"),

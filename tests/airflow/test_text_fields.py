@@ -339,3 +339,9 @@ def test_what_is_no_time_is_refused(value):
         rendered(START, timeout=value, **AGENT).check()
     with pytest.raises(ValueError, match="stable_for must be"):
         rendered(ConnixAgentStatusSensor, stable_for=value, **AGENT)._goal()
+
+
+@pytest.mark.parametrize("value", [1e12, timedelta.max, 10**400])
+def test_a_time_beyond_any_calendar_is_refused(value):
+    with pytest.raises(ValueError, match="timeout must be"):
+        rendered(START, timeout=value, **AGENT).check()
