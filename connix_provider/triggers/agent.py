@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
@@ -136,6 +137,13 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         """
         if self.undo_on_kill is None:
             return
+        undoing = asyncio.create_task(self._undo_within_bounds(self.undo_on_kill))
+        # Airflow 3.3 repeats the cancellation of the trigger each second, and would cut the undo off.
+        while not undoing.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({undoing})
+
+    async def _undo_within_bounds(self, undo: str) -> None:
         from connix_provider.waiting.loading import load
 
         await load()
@@ -143,11 +151,11 @@ class ConnixAgentStatusTrigger(BaseTrigger):
 
         try:
             async with asyncio.timeout(UNDO_TIMEOUT):
-                await self._undo(self.undo_on_kill, time.time() + UNDO_TIMEOUT - 1.0)
+                await self._undo(undo, time.time() + UNDO_TIMEOUT - 1.0)
         except Exception as error:
             self.log.warning(
                 "The task was killed, but the %s of agent %s failed; check the agent at Connix: %s: %s",
-                self.undo_on_kill,
+                undo,
                 self.agent_id,
                 type(error).__name__,
                 error,

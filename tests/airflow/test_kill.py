@@ -433,6 +433,23 @@ def test_a_state_that_airflow_never_tells_is_not_waited_for(mode, emulator, conn
 
 
 @pytest.mark.parametrize("undo", ["delete", "stop"])
+async def test_an_undo_is_not_cut_off_by_further_cancellations(undo, emulator, connection):
+    """Airflow 3.3.2 cancels a killed trigger again each second, until it has ended."""
+    emulator.faults.add(Fault.hang(0.5, executed=True), on=f"{undo}_agent")
+    (agent_id,) = emulator.seed(status="running")
+    killed = asyncio.create_task(
+        make_trigger(emulator.project_id, agent_id, "start", undo_on_kill=undo).on_kill()
+    )
+    for _ in range(30):
+        await asyncio.sleep(0.02)
+        killed.cancel()
+    await killed
+    changed = [entry.call for entry in emulator.journal.executed() if entry.method != "GET"]
+    assert changed[:1] == [f"{undo}_agent"]
+    assert emulator.journal.entries("get_agent"), "the undo was cut off before its end was seen"
+
+
+@pytest.mark.parametrize("undo", ["delete", "stop"])
 async def test_a_service_that_hangs_holds_a_killed_trigger_for_20_seconds(undo, emulator, connection, warp):
     emulator.faults.add(Fault.status(503), on=f"{undo}_agent", times=None)
     (agent_id,) = emulator.seed(status="running")
