@@ -27,7 +27,7 @@ ENDED = {"success", "failed"}
 
 class RealAirflow:
     """
-    Serve the DAGs of a folder with scheduler, triggerer, DAG processor and API server on SQLite.
+    Serve the DAGs of a folder with scheduler, triggerer, DAG processor and API server, by default on SQLite.
 
     :param home: AIRFLOW_HOME, empty
     :param dags: the folder of DAG files
@@ -103,6 +103,21 @@ class RealAirflow:
         command = [str(AIRFLOW), *self._commands[part]]
         self._parts[part] = self._processes.start(part, command, self.home / f"{part}.log")
 
+    def start_triggerer(self, name: str) -> None:
+        """Start a further triggerer."""
+        self._commands[name] = self._commands["triggerer"]
+        self.start(name)
+
+    def pause(self, part: str) -> None:
+        """Stop a part and all that it started in the middle of what they do, until it is resumed."""
+        for process in _session_of(self._parts[part].pid):
+            os.kill(process, signal.SIGSTOP)
+
+    def resume(self, part: str) -> None:
+        """Let a part go on that was paused."""
+        for process in _session_of(self._parts[part].pid):
+            os.kill(process, signal.SIGCONT)
+
     def kill(self, part: str) -> None:
         """Kill a part and all that it started, without a word."""
         process = self._parts[part]
@@ -140,6 +155,11 @@ class RealAirflow:
         body = {"logical_date": None, "conf": conf}
         answer = self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)
         return str(answer.raise_for_status().json()["dag_run_id"])
+
+    def runs(self, dag_id: str) -> list[str]:
+        """Return the ids of a DAG's runs."""
+        answer = self._http.get(f"/api/v2/dags/{dag_id}/dagRuns").raise_for_status()
+        return [run["dag_run_id"] for run in answer.json()["dag_runs"]]
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """Return the task instances of a run, as the API shows them."""
@@ -180,6 +200,17 @@ class RealAirflow:
         """Mark a task, as a user does in the UI."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         self._http.patch(path, json={"new_state": state}).raise_for_status()
+
+    def clear(self, dag_id: str, run_id: str, *task_ids: str) -> None:
+        """Clear tasks, as a user does in the UI."""
+        body = {
+            "dry_run": False,
+            "only_failed": False,
+            "reset_dag_runs": True,
+            "dag_run_id": run_id,
+            "task_ids": task_ids,
+        }
+        self.post(f"dags/{dag_id}/clearTaskInstances", body)
 
     def log(self, dag_id: str, run_id: str, task_id: str, attempt: int | str = "*") -> str:
         """Return the log of a task's tries, or of one of them, as files hold it."""
