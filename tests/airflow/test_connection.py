@@ -225,3 +225,27 @@ def test_a_connection_without_a_project_says_so(emulator, connection):
     assert ConnixHook().default_project_id is None
     with pytest.raises(ValueError, match=r"project_id is missing: .* 'connix_default'"):
         ConnixHook().project_id  # noqa: B018 - reading it raises
+
+
+HOSTS = [
+    ({}, True),
+    ({"host": "https://api.connix.io"}, True),
+    ({"host": "https://API.connix.io:443/api/v2"}, True),
+    ({"host": "http://api.connix.io"}, False),
+    ({"host": "https://api.connix.io:444"}, False),
+    ({"host": "https://api.connix.io.example.com"}, False),
+    ({"host": "https://gw.example.com"}, False),
+    ({"host": "http://127.0.0.1:8080"}, False),
+]
+
+
+@pytest.mark.parametrize(("fields", "is_sent"), HOSTS)
+def test_the_key_of_the_environment_goes_to_the_default_host_only(fields, is_sent, define, monkeypatch):
+    hook = define(**fields)
+    monkeypatch.setenv("CONNIX_API_KEY", KEY)
+    if is_sent:
+        hook.get_conn().close()
+        return
+    with pytest.raises(ValueError, match=r"CONNIX_API_KEY is sent to https://api\.connix\.io only") as caught:
+        hook.get_conn()
+    assert KEY not in str(caught.value)
