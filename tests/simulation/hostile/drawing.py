@@ -183,7 +183,7 @@ def _kind(chance: Random) -> str:
     after = chance.choice(("", "", " after"))
     family = chance.randrange(12)
     if family == 0:
-        return f"json {chance.choice((500, 502, 503, 504, 503, 429, 408))}{after}"
+        return chance.choice(("json 429", f"json {chance.choice((500, 502, 503, 504, 503, 408))}{after}"))
     if family == 1:
         return f"html {chance.choice((501, 505, 507, 508, 511, 520, 522, 524, 530, 598, 599))}{after}"
     if family == 2:

@@ -175,7 +175,7 @@ class Wish:
             value = asked.get(name)
             has = getattr(version, name)
             if isinstance(value, dict):
-                if any(has.get(key) != item for key, item in value.items()):
+                if any(_as_text(has.get(key)) != _as_text(item) for key, item in value.items()):
                     return False
             elif value is not None and has != value:
                 return False
@@ -237,6 +237,11 @@ class Wish:
     def _others_did(self, verb: str, agent: Agent) -> bool:
         deeds: list[Any] = self.played.world.service.deeds
         return any(d.verb == verb and d.agent_id == agent.id and d.actor != self.actor for d in deeds)
+
+
+def _as_text(value: Any) -> Any:
+    """Turn numbers in an object into text: environment variables may be given and sent as either."""
+    return {key: str(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _spans(agent: Agent, end: float) -> Iterator[tuple[Version, float]]:
