@@ -66,7 +66,10 @@ def _restarted_once(wish: Wish) -> Iterator[str]:
     restarts = [deed for deed in wish.deeds() if deed.verb == "restart"]
     for first, second in itertools.pairwise(restarts):
         between = wish.agent(first.agent_id).within(first.at, second.at)
-        if first.agent_id == second.agent_id and not any(version.status == "error" for version in between):
+        has_failed = any(version.status == "error" for version in between)
+        # A change of what the agent is hides whether the first one happened.
+        was_changed = len({(version.name, version.description) for version in between}) > 1
+        if first.agent_id == second.agent_id and not has_failed and not was_changed:
             yield f"{first.agent_id} was restarted at {first.at:.2f} s and again at {second.at:.2f} s"
 
 
@@ -80,7 +83,8 @@ def _no_request_after_the_deadline(wish: Wish) -> Iterator[str]:
     for run in wish.runs:
         for arrival in wish.arrivals(run):
             late = arrival.at - run.deadline
-            allowed = {"logs": _LOG_LINE}.get(arrival.call, _UNDO if wish.may_undo else 0.0)
+            is_undo = wish.may_undo and run.ended - arrival.at < _UNDO + 5.0
+            allowed = late if is_undo else {"logs": _LOG_LINE}.get(arrival.call, 0.0)
             if late > allowed + _A_MOMENT and not wish.clock_was_set:
                 yield f"run {run.index}: {arrival.call} was sent {late:.2f} s after the deadline"
                 return

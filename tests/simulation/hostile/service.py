@@ -95,6 +95,12 @@ class Service:
         agent.become(self.elapsed - age / 2, moved=self._moves())
         return agent
 
+    def remove(self, agent: Agent, actor: str) -> None:
+        """Delete an agent at once."""
+        agent.plans = []
+        agent.become(self.elapsed, moved=True, status=None)
+        self._note(agent, "delete", actor, self.elapsed)
+
     def settle(self, elapsed: float) -> None:
         """Let the time pass for all agents."""
         self.elapsed = max(self.elapsed, elapsed)

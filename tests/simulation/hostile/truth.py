@@ -182,12 +182,14 @@ class Wish:
         return True
 
     def _not_restarted(self, agent: Agent) -> str | None:
-        # A start by others does the same to an agent that was down, and leaves the same traces.
+        # Where the response to a restart was lost, what others did leaves the same traces, unless it changed
+        # what the agent is.
+        asked_at = [a.at for run in self.runs for a in self.arrivals(run) if a.call == "restart"]
         restarts = [
             deed
             for deed in self.played.world.service.deeds
-            if deed.verb == "restart" or (deed.verb == "start" and deed.actor != self.actor)
             if deed.agent_id == agent.id and self.began <= deed.at <= self.last.ended
+            if deed.verb == "restart" or (deed.verb != "update" and asked_at and deed.actor != self.actor)
         ]
         if not restarts:
             return "no restart began since it was asked for"

@@ -168,8 +168,7 @@ class World:
         self.service.settle(self.clock.elapsed)
         agent = self.target()
         if other.what == "replace" and agent is not None:
-            agent.plans = []
-            agent.become(self.clock.elapsed, moved=True, status=None)
+            self.service.remove(agent, "other")
         if other.what in {"create", "replace", "deployment"}:
             name = self.history.arguments.get("name") or self.history.arguments.get("agent_name") or "alpha"
             found = self.service.named(name)
