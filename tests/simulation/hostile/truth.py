@@ -191,6 +191,8 @@ class Wish:
             if deed.agent_id == agent.id and self.began <= deed.at <= self.last.ended
             if deed.verb == "restart" or (deed.verb != "update" and asked_at and deed.actor != self.actor)
         ]
+        if self.played.history.temper.heartbeat and asked_at:
+            return None  # what moves by itself looks like a restart
         if not restarts:
             return "no restart began since it was asked for"
         ran = any(v.status == "running" for v in agent.within(restarts[0].at, self.last.ended))
