@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from hostile.drawing import SECRETS
+from hostile.pieces import SECRETS
 from hostile.playing import Played
 
 __all__ = ["AFTERMATH"]

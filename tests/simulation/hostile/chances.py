@@ -13,6 +13,8 @@ _COSTS = {"silence": 35.0, "hint": 67.0}
 _A_PAUSE = 16.0
 _MINUTE = 60
 _MOST_SECONDS_DOWN = 250.0
+#: Seconds after a delete within which a name becomes free.
+_HELD = 25.0
 _READY = {
     "update": {"running", "paused", "stopped"},
     "start": {"running", "paused", "stopped"},
@@ -26,7 +28,8 @@ _READY = {
 def must_be_green(history: History) -> bool:
     """Tell whether the first run of a history has all that it takes, in time, and evidence of it."""
     temper, arguments = history.temper, history.arguments
-    if any(other.run == 0 for other in history.others):
+    others = [other for other in history.others if other.run == 0]
+    if any(other.at >= 0 or history.operator != "create" or other.what != "delete" for other in others):
         return False
     if not all(_is_harmless(history, what) for what in history.runs[0].interruptions):
         return False
@@ -80,6 +83,8 @@ def _is_possible(history: History) -> bool:
     if history.operator == "create":
         if arguments.get("config", {}).get("temperature", 0) > 2 and history.temper.quotes:
             return False
+        if any(other.what == "delete" for other in history.others if other.run == 0):
+            return history.temper.change_time + history.temper.name_held < _HELD
         if "alpha" not in statuses:
             return True
         possible = {"adopt": {"running"}, "update": {"running", "paused", "stopped"}}

@@ -188,8 +188,11 @@ class Wish:
         restarts = [
             deed
             for deed in self.played.world.service.deeds
-            if deed.agent_id == agent.id and self.began <= deed.at <= self.last.ended
-            if deed.verb == "restart" or (deed.verb != "update" and asked_at and deed.actor != self.actor)
+            if deed.agent_id == agent.id and deed.at <= self.last.ended
+            if (deed.verb == "restart" and deed.at >= self.began)
+            or (
+                asked_at and deed.verb != "update" and deed.actor != self.actor and deed.ends_at >= self.began
+            )
         ]
         if self.played.history.temper.heartbeat and asked_at:
             return None  # what moves by itself looks like a restart
