@@ -84,7 +84,8 @@ def _is_possible(history: History) -> bool:
         if arguments.get("config", {}).get("temperature", 0) > 2 and history.temper.quotes:
             return False
         if any(other.what == "delete" for other in history.others if other.run == 0):
-            return history.temper.change_time + history.temper.name_held < _HELD
+            # One that is still on its way out is there, and belongs to others.
+            return history.temper.change_time == 0 and history.temper.name_held < _HELD
         if "alpha" not in statuses:
             return True
         possible = {"adopt": {"running"}, "update": {"running", "paused", "stopped"}}

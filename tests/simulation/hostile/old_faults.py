@@ -24,18 +24,16 @@ _Replacements = dict[str, Any]
 @dataclasses.dataclass(frozen=True)
 class OldFault:
     """
-    A fault, and the first seed that finds it.
+    A fault.
 
     :param line: the line of the list of faults that it stands in
-    :param what: what happens
+    :param what: what happens; a key of :data:`hostile.cases.CASES`, whose history finds it
     :param put_back: returns what replaces what, by dotted names
-    :param seed: a history that is right without the fault, and broken with it
     """
 
     line: str
     what: str
     put_back: Callable[[], _Replacements]
-    seed: int
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -179,28 +177,25 @@ OLD_FAULTS = (
         "A1",
         "after a clear, an earlier restart counts",
         lambda: _recall_whatever_the_wish("ConnixRestartAgentOperator"),
-        0,
     ),
-    OldFault("A1", "any move of updated_at counts as our restart", _any_move_is_a_restart, 0),
+    OldFault("A1", "any move of updated_at counts as our restart", _any_move_is_a_restart),
     OldFault(
         "A2",
         "after a clear, an earlier delete counts",
         lambda: _recall_whatever_the_wish("ConnixDeleteAgentOperator"),
-        0,
     ),
-    OldFault("A3", "a mapped create finds its agent by its place alone", _found_by_key_alone, 0),
-    OldFault("A4", "one's own agent is left as it is", _left_as_it_is, 0),
+    OldFault("A3", "a mapped create finds its agent by its place alone", _found_by_key_alone),
+    OldFault("A4", "one's own agent is left as it is", _left_as_it_is),
     OldFault(
-        "A5", "the key names no deployment", lambda: {f"{_OPERATORS}.identity.deployment_id": lambda: ""}, 0
+        "A5", "the key names no deployment", lambda: {f"{_OPERATORS}.identity.deployment_id": lambda: ""}
     ),
-    OldFault("A6", "an agent that does not run is adopted", _adopted_although_down, 0),
-    OldFault("A6", "an agent that does not run is updated and left so", _updated_but_not_started, 0),
-    OldFault("A7", "the same try again recalls nothing", _recalled_only_in_a_retry, 0),
+    OldFault("A6", "an agent that does not run is adopted", _adopted_although_down),
+    OldFault("A6", "an agent that does not run is updated and left so", _updated_but_not_started),
+    OldFault("A7", "the same try again recalls nothing", _recalled_only_in_a_retry),
     OldFault(
         "A8",
         "a Variable stays where Airflow breaks the last try off",
         lambda: {f"{_OPERATORS}.base.ConnixAgentOperator._clean_up_record": lambda self, context: None},
-        0,
     ),
     OldFault(
         "A9",
@@ -208,22 +203,17 @@ OLD_FAULTS = (
         lambda: {
             f"{_OPERATORS}.agent.ConnixCreateAgentOperator.clean_up_failure": lambda self, context: None
         },
-        0,
     ),
     OldFault(
         "B4",
         "an old status is final at once",
         lambda: {"connix_provider.poll_state.PollState.in_grace": lambda self, now: False},
-        0,
     ),
-    OldFault("C2", "a delete does not wait its turn", _deletes_do_not_wait, 0),
+    OldFault("C2", "a delete does not wait its turn", _deletes_do_not_wait),
     OldFault(
-        "C3",
-        "a 404 right after a create is believed",
-        lambda: {"connix_provider.lifecycle.REPLICA_LAG": 0.0},
-        0,
+        "C3", "a 404 right after a create is believed", lambda: {"connix_provider.lifecycle.REPLICA_LAG": 0.0}
     ),
-    OldFault("C5", "a 200 that says no counts as accepted", _a_200_is_a_yes, 0),
+    OldFault("C5", "a 200 that says no counts as accepted", _a_200_is_a_yes),
     OldFault(
         "C6",
         "only some 5xx are transient",
@@ -238,25 +228,21 @@ OLD_FAULTS = (
                 504,
             }.__contains__
         },
-        0,
     ),
     OldFault(
         "C7",
         "without evidence a restart is repeated",
         lambda: {f"{_OPERATORS}.restart_once.shows_changes": lambda *_: True},
-        0,
     ),
-    OldFault("C8", "a name that is held is given up at once", _names_are_free_at_once, 0),
+    OldFault("C8", "a name that is held is given up at once", _names_are_free_at_once),
     OldFault(
         "C9",
         "a restart that fails is sent without end",
         lambda: {f"{_OPERATORS}.restart_once.MAX_ATTEMPTS": 1000},
-        0,
     ),
     OldFault(
         "H1",
         "a triggerer that stalled undoes what goes on",
         lambda: {"connix_provider.waiting.kill._reason": lambda state: None},
-        0,
     ),
 )

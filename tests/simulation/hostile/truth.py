@@ -149,10 +149,13 @@ class Wish:
             return self._not_restarted(agent)
         if self.operator == "sensor":
             return self._not_seen(agent)
-        if not self.last.asked.get("wait_for_completion", True):
-            return None
         wanted = _WANTED[self.operator]
-        return None if any(v.status == wanted for v in versions) else f"the agent was never {wanted}"
+        if any(version.status == wanted for version in versions):
+            return None
+        is_accepted = any(d.verb == self.operator and d.agent_id == agent.id for d in self.deeds())
+        if is_accepted and not self.last.asked.get("wait_for_completion", True):
+            return None
+        return f"the agent was never {wanted}"
 
     def _not_created(self, agent: Agent, versions: list[Version]) -> str | None:
         asked = self.last.asked

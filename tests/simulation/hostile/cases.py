@@ -1,0 +1,138 @@
+"""
+Histories that went wrong once, made small: each is a fault that was found and mended.
+
+They are written out, because a seed draws another history as soon as the drawing changes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hostile.history import Fault, History, Interruption, Other, Run
+from hostile.temperament import Temperament
+
+__all__ = ["CASES"]
+
+ALPHA = (("alpha", "running"),)
+STOPPED = (("alpha", "stopped"),)
+ALWAYS = 1000
+
+
+def task(operator: str, mode: str = "worker", *, timeout: float = 120.0, **more: Any) -> History:
+    """Describe a task; what is no field of a history is an argument of the task."""
+    fields = {name: more.pop(name) for name in list(more) if name in History.__dataclass_fields__}
+    pace = {"poke_interval": 5.0} if operator == "sensor" else {"poll_interval": 5.0}
+    arguments = {**pace, "timeout": timeout, **more}
+    if operator == "create":
+        arguments = {"name": "alpha", "description": "asked for", **arguments}
+    elif "agent_name" not in arguments:
+        arguments["agent_id"] = "@alpha"
+    return History(
+        0, operator, arguments, mode, **{"agents": () if operator == "create" else ALPHA, **fields}
+    )
+
+
+def fault(kind: str, *calls: str, times: int = 1, begin: float = 0.0, run: int = 0) -> Fault:
+    return Fault(kind, calls, run, begin, 7200.0, times)
+
+
+def interrupted(what: str, at: float) -> Run:
+    return Run(interruptions=(Interruption(what, at),))
+
+
+CASES: dict[str, History] = {
+    "after a clear, an earlier restart counts": task("restart", runs=(Run(), Run("clear"))),
+    "any move of updated_at counts as our restart": task(
+        "restart",
+        faults=(fault("reset", begin=1.1, times=ALWAYS),),
+        others=(Other("update", 1, -1.0),),
+        runs=(Run(), Run("retry", 2.0)),
+    ),
+    "after a clear, an earlier delete counts": task(
+        "delete", agent_name="alpha", others=(Other("create", 1, -1.0),), runs=(Run(), Run("clear"))
+    ),
+    "a mapped create finds its agent by its place alone": task(
+        "create", names=("beta",), runs=(Run(), Run("clear", 2.0, {"names": ["alpha", "gamma"]}))
+    ),
+    "one's own agent is left as it is": task(
+        "create", runs=(Run(), Run("clear", 60.0, {"description": "corrected"}))
+    ),
+    "the key names no deployment": task(
+        "create",
+        cancel_on_kill=True,
+        others=(Other("deployment", 1, -1.0),),
+        runs=(interrupted("mark failed", 1.97), Run("clear", 10.0)),
+    ),
+    "an agent that does not run is adopted": task("create", if_exists="adopt", agents=STOPPED),
+    "an agent that does not run is updated and left so": task("create", if_exists="update", agents=STOPPED),
+    "the same try again recalls nothing": task(
+        "restart", agents=STOPPED, runs=(interrupted("kill", 2.91), Run("same", 1.0))
+    ),
+    "a Variable stays where Airflow breaks the last try off": task(
+        "restart", stored=False, retries=0, runs=(interrupted("execution timeout", 1.5),)
+    ),
+    "the agent of a failed create is left in spite of on_failure": task(
+        "create", on_failure="delete", retries=0, temper=Temperament(ends_in_error=(1,))
+    ),
+    "a service asks for an hour and is left alone for it": task(
+        "sensor", agents=STOPPED, faults=(fault("hint 429 3600", "get"),), others=(Other("start", 0, 30.0),)
+    ),
+    "an old status is final at once": task("restart", agents=STOPPED),
+    "a clock that is set back stalls the wait": task(
+        "create", "deferred", runs=(interrupted("clock back", 2.84),)
+    ),
+    "a connection that can never work is waited for": task(
+        "sensor", timeout=7200.0, faults=(fault("unknown host", times=10**6),)
+    ),
+    "a 404 of a gateway means that an agent is gone": task("delete", faults=(fault("html 404", "get"),)),
+    "a delete does not wait its turn": task("delete", "deferred", faults=(fault("cut", "delete"),)),
+    "a 404 right after a create is believed": task("create", temper=Temperament(get_lag=6.0)),
+    "a 200 that says no counts as accepted": task(
+        "stop", wait_for_completion=False, faults=(fault("lie success", "stop"),), retries=0
+    ),
+    "only some 5xx are transient": task("stop", faults=(fault("html 520", "get", times=2),)),
+    "without evidence a restart is repeated": task(
+        "restart",
+        temper=Temperament(updated_at="absent", restart_shows="nothing"),
+        faults=(fault("html 504 after", "restart"),),
+    ),
+    "a name that is held is given up at once": task(
+        "create",
+        agents=ALPHA,
+        temper=Temperament(change_time=0.0, name_held=20.0),
+        others=(Other("delete", 0, -1.0),),
+    ),
+    "a restart that fails is sent without end": task(
+        "restart", timeout=300.0, faults=(fault("json 504", "restart", times=ALWAYS),)
+    ),
+    "a secrets backend that is down ends a wait": task(
+        "create",
+        "deferred",
+        temper=Temperament(change_time=45.0),
+        runs=(
+            Run(
+                interruptions=(
+                    Interruption("secrets down", 12.0),
+                    Interruption("move", 15.0),
+                    Interruption("secrets up", 40.0),
+                )
+            ),
+        ),
+    ),
+    "details without end are put into an event": task(
+        "sensor", "deferred", agents=STOPPED, faults=(fault("endless 400", "get", begin=2.0),)
+    ),
+    "a triggerer that stalled undoes what goes on": task(
+        "start", "deferred", agents=STOPPED, cancel_on_kill=True, runs=(interrupted("stall", 2.37),)
+    ),
+    "a clear races with the undo of the try before": task(
+        "create", "deferred", cancel_on_kill=True, runs=(interrupted("clear", 2.0),)
+    ),
+    "a change out of a status on the way counts as our restart": task(
+        "restart",
+        agents=STOPPED,
+        wait_for_completion=False,
+        faults=(fault("reset", "restart"),),
+        others=(Other("rename", 0, 0.05),),
+    ),
+}
