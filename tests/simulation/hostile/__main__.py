@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from hostile.drawing import draw
 from hostile.judging import judge, minimal
 from hostile.playing import stage
+from hostile.searching import look_for_old_faults
 from hostile.tally import Tally
 
 #: Seeds that one process plays in one go.
@@ -56,6 +57,13 @@ def replay(seed: int, *, whole: bool) -> int:
     return 1 if verdict.breaches else 0
 
 
+def write(page: pathlib.Path, new: str, script: str) -> None:
+    """Put a table into a page, in the place of the one before."""
+    from marked_page import put
+
+    page.write_text(put(page.read_text("utf-8"), new, script), "utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/simulate", description=__doc__)
     parser.add_argument("--seed", type=int, help="play this one, shrink it where it fails, and tell it")
@@ -66,9 +74,16 @@ def main() -> int:
         "--processes", type=int, default=os.cpu_count() or 1, help="default: one for each core"
     )
     parser.add_argument("--report", type=pathlib.Path, help="a page to write the table into")
+    parser.add_argument("--old-faults", action="store_true", help="put old faults back, and look for each")
     options = parser.parse_args()
     if options.seed is not None:
         return replay(options.seed, whole=options.whole)
+    if options.old_faults:
+        table = look_for_old_faults(options.histories, options.processes)
+        print(table)
+        if options.report:
+            write(options.report, table, "scripts/simulate --old-faults")
+        return int("not within" in table)
     began = time.perf_counter()
     tally = simulate(options.first, options.histories, options.processes)
     seconds = time.perf_counter() - began
@@ -78,13 +93,11 @@ def main() -> int:
     count = f"{options.histories:,} histories"
     print(f"{count} in {seconds:.0f} s, {tally.failures} of them broke an invariant")
     if options.report:
-        from marked_page import put
-
         verdict = (
             "no invariant was broken" if not tally.failures else f"**{tally.failures} broke an invariant**"
         )
         new = f"{count} from seed {options.first} on: {verdict}.\n\n{tally.table()}"
-        options.report.write_text(put(options.report.read_text("utf-8"), new, "scripts/simulate"), "utf-8")
+        write(options.report, new, "scripts/simulate")
     return 1 if tally.failures else 0
 
 

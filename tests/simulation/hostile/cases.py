@@ -18,18 +18,17 @@ STOPPED = (("alpha", "stopped"),)
 ALWAYS = 1000
 
 
-def task(operator: str, mode: str = "worker", *, timeout: float = 120.0, **more: Any) -> History:
+def task(operator: str, mode: str | None = None, *, timeout: float = 120.0, **more: Any) -> History:
     """Describe a task; what is no field of a history is an argument of the task."""
     fields = {name: more.pop(name) for name in list(more) if name in History.__dataclass_fields__}
-    pace = {"poke_interval": 5.0} if operator == "sensor" else {"poll_interval": 5.0}
-    arguments = {**pace, "timeout": timeout, **more}
+    pace, usual = ("poke_interval", "poke") if operator == "sensor" else ("poll_interval", "worker")
+    arguments = {pace: 5.0, "timeout": timeout, **more}
     if operator == "create":
         arguments = {"name": "alpha", "description": "asked for", **arguments}
     elif "agent_name" not in arguments:
         arguments["agent_id"] = "@alpha"
-    return History(
-        0, operator, arguments, mode, **{"agents": () if operator == "create" else ALPHA, **fields}
-    )
+    fields = {"agents": () if operator == "create" else ALPHA, **fields}
+    return History(0, operator, arguments, mode or usual, **fields)
 
 
 def fault(kind: str, *calls: str, times: int = 1, begin: float = 0.0, run: int = 0) -> Fault:
@@ -75,7 +74,7 @@ CASES: dict[str, History] = {
         "create", on_failure="delete", retries=0, temper=Temperament(ends_in_error=(1,))
     ),
     "a service asks for an hour and is left alone for it": task(
-        "sensor", agents=STOPPED, faults=(fault("hint 429 3600", "get"),), others=(Other("start", 0, 30.0),)
+        "sensor", faults=(fault("hint 429 3600", "get"),)
     ),
     "an old status is final at once": task("restart", agents=STOPPED),
     "a clock that is set back stalls the wait": task(
