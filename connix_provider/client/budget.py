@@ -32,9 +32,8 @@ __all__ = ["Bucket", "Budget"]
 _MINUTE = 60.0
 #: Seconds after which an answer may be there, and what those further behind wait longer.
 _AN_ANSWER, _STEP = 0.05, 0.0025
-#: One refusal keeps the others away for so many windows at most, whatever its hint says: a hint is lengthened
-#: by up to a tenth, so that not all come back at once.
-_LONGEST_BLOCK = 1.1
+#: One refusal keeps the others away for one window at most, whatever its hint says.
+_LONGEST_BLOCK = 1.0
 #: Counting with fractions leaves a little less than a whole now and then.
 _EPSILON = 1e-6
 
@@ -99,6 +98,21 @@ class Budget:
         with self._lock:
             limits = self._limits(bucket, self._clock())
             return min((limit.rate(self.share) for limit in limits), default=math.inf)
+
+    def expected_wait(self, bucket: Bucket, *, background: bool = False) -> float:
+        """
+        Say how long a call that is made now would wait, without taking a place in the line.
+
+        :param bucket: the budget that the call spends
+        :param background: whether it is polling
+        :return: seconds, 0 where it could be sent at once
+        """
+        with self._lock:
+            now = self._clock()
+            endpoint = self._endpoints[bucket]
+            place = len(endpoint.lines[background])
+            limits = self._limits(bucket, now)
+            return self._wait(endpoint, limits, now, place, background=background)
 
     def server_time(self) -> float | None:
         """

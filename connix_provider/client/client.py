@@ -12,8 +12,8 @@ import copy
 import dataclasses
 import math
 import time
-from collections.abc import Callable
-from typing import Self, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Self, TypeVar
 
 import httpx
 
@@ -27,6 +27,7 @@ from connix_provider.client.failures import too_slow
 from connix_provider.client.flow import perform
 from connix_provider.client.pool import ForkSafePool
 from connix_provider.client.punctual import punctual, until
+from connix_provider.client.redaction import redact
 from connix_provider.client.registry import budget_for, check_share
 from connix_provider.client.renewals import Renewals
 from connix_provider.client.retry import RetryPolicy
@@ -98,6 +99,7 @@ class _Base:
         deadline: float | None = None,
         background: bool | None = None,
         longest_pause: float | None = None,
+        response_grace: float | None = None,
     ) -> ClientT:
         """
         Make a client with other bounds on the same connections.
@@ -109,6 +111,8 @@ class _Base:
         :param background: whether its calls are polling, which is spread over time and makes way for others
         :param longest_pause: seconds; a call that would wait longer for its budget, or after a refusal for
             the rate limit, raises :class:`~connix_provider.client.errors.ConnixRateLimitError` at once
+        :param response_grace: seconds after the end of the time allowed for which the response to a request
+            that was sent before it is still awaited
         :return: the other client; closing either closes both
         """
         if total_timeout is None:
@@ -120,6 +124,7 @@ class _Base:
             total_timeout=total_timeout,
             deadline=self.policy.deadline if deadline is None else deadline,
             longest_pause=self.policy.longest_pause if longest_pause is None else longest_pause,
+            response_grace=self.policy.response_grace if response_grace is None else response_grace,
         )
         other._background = self._background if background is None else background  # noqa: SLF001 - one of us
         other._bind()  # noqa: SLF001 - it is one of us
@@ -133,6 +138,16 @@ class _Base:
         :return: true where neither would be answered what the other would not
         """
         return self.budget is other.budget and self._auth.credentials() == other._auth.credentials()
+
+    def redact(self, value: Any, more: Iterable[str] = ()) -> Any:
+        """
+        Hide this client's key and tokens in what the service says.
+
+        :param value: text, or JSON that may hold text anywhere
+        :param more: other values to hide
+        :return: the same with ``***`` for each
+        """
+        return redact(value, (*self._auth.secrets(), *more))
 
     def flow(self, call: Call[T]) -> Flow[T]:
         """

@@ -77,7 +77,7 @@ def perform(
                 ticket.unanswered(may_have_arrived=False)
                 break
             request_id = str(uuid.uuid4())
-            outcome = yield Send(call, request_id, remaining)
+            outcome = yield Send(call, request_id, remaining + policy.response_grace)
             if isinstance(outcome, Reply) and outcome.is_good:
                 try:
                     result = call.read(outcome.body)

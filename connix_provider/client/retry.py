@@ -39,6 +39,8 @@ class RetryPolicy:
     :param deadline: epoch seconds after which nothing is sent at all
     :param longest_pause: seconds; a call that would wait longer for its budget, or after a refusal for the
         rate limit, fails at once instead
+    :param response_grace: seconds after the end of the time allowed for which a response is still awaited;
+        the request itself is sent before that end
     """
 
     max_attempts: int = 5
@@ -47,6 +49,7 @@ class RetryPolicy:
     total_timeout: float = 300.0
     deadline: float = math.inf
     longest_pause: float = math.inf
+    response_grace: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_attempts, int) or self.max_attempts < 1:

@@ -210,18 +210,23 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
             else:
                 ending = drive.wait_sync(connected, project_id, wait)
         if ending is None:
-            defer_for_agent(self, project_id, acted, deadline, state=wait.state)
+            defer_for_agent(self, project_id, acted, wait)
         return self._finish(context, ending)
 
     def _wait(self, acted: Acted, goal: str, deadline: float) -> Wait:
-        from connix_provider.waiting.wait import Wait
+        from connix_provider.waiting.deferral import response_grace
+        from connix_provider.waiting.wait import RESPONSE_GRACE, Wait
 
+        allowed = self._time_allowed()
         return Wait(
             GOALS[goal],
             acted.agent_id,
             poll_interval=self.poll_seconds,
             deadline=deadline,
             state=acted.poll_state(),
+            began_at=deadline - allowed,
+            has_answered=True,
+            response_grace=response_grace(allowed, self.execution_timeout, RESPONSE_GRACE),
             log=self.log,
         )
 
@@ -247,7 +252,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
             if not await_turn(connected, project_id, wait, refusal, repeats=repeats, defers=self.deferrable):
                 kwargs = {"refusal": self._refusal}
                 defer_for_agent(
-                    self, project_id, settling, deadline, method_name="execute_in_turn", kwargs=kwargs
+                    self, project_id, settling, wait, method_name="execute_in_turn", kwargs=kwargs
                 )
             self._goes_on = True
 
@@ -271,9 +276,9 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         :return: the agent's id
         :raises ValueError: for an event that no trigger of this provider sends
         """
-        from connix_provider.waiting.ending import Ending
+        from connix_provider.waiting.drive import explain
 
-        return self._finish(context, Ending.from_event(event))
+        return self._finish(context, explain(ConnixHook(self.connix_conn_id), event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
@@ -293,7 +298,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         except Exception as error:
             if is_deferral_timeout(error):
                 self._clean_up(context)
-                raise ConnixAgentTimeoutError(untended(check_seconds("timeout", self.timeout))) from None
+                raise ConnixAgentTimeoutError(untended(self._time_allowed())) from None
             raise
 
     def _finish(self, context: Context, ending: Ending) -> str:
@@ -348,8 +353,10 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         return check_seconds("poll_interval", self.poll_interval, minimum=1.0)
 
     def _deadline(self, context: Context) -> float:
-        """Say when to give up, in epoch seconds: at ``timeout``, or earlier at ``execution_timeout``."""
-        limit = check_seconds("timeout", self.timeout)
-        if self.execution_timeout:
-            limit = min(limit, self.execution_timeout.total_seconds())
-        return time.time() + limit
+        """Say when to give up, in epoch seconds: at ``timeout``, or right before ``execution_timeout``."""
+        return time.time() + self._time_allowed()
+
+    def _time_allowed(self) -> float:
+        from connix_provider.waiting.deferral import time_allowed
+
+        return time_allowed(check_seconds("timeout", self.timeout), self.execution_timeout)

@@ -9,9 +9,9 @@ from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
 if TYPE_CHECKING:
     from connix_provider.client.errors import ConnixRateLimitError
-    from connix_provider.lifecycle import PollState
     from connix_provider.operators.base import ConnixAgentOperator
     from connix_provider.operators.killed import Acted
+    from connix_provider.waiting.wait import Wait
 
 __all__ = ["defer_for_agent", "defer_for_budget"]
 
@@ -20,9 +20,8 @@ def defer_for_agent(
     task: ConnixAgentOperator,
     project_id: str,
     acted: Acted,
-    deadline: float,
+    wait: Wait,
     *,
-    state: PollState | None = None,
     method_name: str = "execute_complete",
     kwargs: dict[str, Any] | None = None,
 ) -> NoReturn:
@@ -32,31 +31,26 @@ def defer_for_agent(
     :param task: the task
     :param project_id: the project
     :param acted: what was done, and what is waited for
-    :param deadline: epoch seconds at which the task's time is over
-    :param state: what the worker saw of the agent
+    :param wait: the wait as far as it has come on the worker
     :param method_name: the method to go on with
     :param kwargs: what it is given besides the trigger's event
     """
     from connix_provider.waiting.deferral import deferral_timeout
 
-    now = time.time()
-    task.log.info("Agent %s: waiting in the triggerer from here on.", acted.agent_id)
+    handover = wait.handover()
+    task.log.info("Agent %s: waiting in the triggerer from here on.", wait.agent)
     task.defer(
         trigger=ConnixAgentStatusTrigger(
             project_id,
             acted.agent_id,
             str(acted.goal),
-            poll_state=(state or acted.poll_state()).to_json(),
-            poll_interval=task.poll_seconds,
-            deadline=deadline,
-            began_at=now,
-            first_look_at=now + task.poll_seconds,
             undo_on_kill=acted.undo if task.cancel_on_kill else None,
             connix_conn_id=task.connix_conn_id,
+            **handover,
         ),
         method_name=method_name,
         kwargs=kwargs,
-        timeout=deferral_timeout(deadline),
+        timeout=deferral_timeout(handover["deadline"]),
     )
 
 

@@ -115,5 +115,5 @@ def await_turn(
     if not is_explained or repeats >= MAX_REPEATS:
         raise refusal.error
     # The agent may have been busy until just now. A sign of life alone would lead to the same refusal.
-    time.sleep(min(2.0 ** (repeats - 1), LONGEST_PAUSE, wait.rest(LONGEST_PAUSE)))
+    time.sleep(min(2.0 ** (repeats - 1), LONGEST_PAUSE, max(0.0, wait.left())))
     return True

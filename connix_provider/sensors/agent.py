@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+import math
 import time
-from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,16 +17,10 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from connix_provider.exceptions import ConnixAgentGoneError, ConnixSensorTimeoutError, exception_for
+from connix_provider.exceptions import ConnixSensorTimeoutError, exception_for
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import goal_for_statuses
-from connix_provider.targets import (
-    AgentNameNotFoundError,
-    TaskParameters,
-    check_seconds,
-    resolve_agent_id,
-    resolve_project_id,
-)
+from connix_provider.targets import TaskParameters, check_seconds, resolve_agent_id, resolve_project_id
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 from connix_provider.waiting.ending import Ending, Outcome
 
@@ -34,12 +28,19 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Client
-    from connix_provider.lifecycle import Goal
     from connix_provider.waiting.wait import Wait
+
+try:
+    from airflow.sdk.exceptions import AirflowRescheduleException
+except ImportError:  # Airflow before 3.2
+    from airflow.exceptions import AirflowRescheduleException
 
 # What a DAG file needs in order to be parsed is imported above; everything else is, when a task runs.
 
 __all__ = ["ConnixAgentStatusSensor"]
+
+#: Seconds before its deadline from when on a rescheduled sensor keeps its worker slot.
+_KEEP_SLOT = 10.0
 
 
 class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
@@ -101,8 +102,6 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         self.project_id = project_id
         self.connix_conn_id = connix_conn_id
         self.deferrable = deferrable
-        self._wait: Wait | None = None
-        self._look: Callable[[], Ending | None] | None = None
 
     def execute(self, context: Context) -> Any:
         """
@@ -111,51 +110,46 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         :param context: Airflow's context
         :return: the agent's id
         """
-        from connix_provider.waiting import drive
-        from connix_provider.waiting.deferral import LONGEST_PAUSE
-        from connix_provider.waiting.wait import Wait
+        from connix_provider.waiting.drive import Connected, look, wait_sync
+        from connix_provider.waiting.kill import dies_when_killed
 
-        goal = self._goal()
-        began_at = self._first_poke_at(context)
-        deadline = (began_at or time.time()) + check_seconds("timeout", self.timeout)
-        make_wait = partial(
-            Wait, goal, poll_interval=self.poke_interval, deadline=deadline, began_at=began_at, log=self.log
-        )
-        if began_at and (overdue := make_wait(str(self.agent_id or self.agent_name)).overdue()):
-            # Before anything is looked up, which would only fail for want of time.
+        first_poke_at = self._first_poke_at(context)
+        wait, ends_at = self._make_wait(first_poke_at)
+        if (overdue := wait.overdue()) is not None:
+            # Nothing is sent after the deadline.
             return self._end(overdue)
         hook = ConnixHook(self.connix_conn_id)
-        project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
-        # As often as it takes: what ends a sensor is its time-out, not a service that is down.
-        with drive.Connected(hook, max_attempts=sys.maxsize, deadline=deadline) as connected:
-            wait = make_wait(self._find(connected.client, project_id, seen_before=began_at is not None))
-            look = partial(drive.look, connected, project_id, wait)
-            if not self.deferrable:
-                return self._let_airflow_poke(context, wait, look)
-            # A look from here spares what has happened already the way through the triggerer.
-            ending = look(longest_pause=LONGEST_PAUSE)
-        if ending is None or (self.silent_fail and ending.outcome is not Outcome.DONE):
-            self._defer(project_id, wait)
+        if first_poke_at is None:
+            resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
+        is_resumed = first_poke_at is not None
+        locate = partial(self._locate, hook)
+        with Connected(hook, deadline=ends_at, is_resumed=is_resumed) as connected, dies_when_killed():
+            if not self.deferrable and not self.reschedule:
+                return self._end(wait_sync(connected, None, wait, locate=locate))
+            while (ending := look(connected, None, wait, locate=locate)) is None:
+                if self.deferrable and wait.agent.link:
+                    self._defer(wait)
+                if self.reschedule and not self.deferrable:
+                    self._reschedule_unless_undecided(wait, ends_at)
+                time.sleep(wait.rest())
         return self._end(ending)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """
-        Look once; Airflow calls this in poke and reschedule mode.
+        Send one poll, as in a unit test; :meth:`execute` has a loop of its own.
 
-        Called by itself, as in a unit test, it is the first look of a wait: no earlier one tells how long the
-        agent has been well, so with ``stable_for`` it is never a success.
+        It is the first poll of a wait: no earlier one tells how long the agent has been well, so with
+        ``stable_for`` it is never a success.
 
-        :param context: Airflow's context; a look by itself needs nothing of it
+        :param context: Airflow's context, of which nothing is needed
         :return: success with the agent's id, or ``False`` while the wait goes on
         """
-        if self._wait is None or self._look is None:
-            ending = self._look_once()
-        else:
-            ending = self._look()
-            while ending is None and self.reschedule and self._wait.is_holding():
-                # Between two processes nothing would remember for how long the agent has been well.
-                time.sleep(self._wait.rest())
-                ending = self._look()
+        from connix_provider.waiting.drive import Connected, look
+
+        wait, ends_at = self._make_wait(None)
+        hook = ConnixHook(self.connix_conn_id)
+        with Connected(hook, deadline=ends_at) as connected:
+            ending = look(connected, None, wait, locate=partial(self._locate, hook))
         return False if ending is None else PokeReturnValue(True, self._finish(ending))
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
@@ -167,7 +161,9 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         :return: the agent's id
         :raises ValueError: for an event that no trigger of this provider sends
         """
-        return self._end(Ending.from_event(event))
+        from connix_provider.waiting.drive import explain
+
+        return self._end(explain(ConnixHook(self.connix_conn_id), event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
@@ -180,74 +176,70 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         :param context: Airflow's context
         :return: what that method returns
         """
-        from connix_provider.waiting.deferral import is_deferral_timeout, untended
+        from connix_provider.waiting.deferral import is_deferral_timeout, time_allowed, untended
 
         try:
             return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
         except Exception as error:
             if is_deferral_timeout(error):
-                error = ConnixSensorTimeoutError(untended(self.timeout))
+                allowed = time_allowed(self.timeout, self.execution_timeout)
+                agent = self.agent_id or self.agent_name
+                error = ConnixSensorTimeoutError(
+                    untended(allowed, str(agent)),
+                    agent_id=self.agent_id,
+                    agent_name=self.agent_name,
+                    project_id=self.project_id,
+                )
             raise self._softened(error) from None
 
-    def _let_airflow_poke(self, context: Context, wait: Wait, look: Callable[[], Ending | None]) -> Any:
-        """Run Airflow's own loop, and put its time-out into the words of this provider."""
-        from connix_provider.waiting.kill import dies_when_killed
+    def _make_wait(self, first_poke_at: float | None) -> tuple[Wait, float]:
+        """Make the wait of this process, and say when the whole wait ends, in epoch seconds."""
+        from connix_provider.waiting.deferral import response_grace, time_allowed
+        from connix_provider.waiting.wait import RESPONSE_GRACE, Wait
 
-        self._wait, self._look = wait, look
-        try:
-            with dies_when_killed():
-                return super().execute(context)
-        except ConnixSensorTimeoutError as error:
-            raise self._softened(error) from None
-        except AirflowSensorTimeout:
-            raise self._softened(ConnixSensorTimeoutError(wait.timed_out().message)) from None
-        finally:
-            self._wait = self._look = None
-
-    def _goal(self) -> Goal:
         self.check_parameters()
         goal = goal_for_statuses(self.target_statuses, self.failure_statuses, stable_for=self.stable_for)
-        check_seconds("poke_interval", self.poke_interval, minimum=1.0)
-        return goal
+        interval = check_seconds("poke_interval", self.poke_interval, minimum=1.0)
+        timeout, now = check_seconds("timeout", self.timeout), time.time()
+        began_at = first_poke_at or now
+        allowed = time_allowed(timeout, self.execution_timeout)
+        # Airflow counts execution_timeout in each process alone when it reschedules a sensor.
+        ends_at = began_at + (timeout if self.reschedule and not self.deferrable else allowed)
+        wait = Wait(
+            goal,
+            None if self.agent_id is None else str(self.agent_id),
+            poll_interval=interval,
+            deadline=min(ends_at, now + time_allowed(math.inf, self.execution_timeout)),
+            agent_name=None if self.agent_name is None else str(self.agent_name),
+            connix_conn_id=self.connix_conn_id,
+            exponential_backoff=bool(self.exponential_backoff),
+            max_wait=self.max_wait.total_seconds() if self.max_wait else None,
+            silent_fail=self.silent_fail,
+            began_at=began_at,
+            is_resumed=first_poke_at is not None,
+            has_answered=first_poke_at is not None,
+            response_grace=response_grace(allowed, self.execution_timeout, RESPONSE_GRACE),
+            log=self.log,
+        )
+        return wait, ends_at
 
-    def _look_once(self) -> Ending | None:
-        """Take a look that stands alone: it begins now, and leaves nothing open."""
-        from connix_provider.client import ConnixError
-        from connix_provider.client.retry import may_pass
-        from connix_provider.waiting import drive
-        from connix_provider.waiting.wait import LONGEST_LOOK, Wait
-
-        goal = self._goal()
-        deadline = time.time() + check_seconds("timeout", self.timeout)
-        hook = ConnixHook(self.connix_conn_id)
+    def _locate(self, hook: ConnixHook, client: Client) -> tuple[str, str]:
+        """Find project and agent; a name is looked up within the time of a poll."""
         project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
-        with drive.Connected(hook, max_attempts=1, deadline=deadline) as connected:
-            client = connected.client.with_options(total_timeout=LONGEST_LOOK)
-            try:
-                agent_id = resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
-            except ConnixError as error:
-                if not may_pass(error):
-                    raise
-                self.log.warning("Agent %r could not be looked up: %s", self.agent_name, error)
-                return None
-            wait = Wait(goal, agent_id, poll_interval=self.poke_interval, deadline=deadline, log=self.log)
-            return drive.look(connected, project_id, wait)
+        return project_id, resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
 
-    def _find(self, client: Client, project_id: str, *, seen_before: bool) -> str:
-        """Find the agent, with the endings of a wait: its name may be looked up in every poke."""
-        from connix_provider.client import ConnixError
-        from connix_provider.client.retry import may_pass
+    def _reschedule_unless_undecided(self, wait: Wait, ends_at: float) -> None:
+        """
+        Give the worker slot back until the next poll.
 
-        try:
-            return resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
-        except AgentNameNotFoundError as error:
-            # In reschedule mode an earlier poke has seen it.
-            raise self._softened(ConnixAgentGoneError(str(error)) if seen_before else error) from None
-        except ConnixError as error:
-            if not may_pass(error):
-                raise self._softened(error) from None
-            message = f"Agent {self.agent_name!r} could not be looked up within the time allowed: {error}"
-            raise self._softened(ConnixSensorTimeoutError(message)) from None
+        It is kept while the next verdict rests on what this process saw, and right before the deadline, so
+        that the last poll is sent on time however long the task waits for a slot.
+        """
+        left = ends_at - wait.clock.now()
+        if wait.is_undecided or left <= _KEEP_SLOT:
+            return
+        delay = min(wait.delay(), left - _KEEP_SLOT)
+        raise AirflowRescheduleException(datetime.fromtimestamp(time.time() + delay, UTC))
 
     def _first_poke_at(self, context: Context) -> float | None:
         """Say when the first poke was, in epoch seconds, where an earlier process took it: to reschedule."""
@@ -266,42 +258,36 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
             first = datetime.fromisoformat(first)
         return first.timestamp() if first else None
 
-    def _defer(self, project_id: str, wait: Wait) -> NoReturn:
+    def _defer(self, wait: Wait) -> NoReturn:
         from connix_provider.waiting.deferral import deferral_timeout
 
-        self.log.info("Agent %s: waiting in the triggerer from here on.", wait.agent_id)
+        self.log.info("Agent %s: waiting in the triggerer from here on.", wait.agent)
+        handover = wait.handover()
         self.defer(
             trigger=ConnixAgentStatusTrigger(
-                project_id,
-                wait.agent_id,
+                str(wait.agent.project_id),
+                str(wait.agent.agent_id),
                 "sensor",
                 target_statuses=wait.goal.done,
                 failure_statuses=wait.goal.failed,
                 stable_for=wait.goal.stable_for,
-                poll_state=wait.state.to_json(),
-                poll_interval=self.poke_interval,
                 exponential_backoff=bool(self.exponential_backoff),
                 max_wait=self.max_wait.total_seconds() if self.max_wait else None,
-                keep_going=self.silent_fail,
-                deadline=wait.deadline,
-                began_at=time.time(),
-                first_look_at=time.time() + self.poke_interval,
+                silent_fail=self.silent_fail,
                 connix_conn_id=self.connix_conn_id,
+                **handover,
             ),
             method_name="execute_complete",
-            timeout=deferral_timeout(wait.deadline),
+            timeout=deferral_timeout(handover["deadline"]),
         )
 
     def _finish(self, ending: Ending) -> str:
         if ending.outcome is Outcome.DONE:
             self.log.info("%s", ending.message)
             return ending.agent_id
-        if ending.outcome is Outcome.TIMEOUT:
-            raise ConnixSensorTimeoutError(ending.message)
-        raise exception_for(ending)
+        raise exception_for(ending, timeout=ConnixSensorTimeoutError)
 
     def _end(self, ending: Ending) -> str:
-        """Finish a deferred wait; in the other modes Airflow's own loop does the softening."""
         try:
             return self._finish(ending)
         except Exception as error:

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from connix_provider.lifecycle import GOALS, Goal, PollState, goal_for_statuses
@@ -39,13 +38,16 @@ class ConnixAgentStatusTrigger(BaseTrigger):
     :param stable_for: for ``sensor``: seconds that a target status must be kept
     :param poll_state: what the worker saw of the agent, as :meth:`PollState.to_json
         <connix_provider.poll_state.PollState.to_json>` makes it
-    :param poll_interval: seconds between two looks, default 10
-    :param exponential_backoff: whether the interval doubles from look to look
+    :param agent_name: the agent's name, for messages
+    :param poll_interval: seconds between two polls, default 10
+    :param exponential_backoff: whether the interval doubles from poll to poll
     :param max_wait: the longest interval that this may lead to, in seconds
-    :param keep_going: whether only success and the deadline end the wait (Airflow's ``silent_fail``)
+    :param silent_fail: whether only success and the deadline end the wait, as with Airflow's sensors
     :param deadline: epoch seconds at which to give up; default one hour after the trigger first runs
-    :param began_at: epoch seconds at which the wait began; default when the trigger first runs
-    :param first_look_at: epoch seconds before which there is nothing new to see
+    :param began_at: epoch seconds at which the task began; default when the trigger first runs
+    :param first_poll_at: epoch seconds before which there is nothing new to see
+    :param last_seen_at: epoch seconds of the worker's last poll that showed the agent
+    :param has_answered: whether a response on the worker showed that the connection is right
     :param undo_on_kill: what to ask of Connix when a user kills the task (Airflow 3.3 and later): ``delete``
         or ``stop`` the agent; default nothing
     :param connix_conn_id: the Airflow connection
@@ -61,13 +63,16 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         failure_statuses: Collection[str] | str | None = None,
         stable_for: float = 0.0,
         poll_state: dict[str, Any] | None = None,
+        agent_name: str | None = None,
         poll_interval: float = 10.0,
         exponential_backoff: bool = False,
         max_wait: float | None = None,
-        keep_going: bool = False,
+        silent_fail: bool = False,
         deadline: float | None = None,
         began_at: float | None = None,
-        first_look_at: float | None = None,
+        first_poll_at: float | None = None,
+        last_seen_at: float | None = None,
+        has_answered: bool = False,
         undo_on_kill: str | None = None,
         connix_conn_id: str = "connix_default",
     ) -> None:
@@ -79,13 +84,16 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         self.failure_statuses = failure_statuses
         self.stable_for = stable_for
         self.poll_state = poll_state
+        self.agent_name = agent_name
         self.poll_interval = poll_interval
         self.exponential_backoff = exponential_backoff
         self.max_wait = max_wait
-        self.keep_going = keep_going
+        self.silent_fail = silent_fail
         self.deadline = deadline
         self.began_at = began_at
-        self.first_look_at = first_look_at
+        self.first_poll_at = first_poll_at
+        self.last_seen_at = last_seen_at
+        self.has_answered = has_answered
         self.undo_on_kill = undo_on_kill
         self.connix_conn_id = connix_conn_id
 
@@ -105,13 +113,16 @@ class ConnixAgentStatusTrigger(BaseTrigger):
                 "failure_statuses": _plain(self.failure_statuses),
                 "stable_for": self.stable_for,
                 "poll_state": self.poll_state,
+                "agent_name": self.agent_name,
                 "poll_interval": self.poll_interval,
                 "exponential_backoff": self.exponential_backoff,
                 "max_wait": self.max_wait,
-                "keep_going": self.keep_going,
+                "silent_fail": self.silent_fail,
                 "deadline": self.deadline,
                 "began_at": self.began_at,
-                "first_look_at": self.first_look_at,
+                "first_poll_at": self.first_poll_at,
+                "last_seen_at": self.last_seen_at,
+                "has_answered": self.has_answered,
                 "undo_on_kill": self.undo_on_kill,
                 "connix_conn_id": self.connix_conn_id,
             },
@@ -179,23 +190,22 @@ class ConnixAgentStatusTrigger(BaseTrigger):
 
         await load()
         from connix_provider.client import ConnixError
+        from connix_provider.waiting.agent_ref import AgentRef
         from connix_provider.waiting.drive import wait_async
         from connix_provider.waiting.ending import Ending
 
-        status = None
+        agent, status = AgentRef(self.agent_id, self.agent_name, self.project_id), None
         try:
             wait = self._make_wait()
-            # However long ago it was deferred, one interval is the longest that a first look is put off.
-            first_look_at = min(self.first_look_at or 0.0, time.time() + wait.poll_interval)
+            # However long ago it was deferred, one interval is the longest that a first poll is put off.
+            first_poll_at = min(self.first_poll_at or 0.0, time.time() + wait.poll_interval)
             try:
-                return await wait_async(
-                    self.connix_conn_id, self.project_id, wait, first_look_at=first_look_at
-                )
+                return await wait_async(self.connix_conn_id, wait, first_poll_at=first_poll_at)
             finally:
-                status = wait.status
-        except (ConnixError, ValueError, AirflowNotFoundException) as error:
+                agent, status = wait.agent, wait.status
+        except (ConnixError, ValueError) as error:
             # A connection that was broken meanwhile: the task shall say so, not that its trigger died.
-            return Ending.refused(self.agent_id, status, error)
+            return Ending.refused(agent, status, error)
 
     def _make_wait(self) -> Wait:
         from connix_provider.targets import check_seconds
@@ -206,11 +216,17 @@ class ConnixAgentStatusTrigger(BaseTrigger):
             self.agent_id,
             poll_interval=check_seconds("poll_interval", self.poll_interval),
             deadline=time.time() + 3600.0 if self.deadline is None else self.deadline,
+            agent_name=self.agent_name,
+            project_id=self.project_id,
+            connix_conn_id=self.connix_conn_id,
             state=self._state(),
             exponential_backoff=self.exponential_backoff,
             max_wait=self.max_wait,
-            keep_going=self.keep_going,
+            silent_fail=self.silent_fail,
             began_at=self.began_at,
+            is_resumed=self.began_at is not None,
+            last_seen_at=self.last_seen_at,
+            has_answered=self.has_answered,
             log=self.log,
         )
 

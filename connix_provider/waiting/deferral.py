@@ -1,16 +1,56 @@
-"""Say when Airflow itself gives up on a deferred task, and what that means."""
+"""Choose the deadline of a task, and say when Airflow itself gives up on a deferred one."""
 
 from __future__ import annotations
 
 import time
 from datetime import timedelta
 
-__all__ = ["LONGEST_PAUSE", "deferral_timeout", "is_deferral_timeout", "untended"]
+__all__ = [
+    "LONGEST_PAUSE",
+    "deferral_timeout",
+    "is_deferral_timeout",
+    "response_grace",
+    "time_allowed",
+    "untended",
+]
 
-#: Seconds that a deferrable task sleeps on its worker at most where the key's budget is used up.
+#: Seconds that a deferrable task sleeps on its worker at most for a rate limit.
 LONGEST_PAUSE = 10.0
 #: Seconds after the deadline at which it is sure that no triggerer will end the wait.
 _GRACE = 60.0
+#: Of ``execution_timeout``, the part that is left for the last response and the message, and at most how many
+#: seconds: Airflow ends the task at that moment without a word of what it waited for.
+_MARGIN, _MAX_MARGIN = 0.1, 10.0
+#: Words of Airflow 2 for what later versions have a class for.
+_TIMED_OUT = "Trigger/execution timeout"
+
+
+def time_allowed(timeout: float, execution_timeout: timedelta | None) -> float:
+    """
+    Say how long a task may take until its own deadline.
+
+    :param timeout: the task's ``timeout``, in seconds
+    :param execution_timeout: Airflow's
+    :return: seconds: ``timeout``, or a little less than ``execution_timeout`` where that is shorter
+    """
+    if execution_timeout is None:
+        return timeout
+    limit = execution_timeout.total_seconds()
+    return min(timeout, limit - min(_MAX_MARGIN, _MARGIN * limit))
+
+
+def response_grace(allowed: float, execution_timeout: timedelta | None, longest: float) -> float:
+    """
+    Say how long after the deadline the last response may be awaited.
+
+    :param allowed: seconds until the task's own deadline, as :func:`time_allowed` has it
+    :param execution_timeout: Airflow's
+    :param longest: seconds where nothing is in the way
+    :return: seconds
+    """
+    if execution_timeout is None:
+        return longest
+    return max(0.0, min(longest, 0.7 * (execution_timeout.total_seconds() - allowed)))
 
 
 def deferral_timeout(deadline: float) -> timedelta:
@@ -32,19 +72,23 @@ def is_deferral_timeout(error: BaseException) -> bool:
     The exception's home differs between Airflow versions, and importing it from the old one warns.
 
     :param error: what resuming raised
-    :return: whether it is Airflow's ``TaskDeferralTimeout``
+    :return: whether it is ``TaskDeferralTimeout``, or what Airflow 2 raises in its place
     """
-    return type(error).__name__ == "TaskDeferralTimeout"
+    name = type(error).__name__
+    return name == "TaskDeferralTimeout" or (name == "TaskDeferralError" and _TIMED_OUT in str(error))
 
 
-def untended(timeout: float) -> str:
+def untended(timeout: float, agent: str = "") -> str:
     """
     Say what it means that Airflow gave up.
 
     :param timeout: the task's time in seconds
-    :return: one sentence or two
+    :param agent: the agent, where it is known
+    :return: some sentences
     """
+    which = f" on agent {agent}" if agent else ""
     return (
-        f"The time allowed ({timeout:g} s) ran out and no triggerer answered; is one running? "
+        f"No triggerer answered{which} within the time allowed ({timeout:g} s): either none runs, or all of "
+        "their places are taken ([triggerer] capacity in Airflow's configuration, 1000 by default). "
         "The agent was left as it is."
     )

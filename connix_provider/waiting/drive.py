@@ -1,19 +1,32 @@
-"""Drive a wait: the few lines that look and sleep, on a worker and in a trigger."""
+"""Drive a wait: send a poll, sleep, and again; once for workers and once for triggers."""
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, ExitStack
+from typing import TYPE_CHECKING, Any, Self
 
-from connix_provider.waiting.wait import Look, Rest, Wait
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
+from connix_provider.waiting.ending import Ending, Outcome
+from connix_provider.waiting.last_error import add_last_error
+from connix_provider.waiting.rate_limit_waits import SHORT_WAIT
 
 if TYPE_CHECKING:
-    from connix_provider.client import Agent, Client, ConnixError
+    from connix_provider.client import Agent, Client
     from connix_provider.hooks.connix import ConnixHook
-    from connix_provider.waiting.ending import Ending
+    from connix_provider.waiting.line import Line
+    from connix_provider.waiting.seat import Seat
+    from connix_provider.waiting.wait import Wait
 
-__all__ = ["Connected", "look", "wait_async", "wait_sync"]
+__all__ = ["Connected", "Locate", "explain", "look", "wait_async", "wait_sync"]
+
+#: Finds an agent that may only be known by name; returns project and agent.
+Locate = Callable[["Client"], tuple[str, str]]
 
 
 class Connected:
@@ -23,18 +36,39 @@ class Connected:
     :param hook: the connection; it is read at once
     :param max_attempts: how often a call is sent at most
     :param deadline: epoch seconds after which nothing is sent
+    :param is_resumed: whether the connection was read before, by another process of the task: where it is not
+        defined now, each poll tries again
     :raises ValueError: for a connection whose settings cannot be right
     :raises AirflowNotFoundException: for a connection id that is not defined
     """
 
-    def __init__(self, hook: ConnixHook, *, deadline: float, max_attempts: int | None = None) -> None:
+    def __init__(
+        self,
+        hook: ConnixHook,
+        *,
+        deadline: float,
+        max_attempts: int | None = None,
+        is_resumed: bool = False,
+    ) -> None:
         self._hook = hook
         self._deadline = deadline
         self._max_attempts = max_attempts
         self._open = ExitStack()
-        self._take(hook.get_conn())
-        # Whoever reads of a refused key or an unknown host further down wants to know whose.
-        hook.log.info("Connix at %s (Airflow connection %r).", self.client.base_url, hook.connix_conn_id)
+        self._client: Client | None = None
+        try:
+            self._take(hook.get_conn())
+        except AirflowNotFoundException:
+            if not is_resumed:
+                raise
+
+    @property
+    def client(self) -> Client:
+        """The client of the present key; it is opened where that failed before."""
+        if self._client is None:
+            # A hook of its own: this one keeps what it has read.
+            self._take(type(self._hook)(self._hook.connix_conn_id).get_conn())
+        assert self._client is not None
+        return self._client
 
     def __enter__(self) -> Self:
         return self
@@ -47,8 +81,8 @@ class Connected:
         Read the connection again, because Connix refused the key.
 
         :return: whether there is another key to go on with
+        :raises AirflowNotFoundException: where it is not defined any more
         """
-        # A hook of its own: this one keeps what it has read.
         fresh = type(self._hook)(self._hook.connix_conn_id).get_conn()
         if fresh.is_like(self.client):
             fresh.close()
@@ -56,111 +90,185 @@ class Connected:
         self._take(fresh)
         return True
 
+    def locate(self, client: Client, project_id: str | None, wait: Wait, find: Locate | None) -> None:
+        """
+        Tell a wait where its agent is.
+
+        :param client: a client with the bounds of a poll
+        :param project_id: the project, where it is known
+        :param wait: the wait
+        :param find: finds the agent, where the wait does not know it yet
+        """
+        if find is not None:
+            project_id, agent_id = find(client)
+        else:
+            project_id, agent_id = str(project_id), wait.agent_id
+        wait.connix_conn_id = self._hook.connix_conn_id
+        wait.located(agent_id, project_id, self._hook.agent_url(project_id, agent_id))
+
     def _take(self, client: Client) -> None:
+        is_first = self._client is None
         self._open.enter_context(client)
-        self.client = client.with_options(max_attempts=self._max_attempts, deadline=self._deadline)
+        self._client = client.with_options(max_attempts=self._max_attempts, deadline=self._deadline)
+        if is_first:
+            # A refused key or an unknown host further down is this connection's.
+            self._hook.log.info(
+                "Connix at %s (Airflow connection %r).", client.base_url, self._hook.connix_conn_id
+            )
 
 
 def look(
-    connected: Connected, project_id: str, wait: Wait, *, longest_pause: float | None = None
+    connected: Connected,
+    project_id: str | None,
+    wait: Wait,
+    *,
+    locate: Locate | None = None,
+    longest_pause: float | None = None,
 ) -> Ending | None:
     """
-    Take one look from a worker and judge it.
+    Send one poll from a worker and judge it.
 
     :param connected: the connection
     :param project_id: the agent's project
-    :param wait: the wait that the look is for
-    :param longest_pause: seconds to wait for the key's budget at most, where something else can wait for it
+    :param wait: the wait that the poll is for
+    :param locate: finds the agent, where the wait does not know it yet
+    :param longest_pause: seconds to wait for a rate limit at most; more than 2 s is never waited here
     :return: the ending, or ``None`` while the wait goes on
     """
     if (ending := wait.overdue()) is not None:
         return ending
-    return wait.observe(_get(connected, project_id, wait, longest_pause))
+    ending = wait.observe(_poll(connected, project_id, wait, locate))
+    if ending is None or ending.outcome is not Outcome.FAILED:
+        return ending
+    return add_last_error(connected.client, ending, seconds=wait.left(), agent=wait.last_agent)
 
 
-def wait_sync(connected: Connected, project_id: str, wait: Wait) -> Ending:
+def explain(hook: ConnixHook, event: Mapping[str, Any]) -> Ending:
+    """
+    Read how a deferred wait ended, and add to a failure what the agent's log says.
+
+    :param hook: the connection
+    :param event: the trigger's event
+    :return: how it ended
+    :raises ValueError: for an event that no trigger of this provider sends
+    """
+    ending, deadline = Ending.from_event(event), event.get("deadline")
+    left = deadline - time.time() if isinstance(deadline, int | float) else math.inf
+    if ending.outcome is not Outcome.FAILED or left <= 0:
+        return ending
+    try:
+        with hook.get_conn() as client:
+            return add_last_error(client, ending, seconds=left)
+    except (AirflowNotFoundException, ValueError) as error:
+        hook.log.debug("The agent's log could not be read: %s", error)
+        return ending
+
+
+def wait_sync(
+    connected: Connected, project_id: str | None, wait: Wait, *, locate: Locate | None = None
+) -> Ending:
     """
     Wait on a worker.
 
     :param connected: the connection
     :param project_id: the agent's project
     :param wait: what to wait for
+    :param locate: finds the agent, where the wait does not know it yet
     :return: how it ended
     """
-    steps = wait.steps()
-    seen: Agent | ConnixError | None = None
+    while (ending := look(connected, project_id, wait, locate=locate)) is None:
+        time.sleep(wait.rest())
+    return ending
+
+
+def _poll(
+    connected: Connected, project_id: str | None, wait: Wait, locate: Locate | None
+) -> Agent | Exception:
+    """Send one request for the agent, and one more for each key that the connection got meanwhile."""
     while True:
         try:
-            step = steps.send(seen)
-        except StopIteration as end:
-            ending: Ending = end.value
-            return ending
-        seen = None
-        if isinstance(step, Look):
-            seen = _get(connected, project_id, wait)
-        else:
-            time.sleep(step.seconds)
+            seconds = wait.poll_timeout()
+            # One attempt: the wait itself is what repeats, at its own pace. The deadline is the wait's.
+            client = connected.client.with_options(
+                max_attempts=1,
+                total_timeout=seconds,
+                deadline=time.time() + seconds + 1.0,
+                background=True,
+                longest_pause=min(SHORT_WAIT, seconds),
+                response_grace=wait.response_grace if seconds == wait.left() else 0.0,
+            )
+            if wait.agent.link is None:
+                connected.locate(client, project_id, wait, locate)
+            return client.agents.get(str(wait.agent.project_id), wait.agent_id)
+        except AirflowNotFoundException as error:
+            return error
+        except ConnixError as error:
+            refused = error
+        if not isinstance(refused, ConnixAuthenticationError):
+            return refused
+        try:
+            if not connected.renew():
+                return refused
+        except AirflowNotFoundException as error:
+            return error
+        wait.log_new_key()
 
 
-async def wait_async(
-    connix_conn_id: str, project_id: str, wait: Wait, *, first_look_at: float = 0.0
-) -> Ending:
+async def wait_async(connix_conn_id: str, wait: Wait, *, first_poll_at: float = 0.0) -> Ending:
     """
     Wait in a trigger, without blocking its event loop, and together with all other waits there.
 
     :param connix_conn_id: the Airflow connection
-    :param project_id: the agent's project
     :param wait: what to wait for
-    :param first_look_at: epoch seconds before which there is nothing new to see
+    :param first_poll_at: epoch seconds before which there is nothing new to see
     :return: how it ended
     :raises ValueError: for a connection whose settings cannot be right
-    :raises AirflowNotFoundException: for a connection id that is not defined
     """
-    from connix_provider.client import ConnixAuthenticationError
-    from connix_provider.waiting.line import line_to
-
-    if (ending := wait.overdue()) is not None:
-        return ending
-    async with (
-        line_to(connix_conn_id) as line,
-        line.seat(project_id, wait.agent_id, wait.poll_interval, wait.deadline) as seat,
-    ):
-        steps, due = wait.steps(), first_look_at
-        seen: Agent | ConnixError | None = None
+    due = wait.clock.to_monotonic(first_poll_at)
+    async with AsyncExitStack() as stack:
+        joined: tuple[Line, Seat] | None = None
         while True:
+            if (ending := wait.overdue()) is not None:
+                return ending
             try:
-                step = steps.send(seen)
-            except StopIteration as end:
-                ended: Ending = end.value
-                return ended
-            seen = None
-            if isinstance(step, Rest):
-                due = time.time() + step.seconds
-                continue
-            seen = await seat.look(due)
-            while isinstance(seen, ConnixAuthenticationError) and await line.renew(seat.version):
-                wait.tell_of_new_key()
-                seen = await seat.look(0.0)
+                joined = joined or await _join(stack, connix_conn_id, wait)
+                seen = await _poll_async(*joined, wait, due)
+            except AirflowNotFoundException as error:
+                seen = error
             if seen is None:
                 return wait.timed_out()
+            if (ending := wait.observe(seen)) is not None:
+                return ending
+            rest = wait.rest()
+            due = time.monotonic() + rest
+            if joined is None or rest >= wait.left():
+                # No poll is left before the deadline, or there is no place to wait for one.
+                await asyncio.sleep(rest)
 
 
-def _get(
-    connected: Connected, project_id: str, wait: Wait, longest_pause: float | None = None
-) -> Agent | ConnixError:
-    from connix_provider.client import ConnixAuthenticationError, ConnixError
+async def _join(stack: AsyncExitStack, connix_conn_id: str, wait: Wait) -> tuple[Line, Seat]:
+    """Open the client that all waits share, or join those that did, and take a place among them."""
+    from connix_provider.waiting.line import line_to
 
+    line = await stack.enter_async_context(line_to(connix_conn_id))
+    wait.linked(line.agent_url(wait.agent.project_id, wait.agent_id))
+    deadline = wait.clock.to_monotonic(wait.deadline)
+    place = line.seat(str(wait.agent.project_id), wait.agent_id, wait.poll_interval, deadline)
+    return line, await stack.enter_async_context(place)
+
+
+async def _poll_async(line: Line, seat: Seat, wait: Wait, due: float) -> Agent | Exception | None:
+    """Wait for the next poll, and for one more for each key that the connection got meanwhile."""
+    from connix_provider.waiting.seat import Delayed
+
+    if seat.deadline - seat.lead() < due:
+        due = max(seat.deadline - seat.lead(), min(due, time.monotonic() + wait.poll_interval / 2))
     while True:
-        # One attempt: the wait itself is what repeats, at its own pace.
-        one_look = connected.client.with_options(
-            max_attempts=1,
-            total_timeout=wait.look_timeout(),
-            background=True,
-            longest_pause=longest_pause,
-        )
-        try:
-            return one_look.agents.get(project_id, wait.agent_id)
-        except ConnixError as error:
-            if not isinstance(error, ConnixAuthenticationError) or not connected.renew():
-                return error
-            wait.tell_of_new_key()
+        seen = await seat.look(due)
+        if isinstance(seen, Delayed):
+            wait.limited(seen.error)
+        elif isinstance(seen, ConnixAuthenticationError) and await line.renew(seat.version):
+            wait.log_new_key()
+            due = 0.0
+        else:
+            return seen

@@ -1,18 +1,26 @@
 """
 Say how a wait ended, in a form that also travels from the triggerer to the worker.
 
-An event is plain JSON. It is checked before it is believed: a resumed task must not take ``None``, another
-trigger's event or an unknown word for success.
+An event is plain JSON under 10 KiB. It is checked before it is believed: a resumed task must not take
+``None``, another trigger's event or an unknown word for success.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from connix_provider.waiting.agent_ref import AgentRef
+
 __all__ = ["Ending", "Outcome"]
+
+#: Bytes of JSON that an event's message, an error's message and note, and its details take at most.
+_MAX_MESSAGE, _MAX_TEXT, _MAX_DETAILS = 2500, 1500, 900
+#: Bytes of JSON for an id or a name.
+_MAX_NAME = 300
 
 
 class Outcome(StrEnum):
@@ -34,8 +42,12 @@ class Ending:
     :param outcome: how
     :param agent_id: the agent
     :param status: the status last seen, if any
-    :param message: one sentence for an on-call reader
+    :param message: some sentences for an on-call reader
     :param error: for ``refused``: what the error's class and arguments were
+    :param agent_name: the agent's name, where that is known
+    :param project_id: its project
+    :param request_id: the request that the ending rests on, for Connix's support
+    :param exception: for ``refused``: the error itself; it does not travel
     """
 
     outcome: Outcome
@@ -43,31 +55,80 @@ class Ending:
     status: str | None
     message: str
     error: dict[str, Any] | None = None
+    agent_name: str | None = None
+    project_id: str | None = None
+    request_id: str | None = None
+    exception: Exception | None = dataclasses.field(default=None, compare=False)
 
     @classmethod
-    def refused(cls, agent_id: str, status: str | None, error: Exception) -> Ending:
+    def of(
+        cls,
+        outcome: Outcome,
+        agent: AgentRef,
+        status: str | None,
+        message: str,
+        *,
+        request_id: str | None = None,
+    ) -> Ending:
+        """
+        Make an ending for an agent.
+
+        :param outcome: how the wait ended
+        :param agent: the agent
+        :param status: the status last seen, if any
+        :param message: some sentences for an on-call reader
+        :param request_id: the request that the ending rests on
+        :return: the ending
+        """
+        names = _names(agent)
+        return cls(outcome, status=status, message=message, request_id=request_id, **names)
+
+    @classmethod
+    def refused(cls, agent: AgentRef, status: str | None, error: Exception) -> Ending:
         """
         Make the ending for an error that will not pass.
 
-        :param agent_id: the agent
+        :param agent: the agent
         :param status: the status last seen, if any
-        :param error: a :class:`~connix_provider.client.errors.ConnixError`, or a :class:`ValueError` where
-            the connection itself is wrong
+        :param error: a :class:`~connix_provider.client.errors.ConnixError`, a :class:`ValueError` where the
+            connection itself is wrong, or an ``AirflowNotFoundException``
         :return: the ending
         """
         described: dict[str, Any] = {"class": type(error).__name__, "message": str(error)}
-        for name in ("status_code", "code", "message", "details", "request_id", "request"):
-            if hasattr(error, name):
+        for name in ("status_code", "code", "message", "details", "request_id", "request", "note"):
+            if getattr(error, name, None) is not None:
                 described[name] = getattr(error, name)
-        return cls(Outcome.REFUSED, agent_id, status, str(error), described)
+        request_id = getattr(error, "request_id", None)
+        names = _names(agent)
+        return cls(
+            Outcome.REFUSED,
+            status=status,
+            message=str(error),
+            error=described,
+            request_id=request_id,
+            exception=error,
+            **names,
+        )
 
     def to_event(self) -> dict[str, Any]:
         """
         Make the payload of a trigger's event.
 
-        :return: plain JSON
+        :return: plain JSON under 10 KiB
         """
-        return {**dataclasses.asdict(self), "outcome": str(self.outcome)}
+        names = [field.name for field in dataclasses.fields(self) if field.name not in {"error", "exception"}]
+        event = {name: _cut(getattr(self, name), _MAX_NAME) for name in names}
+        event.update(outcome=str(self.outcome), message=_cut(self.message, _MAX_MESSAGE), error=None)
+        if self.error is not None:
+            texts = {"message", "note"}
+            error = {
+                name: _cut(value, _MAX_TEXT if name in texts else _MAX_NAME)
+                for name, value in self.error.items()
+            }
+            if "details" in error:
+                error["details"] = _short_details(error["details"])
+            event["error"] = error
+        return event
 
     @classmethod
     def from_event(cls, event: Any) -> Ending:
@@ -89,22 +150,36 @@ class Ending:
             ) from None
         if not isinstance(agent_id, str) or not agent_id:
             raise ValueError(f"the task was resumed with an event that names no agent: {dict(event)!r}")
-        return cls(outcome, agent_id, event.get("status"), str(message), event.get("error"))
+        names = ("agent_name", "project_id", "request_id")
+        return cls(
+            outcome,
+            agent_id,
+            event.get("status"),
+            str(message),
+            event.get("error"),
+            *(event.get(name) for name in names),
+        )
 
     def rebuild_error(self) -> Exception:
         """
         Make the error again that a trigger met, for the worker to raise.
 
-        :return: the same class with the same text, where it is one of the client's
+        :return: the same class with the same text, where it is one that a wait can end in
         """
+        if self.exception is not None:
+            return self.exception
+        from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
         from connix_provider.client import errors
 
         described = self.error or {}
+        if described.get("class") == AirflowNotFoundException.__name__:
+            return AirflowNotFoundException(self.message)
         kind = getattr(errors, str(described.get("class")), None)
         if not (isinstance(kind, type) and issubclass(kind, errors.ConnixError)):
             return ValueError(self.message)
         if not issubclass(kind, errors.ConnixAPIError):
-            return kind(self.message)
+            return self._named(kind(self.message))
         status_code, code = described.get("status_code"), described.get("code")
         # Not by the class's own constructor: some take other arguments.
         error = kind.__new__(kind)
@@ -117,4 +192,39 @@ class Ending:
             described.get("request_id"),
         )
         error.request = described.get("request")
+        error.note = described.get("note")
+        return self._named(error)
+
+    def _named(self, error: Any) -> Exception:
+        """Say of which agent an error of the client is."""
+        error.agent_id, error.agent_name = self.agent_id, self.agent_name
+        error.project_id, error.status = self.project_id, self.status
+        error.request_id = error.request_id or self.request_id
+        assert isinstance(error, Exception)
         return error
+
+
+def _names(agent: AgentRef) -> dict[str, Any]:
+    agent_id = agent.agent_id or str(agent.name)
+    return {"agent_id": agent_id, "agent_name": agent.name, "project_id": agent.project_id}
+
+
+def _cut(value: Any, length: int) -> Any:
+    """Shorten a text until its JSON, which writes some characters as six, has a given length."""
+    if not isinstance(value, str):
+        return value
+    text = value[:length]
+    while len(json.dumps(text)) > length:
+        text = text[: len(text) * 9 // 10]
+    return value if text == value else f"{text}…"
+
+
+def _short_details(details: Any) -> Any:
+    """Leave the details out of an event where they are long; the message quotes their beginning."""
+    if details is None:
+        return None
+    try:
+        is_short = len(json.dumps(details)) <= _MAX_DETAILS
+    except (TypeError, ValueError, RecursionError):
+        is_short = False
+    return details if is_short else None

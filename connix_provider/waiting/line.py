@@ -15,6 +15,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.waiting.plan import Rates
 from connix_provider.waiting.watcher import Watcher
@@ -70,13 +72,24 @@ class Line:
         self._clients: list[AsyncClient] = []
         self._watchers: dict[str, Watcher] = {}
         self._refused = False
-        self._read_at = 0.0
+        self._read_at = -_FRESH
+        self._undefined: AirflowNotFoundException | None = None
         self._lock = asyncio.Lock()
 
     @property
     def client(self) -> AsyncClient:
         """The client of the present key."""
         return self._clients[-1]
+
+    def agent_url(self, project_id: str | None, agent_id: str) -> str:
+        """
+        Return the address of an agent's page; the connection has been read.
+
+        :param project_id: the project
+        :param agent_id: the agent
+        :return: the address
+        """
+        return self._hook.agent_url(str(project_id), agent_id)
 
     async def open(self) -> None:
         """Read the connection, unless that was done and its key is good."""
@@ -112,8 +125,8 @@ class Line:
 
         :param project_id: the project
         :param agent_id: the agent
-        :param interval: seconds between two looks that the wait would like
-        :param deadline: epoch seconds at which the wait ends
+        :param interval: seconds between two polls that the wait would like
+        :param deadline: when the wait ends, in seconds of the monotonic clock
         :return: the seat
         """
         watcher = self._watchers.setdefault(project_id, Watcher(self, project_id))
@@ -142,8 +155,17 @@ class Line:
 
     async def _read(self) -> bool:
         """Read the connection; say whether it holds another key than before."""
-        client = await self._hook.get_async_conn()
-        self._read_at = time.monotonic()
+        if self._undefined and time.monotonic() - self._read_at < _FRESH:
+            # Each of thousands of waits would read it again.
+            raise self._undefined
+        self._undefined = None
+        try:
+            client = await self._hook.get_async_conn()
+        except AirflowNotFoundException as error:
+            self._undefined = error
+            raise
+        finally:
+            self._read_at = time.monotonic()
         if self._clients and client.is_like(self.client):
             await client.aclose()
             return False

@@ -3,32 +3,64 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, ConnixError
+    from connix_provider.client.errors import ConnixBudgetError
     from connix_provider.lifecycle import Snapshot
 
-__all__ = ["Seat"]
+__all__ = ["Delayed", "Seat"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Delayed:
+    """
+    Say that a rate limit delays the poll that is waited for.
+
+    :param error: which limit, for how long and why
+    """
+
+    error: ConnixBudgetError
 
 
 class Seat:
     """
-    Hold one wait's place at a watcher.
+    Hold one wait's place at a watcher. Moments are seconds of the monotonic clock.
 
-    :param call: makes sure that the watcher is awake at a moment, in epoch seconds
+    :param call: makes sure that the watcher is awake at a moment
     :param agent_id: the agent
-    :param interval: seconds between two looks that the wait would like
-    :param deadline: epoch seconds at which the wait ends
+    :param interval: seconds between two polls that the wait would like
+    :param deadline: when the wait ends
+    :param lead: tells how many seconds before the deadline the last poll should begin
     """
 
-    __slots__ = ("_answer", "_call", "agent_id", "deadline", "due", "interval", "last", "version")
+    __slots__ = (
+        "_answer",
+        "_call",
+        "_is_delayed",
+        "agent_id",
+        "deadline",
+        "due",
+        "interval",
+        "last",
+        "lead",
+        "version",
+    )
 
     def __init__(
-        self, call: Callable[[float], None], agent_id: str, interval: float, deadline: float
+        self,
+        call: Callable[[float], None],
+        agent_id: str,
+        interval: float,
+        deadline: float,
+        lead: Callable[[], float] = float,
     ) -> None:
         self._call = call
+        self._is_delayed = False
+        self.lead = lead
         self.agent_id = agent_id
         self.interval = interval
         self.deadline = deadline
@@ -36,14 +68,15 @@ class Seat:
         self.last: Snapshot | None = None
         #: The version of the key with which the look was taken that was handed on last.
         self.version = 0
-        self._answer: asyncio.Future[Agent | ConnixError | None] | None = None
+        self._answer: asyncio.Future[Agent | ConnixError | Delayed | None] | None = None
 
-    async def look(self, due: float) -> Agent | ConnixError | None:
+    async def look(self, due: float) -> Agent | ConnixError | Delayed | None:
         """
-        Wait for the next look.
+        Wait for the next poll.
 
-        :param due: epoch seconds from when on a look is wanted; one that shows a change may come earlier
-        :return: the agent, or the error that came instead; ``None`` when the deadline has come
+        :param due: from when on a poll is wanted; one that shows a change may come earlier
+        :return: the agent, or the error that came instead; ``None`` when the deadline has come; or, once
+            for each poll, that a rate limit delays it
         :raises Exception: what the watcher itself died of
         """
         self.due = due
@@ -63,7 +96,7 @@ class Seat:
         """
         Tell whether a look now may stand for the one that is due a little later.
 
-        :param now: epoch seconds
+        :param now: the moment
         :return: whether the look is due, or less than half the interval away
         """
         return self.due <= now + self.interval / 2
@@ -73,7 +106,7 @@ class Seat:
         Hand a look on, if it is due or shows a change.
 
         :param seen: what the look showed
-        :param now: epoch seconds
+        :param now: the moment
         :param version: the version of the key with which it was taken
         """
         if self._answer is None or self._answer.done():
@@ -83,8 +116,19 @@ class Seat:
             if snapshot == self.last and not self.is_nearly_due(now):
                 return
             self.last = snapshot
-        self.version = version
+        self.version, self._is_delayed = version, False
         self._answer.set_result(seen)
+
+    def delay(self, delayed: Delayed, now: float) -> None:
+        """
+        Say once that a rate limit delays the poll that is due.
+
+        :param delayed: which limit, for how long and why
+        :param now: the moment
+        """
+        if self.is_waiting and self._answer and self.due <= now and not self._is_delayed:
+            self._is_delayed = True
+            self._answer.set_result(delayed)
 
     def fail(self, error: BaseException) -> None:
         """

@@ -76,7 +76,7 @@ class Sweep:
 
         self._unseen = set(wanted)
         while self._survey.can_list and (rest := self._rest()):
-            route = self._survey.route(rest, self._rates(), time.time(), besides=self._gone)
+            route = self._survey.route(rest, self._rates(), time.monotonic(), besides=self._gone)
             self._gone.append(route.kind)
             try:
                 # Who is missed on any walk but the last may be seen on the next one.
@@ -116,15 +116,15 @@ class Sweep:
                     self._unseen -= passed
                     self._miss(passed)
             if (rest := self._rest() & walk.targets) and left > self._otherwise(walk.status, rest):
-                if self._survey.pages(walk.status, time.time()) is None:
+                if self._survey.pages(walk.status, time.monotonic()) is None:
                     # So that the next sweep does not take it for short again.
-                    self._survey.counted(walk.status, 2 * offset, time.time())
+                    self._survey.counted(walk.status, 2 * offset, time.monotonic())
                 return False
         return True
 
     def _left(self, status: str | None, offset: int, size: int) -> float:
         """Say how many seconds the pages from an offset on take; their size may be the service's choice."""
-        pages = self._survey.pages(status, time.time())
+        pages = self._survey.pages(status, time.monotonic())
         # A listing of which nobody knows the length may go on for as long as it has gone on.
         entries = pages * PAGE - offset if pages else offset
         return self._rates().listing(max(0, entries) / size)
@@ -133,14 +133,14 @@ class Sweep:
         """Say how many seconds a walk may still take to be better than other ways to see the rest."""
         if status is None:
             # It seemed short before its first page told how long it is.
-            route = self._survey.route(rest, self._rates(), time.time(), besides=self._gone)
+            route = self._survey.route(rest, self._rates(), time.monotonic(), besides=self._gone)
             return PATIENCE * route.seconds
         return self._rates().getting(len(rest))
 
     def _is_sooner_singly(self, passed: Collection[str], left: float) -> bool:
         """Tell whether Gets show those who were passed sooner than the walk's end or the next best way."""
         rates = self._rates()
-        other = self._survey.route(passed, rates, time.time(), besides=[*self._gone, "singly"])
+        other = self._survey.route(passed, rates, time.monotonic(), besides=[*self._gone, "singly"])
         # Where no other is left they are asked for singly in the end: better now.
         seconds = math.inf if other.kind == "singly" else max(left, other.seconds)
         return rates.getting(len(passed) + len(self._asked)) <= seconds

@@ -1,49 +1,55 @@
 """
-Carry one wait from look to look, without doing any I/O.
+Decide after each poll of an agent whether a wait is over, and when the next poll is due; without any I/O.
 
-A :class:`Wait` is told what each look showed and says whether it is over. :meth:`Wait.steps` is the loop
-around that, as a generator that yields what is to be done next; a worker and a trigger are two thin drivers
-of it. Sensors in poke and reschedule mode, where Airflow owns the loop, call :meth:`Wait.observe` instead.
+Invariants:
 
-A wait survives whatever may pass (429, 5xx, resets, time-outs, answers that cannot be read) until its
-deadline, and keeps to its interval meanwhile. It ends at once at what will not pass (401, 403).
+- Nothing is sent after the deadline. The last poll is sent right before it; its response may take
+  :data:`RESPONSE_GRACE` seconds more. Only then has the wait timed out.
+- The next poll comes after the poll interval. A hint of the service delays it by at most :data:`MAX_HINT`.
+- A transient error never ends a wait. Which other errors do is :class:`PollErrors`' to say.
+- The time is the monotonic clock's. Epoch seconds are only handed from process to process.
+
+Workers and triggers drive a wait with the loops of :mod:`connix_provider.waiting.drive`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import time
-from collections.abc import Generator
+import math
 from typing import TYPE_CHECKING, Any
 
+from connix_provider.client.errors import (
+    ConnixAPIError,
+    ConnixBudgetError,
+    ConnixError,
+    ConnixNotFoundError,
+    ConnixRateLimitError,
+    ConnixTimeoutError,
+)
 from connix_provider.lifecycle import KNOWN, Goal, PollState, Snapshot, Verdict, judge
+from connix_provider.waiting import wording
+from connix_provider.waiting.agent_ref import AgentRef
+from connix_provider.waiting.clock import SteadyClock
 from connix_provider.waiting.ending import Ending, Outcome
+from connix_provider.waiting.poll_errors import PollErrors
+from connix_provider.waiting.rate_limit_waits import RateLimitWaits
 
 if TYPE_CHECKING:
-    from connix_provider.client import Agent, ConnixError
+    from connix_provider.client import Agent
 
-__all__ = ["LONGEST_LOOK", "Look", "Rest", "Wait"]
+__all__ = ["MAX_HINT", "MAX_POLL", "RESPONSE_GRACE", "Wait"]
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Look:
-    """Ask the driver to get the agent."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Rest:
-    """
-    Ask the driver to wait.
-
-    :param seconds: how long
-    """
-
-    seconds: float
-
-
-#: Seconds that one look may take at most: a service that hangs must not stretch the interval for ever.
-LONGEST_LOOK = 60.0
+#: Seconds that one poll may take: a service that hangs must not stretch the interval for ever.
+MAX_POLL = 60.0
+#: Seconds by which a hint of the service, such as Retry-After, delays the next poll at most.
+MAX_HINT = 60.0
+#: Seconds after the deadline until which the response to the last poll is awaited.
+RESPONSE_GRACE = 5.0
+#: Seconds before the deadline at which the last poll is sent.
+_LAST_POLL = 0.05
+#: Clocks and sleeps are that exact, in seconds.
+_ROUNDING = 0.002
 
 
 class Wait:
@@ -51,88 +57,146 @@ class Wait:
     Hold one wait.
 
     :param goal: what it is for
-    :param agent_id: the agent
-    :param poll_interval: seconds between two looks
-    :param deadline: epoch seconds after which nothing is sent any more; it may be handed to another
-        process, which monotonic time may not
+    :param agent_id: the agent, or ``None`` while it is only known by name
+    :param poll_interval: seconds between two polls
+    :param deadline: epoch seconds at which the wait gives up
+    :param agent_name: the agent's name, where that is known
+    :param project_id: the agent's project
+    :param link: the address of the agent's page in the Connix console
+    :param connix_conn_id: the Airflow connection, for messages
     :param state: what is known of the agent from before; it is brought up to date
-    :param exponential_backoff: whether the interval doubles from look to look
+    :param exponential_backoff: whether the interval doubles from poll to poll
     :param max_wait: the longest interval that this may lead to, in seconds
-    :param keep_going: whether only success and the deadline end the wait (Airflow's ``silent_fail``)
-    :param began_at: epoch seconds at which another process began to wait; default this one begins now
-    :param log: where changes are told, once each
+    :param silent_fail: whether only success and the deadline end the wait, as with Airflow's sensors
+    :param began_at: epoch seconds at which the task began; default now
+    :param is_resumed: whether another process sent the polls before
+    :param last_seen_at: epoch seconds of the last poll in the state, where another process sent it
+    :param has_answered: whether a response showed before that the connection is right
+    :param response_grace: seconds after the deadline until which the last response is awaited
+    :param log: where changes are logged, once each
     """
 
     def __init__(
         self,
         goal: Goal,
-        agent_id: str,
+        agent_id: str | None,
         *,
         poll_interval: float,
         deadline: float,
+        agent_name: str | None = None,
+        project_id: str | None = None,
+        link: str | None = None,
+        connix_conn_id: str | None = None,
         state: PollState | None = None,
         exponential_backoff: bool = False,
         max_wait: float | None = None,
-        keep_going: bool = False,
+        silent_fail: bool = False,
         began_at: float | None = None,
+        is_resumed: bool = False,
+        last_seen_at: float | None = None,
+        has_answered: bool = False,
+        response_grace: float = RESPONSE_GRACE,
         log: Any = None,
     ) -> None:
+        self.clock = SteadyClock()
         self.goal = goal
-        self.agent_id = agent_id
+        self.agent = AgentRef(agent_id, agent_name, project_id, link)
+        self.connix_conn_id = connix_conn_id
         self.poll_interval = poll_interval
         self.deadline = deadline
-        self.status: str | None = None
-        self._exponential_backoff = exponential_backoff
-        self._max_wait = float("inf") if max_wait is None else max_wait
-        self._keep_going = keep_going
+        self.began_at = self.clock.now() if began_at is None else began_at
         self.state = PollState() if state is None else state
+        self.response_grace = response_grace
+        #: The agent as the last poll showed it, where that was a Get.
+        self.last_agent: Agent | None = None
+        self.last_seen_at = last_seen_at
+        self._max_wait = math.inf if max_wait is None else max_wait
+        self._exponential_backoff = exponential_backoff
+        self._silent_fail = silent_fail
         self._log = log or logging.getLogger(__name__)
-        self._is_resumed = began_at is not None
-        self._began_at = time.time() if began_at is None else began_at
-        self._trouble: str | None = None
-        self._hint = 0.0
+        self._is_resumed = is_resumed
+        self._first_poll_at: float | None = None
+        self._logged_status = self.state.last.status if self.state.last else None
+        self._last_error: Exception | None = None
+        self._hint: float | None = None
+        is_known = self.state.last or self.state.before or self.state.accepted_at
+        self.errors = PollErrors(self.began_at, has_answered=has_answered or bool(is_known))
+        self.limits = RateLimitWaits(self._log)
 
-    def steps(self) -> Generator[Look | Rest, Agent | ConnixError | None, Ending]:
-        """
-        Yield looks and rests until the wait is over.
+    # What the drivers ask
 
-        :return: how it ended
-        """
-        interval = self.poll_interval
-        while True:
-            if (ending := self.overdue()) is not None:
-                return ending
-            seen = yield Look()
-            assert seen is not None, "a Look is answered with what it showed"
-            if (ending := self.observe(seen)) is not None:
-                if ending.outcome is Outcome.DONE or not self._keep_going:
-                    return ending
-                self._log.error("%s Waiting on, as silent_fail says.", ending.message)
-            yield Rest(self.rest(interval))
-            if self._exponential_backoff:
-                interval = min(2 * interval, self._max_wait)
+    @property
+    def agent_id(self) -> str:
+        """The agent's id, or its name while the id is not known."""
+        return self.agent.agent_id or str(self.agent.name)
+
+    @property
+    def status(self) -> str | None:
+        """The status that a poll showed last, ``None`` where none did or the agent is gone."""
+        return self.state.last.status if self.state.last else None
 
     @property
     def seen(self) -> Snapshot | None:
-        """What the last look that may be believed showed, or ``None`` where there was none yet."""
+        """What a poll showed last, or ``None`` where none showed the agent."""
         return self.state.last
 
-    def rest(self, interval: float | None = None) -> float:
-        """
-        Bound the rest before the next look.
+    @property
+    def is_undecided(self) -> bool:
+        """Whether the next polls must come from this process: what they rest on is not handed on."""
+        is_holding = self.goal.stable_for > 0 and self.state.stable_since is not None
+        return is_holding or self.errors.is_undecided
 
-        :param interval: seconds that it should last; default the wait's ``poll_interval``
-        :return: seconds, more where Connix asked for more, and never past the deadline
+    def left(self) -> float:
         """
-        return max(0.0, min(max(interval or self.poll_interval, self._hint), self._left()))
+        Tell how much time there is.
 
-    def look_timeout(self) -> float:
+        :return: seconds until the deadline, not positive after it
         """
-        Bound the next look.
+        return self.deadline - self.clock.now()
 
-        :return: seconds that it may take
+    def poll_timeout(self) -> float:
         """
-        return min(LONGEST_LOOK, self._left())
+        Bound the next poll.
+
+        :return: seconds within which it is to be sent
+        """
+        if self._first_poll_at is None:
+            self._first_poll_at = self.clock.now()
+        return min(MAX_POLL, self.left())
+
+    def rest(self) -> float:
+        """
+        Say when the next poll is due.
+
+        :return: seconds to sleep; right before the deadline there is one more poll
+        """
+        left = max(0.0, self.left())
+        return min(self.delay(), left - _LAST_POLL) if left > _LAST_POLL + _ROUNDING else left
+
+    def delay(self) -> float:
+        """
+        Say when the next poll would be due if there were no deadline.
+
+        :return: seconds: the interval, or what a rate limit or the service asks for
+        """
+        return self.interval() if self._hint is None else self._hint
+
+    def interval(self) -> float:
+        """
+        Say how long the interval is by now.
+
+        With exponential backoff it follows from the time since the first poll alone, so it is the same in a
+        process that knows nothing of the polls before.
+
+        :return: seconds
+        """
+        if not self._exponential_backoff:
+            return self.poll_interval
+        first = self.began_at if self._is_resumed or self._first_poll_at is None else self._first_poll_at
+        # Intervals of 1, 2, 4, … times the first one add up to 2**n - 1 times it.
+        intervals = (self.clock.now() - first) / self.poll_interval * 1.01 + 0.05
+        doublings = int(math.log2(max(0.0, intervals) + 1.0))
+        return min(self.poll_interval * 2.0 ** min(doublings, 60), self._max_wait)
 
     def overdue(self) -> Ending | None:
         """
@@ -140,9 +204,7 @@ class Wait:
 
         :return: the ending, or ``None`` while there is time
         """
-        if self._left() > 0:
-            return None
-        return self.timed_out()
+        return None if self.left() > _ROUNDING else self.timed_out()
 
     def timed_out(self) -> Ending:
         """
@@ -150,124 +212,210 @@ class Wait:
 
         :return: the ending
         """
-        if self.status:
-            last = f"it was last seen {self.status}"
-        elif self._is_resumed:
-            last = "what the looks before showed stands further up in this log"
-        else:
-            last = "no look showed it"
-        trouble = f"; the last look failed: {self._trouble}" if self._trouble else ""
-        message = (
-            f"Agent {self.agent_id} was not {self._wanted()} within the time allowed: {last}{trouble}. "
-            "The agent was left as it is."
+        now = self.clock.now()
+        error = self._last_error
+        message = wording.timed_out(
+            self.goal,
+            self.agent,
+            self.state,
+            limit=f"{self.deadline - self.began_at:.4g} s",
+            last_seen=self._last_seen(now),
+            last_error=f"{type(error).__name__}: {error}" if error else None,
+            limited_for=self.limits.total(now),
+            limited_by=self.limits.bucket,
         )
-        return Ending(Outcome.TIMEOUT, self.agent_id, self.status, message)
+        request_id = getattr(error, "request_id", None)
+        return self._ending(Outcome.TIMEOUT, self.status, message, request_id=request_id)
 
-    def tell_of_new_key(self) -> None:
+    def located(self, agent_id: str, project_id: str, link: str | None) -> None:
+        """
+        Take in which agent a name means.
+
+        :param agent_id: the agent
+        :param project_id: its project
+        :param link: the address of its page in the Connix console
+        """
+        self.agent = dataclasses.replace(self.agent, agent_id=agent_id, project_id=project_id, link=link)
+
+    def linked(self, link: str) -> None:
+        """
+        Take in where the agent's page is.
+
+        :param link: its address
+        """
+        self.agent = dataclasses.replace(self.agent, link=link)
+
+    def log_new_key(self) -> None:
         """Log that Connix refused the key and that the connection holds another by now."""
         self._log.info(
-            "Connix refused the key; the connection holds another one now, which is used from here on."
+            "Agent %s: Connix refused the key; the connection holds another one now, which is used from here "
+            "on.",
+            self.agent,
         )
 
-    def is_holding(self) -> bool:
+    def handover(self) -> dict[str, Any]:
         """
-        Tell whether the agent is where it should be and must only stay there for a while.
+        Make the arguments with which a trigger goes on with the wait.
 
-        :return: true while the clock of ``stable_for`` runs
+        :return: plain JSON; all moments are by the system's clock as it is set now
         """
-        return self.goal.stable_for > 0 and self.state.stable_since is not None
+        state = self.state.to_json()
+        moments = {name: state[name] for name in ("accepted_at", "stable_since") if state.get(name)}
+        state.update({name: self.clock.to_system(moment) for name, moment in moments.items()})
+        seen_at = self.last_seen_at
+        return {
+            "agent_name": self.agent.name,
+            "poll_state": state,
+            "poll_interval": self.poll_interval,
+            "deadline": self.clock.to_system(self.deadline),
+            "began_at": self.clock.to_system(self.began_at),
+            "first_poll_at": self.clock.to_system(self.clock.now() + self.rest()),
+            "last_seen_at": None if seen_at is None else self.clock.to_system(seen_at),
+            "has_answered": self.errors.has_answered,
+        }
 
-    def observe(self, seen: Agent | ConnixError) -> Ending | None:
+    # What a poll showed
+
+    def observe(self, seen: Agent | Exception) -> Ending | None:
         """
-        Take in what a look showed.
+        Take in what a poll showed.
 
         :param seen: the agent, or the error that came instead
         :return: the ending, or ``None`` while the wait goes on
         """
-        from connix_provider.client import ConnixError, ConnixNotFoundError
+        ending = self._observe(seen)
+        if ending is None or not self._silent_fail or ending.outcome is Outcome.DONE:
+            return ending
+        self._log.error("%s Waiting on, as silent_fail says.", ending.message)
+        return None
 
-        self._hint = 0.0
-        if isinstance(seen, ConnixNotFoundError):
-            return self._judge(Snapshot(None), f" ({seen})")
-        if isinstance(seen, ConnixError):
-            return self._miss(seen)
-        if self._trouble:
-            self._log.info("Connix answers again.")
-            self._trouble = None
+    def limited(self, error: ConnixRateLimitError) -> None:
+        """
+        Take in that a rate limit delays the next poll.
+
+        :param error: the 429, or the limiter's own error
+        """
+        hint = error.retry_after
+        if isinstance(error, ConnixBudgetError):
+            # Nothing was sent, so the next poll comes as soon as the limit allows it.
+            self._hint = min(max(hint or 0.0, _LAST_POLL), MAX_HINT)
+        elif hint:
+            self._hint = max(min(hint, MAX_HINT), self.interval())
+        self.limits.begin(self.agent, error, self.rest(), self.clock.now())
+
+    def _observe(self, seen: Agent | Exception) -> Ending | None:
+        self._hint = None
+        if isinstance(seen, ConnixTimeoutError) and seen.request_id is None:
+            # It was not sent, so it tells nothing.
+            return None
+        if isinstance(seen, ConnixBudgetError):
+            self.limited(seen)
+            return None
+        if isinstance(seen, Exception):
+            return self._failed(seen)
+        now = self.clock.now()
+        self.limits.end(self.agent, now)
+        self.errors.reset()
+        if self._last_error:
+            self._log.info("Agent %s: Connix answers again.", self.agent)
+            self._last_error = None
+        # Only Get shows all of an agent, its counters among it.
+        self.last_agent = seen if seen.stats is not None else None
+        self.last_seen_at = now
+        if seen.name:
+            self.agent = dataclasses.replace(self.agent, name=seen.name)
         return self._judge(seen.snapshot())
 
-    def _judge(self, seen: Snapshot, words: str = "") -> Ending | None:
+    def _failed(self, error: Exception) -> Ending | None:
+        """Take in a poll that failed."""
+        now = self.clock.now()
+        if isinstance(error, ConnixRateLimitError):
+            self.errors.is_final(error, now)
+            self.limited(error)
+            return None
+        self.limits.end(self.agent, now)
+        if isinstance(error, ConnixNotFoundError) and error.is_of_an_agent:
+            if self.agent.agent_id is None and not self._is_resumed:
+                return self._refused(error)
+            self.last_seen_at = now
+            return self._judge(Snapshot(None), str(error))
+        if self.errors.is_final(error, now):
+            return self._refused(error)
+        if isinstance(error, ConnixAPIError) and error.retry_after:
+            self._hint = max(min(error.retry_after, MAX_HINT), self.interval())
+        self._log_failure(error)
+        return None
+
+    def _refused(self, error: Exception) -> Ending:
+        if isinstance(error, ConnixError):
+            error.agent_id, error.agent_name = self.agent.agent_id, self.agent.name
+            error.project_id = error.project_id or self.agent.project_id
+            error.status = self.status
+            error.note = wording.refused(error, self.goal, self.agent, self.connix_conn_id)
+        return Ending.refused(self.agent, self.status, error)
+
+    def _judge(self, seen: Snapshot, why: str = "") -> Ending | None:
         held_since = self.state.stable_since
-        judgement = judge(self.goal, seen, self.state, now=time.time())
-        self._tell(seen.status)
-        if self.is_holding() and self.state.stable_since != held_since:
+        judgement = judge(self.goal, seen, self.state, now=self.clock.now())
+        if seen.status is None and judgement.verdict is Verdict.WAITING:
+            self._log_failure(ConnixError(judgement.reason))
+            return None
+        self._log_status(seen.status)
+        held = self.state.stable_since
+        if self.goal.stable_for > 0 and held is not None and held != held_since:
             self._log.info(
-                "Agent %s must stay so for %g s, counted from now.", self.agent_id, self.goal.stable_for
+                "Agent %s must stay so for %g s, counted from now.", self.agent, self.goal.stable_for
             )
-        name = f"Agent {self.agent_id}"
         match judgement.verdict:
             case Verdict.WAITING:
                 return None
             case Verdict.DONE:
-                return Ending(Outcome.DONE, self.agent_id, seen.status, f"{name}: {judgement.reason}.")
+                waited = self.clock.now() - self.began_at
+                message = wording.done(self.goal, self.agent, seen.status, waited)
+                return self._ending(Outcome.DONE, seen.status, message)
             case Verdict.GONE:
-                message = f"{name} does not exist, or no longer does; it was to be {self._wanted()}{words}."
-                return Ending(Outcome.GONE, self.agent_id, None, message)
+                return self._ending(Outcome.GONE, None, wording.gone(self.goal, self.agent, why))
             case Verdict.FAILED:
-                message = (
-                    f"{name} will not be {self._wanted()} by itself: {judgement.reason}. "
-                    "Its log at Connix says more."
-                )
-                return Ending(Outcome.FAILED, self.agent_id, seen.status, message)
+                message = wording.failed(self.goal, self.agent, judgement.reason)
+                return self._ending(Outcome.FAILED, seen.status, message)
 
-    def _miss(self, error: ConnixError) -> Ending | None:
-        """Take in a look that failed."""
-        from connix_provider.client.errors import ConnixAPIError
-        from connix_provider.client.retry import may_pass
+    def _ending(
+        self, outcome: Outcome, status: str | None, message: str, *, request_id: str | None = None
+    ) -> Ending:
+        return Ending.of(outcome, self.agent, status, message, request_id=request_id)
 
-        if not may_pass(error):
-            return Ending.refused(self.agent_id, self.status, error)
-        if isinstance(error, ConnixAPIError) and error.retry_after:
-            self._hint = error.retry_after
-        kind = type(error).__name__
-        if self._trouble is None or not self._trouble.startswith(kind):
-            self._log.warning("A look at agent %s failed and will be repeated: %s", self.agent_id, error)
-        self._trouble = f"{kind}: {error}"
-        return None
+    def _log_failure(self, error: Exception) -> None:
+        """Log a failed poll once, until another kind of error comes."""
+        if type(error) is not type(self._last_error):
+            self._log.warning("Agent %s: a poll failed and will be repeated: %s", self.agent, error)
+        self._last_error = error
 
-    def _tell(self, status: str | None) -> None:
+    def _log_status(self, status: str | None) -> None:
         """Log a status once, when it is new."""
-        if status == self.status:
+        if status == self._logged_status:
             return
-        waited, left = time.time() - self._began_at, max(0.0, self._left())
+        before, self._logged_status = self._logged_status, status
+        tell, became = self._log.info, status or "gone"
         if status is not None and status not in KNOWN:
-            self._log.warning(
-                "Agent %s is %r, which this provider does not know; waiting on (%.0f s waited, %.0f s left).",
-                self.agent_id,
-                status,
-                waited,
-                left,
-            )
-        else:
-            self._log.info(
-                "Agent %s is %s%s (%.0f s waited, %.0f s left).",
-                self.agent_id,
-                status or "gone",
-                f", was {self.status}" if self.status else "",
-                waited,
-                left,
-            )
-        self.status = status
+            tell, became = self._log.warning, f"{status!r}, which this provider does not know; waiting on"
+        elif status is not None and self.goal.done_when_gone:
+            became = f"still there, {status}"
+        tell(
+            "Agent %s is %s%s (%.0f s waited, %.0f s left).",
+            self.agent,
+            became,
+            f", was {before}" if before else "",
+            self.clock.now() - self.began_at,
+            max(0.0, self.left()),
+        )
 
-    def _left(self) -> float:
-        return self.deadline - time.time()
-
-    def _wanted(self) -> str:
-        if self.goal.done_when_gone:
-            return "gone"
-        if self.goal.name == "update":
-            return "done with its update"
-        if self.goal.name == "settle":
-            return "ready to be acted on"
-        wanted = " or ".join(sorted(self.goal.done))
-        return f"{wanted} for {self.goal.stable_for:g} s" if self.goal.stable_for else wanted
+    def _last_seen(self, now: float) -> str:
+        if self.state.last is None:
+            if self._is_resumed:
+                return "what earlier polls showed stands further up in this log"
+            return "no poll showed it"
+        when = ""
+        if self.last_seen_at is not None:
+            ago, at = max(0.0, now - self.last_seen_at), wording.moment(self.last_seen_at)
+            when = f" {ago:.0f} s before that ended, at {at}" if ago >= 1.0 else f" at {at}"
+        return f"it was last seen {self.status or 'gone'}{when}"

@@ -21,13 +21,18 @@ from collections import Counter
 from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
+from connix_provider.client.calls import get_agent, list_agents
+from connix_provider.client.failures import used_up
 from connix_provider.waiting.plan import PAGE, singly_up_to
-from connix_provider.waiting.seat import Seat
+from connix_provider.waiting.rate_limit_waits import SHORT_WAIT
+from connix_provider.waiting.seat import Delayed, Seat
 from connix_provider.waiting.survey import Survey
 from connix_provider.waiting.sweep import Sweep
+from connix_provider.waiting.wait import RESPONSE_GRACE
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, AgentPage, AsyncClient, ConnixError
+    from connix_provider.client.call import Call
     from connix_provider.waiting.line import Line
 
 __all__ = ["Watcher"]
@@ -59,6 +64,8 @@ class Watcher:
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._called = asyncio.Event()
         self._sleeps_until = 0.0
+        #: Agents with a longer interval than the first are listed, which takes the second, in seconds.
+        self._up_to, self._sweep_seconds = math.inf, 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def join(self, agent_id: str, interval: float, deadline: float) -> Seat:
@@ -66,11 +73,11 @@ class Watcher:
         Take a seat.
 
         :param agent_id: the agent
-        :param interval: seconds between two looks that the wait would like
-        :param deadline: epoch seconds at which the wait ends
+        :param interval: seconds between two polls that the wait would like
+        :param deadline: when the wait ends, in seconds of the monotonic clock
         :return: the seat
         """
-        seat = Seat(self._call, agent_id, interval, deadline)
+        seat = Seat(self._call, agent_id, interval, deadline, lambda: self._lead(agent_id))
         before = self._interval(agent_id) if agent_id in self._seats else None
         self._seats.setdefault(agent_id, []).append(seat)
         self._recount(agent_id, before)
@@ -114,20 +121,31 @@ class Watcher:
         # Who begins to wait at the same moment shares the first look.
         await asyncio.sleep(_TURN)
         while True:
-            now = time.time()
+            now = time.monotonic()
             waiting = [seat for seats in self._seats.values() for seat in seats if seat.is_waiting]
             for seat in waiting:
-                if seat.deadline <= now:
+                if self._gives_up_at(seat) <= now:
                     seat.show(None, now)
             due = {seat.agent_id for seat in waiting if seat.due <= now < seat.deadline}
             if due:
                 self._ask(due, {seat.agent_id for seat in waiting if seat.is_nearly_due(now)})
-            moments = (moment for seat in waiting for moment in (seat.due, seat.deadline) if moment > now)
+            ends = (self._gives_up_at(seat) for seat in waiting)
+            moments = (moment for moment in (*(seat.due for seat in waiting), *ends) if moment > now)
             await self._sleep(min(moments, default=now + LONGEST_LOOK) - now)
+
+    def _gives_up_at(self, seat: Seat) -> float:
+        """Return when a wait ends: a request that was sent in time may be answered a little later."""
+        is_under_way = self._sweeping or seat.agent_id in self._asked
+        return seat.deadline + (RESPONSE_GRACE if is_under_way else 0.0)
+
+    def _lead(self, agent_id: str) -> float:
+        """Return how many seconds before a deadline the last poll of an agent should begin."""
+        is_listed = agent_id in self._seats and self._interval(agent_id) > self._up_to
+        return self._sweep_seconds if is_listed else 0.0
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, unless somebody calls."""
-        self._sleeps_until = time.time() + seconds
+        self._sleeps_until = time.monotonic() + seconds
         timer = asyncio.ensure_future(asyncio.sleep(seconds))
         call = asyncio.ensure_future(self._called.wait())
         try:
@@ -142,7 +160,7 @@ class Watcher:
 
     def _ask(self, due: set[str], nearly: set[str]) -> None:
         """Begin to look at what is due; a sweep takes along what nearly is."""
-        up_to = self._singly_up_to()
+        up_to = self._up_to = self._singly_up_to()
         listed = {agent_id for agent_id in nearly - self._asked if self._interval(agent_id) > up_to}
         for agent_id in due - listed - self._asked:
             self._ask_singly(agent_id)
@@ -154,8 +172,9 @@ class Watcher:
         if not self._survey.can_list:
             return math.inf
         rates = self._line.rates()
-        pages = self._survey.route(self._seats, rates, time.time(), besides=["singly"]).pages
-        return singly_up_to(self._intervals, pages=pages, rates=rates)
+        route = self._survey.route(self._seats, rates, time.monotonic(), besides=["singly"])
+        self._sweep_seconds = route.seconds
+        return singly_up_to(self._intervals, pages=route.pages, rates=rates)
 
     def _ask_singly(self, agent_id: str) -> None:
         self._asked.add(agent_id)
@@ -168,6 +187,7 @@ class Watcher:
         try:
             async with self._gate:
                 version, client = self._line.version, self._client([agent_id])
+                self._log_delay(get_agent(self._project_id, agent_id))
                 seen: Agent | ConnixError
                 try:
                     seen = agent = await client.agents.get(self._project_id, agent_id)
@@ -214,10 +234,11 @@ class Watcher:
     async def _page(self, status: str | None, offset: int) -> AgentPage:
         """Look at one page, and show it to everybody who waits for its agents."""
         version, client = self._line.version, self._client(self._seats)
+        self._log_delay(list_agents(self._project_id))
         page = await client.agents.list(
             self._project_id, status=status, limit=PAGE, offset=offset, sort="created_at"
         )
-        self._survey.counted(status, page.pagination.total, time.time())
+        self._survey.counted(status, page.pagination.total, time.monotonic())
         for place, agent in enumerate(page, offset):
             if agent.id in self._seats:
                 self._survey.saw(agent.id, agent.status, place if status is None else None, agent.created_at)
@@ -227,13 +248,27 @@ class Watcher:
     def _client(self, agent_ids: Iterable[str]) -> AsyncClient:
         """Bound a request by the time that those have who wait for it."""
         deadlines = (seat.deadline for agent_id in agent_ids for seat in self._seats.get(agent_id, ()))
+        left = max(deadlines, default=0.0) - time.monotonic()
         # One attempt: the waits are what repeats, at their own pace.
         return self._line.client.with_options(
             max_attempts=1,
             total_timeout=LONGEST_LOOK,
-            deadline=max(deadlines, default=0.0),
+            deadline=time.time() + left,
             background=True,
+            response_grace=RESPONSE_GRACE,
         )
+
+    def _log_delay(self, call: Call[Any]) -> None:
+        """Tell each wait whose poll is due that a rate limit delays it, if it does so noticeably."""
+        seconds = self._line.client.budget.expected_wait(call.bucket, background=True)
+        if seconds <= SHORT_WAIT:
+            return
+        error = used_up(call, seconds, time.time())
+        error.bucket = call.bucket
+        now = time.monotonic()
+        for seats in self._seats.values():
+            for seat in seats:
+                seat.delay(Delayed(error), now)
 
     def _show(self, agent_ids: Iterable[str], seen: Agent | ConnixError, version: int) -> None:
         from connix_provider.client import ConnixAuthenticationError
@@ -241,7 +276,7 @@ class Watcher:
         if isinstance(seen, ConnixAuthenticationError) and version != self._line.version:
             # The key was changed while the request was under way: it is asked again with the new one.
             return
-        now = time.time()
+        now = time.monotonic()
         for agent_id in agent_ids:
             for seat in self._seats.get(agent_id, ()):
                 seat.show(seen, now, version)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
 import itertools
 import json
 import os
@@ -15,9 +14,10 @@ from typing import Any
 import pendulum
 import pytest
 from dag_store import airflow_version, store
-from timewarp import SENSOR_LOOP, Timewarp
+from timewarp import Timewarp
 
 from connix_provider.emulator import Clock, Durations, Emulator
+from connix_provider.sensors import agent as sensor
 
 
 @pytest.fixture
@@ -32,14 +32,13 @@ def emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
 def warp(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Timewarp:
     warp = Timewarp(emulator.clock)
     warp.install(monkeypatch)
-    reschedule = importlib.import_module(SENSOR_LOOP).AirflowRescheduleException
+    reschedule = sensor.AirflowRescheduleException
 
     def at_once(when: Any) -> BaseException:
-        now = pendulum.now("UTC")
-        warp.sleep((when - now).total_seconds())
-        return reschedule(now)
+        warp.sleep(when.timestamp() - warp.time())
+        return reschedule(pendulum.now("UTC"))
 
-    monkeypatch.setattr(f"{SENSOR_LOOP}.AirflowRescheduleException", at_once)
+    monkeypatch.setattr(sensor, "AirflowRescheduleException", at_once)
     return warp
 
 

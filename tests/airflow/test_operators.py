@@ -280,7 +280,7 @@ def test_nobody_tending_the_trigger_is_a_timeout():
         (ConnixAgentStatusSensor(task_id="b", agent_id="x"), ConnixSensorTimeoutError),
     ):
         operator.execute_complete = give_up
-        with pytest.raises(kind, match="no triggerer answered; is one running"):
+        with pytest.raises(kind, match=r"No triggerer answered .* capacity"):
             operator.resume_execution("execute_complete", None, {})
 
 

@@ -81,7 +81,7 @@ def test_the_end_of_the_time_names_the_last_trouble(
     emulator.faults.add(Fault.status(503), on="get_agent", after=looks + 1, times=None)
     ran = run(operator, deferrable=deferrable, **scene, **arguments)
     assert type(ran.error) is ConnixAgentTimeoutError, ran.log
-    assert "the last look failed: ConnixServerError" in str(ran.error)
+    assert "the last poll failed: ConnixServerError" in str(ran.error)
     assert "was not ready to be acted on" in str(ran.error)
     assert warp.slept < 301
     assert not emulator.journal.executed(call)

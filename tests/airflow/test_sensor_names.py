@@ -27,14 +27,15 @@ def test_time_runs_out(soft_fail, how, emulator, run, warp):
         assert ran.state == "skipped", ran.log
     else:
         assert type(ran.error) is ConnixSensorTimeoutError, ran.log
-        # Another process than those that looked says it in reschedule mode, and has no time to look anew.
-        assert str(ran.error) == (
-            "Agent named was not running within the time allowed: what the looks before showed stands "
-            "further up in this log. The agent was left as it is."
-            if how.get("mode") == "reschedule"
-            else f"Agent {agent_id} was not running within the time allowed: it was last seen paused. "
-            "The agent was left as it is."
+        # The same words in every mode: the last poll is at the deadline.
+        assert str(ran.error).startswith(
+            f"Agent 'named' ({agent_id}) was not running within the time allowed (10 s): it was last seen "
+            "paused at "
         )
+        assert ran.error.agent_id == agent_id
+        assert ran.error.agent_name == "named"
+        assert ran.error.project_id == emulator.project_id
+        assert ran.error.status == "paused"
 
 
 @MODES

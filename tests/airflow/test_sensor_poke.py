@@ -104,7 +104,7 @@ def test_a_name_that_cannot_be_looked_up_now_is_warned_of(emulator, poke, capfd,
     assert poke(faulty(DOWN, "list_agents", times=None), agent_name="named") is False
     assert len(emulator.journal.entries()) == 1
     out, err = capfd.readouterr()
-    assert "Agent 'named' could not be looked up" in out + err + caplog.text
+    assert "Agent 'named': a poll failed and will be repeated" in out + err + caplog.text
 
 
 def test_a_name_is_looked_up_and_looked_at(emulator, poke):

@@ -8,6 +8,7 @@ import logging
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 
 import pytest
 from task_states import task_instance, tell_state
@@ -36,8 +37,11 @@ async def test_it_tells_of_success(emulator, connection, warp):
     assert event == {
         "outcome": "done",
         "agent_id": agent_id,
+        "agent_name": "agent-1",
+        "project_id": emulator.project_id,
+        "request_id": None,
         "status": "running",
-        "message": f"Agent {agent_id}: it is running.",
+        "message": f"Agent 'agent-1' ({agent_id}) is running (3 s waited).",
         "error": None,
         "deadline": None,
     }
@@ -69,9 +73,12 @@ async def test_a_deadline_that_has_passed_sends_nothing(emulator, connection, wa
 async def test_running_out_of_time_is_no_trouble_with_a_look(emulator, connection, warp):
     (agent_id,) = emulator.seed(status="paused")
     event = await outcome(trigger(emulator, agent_id, deadline=warp.time() + 10))
+    at = datetime.fromtimestamp(warp.time(), UTC)
     assert event["message"] == (
-        f"Agent {agent_id} was not running within the time allowed: it was last seen paused. "
-        "The agent was left as it is."
+        f"Agent 'agent-1' ({agent_id}) was not running within the time allowed (10 s): it was last seen "
+        f"paused at {at:%H:%M:%S} UTC. The agent was left as it is. Set a longer timeout if it needs more "
+        f"time; its log in the Connix console says what it does (project {emulator.project_id}, "
+        f"https://console.connix.io/projects/{emulator.project_id}/agents/{agent_id})."
     )
 
 
@@ -86,25 +93,25 @@ def told(monkeypatch, caplog):
 async def test_it_counts_from_where_the_worker_began(emulator, connection, warp, told):
     (agent_id,) = emulator.seed()
     await outcome(trigger(emulator, agent_id, began_at=warp.time() - 40, deadline=warp.time() + 20))
-    assert told() == [f"Agent {agent_id} is running (40 s waited, 20 s left)."]
+    assert told() == [f"Agent 'agent-1' ({agent_id}) is running (40 s waited, 20 s left)."]
 
 
 @pytest.mark.parametrize(
     ("began", "says"),
-    [(0, "what the looks before showed stands further up in this log"), (None, "no look showed it")],
+    [(0, "what earlier polls showed stands further up in this log"), (None, "no poll showed it")],
 )
 async def test_it_says_where_nothing_was_seen(began, says, emulator, connection, warp):
     (agent_id,) = emulator.seed()
     emulator.faults.add(Fault.status(503), times=None)
     event = await outcome(trigger(emulator, agent_id, began_at=began, deadline=warp.time() + 10))
-    assert f"within the time allowed: {says}; the last look failed: " in event["message"]
+    assert f": {says}; the last poll failed: " in event["message"]
 
 
 async def test_it_tells_each_time_that_the_clock_of_stability_begins(emulator, connection, warp, told):
     (agent_id,) = emulator.seed(status="paused")
     emulator.script(agent_id, [(3, "running"), (5, "paused"), (5, "running")])
     await outcome(trigger(emulator, agent_id, stable_for=7))
-    assert [line.split(" (")[0].removeprefix(f"Agent {agent_id} ") for line in told()] == [
+    assert [line.partition(f"({agent_id}) ")[2].split(" (")[0] for line in told()] == [
         "is paused",
         "is running, was paused",
         "must stay so for 7 s, counted from now.",
@@ -116,7 +123,7 @@ async def test_it_tells_each_time_that_the_clock_of_stability_begins(emulator, c
 
 async def test_it_looks_no_earlier_than_told(emulator, connection, warp):
     (agent_id,) = emulator.seed()
-    await outcome(trigger(emulator, agent_id, poll_interval=30, first_look_at=warp.time() + 20))
+    await outcome(trigger(emulator, agent_id, poll_interval=30, first_poll_at=warp.time() + 20))
     assert warp.slept == pytest.approx(20, abs=1)
 
 
@@ -313,7 +320,7 @@ def wakeful_loop(monkeypatch):
 
 async def test_the_event_loop_is_never_put_to_sleep(emulator, connection, wakeful_loop):
     (agent_id,) = emulator.seed(status="running")
-    event = await outcome(trigger(emulator, agent_id, first_look_at=time.time() + 0.2))
+    event = await outcome(trigger(emulator, agent_id, first_poll_at=time.time() + 0.2))
     assert event["outcome"] == "done"
 
 

@@ -84,7 +84,10 @@ def allowed(goal: Any, look: Snapshot) -> set[Verdict]:
         return {Verdict.DONE} if goal.done_when_gone else {Verdict.GONE}
     if look.status in goal.done:
         return {Verdict.DONE, Verdict.WAITING}
-    return {Verdict.FAILED, Verdict.WAITING} if look.status in goal.failed else {Verdict.WAITING}
+    if look.status not in goal.failed:
+        return {Verdict.WAITING}
+    old_error = {Verdict.DONE} if goal.allow_old_error else set()
+    return {Verdict.FAILED, Verdict.WAITING} | old_error
 
 
 @given(goal=goals, status=st.sampled_from(sorted(KNOWN - {"error"})), word=texts, moment=moments)

@@ -125,7 +125,7 @@ class TaskRun:
             except _Reschedule as again:
                 ran.reschedules += 1
                 self._first_reschedule = self._first_reschedule or began
-                self._warp.sleep(max(0.0, (again.reschedule_date - _utcnow()).total_seconds()))
+                self._warp.sleep(max(0.0, again.reschedule_date.timestamp() - self._warp.time()))
                 step = _execute
             except TaskDeferred as deferred:
                 ran.deferrals += 1
@@ -188,7 +188,3 @@ def _first_event(trigger: Any) -> Any:
             await events.aclose()
 
     return json.loads(json.dumps(asyncio.run(run())))
-
-
-def _utcnow() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)

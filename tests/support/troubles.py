@@ -75,7 +75,9 @@ def _doubtful(fault: Fault, error: type[Exception] = ConnixServerError) -> Troub
 
 
 def _lasting(status: int, error: type[Exception]) -> Trouble:
-    return Trouble(Fault.status(status), Nature.LASTING, error)
+    # Only this code says that the agent is gone.
+    fault = Fault.status(404, code="agent_not_found") if status == 404 else Fault.status(status)
+    return Trouble(fault, Nature.LASTING, error)
 
 
 def _limited(hints: Any) -> Trouble:

@@ -94,7 +94,7 @@ async def test_a_large_project_is_not_read_whole_to_begin_with(emulator, wait, w
 
     async def note(agent_id):
         # All of them are there before the first look.
-        event = await wait(agent_id, deadline=began + 60, first_look_at=began + 2)
+        event = await wait(agent_id, deadline=began + 60, first_poll_at=began + 2)
         if event["outcome"] == "done":
             told.append(warp.time() - began)
 
@@ -312,7 +312,7 @@ async def test_no_request_for_a_wait_is_sent_after_its_deadline(emulator, wait, 
     emulator.script(patient, [(60, "running")])
     began = warp.time()
     ends = await asyncio.gather(
-        wait(hurried, first_look_at=began + 5, deadline=began + 20), wait(patient, deadline=began + 600)
+        wait(hurried, first_poll_at=began + 5, deadline=began + 20), wait(patient, deadline=began + 600)
     )
     assert [end["outcome"] for end in ends] == ["timeout", "done"]
     assert not [entry for entry in emulator.journal.entries() if entry.agent_id == hurried]

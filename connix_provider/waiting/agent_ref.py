@@ -1,0 +1,37 @@
+"""Name an agent in messages: by name and id, with its project and a link to it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+__all__ = ["AgentRef"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AgentRef:
+    """
+    Name an agent.
+
+    :param agent_id: its id, or ``None`` while only its name is known
+    :param name: its name, where that is known
+    :param project_id: its project
+    :param link: the address of its page in the Connix console
+    """
+
+    agent_id: str | None
+    name: str | None = None
+    project_id: str | None = None
+    link: str | None = None
+
+    def __str__(self) -> str:
+        """Return the words that go after "agent"; ``repr`` escapes control characters in a name."""
+        if self.agent_id is None:
+            return repr(self.name)
+        return f"{self.name!r} ({self.agent_id})" if self.name else self.agent_id
+
+    @property
+    def place(self) -> str:
+        """Where to find it, for the end of a message; empty where nothing is known."""
+        parts = [f"project {self.project_id}"] if self.project_id else []
+        parts += [self.link] if self.link else []
+        return f" ({', '.join(parts)})" if parts else ""

@@ -1,0 +1,67 @@
+"""
+Quote the last error line of a failed agent's log, so that a reader need not look for it.
+
+It is a help, never a condition: whatever goes wrong with it leaves the failure as it was. At most
+:data:`SECONDS` are spent, on a worker, and nothing is sent after the wait's deadline.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from connix_provider.client.redaction import secrets_of
+from connix_provider.waiting.ending import Ending, Outcome
+
+if TYPE_CHECKING:
+    from connix_provider.client import Agent, Client, LogEntry
+
+__all__ = ["add_last_error"]
+
+log = logging.getLogger(__name__)
+
+#: Seconds that it may take.
+SECONDS = 5.0
+#: Characters of the line that are quoted.
+_LONGEST = 300
+
+
+def add_last_error(client: Client, ending: Ending, *, seconds: float, agent: Agent | None = None) -> Ending:
+    """
+    Add the last error line to an ending that is a failure of the agent.
+
+    :param client: a client
+    :param ending: how a wait ended
+    :param seconds: the time that is left
+    :param agent: the agent as Get showed it, where that is known
+    :return: the ending with the line, or as it was
+    """
+    seconds = min(SECONDS, seconds)
+    if ending.outcome is not Outcome.FAILED or ending.project_id is None or seconds <= 0:
+        return ending
+    ends = time.time() + seconds
+    bounded = client.with_options(
+        max_attempts=1, total_timeout=seconds, deadline=ends, longest_pause=seconds / 2
+    )
+    try:
+        # Its secrets are not to be quoted, and a listing leaves them out.
+        known = agent or bounded.agents.get(ending.project_id, ending.agent_id)
+        page = bounded.agents.logs(ending.project_id, ending.agent_id, level="error", limit=1)
+        if not page.logs:
+            return ending
+        line = _quote(client, known, page.logs[0])
+    except Exception as error:
+        # It must not hide the failure, whatever it is.
+        log.debug("The last error line of agent %s could not be read: %s", ending.agent_id, error)
+        return ending
+    return dataclasses.replace(ending, message=f"{ending.message} Its last error log line: {line}.")
+
+
+def _quote(client: Client, agent: Agent, entry: LogEntry) -> str:
+    secrets = secrets_of(agent.model_dump(mode="json"))
+    text = str(client.redact(entry.message, secrets))
+    # Control characters would be obeyed by a terminal, so they are escaped.
+    quoted = repr(text[:_LONGEST] + ("…" if len(text) > _LONGEST else ""))
+    return f"{quoted} at {entry.timestamp:%Y-%m-%d %H:%M:%S} UTC" if entry.timestamp else quoted

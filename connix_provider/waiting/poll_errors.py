@@ -1,0 +1,82 @@
+"""
+Decide which failed poll ends a wait.
+
+Most failures are transient and end nothing before the deadline. Four kinds end it earlier:
+
+- a refusal that Connix itself states (401, 403, 400, …): at once;
+- a 401 or 403 without Connix's error body, or a 404 that is not the agent's own: as the third in a row over
+  at least 15 s;
+- an Airflow connection that is not defined, as it also looks while a secrets backend is down: after 5
+  minutes;
+- failures that a mistake in the connection explains, such as an unknown host: after 10 minutes without any
+  other response.
+"""
+
+from __future__ import annotations
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+from connix_provider.client.errors import ConnixError, ConnixNotFoundError
+from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
+from connix_provider.client.retry import may_pass
+
+__all__ = ["MISCONFIGURED_AFTER", "UNDEFINED_AFTER", "PollErrors"]
+
+#: Seconds after which a connection that is not defined is believed to be none.
+UNDEFINED_AFTER = 300.0
+#: Seconds without any response of Connix after which the connection is believed to be wrong.
+MISCONFIGURED_AFTER = 600.0
+
+
+class PollErrors:
+    """
+    Count the failed polls of one wait.
+
+    :param began_at: seconds at which the wait began, of the clock that :meth:`is_final` is given
+    :param has_answered: whether a response showed before that the connection is right
+    """
+
+    def __init__(self, began_at: float, *, has_answered: bool = False) -> None:
+        self.has_answered = has_answered
+        self._began_at = began_at
+        self._foreign = ForeignRefusals()
+        self._undefined_since: float | None = None
+        self._is_misconfigured = False
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether the last poll failed in a way that ends the wait if it stays so."""
+        return bool(self._foreign.count) or self._undefined_since is not None or self._is_misconfigured
+
+    def reset(self) -> None:
+        """Take in a poll that showed the agent."""
+        self._foreign.reset()
+        self._undefined_since, self._is_misconfigured = None, False
+        self.has_answered = True
+
+    def is_final(self, error: Exception, now: float) -> bool:
+        """
+        Take in a failed poll.
+
+        :param error: what it failed with
+        :param now: seconds
+        :return: whether it ends the wait
+        """
+        if isinstance(error, AirflowNotFoundException):
+            if self._undefined_since is None:
+                self._undefined_since = now
+            return now - self._undefined_since >= UNDEFINED_AFTER
+        self._undefined_since = None
+        if not isinstance(error, ConnixError):
+            return True
+        may_be_misconfiguration = getattr(error, "may_be_misconfiguration", False)
+        self._is_misconfigured = may_be_misconfiguration and not self.has_answered
+        if not may_be_misconfiguration:
+            self.has_answered = True
+        # A 404 of Connix may be the project's, so it says as little of the agent as a gateway's.
+        if is_foreign(error) or isinstance(error, ConnixNotFoundError):
+            return self._foreign.add(now)
+        self._foreign.reset()
+        if self._is_misconfigured and now - self._began_at >= MISCONFIGURED_AFTER:
+            return True
+        return not may_pass(error)

@@ -1,0 +1,94 @@
+"""Count the time that a wait spends waiting for a rate limit, and say when that begins and ends."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from connix_provider.client.errors import ConnixRateLimitError
+
+__all__ = ["SHORT_WAIT", "RateLimitWaits", "limit_name"]
+
+#: Seconds of waiting for a rate limit that no log line is worth.
+SHORT_WAIT = 2.0
+_ENDPOINTS = {"get": "Get Agent", "list": "List Agents", "logs": "Agent Logs", "action": "Agent Actions"}
+
+
+def limit_name(bucket: str | None) -> str:
+    """
+    Name a rate limit as the reference's table does.
+
+    :param bucket: the limit, as :class:`connix_provider.client.bucket.Bucket` names it
+    :return: words that go after "the"
+    """
+    named = _ENDPOINTS.get(str(bucket), str(bucket).title()) if bucket else ""
+    return f"rate limit on {named} requests" if named else "rate limit"
+
+
+class RateLimitWaits:
+    """
+    Hold how long polls have waited for a rate limit.
+
+    :param log: where the lines go
+    """
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+        self._before = 0.0
+        self._since: float | None = None
+        self._is_logged = False
+        self.bucket: str | None = None
+
+    def begin(self, agent: object, error: ConnixRateLimitError, seconds: float, now: float) -> None:
+        """
+        Take in a poll that the rate limit delays.
+
+        :param agent: the agent, for the log
+        :param error: the 429, or the limiter's own error
+        :param seconds: how long the next poll is delayed
+        :param now: epoch seconds
+        """
+        if self._since is None:
+            self._since, self._is_logged = now, False
+        self.bucket = error.bucket or self.bucket
+        if self._is_logged or now - self._since + seconds <= SHORT_WAIT:
+            return
+        self._is_logged = True
+        until = datetime.fromtimestamp(now + seconds, UTC).strftime("%H:%M:%S UTC")
+        self._log.info(
+            "Agent %s: polling waits for the %s until about %s (%.0f s): %s",
+            agent,
+            limit_name(self.bucket),
+            until,
+            seconds,
+            error,
+        )
+
+    def end(self, agent: object, now: float) -> None:
+        """
+        Take in a poll that the rate limit let pass.
+
+        :param agent: the agent, for the log
+        :param now: epoch seconds
+        """
+        if self._since is None:
+            return
+        waited, self._since = max(0.0, now - self._since), None
+        self._before += waited
+        if self._is_logged:
+            self._log.info(
+                "Agent %s: polling goes on after waiting %.0f s for the %s.",
+                agent,
+                waited,
+                limit_name(self.bucket),
+            )
+
+    def total(self, now: float) -> float:
+        """
+        Sum up.
+
+        :param now: epoch seconds
+        :return: the seconds spent waiting so far
+        """
+        return self._before + (max(0.0, now - self._since) if self._since is not None else 0.0)

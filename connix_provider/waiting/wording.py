@@ -1,0 +1,167 @@
+"""Put the ending of a wait into words; the outcome comes first, because the UI cuts long lines."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from connix_provider.waiting.rate_limit_waits import limit_name
+
+if TYPE_CHECKING:
+    from connix_provider.client.errors import ConnixError
+    from connix_provider.lifecycle import Goal, PollState
+    from connix_provider.waiting.agent_ref import AgentRef
+
+__all__ = ["done", "failed", "gone", "moment", "refused", "timed_out", "wanted"]
+
+#: What ended well, where the status alone does not say it; "%s" is the status.
+_DONE = {
+    "restart": "was restarted and is %s",
+    "update": "was updated and is %s",
+    "delete": "was deleted",
+    "settle": "is %s and can be acted on",
+}
+
+
+def wanted(goal: Goal) -> str:
+    """
+    Say what a wait is for.
+
+    :param goal: the goal
+    :return: words that go after "to be"
+    """
+    if goal.done_when_gone:
+        return "gone"
+    if goal.name == "restart":
+        return "restarted and running"
+    if goal.name == "update":
+        return "done with its update"
+    if goal.name == "settle":
+        return "ready to be acted on"
+    words = " or ".join(sorted(goal.done))
+    return f"{words} for {goal.stable_for:g} s" if goal.stable_for else words
+
+
+def done(goal: Goal, agent: AgentRef, status: str | None, waited: float) -> str:
+    """
+    Say that a wait has what it wanted.
+
+    :param goal: what it wanted
+    :param agent: the agent
+    :param status: its status
+    :param waited: seconds since the task began
+    :return: one sentence
+    """
+    became = _DONE.get(goal.name, "is %s")
+    became = became % status if "%s" in became else became
+    stable = f" without a change for {goal.stable_for:g} s" if goal.stable_for else ""
+    return f"Agent {agent} {became}{stable} ({waited:.0f} s waited)."
+
+
+def gone(goal: Goal, agent: AgentRef, why: str) -> str:
+    """
+    Say that there is no such agent.
+
+    :param goal: what was waited for
+    :param agent: the agent
+    :param why: what Connix said
+    :return: one sentence
+    """
+    said = f": {why}" if why else "."
+    return f"Agent {agent} does not exist, or no longer does; it was to be {wanted(goal)}{agent.place}{said}"
+
+
+def failed(goal: Goal, agent: AgentRef, reason: str) -> str:
+    """
+    Say that the agent will not come to what was wanted.
+
+    :param goal: what was waited for
+    :param agent: the agent
+    :param reason: the verdict's reason
+    :return: one sentence or two
+    """
+    come_to = "running" if goal.name == "restart" else wanted(goal)
+    return f"Agent {agent} failed: {reason}, and will not be {come_to} by itself{agent.place}."
+
+
+def timed_out(
+    goal: Goal,
+    agent: AgentRef,
+    state: PollState,
+    *,
+    limit: str,
+    last_seen: str,
+    last_error: str | None,
+    limited_for: float,
+    limited_by: str | None,
+) -> str:
+    """
+    Say that the time is up: what was asked for, what was seen, what to do.
+
+    :param goal: what was waited for
+    :param agent: the agent
+    :param state: what the polls showed
+    :param limit: the time allowed, such as ``600 s``
+    :param last_seen: what the last poll that showed the agent showed, and when
+    :param last_error: what the last poll failed with, if it failed
+    :param limited_for: seconds spent waiting for a rate limit
+    :param limited_by: the limit, as the client names it
+    :return: some sentences
+    """
+    if goal.require_change and state.before and not state.changed and state.last in _settled_as(goal, state):
+        others = ", only of an update by others," if state.foreign_change else ""
+        what = f"showed no sign of a {goal.name}{others} within the time allowed ({limit})"
+    else:
+        what = f"was not {wanted(goal)} within the time allowed ({limit})"
+    text = f"Agent {agent} {what}: {last_seen}"
+    if last_error:
+        text += f"; the last poll failed: {last_error}"
+    if limited_for >= 1.0:
+        text += (
+            f"; {limited_for:.0f} s of that went by waiting for the {limit_name(limited_by)}, so use "
+            "deferrable=True (such tasks share requests), a longer poll interval, or fewer tasks at a time"
+        )
+    advice = "Set a longer timeout if it needs more time; its log in the Connix console says what it does"
+    return f"{text}. The agent was left as it is. {advice}{agent.place}."
+
+
+def _settled_as(goal: Goal, state: PollState) -> tuple[object, ...]:
+    """Return the last poll where it shows a status that was wanted."""
+    return (state.last,) if state.last and state.last.status in goal.done else ()
+
+
+def moment(seconds: float) -> str:
+    """
+    Write a moment.
+
+    :param seconds: epoch seconds
+    :return: the time of day, in UTC
+    """
+    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S UTC")
+
+
+def refused(error: ConnixError, goal: Goal, agent: AgentRef, connix_conn_id: str | None) -> str:
+    """
+    Say what a refusal means for a wait, and what to do.
+
+    :param error: the refusal
+    :param goal: what was waited for
+    :param agent: the agent
+    :param connix_conn_id: the Airflow connection, where that is known
+    :return: words that go after the refusal's own
+    """
+    connection = f"Airflow connection {connix_conn_id!r}" if connix_conn_id else "Airflow connection"
+    match getattr(error, "status_code", None):
+        case 401:
+            advice = f"; put a valid key or token into the {connection}, then clear the task"
+        case 403:
+            advice = f"; give the key of the {connection} access to the project, then clear the task"
+        case 404 if getattr(error, "is_of_an_agent", False):
+            advice = ""
+        case 404:
+            advice = f"; check project and host of the {connection}, whether the agent is gone is not known"
+        case 409:
+            advice = "; look at what else acts on the agent, then clear the task"
+        case _:
+            advice = f"; check the {connection}"
+    return f"agent {agent} was to be {wanted(goal)}{advice}{agent.place}"
