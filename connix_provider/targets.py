@@ -60,7 +60,7 @@ class AgentNameNotFoundError(ConnixNotFoundError):
     def __init__(self, name: str, project_id: str) -> None:
         super().__init__(404, "agent_not_found", f"project {project_id} has no agent named {name!r}")
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         # Connix did not say 404: the name is missing from its listing.
         return self.message
 

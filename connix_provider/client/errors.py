@@ -60,6 +60,8 @@ class ConnixError(Exception):
     :ivar agent_name: the agent's name, where the caller knows it
     :ivar status: the agent's status as last seen, where the caller knows it
     :ivar note: why the call was not sent again, where that needs a reason; part of the text
+    :ivar subject: what could not be done, where the caller says so; the text begins with it
+    :ivar advice: what to do about it, where the caller says so; the text ends with it
     """
 
     may_have_executed: bool = False
@@ -69,9 +71,14 @@ class ConnixError(Exception):
     agent_name: str | None = None
     status: str | None = None
     note: str | None = None
+    subject: str | None = None
+    advice: str | None = None
 
     def __str__(self) -> str:
-        return f"{self._text()}; {self.note}" if self.note else self._text()
+        text = f"{self._text()}; {self.note}" if self.note else self._text()
+        if self.subject:
+            text = f"{self.subject}: {text}"
+        return f"{text.rstrip('.')}. {self.advice}" if self.advice else text
 
     def _text(self) -> str:
         return super().__str__()

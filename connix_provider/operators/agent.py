@@ -104,6 +104,10 @@ class ConnixCreateAgentOperator(DescribesAgent):
             raise ValueError(f"on_failure must be one of {', '.join(ON_FAILURE)}, not {self.on_failure!r}")
         check_name("name", self.name)
 
+    def named(self) -> dict[str, Any]:
+        """Say what the operator does and to which agent."""
+        return {"verb": "create", "agent_name": self.name}
+
     def act(self, client: Client, project_id: str, context: Context) -> Acted:
         """Create the agent, or bring the one that exists to what is asked for."""
         from connix_provider.operators import create_once, existing_agent
@@ -157,6 +161,7 @@ class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):
         *ConnixExistingAgentOperator.template_fields,
         *DescribesAgent.description_fields,
     )
+    action = "update"
     keeps_record = True
     # An update that left the agent in error stays a failure in every try of its run.
     forgets_failure = False
@@ -360,6 +365,7 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
     The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
     """
 
+    action = "delete"
     keeps_record = True
     accepts_gone = True
     flag_fields = (*ConnixExistingAgentOperator.flag_fields, "ignore_if_missing")

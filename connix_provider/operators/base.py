@@ -88,6 +88,14 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         self._goes_on = False
         self._refusal = ""
 
+    def named(self) -> dict[str, Any]:
+        """
+        Say what the operator does and to which agent, for messages.
+
+        :return: ``verb``, and ``agent_id`` or ``agent_name`` as the task was told
+        """
+        raise NotImplementedError
+
     def act(self, client: Client, project_id: str, context: Context) -> Acted:
         """
         Do what the operator is for.
@@ -190,6 +198,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
 
     def _act_and_wait(self, context: Context, deadline: float) -> str:
         from connix_provider.operators.handover import defer_for_agent
+        from connix_provider.operators.naming import naming
         from connix_provider.waiting import drive
         from connix_provider.waiting.deferral import LONGEST_PAUSE
         from connix_provider.waiting.kill import dies_when_killed
@@ -198,7 +207,8 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
         connected = drive.Connected(hook, deadline=deadline)
         with connected, self._cleaning_up(context), dies_when_killed():
-            acted = self._act_in_turn(connected, project_id, context, deadline)
+            with naming(hook, project_id, **self.named()):
+                acted = self._act_in_turn(connected, project_id, context, deadline)
             self.has_acted(connected.client, acted)
             if acted.goal is None or not self.wait_for_completion:
                 self._close_record(context, is_done=True)

@@ -62,6 +62,10 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
         self.agent_id = agent_id
         self.agent_name = agent_name
 
+    def named(self) -> dict[str, Any]:
+        """Say what the operator does and to which agent."""
+        return {"verb": self.action, "agent_id": self.agent_id, "agent_name": self.agent_name}
+
     def act(self, client: Client, project_id: str, context: Context) -> Acted:
         """
         Find the agent and act on it.
