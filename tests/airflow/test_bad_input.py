@@ -146,7 +146,7 @@ def test_a_name_that_nobody_has_is_told_of(operator, emulator, run, warp):
     emulator.seed(name="somebody")
     ran = run(operator, agent_name="nobody")
     assert type(ran.error).__name__ == "AgentNameNotFoundError"
-    assert str(ran.error) == f"project {emulator.project_id} has no agent named 'nobody'"
+    assert f"project {emulator.project_id} has no agent named 'nobody'" in str(ran.error)
 
 
 @pytest.mark.parametrize("operator", [START, SENSOR, ConnixDeleteAgentOperator])
@@ -156,13 +156,6 @@ def test_an_agent_of_another_project_is_not_found(operator, emulator, run, warp)
     assert ran.state == "failed"
     assert foreign in str(ran.error)
     assert emulator.agent(foreign)["status"] == "running"
-
-
-def test_the_key_of_the_environment_is_the_last_resort(emulator, run, connection, warp, monkeypatch):
-    (agent_id,) = emulator.seed(status="running")
-    connection(password=None)
-    monkeypatch.setenv("CONNIX_API_KEY", emulator.api_key)
-    assert run(START, agent_id=agent_id).result == agent_id
 
 
 def test_a_connection_as_a_uri_has_scheme_and_port_of_its_own(emulator, run, warp, monkeypatch):

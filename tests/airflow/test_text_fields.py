@@ -202,7 +202,7 @@ def check(task):
     from connix_provider.targets import resolve_agent_id
 
     if isinstance(task, ConnixAgentStatusSensor):
-        task._goal()
+        task._make_wait(None)
     else:
         task.check()
     if hasattr(task, "agent_id"):
@@ -329,7 +329,7 @@ def test_seconds_may_be_a_timedelta(value):
     task.check()
     assert task.poll_seconds == 30
     sensor = rendered(ConnixAgentStatusSensor, timeout=value, poke_interval=value, stable_for=value, **AGENT)
-    assert sensor._goal().stable_for == 30
+    assert sensor._make_wait(None)[0].goal.stable_for == 30
     assert sensor.poke_interval == sensor.timeout == 30
 
 
@@ -338,7 +338,7 @@ def test_what_is_no_time_is_refused(value):
     with pytest.raises(ValueError, match="timeout must be"):
         rendered(START, timeout=value, **AGENT).check()
     with pytest.raises(ValueError, match="stable_for must be"):
-        rendered(ConnixAgentStatusSensor, stable_for=value, **AGENT)._goal()
+        rendered(ConnixAgentStatusSensor, stable_for=value, **AGENT)._make_wait(None)
 
 
 @pytest.mark.parametrize("value", [1e12, timedelta.max, 10**400])
