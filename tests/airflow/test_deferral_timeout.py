@@ -1,0 +1,48 @@
+"""Airflow's own end of a deferral, as the installed version raises it, in the words of this provider."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowSkipException
+from dag_store import airflow_version
+
+from connix_provider.exceptions import ConnixAgentTimeoutError, ConnixSensorTimeoutError
+from connix_provider.operators.agent import ConnixStartAgentOperator
+from connix_provider.sensors.agent import ConnixAgentStatusSensor
+
+
+def given_up() -> dict[str, str]:
+    """What the scheduler stores for a task whose trigger did not fire in time."""
+    if airflow_version() < (3,):
+        return {"error": "Trigger/execution timeout"}
+    return {"error": "Trigger timeout"}
+
+
+def test_an_operator_says_what_it_may_mean():
+    task = ConnixStartAgentOperator(task_id="task", agent_id="agent_1", timeout=60)
+    with pytest.raises(ConnixAgentTimeoutError, match=r"No triggerer answered .* capacity"):
+        task.resume_execution("__fail__", given_up(), {})
+
+
+def test_a_sensor_says_what_it_may_mean():
+    task = ConnixAgentStatusSensor(
+        task_id="task", agent_id="agent_1", timeout=600, execution_timeout=timedelta(seconds=60)
+    )
+    with pytest.raises(ConnixSensorTimeoutError, match=r"agent_1 .* \(54 s\).* capacity") as caught:
+        task.resume_execution("__fail__", given_up(), {})
+    assert caught.value.agent_id == "agent_1"
+
+
+def test_soft_fail_skips_it():
+    task = ConnixAgentStatusSensor(task_id="task", agent_id="agent_1", soft_fail=True)
+    with pytest.raises(AirflowSkipException, match="No triggerer answered"):
+        task.resume_execution("__fail__", given_up(), {})
+
+
+def test_soft_fail_does_not_skip_a_trigger_that_died():
+    task = ConnixAgentStatusSensor(task_id="task", agent_id="agent_1", soft_fail=True)
+    with pytest.raises(Exception, match="Trigger failure") as caught:
+        task.resume_execution("__fail__", {"error": "Trigger failure"}, {})
+    assert not isinstance(caught.value, AirflowSkipException)
