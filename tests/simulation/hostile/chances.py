@@ -34,7 +34,7 @@ def must_be_green(history: History) -> bool:
     if not all(_is_harmless(history, what) for what in history.runs[0].interruptions):
         return False
     faults = [fault for fault in history.faults if fault.run == 0]
-    if not all(_passes(fault) for fault in faults):
+    if not all(_passes(fault) for fault in faults) or _most_strikes(faults) > _STRIKES:
         return False
     if temper.ends_in_error or temper.limits or not _is_possible(history):
         return False
@@ -45,7 +45,7 @@ def must_be_green(history: History) -> bool:
     pace = arguments.get("poll_interval") or arguments.get("poke_interval")
     strikes = sum(min(fault.times, 4) * _cost(fault) for fault in faults)
     change = temper.change_time + temper.restart_delay + float(arguments.get("stable_for", 0.0))
-    lag = temper.get_lag + temper.list_lag + 12 * temper.latency
+    lag = temper.get_lag + temper.list_lag + 12 * temper.latency + 2 * temper.name_held
     return bool(strikes + change + lag + 2 * pace + 12.0 < arguments["timeout"])
 
 
@@ -56,6 +56,12 @@ def _is_harmless(history: History, what: Interruption) -> bool:
         is_in_trigger = history.mode == "deferred" and what.at > 10.0 and not history.faults
         return is_in_trigger and what.at < _MOST_SECONDS_DOWN
     return what.what in {"move", "stall", "clock back"}
+
+
+def _most_strikes(faults: list[Fault]) -> int:
+    """Return how often one call may be struck, by all faults together."""
+    calls = {call for fault in faults for call in fault.calls} | {"get"}
+    return max(sum(f.times for f in faults if not f.calls or call in f.calls) for call in calls)
 
 
 def _cost(fault: Fault) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -86,7 +87,8 @@ class Wish:
     def deeds(self) -> list[Deed]:
         """Return what the service carried out for this wish."""
         ended = self.last.ended + 60.0
-        following = [run.began for run in self.played.endings[self.index] if run.began >= self.last.ended]
+        runs = self.played.endings[self.index]
+        following = [run.began for run in runs if run.index > self.last.index]
         ends = min([ended, *following])
         return [
             d for d in self.played.world.service.deeds if d.actor == self.actor and self.began <= d.at < ends
@@ -95,9 +97,9 @@ class Wish:
     def arrivals(self, run: Ended) -> list[Arrival]:
         """Return the requests of one run."""
         runs = self.played.endings[self.index]
-        ends = min([one.began for one in runs if one.began >= run.ended and one is not run], default=1e9)
+        ends = min([one.began for one in runs if one.index > run.index], default=math.inf)
         arrivals = self.played.world.service.arrivals
-        return [a for a in arrivals if a.actor == self.actor and run.began <= a.at < max(ends, run.ended)]
+        return [a for a in arrivals if a.actor == self.actor and run.began <= a.at < ends]
 
     def names_of_the_agent(self) -> set[str]:
         """Return every name and id by which a message may call the agent."""
