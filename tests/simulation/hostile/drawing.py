@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from hostile.history import MODES, Fault, History, Other, Run
-from hostile.pieces import CONFIG, OTHERS, draw_interruptions, draw_kind, draw_moment, draw_runs
+from hostile.pieces import AFTER, CONFIG, OTHERS, draw_interruptions, draw_kind, draw_moment, draw_runs
 from hostile.plots import plotted
 from hostile.temperament import draw_temperament
 
@@ -98,7 +98,7 @@ def _faults(chance: Random, operator: str, runs: int, timeout: float) -> tuple[F
     for _ in range(chance.choice((0, 0, 1, 1, 1, 2, 3))):
         struck = chance.choice((*calls, *calls, "get", "list", ""))
         begin = 0.0 if chance.random() < 0.6 else draw_moment(chance, timeout)
-        end = chance.choice((timeout, begin + chance.choice((5.0, 20.0, 60.0))))
+        end = chance.choice((timeout + AFTER, begin + chance.choice((5.0, 20.0, 60.0))))
         times = chance.choice((1, 1, 1, 2, 2, 3, 5, 1000))
         kind = draw_kind(chance)
         faults.append(

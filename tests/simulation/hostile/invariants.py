@@ -67,9 +67,8 @@ def _restarted_once(wish: Wish) -> Iterator[str]:
     for first, second in itertools.pairwise(restarts):
         between = wish.agent(first.agent_id).within(first.at, second.at)
         has_failed = any(version.status == "error" for version in between)
-        # A change of what the agent is hides whether the first one happened.
-        was_changed = len({(version.name, version.description) for version in between}) > 1
-        if first.agent_id == second.agent_id and not has_failed and not was_changed:
+        # What others do meanwhile hides whether the first one happened, or undoes it.
+        if first.agent_id == second.agent_id and not has_failed and not wish.others_did(first, second):
             yield f"{first.agent_id} was restarted at {first.at:.2f} s and again at {second.at:.2f} s"
 
 

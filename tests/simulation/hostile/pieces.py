@@ -9,6 +9,7 @@ from hostile.gateway import LIES
 from hostile.history import History, Interruption, Run
 
 __all__ = [
+    "AFTER",
     "CONFIG",
     "OTHERS",
     "SECRETS",
@@ -18,6 +19,8 @@ __all__ = [
     "draw_runs",
 ]
 
+#: Seconds by which a fault that lasts outlasts the task, whose last poll is at its deadline.
+AFTER = 60.0
 #: What must be found nowhere; a prompt is quoted by lines, a number is none the less a secret.
 SECRETS = ("canary-env-6f1e", "4815162342108", "canary prompt, first line", "canary prompt, second line")
 _PROMPT = "  canary prompt, first line  \r\n\tcanary prompt, second line\n"

@@ -6,7 +6,7 @@ import dataclasses
 from random import Random
 
 from hostile.history import Fault, History, Interruption, Other, Run
-from hostile.pieces import OTHERS, draw_kind, draw_moment, draw_runs
+from hostile.pieces import AFTER, OTHERS, draw_kind, draw_moment, draw_runs
 
 __all__ = ["plotted"]
 
@@ -32,7 +32,7 @@ def plotted(chance: Random, history: History) -> History:
 
 def _never_connected(chance: Random, history: History) -> History:
     """A mistake in the connection: nothing that is asked for ever gets through."""
-    always = Fault(chance.choice(("unknown host", "lie page", "html 404")), (), 0, 0.0, 7200.0, 10**6)
+    always = Fault(chance.choice(("unknown host", "lie page", "html 404")), (), 0, 0.0, 7200.0 + AFTER, 10**6)
     patient = {**history.arguments, "timeout": 7200.0, "poke_interval": 30.0}
     return dataclasses.replace(history, arguments=patient, faults=(always,))
 
@@ -46,7 +46,9 @@ def _without_evidence(chance: Random, history: History) -> History:
         heartbeat=0.0,
     )
     timeout = history.arguments["timeout"]
-    lost = Fault(chance.choice((*_LOST, "reset")), ("restart",), 0, 0.0, timeout, chance.choice((1, 2, 1000)))
+    lost = Fault(
+        chance.choice((*_LOST, "reset")), ("restart",), 0, 0.0, timeout + AFTER, chance.choice((1, 2, 1000))
+    )
     runs = (Run(), *draw_runs(chance, history))
     return dataclasses.replace(history, temper=temper, faults=(lost,), runs=runs)
 
@@ -83,13 +85,18 @@ def _again(chance: Random, history: History) -> History:
     interruptions: tuple[Interruption, ...] = ()
     match chance.choice(("refused", "lost", "lost from then on", "interrupted", "interrupted", "green")):
         case "refused":
-            faults = (Fault(draw_kind(chance), (deed,), 0, 0.0, timeout, 1000),)
+            faults = (Fault(draw_kind(chance), (deed,), 0, 0.0, timeout + AFTER, 1000),)
         case "lost":
             kind = chance.choice(_LOST)
-            faults = (Fault(kind, (deed,), 0, 0.0, timeout, 1), Fault("html 502", (), 0, 0.2, timeout, 1000))
+            faults = (
+                Fault(kind, (deed,), 0, 0.0, timeout + AFTER, 1),
+                Fault("html 502", (), 0, 0.2, timeout + AFTER, 1000),
+            )
         case "lost from then on":
             begin = round(chance.uniform(0.2, 3.0), 1)
-            faults = (Fault(chance.choice(("html 502", "reset", "refused")), (), 0, begin, timeout, 1000),)
+            faults = (
+                Fault(chance.choice(("html 502", "reset", "refused")), (), 0, begin, timeout + AFTER, 1000),
+            )
         case "interrupted":
             what = chance.choice(("kill", "execution timeout", "mark failed", "clear"))
             interruptions = (Interruption(what, draw_moment(chance, timeout)),)

@@ -94,6 +94,12 @@ class Wish:
             d for d in self.played.world.service.deeds if d.actor == self.actor and self.began <= d.at < ends
         ]
 
+    def others_did(self, first: Deed, second: Deed) -> bool:
+        """Tell whether others did anything to an agent between two deeds."""
+        deeds = self.played.world.service.deeds
+        between = [deed for deed in deeds if first.at <= deed.at <= second.at and deed.actor != self.actor]
+        return any(deed.agent_id == first.agent_id for deed in between)
+
     def arrivals(self, run: Ended) -> list[Arrival]:
         """Return the requests of one run."""
         runs = self.played.endings[self.index]
@@ -187,18 +193,13 @@ class Wish:
         return True
 
     def _not_restarted(self, agent: Agent) -> str | None:
-        # Where the response to a restart was lost, what others did leaves the same traces, unless it changed
-        # what the agent is.
         asked_at = [a.at for run in self.runs for a in self.arrivals(run) if a.call == "restart"]
-        restarts = [
-            deed
-            for deed in self.played.world.service.deeds
-            if deed.agent_id == agent.id and deed.at <= self.last.ended
-            if (deed.verb == "restart" and deed.at >= self.began)
-            or (
-                asked_at and deed.verb != "update" and deed.actor != self.actor and deed.ends_at >= self.began
-            )
-        ]
+        deeds = self.played.world.service.deeds
+        mine = [deed for deed in deeds if deed.agent_id == agent.id and deed.at <= self.last.ended]
+        restarts = [deed for deed in mine if deed.verb == "restart" and deed.at >= self.began]
+        if asked_at and not restarts:
+            # A response was lost: what else was under way leaves the same traces, but for an update.
+            restarts = [deed for deed in mine if deed.verb != "update" and deed.ends_at >= self.began]
         if self.played.history.temper.heartbeat and asked_at:
             return None  # what moves by itself looks like a restart
         if not restarts:
