@@ -17,11 +17,7 @@ def playing():
 
 #: Found, and not mended yet.
 NOT_YET = {
-    "a clock that is set back stalls the wait",
     "a connection that can never work is waited for",
-    "a 404 of a gateway means that an agent is gone",
-    "a secrets backend that is down ends a wait",
-    "details without end are put into an event",
 }
 
 

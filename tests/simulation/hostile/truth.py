@@ -204,14 +204,15 @@ class Wish:
             return None  # what moves by itself looks like a restart
         if not restarts:
             return "no restart began since it was asked for"
-        ran = any(v.status == "running" for v in agent.within(restarts[0].at, self.last.ended))
+        seen_from = restarts[0].at - self.played.history.temper.get_lag
+        ran = any(v.status == "running" for v in agent.within(seen_from, self.last.ended))
         if not ran and self.last.asked.get("wait_for_completion", True):
             return "the agent has not run since the restart"
         return None
 
     def _not_deleted(self) -> str | None:
         asked, world = self.last.asked, self.played.world
-        lag = self.played.history.temper.list_lag
+        lag = self.played.history.temper.list_lag + self.played.history.temper.get_lag
         for agent in world.service.agents.values():
             if "agent_id" in asked:
                 is_meant = agent.id == world.ids.get(asked["agent_id"])
