@@ -76,6 +76,8 @@ CASES: dict[str, History] = {
     "a service asks for an hour and is left alone for it": task(
         "sensor", faults=(fault("hint 429 3600", "get"),)
     ),
+    "no poll is sent at the deadline": task("create", poll_interval=30.0, timeout=20.0),
+    "a status is stable from the trigger on": task("sensor", timeout=22.0, stable_for=20.0),
     "an old status is final at once": task("restart", agents=STOPPED),
     "a clock that is set back stalls the wait": task(
         "create", "deferred", runs=(interrupted("clock back", 2.84),)

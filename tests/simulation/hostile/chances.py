@@ -48,7 +48,9 @@ def must_be_green(history: History) -> bool:
     strikes = sum(min(fault.times, 4) * _cost(fault) for fault in faults)
     change = temper.change_time + temper.restart_delay + float(arguments.get("stable_for", 0.0))
     lag = temper.get_lag + temper.list_lag + 12 * temper.latency + 2 * temper.name_held
-    return bool(strikes + change + lag + 2 * pace + 12.0 < arguments["timeout"])
+    # The last poll is at the deadline, so the interval counts only where a status must be kept.
+    kept = 2 * pace if arguments.get("stable_for") else 0.0
+    return bool(strikes + change + lag + kept + 5.0 < arguments["timeout"])
 
 
 def _is_harmless(history: History, what: Interruption) -> bool:

@@ -20,6 +20,8 @@ _LOG_LINE, _UNDO = 5.0, 20.0
 _A_MISTAKE = 700.0
 #: Seconds that a request may be late for the sake of others that share it.
 _A_MOMENT = 0.3
+#: Seconds by which a hint of the service delays a poll at most, and that a request and its pause may take.
+_LONGEST_HINT, _ONE_REQUEST = 60.0, 50.0
 _DEEDS = ("create", "update", "start", "pause", "stop", "restart", "delete")
 #: Exceptions that say that the time was up, or that a limit, or trouble with the service, lasted that long.
 _OF_TIME = {
@@ -94,6 +96,17 @@ def _ends_in_time(wish: Wish) -> Iterator[str]:
         late = run.ended - run.deadline
         if late > (100.0 if wish.is_interrupted else 25.0) and not wish.clock_was_set:
             yield f"run {run.index} ended {late:.0f} s after its deadline"
+
+
+def _polls_go_on(wish: Wish) -> Iterator[str]:
+    longest = max(wish.poll_interval, _LONGEST_HINT) * 1.1 + _ONE_REQUEST
+    for run in wish.runs:
+        moments = [run.began, *(arrival.at for arrival in wish.arrivals(run) if arrival.at <= run.ended)]
+        gap, since = max(
+            (second - first, first) for first, second in itertools.pairwise([*moments, run.ended])
+        )
+        if gap > longest and not wish.is_interrupted:
+            yield f"run {run.index} sent nothing for {gap:.0f} s from {since:.0f} s on"
 
 
 def _mistakes_are_told(wish: Wish) -> Iterator[str]:
@@ -186,6 +199,7 @@ _OF_A_WISH: dict[str, Callable[[Wish], Iterator[str]]] = {
     "nothing of others is changed": _nothing_of_others,
     "no request after the deadline": _no_request_after_the_deadline,
     "a run ends in time": _ends_in_time,
+    "polls go on": _polls_go_on,
     "a mistake in the connection is told": _mistakes_are_told,
     "a bounded number of requests": _bounded,
     "red names the agent and the cause": _red_names_agent_and_cause,

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-__all__ = ["OLD_FAULTS", "OldFault"]
+from hostile import put_back
+from hostile.put_back import OPERATORS, Replacements
 
-_OPERATORS = "connix_provider.operators"
-_Replacements = dict[str, Any]
+__all__ = ["OLD_FAULTS", "OldFault"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +32,7 @@ class OldFault:
 
     line: str
     what: str
-    put_back: Callable[[], _Replacements]
+    put_back: Callable[[], Replacements]
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -53,167 +52,65 @@ def _owner(name: str) -> tuple[Any, str]:
         return getattr(importlib.import_module(module), owner), attribute
 
 
-def _recall_whatever_the_wish(operator: str) -> _Replacements:
-    from connix_provider.operators import task_state
-
-    def recall(self: Any, context: Any) -> Any:
-        if (store := context.get("task_state_store")) is not None:
-            found = store.get(task_state._NAME)
-        else:
-            text = task_state.Variable.get(task_state._variable(context), None)
-            found = json.loads(text) if text else None
-        return task_state.ActionRecord.from_json(found["record"]) if found else None
-
-    return {f"{_OPERATORS}.agent.{operator}.recall": recall}
-
-
-def _any_move_is_a_restart() -> _Replacements:
-    from connix_provider.lifecycle import Evidence, has_changed
-
-    def evidence(before: Any, seen: Any, *, requested_at: float | None = None) -> Any:
-        return Evidence.RESTARTED if has_changed(before, seen) else Evidence.NONE
-
-    return {
-        "connix_provider.lifecycle.restart_evidence": evidence,
-        f"{_OPERATORS}.restart_once.restart_evidence": evidence,
-    }
-
-
-def _found_by_key_alone() -> _Replacements:
-    from connix_provider.operators import create_once, existing_agent
-
-    def look_up(client: Any, project_id: str, name: str, key: str) -> Any:
-        own, named = create_once._scan(client, project_id, name, key)
-        found = own or named
-        return create_once.FoundAgent(found, is_own=own is not None) if found else None
-
-    def difference(body: Any, agent: Any) -> Any:
-        return before({key: value for key, value in body.items() if key != "name"}, agent)
-
-    before = existing_agent.difference
-    return {
-        f"{_OPERATORS}.create_once.look_up": look_up,
-        f"{_OPERATORS}.existing_agent.difference": difference,
-    }
-
-
-def _left_as_it_is() -> _Replacements:
-    from connix_provider.operators import existing_agent
-
-    before = existing_agent.bring_to
-
-    def bring_to(client: Any, project_id: str, agent: Any, body: Any, *, undo: Any) -> Any:
-        return before(client, project_id, agent, {} if undo else body, undo=undo)
-
-    return {f"{_OPERATORS}.existing_agent.bring_to": bring_to}
-
-
-def _adopted_although_down() -> _Replacements:
-    from connix_provider.operators import existing_agent
-    from connix_provider.operators.killed import Acted
-
-    before = existing_agent.use
-
-    def use(client: Any, project_id: str, agent: Any, body: Any, key: str, if_exists: str) -> Any:
-        if if_exists == "adopt":
-            return Acted.of(agent)
-        return before(client, project_id, agent, body, key, if_exists)
-
-    return {f"{_OPERATORS}.existing_agent.use": use}
-
-
-def _updated_but_not_started() -> _Replacements:
-    from connix_provider.operators import existing_agent
-    from connix_provider.operators.killed import Acted
-
-    before = existing_agent.bring_to
-
-    def bring_to(client: Any, project_id: str, agent: Any, body: Any, *, undo: Any) -> Any:
-        if undo:
-            return before(client, project_id, agent, body, undo=undo)
-        client.agents.update(project_id, agent.id, {k: v for k, v in body.items() if k != "name"})
-        return Acted.of(agent)
-
-    return {f"{_OPERATORS}.existing_agent.bring_to": bring_to}
-
-
-def _recalled_only_in_a_retry() -> _Replacements:
-    from connix_provider.operators import task_state
-
-    def recall(self: Any, context: Any) -> Any:
-        return task_state.recall(context) if self.is_repeated(context) else None
-
-    return {f"{_OPERATORS}.base.ConnixAgentOperator.recall": recall}
-
-
-def _deletes_do_not_wait() -> _Replacements:
-    from connix_provider.operators import turn
-
-    before = turn.in_turn
-
-    def in_turn(agent_id: str, action: str, *more: Any) -> Any:
-        return nullcontext() if action == "delete" else before(agent_id, action, *more)
-
-    return {f"{_OPERATORS}.turn.in_turn": in_turn}
-
-
-def _a_200_is_a_yes() -> _Replacements:
-    def read_confirmation(kind: Any, agent_id: str, body: bytes) -> Any:
-        try:
-            result = kind.model_validate_json(body or b"{}")
-        except ValueError:
-            return kind(agent_id=agent_id)
-        return result if result.agent_id else result.model_copy(update={"agent_id": agent_id})
-
-    return {"connix_provider.client.calls.read_confirmation": read_confirmation}
-
-
-def _names_are_free_at_once() -> _Replacements:
-    return {f"{_OPERATORS}.create_once._NAME_PAUSES": (0.0,)}
-
-
 OLD_FAULTS = (
     OldFault(
         "A1",
         "after a clear, an earlier restart counts",
-        lambda: _recall_whatever_the_wish("ConnixRestartAgentOperator"),
+        lambda: put_back.recall_whatever_the_wish("ConnixRestartAgentOperator"),
     ),
-    OldFault("A1", "any move of updated_at counts as our restart", _any_move_is_a_restart),
+    OldFault("A1", "any move of updated_at counts as our restart", put_back.any_move_is_a_restart),
     OldFault(
         "A2",
         "after a clear, an earlier delete counts",
-        lambda: _recall_whatever_the_wish("ConnixDeleteAgentOperator"),
+        lambda: put_back.recall_whatever_the_wish("ConnixDeleteAgentOperator"),
     ),
-    OldFault("A3", "a mapped create finds its agent by its place alone", _found_by_key_alone),
-    OldFault("A4", "one's own agent is left as it is", _left_as_it_is),
+    OldFault("A3", "a mapped create finds its agent by its place alone", put_back.found_by_key_alone),
+    OldFault("A4", "one's own agent is left as it is", put_back.left_as_it_is),
     OldFault(
-        "A5", "the key names no deployment", lambda: {f"{_OPERATORS}.identity.deployment_id": lambda: ""}
+        "A5", "the key names no deployment", lambda: {f"{OPERATORS}.identity.deployment_id": lambda: ""}
     ),
-    OldFault("A6", "an agent that does not run is adopted", _adopted_although_down),
-    OldFault("A6", "an agent that does not run is updated and left so", _updated_but_not_started),
-    OldFault("A7", "the same try again recalls nothing", _recalled_only_in_a_retry),
+    OldFault("A6", "an agent that does not run is adopted", put_back.adopted_although_down),
+    OldFault("A6", "an agent that does not run is updated and left so", put_back.updated_but_not_started),
+    OldFault("A7", "the same try again recalls nothing", put_back.recalled_only_in_a_retry),
     OldFault(
         "A8",
         "a Variable stays where Airflow breaks the last try off",
-        lambda: {f"{_OPERATORS}.base.ConnixAgentOperator._clean_up_record": lambda self, context: None},
+        lambda: {f"{OPERATORS}.base.ConnixAgentOperator._clean_up_record": lambda self, context: None},
     ),
     OldFault(
         "A9",
         "the agent of a failed create is left in spite of on_failure",
-        lambda: {
-            f"{_OPERATORS}.agent.ConnixCreateAgentOperator.clean_up_failure": lambda self, context: None
-        },
+        lambda: {f"{OPERATORS}.agent.ConnixCreateAgentOperator.clean_up_failure": lambda self, context: None},
     ),
+    OldFault(
+        "B1",
+        "a service asks for an hour and is left alone for it",
+        lambda: {"connix_provider.waiting.wait.MAX_HINT": 86_400.0},
+    ),
+    OldFault("B2", "no poll is sent at the deadline", put_back.no_poll_at_the_deadline),
+    OldFault("B3", "a status is stable from the trigger on", put_back.stable_from_the_trigger_on),
     OldFault(
         "B4",
         "an old status is final at once",
         lambda: {"connix_provider.poll_state.PollState.in_grace": lambda self, now: False},
     ),
-    OldFault("C2", "a delete does not wait its turn", _deletes_do_not_wait),
+    OldFault(
+        "B8",
+        "a clock that is set back stalls the wait",
+        put_back.the_wall_clock_counts,
+    ),
+    OldFault(
+        "C1",
+        "a 404 of a gateway means that an agent is gone",
+        lambda: {
+            "connix_provider.client.errors.ConnixNotFoundError.is_of_an_agent": property(lambda self: True)
+        },
+    ),
+    OldFault("C2", "a delete does not wait its turn", put_back.deletes_do_not_wait),
     OldFault(
         "C3", "a 404 right after a create is believed", lambda: {"connix_provider.lifecycle.REPLICA_LAG": 0.0}
     ),
-    OldFault("C5", "a 200 that says no counts as accepted", _a_200_is_a_yes),
+    OldFault("C5", "a 200 that says no counts as accepted", put_back.a_200_is_a_yes),
     OldFault(
         "C6",
         "only some 5xx are transient",
@@ -232,14 +129,20 @@ OLD_FAULTS = (
     OldFault(
         "C7",
         "without evidence a restart is repeated",
-        lambda: {f"{_OPERATORS}.restart_once.shows_changes": lambda *_: True},
+        lambda: {f"{OPERATORS}.restart_once.shows_changes": lambda *_: True},
     ),
-    OldFault("C8", "a name that is held is given up at once", _names_are_free_at_once),
+    OldFault("C8", "a name that is held is given up at once", put_back.names_are_free_at_once),
     OldFault(
         "C9",
         "a restart that fails is sent without end",
-        lambda: {f"{_OPERATORS}.restart_once.MAX_ATTEMPTS": 1000},
+        lambda: {f"{OPERATORS}.restart_once.MAX_ATTEMPTS": 1000},
     ),
+    OldFault(
+        "E2",
+        "a secrets backend that is down ends a wait",
+        lambda: {"connix_provider.waiting.poll_errors.UNDEFINED_AFTER": 0.0},
+    ),
+    OldFault("G", "details without end are put into an event", put_back.events_without_bounds),
     OldFault(
         "H1",
         "a triggerer that stalled undoes what goes on",

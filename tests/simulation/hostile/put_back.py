@@ -1,0 +1,173 @@
+"""The behaviour that repairs replaced: each function returns what replaces what, by dotted names."""
+
+from __future__ import annotations
+
+import json
+import time
+import types
+from contextlib import nullcontext
+from typing import Any
+
+__all__ = ["OPERATORS", "Replacements"]
+
+OPERATORS = "connix_provider.operators"
+#: What replaces what: a dotted name, and its replacement.
+Replacements = dict[str, Any]
+
+
+def recall_whatever_the_wish(operator: str) -> Replacements:
+    from connix_provider.operators import task_state
+
+    def recall(self: Any, context: Any) -> Any:
+        if (store := context.get("task_state_store")) is not None:
+            found = store.get(task_state._NAME)
+        else:
+            text = task_state.Variable.get(task_state._variable(context), None)
+            found = json.loads(text) if text else None
+        return task_state.ActionRecord.from_json(found["record"]) if found else None
+
+    return {f"{OPERATORS}.agent.{operator}.recall": recall}
+
+
+def any_move_is_a_restart() -> Replacements:
+    from connix_provider.lifecycle import Evidence, has_changed
+
+    def evidence(before: Any, seen: Any, *, requested_at: float | None = None) -> Any:
+        return Evidence.RESTARTED if has_changed(before, seen) else Evidence.NONE
+
+    return {
+        "connix_provider.lifecycle.restart_evidence": evidence,
+        f"{OPERATORS}.restart_once.restart_evidence": evidence,
+    }
+
+
+def found_by_key_alone() -> Replacements:
+    from connix_provider.operators import create_once, existing_agent
+
+    def look_up(client: Any, project_id: str, name: str, key: str) -> Any:
+        own, named = create_once._scan(client, project_id, name, key)
+        found = own or named
+        return create_once.FoundAgent(found, is_own=own is not None) if found else None
+
+    def difference(body: Any, agent: Any) -> Any:
+        return before({key: value for key, value in body.items() if key != "name"}, agent)
+
+    before = existing_agent.difference
+    return {
+        f"{OPERATORS}.create_once.look_up": look_up,
+        f"{OPERATORS}.existing_agent.difference": difference,
+    }
+
+
+def left_as_it_is() -> Replacements:
+    from connix_provider.operators import existing_agent
+
+    before = existing_agent.bring_to
+
+    def bring_to(client: Any, project_id: str, agent: Any, body: Any, *, undo: Any) -> Any:
+        return before(client, project_id, agent, {} if undo else body, undo=undo)
+
+    return {f"{OPERATORS}.existing_agent.bring_to": bring_to}
+
+
+def adopted_although_down() -> Replacements:
+    from connix_provider.operators import existing_agent
+    from connix_provider.operators.killed import Acted
+
+    before = existing_agent.use
+
+    def use(client: Any, project_id: str, agent: Any, body: Any, key: str, if_exists: str) -> Any:
+        if if_exists == "adopt":
+            return Acted.of(agent)
+        return before(client, project_id, agent, body, key, if_exists)
+
+    return {f"{OPERATORS}.existing_agent.use": use}
+
+
+def updated_but_not_started() -> Replacements:
+    from connix_provider.operators import existing_agent
+    from connix_provider.operators.killed import Acted
+
+    before = existing_agent.bring_to
+
+    def bring_to(client: Any, project_id: str, agent: Any, body: Any, *, undo: Any) -> Any:
+        if undo:
+            return before(client, project_id, agent, body, undo=undo)
+        client.agents.update(project_id, agent.id, {k: v for k, v in body.items() if k != "name"})
+        return Acted.of(agent)
+
+    return {f"{OPERATORS}.existing_agent.bring_to": bring_to}
+
+
+def recalled_only_in_a_retry() -> Replacements:
+    from connix_provider.operators import task_state
+
+    def recall(self: Any, context: Any) -> Any:
+        return task_state.recall(context) if self.is_repeated(context) else None
+
+    return {f"{OPERATORS}.base.ConnixAgentOperator.recall": recall}
+
+
+def deletes_do_not_wait() -> Replacements:
+    from connix_provider.operators import turn
+
+    before = turn.in_turn
+
+    def in_turn(agent_id: str, action: str, *more: Any) -> Any:
+        return nullcontext() if action == "delete" else before(agent_id, action, *more)
+
+    return {f"{OPERATORS}.turn.in_turn": in_turn}
+
+
+def a_200_is_a_yes() -> Replacements:
+    def read_confirmation(kind: Any, agent_id: str, body: bytes) -> Any:
+        try:
+            result = kind.model_validate_json(body or b"{}")
+        except ValueError:
+            return kind(agent_id=agent_id)
+        return result if result.agent_id else result.model_copy(update={"agent_id": agent_id})
+
+    return {"connix_provider.client.calls.read_confirmation": read_confirmation}
+
+
+def names_are_free_at_once() -> Replacements:
+    return {f"{OPERATORS}.create_once._NAME_PAUSES": (0.0,)}
+
+
+def no_poll_at_the_deadline() -> Replacements:
+    def rest(self: Any) -> float:
+        return max(0.0, min(self.delay(), self.left()))
+
+    return {"connix_provider.waiting.wait.Wait.rest": rest}
+
+
+def stable_from_the_trigger_on() -> Replacements:
+    from connix_provider.waiting.wait import Wait
+
+    before = Wait.handover
+
+    def handover(self: Any) -> dict[str, Any]:
+        told = before(self)
+        return {**told, "poll_state": {**told["poll_state"], "stable_since": None}}
+
+    return {"connix_provider.waiting.wait.Wait.handover": handover}
+
+
+def the_wall_clock_counts() -> Replacements:
+    wall = types.SimpleNamespace(
+        time=lambda: time.time(), monotonic=lambda: time.time(), sleep=lambda seconds: time.sleep(seconds)
+    )
+    return {
+        "connix_provider.waiting.clock.SteadyClock.now": lambda self: time.time(),
+        "connix_provider.waiting.clock.SteadyClock.to_monotonic": lambda self, moment: moment,
+        "connix_provider.waiting.drive.time": wall,
+        "connix_provider.waiting.watcher.time": wall,
+    }
+
+
+def events_without_bounds() -> Replacements:
+    return {
+        "connix_provider.waiting.ending._short_details": lambda details: details,
+        "connix_provider.waiting.ending._cut": lambda value, length: value,
+        "connix_provider.client.failures._LONGEST_QUOTE": 10**6,
+    }
