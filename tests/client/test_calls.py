@@ -1,6 +1,6 @@
 """Each of the eleven calls through both clients, against a real service over a real socket."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -61,13 +61,15 @@ async def test_get(driver, emulator, project):
     assert agent == truth(emulator, agent_id)
     assert (agent.id, agent.name, agent.status) == (agent_id, "one", "running")
     assert agent.config.model_dump() == CONFIG
-    assert agent.created_at == agent.updated_at == CREATED
+    # The agent was two seconds on its way to its status.
+    changed = CREATED + timedelta(seconds=2)
+    assert (agent.created_at, agent.updated_at) == (CREATED, changed)
     assert agent.last_activity > CREATED
     assert agent.stats.total_tasks > agent.stats.completed_tasks > agent.stats.failed_tasks > 0
     assert 0 < agent.stats.success_rate <= 1
     assert agent.stats.avg_response_time > 0
     snapshot = agent.snapshot()
-    assert (snapshot.status, snapshot.updated_at) == ("running", CREATED)
+    assert (snapshot.status, snapshot.updated_at) == ("running", changed)
 
 
 async def test_list(driver, emulator, project):
