@@ -157,6 +157,8 @@ def _cause(wish: Wish, run: Ended) -> tuple[str, ...]:
     arrivals = wish.arrivals(run)
     if not arrivals or run.error is None or type(run.error).__name__ in _OF_THE_AGENT:
         return ()
+    if wish.is_interrupted:
+        return ()  # what a triggerer saw dies with it
     status = arrivals[-1].status
     if status >= 400:
         return (str(status), "rate limit") if status == 429 else (str(status),)
@@ -171,7 +173,8 @@ def _green_where_nothing_is_in_the_way(wish: Wish) -> Iterator[str]:
         return
     if first.outcome == "red":
         yield f"run 0 of {wish.operator} is red: {type(first.error).__name__}: {str(first.error)[:300]}"
-    if first.ended > first.deadline + 1.0:
+    # A clock that is set back before the wait begins delays the last poll by an interval.
+    if first.ended > first.deadline + wish.poll_interval + 1.0:
         yield f"run 0 of {wish.operator} ended {first.ended - first.deadline:.0f} s after its deadline"
 
 
