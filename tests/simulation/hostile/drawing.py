@@ -40,6 +40,7 @@ def draw(seed: int) -> History:
         names=("alpha", "beta") if operator == "create" and chance.random() < 0.12 else (),
         agents=agents,
         temper=draw_temperament(chance),
+        crowd=chance.choice((40, 120)) if chance.random() < 0.02 else 0,
     )
     if chance.random() < 0.4:
         return plotted(chance, history)

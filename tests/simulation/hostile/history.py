@@ -112,6 +112,7 @@ class History:
     :param retries: the task's retries
     :param names: for a mapped create: the name of each task instance
     :param agents: name and status of each agent that is there in the beginning
+    :param crowd: how many other agents there are for which other tasks wait in the same triggerer
     """
 
     seed: int
@@ -122,6 +123,7 @@ class History:
     retries: int = 1
     names: tuple[str, ...] = ()
     agents: tuple[tuple[str, str], ...] = ()
+    crowd: int = 0
     temper: Temperament = CALM
     runs: tuple[Run, ...] = (Run(),)
     faults: tuple[Fault, ...] = ()
@@ -136,6 +138,8 @@ class History:
 
     def smaller(self) -> Iterator[History]:
         """Yield histories that lack one thing each."""
+        if self.crowd:
+            yield dataclasses.replace(self, crowd=0)
         for index in reversed(range(1, len(self.runs))):
             yield dataclasses.replace(self, runs=_without(self.runs, index))
         for name in ("faults", "others", "agents", "names"):
@@ -167,6 +171,7 @@ class History:
             + (f", mapped over {list(self.names)}" if self.names else "")
             + f", {self.retries} retries, {'with' if self.stored else 'without'} task_state_store",
             *(f"agent {name!r} is {status}" for name, status in self.agents),
+            *([f"{self.crowd} other tasks wait for as many other agents"] if self.crowd else []),
             *(f"service: {name} = {value!r}" for name, value in self.temper.differences().items()),
             *(f"run {fault.run}, {fault.begin:g} s: {fault}" for fault in self.faults),
             *(f"run {other.run}, {other.at:g} s: {other}" for other in self.others),

@@ -81,6 +81,8 @@ def _nothing_of_others(wish: Wish) -> Iterator[str]:
 
 
 def _no_request_after_the_deadline(wish: Wish) -> Iterator[str]:
+    if wish.played.history.crowd:
+        return  # others, whose deadline is later, wait in the same triggerer
     for run in wish.runs:
         for arrival in wish.arrivals(run):
             late = arrival.at - run.deadline
@@ -117,6 +119,8 @@ def _mistakes_are_told(wish: Wish) -> Iterator[str]:
 
 
 def _bounded(wish: Wish) -> Iterator[str]:
+    if wish.played.history.crowd:
+        return  # their requests are not this task's
     for run in wish.runs:
         arrivals = wish.arrivals(run)
         # A service that refuses for its limit, and says when to come again, is asked as often as it wants.

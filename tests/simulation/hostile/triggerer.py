@@ -7,10 +7,12 @@ import importlib
 import json
 import time
 import types
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
+from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 from hostile.clock import JumpingLoop
+from hostile.service import PROJECT
 from hostile.wire import forget_process
 from hostile.world import Killed, World
 
@@ -116,6 +118,8 @@ class Triggerer:
 
     async def _first_event(self, trigger: Any, ends: float) -> Any:
         self._task = asyncio.current_task()
+        for other in self._crowd():
+            asyncio.ensure_future(anext(other.run()))  # noqa: RUF006 - the loop ends them
         events = trigger.run()
         event = asyncio.ensure_future(anext(events))
         try:
@@ -130,6 +134,13 @@ class Triggerer:
             event.cancel()
             await asyncio.wait({event})
             await events.aclose()
+
+    def _crowd(self) -> Iterator[ConnixAgentStatusTrigger]:
+        """Make the triggers of other tasks, which wait here too for what does not come."""
+        for agent_id in self._world.crowd:
+            trigger = ConnixAgentStatusTrigger(PROJECT, agent_id, poll_interval=2.0)
+            trigger.task_instance = self._key
+            yield trigger
 
     def _on_kill(self, trigger: Any) -> None:
         """Let a triggerer tell a trigger that it is killed, beside whatever else is at work."""

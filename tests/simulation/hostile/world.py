@@ -78,6 +78,7 @@ class World:
         for name, status in history.agents:
             agent = self.service.seed(name, status, description="of others", config={"model": "gpt-4"})
             self.ids[f"@{name}"] = agent.id
+        self.crowd = [self.service.seed(f"crowd {index}", "stopped").id for index in range(history.crowd)]
 
     def tell(self, actor: str, what: str) -> None:
         self.story.append(Line(self.clock.elapsed, actor, what))
