@@ -109,7 +109,7 @@ def is_comparable(history: History) -> bool:
     """Tell whether the modes must end alike: nothing happens at a moment that only one of them sees."""
     if any(other.at >= 0 for other in history.others) or any(run.interruptions for run in history.runs):
         return False
-    if len(history.runs) > 1 or history.temper.lag_varies or history.temper.limits:
+    if len(history.runs) > 1 or history.temper.lag_varies or history.temper.limits or history.crowd:
         return False
     # A fault that strikes a few polls only strikes other ones in each mode.
     few = [f for f in history.faults if f.times < _EACH and (not f.calls or set(f.calls) & {"get", "list"})]
