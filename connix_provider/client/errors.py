@@ -54,6 +54,8 @@ class ConnixError(Exception):
 
     :ivar may_have_executed: whether the service may have carried the call out although no good answer
         came back. Where it is true, a create is looked up before it is repeated.
+    :ivar may_be_misconfiguration: whether a mistake in the connection explains it: the host's name is not
+        known, its certificate does not fit, or something answers that is not Connix's API
     :ivar request_id: the ``X-Request-ID`` of the call, to quote to Connix's support
     :ivar project_id: the project that the call names
     :ivar agent_id: the agent that the call names
@@ -65,6 +67,7 @@ class ConnixError(Exception):
     """
 
     may_have_executed: bool = False
+    may_be_misconfiguration: bool = False
     request_id: str | None = None
     project_id: str | None = None
     agent_id: str | None = None
@@ -106,6 +109,8 @@ class ConnixTimeoutError(ConnixError):
 
 class ConnixResponseError(ConnixError):
     """Say that an answer came that cannot be read: not JSON, not the documented shape, or far too large."""
+
+    may_be_misconfiguration = True
 
 
 class ConnixAPIError(ConnixError):

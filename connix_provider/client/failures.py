@@ -20,6 +20,7 @@ from connix_provider.client.errors import (
 from connix_provider.client.headers import retry_after_hint
 from connix_provider.client.redaction import redact
 from connix_provider.client.replies import NoResultError
+from connix_provider.client.retry import is_transient_status
 from connix_provider.client.steps import Reply
 
 __all__ = [
@@ -46,11 +47,12 @@ def refusal(call: Call[Any], reply: Reply, secrets: tuple[str, ...]) -> ConnixAP
     if 300 <= status < 400:
         stated = {"code": "redirect_refused", "message": _redirect_message(reply)}
         error = _api_error(status, stated, call, reply, secrets)
-        error.has_error_body = False
+        error.has_error_body, error.may_be_misconfiguration = False, True
         return error
     parsed = parse(reply.body)
     error = _api_error(status, error_object(parsed), call, reply, secrets)
     error.has_error_body = is_connix_error(parsed)
+    error.may_be_misconfiguration = not error.has_error_body and not is_transient_status(status)
     return error
 
 

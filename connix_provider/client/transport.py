@@ -167,6 +167,7 @@ def translate(error: httpx.HTTPError | httpx.InvalidURL, send: Send) -> ConnixEr
             f"the connection to {place} broke before {missed} had come whole: {_reason(error, is_renewal)}"
         )
     result.may_have_executed = not unsent
+    result.may_be_misconfiguration = _may_be_misconfiguration(error)
     return result
 
 
@@ -206,9 +207,19 @@ def _reason(error: BaseException, is_renewal: bool) -> str:
             return "it was reset by the other side"
     if isinstance(error, httpx.RemoteProtocolError):
         # Not its own text: that can quote what came, and with it the key that a server sent back.
-        hung_up = "disconnected" in str(error) or "closed connection" in str(error)
-        return "the other side hung up" if hung_up else "what came is not HTTP"
+        return "the other side hung up" if _hung_up(error) else "what came is not HTTP"
     return str(error) or type(error).__name__
+
+
+def _may_be_misconfiguration(error: BaseException) -> bool:
+    """Return whether the name is not known, the certificate does not fit, or what answers is not HTTP."""
+    if isinstance(error, httpx.ConnectError):
+        return any(isinstance(cause, ssl.SSLError | socket.gaierror) for cause in _causes(error))
+    return isinstance(error, httpx.RemoteProtocolError) and not _hung_up(error)
+
+
+def _hung_up(error: httpx.RemoteProtocolError) -> bool:
+    return "disconnected" in str(error) or "closed connection" in str(error)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
+from connix_provider.hooks.diagnosis import with_connection_hint
 from connix_provider.provider_info import EXTRA_FIELDS, ui_field_behaviour
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ class ConnixHook(BaseHook):
         """
         from connix_provider.compat import get_async_connection
 
-        connection = await get_async_connection(self.connix_conn_id)
+        with self._hinted():
+            connection = await get_async_connection(self.connix_conn_id)
         loop = asyncio.get_running_loop()
 
         def mask(secret: str) -> None:
@@ -308,7 +310,16 @@ class ConnixHook(BaseHook):
 
     @cached_property
     def _connection(self) -> Connection:
-        return self.get_connection(self.connix_conn_id)
+        with self._hinted():
+            return self.get_connection(self.connix_conn_id)
+
+    @contextlib.contextmanager
+    def _hinted(self) -> Iterator[None]:
+        """Say where Airflow looks for a connection that is not defined."""
+        try:
+            yield
+        except AirflowNotFoundException as error:
+            raise AirflowNotFoundException(with_connection_hint(error, self.connix_conn_id)) from None
 
     def _options(self, connection: Connection) -> dict[str, Any]:
         """Read the client's options off the connection."""

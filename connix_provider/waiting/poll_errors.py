@@ -44,6 +44,11 @@ class PollErrors:
         self._is_misconfigured = False
 
     @property
+    def is_misconfigured(self) -> bool:
+        """Whether a mistake in the connection explains every failure so far."""
+        return self._is_misconfigured
+
+    @property
     def is_undecided(self) -> bool:
         """Whether the last poll failed in a way that ends the wait if it stays so."""
         return bool(self._foreign.count) or self._undefined_since is not None or self._is_misconfigured
@@ -69,10 +74,9 @@ class PollErrors:
         self._undefined_since = None
         if not isinstance(error, ConnixError):
             return True
-        may_be_misconfiguration = getattr(error, "may_be_misconfiguration", False)
-        self._is_misconfigured = may_be_misconfiguration and not self.has_answered
-        if not may_be_misconfiguration:
+        if not error.may_be_misconfiguration:
             self.has_answered = True
+        self._is_misconfigured = not self.has_answered
         # A 404 of Connix may be the project's, so it says as little of the agent as a gateway's.
         if is_foreign(error) or isinstance(error, ConnixNotFoundError):
             return self._foreign.add(now)

@@ -19,6 +19,8 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
 from connix_provider.client.errors import (
     ConnixAPIError,
     ConnixBudgetError,
@@ -351,7 +353,15 @@ class Wait:
             error.agent_id, error.agent_name = self.agent.agent_id, self.agent.name
             error.project_id = error.project_id or self.agent.project_id
             error.status = self.status
-            error.note = wording.refused(error, self.goal, self.agent, self.connix_conn_id)
+            error.note = wording.refused(
+                error,
+                self.goal,
+                self.agent,
+                self.connix_conn_id,
+                is_misconfigured=self.errors.is_misconfigured,
+            )
+        elif isinstance(error, AirflowNotFoundException):
+            error = wording.undefined(error, self.goal, self.agent)
         return Ending.refused(self.agent, self.status, error)
 
     def _judge(self, seen: Snapshot, why: str = "") -> Ending | None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+from connix_provider.client.errors import ConnixResponseError
+from connix_provider.hooks.diagnosis import NOT_CONNIX
 from connix_provider.waiting.rate_limit_waits import limit_name
 
 if TYPE_CHECKING:
@@ -12,7 +16,7 @@ if TYPE_CHECKING:
     from connix_provider.lifecycle import Goal, PollState
     from connix_provider.waiting.agent_ref import AgentRef
 
-__all__ = ["done", "failed", "gone", "moment", "refused", "timed_out", "wanted"]
+__all__ = ["done", "failed", "gone", "moment", "refused", "timed_out", "undefined", "wanted"]
 
 #: What ended well, where the status alone does not say it; "%s" is the status.
 _DONE = {
@@ -140,7 +144,29 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S UTC")
 
 
-def refused(error: ConnixError, goal: Goal, agent: AgentRef, connix_conn_id: str | None) -> str:
+def undefined(error: AirflowNotFoundException, goal: Goal, agent: AgentRef) -> AirflowNotFoundException:
+    """
+    Say which wait ends because its Airflow connection is not defined.
+
+    :param error: the hook's error, with its hint where Airflow looks
+    :param goal: what was waited for
+    :param agent: the agent
+    :return: the same class with a longer text
+    """
+    return AirflowNotFoundException(
+        f"Agent {agent} was to be {wanted(goal)}, but its Airflow connection cannot be read: "
+        f"{error}{agent.place}"
+    )
+
+
+def refused(
+    error: ConnixError,
+    goal: Goal,
+    agent: AgentRef,
+    connix_conn_id: str | None,
+    *,
+    is_misconfigured: bool = False,
+) -> str:
     """
     Say what a refusal means for a wait, and what to do.
 
@@ -148,6 +174,7 @@ def refused(error: ConnixError, goal: Goal, agent: AgentRef, connix_conn_id: str
     :param goal: what was waited for
     :param agent: the agent
     :param connix_conn_id: the Airflow connection, where that is known
+    :param is_misconfigured: whether a mistake in the connection explains every failure so far
     :return: words that go after the refusal's own
     """
     connection = f"Airflow connection {connix_conn_id!r}" if connix_conn_id else "Airflow connection"
@@ -162,6 +189,10 @@ def refused(error: ConnixError, goal: Goal, agent: AgentRef, connix_conn_id: str
             advice = f"; check project and host of the {connection}, whether the agent is gone is not known"
         case 409:
             advice = "; look at what else acts on the agent, then clear the task"
+        case None if is_misconfigured and isinstance(error, ConnixResponseError):
+            advice = f". {NOT_CONNIX} of the {connection}"
         case _:
             advice = f"; check the {connection}"
+    if is_misconfigured:
+        advice += "; no other response came since the wait began"
     return f"agent {agent} was to be {wanted(goal)}{advice}{agent.place}"

@@ -118,6 +118,7 @@ def test_a_connection_that_is_not_defined_is_named(run, warp):
     ran = run(START, connix_conn_id="connix_typo", **AGENT)
     assert type(ran.error).__name__ == "AirflowNotFoundException"
     assert "connix_typo" in str(ran.error)
+    assert "AIRFLOW_CONN_CONNIX_TYPO, which `airflow dags test` reads too" in str(ran.error)
 
 
 @pytest.mark.parametrize("operator", [START, SENSOR])

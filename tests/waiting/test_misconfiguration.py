@@ -1,0 +1,119 @@
+"""A connection that can only be wrong ends a wait after 10 minutes; one that was right never does."""
+
+from __future__ import annotations
+
+import json
+import socket
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from foreign_service import html_service, write_certificate
+from in_process import TaskRun
+from scene import Scene, stage
+
+from connix_provider.client.errors import ConnixConnectionError, ConnixNotFoundError, ConnixResponseError
+from connix_provider.emulator import Clock, Emulator, Fault, Limits
+from connix_provider.sensors.agent import ConnixAgentStatusSensor
+
+pytestmark = pytest.mark.heavy
+
+MODES = pytest.mark.parametrize("mode", ["poke", "reschedule", "deferred"])
+BY = pytest.mark.parametrize("by", ["agent_id", "agent_name"])
+
+
+@pytest.fixture
+def scene(monkeypatch):
+    with (
+        Emulator(clock=Clock(frozen=True), limits=Limits.off()) as emulator,
+        stage(emulator, monkeypatch) as scene,
+    ):
+        yield scene
+
+
+def sensor(scene: Scene, mode: str, **arguments: Any) -> TaskRun:
+    how = {"deferrable": True} if mode == "deferred" else {"mode": mode, "deferrable": False}
+    return TaskRun(
+        scene.warp,
+        ConnixAgentStatusSensor,
+        project_id=scene.project_id,
+        **how,
+        **{"poke_interval": 30, "timeout": 604_800, **arguments},
+    )
+
+
+@pytest.fixture
+def wrong(request, scene, monkeypatch, tmp_path):
+    """Define a connection with a mistake in it."""
+    with ExitStack() as opened:
+        match request.param:
+            case "unknown host":
+                url = "http://connix.invalid"
+                known = socket.getaddrinfo
+
+                def unknown(host: Any, *arguments: Any, **options: Any) -> Any:
+                    if host in {"connix.invalid", b"connix.invalid"}:
+                        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+                    return known(host, *arguments, **options)
+
+                monkeypatch.setattr(socket, "getaddrinfo", unknown)
+            case "certificate":
+                write_certificate(tmp_path / "certificate.pem")
+                url = opened.enter_context(html_service(200, tmp_path / "certificate.pem"))
+            case status:
+                url = opened.enter_context(html_service(int(status)))
+        connection = {"conn_type": "connix", "host": url, "password": scene.emulator.api_key}
+        monkeypatch.setenv("AIRFLOW_CONN_CONNIX_DEFAULT", json.dumps(connection))
+        yield
+
+
+@MODES
+@BY
+@pytest.mark.parametrize(
+    ("wrong", "kind", "says"),
+    [
+        ("unknown host", ConnixConnectionError, "the host's name is not known"),
+        ("certificate", ConnixConnectionError, "its TLS certificate is not trusted"),
+        ("200", ConnixResponseError, "does not speak Connix's API; check the host"),
+    ],
+    indirect=["wrong"],
+)
+def test_a_wrong_connection_ends_a_wait_after_10_minutes(scene, mode, by, wrong, kind, says):
+    began = scene.warp.time()
+    ran = sensor(scene, mode, **{by: "alpha"}).try_once()
+    assert type(ran.error) is kind, ran.error
+    assert 600 <= scene.warp.time() - began <= 700
+    for words in (says, "alpha", "Airflow connection 'connix_default'", "no other response came"):
+        assert words in str(ran.error)
+
+
+@MODES
+@pytest.mark.parametrize("wrong", ["404"], indirect=True)
+def test_a_page_that_is_not_found_is_final_sooner(scene, mode, wrong):
+    began = scene.warp.time()
+    ran = sensor(scene, mode, agent_id="alpha").try_once()
+    assert type(ran.error) is ConnixNotFoundError, ran.error
+    assert 15 <= scene.warp.time() - began <= 120
+    assert "whether the agent is gone is not known" in str(ran.error)
+
+
+@MODES
+@pytest.mark.parametrize("before", [1, 3])
+def test_a_connection_that_was_right_is_never_taken_for_wrong(scene, mode, before):
+    (agent_id,) = scene.emulator.seed(status="paused", project_id=scene.project_id)
+    scene.emulator.script(agent_id, [(1500, "running")])
+    scene.emulator.faults.add(Fault.bad_json(), on="get_agent", times=60, after=before)
+    began = scene.warp.time()
+    ran = sensor(scene, mode, agent_id=agent_id).try_once()
+    assert ran.error is None, ran.error
+    assert scene.warp.time() - began > 1700
+
+
+@MODES
+def test_one_other_failure_is_enough_to_wait_on(scene, mode):
+    (agent_id,) = scene.emulator.seed(status="running", project_id=scene.project_id)
+    scene.emulator.faults.add(Fault.status(503), on="get_agent", times=1, after=2)
+    scene.emulator.faults.add(Fault.bad_json(), on="get_agent", times=60)
+    began = scene.warp.time()
+    assert sensor(scene, mode, agent_id=agent_id).try_once().error is None
+    assert scene.warp.time() - began > 1700
