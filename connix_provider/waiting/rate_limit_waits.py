@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ __all__ = ["SHORT_WAIT", "RateLimitWaits", "limit_name"]
 
 #: Seconds of waiting for a rate limit that no log line is worth.
 SHORT_WAIT = 2.0
+#: Seconds between two such lines of one wait: a key that is always over its limit would fill the log.
+_QUIET = 60.0
 _ENDPOINTS = {"get": "Get Agent", "list": "List Agents", "logs": "Agent Logs", "action": "Agent Actions"}
 
 
@@ -38,6 +41,7 @@ class RateLimitWaits:
         self._before = 0.0
         self._since: float | None = None
         self._is_logged = False
+        self._logged_at = -math.inf
         self.bucket: str | None = None
 
     def begin(self, agent: object, error: ConnixRateLimitError, seconds: float, now: float) -> None:
@@ -52,9 +56,9 @@ class RateLimitWaits:
         if self._since is None:
             self._since, self._is_logged = now, False
         self.bucket = error.bucket or self.bucket
-        if self._is_logged or now - self._since + seconds <= SHORT_WAIT:
+        if self._is_logged or now - self._since + seconds <= SHORT_WAIT or now - self._logged_at < _QUIET:
             return
-        self._is_logged = True
+        self._is_logged, self._logged_at = True, now
         until = datetime.fromtimestamp(now + seconds, UTC).strftime("%H:%M:%S UTC")
         self._log.info(
             "Agent %s: polling waits for the %s until about %s (%.0f s): %s",

@@ -1,0 +1,268 @@
+"""What a wait says in its log, its event and its error."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import json
+import logging
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from in_process import TaskRun
+from scene import Scene, stage
+
+from connix_provider.client import Client, ConnixServerError
+from connix_provider.client.errors import ConnixBudgetError
+from connix_provider.emulator import Clock, Emulator, Fault, Limits
+from connix_provider.exceptions import ConnixSensorTimeoutError
+from connix_provider.lifecycle import GOALS
+from connix_provider.poll_state import PollState, Snapshot
+from connix_provider.sensors.agent import ConnixAgentStatusSensor
+from connix_provider.waiting.agent_ref import AgentRef
+from connix_provider.waiting.deferral import time_allowed
+from connix_provider.waiting.ending import Ending, Outcome
+from connix_provider.waiting.last_error import add_last_error
+from connix_provider.waiting.rate_limit_waits import RateLimitWaits
+from connix_provider.waiting.wait import Wait
+
+ALPHA = AgentRef("agent_1", "alpha", "p_1")
+
+# An Airflow connection that is not defined for a while (a secrets backend that is down looks so)
+
+
+@pytest.fixture
+def undefine(monkeypatch):
+    return lambda: monkeypatch.delenv("AIRFLOW_CONN_CONNIX_DEFAULT")
+
+
+async def test_an_undefined_connection_ends_a_deferred_wait_after_5_minutes(emulator, warp, wait, undefine):
+    (agent_id,) = emulator.seed(status="running")
+    undefine()
+    began = warp.time()
+    event = await wait(agent_id, agent_name="alpha", deadline=began + 3600)
+    assert 300 <= warp.time() - began < 320
+    assert (event["outcome"], event["error"]["class"]) == ("refused", "AirflowNotFoundException")
+    assert "AIRFLOW_CONN_CONNIX_DEFAULT" in event["message"]
+    assert f"'alpha' ({agent_id})" in event["message"]
+
+
+async def test_an_undefined_connection_after_good_polls_has_5_minutes_too(emulator, warp, wait, undefine):
+    (agent_id,) = emulator.seed(status="paused")
+    began = warp.time()
+
+    async def lose() -> None:
+        await warp.sleep_async(60)
+        undefine()
+        emulator.faults.add(Fault.status(401, code="invalid_api_key"), times=None)
+
+    losing = asyncio.create_task(lose())
+    event = await wait(agent_id, deadline=began + 3600)
+    await losing
+    assert event["error"]["class"] == "AirflowNotFoundException", event
+    assert 355 <= warp.time() - began < 380
+
+
+@pytest.mark.parametrize("seconds", [10, 120, 290])
+async def test_a_connection_that_comes_back_goes_on(emulator, warp, wait, undefine, connection, seconds):
+    (agent_id,) = emulator.seed(status="running")
+    undefine()
+
+    async def restore() -> None:
+        await warp.sleep_async(seconds)
+        connection()
+
+    restoring = asyncio.create_task(restore())
+    event = await wait(agent_id, deadline=warp.time() + 3600)
+    await restoring
+    assert event["outcome"] == "done", event
+
+
+# Rate limits
+
+
+def limited(seconds: float) -> ConnixBudgetError:
+    error = ConnixBudgetError("the budget is used up", seconds)
+    error.bucket = "get"
+    return error
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(0.5, 0), (2.0, 0), (3.0, 2), (45.0, 2)])
+def test_a_wait_for_a_rate_limit_is_logged_when_it_is_long(caplog, seconds, lines):
+    caplog.set_level(logging.INFO)
+    waits = RateLimitWaits(logging.getLogger("test"))
+    waits.begin(ALPHA, limited(seconds), seconds, 1000.0)
+    waits.end(ALPHA, 1000.0 + seconds)
+    assert len(caplog.messages) == lines
+    if lines:
+        begun, ended = caplog.messages
+        assert "'alpha' (agent_1): polling waits for the rate limit on Get Agent requests until" in begun
+        assert f"goes on after waiting {seconds:.0f} s" in ended
+    assert waits.total(2000.0) == seconds
+
+
+def test_a_key_always_over_its_limit_logs_one_pair_a_minute(caplog):
+    caplog.set_level(logging.INFO)
+    waits = RateLimitWaits(logging.getLogger("test"))
+    for now in range(1000, 1600, 10):
+        waits.begin(ALPHA, limited(8.0), 8.0, now)
+        waits.end(ALPHA, now + 8.0)
+    assert len(caplog.messages) == 20
+    assert waits.total(1600.0) == pytest.approx(480.0)
+
+
+def test_a_timeout_under_a_limit_says_how_long_and_what_to_change():
+    wait = Wait(GOALS["start"], "agent_1", poll_interval=5, deadline=time.time() + 60, agent_name="alpha")
+    wait.observe(limited(30.0))
+    wait.limits.end(ALPHA, wait.clock.now() + 30.0)
+    message = wait.timed_out().message
+    assert "30 s of that went by waiting for the rate limit on Get Agent requests" in message
+    assert "deferrable=True" in message
+
+
+# Events
+
+
+@pytest.mark.parametrize("character", ["x", "\u0001", "é", "\U0001f600", '"', "\\"])
+@pytest.mark.parametrize("details", [None, ["x" * 9000], {"a": {"b": "\u0001" * 20_000}}])
+def test_an_event_is_under_10_kib(character, details):
+    long = character * 100_000
+    error = ConnixServerError(500, long, long, details, long)
+    error.request = error.note = long
+    ending = Ending.refused(AgentRef(long, long, long, long), long, error)
+    event = ending.to_event()
+    assert len(json.dumps(event)) < 10 * 1024
+    assert isinstance(Ending.from_event(json.loads(json.dumps(event))).rebuild_error(), ConnixServerError)
+
+
+# The last error line
+
+
+class LogService:
+    """Answer Get Agent, and its logs as a test says."""
+
+    def __init__(self, line: str, status: int = 200, seconds: float = 0.0) -> None:
+        service = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                is_logs = "/logs" in self.path
+                if is_logs:
+                    service.ended.wait(seconds)
+                body = json.dumps(service.logs(line) if is_logs else service.agent()).encode()
+                self.send_response(status if is_logs else 200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Keep the output of the tests clean."""
+
+        self.ended = threading.Event()
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    @staticmethod
+    def agent() -> dict[str, Any]:
+        secret = {"environment_variables": {"TOKEN": "hunter2-and-more"}}
+        return {"id": "agent_1", "name": "alpha", "status": "error", "config": secret}
+
+    @staticmethod
+    def logs(line: str) -> dict[str, Any]:
+        entry = {"id": "log_1", "level": "error", "message": line, "timestamp": "2026-01-15T10:30:00Z"}
+        return {"logs": [entry], "pagination": {"total": 1, "limit": 1, "offset": 0, "has_more": False}}
+
+    def __enter__(self) -> Client:
+        self.thread.start()
+        self.client = Client("cx_key_of_the_test", f"http://127.0.0.1:{self.server.server_address[1]}")
+        return self.client
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.client.close()
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+FAILED = Ending.of(Outcome.FAILED, ALPHA, "error", "Agent 'alpha' (agent_1) failed.")
+
+
+def test_the_quoted_line_is_redacted_and_escaped():
+    line = "bad token hunter2-and-more of cx_key_of_the_test\x1b[2J\r\nTask done\x00"
+    with LogService(line) as client:
+        message = add_last_error(client, FAILED, seconds=60).message
+    assert message.startswith("Agent 'alpha' (agent_1) failed. Its last error log line: 'bad token ")
+    assert "hunter2" not in message
+    assert "cx_key" not in message
+    assert message.isprintable()
+    assert "\\x1b[2J\\r\\nTask done\\x00" in message
+
+
+@pytest.mark.parametrize("status", [403, 404, 500, 503])
+def test_a_failed_log_request_leaves_the_failure(status):
+    with LogService("line", status) as client:
+        assert add_last_error(client, FAILED, seconds=60) == FAILED
+
+
+def test_a_slow_log_request_is_given_up_after_5_seconds():
+    with LogService("line", seconds=30) as client:
+        began = time.monotonic()
+        assert add_last_error(client, FAILED, seconds=60) == FAILED
+        assert time.monotonic() - began < 8
+
+
+# Time
+
+
+@pytest.mark.parametrize(
+    ("timeout", "execution_timeout", "allowed"),
+    [(600, None, 600), (600, 60, 54), (600, 5, 4.5), (600, 1000, 600), (3600, 3600, 3590), (50, 60, 50)],
+)
+def test_the_deadline_keeps_a_margin_to_execution_timeout(timeout, execution_timeout, allowed):
+    limit = None if execution_timeout is None else timedelta(seconds=execution_timeout)
+    assert time_allowed(timeout, limit) == pytest.approx(allowed)
+
+
+@pytest.fixture
+def scene(monkeypatch):
+    with (
+        Emulator(clock=Clock(frozen=True), limits=Limits.off()) as emulator,
+        stage(emulator, monkeypatch) as scene,
+    ):
+        yield scene
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("mode", ["poke", "deferred"])
+def test_a_sensor_keeps_to_execution_timeout(scene: Scene, mode):
+    (agent_id,) = scene.emulator.seed(status="paused", project_id=scene.project_id)
+    began = scene.warp.time()
+    ran = TaskRun(
+        scene.warp,
+        ConnixAgentStatusSensor,
+        project_id=scene.project_id,
+        agent_id=agent_id,
+        deferrable=mode == "deferred",
+        poke_interval=10,
+        timeout=600,
+        execution_timeout=timedelta(seconds=60),
+    ).try_once()
+    assert type(ran.error) is ConnixSensorTimeoutError
+    assert "(54 s)" in str(ran.error)
+    assert scene.warp.time() - began < 60
+    assert scene.emulator.journal.entries("get_agent")[-1].at.timestamp() - began <= 54.1
+
+
+def test_a_restart_without_a_sign_says_so():
+    seen = Snapshot("running", datetime(2026, 1, 15, tzinfo=UTC))
+    state = PollState(before=seen, last=seen)
+    wait = Wait(GOALS["restart"], "agent_1", poll_interval=5, deadline=time.time(), state=state)
+    message = wait.timed_out().message
+    assert "showed no sign of a restart within the time allowed" in message
+    assert "last seen running" in message
+    assert "was not running" not in message
