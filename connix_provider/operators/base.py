@@ -301,6 +301,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         :raises ConnixAgentTimeoutError: where no triggerer answered in time
         """
         from connix_provider.exceptions import ConnixAgentTimeoutError
+        from connix_provider.waiting.agent_ref import AgentRef
         from connix_provider.waiting.deferral import is_deferral_timeout, untended
 
         try:
@@ -308,7 +309,15 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         except Exception as error:
             if is_deferral_timeout(error):
                 self._clean_up(context)
-                raise ConnixAgentTimeoutError(untended(self._time_allowed())) from None
+                # Of a create only the name is known here: a resumed task starts anew.
+                agent_id, name = (getattr(self, field, None) for field in ("agent_id", "agent_name"))
+                name = name or (None if agent_id else getattr(self, "name", None))
+                raise ConnixAgentTimeoutError(
+                    untended(self._time_allowed(), str(AgentRef(agent_id, name))),
+                    agent_id=agent_id,
+                    agent_name=name,
+                    project_id=self.project_id,
+                ) from None
             raise
 
     def _finish(self, context: Context, ending: Ending) -> str:

@@ -176,6 +176,7 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         :param context: Airflow's context
         :return: what that method returns
         """
+        from connix_provider.waiting.agent_ref import AgentRef
         from connix_provider.waiting.deferral import is_deferral_timeout, time_allowed, untended
 
         try:
@@ -183,9 +184,8 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         except Exception as error:
             if is_deferral_timeout(error):
                 allowed = time_allowed(self.timeout, self.execution_timeout)
-                agent = self.agent_id or self.agent_name
                 error = ConnixSensorTimeoutError(
-                    untended(allowed, str(agent)),
+                    untended(allowed, str(AgentRef(self.agent_id, self.agent_name))),
                     agent_id=self.agent_id,
                     agent_name=self.agent_name,
                     project_id=self.project_id,

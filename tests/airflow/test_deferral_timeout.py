@@ -9,7 +9,12 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from dag_store import airflow_version
 
 from connix_provider.exceptions import ConnixAgentTimeoutError, ConnixSensorTimeoutError
-from connix_provider.operators.agent import ConnixStartAgentOperator
+from connix_provider.operators.agent import (
+    ConnixCreateAgentOperator,
+    ConnixDeleteAgentOperator,
+    ConnixStartAgentOperator,
+    ConnixUpdateAgentOperator,
+)
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
 
@@ -24,6 +29,24 @@ def test_an_operator_says_what_it_may_mean():
     task = ConnixStartAgentOperator(task_id="task", agent_id="agent_1", timeout=60)
     with pytest.raises(ConnixAgentTimeoutError, match=r"No triggerer answered .* capacity"):
         task.resume_execution("__fail__", given_up(), {})
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "named"),
+    [
+        (ConnixCreateAgentOperator, {"name": "alpha", "config": {}}, "'alpha'"),
+        (ConnixUpdateAgentOperator, {"agent_id": "agent_1", "name": "beta"}, "agent_1"),
+        (ConnixDeleteAgentOperator, {"agent_name": "alpha"}, "'alpha'"),
+        (ConnixAgentStatusSensor, {"agent_name": "alpha"}, "'alpha'"),
+        (ConnixAgentStatusSensor, {"agent_id": "agent_1"}, "agent_1"),
+    ],
+)
+def test_the_agent_is_named(make, arguments, named):
+    task = make(task_id="task", timeout=60, project_id="p_1", **arguments)
+    with pytest.raises(ConnixAgentTimeoutError, match=f"No triggerer answered on agent {named} ") as caught:
+        task.resume_execution("__fail__", given_up(), {})
+    assert caught.value.project_id == "p_1"
+    assert named.strip("'") in {caught.value.agent_id, caught.value.agent_name}
 
 
 def test_a_sensor_says_what_it_may_mean():
