@@ -56,7 +56,7 @@ def database() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def api_server() -> None:
     """Have ``dag.test()`` make one API server for all tasks, as newer Airflows do: each takes seconds."""
-    if (3,) <= airflow_version() < (3, 2):
+    if (3,) <= airflow_version() < (3, 3):
         from airflow.sdk.execution_time import supervisor
 
         supervisor.in_process_api_server = functools.lru_cache(maxsize=1)(supervisor.in_process_api_server)
@@ -115,7 +115,7 @@ _numbers = itertools.count()
 @pytest.fixture
 def callbacks_know_the_exception(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let failure callbacks find the exception in their context, as newer versions of Airflow do."""
-    if (3,) <= airflow_version() < (3, 2):
+    if (3,) <= airflow_version() < (3, 3):
         tell_callbacks_of_the_exception(monkeypatch)
 
 
