@@ -47,8 +47,6 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 }
 #: Airflow's own loop of a sensor; it lives elsewhere in Airflow 2.
 _SENSOR_LOOP = importlib.import_module(BaseSensorOperator.__module__)
-#: Seconds from SIGTERM to SIGKILL.
-_TO_DIE = 30.0
 _BY_OTHERS = {Killed: "killed", Cleared: "cleared", MarkedFailed: "marked failed"}
 
 
@@ -131,7 +129,7 @@ class TaskInstance:
     def start(self, run: Run, index: int, **changed: Any) -> Ended:
         """Run it once, until it ends, is killed, or fails for this try."""
         world = self._world
-        world.instance, world.state = self, "running"
+        world.instance, world.map_index, world.state = self, self.map_index, "running"
         if run.kind != "same":
             self.try_number += 1
         if run.kind == "clear":
@@ -149,8 +147,8 @@ class TaskInstance:
             ended.error = error
         except (Killed, Cleared, MarkedFailed) as what:
             ended.outcome = _BY_OTHERS[type(what)]
-        # A user decided how it ended, whatever the task made of that.
-        if world.state == "failed" and ended.outcome != "killed":
+        if world.state == "failed":
+            # A user decided how it ended, whatever the task made of that.
             ended.outcome = "marked failed"
         ended.ended, world.instance = world.clock.elapsed, None
         if ended.error is not None:
@@ -171,16 +169,11 @@ class TaskInstance:
             case "execution timeout":
                 raise AirflowTaskTimeout("Timeout, PID: 1")
             case "mark failed":
+                # SIGTERM: the operator lets its process die of it, after ``on_kill``.
                 world.state = "failed"
-                # SIGTERM; the task may run on for a while before it is killed.
-                operator = self._operator
-                world.clock.at(world.clock.elapsed + _TO_DIE, lambda: self._die(operator))
-                operator.on_kill()
-
-    def _die(self, operator: Any) -> None:
-        if self._operator is operator and self._world.process == "worker":
-            self._world.is_dead = True
-            raise Killed
+                self._operator.on_kill()
+                world.is_dead = True
+                raise MarkedFailed
 
     def _carry(self, ended: Ended) -> Any:
         world, clock = self._world, self._world.clock
@@ -289,7 +282,8 @@ def airflow_around(wire: Wire) -> Iterator[None]:
         wire.world.variables.pop(key, None)
 
     def get_task_states(**_: Any) -> dict[str, Any]:
-        return {"run": {"task": wire.world.state}}
+        index = wire.world.map_index
+        return {"run": {"task" if index < 0 else f"task_{index}": wire.world.state}}
 
     with ExitStack() as stack:
         stack.enter_context(patch.object(_SENSOR_LOOP, "timezone", clock))

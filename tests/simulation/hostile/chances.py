@@ -45,7 +45,7 @@ def must_be_green(history: History) -> bool:
     if temper.heartbeat and arguments.get("stable_for"):
         return False
     pace = arguments.get("poll_interval") or arguments.get("poke_interval")
-    strikes = sum(min(fault.times, 4) * _cost(fault) for fault in faults)
+    strikes = sum(min(fault.times, 4) * max(pace, _cost(fault)) for fault in faults)
     change = temper.change_time + temper.restart_delay + float(arguments.get("stable_for", 0.0))
     lag = temper.get_lag + temper.list_lag + 12 * temper.latency + 2 * temper.name_held
     # The last poll is at the deadline, so the interval counts only where a status must be kept.
@@ -59,7 +59,8 @@ def _is_harmless(history: History, what: Interruption) -> bool:
         # Only a trigger can wait for a secrets backend; a worker needs it as it begins.
         is_in_trigger = history.mode == "deferred" and what.at > 10.0 and not history.faults
         return is_in_trigger and what.at < _MOST_SECONDS_DOWN
-    return what.what in {"move", "stall", "clock back"}
+    # A trigger that moves at the deadline takes the last poll with it.
+    return what.what in {"move", "stall", "clock back"} and what.at < history.arguments["timeout"] - 5.0
 
 
 def _most_strikes(faults: list[Fault]) -> int:

@@ -132,9 +132,10 @@ def _bounded(wish: Wish) -> Iterator[str]:
                 yield f"run {run.index} sent {call} {count} times"
         failed = Counter(a.call for a in arrivals if a.call in _DEEDS and (a.status >= 500 or not a.status))
         conflicts = Counter(a.call for a in arrivals if a.call in _DEEDS and a.status == 409)
+        limited = any(arrival.status == 429 for arrival in arrivals)
         for call, count in failed.items():
-            # Each time that a conflict has passed, the change is sent anew.
-            if count > 5 * (1 + conflicts[call]):
+            # Each time that a conflict or a limit has passed, the change is sent anew.
+            if count > 8 * (1 + conflicts[call] + limited):
                 yield f"run {run.index} sent {call} {count} times although it failed"
         for call, count in conflicts.items():
             if count > 16:

@@ -160,7 +160,8 @@ class Wish:
         wanted = _WANTED[self.operator]
         if any(version.status == wanted for version in versions):
             return None
-        is_accepted = any(d.verb == self.operator and d.agent_id == agent.id for d in self.deeds())
+        deeds = [d for d in self.played.world.service.deeds if d.agent_id == agent.id]
+        is_accepted = any(d.verb == self.operator and d.ends_at >= self.began for d in deeds)
         if is_accepted and not self.last.asked.get("wait_for_completion", True):
             return None
         return f"the agent was never {wanted}"

@@ -73,6 +73,7 @@ class World:
         self.instance: Any = None
         self.triggerer: Any = None
         self.state = "running"
+        self.map_index = -1
         self.ids: dict[str, str] = {}
         self._struck: Counter[int] = Counter()
         for name, status in history.agents:
