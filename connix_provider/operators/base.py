@@ -143,7 +143,12 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         if isinstance(deadline, bool) or not isinstance(deadline, int | float):
             raise ValueError(f"the task was resumed with {event!r}, not with an event of its trigger")
         if refusal is not None and time.time() >= deadline:
-            raise ConnixBudgetError(refusal, 0.0)
+            from connix_provider.operators.naming import naming
+
+            hook = ConnixHook(self.connix_conn_id)
+            project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
+            with naming(hook, project_id, **self.named()):
+                raise ConnixBudgetError(refusal, 0.0)
         self._goes_on = True
         return self._act_and_wait(context, deadline)
 

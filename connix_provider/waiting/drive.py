@@ -236,7 +236,7 @@ async def wait_async(connix_conn_id: str, wait: Wait, *, first_poll_at: float = 
             except AirflowNotFoundException as error:
                 seen = error
             if seen is None:
-                return wait.timed_out()
+                return wait.unanswered()
             if (ending := wait.observe(seen)) is not None:
                 return ending
             rest = wait.rest()

@@ -44,6 +44,11 @@ class RateLimitWaits:
         self._logged_at = -math.inf
         self.bucket: str | None = None
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a poll waits for a rate limit now."""
+        return self._since is not None
+
     def begin(self, agent: object, error: ConnixRateLimitError, seconds: float, now: float) -> None:
         """
         Take in a poll that the rate limit delays.

@@ -229,6 +229,16 @@ class Wait:
         request_id = getattr(error, "request_id", None)
         return self._ending(Outcome.TIMEOUT, self.status, message, request_id=request_id)
 
+    def unanswered(self) -> Ending:
+        """
+        Make the ending for a wait whose last poll had no response.
+
+        :return: the ending
+        """
+        if self._last_error is None and not self.limits.is_waiting:
+            self._last_error = ConnixTimeoutError("no response came in the time allowed")
+        return self.timed_out()
+
     def located(self, agent_id: str, project_id: str, link: str | None) -> None:
         """
         Take in which agent a name means.

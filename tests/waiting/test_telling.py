@@ -16,10 +16,11 @@ from in_process import TaskRun
 from scene import Scene, stage
 
 from connix_provider.client import Client, ConnixServerError
-from connix_provider.client.errors import ConnixBudgetError
+from connix_provider.client.errors import ConnixBudgetError, ConnixRateLimitError
 from connix_provider.emulator import Clock, Emulator, Fault, Limits
 from connix_provider.exceptions import ConnixSensorTimeoutError
 from connix_provider.lifecycle import GOALS
+from connix_provider.operators.agent import ConnixRestartAgentOperator
 from connix_provider.poll_state import PollState, Snapshot
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 from connix_provider.waiting.agent_ref import AgentRef
@@ -266,3 +267,29 @@ def test_a_restart_without_a_sign_says_so():
     assert "showed no sign of a restart within the time allowed" in message
     assert "last seen running" in message
     assert "was not running" not in message
+
+
+@pytest.mark.parametrize("is_limited", [False, True])
+def test_a_last_poll_without_a_response_is_told(is_limited):
+    wait = Wait(GOALS["stop"], "agent_1", poll_interval=5, deadline=time.time(), is_resumed=True)
+    if is_limited:
+        wait.limits.begin(ALPHA, limited(9.0), 9.0, wait.clock.now() - 9)
+    message = wait.unanswered().message
+    assert ("no response came" in message) is not is_limited
+    assert ("waiting for the rate limit" in message) is is_limited
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("hint", [60, 3600])
+def test_a_limit_until_the_deadline_names_the_agent(scene: Scene, hint):
+    scene.emulator.faults.add(Fault.status(429, headers={"Retry-After": str(hint)}), times=None)
+    ran = TaskRun(
+        scene.warp,
+        ConnixRestartAgentOperator,
+        project_id=scene.project_id,
+        agent_name="alpha",
+        deferrable=True,
+        timeout=20,
+    ).try_once()
+    assert isinstance(ran.error, ConnixRateLimitError), ran.error
+    assert "Could not restart agent 'alpha'" in str(ran.error)
