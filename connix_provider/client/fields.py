@@ -9,6 +9,7 @@ pydantic's own unions: an answer as the reference documents it is read as fast a
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
@@ -35,6 +36,8 @@ __all__ = [
 
 #: What lies deeper than this is not shown: printing it could overflow the stack.
 _DEEPEST = 20
+#: What databases write that ISO 8601 has not: the name of the zone, and a space before the offset.
+_NOT_ISO = re.compile(r" ?(UTC|GMT)$|(?<=\d) (?=[+-]\d\d(:?\d\d)?$)")
 
 
 class OrElse:
@@ -57,6 +60,14 @@ def _aware(value: datetime) -> datetime:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
+def _moment(value: Any) -> datetime | None:
+    """Read a time as a database writes it, or in basic ISO format; other text is no time."""
+    try:
+        return _aware(datetime.fromisoformat(_NOT_ISO.sub("", value.strip())))
+    except (AttributeError, ValueError):
+        return None
+
+
 def _opaque(value: Any) -> Any:
     # The projects page shows integers where the reference shows strings: an id is opaque to us.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -71,7 +82,7 @@ def _number(value: Any) -> Any:
 OrRaw = OrElse(lambda value: value)
 Id = Annotated[str, BeforeValidator(_opaque)]
 Text = Annotated[str, OrElse(lambda value: "" if value is None else value)]
-Moment = Annotated[Annotated[datetime, AfterValidator(_aware)] | None, OrElse(lambda _: None)]
+Moment = Annotated[Annotated[datetime, AfterValidator(_aware)] | None, OrElse(_moment)]
 JsonObject = Annotated[dict[str, Any], OrElse(lambda _: {})]
 #: Numbers that are compared and added up: ``None`` where they are none.
 Count = Annotated[int | None, OrElse(_number)]

@@ -15,16 +15,7 @@ def playing():
         yield playing
 
 
-#: Found, and not mended yet.
-NOT_YET = {
-    "a connection that can never work is waited for",
-}
-
-
-@pytest.mark.parametrize(
-    "what",
-    [pytest.param(what, marks=[pytest.mark.xfail(strict=False)] * (what in NOT_YET)) for what in CASES],
-)
+@pytest.mark.parametrize("what", CASES)
 def test_a_mended_history_breaks_no_invariant(playing, what):
     verdict = judge(playing, CASES[what])
     assert not verdict.breaches, verdict.told()

@@ -97,6 +97,9 @@ CASES: dict[str, History] = {
         temper=Temperament(updated_at="absent", restart_shows="nothing"),
         faults=(fault("html 504 after", "restart"),),
     ),
+    "a time that a database writes proves nothing": task(
+        "restart", temper=Temperament(written="database with UTC"), faults=(fault("silence", "restart"),)
+    ),
     "a name that is held is given up at once": task(
         "create",
         agents=ALPHA,

@@ -100,6 +100,11 @@ OLD_FAULTS = (
         put_back.the_wall_clock_counts,
     ),
     OldFault(
+        "B9",
+        "a connection that can never work is waited for",
+        lambda: {"connix_provider.waiting.poll_errors.MISCONFIGURED_AFTER": 1e9},
+    ),
+    OldFault(
         "C1",
         "a 404 of a gateway means that an agent is gone",
         lambda: {
