@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["get_async_connection", "mask_secret"]
 
+#: Airflow 3's default of ``[logging] min_length_masked_secret``; Airflow 2.11 has no such limit.
+_MIN_LENGTH: Final = 5
 #: Where Airflow keeps ``mask_secret``: 3.1 and later, 3.0, 2.
 _MASKS_SECRETS: Final = (
     "airflow.sdk.log",
@@ -29,8 +31,12 @@ def mask_secret(secret: str) -> None:
     """
     Have Airflow hide a text in its logs and rendered fields.
 
+    A short text is left alone, as Airflow 3 does: to hide each "3" would make every log unreadable.
+
     :param secret: the text
     """
+    if len(secret) < _MIN_LENGTH:
+        return
     for name in _MASKS_SECRETS:
         try:
             mask = import_module(name).mask_secret

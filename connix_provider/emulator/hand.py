@@ -73,7 +73,8 @@ class Hand:
             else:
                 raise ValueError(f"agent names are unique in a project: {name!r} is not, without {{n}} in it")
             settling = 0 if status == "creating" else _SETTLING
-            born = now - settling if created_at is None else micros_of(created_at)
+            # All alike, so that a listing shows agents in the order in which they were seeded.
+            born = now - _SETTLING if created_at is None else micros_of(created_at)
             agents = self._population.settle_in(
                 project_id,
                 names,

@@ -189,7 +189,7 @@ class Emulator:
         Put agents there without HTTP and return their ids.
 
         :param count: how many.
-        :param status: their status; any string. Agents beyond ``creating`` were created two seconds before.
+        :param status: their status; any string. They were created two seconds before.
         :param name: their names; ``{n}`` becomes 1, 2, 3 and so on, passing over names in use.
         :param project_id: where; the default project by default.
         :param description: of all of them.
