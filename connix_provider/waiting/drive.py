@@ -137,7 +137,8 @@ def look(
     """
     if (ending := wait.overdue()) is not None:
         return ending
-    ending = wait.observe(_poll(connected, project_id, wait, locate))
+    # Where the poll took all of the time, another process would not know what it failed with.
+    ending = wait.observe(_poll(connected, project_id, wait, locate)) or wait.overdue()
     if ending is None or ending.outcome is not Outcome.FAILED:
         return ending
     return add_last_error(connected.client, ending, seconds=wait.left(), agent=wait.last_agent)
