@@ -161,7 +161,9 @@ def restart_evidence(before: Snapshot, seen: Snapshot, *, requested_at: float | 
     if seen.status not in SETTLED | {AgentStatus.CREATING}:
         return Evidence.NONE
     if before.status in SETTLED and seen.status != before.status:
-        return Evidence.RESTARTED
+        # No update leads through creating; it may end in any other status.
+        is_own = seen.status == AgentStatus.CREATING or seen.has_content_of(before)
+        return Evidence.RESTARTED if is_own else Evidence.FOREIGN
     if seen.status == AgentStatus.CREATING or not seen.has_later_update(before):
         return Evidence.NONE
     # The service may write whole seconds: the second of the request itself counts.

@@ -150,6 +150,7 @@ BEFORE = Snapshot("running", THEN, None, OLD)
         pytest.param(Snapshot("running", LATER, None, ("b", None)), Evidence.FOREIGN, id="renamed, listed"),
         pytest.param(Snapshot("running", THEN, None, NEW), Evidence.NONE, id="other content, unmoved"),
         pytest.param(Snapshot("stopped", THEN, None, OLD), Evidence.RESTARTED, id="seen down"),
+        pytest.param(Snapshot("error", LATER, None, NEW), Evidence.FOREIGN, id="an update that failed"),
         pytest.param(Snapshot("creating", None, None, NEW), Evidence.RESTARTED, id="seen coming up"),
         pytest.param(Snapshot("updating", LATER, None, OLD), Evidence.NONE, id="updating tells nothing"),
         pytest.param(Snapshot("hibernating", LATER, None, OLD), Evidence.NONE, id="unknown tells nothing"),

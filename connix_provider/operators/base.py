@@ -251,7 +251,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         from connix_provider.operators.handover import defer_for_agent
         from connix_provider.operators.turn import OutOfTurnError, await_turn
 
-        repeats = 0
+        repeats, was_lost = 0, False
         while True:
             self.about_to_act(project_id, context)
             if self._refusal and time.time() >= deadline:
@@ -260,6 +260,8 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
                 return self._act(connected.client, project_id, context, deadline)
             except OutOfTurnError as error:
                 refusal = error
+            # A request whose response was lost explains the refusals of each later one, too.
+            was_lost = refusal.error.may_have_executed = was_lost or refusal.error.may_have_executed
             self._refusal = f"Connix refused to {refusal.action} agent {refusal.agent_id}: {refusal}."
             settling = Acted(refusal.agent_id, "settle")
             wait = self._wait(settling, "settle", deadline)

@@ -9,7 +9,7 @@ may still be under way.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from connix_provider.client.errors import ConnixAPIError, ConnixError
@@ -27,7 +27,7 @@ MAX_ATTEMPTS = 5
 ErrorT = TypeVar("ErrorT", bound=ConnixError)
 
 
-def checks(client: Client, pauses: tuple[float, ...] = CHECK_PAUSES) -> Iterator[int]:
+def checks(client: Client, pauses: Iterable[float] = CHECK_PAUSES) -> Iterator[int]:
     """
     Pace the checks, and end them at the client's deadline.
 

@@ -10,6 +10,7 @@ only where ``updated_at`` is known to move at all. Without such evidence no rest
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -105,7 +106,7 @@ def look_for_restart(
     client: Client, project_id: str, agent_id: str, before: Snapshot, *, requested_at: float | None = None
 ) -> Look | None:
     """
-    Look at an agent until it shows a restart, for as long as one may take to begin.
+    Look at an agent until it shows a restart, for as long as one may take to begin, and until it has settled.
 
     :param client: the client
     :param project_id: the project
@@ -118,10 +119,12 @@ def look_for_restart(
     """
     if before.status not in SETTLED:
         return None
-    for number in checks(client):
+    last = len(CHECK_PAUSES) - 1
+    # An agent on its way to another status may be restarting: what it comes to tells.
+    for number in checks(client, itertools.chain(CHECK_PAUSES, itertools.repeat(CHECK_PAUSES[-1]))):
         agent = client.agents.get(project_id, agent_id)
         look = Look(restart_evidence(before, agent.snapshot(), requested_at=requested_at), agent)
-        if look.evidence is Evidence.RESTARTED or number == len(CHECK_PAUSES) - 1:
+        if look.evidence is Evidence.RESTARTED or (number >= last and agent.status in SETTLED):
             return look
     return None
 

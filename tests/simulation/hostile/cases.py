@@ -132,6 +132,28 @@ CASES: dict[str, History] = {
     "a clear races with the undo of the try before": task(
         "create", "deferred", cancel_on_kill=True, runs=(interrupted("clear", 2.0),)
     ),
+    "a restart is repeated while the agent is on its way": task(
+        "restart",
+        timeout=300.0,
+        temper=Temperament(change_time=45.0, restart_shows="updating", busy_refused=False),
+        faults=(fault("reset after", "restart"),),
+    ),
+    "an update that failed counts as our restart": task(
+        "restart",
+        agents=STOPPED,
+        retries=0,
+        wait_for_completion=False,
+        temper=Temperament(ends_in_error=(1, 2)),
+        faults=(fault("lie page", "restart"),),
+        others=(Other("update", 0, 0.5),),
+    ),
+    "a refusal after a lost response is final at a lagging replica": task(
+        "update",
+        timeout=300.0,
+        description="asked for",
+        temper=Temperament(get_lag=12.0),
+        faults=(fault("reset after", "update"),),
+    ),
     "a change out of a status on the way counts as our restart": task(
         "restart",
         agents=STOPPED,
