@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from connix_provider.client.errors import ConnixNotFoundError, ConnixResponseError, ConnixTimeoutError
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.lifecycle import AgentStatus, Evidence, Snapshot
+from connix_provider.lifecycle import TRANSIENT, AgentStatus, Evidence, Snapshot
 from connix_provider.operators.base import DEFERRABLE_BY_DEFAULT, Acted
 from connix_provider.operators.description import DescribesAgent
 from connix_provider.operators.existing import ConnixActionOperator, ConnixExistingAgentOperator
@@ -306,6 +306,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
     ) -> tuple[Acted | None, Agent | None]:
         """Find out what became of the restart that an earlier start of this task asked for."""
         from connix_provider.operators import restart_once
+        from connix_provider.operators.turn import in_turn
 
         agent_id = record.agent_id
         look = restart_once.look_for_restart(
@@ -334,6 +335,10 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
             )
             began = record.accepted_at or time.time()
             return Acted.of(agent, "restart", before=before, accepted_at=began), agent
+        if agent.status in TRANSIENT:
+            # The record stays, and is looked into again once the agent has settled.
+            with in_turn(agent_id, "restart", agent.snapshot()):
+                raise restart_once.busy(agent)
         if look.evidence is Evidence.NONE and not restart_once.shows_changes(client, project_id, agent):
             raise ConnixResponseError(
                 f"An earlier try of this task asked for the restart of agent {agent.name!r} ({agent_id}). "

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from connix_provider.client.errors import ConnixConflictError, ConnixError, ConnixRateLimitError
 from connix_provider.client.retry import may_pass
-from connix_provider.lifecycle import SETTLED, Evidence, restart_evidence
+from connix_provider.lifecycle import SETTLED, TRANSIENT, Evidence, restart_evidence
 from connix_provider.operators.lost_response import (
     CHECK_PAUSES,
     MAX_ATTEMPTS,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
     from connix_provider.lifecycle import Snapshot
 
-__all__ = ["Look", "await_next_second", "look_for_restart", "restart_once", "shows_changes"]
+__all__ = ["Look", "await_next_second", "busy", "look_for_restart", "restart_once", "shows_changes"]
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +145,22 @@ def shows_changes(client: Client, project_id: str, agent: Agent) -> bool:
     return _has_moved(agent) or any(map(_has_moved, client.agents.list(project_id, limit=100)))
 
 
+def busy(agent: Agent) -> ConnixConflictError:
+    """
+    Say that nothing can be told of a restart yet, because the agent is on its way to another status.
+
+    :param agent: the agent
+    :return: a conflict, which the operators wait out before they look again
+    """
+    error = ConnixConflictError(
+        409,
+        "agent_busy",
+        f"agent {agent.name!r} ({agent.id}) is {agent.status}, so whether it was restarted is not known yet",
+    )
+    error.may_have_executed = True
+    return error
+
+
 def await_next_second(client: Client, agent: Agent) -> None:
     """
     Wait until a change can be told from the last one, where the service counts whole seconds.
@@ -174,10 +190,14 @@ def _confirm(
             why = f"it was {before.status} before"
         elif look is None:
             why = "the time allowed was over"
+        elif look.evidence is not Evidence.RESTARTED and look.agent.status in TRANSIENT:
+            raise busy(look.agent)
         elif look.evidence is not Evidence.NONE or shows_changes(client, project_id, look.agent):
             return look
         else:
             why = "the service does not show when an agent changes (updated_at is missing or never moves)"
+    except ConnixConflictError:
+        raise
     except ConnixRateLimitError as error:
         # A deferrable task gives its slot back for this, and looks again then.
         error.may_have_executed = True

@@ -104,6 +104,21 @@ def test_a_restart_without_a_known_end(again, executed, deferrable, remembering,
     assert scene.executed("restart_agent") == executed
 
 
+@STORES
+@MODES
+def test_a_retry_that_finds_its_agent_updating_waits_before_it_judges(deferrable, remembering, scene, task):
+    agent_id = seed(scene)
+    run = task(ConnixRestartAgentOperator, remembering=remembering, agent_id=agent_id, deferrable=deferrable)
+    scene.emulator.faults.add(Fault.reset_after(), on="restart_agent", times=1)
+    scene.emulator.faults.add(FORBIDDEN, on="get_agent", after=1, times=1)
+    assert run.try_once().error is not None
+    scene.emulator.script(agent_id, [(1, "updating"), (60, "running")])
+    scene.emulator.clock.advance(2)
+    ran = run.try_once()
+    assert (ran.result, ran.error) == (agent_id, None)
+    assert scene.executed("restart_agent") == 1
+
+
 @MODES
 @pytest.mark.parametrize(("again", "executed"), [("retry", 1), ("same try", 1), ("clear", 2)])
 def test_a_restart_that_is_done(again, executed, deferrable, scene, task):
