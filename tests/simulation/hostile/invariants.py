@@ -95,7 +95,7 @@ def _no_request_after_the_deadline(wish: Wish) -> Iterator[str]:
 
 def _ends_in_time(wish: Wish) -> Iterator[str]:
     for run in wish.runs:
-        late = run.ended - run.deadline
+        late = run.ended - run.deadline - (_UNDO if wish.may_undo else 0.0)
         if late > (100.0 if wish.is_interrupted else 25.0) and not wish.clock_was_set:
             yield f"run {run.index} ended {late:.0f} s after its deadline"
 
@@ -159,14 +159,14 @@ def _red_names_agent_and_cause(wish: Wish) -> Iterator[str]:
 
 def _cause(wish: Wish, run: Ended) -> tuple[str, ...]:
     """Return the words one of which names the cause: where the last request failed, that is what failed."""
-    arrivals = wish.arrivals(run)
+    arrivals = [arrival for arrival in wish.arrivals(run) if arrival.at <= run.deadline]
     if not arrivals or run.error is None or type(run.error).__name__ in _OF_THE_AGENT:
         return ()
     if wish.is_interrupted:
         return ()  # what a triggerer saw dies with it
     status = arrivals[-1].status
     if status >= 400:
-        return (str(status), "rate limit") if status == 429 else (str(status),)
+        return (str(status), "rate limit", "budget") if status == 429 else (str(status),)
     return () if status else ("respon", "connection", "answer", "host")
 
 

@@ -95,9 +95,9 @@ class Wish:
         ]
 
     def others_did(self, first: Deed, second: Deed) -> bool:
-        """Tell whether others did anything to an agent between two deeds."""
+        """Tell whether others did anything to an agent before the second of two deeds."""
         deeds = self.played.world.service.deeds
-        between = [deed for deed in deeds if first.at <= deed.at <= second.at and deed.actor != self.actor]
+        between = [deed for deed in deeds if self.began <= deed.at <= second.at and deed.actor != self.actor]
         return any(deed.agent_id == first.agent_id for deed in between)
 
     def arrivals(self, run: Ended) -> list[Arrival]:
@@ -205,7 +205,10 @@ class Wish:
             return None  # what moves by itself looks like a restart
         if not restarts:
             return "no restart began since it was asked for"
-        seen_from = restarts[0].at - self.played.history.temper.get_lag
+        history = self.played.history
+        seen_from = restarts[0].at - max(
+            history.temper.get_lag, history.temper.list_lag * bool(history.crowd)
+        )
         ran = any(v.status == "running" for v in agent.within(seen_from, self.last.ended))
         if not ran and self.last.asked.get("wait_for_completion", True):
             return "the agent has not run since the restart"
@@ -238,6 +241,8 @@ class Wish:
     def _not_seen(self, agent: Agent) -> str | None:
         targets = self.last.asked.get("target_statuses", ["running"])
         stable = float(self.last.asked.get("stable_for", 0.0))
+        if not self.played.history.temper.shows_changes:
+            stable = 0.0  # what happens between two polls cannot be seen
         held = 0.0
         for version, following in _spans(agent, self.last.ended):
             ends = min(following, self.last.ended)
