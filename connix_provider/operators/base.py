@@ -147,7 +147,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
 
             hook = ConnixHook(self.connix_conn_id)
             project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
-            with naming(hook, project_id, **self.named()):
+            with self._cleaning_up(context), naming(hook, project_id, **self.named()):
                 raise ConnixBudgetError(refusal, 0.0)
         self._goes_on = True
         return self._act_and_wait(context, deadline)
@@ -263,7 +263,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
             # A request whose response was lost explains the refusals of each later one, too.
             was_lost = refusal.error.may_have_executed = was_lost or refusal.error.may_have_executed
             self._refusal = f"Connix refused to {refusal.action} agent {refusal.agent_id}: {refusal}."
-            settling = Acted(refusal.agent_id, "settle")
+            settling = Acted(refusal.agent_id, "settle", undo=refusal.undo)
             wait = self._wait(settling, "settle", deadline)
             repeats += 1
             if not await_turn(connected, project_id, wait, refusal, repeats=repeats, defers=self.deferrable):

@@ -22,7 +22,7 @@ from connix_provider.operators.identity import IDENTITY_FIELD, identity_key
 from connix_provider.operators.killed import Acted, Undo
 from connix_provider.operators.restart_once import restart_once
 from connix_provider.operators.task_state import ActionRecord, accepted, recorded
-from connix_provider.operators.turn import in_turn
+from connix_provider.operators.turn import OutOfTurnError, in_turn
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -82,15 +82,31 @@ def bring_to(
     :param undo: what ``cancel_on_kill`` does to the agent
     :return: what was done, and what to wait for
     """
-    if changes := difference(body, agent):
+    changes = difference(body, agent)
+    try:
+        return _bring_to(client, project_id, agent, changes, undo)
+    except OutOfTurnError as refusal:
+        refusal.undo = undo
+        # The update may have been executed, and then it explains each later refusal.
+        refusal.error.may_have_executed = refusal.error.may_have_executed or bool(changes)
+        raise
+
+
+def _bring_to(
+    client: Client, project_id: str, agent: Agent, changes: Mapping[str, Any], undo: Undo | None
+) -> Acted:
+    status = agent.status
+    if changes:
         with in_turn(agent.id, "update"):
-            reply = _send_update(client, project_id, agent, changes)
-        status, agent = agent.status, reply
+            agent = _send_update(client, project_id, agent, changes)
     else:
         log.info("Agent %r (%s) is as asked for; nothing to update.", agent.name, agent.id)
-        status = agent.status
     # An agent that is updating refuses the action, and is acted on again when it has settled.
     before = agent.snapshot()
+    if status == AgentStatus.UPDATING:
+        # Only what it settles in tells whether it is to be started.
+        why = f"agent {agent.name!r} ({agent.id}) is {status}"
+        raise OutOfTurnError(agent.id, "start", ConnixConflictError(409, "agent_conflict", why), before)
     if status == AgentStatus.ERROR:
         log.warning("Agent %r (%s) is in error; it is restarted once.", agent.name, agent.id)
         with in_turn(agent.id, "restart", before):

@@ -18,6 +18,7 @@ from connix_provider.client.errors import ConnixConflictError
 from connix_provider.lifecycle import TRANSIENT, Snapshot
 
 if TYPE_CHECKING:
+    from connix_provider.operators.killed import Undo
     from connix_provider.waiting.drive import Connected
     from connix_provider.waiting.wait import Wait
 
@@ -47,6 +48,8 @@ class OutOfTurnError(Exception):
         self.action = action
         self.error = error
         self.before = before
+        #: What ``cancel_on_kill`` does to the agent while it is waited for.
+        self.undo: Undo | None = None
 
 
 @contextmanager

@@ -147,6 +147,31 @@ CASES: dict[str, History] = {
         faults=(fault("lie page", "restart"),),
         others=(Other("update", 0, 0.5),),
     ),
+    "an agent that was updated is left stopped": task(
+        "create", if_exists="update", agents=STOPPED, temper=Temperament(get_lag=0.5)
+    ),
+    "a refusal while an update takes hold is final": task(
+        "create", timeout=300.0, if_exists="update", agents=STOPPED, temper=Temperament(get_lag=12.0)
+    ),
+    "a create that waits for its own agent is not undone": task(
+        "create",
+        "deferred",
+        cancel_on_kill=True,
+        retries=0,
+        temper=Temperament(ends_in_error=(1, 2)),
+        runs=(
+            Run(),
+            Run("clear", 2.0, {"description": "corrected"}, (Interruption("mark failed", 2.53),)),
+        ),
+    ),
+    "a Variable stays where a limit lasts to the deadline": task(
+        "restart",
+        "deferred",
+        stored=False,
+        retries=0,
+        timeout=20.0,
+        faults=(fault("hint 429 86400", begin=1.5), fault("lie page", "restart")),
+    ),
     "a refusal after a lost response is final at a lagging replica": task(
         "update",
         timeout=300.0,

@@ -165,6 +165,8 @@ def _cause(wish: Wish, run: Ended) -> tuple[str, ...]:
     if wish.is_interrupted:
         return ()  # what a triggerer saw dies with it
     status = arrivals[-1].status
+    if status == 404:
+        return "404", "does not show"
     if status >= 400:
         return (str(status), "rate limit", "budget") if status == 429 else (str(status),)
     return () if status else ("respon", "connection", "answer", "host")

@@ -198,7 +198,8 @@ class Wish:
         deeds = self.played.world.service.deeds
         mine = [deed for deed in deeds if deed.agent_id == agent.id and deed.at <= self.last.ended]
         restarts = [deed for deed in mine if deed.verb == "restart" and deed.at >= self.began]
-        if asked_at and not restarts:
+        is_killed = any(run.outcome == "killed" for run in self.runs)
+        if (asked_at or is_killed) and not restarts:
             # A response was lost: what else was under way leaves the same traces, but for an update.
             restarts = [deed for deed in mine if deed.verb != "update" and deed.ends_at >= self.began]
         if self.played.history.temper.heartbeat and asked_at:
