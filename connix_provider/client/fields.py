@@ -9,14 +9,14 @@ pydantic's own unions: an answer as the reference documents it is read as fast a
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from connix_provider.client.moments import USUAL, aware, read_moment
 from connix_provider.client.redaction import SECRET_FIELDS
 from connix_provider.lifecycle import AgentStatus
 
@@ -36,8 +36,6 @@ __all__ = [
 
 #: What lies deeper than this is not shown: printing it could overflow the stack.
 _DEEPEST = 20
-#: What databases write that ISO 8601 has not: the name of the zone, and a space before the offset.
-_NOT_ISO = re.compile(r" ?(UTC|GMT)$|(?<=\d) (?=[+-]\d\d(:?\d\d)?$)")
 
 
 class OrElse:
@@ -56,16 +54,12 @@ class OrElse:
         return core_schema.union_schema([handler(source), otherwise], mode="left_to_right")
 
 
-def _aware(value: datetime) -> datetime:
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+class _UsualMoment:
+    """Read a time as the reference writes it, and leave all others to what comes next in the union."""
 
-
-def _moment(value: Any) -> datetime | None:
-    """Read a time as a database writes it, or in basic ISO format; other text is no time."""
-    try:
-        return _aware(datetime.fromisoformat(_NOT_ISO.sub("", value.strip())))
-    except (AttributeError, ValueError):
-        return None
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Look at the text first, because pydantic takes any number for a time."""
+        return core_schema.chain_schema([core_schema.str_schema(pattern=USUAL), handler(source)])
 
 
 def _opaque(value: Any) -> Any:
@@ -82,7 +76,7 @@ def _number(value: Any) -> Any:
 OrRaw = OrElse(lambda value: value)
 Id = Annotated[str, BeforeValidator(_opaque)]
 Text = Annotated[str, OrElse(lambda value: "" if value is None else value)]
-Moment = Annotated[Annotated[datetime, AfterValidator(_aware)] | None, OrElse(_moment)]
+Moment = Annotated[Annotated[datetime, _UsualMoment(), AfterValidator(aware)] | None, OrElse(read_moment)]
 JsonObject = Annotated[dict[str, Any], OrElse(lambda _: {})]
 #: Numbers that are compared and added up: ``None`` where they are none.
 Count = Annotated[int | None, OrElse(_number)]
