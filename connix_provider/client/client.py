@@ -21,18 +21,20 @@ from connix_provider.client.agents import Agents, AsyncAgents
 from connix_provider.client.auth import Auth, choose_auth
 from connix_provider.client.budget import Budget
 from connix_provider.client.call import Call
+from connix_provider.client.certificates import ssl_context
 from connix_provider.client.errors import ConnixError
 from connix_provider.client.exchange import exchange, exchange_async
 from connix_provider.client.failures import too_slow
 from connix_provider.client.flow import perform
 from connix_provider.client.pool import ForkSafePool
+from connix_provider.client.proxies import check_proxies
 from connix_provider.client.punctual import punctual, until
 from connix_provider.client.redaction import redact
 from connix_provider.client.registry import budget_for, check_share
 from connix_provider.client.renewals import Renewals
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.steps import Flow, Outcome, Pause, Send
-from connix_provider.client.transport import build_request, complete_url, ssl_context, translate
+from connix_provider.client.transport import build_request, complete_url, translate
 from connix_provider.client.wirelog import hide_secrets_of
 
 __all__ = ["AsyncClient", "Client"]
@@ -85,6 +87,7 @@ class _Base:
         self.budget: Budget = budget_for(self.base_url, self._auth.identity(), share)
         self._background = False
         self._timeout = float(timeout)
+        check_proxies()
         self._open(verify)
         self._bind()
 
@@ -197,7 +200,8 @@ class Client(_Base):
     :param total_timeout: seconds for a call as a whole, retries included, default 300
     :param rate_limit_share: the part of the key's limits that this process keeps to, more than 0 and at most
         1, the default; less than 1 where others need the same key
-    :raises ValueError: for a parameter that cannot be right
+    :raises ValueError: for a parameter that cannot be right, or such a setting of proxies or certificates in
+        the environment
     """
 
     agents: Agents

@@ -34,9 +34,9 @@ def exchange(client: httpx.Client, auth: httpx.Auth, request: httpx.Request) -> 
     _refuse_closed(client)
     with contextlib.closing(auth.sync_auth_flow(request)) as flow:
         wanted = next(flow)
+        way = client._transport_for_url(wanted.url)  # noqa: SLF001 - there is no public way to ask
         try:
             while True:
-                way = client._transport_for_url(wanted.url)  # noqa: SLF001 - there is no public way to ask
                 with contextlib.closing(way.handle_request(wanted)) as response:
                     response.request = wanted
                     body = bound(response)
@@ -51,8 +51,9 @@ def exchange(client: httpx.Client, auth: httpx.Auth, request: httpx.Request) -> 
                     # To its end: only then its connection is used again.
                     response.read()
                 wanted = following
+                way = client._transport_for_url(wanted.url)  # noqa: SLF001 - as above
         except httpx.RequestError as error:
-            error.request = wanted
+            _note(error, wanted, is_proxied=way is not client._transport)  # noqa: SLF001 - as above
             raise
 
 
@@ -97,14 +98,20 @@ async def answer_async(
     :return: the answer and its body, which keeps within its bounds however it is read
     :raises httpx.RequestError: where there is none; it knows the request that it was raised for
     """
+    way = client._transport_for_url(wanted.url)  # noqa: SLF001 - there is no public way to ask
     try:
-        way = client._transport_for_url(wanted.url)  # noqa: SLF001 - there is no public way to ask
         async with contextlib.aclosing(await way.handle_async_request(wanted)) as response:
             response.request = wanted
             yield response, bound_async(response)
     except httpx.RequestError as error:
-        error.request = wanted
+        _note(error, wanted, is_proxied=way is not client._transport)  # noqa: SLF001 - as above
         raise
+
+
+def _note(error: httpx.RequestError, wanted: httpx.Request, *, is_proxied: bool) -> None:
+    """Note which request failed, and whether it went through a proxy."""
+    wanted.extensions["is_proxied"] = is_proxied
+    error.request = wanted
 
 
 def _reply(response: httpx.Response, body: bytes) -> Reply:

@@ -26,6 +26,7 @@ from connix_provider.client.errors import (
     ConnixTimeoutError,
 )
 from connix_provider.client.failures import too_slow
+from connix_provider.client.proxies import proxy_for
 from connix_provider.client.punctual import time_left
 from connix_provider.client.steps import Send
 
@@ -33,7 +34,6 @@ __all__ = [
     "DEFAULT_BASE_URL",
     "build_request",
     "complete_url",
-    "ssl_context",
     "translate",
 ]
 
@@ -76,23 +76,6 @@ def complete_url(url: str | None) -> str:
     if "?" in url or "#" in url:
         raise ValueError(f"the base URL must not have a query or a fragment; write it as {DEFAULT_BASE_URL}")
     return f"{parts.scheme.lower()}://{parts.netloc}{parts.path.rstrip('/') or API_PATH}"
-
-
-@functools.lru_cache(maxsize=8)
-def ssl_context(verify: bool | str) -> ssl.SSLContext:
-    """
-    Make what certificates are checked with; one for each setting, as making one reads the whole CA bundle.
-
-    :param verify: whether to check certificates, or the path of a CA bundle
-    :return: the context
-    :raises ValueError: for a bundle that cannot be read
-    """
-    if isinstance(verify, str):
-        try:
-            return ssl.create_default_context(cafile=verify)
-        except (OSError, ssl.SSLError) as error:
-            raise ValueError(f"verify names a CA bundle that cannot be read: {verify!r} ({error})") from None
-    return httpx.create_ssl_context(verify=verify)
 
 
 def build_request(url: str, send: Send, *, timeout: float) -> httpx.Request:
@@ -145,18 +128,26 @@ def translate(error: httpx.HTTPError | httpx.InvalidURL, send: Send) -> ConnixEr
     unsent = is_renewal or isinstance(
         error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError
     )
+    proxy = proxy_for(place.partition(":")[0]) if extensions.get("is_proxied") else None
+    through = f"{place} through {proxy}" if proxy else place
     result: ConnixError
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
-        result = ConnixTimeoutError(f"no connection to {place} could be made in time")
+        result = ConnixTimeoutError(f"no connection to {through} could be made in time")
     elif isinstance(error, httpx.TimeoutException):
         phase = "write" if isinstance(error, httpx.WriteTimeout) else "read"
         is_over = not time_left(extensions.get("deadline", math.inf))
         seconds = send.timeout if is_over else extensions.get("timeout", {}).get(phase, send.timeout)
         result = too_slow(call, seconds)
     elif isinstance(error, httpx.ConnectError):
-        result = ConnixConnectionError(f"no connection to {place}: {_reason(error, is_renewal)}")
+        is_tls = any(isinstance(cause, ssl.SSLError) for cause in _causes(error))
+        if proxy and not is_tls:
+            through = f"{proxy}, on the way to {place}"
+        setting = "that setting" if proxy else f"the connection's {'token_url' if is_renewal else 'host'}"
+        result = ConnixConnectionError(f"no connection to {through}: {_reason(error, setting)}")
     elif isinstance(error, httpx.ProxyError):
-        result = ConnixConnectionError(f"the proxy on the way to {place} refused the connection")
+        result = ConnixConnectionError(
+            f"{proxy or 'the proxy'}, refused the connection to {place}{_refusal(error)}"
+        )
     elif isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL):
         # Their texts can quote headers, and with them the key.
         unsent = True
@@ -164,7 +155,7 @@ def translate(error: httpx.HTTPError | httpx.InvalidURL, send: Send) -> ConnixEr
     else:
         missed = "new tokens" if is_renewal else f"the answer to {call.method} {call.path}"
         result = ConnixConnectionError(
-            f"the connection to {place} broke before {missed} had come whole: {_reason(error, is_renewal)}"
+            f"the connection to {place} broke before {missed} had come whole: {_reason(error)}"
         )
     result.may_have_executed = not unsent
     result.may_be_misconfiguration = _may_be_misconfiguration(error)
@@ -188,9 +179,17 @@ def _request(error: httpx.HTTPError | httpx.InvalidURL) -> httpx.Request | None:
         return None
 
 
-def _reason(error: BaseException, is_renewal: bool) -> str:
+def _refusal(error: httpx.ProxyError) -> str:
+    """Tell a proxy's status, and nothing of its text."""
+    status = str(error)[:3]
+    if status == "407":
+        return " (407: it asks for a user and password, which its address may hold)"
+    return f" ({status})" if status.isascii() and status.isdigit() else ""
+
+
+def _reason(error: BaseException, setting: str = "") -> str:
     """Say in a user's words why a connection failed, and which of their settings to look at."""
-    name, port = ("token_url", "") if is_renewal else ("host", " and port")
+    port = " and port" if setting.endswith("host") else ""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
@@ -200,9 +199,9 @@ def _reason(error: BaseException, is_renewal: bool) -> str:
         if isinstance(cause, ssl.SSLError):
             return "no TLS could be agreed on; is the address an http:// one?"
         if isinstance(cause, socket.gaierror):
-            return f"the host's name is not known; check the connection's {name}"
+            return f"the host's name is not known; check {setting}"
         if isinstance(cause, ConnectionRefusedError):
-            return f"nothing listens there; check the connection's {name}{port}"
+            return f"nothing listens there; check {setting}{port}"
         if isinstance(cause, ConnectionResetError):
             return "it was reset by the other side"
     if isinstance(error, httpx.RemoteProtocolError):

@@ -107,6 +107,28 @@ def test_a_connection_that_cannot_be_right_is_told_of(changes, says, emulator, r
     assert not emulator.journal.entries()
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("NO_PROXY", "localhost,fd00::/8"),
+        ("HTTPS_PROXY", "http://user:hunter22@proxy:port"),
+        ("SSL_CERT_FILE", "/nowhere.pem"),
+    ],
+)
+def test_a_wrong_setting_of_the_environment_is_told_of(
+    variable, value, emulator, run, connection, warp, monkeypatch
+):
+    monkeypatch.setenv(variable, value)
+    connection(extra={"project_id": "p", "verify": True})
+    ran = run(START, **AGENT)
+    assert ran.state == "failed"
+    assert type(ran.error) is ValueError, ran.log
+    assert str(ran.error).startswith(f"{variable} of the environment")
+    assert "'connix_default'" in str(ran.error)
+    assert "hunter22" not in ran.log
+    assert not emulator.journal.entries()
+
+
 def test_the_log_of_a_refused_key_names_the_connection(emulator, run, connection, warp):
     connection(password="cx_" + 32 * "0")
     ran = run(START, **AGENT)

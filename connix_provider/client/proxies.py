@@ -1,0 +1,111 @@
+"""
+Know the proxies that the environment names, as httpx reads them.
+
+httpx chooses the proxy. What is wrong with a setting it says without the variable's name, and with a password
+that stands in the address, so each setting is looked at here before httpx reads it. No message quotes more of
+an address than host and port.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import os
+import re
+from urllib.request import getproxies
+
+import httpx
+
+__all__ = ["check_proxies", "proxy_for"]
+
+_SOCKS = frozenset({"socks5", "socks5h"})
+_HIGHEST_PORT = 65_535
+#: A host's name or address as an address may have it.
+_HOST = re.compile(r"[\w.:~-]+")
+
+
+def check_proxies() -> None:
+    """
+    Look at the settings of proxies.
+
+    :raises ValueError: for one that cannot be right
+    """
+    settings = getproxies()
+    exceptions = [entry.strip() for entry in settings.get("no", "").split(",")]
+    if "*" in exceptions:
+        # All others are ignored then, by httpx too.
+        return
+    for name in ("http", "https", "all"):
+        if settings.get(name):
+            _check_proxy(settings[name], _source(name))
+    for entry in filter(None, exceptions):
+        _check_exception(entry)
+
+
+def proxy_for(scheme: str) -> str:
+    """
+    Name the proxy that requests go through.
+
+    :param scheme: the scheme of their URL
+    :return: its address without user and password, and where it is set
+    """
+    settings = getproxies()
+    for name in (scheme, "all"):
+        if value := settings.get(name):
+            try:
+                url = httpx.Proxy(_with_scheme(value)).url
+            except (ValueError, httpx.InvalidURL):
+                break
+            return f"the proxy at {url.netloc.decode()}, from {_source(name)}"
+    return "the proxy"
+
+
+def _check_proxy(value: str, source: str) -> None:
+    try:
+        url = httpx.URL(_with_scheme(value))
+    except (ValueError, httpx.InvalidURL):
+        url = httpx.URL("")
+    if url.scheme and url.scheme not in {"http", "https", *_SOCKS}:
+        raise ValueError(
+            f"{source} names a proxy of a kind that cannot be used; http, https, socks5 and socks5h can"
+        )
+    # Without a port, the scheme's own is meant.
+    if not _HOST.fullmatch(url.host) or not (url.port is None or 0 < url.port <= _HIGHEST_PORT):
+        raise ValueError(f"{source} is not the address of a proxy; write it as http://host:port, or unset it")
+    if url.scheme in _SOCKS and importlib.util.find_spec("socksio") is None:
+        raise ValueError(
+            f"{source} names a SOCKS proxy, and the package socksio is not installed; install it with "
+            "pip install 'httpx[socks]', or unset the variable"
+        )
+
+
+def _check_exception(entry: str) -> None:
+    try:
+        httpx.URL(_pattern(entry))
+    except (ValueError, httpx.InvalidURL):
+        advice = "list hosts by name, or single addresses without brackets"
+        if "/" in entry and ":" in entry:
+            advice = "IPv6 ranges cannot be listed, but single addresses can"
+        raise ValueError(f"{_source('no')} holds {entry[:60]!r}, which cannot be read: {advice}") from None
+
+
+def _pattern(entry: str) -> str:
+    """Write an entry of ``NO_PROXY`` as the URL that httpx makes of it."""
+    if "://" in entry:
+        return entry
+    try:
+        version = ipaddress.ip_address(entry.split("/")[0]).version
+    except ValueError:
+        return f"all://*{entry}"
+    return f"all://[{entry}]" if version == 6 else f"all://{entry}"
+
+
+def _with_scheme(value: str) -> str:
+    return value if "://" in value else f"http://{value}"
+
+
+def _source(name: str) -> str:
+    """Name the variable; in small letters it counts first, as everywhere."""
+    variable = f"{name}_proxy"
+    found = [written for written in os.environ if written.lower() == variable and os.environ[written]]
+    return f"{max(found)} of the environment" if found else f"the system's setting of {variable}"
