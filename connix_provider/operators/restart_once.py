@@ -10,7 +10,6 @@ only where ``updated_at`` is known to move at all. Without such evidence no rest
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -106,25 +105,27 @@ def look_for_restart(
     client: Client, project_id: str, agent_id: str, before: Snapshot, *, requested_at: float | None = None
 ) -> Look | None:
     """
-    Look at an agent until it shows a restart, for as long as one may take to begin, and until it has settled.
+    Look at an agent until it shows a restart, for as long as one may take to begin.
+
+    An agent that is on its way to another status in the end tells nothing yet: the caller waits for it as for
+    any other agent that is busy.
 
     :param client: the client
     :param project_id: the project
     :param agent_id: the agent
     :param before: the agent before the restart
     :param requested_at: epoch seconds of the service's clock at which it was asked for, where that is known
-    :return: what the agent shows, or ``None`` where that cannot be told: the agent was on its way to another
-        status already, or the time allowed was over
+    :return: what the agent shows; ``None`` if the agent was on its way to another status before the restart,
+        or if the time allowed was over
     :raises ConnixError: where a look failed
     """
     if before.status not in SETTLED:
         return None
     last = len(CHECK_PAUSES) - 1
-    # An agent on its way to another status may be restarting: what it comes to tells.
-    for number in checks(client, itertools.chain(CHECK_PAUSES, itertools.repeat(CHECK_PAUSES[-1]))):
+    for number in checks(client):
         agent = client.agents.get(project_id, agent_id)
         look = Look(restart_evidence(before, agent.snapshot(), requested_at=requested_at), agent)
-        if look.evidence is Evidence.RESTARTED or (number >= last and agent.status in SETTLED):
+        if look.evidence is Evidence.RESTARTED or number == last:
             return look
     return None
 
@@ -147,7 +148,7 @@ def shows_changes(client: Client, project_id: str, agent: Agent) -> bool:
 
 def busy(agent: Agent) -> ConnixConflictError:
     """
-    Say that nothing can be told of a restart yet, because the agent is on its way to another status.
+    Make the conflict for an agent whose status on its way does not show yet whether it was restarted.
 
     :param agent: the agent
     :return: a conflict, which the operators wait out before they look again

@@ -55,23 +55,9 @@ def clean(emulator: Emulator) -> None:
 MOMENTS = {"before": Fault.hang(), "during": Fault.hang(executed=True), "after": None}
 
 
-#: A known fault, to be mended: where the agent stays updating, the retry looks at it again and again, 15 s
-#: each time,
-#: and logs nothing meanwhile.
-HELD_IN_UPDATING = pytest.mark.xfail(
-    reason="a retry of a restart waits silently for an agent that is updating", run=False
-)
-
-
 @pytest.mark.parametrize(
     ("moment", "supervisor"),
-    [
-        ("before", False),
-        pytest.param("during", False, marks=HELD_IN_UPDATING),
-        ("after", False),
-        pytest.param("during", True, marks=HELD_IN_UPDATING),
-        ("after", True),
-    ],
+    [("before", False), ("during", False), ("after", False), ("during", True), ("after", True)],
 )
 def test_a_worker_is_killed(moment, supervisor, airflow, emulator):
     agents = {call: f"{call}-{moment}-{supervisor}" for call in ("create", "restart")}
