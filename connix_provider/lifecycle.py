@@ -151,7 +151,7 @@ def restart_evidence(before: Snapshot, seen: Snapshot, *, requested_at: float | 
     Tell whether an agent changed as a restart changes it.
 
     A restart leaves name, description, config and metadata as they are. A change of those, or one from before
-    the request, is somebody else's update. On the way from one status to another nothing can be told.
+    the request, is somebody else's update. A status on the way to another one is no evidence.
 
     :param before: the agent before the restart was asked for
     :param seen: the agent later

@@ -318,7 +318,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
         if look is None:
             raise ConnixTimeoutError(
                 f"An earlier try of this task asked for the restart of agent {agent_id}. Whether it happened "
-                "could not be told within the time allowed. Clear the task to restart the agent once more."
+                "is unknown: the time allowed was over. Clear the task to restart the agent once more."
             )
         agent = look.agent
         is_restarted = look.evidence is Evidence.RESTARTED
@@ -342,7 +342,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
         if look.evidence is Evidence.NONE and not restart_once.shows_changes(client, project_id, agent):
             raise ConnixResponseError(
                 f"An earlier try of this task asked for the restart of agent {agent.name!r} ({agent_id}). "
-                "Whether it happened cannot be told: the service does not show when an agent changes "
+                "Whether it happened is unknown: the service does not show when an agent changes "
                 "(updated_at is missing or never moves). It is not restarted again. Look at the agent, and "
                 "clear this task to restart it once more"
             )

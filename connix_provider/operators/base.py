@@ -92,7 +92,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         """
         Say what the operator does and to which agent, for messages.
 
-        :return: ``verb``, and ``agent_id`` or ``agent_name`` as the task was told
+        :return: ``verb``, and ``agent_id`` or ``agent_name`` as given to the task
         """
         raise NotImplementedError
 

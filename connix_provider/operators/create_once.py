@@ -101,7 +101,7 @@ def create_once(
             error.may_have_executed = True
             raise
         except ConnixError as error:
-            # An error that stays is told; the lost response explains more than one that passes.
+            # Raise a final error; instead of a transient one, raise the lost response, which explains more.
             told = lost if may_pass(error) else error
             raise _unconfirmed(told, name, "the look-up failed" if told is error else f"{error}") from None
         if attempts == MAX_ATTEMPTS:
@@ -118,7 +118,7 @@ def find_own(client: Client, project_id: str, name: str, key: str) -> Agent | No
     :param name: the agent's name
     :param key: the identity key of this task run
     :return: our agent, or ``None`` where there is none
-    :raises ConnixError: where that cannot be told
+    :raises ConnixError: if the agents cannot be read
     """
     for _ in checks(client, (0.0, 1.0, 3.0)):
         own, _ = _scan(client, project_id, name, key)
@@ -137,7 +137,7 @@ def look_up(client: Client, project_id: str, name: str, key: str) -> FoundAgent 
     :param key: the identity key of this task run
     :return: the agent, or ``None``
     :raises ConnixConflictError: where our agent has another name and the name that is asked for is taken
-    :raises ConnixError: where that cannot be told
+    :raises ConnixError: if the agents cannot be read
     """
     own, named = _scan(client, project_id, name, key)
     if own and named:

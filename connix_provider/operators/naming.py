@@ -30,8 +30,8 @@ def naming(
     :param hook: the connection
     :param project_id: the project
     :param verb: what the task does: ``create``, ``restart`` and so on
-    :param agent_id: the agent, as the task was told
-    :param agent_name: the agent's name, as the task was told
+    :param agent_id: the agent, as given to the task
+    :param agent_name: the agent's name, as given to the task
     """
     try:
         yield

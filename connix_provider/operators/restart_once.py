@@ -174,7 +174,7 @@ def await_next_second(client: Client, agent: Agent) -> None:
     changed = agent.updated_at.timestamp()
     now = client.budget.server_time()
     if now is None:
-        # By our own clock, which may be off, a moment ago cannot be told from an hour ago.
+        # The local clock may be off, so it does not show whether the change is a moment or an hour old.
         ago = time.time() - changed
         time.sleep(1.0 if abs(ago) < _DAY else 0.0)
     else:
@@ -184,7 +184,7 @@ def await_next_second(client: Client, agent: Agent) -> None:
 def _confirm(
     client: Client, project_id: str, before: Agent, lost: ConnixError, requested_at: float | None
 ) -> Look:
-    """Find out what became of a restart whose response was lost, or raise that this cannot be told."""
+    """Find out what became of a restart whose response was lost, or raise if that is unknown."""
     try:
         look = look_for_restart(client, project_id, before.id, before.snapshot(), requested_at=requested_at)
         if look is None and before.status not in SETTLED:
@@ -204,7 +204,7 @@ def _confirm(
         error.may_have_executed = True
         raise
     except ConnixError as error:
-        # An error that stays is told; the lost response explains more than one that passes.
+        # Raise a final error; instead of a transient one, raise the lost response, which explains more.
         why = (
             "the agent could not be read" if not may_pass(error) else f"the agent could not be read: {error}"
         )
@@ -212,7 +212,7 @@ def _confirm(
     lost.may_have_executed = True
     raise explained(
         lost,
-        f"Whether agent {before.name!r} ({before.id}) was restarted cannot be told: {why}. It is not "
+        f"Whether agent {before.name!r} ({before.id}) was restarted is unknown: {why}. It is not "
         "restarted again. Look at the agent, and clear this task to restart it once more",
     ) from None
 

@@ -400,6 +400,6 @@ def test_a_restart_of_which_nobody_knows_is_named_at_the_end(emulator, run, warp
     emulator.faults.add(Fault.reset_before(), on="restart_agent")
     ran = run(ConnixRestartAgentOperator, agent_id=agent_id, timeout=3, deferrable=False)
     assert type(ran.error).__name__ == "ConnixConnectionError"
-    assert f"({agent_id}) was restarted cannot be told: the time allowed was over" in str(ran.error)
+    assert f"({agent_id}) was restarted is unknown: the time allowed was over" in str(ran.error)
     assert ran.error.may_have_executed
     assert ran.error.__suppress_context__
