@@ -28,7 +28,6 @@ def playing():
 
 
 @pytest.mark.heavy
-@pytest.mark.xfail(reason="the faults that the simulation finds are being mended", strict=False)
 @pytest.mark.parametrize("number", range(PORTIONS))
 def test_no_history_breaks_an_invariant(playing, number):
     for seed in range(number, HISTORIES, PORTIONS):
