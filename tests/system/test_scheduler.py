@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 
 import pytest
 from real_airflow import RealAirflow
@@ -28,7 +29,8 @@ def test_every_way_of_waiting_with_scheduler_and_triggerer(tmp_path):
         changed = [entry.call for entry in emulator.journal.executed() if entry.method != "GET"]
         assert changed == ["create_agent", "restart_agent", "pause_agent", "delete_agent"]
         told = airflow.log("deferred_life", run_id, "create")
-        assert f"Agent {agent_id} is creating" in told
+        agent = f"Agent 'Deferred agent' ({agent_id})"
+        assert f"{agent} is creating" in told
         assert "waiting in the triggerer from here on" in told
-        assert f"Agent {agent_id}: it is running." in told
+        assert re.search(rf"{re.escape(agent)} is running \(\d+ s waited\)\.", told), told
         assert emulator.api_key not in "".join(path.read_text() for path in tmp_path.rglob("*.log"))
