@@ -125,7 +125,7 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {
                 "integration-name": integration,
-                "python-modules": ["connix_provider.triggers.agent", "connix_provider.triggers.budget"],
+                "python-modules": ["connix_provider.triggers.agent", "connix_provider.triggers.rate_limit"],
             }
         ],
         "config": {

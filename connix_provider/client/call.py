@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from connix_provider.client.bucket import Bucket
 from connix_provider.client.errors import ConnixError
 from connix_provider.client.models import Agent
+from connix_provider.client.ratelimit import Bucket
 
 __all__ = ["Call", "Proof"]
 
@@ -37,7 +37,7 @@ class Call(Generic[T]):
 
     :param method: HTTP method
     :param path: path below the base URL, quoted
-    :param bucket: the budget that the call spends
+    :param bucket: the rate limit that the call counts against
     :param read: turns the body of a good answer into the result
     :param query: encoded query string, without the question mark
     :param body: JSON body

@@ -1,5 +1,5 @@
 """
-Describe each call of the Agents API: what to send, which budget it spends, how to read the answer.
+Describe each call of the Agents API: what to send, which rate limit counts it, how to read the response.
 
 Each function here checks its arguments and returns a :class:`~connix_provider.client.call.Call`; none does
 I/O. The clients' methods are made from these functions, so a parameter, its check and its documentation are
@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any, TypedDict
 
 from connix_provider.client.arguments import body, one_of, period, query, segment, text, whole
-from connix_provider.client.bucket import Bucket
 from connix_provider.client.call import Call, Proof
 from connix_provider.client.errors import ConnixConflictError, ConnixError, ConnixNotFoundError
 from connix_provider.client.models import (
@@ -27,6 +26,7 @@ from connix_provider.client.models import (
     LogPage,
     ProjectPage,
 )
+from connix_provider.client.ratelimit import Bucket
 from connix_provider.client.redaction import secrets_of
 from connix_provider.client.replies import checked, read_agent, read_confirmation
 from connix_provider.lifecycle import AgentStatus

@@ -19,7 +19,6 @@ import httpx
 
 from connix_provider.client.agents import Agents, AsyncAgents
 from connix_provider.client.auth import Auth, choose_auth
-from connix_provider.client.budget import Budget
 from connix_provider.client.call import Call
 from connix_provider.client.certificates import ssl_context
 from connix_provider.client.errors import ConnixError
@@ -29,8 +28,9 @@ from connix_provider.client.flow import perform
 from connix_provider.client.pool import ForkSafePool
 from connix_provider.client.proxies import check_proxies
 from connix_provider.client.punctual import punctual, until
+from connix_provider.client.ratelimit import RateLimiter
 from connix_provider.client.redaction import redact
-from connix_provider.client.registry import budget_for, check_share
+from connix_provider.client.registry import check_share, limiter_for
 from connix_provider.client.renewals import Renewals
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.steps import Flow, Outcome, Pause, Send
@@ -83,8 +83,8 @@ class _Base:
             on_new_secret=on_new_secret,
         )
         hide_secrets_of(self._auth)
-        #: The budget of the key, shared with everything else in this process that uses the key.
-        self.budget: Budget = budget_for(self.base_url, self._auth.identity(), share)
+        #: The limiter of the key, shared with everything else in this process that uses the key.
+        self.limiter: RateLimiter = limiter_for(self.base_url, self._auth.identity(), share)
         self._background = False
         self._timeout = float(timeout)
         check_proxies()
@@ -112,7 +112,7 @@ class _Base:
             time until then
         :param deadline: epoch seconds after which nothing is sent
         :param background: whether its calls are polling, which is spread over time and makes way for others
-        :param longest_pause: seconds; a call that would wait longer for its budget, or after a refusal for
+        :param longest_pause: seconds; a call that would wait longer for its permit, or after a refusal for
             the rate limit, raises :class:`~connix_provider.client.errors.ConnixRateLimitError` at once
         :param response_grace: seconds after the end of the time allowed for which the response to a request
             that was sent before it is still awaited
@@ -140,7 +140,7 @@ class _Base:
         :param other: the other client
         :return: true where neither would be answered what the other would not
         """
-        return self.budget is other.budget and self._auth.credentials() == other._auth.credentials()
+        return self.limiter is other.limiter and self._auth.credentials() == other._auth.credentials()
 
     def redact(self, value: Any, more: Iterable[str] = ()) -> Any:
         """
@@ -162,7 +162,7 @@ class _Base:
         return perform(
             call,
             self.policy,
-            budget=self.budget,
+            limiter=self.limiter,
             background=self._background,
             secrets=self._auth.secrets,
             clock=time.time,
@@ -246,7 +246,7 @@ class Client(_Base):
         :raises ConnixError: where the flow fails
         """
         outcome: Outcome = None
-        # Closed in any case: a call that is broken off gives its place in the budget's line up.
+        # Closed in any case: a call that is broken off gives its place in the limiter's queue up.
         with contextlib.closing(steps) as flow:
             while True:
                 try:

@@ -14,7 +14,7 @@ Name everything that can go wrong between this client and Connix.
           +-- ConnixNotFoundError         404
           +-- ConnixConflictError         409
           +-- ConnixRateLimitError        429
-               +-- ConnixBudgetError         nothing was sent: it would have been a 429
+               +-- ConnixRateLimitWaitError  nothing was sent: it would have been a 429
           +-- ConnixServerError           5xx
 
 Bad arguments are a :class:`ValueError` that names the argument; nothing is sent for them.
@@ -29,13 +29,13 @@ from typing import Any
 __all__ = [
     "ConnixAPIError",
     "ConnixAuthenticationError",
-    "ConnixBudgetError",
     "ConnixConflictError",
     "ConnixConnectionError",
     "ConnixError",
     "ConnixNotFoundError",
     "ConnixPermissionError",
     "ConnixRateLimitError",
+    "ConnixRateLimitWaitError",
     "ConnixResponseError",
     "ConnixServerError",
     "ConnixTimeoutError",
@@ -190,24 +190,24 @@ class ConnixConflictError(ConnixAPIError):
 
 class ConnixRateLimitError(ConnixAPIError):
     """
-    Say that the key's budget for this endpoint is used up (429); ``retry_after`` tells for how long.
+    Raised when the key's rate limit for this endpoint is used up (429), for ``retry_after`` seconds.
 
-    ``bucket`` tells which of the key's budgets it is (:class:`connix_provider.client.bucket.Bucket`).
+    ``bucket`` names the rate limit (:class:`connix_provider.client.ratelimit.Bucket`).
     """
 
     bucket: str | None = None
 
 
-class ConnixBudgetError(ConnixRateLimitError):
+class ConnixRateLimitWaitError(ConnixRateLimitError):
     """
-    Say that a call was not sent, because its key's budget is used up for longer than the call may wait.
+    Raised instead of sending a request that would have to wait too long for a permit.
 
     :param message: one sentence that says so
     :param retry_after: seconds after which the call is worth another try
     """
 
     def __init__(self, message: str, retry_after: float) -> None:
-        super().__init__(429, "budget_used_up", message)
+        super().__init__(429, "rate_limit_wait", message)
         self.args = (message, retry_after)
         self.retry_after = retry_after
 

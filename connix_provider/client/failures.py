@@ -12,12 +12,12 @@ from connix_provider.client.call import Call
 from connix_provider.client.error_bodies import error_object, is_connix_error, parse, says_no, stated_status
 from connix_provider.client.errors import (
     ConnixAPIError,
-    ConnixBudgetError,
+    ConnixRateLimitWaitError,
     ConnixResponseError,
     ConnixTimeoutError,
     api_error_class,
 )
-from connix_provider.client.headers import retry_after_hint
+from connix_provider.client.ratelimit import retry_after_hint
 from connix_provider.client.redaction import redact
 from connix_provider.client.replies import NoResultError
 from connix_provider.client.retry import is_transient_status
@@ -27,11 +27,11 @@ __all__ = [
     "MAX_ERROR_BODY",
     "no_result",
     "out_of_time",
+    "rate_limit_wait_error",
     "refusal",
     "too_large",
     "too_slow",
     "unreadable",
-    "used_up",
 ]
 
 #: A message of the service is quoted up to this many characters: a log is no place for a proxy's whole page.
@@ -161,14 +161,14 @@ def too_large(call: Call[Any], limit: int) -> ConnixResponseError:
     return error
 
 
-def used_up(call: Call[Any], wait: float, now: float) -> ConnixBudgetError:
-    """Say until when the budget is used up."""
+def rate_limit_wait_error(call: Call[Any], wait: float, now: float) -> ConnixRateLimitWaitError:
+    """Return the error of a request that the rate limit holds back longer than it may wait."""
     try:
         until = datetime.fromtimestamp(now + wait, UTC).isoformat(sep=" ", timespec="seconds")
     except (OverflowError, ValueError, OSError):
         until = "a time beyond all calendars"
-    error = ConnixBudgetError(
-        f"the budget of this key for {call.bucket} requests is used up until {until} (for {wait:.0f} s), "
+    error = ConnixRateLimitWaitError(
+        f"the rate limit of this key for {call.bucket} requests is used up until {until} (for {wait:.0f} s), "
         f"so {call.method} {call.path} was not sent",
         wait,
     )

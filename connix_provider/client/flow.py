@@ -19,15 +19,13 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from connix_provider.client.budget import Budget
 from connix_provider.client.call import Call, Proof
 from connix_provider.client.errors import ConnixError, ConnixRateLimitError, ConnixResponseError
-from connix_provider.client.failures import no_result, out_of_time, refusal, used_up
+from connix_provider.client.failures import no_result, out_of_time, rate_limit_wait_error, refusal
 from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
-from connix_provider.client.poll_probe import LONGEST_POLL_DELAY
+from connix_provider.client.ratelimit import LONGEST_POLL_DELAY, Permit, RateLimiter, recheck_delay
 from connix_provider.client.retry import RetryPolicy, patience, retry_delay
 from connix_provider.client.steps import Flow, Pause, Reply, Send
-from connix_provider.client.ticket import Ticket, nap
 
 __all__ = ["perform"]
 
@@ -42,7 +40,7 @@ def perform(
     call: Call[T],
     policy: RetryPolicy,
     *,
-    budget: Budget,
+    limiter: RateLimiter,
     background: bool = False,
     secrets: Callable[[], tuple[str, ...]] = tuple,
     clock: Callable[[], float] = time.time,
@@ -53,7 +51,7 @@ def perform(
 
     :param call: the call
     :param policy: bounds on attempts and time
-    :param budget: the key's budget, which is asked before each attempt and taught by each answer
+    :param limiter: the key's limiter, which is asked before each attempt and taught by each answer
     :param background: whether the call is polling, which makes way for calls that somebody waits for
     :param secrets: gives the values that no message may show, as they are at that moment
     :param clock: the clock, in epoch seconds: deadlines are handed from process to process
@@ -63,18 +61,18 @@ def perform(
     """
     deadline = min(clock() + policy.total_timeout, policy.deadline)
     again = functools.partial(
-        perform, budget=budget, background=background, secrets=secrets, clock=clock, jitter=jitter
+        perform, limiter=limiter, background=background, secrets=secrets, clock=clock, jitter=jitter
     )
     attempt, refusals, doubtful = 1, 0, False
     foreign = ForeignRefusals()
     last: ConnixError | None = None
     error = _name_target(out_of_time(call), call)
-    with budget.ticket(call.bucket, background=background) as ticket:
+    with limiter.permit(call.bucket, background=background) as permit:
         # Asked each time: a pause may have lasted longer than it should.
         while deadline - clock() > 0:
-            yield from _slot(call, ticket, policy, deadline, clock, last)
+            yield from _slot(call, permit, policy, deadline, clock, last)
             if (remaining := deadline - clock()) <= 0:
-                ticket.unanswered(may_have_arrived=False)
+                permit.on_no_response(may_have_arrived=False)
                 break
             request_id = str(uuid.uuid4())
             outcome = yield Send(call, request_id, remaining + policy.response_grace)
@@ -85,17 +83,17 @@ def perform(
                     error = no_result(call, outcome, why, (*secrets(), *call.secrets))
                     if call.when_empty is not None and not outcome.body.strip():
                         assert isinstance(error, ConnixResponseError)
-                        ticket.answered(outcome.headers)
+                        permit.on_response(outcome.headers)
                         return (yield from _look(call.when_empty, error, policy, deadline - clock(), again))
                 else:
-                    ticket.answered(outcome.headers)
+                    permit.on_response(outcome.headers)
                     return result
             elif isinstance(outcome, Reply):
                 error = refusal(call, outcome, (*secrets(), *call.secrets))
             else:
                 assert isinstance(outcome, ConnixError)
                 error = outcome
-                ticket.unanswered(may_have_arrived=error.may_have_executed)
+                permit.on_no_response(may_have_arrived=error.may_have_executed)
             last = error
             error.request_id = error.request_id or request_id
             _name_target(error, call)
@@ -121,7 +119,7 @@ def perform(
             if background and delay is not None:
                 delay = min(delay, LONGEST_POLL_DELAY)
             if isinstance(outcome, Reply):
-                ticket.answered(outcome.headers, good=outcome.is_good, back_off=delay if limited else None)
+                permit.on_response(outcome.headers, good=outcome.is_good, back_off=delay if limited else None)
             if was_doubtful and call.proof and call.proof.refused(error):
                 settled = yield from _settle(call.proof, policy, deadline - clock(), again)
                 if settled is not None:
@@ -150,14 +148,14 @@ def _name_target(error: ConnixError, call: Call[Any]) -> ConnixError:
 
 def _slot(
     call: Call[Any],
-    ticket: Ticket,
+    permit: Permit,
     policy: RetryPolicy,
     deadline: float,
     clock: Callable[[], float],
     last: ConnixError | None,
 ) -> Flow[None]:
-    """Wait for a slot in the budget, until there is one or the time is over; ``last`` failed before."""
-    while wait := ticket.ask():
+    """Wait for a slot in the limiter, until there is one or the time is over; ``last`` failed before."""
+    while wait := permit.try_acquire():
         now = clock()
         # What is expected is an estimate: in a task's own time it is worth to wait and see.
         ends = now if deadline == policy.deadline else now + wait
@@ -166,12 +164,12 @@ def _slot(
                 # What made the call fail, not the limit that its own attempts used up.
                 last.note = f"not sent again: the rate limit has room for {call.bucket} in {wait:.0f} s only"
                 raise last
-            error = used_up(call, wait, now)
+            error = rate_limit_wait_error(call, wait, now)
             _name_target(error, call)
             error.bucket = call.bucket
             error.may_have_executed = last is not None and last.may_have_executed
             raise error
-        yield Pause(min(nap(wait), deadline - now))
+        yield Pause(min(recheck_delay(wait), deadline - now))
 
 
 def _look(

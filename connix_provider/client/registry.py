@@ -14,10 +14,10 @@ import threading
 import time
 from collections import OrderedDict
 
-from connix_provider.client.budget import Budget
 from connix_provider.client.grant import Grant
+from connix_provider.client.ratelimit import RateLimiter
 
-__all__ = ["budget_for", "check_share", "grant_for"]
+__all__ = ["check_share", "grant_for", "limiter_for"]
 
 #: Budgets that nobody asked for so many seconds are forgotten when a new one comes: tokens come and go.
 _IDLE = 3600.0
@@ -25,13 +25,13 @@ _IDLE = 3600.0
 #: newest refresh token may be the only one that is still good.
 _MOST_GRANTS = 256
 _salt = secrets.token_bytes(32)
-_budgets: dict[tuple[str, bytes], Budget] = {}
+_limiters: dict[tuple[str, bytes], RateLimiter] = {}
 _grants: OrderedDict[bytes, Grant] = OrderedDict()
 # A signal's handler may ask for either in the middle of this.
 _lock = threading.RLock()
 
 
-def budget_for(base_url: str, identity: str, share: float = 1.0) -> Budget:
+def limiter_for(base_url: str, identity: str, share: float = 1.0) -> RateLimiter:
     """
     Find the budget that everything in this process shares which uses this key.
 
@@ -42,12 +42,12 @@ def budget_for(base_url: str, identity: str, share: float = 1.0) -> Budget:
     """
     digest = _digest(identity)
     with _lock:
-        budget = _budgets.get((base_url, digest))
-        if budget is None:
+        limiter = _limiters.get((base_url, digest))
+        if limiter is None:
             _forget_idle(time.monotonic())
-            budget = _budgets[base_url, digest] = Budget(share)
-        budget.share = min(budget.share, share)
-        return budget
+            limiter = _limiters[base_url, digest] = RateLimiter(share)
+        limiter.share = min(limiter.share, share)
+        return limiter
 
 
 def grant_for(identity: str, refresh_token: str, access_token: str | None) -> Grant:
@@ -90,16 +90,16 @@ def _digest(identity: str) -> bytes:
 
 
 def _forget_idle(now: float) -> None:
-    for found in [found for found, budget in tuple(_budgets.items()) if now - budget.used_at > _IDLE]:
-        _budgets.pop(found, None)
+    for found in [found for found, limiter in tuple(_limiters.items()) if now - limiter.used_at > _IDLE]:
+        _limiters.pop(found, None)
 
 
 def _after_fork() -> None:
     """Leave behind what belongs to the parent: a lock that one of its threads held, and its requests."""
     global _lock
     _lock = threading.RLock()
-    for budget in tuple(_budgets.values()):
-        budget.forget_those_who_wait()
+    for limiter in tuple(_limiters.values()):
+        limiter.forget_those_who_wait()
     for grant in tuple(_grants.values()):
         grant.after_fork()
 

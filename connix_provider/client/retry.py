@@ -37,7 +37,7 @@ class RetryPolicy:
     :param max_delay: most seconds between two attempts, where the service does not ask for more
     :param total_timeout: seconds for the call as a whole, attempts and pauses together
     :param deadline: epoch seconds after which nothing is sent at all
-    :param longest_pause: seconds; a call that would wait longer for its budget, or after a refusal for the
+    :param longest_pause: seconds; a call that would wait longer for its permit, or after a refusal for the
         rate limit, fails at once instead
     :param response_grace: seconds after the end of the time allowed for which a response is still awaited;
         the request itself is sent before that end

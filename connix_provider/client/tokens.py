@@ -10,8 +10,8 @@ import httpx
 
 from connix_provider.client.credentials import endpoint, json_object, text, token_in
 from connix_provider.client.errors import ConnixAPIError, ConnixAuthenticationError, api_error_class
-from connix_provider.client.headers import number, retry_after_hint
 from connix_provider.client.punctual import with_grace
+from connix_provider.client.ratelimit import number, retry_after_hint
 from connix_provider.client.redaction import redact
 from connix_provider.client.retry import is_transient_status
 

@@ -293,7 +293,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
         agent = agent or client.agents.get(project_id, agent_id)
         restart_once.await_next_second(client, agent)
         record = task_state.ActionRecord(
-            agent_id, self.agent_name, agent.snapshot(), requested_at=client.budget.server_time()
+            agent_id, self.agent_name, agent.snapshot(), requested_at=client.limiter.server_time()
         )
         with in_turn(agent_id, "restart", agent.snapshot()), task_state.recorded(context, record):
             accepted_at, before = restart_once.restart_once(client, project_id, agent)

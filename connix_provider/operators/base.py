@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred, conf
 
-from connix_provider.client.errors import ConnixBudgetError, ConnixRateLimitError
+from connix_provider.client.errors import ConnixRateLimitError, ConnixRateLimitWaitError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS
 from connix_provider.operators.killed import Acted, UndoneWhenKilled
@@ -129,14 +129,14 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
 
     def execute_again(self, context: Context, event: Any = None, refusal: str | None = None) -> str:
         """
-        Act after the key's budget was used up for a while.
+        Act after the key's rate limit was used up for a while.
 
         :param context: Airflow's context
         :param event: the trigger's event, which tells the deadline of the first attempt
         :param refusal: what the task gave its slot back for
         :return: the agent's id
         :raises ValueError: for an event that no trigger of this provider sends
-        :raises ConnixRateLimitError: where the budget was used up until the task's time was over
+        :raises ConnixRateLimitError: where the rate limit was used up until the task's time was over
         """
         self.check()
         deadline = event.get("deadline") if isinstance(event, Mapping) else None
@@ -148,7 +148,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
             hook = ConnixHook(self.connix_conn_id)
             project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
             with self._cleaning_up(context), naming(hook, project_id, **self.named()):
-                raise ConnixBudgetError(refusal, 0.0)
+                raise ConnixRateLimitWaitError(refusal, 0.0)
         self._goes_on = True
         return self._act_and_wait(context, deadline)
 
@@ -274,7 +274,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
             self._goes_on = True
 
     def _act(self, client: Client, project_id: str, context: Context, deadline: float) -> Acted:
-        from connix_provider.operators.handover import defer_for_budget
+        from connix_provider.operators.handover import defer_for_rate_limit
         from connix_provider.waiting.deferral import LONGEST_PAUSE
 
         if not self.deferrable:
@@ -282,7 +282,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         try:
             return self.act(client.with_options(longest_pause=LONGEST_PAUSE), project_id, context)
         except ConnixRateLimitError as error:
-            defer_for_budget(self, error, deadline)
+            defer_for_rate_limit(self, error, deadline)
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
         """

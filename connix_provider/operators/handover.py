@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from connix_provider.operators.killed import Acted
     from connix_provider.waiting.wait import Wait
 
-__all__ = ["defer_for_agent", "defer_for_budget"]
+__all__ = ["defer_for_agent", "defer_for_rate_limit"]
 
 
 def defer_for_agent(
@@ -54,7 +54,7 @@ def defer_for_agent(
     )
 
 
-def defer_for_budget(task: ConnixAgentOperator, error: ConnixRateLimitError, deadline: float) -> NoReturn:
+def defer_for_rate_limit(task: ConnixAgentOperator, error: ConnixRateLimitError, deadline: float) -> NoReturn:
     """
     Give the worker slot back until the key's budget has room, or the task's time is over.
 
@@ -64,7 +64,7 @@ def defer_for_budget(task: ConnixAgentOperator, error: ConnixRateLimitError, dea
     :raises ConnixRateLimitError: where there is nothing to wait for
     """
     from connix_provider.client.retry import patience
-    from connix_provider.triggers.budget import ConnixBudgetTrigger
+    from connix_provider.triggers.rate_limit import ConnixRateLimitTrigger
     from connix_provider.waiting.deferral import deferral_timeout
 
     now = time.time()
@@ -73,7 +73,7 @@ def defer_for_budget(task: ConnixAgentOperator, error: ConnixRateLimitError, dea
     not_before = now + patience(error.retry_after or 0.0, deadline - now)
     task.log.info("%s The task gives its slot back and goes on from the triggerer.", error)
     task.defer(
-        trigger=ConnixBudgetTrigger(error.bucket, not_before, deadline, task.connix_conn_id),
+        trigger=ConnixRateLimitTrigger(error.bucket, not_before, deadline, task.connix_conn_id),
         method_name="execute_again",
         kwargs={"refusal": str(error)},
         timeout=deferral_timeout(deadline),

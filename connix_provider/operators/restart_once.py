@@ -62,7 +62,7 @@ def restart_once(client: Client, project_id: str, before: Agent) -> tuple[float,
     """
     lost: ConnixError | None = None
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        requested_at, sent_at = client.budget.server_time(), time.time()
+        requested_at, sent_at = client.limiter.server_time(), time.time()
         try:
             client.agents.restart(project_id, before.id)
         except ConnixConflictError as conflict:
@@ -172,7 +172,7 @@ def await_next_second(client: Client, agent: Agent) -> None:
     if agent.updated_at is None or agent.updated_at.microsecond:
         return
     changed = agent.updated_at.timestamp()
-    now = client.budget.server_time()
+    now = client.limiter.server_time()
     if now is None:
         # The local clock may be off, so it does not show whether the change is a moment or an hour old.
         ago = time.time() - changed

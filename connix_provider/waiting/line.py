@@ -145,12 +145,12 @@ class Line:
 
         :return: the rates of single Gets and of pages of the listing
         """
-        from connix_provider.client.bucket import DOCUMENTED, Bucket
+        from connix_provider.client.ratelimit import DOCUMENTED, Bucket
 
-        budget = self.client.budget
+        limiter = self.client.limiter
         # A service that tells of no limit is no reason to storm it.
         return Rates(
-            *(min(budget.rate(which), DOCUMENTED[which] / 60) for which in (Bucket.GET, Bucket.LIST))
+            *(min(limiter.rate(which), DOCUMENTED[which] / 60) for which in (Bucket.GET, Bucket.LIST))
         )
 
     async def _read(self) -> bool:

@@ -22,7 +22,7 @@ def limit_name(bucket: str | None) -> str:
     """
     Name a rate limit as the reference's table does.
 
-    :param bucket: the limit, as :class:`connix_provider.client.bucket.Bucket` names it
+    :param bucket: the limit, as :class:`connix_provider.client.ratelimit.Bucket` names it
     :return: words that go after "the"
     """
     named = _ENDPOINTS.get(str(bucket), str(bucket).title()) if bucket else ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, ConnixError
-    from connix_provider.client.errors import ConnixBudgetError
+    from connix_provider.client.errors import ConnixRateLimitWaitError
     from connix_provider.lifecycle import Snapshot
 
 __all__ = ["Delayed", "Seat"]
@@ -23,7 +23,7 @@ class Delayed:
     :param error: which limit, for how long and why
     """
 
-    error: ConnixBudgetError
+    error: ConnixRateLimitWaitError
 
 
 class Seat:

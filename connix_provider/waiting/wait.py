@@ -23,10 +23,10 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from connix_provider.client.errors import (
     ConnixAPIError,
-    ConnixBudgetError,
     ConnixError,
     ConnixNotFoundError,
     ConnixRateLimitError,
+    ConnixRateLimitWaitError,
     ConnixTimeoutError,
 )
 from connix_provider.lifecycle import KNOWN, Goal, PollState, Snapshot, Verdict, judge
@@ -308,7 +308,7 @@ class Wait:
         :param error: the 429, or the limiter's own error
         """
         hint = error.retry_after
-        if isinstance(error, ConnixBudgetError):
+        if isinstance(error, ConnixRateLimitWaitError):
             # Nothing was sent, so the next poll comes as soon as the limit allows it.
             self._hint = min(max(hint or 0.0, _LAST_POLL), MAX_HINT)
         elif hint:
@@ -320,7 +320,7 @@ class Wait:
         if isinstance(seen, ConnixTimeoutError) and seen.request_id is None:
             # It was not sent, so it tells nothing.
             return None
-        if isinstance(seen, ConnixBudgetError):
+        if isinstance(seen, ConnixRateLimitWaitError):
             self.limited(seen)
             return None
         if isinstance(seen, Exception):

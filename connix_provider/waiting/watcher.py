@@ -22,7 +22,7 @@ from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.calls import get_agent, list_agents
-from connix_provider.client.failures import used_up
+from connix_provider.client.failures import rate_limit_wait_error
 from connix_provider.waiting.plan import PAGE, singly_up_to
 from connix_provider.waiting.rate_limit_waits import SHORT_WAIT
 from connix_provider.waiting.seat import Delayed, Seat
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Watcher"]
 
-#: Seconds that one look may take at most: a whole window of the budget, and half a minute for the answer.
+#: Seconds that one look may take at most: a whole window of the limiter, and half a minute for the answer.
 LONGEST_LOOK = 90.0
 #: Seconds between a call and the turn that it is for.
 _TURN = 0.05
-#: Single Gets under way at a time: enough to use the budget, few enough not to storm the service.
+#: Single Gets under way at a time: enough to use the limiter, few enough not to storm the service.
 _AT_ONCE = 10
 
 
@@ -260,10 +260,10 @@ class Watcher:
 
     def _log_delay(self, call: Call[Any]) -> None:
         """Tell each wait whose poll is due that a rate limit delays it, if it does so noticeably."""
-        seconds = self._line.client.budget.expected_wait(call.bucket, background=True)
+        seconds = self._line.client.limiter.expected_wait(call.bucket, background=True)
         if seconds <= SHORT_WAIT:
             return
-        error = used_up(call, seconds, time.time())
+        error = rate_limit_wait_error(call, seconds, time.time())
         error.bucket = call.bucket
         now = time.monotonic()
         for seats in self._seats.values():

@@ -13,8 +13,8 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG
 from dag_store import airflow_version, store
 
-from connix_provider.client.bucket import Bucket
 from connix_provider.client.errors import ConnixAuthenticationError
+from connix_provider.client.ratelimit import Bucket
 from connix_provider.emulator import Durations, Emulator, Fault
 from connix_provider.exceptions import ConnixAgentTimeoutError, ConnixSensorTimeoutError
 from connix_provider.hooks.connix import ConnixHook
@@ -217,9 +217,9 @@ def test_a_key_that_is_refused_while_a_worker_waits_is_read_again(
 
 def test_the_looks_of_a_worker_leave_the_reserve_of_the_budget_to_actions(emulator, run, warp):
     (agent_id,) = emulator.seed(status="running")
-    with ConnixHook().get_conn() as client, client.budget.ticket(Bucket.GET) as ticket:
-        assert ticket.ask() == 0
-        ticket.answered({"x-ratelimit-limit": "200", "x-ratelimit-remaining": "10"})
+    with ConnixHook().get_conn() as client, client.limiter.permit(Bucket.GET) as permit:
+        assert permit.try_acquire() == 0
+        permit.on_response({"x-ratelimit-limit": "200", "x-ratelimit-remaining": "10"})
     ran = run(ConnixAgentStatusSensor, agent_id=agent_id, poke_interval=5, timeout=20)
     assert isinstance(ran.error, ConnixSensorTimeoutError), ran.log
     assert not emulator.journal.entries()
@@ -235,9 +235,9 @@ def test_the_looks_of_a_worker_leave_the_reserve_of_the_budget_to_actions(emulat
 def test_a_deferrable_task_does_not_wait_on_its_worker_for_its_first_look(
     operator, which, emulator, run, warp, monkeypatch
 ):
-    with ConnixHook().get_conn() as client, client.budget.ticket(Bucket.GET) as ticket:
-        assert ticket.ask() == 0
-        ticket.answered({"x-ratelimit-limit": "200", "x-ratelimit-remaining": "0"})
+    with ConnixHook().get_conn() as client, client.limiter.permit(Bucket.GET) as permit:
+        assert permit.try_acquire() == 0
+        permit.on_response({"x-ratelimit-limit": "200", "x-ratelimit-remaining": "0"})
 
     class DeferredError(Exception):
         pass

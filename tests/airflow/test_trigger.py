@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 import pytest
 from task_states import task_instance, tell_state
 
-from connix_provider.client.bucket import Bucket
+from connix_provider.client.ratelimit import Bucket
 from connix_provider.emulator import Durations, Emulator, Fault
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
-from connix_provider.triggers.budget import ConnixBudgetTrigger
+from connix_provider.triggers.rate_limit import ConnixRateLimitTrigger
 
 
 async def outcome(trigger):
@@ -159,11 +159,11 @@ async def test_a_task_comes_back_when_the_budget_has_room_and_no_later_than_its_
     not_before, refused_for, deadline, comes_after, emulator, connection, warp
 ):
     if refused_for:
-        with ConnixHook().get_conn() as client, client.budget.ticket(Bucket.ACTION) as ticket:
-            assert ticket.ask() == 0
-            ticket.answered({}, good=False, back_off=refused_for)
+        with ConnixHook().get_conn() as client, client.limiter.permit(Bucket.ACTION) as permit:
+            assert permit.try_acquire() == 0
+            permit.on_response({}, good=False, back_off=refused_for)
     began = warp.time()
-    event = await outcome(ConnixBudgetTrigger("action", began + not_before, began + deadline))
+    event = await outcome(ConnixRateLimitTrigger("action", began + not_before, began + deadline))
     assert event == {"bucket": "action", "deadline": began + deadline}
     # It asks anew now and then, so it may come some seconds after a deadline; the task says so then.
     assert comes_after <= warp.time() - began + 0.01 <= comes_after + 10
@@ -325,11 +325,11 @@ async def test_the_event_loop_is_never_put_to_sleep(emulator, connection, wakefu
 
 
 async def test_the_event_loop_is_not_put_to_sleep_for_want_of_budget(emulator, connection, wakeful_loop):
-    with ConnixHook().get_conn() as client, client.budget.ticket(Bucket.ACTION) as ticket:
-        assert ticket.ask() == 0
-        ticket.answered({}, good=False, back_off=0.2)
+    with ConnixHook().get_conn() as client, client.limiter.permit(Bucket.ACTION) as permit:
+        assert permit.try_acquire() == 0
+        permit.on_response({}, good=False, back_off=0.2)
     deadline = time.time() + 600
-    event = await outcome(ConnixBudgetTrigger("action", not_before=0.0, deadline=deadline))
+    event = await outcome(ConnixRateLimitTrigger("action", not_before=0.0, deadline=deadline))
     assert event == {"bucket": "action", "deadline": deadline}
 
 

@@ -25,9 +25,9 @@ def no_surroundings(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def nobodys_budget():
+def new_process():
     """Each test begins like a new process: what one was refused or given is no other's."""
-    registry._budgets.clear()
+    registry._limiters.clear()
     registry._grants.clear()
 
 

@@ -26,10 +26,10 @@ from connix_provider.client import (
     ConnixTimeoutError,
     ConnixValidationError,
 )
-from connix_provider.client.budget import Budget
 from connix_provider.client.calls import create_agent, update_agent
-from connix_provider.client.errors import ConnixBudgetError, api_error_class
+from connix_provider.client.errors import ConnixRateLimitWaitError, api_error_class
 from connix_provider.client.flow import perform
+from connix_provider.client.ratelimit import RateLimiter
 from connix_provider.client.redaction import redact
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.steps import Reply
@@ -253,7 +253,9 @@ def test_absurdly_deep_error_bodies_of_any_depth_are_read():
     for depth in [*range(10, 400, 13), *range(880, 1010)]:
         for field in ("code", "message", "details", "request_id"):
             body = f'{{"error": {{"{field}": {depth * "["}1{depth * "]"}}}}}'.encode()
-            flow = perform(create_agent("p", {"name": "x"}), RetryPolicy(max_attempts=1), budget=Budget())
+            flow = perform(
+                create_agent("p", {"name": "x"}), RetryPolicy(max_attempts=1), limiter=RateLimiter()
+            )
             next(flow)
             with pytest.raises(ConnixNotFoundError) as caught:
                 flow.send(Reply(404, {}, body))
@@ -339,7 +341,11 @@ class _OfItsOwnError(ConnixNotFoundError):
 
 @pytest.mark.parametrize(
     "error",
-    [_OfItsOwnError("x", project="p"), AgentNameNotFoundError("x", "p"), ConnixBudgetError("used up", 3.5)],
+    [
+        _OfItsOwnError("x", project="p"),
+        AgentNameNotFoundError("x", "p"),
+        ConnixRateLimitWaitError("used up", 3.5),
+    ],
 )
 @pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
 def test_an_error_with_a_constructor_of_its_own_survives_too(error, how):

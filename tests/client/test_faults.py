@@ -18,7 +18,7 @@ from connix_provider.client import (
     ConnixServerError,
     ConnixTimeoutError,
 )
-from connix_provider.client.budget import Budget
+from connix_provider.client.ratelimit import RateLimiter
 from connix_provider.emulator import Clock, Durations, Emulator, Fault, Limits
 
 #: fault, what it ends in when it does not end, whether the service may have done what was asked
@@ -244,7 +244,7 @@ def service(monkeypatch):
 async def test_a_real_limit_is_kept_without_a_refusal(driver, service):
     (agent_id,) = service.seed()
     client = driver.to(service, nap=None)
-    client.budget = Budget(clock=service.clock.timestamp)
+    client.limiter = RateLimiter(clock=service.clock.timestamp)
     for _ in range(14):
         assert (await driver.run(client, "get", service.project_id, agent_id)).id == agent_id
     assert [entry.status for entry in service.journal.entries()] == 14 * [200]
@@ -255,7 +255,7 @@ async def test_a_real_limit_is_kept_without_a_refusal(driver, service):
 async def test_a_limit_that_others_used_up_is_waited_for_as_long_as_the_service_says(driver, service):
     (agent_id,) = service.seed()
     client, other = driver.to(service, nap=None), driver.to(service, nap=None)
-    client.budget, other.budget = (Budget(clock=service.clock.timestamp) for _ in range(2))
+    client.limiter, other.limiter = (RateLimiter(clock=service.clock.timestamp) for _ in range(2))
     assert (await driver.run(client, "get", service.project_id, agent_id)).id == agent_id
     for _ in range(3):
         await driver.run(other, "get", service.project_id, agent_id)

@@ -13,9 +13,9 @@ from connix_provider.client import (
     ConnixPermissionError,
     ConnixServerError,
 )
-from connix_provider.client.budget import Budget
 from connix_provider.client.flow import perform
 from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
+from connix_provider.client.ratelimit import RateLimiter
 from connix_provider.client.retry import RetryPolicy, may_pass
 from connix_provider.client.steps import Reply
 
@@ -177,7 +177,7 @@ def test_names_and_status_survive_pickling():
 
 
 def test_an_error_before_the_first_request_names_them_too():
-    flow = perform(CALLS["get"], RetryPolicy(deadline=NOW - 1), budget=Budget(), clock=lambda: NOW)
+    flow = perform(CALLS["get"], RetryPolicy(deadline=NOW - 1), limiter=RateLimiter(), clock=lambda: NOW)
     with pytest.raises(Exception, match="the time allowed was over") as caught:
         next(flow)
     assert (caught.value.project_id, caught.value.agent_id) == ("p", "a")

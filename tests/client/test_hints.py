@@ -8,8 +8,8 @@ from attempts import CALLS, NOW, Run, refusal, repeat, said
 from timewarp import Timewarp
 
 from connix_provider.client import ConnixRateLimitError, ConnixServerError
-from connix_provider.client.budget import Bucket, Budget
 from connix_provider.client.flow import perform
+from connix_provider.client.ratelimit import Bucket, RateLimiter
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.steps import Pause, Reply
 from connix_provider.emulator import Fault
@@ -59,12 +59,14 @@ class Process:
 
     def __init__(self):
         self.now = NOW
-        self.budget = Budget(clock=lambda: self.now)
+        self.limiter = RateLimiter(clock=lambda: self.now)
 
     def call(self, name, *outcomes, background=True, **bounds):
         """Carry out one call at once; the seconds that it would sleep are not slept."""
         policy = RetryPolicy(max_attempts=1, **{"total_timeout": 60.0, "longest_pause": 0.0, **bounds})
-        flow = perform(CALLS[name], policy, budget=self.budget, background=background, clock=lambda: self.now)
+        flow = perform(
+            CALLS[name], policy, limiter=self.limiter, background=background, clock=lambda: self.now
+        )
         outcomes, outcome = iter(outcomes), None
         while True:
             try:
@@ -114,10 +116,10 @@ def test_of_many_polls_one_goes_to_see():
     process = Process()
     process.call("get", refused(429, HINTS["reset in an hour"], 3600))
     process.now += 60
-    with process.budget.ticket(Bucket.GET, background=True) as first:
-        assert first.ask() == 0
-        with process.budget.ticket(Bucket.GET, background=True) as second:
-            assert 0 < second.ask() <= 60
+    with process.limiter.permit(Bucket.GET, background=True) as first:
+        assert first.try_acquire() == 0
+        with process.limiter.permit(Bucket.GET, background=True) as second:
+            assert 0 < second.try_acquire() <= 60
 
 
 def test_a_call_that_is_no_poll_keeps_to_the_hint():

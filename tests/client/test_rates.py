@@ -5,7 +5,7 @@ import itertools
 import pytest
 from rate_world import Limiter, Process, World
 
-from connix_provider.client.bucket import Bucket
+from connix_provider.client.ratelimit import Bucket
 
 #: Windows in which processes that know nothing of each other may settle.
 FEW = 3
@@ -155,7 +155,7 @@ def test_a_process_alone_uses_its_windows_to_the_last_slot(world, calls, used):
 def test_neither_actions_nor_polling_starve(world):
     limiter = Limiter(world, 200)
     actions, polling = Process(world, limiter, "actions"), Process(world, limiter, "polling")
-    polling.budget = actions.budget
+    polling.limiter = actions.limiter
     actions.start(60, background=False)
     polling.start(10)
     world.run(limiter.beginning(8))
@@ -170,7 +170,7 @@ def test_an_action_finds_its_reserve_while_polling_uses_the_rest(world):
     limiter = Limiter(world, 200)
     process = Process(world, limiter).start(20)
     actions = Process(world, limiter, "actions")
-    actions.budget = process.budget
+    actions.limiter = process.limiter
     world.run(limiter.beginning(5))
     for moment in (5, 25, 45, 58):
         for _ in range(2):
@@ -221,7 +221,7 @@ def test_a_limit_that_changes_is_followed_by_all(world):
 def test_the_family_of_the_whole_key_is_kept_by_all_endpoints(world):
     limiter = Limiter(world, 100, family="-requests")
     gets, lists = Process(world, limiter, "gets"), Process(world, limiter, "lists", bucket=Bucket.LIST)
-    lists.budget = gets.budget
+    lists.limiter = gets.limiter
     gets.start(10)
     lists.start(10)
     world.run(limiter.beginning(8))

@@ -23,10 +23,9 @@ from connix_provider.client import (
     ConnixTimeoutError,
     ConnixValidationError,
 )
-from connix_provider.client.budget import Bucket, Budget
 from connix_provider.client.calls import update_agent
 from connix_provider.client.flow import perform
-from connix_provider.client.headers import number, retry_after_hint, server_time
+from connix_provider.client.ratelimit import Bucket, RateLimiter, number, retry_after_hint, server_time
 from connix_provider.client.retry import RetryPolicy, may_pass, retry_delay
 from connix_provider.client.steps import Reply
 
@@ -497,7 +496,7 @@ def test_a_reset_counts_only_on_a_refusal_for_the_rate_limit():
     assert retry_after_hint(ALL, refused=False) == 20
     for status, hint in ((429, 30), (500, None), (404, None)):
         policy = RetryPolicy(max_attempts=1, total_timeout=100, longest_pause=1)
-        flow = perform(CALLS["get"], policy, budget=Budget())
+        flow = perform(CALLS["get"], policy, limiter=RateLimiter())
         next(flow)
         with pytest.raises(ConnixAPIError) as caught:
             flow.send(Reply(status, told, b""))

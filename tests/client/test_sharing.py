@@ -1,4 +1,4 @@
-"""Who shares a budget: clients, threads and forked processes; and how calls live with one that is used up."""
+"""Clients, threads and forked processes share a limiter; calls wait for it."""
 
 import asyncio
 import gc
@@ -11,12 +11,11 @@ import pytest
 from tokens import renewable
 
 from connix_provider.client import AsyncClient, Client, ConnixRateLimitError, ConnixTimeoutError, registry
-from connix_provider.client.bucket import Bucket
-from connix_provider.client.budget import Budget
 from connix_provider.client.calls import get_agent
-from connix_provider.client.errors import ConnixBudgetError
+from connix_provider.client.errors import ConnixRateLimitWaitError
 from connix_provider.client.flow import perform
-from connix_provider.client.registry import budget_for
+from connix_provider.client.ratelimit import Bucket, RateLimiter
+from connix_provider.client.registry import limiter_for
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.steps import Pause, Reply, Send
 from connix_provider.emulator import Clock, Emulator, Fault, Limits
@@ -27,17 +26,17 @@ NOW = 1_705_334_400.0
 AGENT = b'{"id": "a", "status": "running"}'
 
 
-# Whose budget it is
+# The limiter of a key
 
 
 def test_one_key_at_one_service_has_one_budget(open_client):
     one = open_client(KEY, "http://127.0.0.1:9")
-    assert open_client(KEY, "http://127.0.0.1:9/api/v1/").budget is one.budget
-    assert one.with_options(background=True).budget is one.budget
-    assert AsyncClient(KEY, "http://127.0.0.1:9").budget is one.budget
-    assert open_client(OTHER, "http://127.0.0.1:9").budget is not one.budget
-    assert open_client(KEY, "http://127.0.0.1:8").budget is not one.budget
-    assert open_client(access_token=KEY, base_url="http://127.0.0.1:9").budget is one.budget
+    assert open_client(KEY, "http://127.0.0.1:9/api/v1/").limiter is one.limiter
+    assert one.with_options(background=True).limiter is one.limiter
+    assert AsyncClient(KEY, "http://127.0.0.1:9").limiter is one.limiter
+    assert open_client(OTHER, "http://127.0.0.1:9").limiter is not one.limiter
+    assert open_client(KEY, "http://127.0.0.1:8").limiter is not one.limiter
+    assert open_client(access_token=KEY, base_url="http://127.0.0.1:9").limiter is one.limiter
 
 
 async def test_a_grant_keeps_its_budget_when_its_tokens_are_renewed(driver, emulator):
@@ -48,23 +47,23 @@ async def test_a_grant_keeps_its_budget_when_its_tokens_are_renewed(driver, emul
     emulator.clock.advance(3600)
     await driver.run(client, "list", emulator.project_id)
     assert client._auth.secrets() != before
-    assert driver.to(emulator, **options).budget is client.budget
+    assert driver.to(emulator, **options).limiter is client.limiter
     # The token endpoint has no budget of ours; the refused request and its repeat are one call.
-    assert client.budget._endpoints[Bucket.LIST].under_way == 0
+    assert client.limiter._endpoints[Bucket.LIST].under_way == 0
 
 
 def test_no_key_is_kept():
-    budget_for("http://127.0.0.1:9", KEY)
+    limiter_for("http://127.0.0.1:9", KEY)
     from connix_provider.client import registry
 
-    assert KEY not in repr(registry._budgets)
-    assert KEY.encode() not in pickle.dumps(list(registry._budgets))
+    assert KEY not in repr(registry._limiters)
+    assert KEY.encode() not in pickle.dumps(list(registry._limiters))
 
 
 def test_the_smallest_share_counts():
     for share in (1.0, 0.25, 0.5):
-        budget = budget_for("http://127.0.0.1:9", KEY, share)
-    assert budget.share == 0.25
+        limiter = limiter_for("http://127.0.0.1:9", KEY, share)
+    assert limiter.share == 0.25
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.01, float("nan"), float("inf"), "0.5", None, True])
@@ -76,12 +75,12 @@ def test_a_share_that_cannot_be_right_is_refused(share, open_client):
 def test_budgets_that_nobody_uses_are_forgotten(monkeypatch):
     from connix_provider.client import registry
 
-    old = budget_for("http://127.0.0.1:9", KEY)
-    fresh = budget_for("http://127.0.0.1:9", OTHER)
+    old = limiter_for("http://127.0.0.1:9", KEY)
+    fresh = limiter_for("http://127.0.0.1:9", OTHER)
     old.used_at -= 3601
-    budget_for("http://127.0.0.1:9", "another")
-    assert old not in registry._budgets.values()
-    assert fresh in registry._budgets.values()
+    limiter_for("http://127.0.0.1:9", "another")
+    assert old not in registry._limiters.values()
+    assert fresh in registry._limiters.values()
 
 
 # Threads and processes
@@ -89,13 +88,13 @@ def test_budgets_that_nobody_uses_are_forgotten(monkeypatch):
 
 def test_threads_never_take_more_than_there_is():
     now = [0.0]
-    budget = Budget(clock=lambda: now[0])
+    limiter = RateLimiter(clock=lambda: now[0])
     told = {"x-ratelimit-limit": "1000", "x-ratelimit-remaining": "100"}
-    with budget.ticket(Bucket.GET) as ticket:
-        assert ticket.ask() == 0
-        ticket.answered(told)
+    with limiter.permit(Bucket.GET) as permit:
+        assert permit.try_acquire() == 0
+        permit.on_response(told)
     # Alone on the key, as far as is known: all of it may be taken at once.
-    budget._endpoints[Bucket.GET].limit._part = 1.0
+    limiter._endpoints[Bucket.GET].limit._part = 1.0
     taken, errors = [], []
     ready = threading.Barrier(16)
 
@@ -103,11 +102,11 @@ def test_threads_never_take_more_than_there_is():
         try:
             ready.wait()
             for turn in range(200):
-                ticket = budget.ticket(Bucket.GET, background=turn % 2 == 0)
-                if ticket.ask() == 0:
-                    taken.append(ticket)
+                permit = limiter.permit(Bucket.GET, background=turn % 2 == 0)
+                if permit.try_acquire() == 0:
+                    taken.append(permit)
                 else:
-                    ticket.__exit__()
+                    permit.__exit__()
         except Exception as error:
             errors.append(error)
 
@@ -118,35 +117,35 @@ def test_threads_never_take_more_than_there_is():
         thread.join()
     assert errors == []
     assert 50 < len(taken) <= 100
-    assert budget._endpoints[Bucket.GET].under_way == len(taken)
-    assert budget._endpoints[Bucket.GET].lines == ([], [])
+    assert limiter._endpoints[Bucket.GET].under_way == len(taken)
+    assert limiter._endpoints[Bucket.GET].lines == ([], [])
 
 
-def in_child(pipe, budget):
+def in_child(pipe, limiter):
     from connix_provider.client import registry
 
-    ticket = budget.ticket(Bucket.GET)
-    waits = [ticket.ask(), budget.ticket(Bucket.LIST).ask()]
-    same = budget_for("http://127.0.0.1:9", KEY) is budget
+    permit = limiter.permit(Bucket.GET)
+    waits = [permit.try_acquire(), limiter.permit(Bucket.LIST).try_acquire()]
+    same = limiter_for("http://127.0.0.1:9", KEY) is limiter
     pipe.send(
-        (waits, same, budget._endpoints[Bucket.GET].lines[0] == [ticket.number], len(registry._budgets))
+        (waits, same, limiter._endpoints[Bucket.GET].lines[0] == [permit.number], len(registry._limiters))
     )
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_a_forked_process_begins_with_what_is_known_and_no_locked_lock():
-    budget = budget_for("http://127.0.0.1:9", KEY)
-    with budget.ticket(Bucket.GET) as ticket:
-        assert ticket.ask() == 0
-        ticket.answered({"x-ratelimit-limit": "200", "x-ratelimit-remaining": "0"})
-    waiting = budget.ticket(Bucket.GET)
-    assert waiting.ask() > 0
+    limiter = limiter_for("http://127.0.0.1:9", KEY)
+    with limiter.permit(Bucket.GET) as permit:
+        assert permit.try_acquire() == 0
+        permit.on_response({"x-ratelimit-limit": "200", "x-ratelimit-remaining": "0"})
+    waiting = limiter.permit(Bucket.GET)
+    assert waiting.try_acquire() > 0
     held, release = threading.Event(), threading.Event()
 
     def hold():
         from connix_provider.client import registry
 
-        with registry._lock, budget._lock:
+        with registry._lock, limiter._lock:
             held.set()
             release.wait()
 
@@ -155,7 +154,7 @@ def test_a_forked_process_begins_with_what_is_known_and_no_locked_lock():
     held.wait()
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()
-    child = context.Process(target=in_child, args=(there, budget))
+    child = context.Process(target=in_child, args=(there, limiter))
     child.start()
     try:
         assert here.poll(30), "the child waits for a lock that nobody releases"
@@ -176,14 +175,14 @@ def test_a_forked_process_begins_with_what_is_known_and_no_locked_lock():
 class Caller:
     """Drive one flow by hand, on a clock that moves with its pauses."""
 
-    def __init__(self, budget=None, **bounds):
+    def __init__(self, limiter=None, **bounds):
         self.now = NOW
         background = bounds.pop("background", False)
-        self.budget = budget or Budget(clock=lambda: self.now)
+        self.limiter = limiter or RateLimiter(clock=lambda: self.now)
         self.flow = perform(
             get_agent("p", "a"),
             RetryPolicy(**bounds),
-            budget=self.budget,
+            limiter=self.limiter,
             background=background,
             clock=lambda: self.now,
             jitter=lambda: 0.0,
@@ -202,9 +201,9 @@ class Caller:
 
 
 def use_up(caller, seconds=40):
-    with caller.budget.ticket(Bucket.GET) as ticket:
-        assert ticket.ask() == 0
-        ticket.answered({}, good=False, back_off=seconds)
+    with caller.limiter.permit(Bucket.GET) as permit:
+        assert permit.try_acquire() == 0
+        permit.on_response({}, good=False, back_off=seconds)
 
 
 def test_a_call_waits_for_its_budget():
@@ -229,15 +228,15 @@ def test_a_budget_that_opens_too_late_is_told_at_once_but_in_a_task_when_its_tim
     error = caught.value
     assert sum(caller.pauses) == pytest.approx(waited)
     assert str(error) == (
-        "the budget of this key for get requests is used up until 2024-01-15 16:00:40+00:00 "
+        "the rate limit of this key for get requests is used up until 2024-01-15 16:00:40+00:00 "
         f"(for {40 - waited} s), so GET /projects/p/agents/a was not sent"
     )
     assert (error.status_code, error.may_have_executed) == (429, False)
     assert error.retry_after == pytest.approx(40 - waited)
     again = pickle.loads(pickle.dumps(error))
-    assert isinstance(again, ConnixBudgetError)
+    assert isinstance(again, ConnixRateLimitWaitError)
     assert (str(again), again.retry_after) == (str(error), error.retry_after)
-    assert caller.budget._endpoints[Bucket.GET].lines == ([], [])
+    assert caller.limiter._endpoints[Bucket.GET].lines == ([], [])
 
 
 def test_a_nap_that_lasted_beyond_the_deadline_sends_nothing():
@@ -247,23 +246,23 @@ def test_a_nap_that_lasted_beyond_the_deadline_sends_nothing():
     caller.now += 31
     with pytest.raises(ConnixTimeoutError, match="the time allowed was over before GET"):
         caller.flow.send(None)
-    assert caller.budget._endpoints[Bucket.GET].under_way == 0
+    assert caller.limiter._endpoints[Bucket.GET].under_way == 0
 
 
 def test_a_signals_handler_may_ask_for_the_same_budget_in_the_middle_of_anything():
     asked = []
 
     def ask():
-        budget = registry.budget_for("https://x", "key")
-        with registry._lock, budget._lock:
-            asked.append(registry.budget_for("https://x", "key"))
-            with asked[-1].ticket(Bucket.GET) as ticket:
-                asked.append(ticket.ask())
+        limiter = registry.limiter_for("https://x", "key")
+        with registry._lock, limiter._lock:
+            asked.append(registry.limiter_for("https://x", "key"))
+            with asked[-1].permit(Bucket.GET) as permit:
+                asked.append(permit.try_acquire())
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(5)
-    assert asked == [registry.budget_for("https://x", "key"), 0.0]
+    assert asked == [registry.limiter_for("https://x", "key"), 0.0]
 
 
 def test_a_refusal_longer_than_the_longest_pause_is_told_at_once():
@@ -281,7 +280,7 @@ def test_a_refusal_longer_than_the_longest_pause_is_told_at_once():
 
 def test_a_refusal_keeps_all_others_away_and_is_nobodys_attempt():
     caller = Caller(max_attempts=1)
-    other = Caller(caller.budget)
+    other = Caller(caller.limiter)
     caller.go_on()
     other.now = caller.now
     step = caller.flow.send(Reply(429, {"retry-after": "7"}, b""))
@@ -295,12 +294,12 @@ def test_a_refusal_keeps_all_others_away_and_is_nobodys_attempt():
 def test_a_call_that_is_broken_off_leaves_nothing_behind():
     caller = Caller()
     caller.go_on()
-    endpoint = caller.budget._endpoints[Bucket.GET]
+    endpoint = caller.limiter._endpoints[Bucket.GET]
     assert endpoint.under_way == 1
     caller.flow.close()
     assert endpoint.under_way == 0
     use_up(caller)
-    waiting = Caller(caller.budget)
+    waiting = Caller(caller.limiter)
     assert isinstance(waiting.flow.send(None), Pause)
     assert len(endpoint.lines[0]) == 1
     del waiting
@@ -310,12 +309,12 @@ def test_a_call_that_is_broken_off_leaves_nothing_behind():
 
 async def test_a_cancelled_call_gives_its_place_up(emulator):
     async with AsyncClient(emulator.api_key, emulator.url) as client:
-        with client.budget.ticket(Bucket.LIST) as ticket:
-            ticket.ask()
-            ticket.answered({}, good=False, back_off=60)
+        with client.limiter.permit(Bucket.LIST) as permit:
+            permit.try_acquire()
+            permit.on_response({}, good=False, back_off=60)
         calls = [asyncio.ensure_future(client.agents.list(emulator.project_id)) for _ in range(20)]
         await asyncio.sleep(0)
-        lines = client.budget._endpoints[Bucket.LIST].lines
+        lines = client.limiter._endpoints[Bucket.LIST].lines
         assert len(lines[0]) == 20
         for call in calls:
             call.cancel()
@@ -343,13 +342,13 @@ async def test_polling_is_marked_by_the_client(driver, emulator, project):
     polling = client.with_options(background=True)
     assert polling.with_options(max_attempts=1)._background
     assert not polling.with_options(background=False)._background
-    with client.budget.ticket(Bucket.LIST) as ticket:
-        ticket.ask()
-        ticket.answered({"x-ratelimit-limit": "100", "x-ratelimit-remaining": "6"})
+    with client.limiter.permit(Bucket.LIST) as permit:
+        permit.try_acquire()
+        permit.on_response({"x-ratelimit-limit": "100", "x-ratelimit-remaining": "6"})
     assert len(await driver.run(client, "list", project)) == 0
-    with client.budget.ticket(Bucket.LIST) as ticket:
-        ticket.ask()
-        ticket.answered({"x-ratelimit-limit": "100", "x-ratelimit-remaining": "5"})
+    with client.limiter.permit(Bucket.LIST) as permit:
+        permit.try_acquire()
+        permit.on_response({"x-ratelimit-limit": "100", "x-ratelimit-remaining": "5"})
     hasty = polling.with_options(longest_pause=1)
     with pytest.raises(ConnixRateLimitError, match="used up until"):
         await driver.run(hasty, "list", project)
@@ -359,7 +358,7 @@ async def test_a_request_that_found_nobody_costs_nothing(driver):
     client = driver.open(KEY, "http://127.0.0.1:9", max_attempts=30)
     with pytest.raises(Exception, match="nothing listens there"):
         await driver.run(client, "create", "p", {"name": "x"})
-    assert client.budget._endpoints[Bucket.CREATE].limit.spare(0.0, 0, 1.0) == 10
+    assert client.limiter._endpoints[Bucket.CREATE].limit.spare(0.0, 0, 1.0) == 10
 
 
 @pytest.mark.heavy
@@ -380,5 +379,5 @@ def test_faults_without_a_word_bring_the_table_back(emulator, project, open_clie
     emulator.faults.add(Fault.rate_limited(0, "header"), "list_agents")
     client = open_client(emulator.api_key, emulator.url)
     client.agents.list(project)
-    assert client.budget.rate(Bucket.LIST) == pytest.approx(94 / 60)
+    assert client.limiter.rate(Bucket.LIST) == pytest.approx(94 / 60)
     assert isinstance(client, Client)

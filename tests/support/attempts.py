@@ -1,7 +1,6 @@
 """Drive the flow of a call by hand: outcomes are given, and time passes only in pauses."""
 
 from connix_provider.client import ConnixError
-from connix_provider.client.budget import Budget
 from connix_provider.client.calls import (
     create_agent,
     delete_agent,
@@ -16,6 +15,7 @@ from connix_provider.client.calls import (
     update_agent,
 )
 from connix_provider.client.flow import perform
+from connix_provider.client.ratelimit import RateLimiter
 from connix_provider.client.steps import Pause, Reply, Send
 
 NOW = 1_705_334_400.0
@@ -63,8 +63,10 @@ class Run:
         self.now = NOW
         self.sent, self.pauses, self.sent_at = [], [], []
         outcomes = iter(outcomes)
-        budget = Budget(clock=lambda: self.now)
-        flow = perform(call, policy, budget=budget, clock=lambda: self.now, jitter=lambda: jitter, **options)
+        limiter = RateLimiter(clock=lambda: self.now)
+        flow = perform(
+            call, policy, limiter=limiter, clock=lambda: self.now, jitter=lambda: jitter, **options
+        )
         self.result = self.error = None
         outcome = None
         while True:

@@ -11,9 +11,7 @@ from email.utils import formatdate
 from random import Random
 from typing import Any
 
-from connix_provider.client.budget import Bucket, Budget
-from connix_provider.client.headers import retry_after_hint
-from connix_provider.client.ticket import nap
+from connix_provider.client.ratelimit import Bucket, RateLimiter, recheck_delay, retry_after_hint
 
 __all__ = ["Limiter", "Process", "World"]
 
@@ -132,16 +130,16 @@ class Process:
         self.waited: list[float] = []
         self.asked = 0
         self.order: list[Any] = []
-        self.budget = Budget(share, clock=lambda: world.now + offset)
+        self.limiter = RateLimiter(share, clock=lambda: world.now + offset)
 
     def call(self, *, background: bool, label: Any = None) -> Generator[float, None, None]:
         """Send one request, again where it is refused."""
         began = self._world.now
-        with self.budget.ticket(self.bucket, background=background) as ticket:
+        with self.limiter.permit(self.bucket, background=background) as permit:
             while True:
                 self.asked += 1
-                while wait := ticket.ask():
-                    yield nap(wait)
+                while wait := permit.try_acquire():
+                    yield recheck_delay(wait)
                     self.asked += 1
                 self.waited.append(self._world.now - began)
                 self.order.append(label)
@@ -149,7 +147,7 @@ class Process:
                 good, headers = self._limiter.request(self.name)
                 yield self._world.random.uniform(*self._latency)
                 back_off = None if good else retry_after_hint(headers)
-                ticket.answered(headers, back_off=back_off)
+                permit.on_response(headers, back_off=back_off)
                 if good:
                     return
 

@@ -16,7 +16,7 @@ from in_process import TaskRun
 from scene import Scene, stage
 
 from connix_provider.client import Client, ConnixServerError
-from connix_provider.client.errors import ConnixBudgetError, ConnixRateLimitError
+from connix_provider.client.errors import ConnixRateLimitError, ConnixRateLimitWaitError
 from connix_provider.emulator import Clock, Emulator, Fault, Limits
 from connix_provider.exceptions import ConnixSensorTimeoutError
 from connix_provider.lifecycle import GOALS
@@ -85,8 +85,8 @@ async def test_a_connection_that_comes_back_goes_on(emulator, warp, wait, undefi
 # Rate limits
 
 
-def limited(seconds: float) -> ConnixBudgetError:
-    error = ConnixBudgetError("the budget is used up", seconds)
+def limited(seconds: float) -> ConnixRateLimitWaitError:
+    error = ConnixRateLimitWaitError("the budget is used up", seconds)
     error.bucket = "get"
     return error
 

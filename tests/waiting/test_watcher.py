@@ -8,7 +8,7 @@ import contextvars
 import httpx
 import pytest
 
-from connix_provider.client.bucket import Bucket
+from connix_provider.client.ratelimit import Bucket
 from connix_provider.emulator import Fault
 from connix_provider.hooks.connix import ConnixHook
 
@@ -298,9 +298,9 @@ async def test_requests_run_in_a_context_of_their_own(emulator, wait, monkeypatc
 
 async def test_looks_leave_the_reserve_of_the_budget_to_actions(emulator, wait, warp):
     (agent_id,) = emulator.seed()
-    with ConnixHook().get_conn() as client, client.budget.ticket(Bucket.GET) as ticket:
-        assert ticket.ask() == 0
-        ticket.answered({"x-ratelimit-limit": "200", "x-ratelimit-remaining": "10"})
+    with ConnixHook().get_conn() as client, client.limiter.permit(Bucket.GET) as permit:
+        assert permit.try_acquire() == 0
+        permit.on_response({"x-ratelimit-limit": "200", "x-ratelimit-remaining": "10"})
     assert (await wait(agent_id, deadline=warp.time() + 20))["outcome"] == "timeout"
     assert not emulator.journal.entries()
 

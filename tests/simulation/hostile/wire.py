@@ -50,8 +50,8 @@ class Wire:
 
 
 def forget_process() -> None:
-    """Begin as a fresh process does: with no key's budget, and no token."""
-    registry._budgets.clear()
+    """Begin as a fresh process does: with no key's limiter, and no token."""
+    registry._limiters.clear()
     registry._grants.clear()
 
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import math
 
-from connix_provider.client.headers import Reading
-from connix_provider.client.limit import Limit
+from connix_provider.client.ratelimit.headers import RateLimitHeaders
+from connix_provider.client.ratelimit.limits import Limit
 
-__all__ = ["Window"]
+__all__ = ["FixedWindow"]
 
 #: However little of the last window was ours, we count for this part when the next one is shared out.
 _LEAST_PART = 1 / 16
@@ -29,7 +29,7 @@ _LENGTHS = (60.0, 3600.0, 86_400.0)
 _ROUNDING = 1.0
 
 
-class Window(Limit):
+class FixedWindow(Limit):
     """
     Follow a fixed window by what the service tells.
 
@@ -64,7 +64,7 @@ class Window(Limit):
             self.end += (math.floor((now - self.end) / self.length) + 1) * self.length
             self._begin(now)
 
-    def learn(self, now: float, told: Reading, ahead: float | None, *, counted: bool) -> None:
+    def learn(self, now: float, told: RateLimitHeaders, ahead: float | None, *, counted: bool) -> None:
         """
         Take in what an answer tells.
 
@@ -81,7 +81,7 @@ class Window(Limit):
             self._learn_in_time(now, told, ahead, counted=counted)
         # Otherwise the window ended while the answer was on its way.
 
-    def _learn_in_time(self, now: float, told: Reading, ahead: float, *, counted: bool) -> None:
+    def _learn_in_time(self, now: float, told: RateLimitHeaders, ahead: float, *, counted: bool) -> None:
         assert told.reset is not None
         since = math.inf if self._reset is None else told.reset - self._reset
         if now - self._told_at > 2 * self.length and since <= _ROUNDING:
@@ -101,7 +101,7 @@ class Window(Limit):
         self.end = min(self.end, now + ahead)
         self._tell(now, told, counted=counted)
 
-    def _tell(self, now: float, told: Reading, *, counted: bool) -> None:
+    def _tell(self, now: float, told: RateLimitHeaders, *, counted: bool) -> None:
         if not self._is_told:
             # What was used before our first answer says nothing of how the rest is shared.
             self._before = max(0.0, told.limit - told.remaining - self._mine - counted)

@@ -17,7 +17,7 @@ from connix_provider.operators.agent import (
     ConnixRestartAgentOperator,
     ConnixStartAgentOperator,
 )
-from connix_provider.triggers.budget import ConnixBudgetTrigger
+from connix_provider.triggers.rate_limit import ConnixRateLimitTrigger
 
 pytestmark = pytest.mark.heavy
 
@@ -189,7 +189,7 @@ def test_a_task_that_is_resumed_with_anything_else_says_so(event):
 
 
 async def test_a_line_to_a_connection_that_is_gone_is_left_to_the_task(scene):
-    trigger = ConnixBudgetTrigger("action", 0.0, scene.warp.time() + 60, "connix_of_nobody")
+    trigger = ConnixRateLimitTrigger("action", 0.0, scene.warp.time() + 60, "connix_of_nobody")
     (event,) = [event async for event in trigger.run()]
     assert event.payload == {"bucket": "action", "deadline": trigger.deadline}
 
@@ -203,6 +203,6 @@ def test_what_the_trigger_stores_is_plain_and_without_secrets(scene):
     with pytest.raises(TaskDeferred) as deferred:
         task.execute({})
     path, arguments = deferred.value.trigger.serialize()
-    assert path == "connix_provider.triggers.budget.ConnixBudgetTrigger"
+    assert path == "connix_provider.triggers.rate_limit.ConnixRateLimitTrigger"
     assert scene.emulator.api_key not in json.dumps(arguments)
-    assert ConnixBudgetTrigger(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)
+    assert ConnixRateLimitTrigger(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)

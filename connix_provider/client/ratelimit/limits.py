@@ -1,10 +1,8 @@
 """
 Count one limit: so many requests in so many seconds.
 
-:class:`Limit` is what :mod:`connix_provider.client.budget` asks. :class:`Log` keeps to a number when nothing
-was told: it looks back over our own requests, so it is right wherever the service's windows begin.
-:class:`~connix_provider.client.window.Window` follows what the service tells. None of them does I/O or has a
-clock.
+:class:`Limit` is the interface. :class:`SlidingWindowLog` applies a documented limit that no response has
+confirmed. :class:`~connix_provider.client.ratelimit.fixed_window.FixedWindow` follows the rate-limit headers.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections import deque
 
-__all__ = ["Limit", "Log"]
+__all__ = ["Limit", "SlidingWindowLog"]
 
 #: The part of a limit that polling leaves to actions that somebody waits for.
 _RESERVE = 0.06
@@ -164,7 +162,7 @@ class Limit(ABC):
         """
 
 
-class Log(Limit):
+class SlidingWindowLog(Limit):
     """Keep to a number of requests within any window's length, by looking back over our own."""
 
     #: A request may be counted so many seconds after it was sent.

@@ -18,7 +18,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 __all__ = [
-    "Reading",
+    "RateLimitHeaders",
     "ServerClock",
     "number",
     "reading",
@@ -34,7 +34,7 @@ _LONGEST_WINDOW = 86_401.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Reading:
+class RateLimitHeaders:
     """
     Hold what one family of headers says.
 
@@ -101,7 +101,7 @@ class ServerClock:
         return None if epoch is None or self._offset is None else epoch - now - self._offset
 
 
-def reading(headers: Mapping[str, str], family: str = ENDPOINT_FAMILY) -> Reading | None:
+def reading(headers: Mapping[str, str], family: str = ENDPOINT_FAMILY) -> RateLimitHeaders | None:
     """
     Read one family of rate headers.
 
@@ -113,7 +113,7 @@ def reading(headers: Mapping[str, str], family: str = ENDPOINT_FAMILY) -> Readin
     remaining = _first(headers.get(f"x-ratelimit-remaining{family}"))
     if limit is None or limit < 1 or remaining is None:
         return None
-    return Reading(limit, min(remaining, limit), _first(headers.get(f"x-ratelimit-reset{family}")))
+    return RateLimitHeaders(limit, min(remaining, limit), _first(headers.get(f"x-ratelimit-reset{family}")))
 
 
 def tells_of_limits(headers: Mapping[str, str]) -> bool:

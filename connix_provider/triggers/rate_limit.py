@@ -15,17 +15,17 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-__all__ = ["ConnixBudgetTrigger"]
+__all__ = ["ConnixRateLimitTrigger"]
 
 
-class ConnixBudgetTrigger(BaseTrigger):
+class ConnixRateLimitTrigger(BaseTrigger):
     """
     Stand in the line of a budget for a task that has given its worker slot back.
 
-    All tasks that wait here share one budget, so they go back to the workers as fast as the service takes
+    All tasks that wait here share one limiter, so they go back to the workers as fast as the service takes
     them, not all at once when its window opens.
 
-    :param bucket: the budget, as :class:`connix_provider.client.bucket.Bucket` names it
+    :param bucket: the limiter, as :class:`connix_provider.client.ratelimit.Bucket` names it
     :param not_before: epoch seconds before which the service wants to be left alone
     :param deadline: epoch seconds at which the task's time is up
     :param connix_conn_id: the Airflow connection
@@ -47,7 +47,7 @@ class ConnixBudgetTrigger(BaseTrigger):
         :return: path and arguments
         """
         return (
-            "connix_provider.triggers.budget.ConnixBudgetTrigger",
+            "connix_provider.triggers.rate_limit.ConnixRateLimitTrigger",
             {
                 "bucket": self.bucket,
                 "not_before": self.not_before,
@@ -71,20 +71,19 @@ class ConnixBudgetTrigger(BaseTrigger):
             await self._stand_in_line()
         except (ConnixError, ValueError, AirflowNotFoundException) as error:
             # The task meets the same on its worker, and says so in its own log.
-            self.log.warning("The task goes on without waiting for its budget: %s", error)
+            self.log.warning("The task goes on without waiting for its limiter: %s", error)
         yield TriggerEvent({"bucket": self.bucket, "deadline": self.deadline})
 
     async def _stand_in_line(self) -> None:
-        from connix_provider.client.bucket import Bucket
-        from connix_provider.client.ticket import nap
+        from connix_provider.client.ratelimit import Bucket, recheck_delay
         from connix_provider.waiting.line import line_to
 
         await asyncio.sleep(max(0.0, min(self.not_before, self.deadline) - time.time()))
         async with line_to(self.connix_conn_id) as line:
-            # Leaving the ticket counts the slot as used: the task uses it, in another process.
-            with line.client.budget.ticket(Bucket(self.bucket)) as ticket:
+            # Leaving the permit counts the slot as used: the task uses it, in another process.
+            with line.client.limiter.permit(Bucket(self.bucket)) as permit:
                 while True:
-                    wait, left = ticket.ask(), self.deadline - time.time()
+                    wait, left = permit.try_acquire(), self.deadline - time.time()
                     if not wait or left <= 0:
                         break
-                    await asyncio.sleep(min(nap(wait), left))
+                    await asyncio.sleep(min(recheck_delay(wait), left))

@@ -1,8 +1,8 @@
 """
-Keep a key's budget: whoever sends asks first, and every answer teaches.
+Keep a key's limiter: whoever sends asks first, and every answer teaches.
 
-A :class:`Budget` is shared by everything in a process that uses one key, synchronous or not
-(:mod:`connix_provider.client.registry` finds it). Whoever wants to send takes a :class:`Ticket` and asks; the
+A :class:`RateLimiter` is shared by everything in a process that uses one key, synchronous or not
+(:mod:`connix_provider.client.registry` finds it). Whoever wants to send takes a :class:`Permit` and asks; the
 answer is a slot, or in how many seconds to ask again. Nothing here sends, sleeps or waits for anything but a
 lock held for microseconds.
 
@@ -20,20 +20,29 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from connix_provider.client.bucket import DOCUMENTED, Bucket
-from connix_provider.client.headers import KEY_FAMILY, ServerClock, reading, server_time, tells_of_limits
-from connix_provider.client.limit import Limit, Log
-from connix_provider.client.poll_probe import PollProbe
-from connix_provider.client.ticket import Ticket
-from connix_provider.client.window import Window
+from connix_provider.client.ratelimit.buckets import DOCUMENTED, Bucket
+from connix_provider.client.ratelimit.fixed_window import FixedWindow
+from connix_provider.client.ratelimit.headers import (
+    KEY_FAMILY,
+    ServerClock,
+    reading,
+    server_time,
+    tells_of_limits,
+)
+from connix_provider.client.ratelimit.limits import Limit, SlidingWindowLog
+from connix_provider.client.ratelimit.poll_probe import PollProbe
 
-__all__ = ["Bucket", "Budget"]
+__all__ = ["Permit", "RateLimiter", "recheck_delay"]
 
 _MINUTE = 60.0
 #: Seconds after which an answer may be there, and what those further behind wait longer.
 _AN_ANSWER, _STEP = 0.05, 0.0025
 #: One refusal keeps the others away for one window at most, whatever its hint says.
 _LONGEST_BLOCK = 1.0
+#: Whoever waits asks again after half of the time that is expected, between these bounds in seconds.
+_SHORT_NAP, _LONG_NAP = 1.0, 10.0
+#: Less is lost in the rounding of clocks.
+_SHORTEST_NAP = 0.001
 #: Counting with fractions leaves a little less than a whole now and then.
 _EPSILON = 1e-6
 
@@ -42,18 +51,20 @@ class _Endpoint:
     """Hold how things stand for one bucket: its limit, who is under way, and who waits."""
 
     def __init__(self, documented: int | None, now: float) -> None:
-        self.limit: Log | Window | None = Log(documented, _MINUTE, now) if documented else None
+        self.limit: SlidingWindowLog | FixedWindow | None = (
+            SlidingWindowLog(documented, _MINUTE, now) if documented else None
+        )
         self.was_refused = False
         self.blocked_until = -math.inf
         self.under_way = 0
         self.credit = math.inf
         self.credited_at = now
         self.poll_probe = PollProbe()
-        #: Numbers of the tickets that wait, in order: for actions, for polling.
+        #: Numbers of the permits that wait, in order: for actions, for polling.
         self.lines: tuple[list[int], list[int]] = ([], [])
 
 
-class Budget:
+class RateLimiter:
     """
     Decide when a request of one key may be sent.
 
@@ -72,21 +83,21 @@ class Budget:
         self._server = ServerClock()
         self._endpoints = {bucket: _Endpoint(DOCUMENTED.get(bucket), self.used_at) for bucket in Bucket}
         #: The limits on all calls together, by their number: an hour's and a minute's are told in turns.
-        self._together: dict[float, Window] = {}
+        self._together: dict[float, FixedWindow] = {}
         self._told_last: float | None = None
-        # A ticket may be closed by the garbage collection, and a signal's handler may send, in the middle of
+        # A permit may be closed by the garbage collection, and a signal's handler may send, in the middle of
         # anything.
         self._lock = threading.RLock()
 
-    def ticket(self, bucket: Bucket, *, background: bool = False) -> Ticket:
+    def permit(self, bucket: Bucket, *, background: bool = False) -> Permit:
         """
         Take a number for one call.
 
         :param bucket: the budget that the call spends
         :param background: whether it is polling, which nobody waits for at this very moment
-        :return: the ticket; use it in a ``with`` block
+        :return: the permit; use it in a ``with`` block
         """
-        return Ticket(self, bucket, background=background, number=next(self._numbers))
+        return Permit(self, bucket, background=background, number=next(self._numbers))
 
     def rate(self, bucket: Bucket) -> float:
         """
@@ -147,35 +158,35 @@ class Budget:
             return endpoint.under_way
         return sum(each.under_way for each in self._endpoints.values())
 
-    def ask(self, ticket: Ticket) -> float:
+    def try_acquire(self, permit: Permit) -> float:
         """
-        Take a slot for a ticket, or a place in the line.
+        Take a slot for a permit, or a place in the line.
 
-        :param ticket: the ticket
+        :param permit: the permit
         :return: 0 where the slot is taken, otherwise the seconds after which there may be one
         """
         with self._lock:
             now = self.used_at = self._clock()
-            endpoint = self._endpoints[ticket.bucket]
-            line = endpoint.lines[ticket.background]
-            place = bisect.bisect_left(line, ticket.number)
-            limits = self._limits(ticket.bucket, now)
-            wait = self._wait(endpoint, limits, now, place, background=ticket.background)
-            if ticket.background:
+            endpoint = self._endpoints[permit.bucket]
+            line = endpoint.lines[permit.background]
+            place = bisect.bisect_left(line, permit.number)
+            limits = self._limits(permit.bucket, now)
+            wait = self._wait(endpoint, limits, now, place, background=permit.background)
+            if permit.background:
                 # Only the first in the line; those behind it see what it meets.
                 wait = min(wait, endpoint.poll_probe.wait(now) + (_a_little(place) if place else 0.0))
-            is_in_line = place < len(line) and line[place] == ticket.number
+            is_in_line = place < len(line) and line[place] == permit.number
             if wait > 0:
                 if not is_in_line:
-                    line.insert(place, ticket.number)
+                    line.insert(place, permit.number)
                 return wait
             if is_in_line:
                 del line[place]
             for limit in limits:
-                limit.take(now, background=ticket.background)
+                limit.take(now, background=permit.background)
             endpoint.under_way += 1
-            endpoint.credit -= ticket.background
-            if ticket.background:
+            endpoint.credit -= permit.background
+            if permit.background:
                 endpoint.poll_probe.sent(now)
             return 0.0
 
@@ -212,36 +223,36 @@ class Budget:
                 wait = max(wait, (wanted - endpoint.credit) / pace)
         return wait
 
-    def leave(self, ticket: Ticket) -> None:
+    def leave(self, permit: Permit) -> None:
         """
         Leave the line.
 
-        :param ticket: the ticket
+        :param permit: the permit
         """
         with self._lock:
-            line = self._endpoints[ticket.bucket].lines[ticket.background]
-            place = bisect.bisect_left(line, ticket.number)
-            if place < len(line) and line[place] == ticket.number:
+            line = self._endpoints[permit.bucket].lines[permit.background]
+            place = bisect.bisect_left(line, permit.number)
+            if place < len(line) and line[place] == permit.number:
                 del line[place]
 
-    def answered(
-        self, ticket: Ticket, headers: Mapping[str, str], *, good: bool, back_off: float | None
+    def on_response(
+        self, permit: Permit, headers: Mapping[str, str], *, good: bool, back_off: float | None
     ) -> None:
         """
         Learn from an answer.
 
-        :param ticket: whose answer it is
+        :param permit: whose answer it is
         :param headers: its headers, looked up without regard to case
         :param good: whether it is a success
         :param back_off: seconds for which all keep away, where it is a refusal for the rate limit
         """
         with self._lock:
             now = self._clock()
-            endpoint = self._endpoints[ticket.bucket]
+            endpoint = self._endpoints[permit.bucket]
             endpoint.under_way = max(0, endpoint.under_way - 1)
             self._server.learn(now, server_time(headers))
             counted = back_off is None
-            told = self._learn_own(ticket.bucket, headers, now, counted=counted)
+            told = self._learn_own(permit.bucket, headers, now, counted=counted)
             told |= self._learn_together(headers, now, counted=counted)
             if good:
                 endpoint.poll_probe.succeeded()
@@ -250,14 +261,14 @@ class Budget:
                     each.poll_probe.others_refused(now)
                 endpoint.poll_probe.refused(now)
             if back_off is not None:
-                self._back_off(ticket.bucket, now, back_off)
+                self._back_off(permit.bucket, now, back_off)
             elif good or told:
                 # Words that are not understood are words of a limit all the same.
-                if isinstance(endpoint.limit, Log) and not (
+                if isinstance(endpoint.limit, SlidingWindowLog) and not (
                     told or endpoint.was_refused or tells_of_limits(headers)
                 ):
                     endpoint.limit = None
-                for limit in self._limits(ticket.bucket, now):
+                for limit in self._limits(permit.bucket, now):
                     limit.proven()
 
     def _learn_own(self, bucket: Bucket, headers: Mapping[str, str], now: float, *, counted: bool) -> bool:
@@ -268,8 +279,8 @@ class Budget:
                 endpoint.limit.spend()
             return False
         ahead = self._server.until(now, told.reset)
-        if not isinstance(endpoint.limit, Window):
-            endpoint.limit = Window(told.limit, ahead, now)
+        if not isinstance(endpoint.limit, FixedWindow):
+            endpoint.limit = FixedWindow(told.limit, ahead, now)
         endpoint.limit.learn(now, told, ahead, counted=counted)
         return True
 
@@ -282,7 +293,7 @@ class Budget:
             return False
         ahead = self._server.until(now, told.reset)
         if told.limit not in self._together:
-            self._together[told.limit] = Window(told.limit, ahead, now)
+            self._together[told.limit] = FixedWindow(told.limit, ahead, now)
         self._together[told.limit].learn(now, told, ahead, counted=counted)
         self._told_last = told.limit
         return True
@@ -292,7 +303,7 @@ class Budget:
         endpoint = self._endpoints[bucket]
         endpoint.was_refused = True
         if endpoint.limit is None and (documented := DOCUMENTED.get(bucket)):
-            endpoint.limit = Log(documented, _MINUTE, now)
+            endpoint.limit = SlidingWindowLog(documented, _MINUTE, now)
         # One word, perhaps a wrong one, must not close a key for an hour; but an hour's limit that is used up
         # does.
         full_again = [window.end - now for window in tuple(self._together.values()) if window.left < 1]
@@ -302,24 +313,98 @@ class Budget:
         for limit in self._limits(bucket, now):
             limit.probe(endpoint.blocked_until)
 
-    def unanswered(self, ticket: Ticket, *, may_have_arrived: bool) -> None:
+    def on_no_response(self, permit: Permit, *, may_have_arrived: bool) -> None:
         """
         Learn that a request will not be answered.
 
-        :param ticket: whose request it was
+        :param permit: whose request it was
         :param may_have_arrived: whether the service may have counted it
         """
         with self._lock:
-            endpoint = self._endpoints[ticket.bucket]
+            endpoint = self._endpoints[permit.bucket]
             endpoint.under_way = max(0, endpoint.under_way - 1)
-            for limit in self._limits(ticket.bucket, self._clock()):
+            for limit in self._limits(permit.bucket, self._clock()):
                 if may_have_arrived:
                     limit.spend()
                 else:
-                    limit.give_back(background=ticket.background)
-            endpoint.credit += ticket.background and not may_have_arrived
+                    limit.give_back(background=permit.background)
+            endpoint.credit += permit.background and not may_have_arrived
 
 
 def _a_little(behind: float) -> float:
     """Say when to ask again where only an answer is waited for; those far behind need not hurry."""
     return _AN_ANSWER + _STEP * behind
+
+
+class Permit:
+    """
+    Stand for one call in its budget's line, from the first question to the last answer.
+
+    :param limiter: the budget
+    :param bucket: which of its limits the call spends
+    :param background: whether the call is polling
+    :param number: its place among all that ask
+    """
+
+    __slots__ = ("_has_slot", "_limiter", "background", "bucket", "number")
+
+    def __init__(self, limiter: RateLimiter, bucket: Bucket, *, background: bool, number: int) -> None:
+        self._limiter = limiter
+        self._has_slot = False
+        self.bucket = bucket
+        self.background = background
+        self.number = number
+
+    def try_acquire(self) -> float:
+        """
+        Ask for a slot.
+
+        A call that is sent again keeps its number, and with it its place.
+
+        :return: 0 where the slot is taken and the request is to be sent now, otherwise the seconds after
+            which there may be one
+        """
+        wait = self._limiter.try_acquire(self)
+        self._has_slot = wait == 0
+        return wait
+
+    def on_response(
+        self, headers: Mapping[str, str], *, good: bool = True, back_off: float | None = None
+    ) -> None:
+        """
+        Hand over what an answer tells.
+
+        :param headers: its headers, looked up without regard to case
+        :param good: whether it is a success
+        :param back_off: seconds for which all who share the budget are to keep away, where the answer is a
+            refusal for the rate limit
+        """
+        self._has_slot = False
+        self._limiter.on_response(self, headers, good=good and back_off is None, back_off=back_off)
+
+    def on_no_response(self, *, may_have_arrived: bool) -> None:
+        """
+        Tell that no answer will come; without a slot there is nothing to tell.
+
+        :param may_have_arrived: whether the service may have counted the request
+        """
+        if self._has_slot:
+            self._has_slot = False
+            self._limiter.on_no_response(self, may_have_arrived=may_have_arrived)
+
+    def __enter__(self) -> Permit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.on_no_response(may_have_arrived=True)
+        self._limiter.leave(self)
+
+
+def recheck_delay(wait: float) -> float:
+    """
+    Say how long to sleep at once where a slot is expected later: what is expected changes meanwhile.
+
+    :param wait: seconds after which there may be a slot
+    :return: seconds after which to ask again
+    """
+    return max(_SHORTEST_NAP, min(wait, max(_SHORT_NAP, wait / 2), _LONG_NAP))

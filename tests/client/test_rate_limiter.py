@@ -1,4 +1,4 @@
-"""One budget, on a clock of the test's: what it lets through, and what it learns."""
+"""One limiter, on a clock of the test's: what it lets through, and what it learns."""
 
 import itertools
 import math
@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connix_provider.client.bucket import DOCUMENTED, Bucket
-from connix_provider.client.budget import Budget
-from connix_provider.client.ticket import nap
+from connix_provider.client.ratelimit import DOCUMENTED, Bucket, RateLimiter, recheck_delay
 
 #: The server's clock when a test's own clock is 0; a window of a minute begins 20 s later.
 EPOCH = 1_705_334_440.0
@@ -22,19 +20,19 @@ class Desk:
 
     def __init__(self, share=1.0, start=0.0):
         self.now = self._start = start
-        self.budget = Budget(share, clock=lambda: self.now)
+        self.limiter = RateLimiter(share, clock=lambda: self.now)
 
     def ask(self, bucket=Bucket.GET, *, background=False):
         """Ask once, and do not stay in the line."""
-        ticket = self.budget.ticket(bucket, background=background)
-        if wait := ticket.ask():
-            ticket.__exit__()
-        return ticket, wait
+        permit = self.limiter.permit(bucket, background=background)
+        if wait := permit.try_acquire():
+            permit.__exit__()
+        return permit, wait
 
     def take(self, bucket=Bucket.GET, *, background=False):
-        ticket, wait = self.ask(bucket, background=background)
+        permit, wait = self.ask(bucket, background=background)
         assert wait == 0, wait
-        return ticket
+        return permit
 
     def headers(self, limit=200, remaining=100, *, reset=None, date=0.0, family="", skew=0.0):
         passed = self.now - self._start
@@ -49,16 +47,16 @@ class Desk:
 
     def told(self, *args, bucket=Bucket.GET, **kwargs):
         """Send one request, and have its answer tell."""
-        self.take(bucket).answered(self.headers(*args, **kwargs))
+        self.take(bucket).on_response(self.headers(*args, **kwargs))
 
     def drain(self, bucket=Bucket.GET, *, background=False):
         """Take all there is at this moment, each request answered without a word."""
         taken = []
         while True:
-            ticket, wait = self.ask(bucket, background=background)
+            permit, wait = self.ask(bucket, background=background)
             if wait:
                 return taken, wait
-            taken.append(ticket)
+            taken.append(permit)
             assert len(taken) < 10_000
 
 
@@ -74,10 +72,10 @@ def desk():
 def test_the_references_table_counts_until_the_service_tells(desk, bucket):
     sent = []
     for _ in range(1500):
-        with desk.budget.ticket(bucket) as ticket:
-            if ticket.ask() == 0:
+        with desk.limiter.permit(bucket) as permit:
+            if permit.try_acquire() == 0:
                 sent.append(desk.now)
-                ticket.answered({}, good=False)
+                permit.on_response({}, good=False)
         desk.now += 0.1
     for begin in sent:
         assert sum(begin <= at < begin + 60 for at in sent) <= DOCUMENTED[bucket]
@@ -88,12 +86,12 @@ def test_the_references_table_counts_until_the_service_tells(desk, bucket):
 @pytest.mark.parametrize("is_told", [False, True])
 def test_a_burst_that_fits_into_two_windows_is_not_told_to_wait_for_more(desk, bucket, is_told):
     if is_told:
-        desk.take(bucket).answered(desk.headers(DOCUMENTED[bucket], DOCUMENTED[bucket] - 1))
+        desk.take(bucket).on_response(desk.headers(DOCUMENTED[bucket], DOCUMENTED[bucket] - 1))
     with ExitStack() as stack:
-        tickets = [
-            stack.enter_context(desk.budget.ticket(bucket)) for _ in range(int(1.5 * DOCUMENTED[bucket]))
+        permits = [
+            stack.enter_context(desk.limiter.permit(bucket)) for _ in range(int(1.5 * DOCUMENTED[bucket]))
         ]
-        waits = [ticket.ask() for ticket in tickets]
+        waits = [permit.try_acquire() for permit in permits]
     assert waits[0] == 0
     assert 15 < max(waits) < 65
 
@@ -108,36 +106,36 @@ def test_the_first_requests_go_before_the_rest(desk):
     taken, wait = desk.drain(Bucket.LIST)
     assert len(taken) == 5
     assert wait < 0.1
-    taken[0].answered(desk.headers(100, 60))
+    taken[0].on_response(desk.headers(100, 60))
     # Another may be on the key, so half of our part of what is left goes at once.
     taken, _ = desk.drain(Bucket.LIST)
     assert 5 < len(taken) < 30
 
 
 def test_a_service_that_tells_of_no_limit_has_none(desk):
-    desk.take(Bucket.CREATE).answered({})
+    desk.take(Bucket.CREATE).on_response({})
     for _ in range(500):
         desk.take(Bucket.CREATE)
-    assert desk.budget.rate(Bucket.CREATE) == math.inf
-    assert desk.budget.rate(Bucket.DELETE) == pytest.approx(9 / 60)
+    assert desk.limiter.rate(Bucket.CREATE) == math.inf
+    assert desk.limiter.rate(Bucket.DELETE) == pytest.approx(9 / 60)
     # A failure that tells nothing proves nothing.
-    desk.take(Bucket.DELETE).answered({}, good=False)
-    assert desk.budget.rate(Bucket.DELETE) == pytest.approx(9 / 60)
+    desk.take(Bucket.DELETE).on_response({}, good=False)
+    assert desk.limiter.rate(Bucket.DELETE) == pytest.approx(9 / 60)
 
 
 def test_a_refusal_without_a_word_brings_the_table_back_for_good(desk):
-    desk.take(Bucket.CREATE).answered({})
-    desk.take(Bucket.CREATE).answered({}, back_off=5)
+    desk.take(Bucket.CREATE).on_response({})
+    desk.take(Bucket.CREATE).on_response({}, back_off=5)
     assert 5 <= desk.ask(Bucket.CREATE)[1] < 5.1
     desk.now += 5.5
     for _ in range(10):
-        desk.take(Bucket.CREATE).answered({})
+        desk.take(Bucket.CREATE).on_response({})
         desk.now += 0.1
     assert 55 < desk.ask(Bucket.CREATE)[1] < 62
 
 
 def test_headers_end_a_life_without_limits(desk):
-    desk.take().answered({})
+    desk.take().on_response({})
     desk.told(200, 0)
     assert 19 < desk.ask()[1] <= 21
 
@@ -145,7 +143,7 @@ def test_headers_end_a_life_without_limits(desk):
 def test_the_list_of_projects_is_not_in_the_table(desk):
     for _ in range(1000):
         desk.take(Bucket.PROJECTS)
-    assert desk.budget.rate(Bucket.PROJECTS) == math.inf
+    assert desk.limiter.rate(Bucket.PROJECTS) == math.inf
 
 
 # What the service tells
@@ -155,10 +153,10 @@ def test_nothing_is_sent_that_would_be_refused(desk):
     desk.told(200, 7)
     sent = 0
     for _ in range(50):
-        ticket, wait = desk.ask()
+        permit, wait = desk.ask()
         if wait == 0:
             sent += 1
-            ticket.answered(desk.headers(200, 7 - sent))
+            permit.on_response(desk.headers(200, 7 - sent))
         desk.now += 0.1
     assert sent == 7
     assert 14 < desk.ask()[1] <= 16
@@ -200,9 +198,9 @@ def test_a_server_whose_clock_is_set_back_is_followed(desk):
 def test_answers_that_overtake_each_other_raise_nothing(desk):
     first, second, third = (desk.take() for _ in range(3))
     late = desk.headers(200, 9)
-    third.answered(desk.headers(200, 0))
-    second.answered(late)
-    first.answered(desk.headers(200, 5))
+    third.on_response(desk.headers(200, 0))
+    second.on_response(late)
+    first.on_response(desk.headers(200, 5))
     assert desk.ask()[1] > 15
 
 
@@ -211,7 +209,7 @@ def test_an_answer_of_the_window_before_says_nothing_of_this_one(desk):
     before = desk.headers(200, 190)
     desk.now = 25.0
     desk.told(200, 0)
-    slow.answered(before)
+    slow.on_response(before)
     assert desk.ask()[1] > 50
     # Nor does one that says the old one was used up.
     desk.now = 85.0
@@ -219,7 +217,7 @@ def test_an_answer_of_the_window_before_says_nothing_of_this_one(desk):
     before = desk.headers(200, 0)
     desk.now = 145.0
     desk.told(200, 150)
-    slow.answered(before)
+    slow.on_response(before)
     assert desk.ask()[1] == 0
 
 
@@ -230,7 +228,7 @@ def test_a_limit_that_changes_is_followed(desk, new, left):
     assert (desk.ask()[1] == 0) is (left > 0)
     desk.now = 21.5
     desk.told(new, new - 1)
-    assert desk.budget._endpoints[Bucket.GET].limit.limit == new
+    assert desk.limiter._endpoints[Bucket.GET].limit.limit == new
 
 
 def test_windows_of_another_length_are_found_out(desk):
@@ -239,8 +237,8 @@ def test_windows_of_another_length_are_found_out(desk):
         desk.now = float(second)
         end = ((EPOCH + desk.now) // 10 + 1) * 10
         desk.told(20, 15, reset=end)
-    assert desk.budget._endpoints[Bucket.GET].limit.length == 10
-    assert desk.budget.rate(Bucket.GET) <= 2
+    assert desk.limiter._endpoints[Bucket.GET].limit.length == 10
+    assert desk.limiter.rate(Bucket.GET) <= 2
 
 
 NONSENSE = ["", "soon", "-5", "nan", "inf", "1e999", "0", "0x10", "5, 5", " ", "9" * 400]
@@ -252,8 +250,8 @@ def test_nonsense_is_survived(desk, name, nonsense):
     for _ in range(3):
         desk.told(200, 100)
         desk.now += 1
-        ticket = desk.take()
-        ticket.answered(desk.headers(200, 99) | {name: nonsense})
+        permit = desk.take()
+        permit.on_response(desk.headers(200, 99) | {name: nonsense})
         desk.now += 61
     assert desk.ask()[1] < 61
 
@@ -264,18 +262,18 @@ def test_a_reset_that_cannot_be_right_locks_nobody_out(desk, ahead):
         desk.told(200, 0, reset=EPOCH + desk.now + ahead)
         assert desk.ask()[1] <= 61
         desk.now += 61
-        for ticket in (desk.budget.ticket(Bucket.GET),):
-            assert ticket.ask() == 0
-            ticket.answered({}, good=False)
+        for permit in (desk.limiter.permit(Bucket.GET),):
+            assert permit.try_acquire() == 0
+            permit.on_response({}, good=False)
 
 
 def test_more_left_than_the_limit_is_the_limit(desk):
     desk.told(10, 1_000_000)
     sent = 0
     for _ in range(100):
-        ticket, wait = desk.ask()
+        permit, wait = desk.ask()
         if wait == 0:
-            ticket.answered({})
+            permit.on_response({})
             sent += 1
         desk.now += 0.1
     assert sent <= 10
@@ -296,8 +294,8 @@ def test_no_headers_break_a_budget(answers):
     desk = Desk()
     for name, value, refused, pause in answers:
         for background in (False, True):
-            with desk.budget.ticket(Bucket.GET, background=background) as ticket:
-                wait = ticket.ask()
+            with desk.limiter.permit(Bucket.GET, background=background) as permit:
+                wait = permit.try_acquire()
                 assert 0 <= wait < math.inf
                 if wait == 0:
                     header = "date" if name == "date" else f"x-ratelimit-{name}"
@@ -305,9 +303,9 @@ def test_no_headers_break_a_budget(answers):
                         told = desk.headers(family=family) | {
                             header + (family if name != "date" else ""): value
                         }
-                        ticket.answered(told, back_off=3.0 if refused else None)
+                        permit.on_response(told, back_off=3.0 if refused else None)
         desk.now += pause
-        assert desk.budget.rate(Bucket.GET) >= 0
+        assert desk.limiter.rate(Bucket.GET) >= 0
 
 
 @pytest.mark.parametrize("form", ["{}", "{};w=60", "{}, {};w=3600", " {} ;w=1", "{},{}"])
@@ -316,20 +314,20 @@ def test_a_limit_is_read_whatever_is_added_to_it(desk, form):
     for name in ("limit", "remaining", "reset"):
         value = headers[f"x-ratelimit-{name}"]
         headers[f"x-ratelimit-{name}"] = form.replace("{}", value)
-    desk.take().answered(headers)
+    desk.take().on_response(headers)
     taken, wait = 0, 0.0
     for _ in range(50):
-        ticket, wait = desk.ask()
+        permit, wait = desk.ask()
         if wait == 0:
             taken += 1
-            ticket.answered({})
+            permit.on_response({})
     assert taken == 3
     assert 15 < wait <= 21
 
 
 def test_a_limit_that_cannot_be_read_is_not_no_limit(desk):
     for _ in range(10):
-        desk.take(Bucket.CREATE).answered({"x-ratelimit-limit": "ten", "x-ratelimit-remaining": "some"})
+        desk.take(Bucket.CREATE).on_response({"x-ratelimit-limit": "ten", "x-ratelimit-remaining": "some"})
         desk.now += 0.1
     assert desk.ask(Bucket.CREATE)[1] > 50
 
@@ -342,13 +340,13 @@ def test_neither_actions_nor_polling_wait_for_each_other_for_ever(share, own, to
         desk.told(20, 19, bucket=Bucket.UPDATE)
         desk.now += 61
     sent = {False: 0, True: 0}
-    lines = {background: desk.budget.ticket(Bucket.UPDATE, background=background) for background in sent}
+    lines = {background: desk.limiter.permit(Bucket.UPDATE, background=background) for background in sent}
     for _ in range(3000):
-        for background, ticket in lines.items():
-            if ticket.ask() == 0:
+        for background, permit in lines.items():
+            if permit.try_acquire() == 0:
                 sent[background] += 1
-                ticket.answered(desk.headers(20, 19) if told else {}, good=told)
-                lines[background] = desk.budget.ticket(Bucket.UPDATE, background=background)
+                permit.on_response(desk.headers(20, 19) if told else {}, good=told)
+                lines[background] = desk.limiter.permit(Bucket.UPDATE, background=background)
         desk.now += 0.1
     # Five windows: all that is ours is used, and where there is something to share, both get of it.
     assert sum(sent.values()) >= 4 * own
@@ -360,27 +358,27 @@ def test_neither_actions_nor_polling_wait_for_each_other_for_ever(share, own, to
 
 def test_the_stricter_of_both_families_counts(desk):
     own = desk.headers(200, 150)
-    desk.take().answered(own | desk.headers(100, 0, family="-requests"))
+    desk.take().on_response(own | desk.headers(100, 0, family="-requests"))
     assert 19 < desk.ask()[1] <= 21
     # The second family counts all calls of the key.
     assert 19 < desk.ask(Bucket.LIST)[1] <= 21
     desk.now = 22.0
-    desk.take().answered(desk.headers(200, 0) | desk.headers(100, 99, family="-requests"))
+    desk.take().on_response(desk.headers(200, 0) | desk.headers(100, 99, family="-requests"))
     assert desk.ask()[1] > 50
     assert desk.ask(Bucket.LIST)[1] == 0
 
 
 def test_an_hour_and_a_minute_are_told_in_turns(desk):
     hour = (EPOCH // 3600 + 1) * 3600
-    desk.take().answered(desk.headers(1000, 3, family="-requests", reset=hour))
-    desk.take().answered(desk.headers(100, 50, family="-requests"))
+    desk.take().on_response(desk.headers(1000, 3, family="-requests", reset=hour))
+    desk.take().on_response(desk.headers(100, 50, family="-requests"))
     sent = 0
     for _ in range(600):
         desk.now += 1
-        ticket, wait = desk.ask()
+        permit, wait = desk.ask()
         if wait == 0:
             sent += 1
-            ticket.answered(desk.headers(100, 50, family="-requests"))
+            permit.on_response(desk.headers(100, 50, family="-requests"))
     # What was told of the hour counts, although only the minute is told since.
     assert sent <= 3
     assert desk.ask()[1] > 60
@@ -390,7 +388,7 @@ def test_an_hour_and_a_minute_are_told_in_turns(desk):
 
 def test_the_second_family_is_not_assumed(desk):
     desk.told(200, 150)
-    assert desk.budget._together == {}
+    assert desk.limiter._together == {}
 
 
 # Refusals, losses, ways back
@@ -399,12 +397,12 @@ def test_the_second_family_is_not_assumed(desk):
 def test_a_refusal_backs_off_all(desk):
     desk.told(200, 100)
     waiting = [desk.take(), desk.take()]
-    waiting[0].answered(desk.headers(200, 90), back_off=7)
+    waiting[0].on_response(desk.headers(200, 90), back_off=7)
     for background in (False, True):
         assert 7 <= desk.ask(background=background)[1] < 7.1
     assert desk.ask(Bucket.LIST)[1] == 0
     # A shorter word of another does not shorten it.
-    waiting[1].answered(desk.headers(200, 89), back_off=1)
+    waiting[1].on_response(desk.headers(200, 89), back_off=1)
     assert 6.9 <= desk.ask()[1] < 7.1
 
 
@@ -413,49 +411,49 @@ def test_after_a_refusal_they_go_slowly(desk):
         desk.told(200, 199)
         desk.now += 60
     desk.told(200, 150)
-    desk.take().answered(desk.headers(200, 149), back_off=2)
+    desk.take().on_response(desk.headers(200, 149), back_off=2)
     desk.now += 2.001
     taken, _ = desk.drain()
     assert 1 <= len(taken) <= 11
-    taken[0].answered(desk.headers(200, 148))
+    taken[0].on_response(desk.headers(200, 148))
     assert len(desk.drain()[0]) > 40
 
 
 def test_no_hint_keeps_others_away_for_ever(desk):
-    desk.take().answered({}, back_off=1e9)
+    desk.take().on_response({}, back_off=1e9)
     assert 60 <= desk.ask()[1] < 67
 
 
 def test_an_hours_limit_that_is_used_up_keeps_away_for_an_hour(desk):
     hour = (EPOCH // 3600 + 1) * 3600
-    desk.take().answered(desk.headers(1000, 500, family="-requests", reset=hour), back_off=1800)
+    desk.take().on_response(desk.headers(1000, 500, family="-requests", reset=hour), back_off=1800)
     assert desk.ask()[1] < 67
     desk.now += 70
-    desk.take().answered(desk.headers(1000, 0, family="-requests", reset=hour), back_off=hour - EPOCH - 70)
+    desk.take().on_response(desk.headers(1000, 0, family="-requests", reset=hour), back_off=hour - EPOCH - 70)
     assert desk.ask()[1] == pytest.approx(hour - EPOCH - 70, abs=2)
 
 
 def test_a_request_that_never_left_is_given_back(desk):
     desk.told(200, 3)
     for _ in range(100):
-        desk.take().unanswered(may_have_arrived=False)
+        desk.take().on_no_response(may_have_arrived=False)
     cold = Desk()
     for background in (False, True):
         for _ in range(100):
-            cold.take(Bucket.CREATE, background=background).unanswered(may_have_arrived=False)
+            cold.take(Bucket.CREATE, background=background).on_no_response(may_have_arrived=False)
 
 
 def test_a_request_that_was_lost_is_counted(desk):
     desk.told(200, 3)
     for _ in range(3):
-        desk.take().unanswered(may_have_arrived=True)
+        desk.take().on_no_response(may_have_arrived=True)
     assert desk.ask()[1] > 15
     desk.now += 22
-    with desk.budget.ticket(Bucket.GET) as ticket:
-        assert ticket.ask() == 0
+    with desk.limiter.permit(Bucket.GET) as permit:
+        assert permit.try_acquire() == 0
     # Broken off: neither under way for ever, nor forgotten.
-    assert desk.budget._endpoints[Bucket.GET].under_way == 0
-    assert desk.budget._endpoints[Bucket.GET].limit.left == 199
+    assert desk.limiter._endpoints[Bucket.GET].under_way == 0
+    assert desk.limiter._endpoints[Bucket.GET].limit.left == 199
 
 
 # Lines
@@ -464,41 +462,41 @@ def test_a_request_that_was_lost_is_counted(desk):
 def test_first_come_is_first_served_also_while_they_sleep(desk):
     desk.told(200, 3)
     desk.drain()
-    tickets = [desk.budget.ticket(Bucket.GET) for _ in range(6)]
-    waits = [ticket.ask() for ticket in tickets]
+    permits = [desk.limiter.permit(Bucket.GET) for _ in range(6)]
+    waits = [permit.try_acquire() for permit in permits]
     assert all(waits)
     assert waits == sorted(waits)
     desk.now += 22
     # There is a slot for each: whoever wakes first takes it, and leaves those ahead theirs.
-    assert [ticket.ask() for ticket in reversed(tickets)] == 6 * [0]
+    assert [permit.try_acquire() for permit in reversed(permits)] == 6 * [0]
 
 
 def test_nobody_takes_what_is_for_those_ahead(desk):
     desk.told(200, 0)
-    tickets = [desk.budget.ticket(Bucket.CREATE) for _ in range(3)]
-    assert [ticket.ask() == 0 for ticket in tickets] == [True, False, False]
-    tickets[0].answered(desk.headers(10, 1))
-    assert tickets[2].ask() > 15
-    assert tickets[1].ask() == 0
+    permits = [desk.limiter.permit(Bucket.CREATE) for _ in range(3)]
+    assert [permit.try_acquire() == 0 for permit in permits] == [True, False, False]
+    permits[0].on_response(desk.headers(10, 1))
+    assert permits[2].try_acquire() > 15
+    assert permits[1].try_acquire() == 0
 
 
 def test_who_gives_up_leaves_no_hole(desk):
-    tickets = [desk.budget.ticket(Bucket.CREATE) for _ in range(5)]
-    assert [ticket.ask() == 0 for ticket in tickets] == [True, False, False, False, False]
-    tickets[0].answered(desk.headers(10, 1))
-    for ticket in tickets[1:4]:
-        ticket.__exit__()
-    assert tickets[4].ask() == 0
+    permits = [desk.limiter.permit(Bucket.CREATE) for _ in range(5)]
+    assert [permit.try_acquire() == 0 for permit in permits] == [True, False, False, False, False]
+    permits[0].on_response(desk.headers(10, 1))
+    for permit in permits[1:4]:
+        permit.__exit__()
+    assert permits[4].try_acquire() == 0
 
 
 def test_a_call_that_is_sent_again_keeps_its_place(desk):
     desk.told(200, 150)
     first = desk.take()
-    first.answered(desk.headers(200, 0), back_off=30)
-    later = desk.budget.ticket(Bucket.GET)
-    assert later.ask() > 29
-    assert first.ask() > 29
-    assert desk.budget._endpoints[Bucket.GET].lines[0] == [first.number, later.number]
+    first.on_response(desk.headers(200, 0), back_off=30)
+    later = desk.limiter.permit(Bucket.GET)
+    assert later.try_acquire() > 29
+    assert first.try_acquire() > 29
+    assert desk.limiter._endpoints[Bucket.GET].lines[0] == [first.number, later.number]
 
 
 def test_polling_leaves_a_reserve_to_actions(desk):
@@ -514,14 +512,14 @@ def test_polling_is_spread_and_may_burst_after_a_rest(desk):
     desk.told(200, 199)
     burst, _ = desk.drain(background=True)
     assert 30 <= len(burst) <= 40
-    for number, ticket in enumerate(burst):
-        ticket.answered(desk.headers(200, 198 - number))
+    for number, permit in enumerate(burst):
+        permit.on_response(desk.headers(200, 198 - number))
     sent = []
     while desk.now < 8 * 60 + 19:
-        ticket, wait = desk.ask(background=True)
+        permit, wait = desk.ask(background=True)
         if wait == 0:
             sent.append(desk.now)
-            ticket.answered(desk.headers(200, 198 - len(burst) - len(sent)))
+            permit.on_response(desk.headers(200, 198 - len(burst) - len(sent)))
         desk.now += 0.01
     gaps = [b - a for a, b in itertools.pairwise(sent)]
     assert max(gaps) < 2 * min(gaps)
@@ -535,10 +533,10 @@ def test_a_share_is_kept_to(share):
     desk = Desk(share)
     sent = []
     for _ in range(2400):
-        ticket, wait = desk.ask()
+        permit, wait = desk.ask()
         if wait == 0:
             sent.append(desk.now)
-            ticket.answered(desk.headers(200, 199))
+            permit.on_response(desk.headers(200, 199))
         desk.now += 0.1
     per_window = [sum(20 + 60 * n <= at < 80 + 60 * n for at in sent) for n in range(3)]
     assert all(0.8 * share * 200 <= count <= share * 200 for count in per_window), per_window
@@ -553,13 +551,13 @@ def test_the_smallest_share_of_the_smallest_limit_is_one_request():
 
 
 def test_rates_are_what_is_left_to_polling(desk):
-    assert desk.budget.rate(Bucket.GET) == pytest.approx(188 / 60)
-    assert desk.budget.rate(Bucket.LIST) == pytest.approx(94 / 60)
-    assert Desk(0.5).budget.rate(Bucket.GET) == pytest.approx(94 / 60)
-    desk.take().answered(desk.headers(200, 199) | desk.headers(60, 59, family="-requests"))
-    assert desk.budget.rate(Bucket.GET) == pytest.approx(57 / 60)
+    assert desk.limiter.rate(Bucket.GET) == pytest.approx(188 / 60)
+    assert desk.limiter.rate(Bucket.LIST) == pytest.approx(94 / 60)
+    assert Desk(0.5).limiter.rate(Bucket.GET) == pytest.approx(94 / 60)
+    desk.take().on_response(desk.headers(200, 199) | desk.headers(60, 59, family="-requests"))
+    assert desk.limiter.rate(Bucket.GET) == pytest.approx(57 / 60)
 
 
 @given(st.floats(0, 1e6))
 def test_a_nap_is_never_longer_than_the_wait_nor_than_ten_seconds(wait):
-    assert 0 < nap(wait) <= max(0.001, min(wait, 10))
+    assert 0 < recheck_delay(wait) <= max(0.001, min(wait, 10))

@@ -1,0 +1,30 @@
+"""
+Keep to the rate limits of a key.
+
+Every request asks the key's limiter for a permit first, and every response teaches the limiter.
+"""
+
+from connix_provider.client.ratelimit.buckets import DOCUMENTED, Bucket
+from connix_provider.client.ratelimit.headers import (
+    KEY_FAMILY,
+    RateLimitHeaders,
+    number,
+    retry_after_hint,
+    server_time,
+)
+from connix_provider.client.ratelimit.limiter import Permit, RateLimiter, recheck_delay
+from connix_provider.client.ratelimit.poll_probe import LONGEST_POLL_DELAY
+
+__all__ = [
+    "DOCUMENTED",
+    "KEY_FAMILY",
+    "LONGEST_POLL_DELAY",
+    "Bucket",
+    "Permit",
+    "RateLimitHeaders",
+    "RateLimiter",
+    "number",
+    "recheck_delay",
+    "retry_after_hint",
+    "server_time",
+]
