@@ -15,14 +15,14 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from connix_provider.emulator.answers import error, refused
 from connix_provider.emulator.calls import api
 from connix_provider.emulator.control import control
 from connix_provider.emulator.document import document
 from connix_provider.emulator.journal import Entry
+from connix_provider.emulator.loopback import names_this_machine
 from connix_provider.emulator.oauth import oauth
-from connix_provider.emulator.rebinding import names_this_machine
-from connix_provider.emulator.service import Service
+from connix_provider.emulator.responses import error, refused
+from connix_provider.emulator.state import EmulatorState
 from connix_provider.emulator.validation import complaints
 
 _log: Final = logging.getLogger("connix_provider.emulator")
@@ -42,15 +42,15 @@ class Envelope:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        service: Service = scope["state"]["service"]
-        entry = _entry(Request(scope), service)
+        emulator: EmulatorState = scope["state"]["emulator"]
+        entry = _entry(Request(scope), emulator)
         scope["state"]["entry"] = entry
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 entry.status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers["Date"] = formatdate(service.clock.timestamp(), usegmt=True)
+                headers["Date"] = formatdate(emulator.clock.timestamp(), usegmt=True)
                 headers["X-Request-ID"] = entry.request_id
             elif not message.get("more_body", False):
                 # Noted before it is sent: a test may look as soon as it has its answer.
@@ -93,10 +93,10 @@ def build() -> ASGIApp:
     return Envelope(app)
 
 
-def _entry(request: Request, service: Service) -> Entry:
+def _entry(request: Request, emulator: EmulatorState) -> Entry:
     sent = request.headers.get("X-Request-ID", "")
     request_id = sent if _ECHOED.fullmatch(sent) else f"req_{secrets.token_hex(8)}"
-    return Entry(service.clock.now(), request.method, request.url.path, request_id)
+    return Entry(emulator.clock.now(), request.method, request.url.path, request_id)
 
 
 async def _not_this_machine(scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,7 +108,7 @@ async def _not_this_machine(scope: Scope, receive: Receive, send: Send) -> None:
 async def _no_such_thing(request: Request, problem: Exception) -> Response:
     entry: Entry = request.state.entry
     if not entry.path.startswith(_NOT_JOURNALLED):
-        request.state.service.journal.add(entry)
+        request.state.emulator.journal.add(entry)
     if isinstance(problem, HTTPException) and problem.status_code == 405:
         # The framework names only the first route's methods, where several share a path.
         matching = [

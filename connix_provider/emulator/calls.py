@@ -1,4 +1,4 @@
-"""The service's calls on the wire: parameters in, the world's answer out."""
+"""The service's calls on the wire: parameters in, the service's answer out."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,14 +7,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from connix_provider.emulator import schemas
-from connix_provider.emulator.answers import JsonAnswer
 from connix_provider.emulator.document import described
-from connix_provider.emulator.gate import Route
 from connix_provider.emulator.metrics import metrics
+from connix_provider.emulator.request_pipeline import Route
+from connix_provider.emulator.responses import AsciiJsonResponse
+from connix_provider.emulator.service import AgentService
 from connix_provider.emulator.telemetry import Timeline
 from connix_provider.emulator.transitions import ACTIONS
 from connix_provider.emulator.validation import Digits, Instant
-from connix_provider.emulator.world import World
 
 api = APIRouter(prefix="/api/v1", route_class=Route, generate_unique_id_function=lambda route: route.name)
 
@@ -37,13 +37,13 @@ async def list_projects(
     seen = request.state.caller.projects
     found = [
         {"id": project_id, "name": name}
-        for project_id, name in _world(request).projects()
+        for project_id, name in _service(request).projects()
         if (seen is None or project_id in seen) and (search or "").lower() in name.lower()
     ]
     begin = (page - 1) * limit
     more = begin + limit < len(found)
     pagination = {"total": len(found), "page": page, "limit": limit, "has_more": more}
-    return JsonAnswer({"projects": found[begin : begin + limit], "pagination": pagination})
+    return AsciiJsonResponse({"projects": found[begin : begin + limit], "pagination": pagination})
 
 
 @api.get(_AGENTS, **described("List agents", 200, schemas.AgentPage, 400, 401, 403, 404, 429))
@@ -61,7 +61,7 @@ async def list_agents(
     ] = "created_at",
 ) -> Response:
     """Retrieve all agents in a project, page by page."""
-    agents, total = _world(request).page(project_id, sort, status, offset, limit)
+    agents, total = _service(request).page(project_id, sort, status, offset, limit)
     return _page("agents", agents, total, limit, offset)
 
 
@@ -73,13 +73,15 @@ async def create_agent(
     # The body as it was sent: the model has only checked it, and may have changed how a number is written.
     sent = await request.json()
     state = request.state
-    return JsonAnswer(state.service.world.create(project_id, sent, state.caller.user_id, state.fails), 201)
+    return AsciiJsonResponse(
+        state.emulator.service.create(project_id, sent, state.caller.user_id, state.fails), 201
+    )
 
 
 @api.get(_AGENT, **described("Get an agent", 200, schemas.AgentWithStats, 401, 403, 404, 429))
 async def get_agent(request: Request, project_id: ProjectId, agent_id: AgentId) -> Response:
     """Retrieve details of a specific agent."""
-    return JsonAnswer(_world(request).get(agent_id, project_id))
+    return AsciiJsonResponse(_service(request).get(agent_id, project_id))
 
 
 @api.put(_AGENT, **described("Update an agent", 200, schemas.Agent, 400, 401, 403, 404, 409, 429))
@@ -88,14 +90,14 @@ async def update_agent(
 ) -> Response:
     """Merge changes into an agent."""
     sent = await request.json()
-    return JsonAnswer(_world(request).update(project_id, agent_id, sent, request.state.fails))
+    return AsciiJsonResponse(_service(request).update(project_id, agent_id, sent, request.state.fails))
 
 
 @api.delete(_AGENT, **described("Delete an agent", 200, schemas.Deleted, 401, 403, 404, 429))
 async def delete_agent(request: Request, project_id: ProjectId, agent_id: AgentId) -> Response:
     """Delete an agent and all associated data."""
-    _world(request).delete(project_id, agent_id)
-    return JsonAnswer({"message": "Agent deleted successfully", "agent_id": agent_id})
+    _service(request).delete(project_id, agent_id)
+    return AsciiJsonResponse({"message": "Agent deleted successfully", "agent_id": agent_id})
 
 
 @api.post(_AGENT + "/start", **described("Start an agent", 200, schemas.Acted, 401, 403, 404, 409, 429))
@@ -136,7 +138,7 @@ async def get_logs(
     offset: Offset = 0,
 ) -> Response:
     """Retrieve an agent's log, newest lines first."""
-    with _world(request).life(project_id, agent_id) as (agent, now):
+    with _service(request).life(project_id, agent_id) as (agent, now):
         lines, total = Timeline(agent, now).page(level, start_time, end_time, offset, limit)
     return _page("logs", lines, total, limit, offset)
 
@@ -156,23 +158,23 @@ async def get_metrics(
     ] = "1h",
 ) -> Response:
     """Retrieve an agent's performance metrics."""
-    with _world(request).life(project_id, agent_id) as (agent, now):
-        return JsonAnswer(metrics(agent, now, start_time, end_time, interval))
+    with _service(request).life(project_id, agent_id) as (agent, now):
+        return AsciiJsonResponse(metrics(agent, now, start_time, end_time, interval))
 
 
-def _world(request: Request) -> World:
-    world: World = request.state.service.world
-    return world
+def _service(request: Request) -> AgentService:
+    service: AgentService = request.state.emulator.service
+    return service
 
 
 def _act(request: Request, project_id: str, agent_id: str, verb: str) -> Response:
-    _world(request).act(project_id, agent_id, verb, request.state.fails)
+    _service(request).act(project_id, agent_id, verb, request.state.fails)
     action = ACTIONS[verb]
     message = f"Agent {action.done} successfully"
-    return JsonAnswer({"message": message, "agent_id": agent_id, "status": action.promise})
+    return AsciiJsonResponse({"message": message, "agent_id": agent_id, "status": action.promise})
 
 
 def _page(what: str, items: list[dict[str, Any]], total: int, limit: int, offset: int) -> Response:
     more = offset + limit < total
     pagination = {"total": total, "limit": limit, "offset": offset, "has_more": more}
-    return JsonAnswer({what: items, "pagination": pagination})
+    return AsciiJsonResponse({what: items, "pagination": pagination})

@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError, validate_call
 from starlette.requests import Request
 from starlette.responses import Response
 
-from connix_provider.emulator.answers import JsonAnswer, error
+from connix_provider.emulator.errors import ApiError
 from connix_provider.emulator.faults import KINDS
-from connix_provider.emulator.refusals import RefusedError
-from connix_provider.emulator.service import Service
+from connix_provider.emulator.responses import AsciiJsonResponse, error
+from connix_provider.emulator.state import EmulatorState
 
 control = APIRouter(prefix="/_emulator", include_in_schema=False)
 
@@ -44,7 +44,7 @@ async def add_fault(request: Request, plan: _Plan) -> Response:
         return _wrong(request, f"{plan.fault} has no {', '.join(sorted(unknown))}")
     try:
         fault = validate_call(kind)(**options)
-        _service(request).faults.add(fault, plan.on, plan.times, plan.after, plan.agent_id)
+        _emulator(request).faults.add(fault, plan.on, plan.times, plan.after, plan.agent_id)
     except (ValidationError, ValueError) as problem:
         return _wrong(request, str(problem))
     return _active(request)
@@ -59,22 +59,22 @@ async def get_faults(request: Request) -> Response:
 @control.delete("/faults")
 async def clear_faults(request: Request) -> Response:
     """Forget what is planned."""
-    _service(request).faults.clear()
+    _emulator(request).faults.clear()
     return _active(request)
 
 
 @control.get("/journal")
 async def get_journal(request: Request, call: str | None = None, agent_id: str | None = None) -> Response:
     """Show what was asked."""
-    entries = _service(request).journal.entries(call, agent_id)
-    return JsonAnswer({"entries": [entry.as_json() for entry in entries]})
+    entries = _emulator(request).journal.entries(call, agent_id)
+    return AsciiJsonResponse({"entries": [entry.as_json() for entry in entries]})
 
 
 @control.delete("/journal")
 async def clear_journal(request: Request) -> Response:
     """Forget what was asked."""
-    _service(request).journal.clear()
-    return JsonAnswer({"entries": []})
+    _emulator(request).journal.clear()
+    return AsciiJsonResponse({"entries": []})
 
 
 @control.get("/clock")
@@ -89,7 +89,7 @@ async def advance_clock(
 ) -> Response:
     """Move the time forward."""
     try:
-        _service(request).clock.advance(advance)
+        _emulator(request).clock.advance(advance)
     except ValueError as problem:
         return _wrong(request, str(problem))
     return _time(request)
@@ -98,25 +98,27 @@ async def advance_clock(
 @control.post("/agents/{agent_id}/status")
 async def set_status(request: Request, agent_id: str, new: _NewStatus) -> Response:
     """Put an agent into a status at once."""
-    service = _service(request)
+    emulator = _emulator(request)
     try:
-        service.hand.set_status(agent_id, new.status, new.move_updated_at)
-        return JsonAnswer(service.world.get(agent_id))
-    except RefusedError as refusal:
+        emulator.controls.set_status(agent_id, new.status, new.move_updated_at)
+        return AsciiJsonResponse(emulator.service.get(agent_id))
+    except ApiError as refusal:
         return error(request, 404, refusal.code, refusal.message)
 
 
-def _service(request: Request) -> Service:
-    service: Service = request.state.service
-    return service
+def _emulator(request: Request) -> EmulatorState:
+    emulator: EmulatorState = request.state.emulator
+    return emulator
 
 
 def _active(request: Request) -> Response:
-    return JsonAnswer({"faults": [planned.as_json() for planned in _service(request).faults.active()]})
+    return AsciiJsonResponse(
+        {"faults": [planned.as_json() for planned in _emulator(request).faults.active()]}
+    )
 
 
 def _time(request: Request) -> Response:
-    return JsonAnswer({"now": _service(request).clock.now().isoformat()})
+    return AsciiJsonResponse({"now": _emulator(request).clock.now().isoformat()})
 
 
 def _wrong(request: Request, message: str) -> Response:

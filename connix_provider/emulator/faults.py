@@ -1,4 +1,4 @@
-"""What can go wrong, and when: faults as data. How each looks on the wire is :mod:`.sabotage`'s matter."""
+"""What can go wrong, and when: faults as data. :mod:`.fault_responses` puts them on the wire."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace

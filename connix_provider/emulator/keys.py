@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Final
 
-from connix_provider.emulator import refusals
+from connix_provider.emulator import errors
 from connix_provider.emulator.clock import Clock
 
 SCOPES: Final = ("read", "write")
@@ -48,7 +48,7 @@ class OAuthGrant:
 
 
 @dataclass(eq=False)
-class TokenRefusedError(Exception):
+class TokenError(Exception):
     """
     Say no at the token endpoint, in the words of RFC 6749 section 5.2.
 
@@ -169,7 +169,7 @@ class Keyring:
                 if self._clock.micros() >= expires:
                     caller = None
         if caller is None:
-            raise refusals.unauthorized()
+            raise errors.unauthorized()
         return caller
 
     def refresh(
@@ -189,16 +189,14 @@ class Keyring:
                 client.client_secret.encode(), (client_secret or "").encode(errors="surrogatepass")
             )
             if client is None or not right:
-                raise TokenRefusedError("invalid_client", "Client authentication failed")
+                raise TokenError("invalid_client", "Client authentication failed")
             if self._refresh.get(refresh_token) is not client:
-                raise TokenRefusedError(
-                    "invalid_grant", "The refresh token is invalid, used or another client's"
-                )
+                raise TokenError("invalid_grant", "The refresh token is invalid, used or another client's")
             caller = client.caller
             if scope is not None:
                 wanted = frozenset(scope.split(" "))
                 if not wanted <= caller.scopes:
-                    raise TokenRefusedError("invalid_scope", "The scope exceeds what was granted")
+                    raise TokenError("invalid_scope", "The scope exceeds what was granted")
                 caller = replace(caller, scopes=wanted)
             del self._refresh[refresh_token]
             return self._issue(client, caller)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
-from connix_provider.emulator import refusals
+from connix_provider.emulator import errors
 from connix_provider.emulator.clock import Clock
 
 _MINUTE: Final = 60.0
@@ -106,7 +106,7 @@ class Meter:
         # Of each counter only the newest window: the ones before it never come back.
         self._used: dict[tuple[str, str], tuple[float, int]] = {}
 
-    def refusal(self, owner: str, call: str) -> refusals.RefusedError | None:
+    def refusal(self, owner: str, call: str) -> errors.ApiError | None:
         """
         Say no to a request that is one too many; count nothing.
 
@@ -120,7 +120,7 @@ class Meter:
                 for window in self._windows(owner, call, now)
                 if self._used_in(window) >= window.limit
             ]
-        return refusals.rate_limited(max(math.ceil(max(ends) - now), 1)) if ends else None
+        return errors.rate_limited(max(math.ceil(max(ends) - now), 1)) if ends else None
 
     def count(self, owner: str, call: str) -> None:
         """

@@ -9,10 +9,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from connix_provider.emulator.answers import JsonAnswer
 from connix_provider.emulator.document import TOKEN
-from connix_provider.emulator.gate import Route
-from connix_provider.emulator.keys import TokenRefusedError
+from connix_provider.emulator.keys import TokenError
+from connix_provider.emulator.request_pipeline import Route
+from connix_provider.emulator.responses import AsciiJsonResponse
 
 oauth = APIRouter(route_class=Route, generate_unique_id_function=lambda route: route.name)
 
@@ -27,14 +27,14 @@ async def token(request: Request) -> Response:
         form = await _form(request)
         client_id, client_secret = _client(request, form)
         refresh_token = _refresh_token(form)
-        issued = request.state.service.keyring.refresh(
+        issued = request.state.emulator.keyring.refresh(
             client_id, client_secret, refresh_token, form.get("scope")
         )
-    except TokenRefusedError as refusal:
+    except TokenError as refusal:
         unknown = refusal.error == "invalid_client"
         headers = {"WWW-Authenticate": 'Basic realm="connix"'} if unknown and basic else {}
         body = {"error": refusal.error, "error_description": refusal.description}
-        return JsonAnswer(body, 401 if unknown else 400, _NO_STORE | headers)
+        return AsciiJsonResponse(body, 401 if unknown else 400, _NO_STORE | headers)
     answer = {
         "access_token": issued.access_token,
         "token_type": "Bearer",
@@ -42,26 +42,26 @@ async def token(request: Request) -> Response:
         "refresh_token": issued.refresh_token,
         "scope": issued.scope,
     }
-    return JsonAnswer(answer, headers=_NO_STORE)
+    return AsciiJsonResponse(answer, headers=_NO_STORE)
 
 
 async def _form(request: Request) -> dict[str, str]:
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
-        raise TokenRefusedError("invalid_request", "The body must be application/x-www-form-urlencoded")
+        raise TokenError("invalid_request", "The body must be application/x-www-form-urlencoded")
     # Parameters without a value count as omitted, which is what parse_qs does with them.
     fields = parse_qs((await request.body()).decode(errors="replace"))
     if twice := sorted(name for name, values in fields.items() if len(values) > 1):
-        raise TokenRefusedError("invalid_request", f"{twice[0]} must be given once")
+        raise TokenError("invalid_request", f"{twice[0]} must be given once")
     return {name: values[0] for name, values in fields.items()}
 
 
 def _refresh_token(form: dict[str, str]) -> str:
     for name in ("grant_type", "refresh_token"):
         if name not in form:
-            raise TokenRefusedError("invalid_request", f"{name} is missing")
+            raise TokenError("invalid_request", f"{name} is missing")
     if form["grant_type"] != "refresh_token":
-        raise TokenRefusedError("unsupported_grant_type", "Only refresh_token is supported")
+        raise TokenError("unsupported_grant_type", "Only refresh_token is supported")
     return form["refresh_token"]
 
 
@@ -70,14 +70,12 @@ def _client(request: Request, form: dict[str, str]) -> tuple[str | None, str | N
     if not scheme:
         return form.get("client_id"), form.get("client_secret")
     if "client_secret" in form:
-        raise TokenRefusedError("invalid_request", "The client authenticates in two ways")
+        raise TokenError("invalid_request", "The client authenticates in two ways")
     try:
         plain = base64.b64decode(encoded.strip(), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         plain = ""
     client_id, _, client_secret = plain.partition(":")
     if scheme.lower() != "basic":
-        raise TokenRefusedError(
-            "invalid_client", "The client may authenticate with HTTP Basic or in the body"
-        )
+        raise TokenError("invalid_client", "The client may authenticate with HTTP Basic or in the body")
     return unquote_plus(client_id), unquote_plus(client_secret)

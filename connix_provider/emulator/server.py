@@ -11,18 +11,18 @@ from typing import Any, Final, Self
 
 from connix_provider.emulator.app import build
 from connix_provider.emulator.clock import Clock, moment_of
+from connix_provider.emulator.errors import ApiError
 from connix_provider.emulator.faults import Faults
-from connix_provider.emulator.hand import Hand
 from connix_provider.emulator.journal import Journal
 from connix_provider.emulator.keys import SCOPES, Keyring, OAuthGrant
 from connix_provider.emulator.limits import Limits, Meter
-from connix_provider.emulator.population import Population
-from connix_provider.emulator.refusals import RefusedError
-from connix_provider.emulator.service import Service
-from connix_provider.emulator.serving import Serving, loopback
+from connix_provider.emulator.server_thread import ServerThread, loopback
+from connix_provider.emulator.service import AgentService
+from connix_provider.emulator.state import EmulatorState
+from connix_provider.emulator.store import AgentStore
 from connix_provider.emulator.telemetry import LEVELS
+from connix_provider.emulator.test_controls import TestControls
 from connix_provider.emulator.transitions import Durations, Step
-from connix_provider.emulator.world import World
 
 _APP: Final = build()
 
@@ -55,19 +55,19 @@ class Emulator:
     ) -> None:
         self._host = loopback(host)
         self._port = port
-        self._serving: Serving | None = None
+        self._serving: ServerThread | None = None
         self._switch = Lock()
         self.clock: Final = clock or Clock()
         self.faults: Final = Faults()
         self.journal: Final = Journal()
-        population = Population(self.clock)
-        self._world = World(population, durations or Durations())
-        self._hand = Hand(population)
+        store = AgentStore(self.clock)
+        self._service = AgentService(store, durations or Durations())
+        self._controls = TestControls(store)
         self._keyring = Keyring(self.clock)
-        self._service = Service(
+        self._state = EmulatorState(
             self.clock,
-            self._world,
-            self._hand,
+            self._service,
+            self._controls,
             self._keyring,
             Meter(limits or Limits(), self.clock),
             self.faults,
@@ -82,7 +82,7 @@ class Emulator:
         """Begin to serve; an emulator that serves already just goes on."""
         with self._switch:
             if self._serving is None:
-                self._serving = Serving(_APP, {"service": self._service}, self._host, self._port)
+                self._serving = ServerThread(_APP, {"emulator": self._state}, self._host, self._port)
                 self._port = self._serving.port
         return self
 
@@ -170,7 +170,7 @@ class Emulator:
         :param name: its name; its id by default.
         """
         project_id = project_id or f"proj_{secrets.token_hex(8)}"
-        self._hand.add_project(project_id, name or project_id)
+        self._controls.add_project(project_id, name or project_id)
         return project_id
 
     def seed(
@@ -197,7 +197,7 @@ class Emulator:
         :param metadata: of all of them.
         :param created_at: an aware datetime; the emulator's now by default.
         """
-        return self._hand.seed(
+        return self._controls.seed(
             project_id or self.project_id,
             name,
             count,
@@ -215,7 +215,7 @@ class Emulator:
         :param agent_id: its id; :class:`KeyError` when there is no such agent.
         """
         with _absent_is_key_error():
-            return copy.deepcopy(self._world.get(agent_id))
+            return copy.deepcopy(self._service.get(agent_id))
 
     def history(self, agent_id: str) -> list[tuple[datetime, str]]:
         """
@@ -223,7 +223,7 @@ class Emulator:
 
         :param agent_id: its id; :class:`KeyError` when there never was such an agent.
         """
-        return [(moment_of(at), status) for at, status in self._hand.history(agent_id)]
+        return [(moment_of(at), status) for at, status in self._controls.history(agent_id)]
 
     def set_status(self, agent_id: str, status: str, move_updated_at: bool = True) -> None:
         """
@@ -234,7 +234,7 @@ class Emulator:
         :param move_updated_at: whether ``updated_at`` shows it.
         """
         with _absent_is_key_error():
-            self._hand.set_status(agent_id, status, move_updated_at)
+            self._controls.set_status(agent_id, status, move_updated_at)
 
     def script(self, agent_id: str, steps: Sequence[Step]) -> None:
         """
@@ -244,7 +244,7 @@ class Emulator:
         :param steps: ``(seconds after the step before, status then)``; ``None`` as status: the agent is gone.
         """
         with _absent_is_key_error():
-            self._hand.script(agent_id, steps)
+            self._controls.script(agent_id, steps)
 
     def remove(self, agent_id: str) -> None:
         """
@@ -253,7 +253,7 @@ class Emulator:
         :param agent_id: its id.
         """
         with _absent_is_key_error():
-            self._hand.remove(agent_id)
+            self._controls.remove(agent_id)
 
     def add_logs(self, agent_id: str, count: int, level: str = "info") -> None:
         """
@@ -266,7 +266,7 @@ class Emulator:
         if level not in LEVELS:
             raise ValueError(f"level must be one of {', '.join(LEVELS)}")
         with _absent_is_key_error():
-            self._hand.add_logs(agent_id, count, level)
+            self._controls.add_logs(agent_id, count, level)
 
 
 @contextmanager
@@ -274,5 +274,5 @@ def _absent_is_key_error() -> Iterator[None]:
     """Say what Python says of a key that is not there."""
     try:
         yield
-    except RefusedError as refusal:
+    except ApiError as refusal:
         raise KeyError(refusal.message) from None

@@ -10,7 +10,7 @@ from pydantic.json_schema import WithJsonSchema
 from starlette.requests import Request
 
 from connix_provider.emulator.clock import micros_of
-from connix_provider.emulator.refusals import Detail, RefusedError, invalid
+from connix_provider.emulator.errors import ApiError, Detail, invalid
 
 # The first two are the reference's own words.
 _MESSAGES: Final = {
@@ -28,7 +28,7 @@ _MESSAGES: Final = {
 }
 
 
-def complaints(error: RequestValidationError) -> RefusedError:
+def complaints(error: RequestValidationError) -> ApiError:
     """
     Turn what the framework found into the service's refusal: one message for each field.
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from connix_provider.emulator import Durations, Emulator, Limits
-from connix_provider.emulator.serving import Serving
+from connix_provider.emulator.server_thread import ServerThread
 
 
 def threads():
@@ -96,7 +96,7 @@ def test_a_port_in_use_is_an_error_and_leaks_nothing(emulator):
 def test_a_start_that_fails_tells_whoever_started_it(caplog):
     before = threads()
     with pytest.raises(SystemExit):
-        Serving("no_such_module:app", {}, "127.0.0.1", 0)
+        ServerThread("no_such_module:app", {}, "127.0.0.1", 0)
     assert threads() == before
 
 
@@ -172,7 +172,7 @@ def test_a_fault_of_the_emulator_itself_is_a_500_in_the_service_s_shape(emulator
     def broken(*_):
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr("connix_provider.emulator.calls._world", broken)
+    monkeypatch.setattr("connix_provider.emulator.calls._service", broken)
     reply = api.list()
     assert reply.status_code == 500
     error = reply.json()["error"]

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from connix_provider.emulator.answers import JsonAnswer, error
 from connix_provider.emulator.faults import Planned
+from connix_provider.emulator.responses import AsciiJsonResponse, error
 
 _DRIPS: Final = 20
 _HTML: Final = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
@@ -164,7 +164,7 @@ def _rate_limited(request: Request, retry_after: int, hints: str) -> Response:
     elif hints == "header":
         headers["Retry-After"] = str(retry_after)
     elif hints == "reset":
-        reset = int(request.state.service.clock.timestamp()) + retry_after
+        reset = int(request.state.emulator.clock.timestamp()) + retry_after
         headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(reset)}
     return error(request, 429, "rate_limit_exceeded", message, headers, **more)
 
@@ -174,4 +174,4 @@ def _unknown_status(answer: Response, status: str, agent_id: str | None) -> Resp
     for agent in shown.get("agents", [shown]):
         if agent_id in {None, agent["id"]}:
             agent["status"] = status
-    return JsonAnswer(shown)
+    return AsciiJsonResponse(shown)

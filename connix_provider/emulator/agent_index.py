@@ -13,7 +13,7 @@ _ORDERS: Final[dict[str, Callable[[Agent], Any]]] = {
 }
 
 
-class Shelf:
+class AgentIndex:
     """
     Keep a project's agents sorted, so that a page of a large fleet costs a slice and not a scan.
 
@@ -29,7 +29,7 @@ class Shelf:
         """
         Put agents in their places: one by looking for it, many by sorting.
 
-        :param agents: none of them on the shelf yet.
+        :param agents: none of them in the index yet.
         """
         self.by_name.update((agent.name, agent) for agent in agents)
         for order, key in _ORDERS.items():
@@ -44,7 +44,7 @@ class Shelf:
         """
         Take one agent away and free its name.
 
-        :param agent: on the shelf.
+        :param agent: in the index.
         """
         del self.by_name[agent.name]
         for order, key in _ORDERS.items():

@@ -1,4 +1,4 @@
-"""Serving an app on a socket from a thread, with faults that reach below HTTP."""
+"""Serve an app on a socket from a thread, with faults that reach below HTTP."""
 
 import asyncio
 import ipaddress
@@ -48,7 +48,7 @@ class _Protocol(H11Protocol):
         self.app_state = {**self.app_state, "transport": transport}
 
 
-class Serving:
+class ServerThread:
     """
     Serve an app until stopped.
 

@@ -5,9 +5,9 @@ from datetime import datetime
 from itertools import count, islice
 from typing import Any, Final
 
+from connix_provider.emulator.agent_index import AgentIndex
 from connix_provider.emulator.clock import micros_of
-from connix_provider.emulator.population import Population
-from connix_provider.emulator.shelf import Shelf
+from connix_provider.emulator.store import AgentStore
 from connix_provider.emulator.transitions import Step
 
 #: Microseconds between the creation of a seeded agent and its status.
@@ -15,15 +15,15 @@ _SETTLING: Final = 2_000_000
 _SEEDED_BY: Final = "user_" + 16 * "0"
 
 
-class Hand:
+class TestControls:
     """
-    Change the world from outside; each change is atomic.
+    Change the service from outside; each change is atomic.
 
-    :param population: who is there.
+    :param store: who is there.
     """
 
-    def __init__(self, population: Population) -> None:
-        self._population = population
+    def __init__(self, store: AgentStore) -> None:
+        self._store = store
 
     def add_project(self, project_id: str, name: str) -> None:
         """
@@ -32,11 +32,11 @@ class Hand:
         :param project_id: its id, not in use yet.
         :param name: what a listing shows.
         """
-        with self._population.moment():
-            if project_id in self._population.projects:
+        with self._store.moment():
+            if project_id in self._store.projects:
                 raise ValueError(f"project {project_id!r} exists already")
-            self._population.projects[project_id] = name
-            self._population.shelves[project_id] = Shelf()
+            self._store.projects[project_id] = name
+            self._store.indexes[project_id] = AgentIndex()
 
     def seed(
         self,
@@ -63,8 +63,8 @@ class Hand:
         :param created_at: when they were created; ``None``: so that they have the status from now on. Agents
             beyond ``creating`` came to their status two seconds after that.
         """
-        with self._population.moment() as now:
-            taken = self._population.shelves[project_id].by_name
+        with self._store.moment() as now:
+            taken = self._store.indexes[project_id].by_name
             if "{n}" in name:
                 free = (new for n in count(1) if (new := name.replace("{n}", str(n))) not in taken)
                 names = list(islice(free, wanted))
@@ -75,7 +75,7 @@ class Hand:
             settling = 0 if status == "creating" else _SETTLING
             # All alike, so that a listing shows agents in the order in which they were seeded.
             born = now - _SETTLING if created_at is None else micros_of(created_at)
-            agents = self._population.settle_in(
+            agents = self._store.settle_in(
                 project_id,
                 names,
                 status,
@@ -95,10 +95,10 @@ class Hand:
         :param status: any string.
         :param move_updated_at: whether ``updated_at`` shows it.
         """
-        with self._population.moment() as now:
-            agent = self._population.find(agent_id)
-            self._population.change(agent, now, status, move_updated_at)
-            self._population.plan(agent, now, [])
+        with self._store.moment() as now:
+            agent = self._store.find(agent_id)
+            self._store.change(agent, now, status, move_updated_at)
+            self._store.plan(agent, now, [])
 
     def script(self, agent_id: str, steps: Sequence[Step]) -> None:
         """
@@ -107,8 +107,8 @@ class Hand:
         :param agent_id: its id.
         :param steps: seconds after the step before, and the status then.
         """
-        with self._population.moment() as now:
-            self._population.plan(self._population.find(agent_id), now, steps)
+        with self._store.moment() as now:
+            self._store.plan(self._store.find(agent_id), now, steps)
 
     def remove(self, agent_id: str) -> None:
         """
@@ -116,8 +116,8 @@ class Hand:
 
         :param agent_id: its id.
         """
-        with self._population.moment():
-            self._population.remove(self._population.find(agent_id))
+        with self._store.moment():
+            self._store.remove(self._store.find(agent_id))
 
     def history(self, agent_id: str) -> list[tuple[int, str]]:
         """
@@ -125,8 +125,8 @@ class Hand:
 
         :param agent_id: its id; :class:`KeyError` when there never was such an agent.
         """
-        with self._population.moment():
-            return list(self._population.histories[agent_id])
+        with self._store.moment():
+            return list(self._store.histories[agent_id])
 
     def add_logs(self, agent_id: str, lines: int, level: str) -> None:
         """
@@ -136,5 +136,5 @@ class Hand:
         :param lines: how many.
         :param level: of all of them.
         """
-        with self._population.moment() as now:
-            self._population.find(agent_id).extra_logs.append((now, lines, level))
+        with self._store.moment() as now:
+            self._store.find(agent_id).extra_logs.append((now, lines, level))

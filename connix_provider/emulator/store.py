@@ -8,14 +8,14 @@ from itertools import count
 from threading import RLock
 from typing import Any
 
-from connix_provider.emulator import refusals
+from connix_provider.emulator import errors
 from connix_provider.emulator.agent import Agent
+from connix_provider.emulator.agent_index import AgentIndex
 from connix_provider.emulator.clock import Clock
-from connix_provider.emulator.shelf import Shelf
 from connix_provider.emulator.transitions import Step
 
 
-class Population:
+class AgentStore:
     """
     Keep projects and agents, and let each agent change when its time has come.
 
@@ -26,7 +26,7 @@ class Population:
 
     def __init__(self, clock: Clock) -> None:
         self.projects: dict[str, str] = {}
-        self.shelves: dict[str, Shelf] = {}
+        self.indexes: dict[str, AgentIndex] = {}
         self.histories: dict[str, list[tuple[int, str]]] = {}
         self._clock = clock
         self._lock = RLock()
@@ -52,7 +52,7 @@ class Population:
         """
         agent = self._agents.get(agent_id)
         if agent is None or project_id not in {None, agent.project_id}:
-            raise refusals.agent_not_found(agent_id)
+            raise errors.agent_not_found(agent_id)
         return agent
 
     def settle_in(
@@ -98,7 +98,7 @@ class Population:
         ]
         self._agents.update((agent.id, agent) for agent in agents)
         self.histories.update((agent.id, agent.history) for agent in agents)
-        self.shelves[project_id].add(agents)
+        self.indexes[project_id].add(agents)
         return agents
 
     def rename(self, agent: Agent, name: str) -> None:
@@ -108,10 +108,10 @@ class Population:
         :param agent: the agent.
         :param name: free in its project.
         """
-        shelf = self.shelves[agent.project_id]
-        shelf.remove(agent)
+        index = self.indexes[agent.project_id]
+        index.remove(agent)
         agent.name = name
-        shelf.add([agent])
+        index.add([agent])
 
     def plan(self, agent: Agent, now: int, steps: Sequence[Step]) -> None:
         """
@@ -144,7 +144,7 @@ class Population:
             # Two changes within one microsecond, or on a clock that stands still, are still two moments.
             at = agent.updated_at = max(at, agent.updated_at + 1)
         agent.history.append((at, status))
-        self.shelves[agent.project_id].status_moved(before, status)
+        self.indexes[agent.project_id].status_moved(before, status)
 
     def remove(self, agent: Agent) -> None:
         """
@@ -152,7 +152,7 @@ class Population:
 
         :param agent: the agent.
         """
-        self.shelves[agent.project_id].remove(agent)
+        self.indexes[agent.project_id].remove(agent)
         del self._agents[agent.id]
 
     def _settle(self) -> int:

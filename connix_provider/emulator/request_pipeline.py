@@ -9,12 +9,12 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from connix_provider.emulator import refusals, sabotage
-from connix_provider.emulator.answers import refused
+from connix_provider.emulator import errors, fault_responses
+from connix_provider.emulator.errors import ApiError
 from connix_provider.emulator.journal import Entry
 from connix_provider.emulator.keys import Caller
-from connix_provider.emulator.refusals import RefusedError
-from connix_provider.emulator.service import Service
+from connix_provider.emulator.responses import refused
+from connix_provider.emulator.state import EmulatorState
 from connix_provider.emulator.validation import check_query, complaints
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -59,63 +59,65 @@ def credential(request: Request) -> tuple[str | None, str | None]:
 
 
 async def _pass(call: str, request: Request, handle: Handler) -> Response:
-    service: Service = request.state.service
+    emulator: EmulatorState = request.state.emulator
     entry: Entry = request.state.entry
     entry.call = call
     entry.project_id = request.path_params.get("project_id")
     entry.agent_id = request.path_params.get("agent_id")
     entry.key = _last_characters(request)
-    service.journal.add(entry)
+    emulator.journal.add(entry)
 
-    caller, refusal = (None, None) if call == "token" else _identify(service, request, call)
-    planned = service.faults.take(call, entry.agent_id, refused=refusal is not None)
+    caller, refusal = (None, None) if call == "token" else _identify(emulator, request, call)
+    planned = emulator.faults.take(call, entry.agent_id, refused=refusal is not None)
     if planned is not None:
         entry.fault = planned.fault.name
         if not planned.fault.executed:
-            return sabotage.instead(request, planned)
+            return fault_responses.instead(request, planned)
 
     request.state.fails = entry.fault == "ends_in_error"
     if caller is not None and refusal is None:
-        service.meter.count(caller.owner, call)
-    answer = refused(request, refusal) if refusal else await _handle(service, request, caller, handle)
+        emulator.meter.count(caller.owner, call)
+    answer = refused(request, refusal) if refusal else await _handle(emulator, request, caller, handle)
     entry.executed = answer.status_code < 300
     if planned is not None:
-        answer = sabotage.afterwards(request, planned, answer)
+        answer = fault_responses.afterwards(request, planned, answer)
     if caller is not None:
-        answer.headers.update(service.meter.headers(caller.owner, call))
+        answer.headers.update(emulator.meter.headers(caller.owner, call))
     return answer
 
 
-def _identify(service: Service, request: Request, call: str) -> tuple[Caller | None, RefusedError | None]:
+def _identify(emulator: EmulatorState, request: Request, call: str) -> tuple[Caller | None, ApiError | None]:
     try:
-        caller = service.keyring.identify(*credential(request))
-    except RefusedError as refusal:
+        caller = emulator.keyring.identify(*credential(request))
+    except ApiError as refusal:
         return None, refusal
-    return caller, service.meter.refusal(caller.owner, call)
+    return caller, emulator.meter.refusal(caller.owner, call)
 
 
-async def _handle(service: Service, request: Request, caller: Caller | None, handle: Handler) -> Response:
+async def _handle(
+    emulator: EmulatorState, request: Request, caller: Caller | None, handle: Handler
+) -> Response:
     try:
         if caller is not None:
-            _admit(service, request, caller)
+            _admit(emulator, request, caller)
             check_query(request)
         return await handle(request)
-    except RefusedError as refusal:
+    except ApiError as refusal:
         return refused(request, refusal)
     except RequestValidationError as error:
         return refused(request, complaints(error))
 
 
-def _admit(service: Service, request: Request, caller: Caller) -> None:
+def _admit(emulator: EmulatorState, request: Request, caller: Caller) -> None:
     project_id = request.path_params.get("project_id")
     asked_for = "agent" if "agent_id" in request.path_params else "project"
     if ("read" if request.method == "GET" else "write") not in caller.scopes:
-        raise refusals.forbidden(asked_for)
+        raise errors.forbidden(asked_for)
     if project_id is not None:
-        if not service.world.has_project(project_id):
-            raise refusals.project_not_found(project_id)
+        if not emulator.service.has_project(project_id):
+            raise errors.project_not_found(project_id)
         if caller.projects is not None and project_id not in caller.projects:
-            raise refusals.forbidden(asked_for)
+            raise errors.forbidden(asked_for)
     request.state.caller = caller
 
 

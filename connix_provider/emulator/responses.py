@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from connix_provider.emulator.clock import iso
-from connix_provider.emulator.refusals import RefusedError
+from connix_provider.emulator.errors import ApiError
 
 STATUS_OF: Final = {
     "validation_error": 400,
@@ -23,7 +23,7 @@ STATUS_OF: Final = {
 }
 
 
-class JsonAnswer(Response):
+class AsciiJsonResponse(Response):
     """Write JSON in ASCII, so that any string a client may have sent can be sent back."""
 
     media_type = "application/json"
@@ -44,7 +44,7 @@ def error(
     message: str,
     headers: dict[str, str] | None = None,
     **more: Any,
-) -> JsonAnswer:
+) -> AsciiJsonResponse:
     """
     Answer in the service's error shape.
 
@@ -56,11 +56,11 @@ def error(
     :param more: more fields of the error.
     """
     state = request.state
-    tail = {"request_id": state.entry.request_id, "timestamp": iso(state.service.clock.micros())}
-    return JsonAnswer({"error": {"code": code, "message": message, **more, **tail}}, status, headers)
+    tail = {"request_id": state.entry.request_id, "timestamp": iso(state.emulator.clock.micros())}
+    return AsciiJsonResponse({"error": {"code": code, "message": message, **more, **tail}}, status, headers)
 
 
-def refused(request: Request, refusal: RefusedError) -> JsonAnswer:
+def refused(request: Request, refusal: ApiError) -> AsciiJsonResponse:
     """
     Answer a refusal.
 
