@@ -124,7 +124,8 @@ def perform(
                 settled = yield from _settle(call.proof, policy, deadline - clock(), again)
                 if settled is not None:
                     return settled
-            if delay is None or (limited and delay > policy.longest_pause):
+            # A poll is repeated by its wait, which alone knows its deadline and what to tell.
+            if delay is None or (limited and (background or delay > policy.longest_pause)):
                 raise error
             left = deadline - clock()
             # Within a task's own time no refusal is final before that is over.

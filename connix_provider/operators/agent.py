@@ -296,10 +296,10 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
             agent_id, self.agent_name, agent.snapshot(), requested_at=client.limiter.server_time()
         )
         with in_turn(agent_id, "restart", agent.snapshot()), task_state.recorded(context, record):
-            accepted_at, before = restart_once.restart_once(client, project_id, agent)
-            record = dataclasses.replace(record, before=before)
-            task_state.accepted(context, record, accepted_at)
-        return Acted.of(agent, "restart", before=before, accepted_at=accepted_at)
+            acted = restart_once.restart_once(client, project_id, agent)
+            record = dataclasses.replace(record, before=acted.before)
+            task_state.accepted(context, record, acted.accepted_at or time.time())
+        return acted
 
     def _resume(
         self, client: Client, project_id: str, record: ActionRecord, before: Snapshot
@@ -372,7 +372,6 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
 
     action = "delete"
     keeps_record = True
-    accepts_gone = True
     flag_fields = (*ConnixExistingAgentOperator.flag_fields, "ignore_if_missing")
 
     def __init__(
@@ -413,6 +412,16 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
                 raise
             self.log.info("Nothing to delete: %s", error)
             return Acted(str(self.agent_id or self.agent_name))
+
+    def wants_gone(self, context: Context) -> bool:
+        """
+        Tell whether an agent that is gone is a success: this task may have deleted it, or it may be missing.
+
+        :param context: Airflow's context
+        :return: whether it is
+        """
+        # A delete that was refused without effect has left no record.
+        return self.ignore_if_missing or self.recall(context) is not None
 
     def act_on(
         self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["DEFERRABLE_BY_DEFAULT", "Acted", "ConnixAgentOperator"]
 
 
+#: Most seconds between two polls of an agent that is creating or updating and is to be acted on.
+SETTLE_INTERVAL = 5.0
 #: Airflow's own default for ``deferrable``.
 DEFERRABLE_BY_DEFAULT: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
 
@@ -63,8 +65,6 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
     keeps_record: ClassVar[bool] = False
     #: Whether the record goes where the action ended in a failure, so that the next try acts anew.
     forgets_failure: ClassVar[bool] = True
-    #: Whether an agent that is gone is ready to be acted on.
-    accepts_gone: ClassVar[bool] = False
     flag_fields: ClassVar[tuple[str, ...]] = ("deferrable", "wait_for_completion", "cancel_on_kill")
 
     def __init__(
@@ -166,11 +166,22 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
 
         self._refusal = refusal
         ending = Ending.from_event(event)
+        if ending.outcome is Outcome.DONE:
+            return self.execute_again(context, event)
         if ending.outcome is Outcome.TIMEOUT and refusal:
             ending = dataclasses.replace(ending, message=f"{ending.message} {refusal}")
-        if ending.outcome is Outcome.DONE or (ending.outcome is Outcome.GONE and self.accepts_gone):
-            return self.execute_again(context, event)
+        if ending.outcome is Outcome.GONE and self.wants_gone(context):
+            ending = dataclasses.replace(ending, outcome=Outcome.DONE)
         return self._finish(context, ending)
+
+    def wants_gone(self, context: Context) -> bool:
+        """
+        Tell whether the task has what it wants where its agent is gone before a refused request is repeated.
+
+        :param context: Airflow's context
+        :return: whether it ends well
+        """
+        return False
 
     def is_repeated(self, context: Context) -> bool:
         """
@@ -215,7 +226,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
             with naming(hook, project_id, **self.named()):
                 acted = self._act_in_turn(connected, project_id, context, deadline)
             self.has_acted(connected.client, acted)
-            if acted.goal is None or not self.wait_for_completion:
+            if acted.goal is None or not (self.wait_for_completion or acted.is_unconfirmed):
                 self._close_record(context, is_done=True)
                 return acted.agent_id
             wait = self._wait(acted, acted.goal, deadline)
@@ -236,7 +247,8 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         return Wait(
             GOALS[goal],
             acted.agent_id,
-            poll_interval=self.poll_seconds,
+            # An agent settles within seconds, however seldom its goal is to be polled for.
+            poll_interval=min(self.poll_seconds, SETTLE_INTERVAL) if goal == "settle" else self.poll_seconds,
             deadline=deadline,
             state=acted.poll_state(),
             began_at=deadline - allowed,
@@ -247,7 +259,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
 
     def _act_in_turn(self, connected: Connected, project_id: str, context: Context, deadline: float) -> Acted:
         """Act, and once more whenever the agent is ready for what Connix refused before."""
-        from connix_provider.exceptions import ConnixAgentTimeoutError
+        from connix_provider.exceptions import ConnixAgentGoneError, ConnixAgentTimeoutError
         from connix_provider.operators.handover import defer_for_agent
         from connix_provider.operators.turn import OutOfTurnError, await_turn
 
@@ -266,7 +278,16 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
             settling = Acted(refusal.agent_id, "settle", undo=refusal.undo)
             wait = self._wait(settling, "settle", deadline)
             repeats += 1
-            if not await_turn(connected, project_id, wait, refusal, repeats=repeats, defers=self.deferrable):
+            try:
+                is_ready = await_turn(
+                    connected, project_id, wait, refusal, repeats=repeats, defers=self.deferrable
+                )
+            except ConnixAgentGoneError as gone:
+                if not self.wants_gone(context):
+                    raise
+                self.log.info("%s", gone)
+                return Acted(refusal.agent_id)
+            if not is_ready:
                 kwargs = {"refusal": self._refusal}
                 defer_for_agent(
                     self, project_id, settling, wait, method_name="execute_in_turn", kwargs=kwargs

@@ -138,6 +138,7 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
                 self.action,
             )
             return Acted.of(before)
+        is_unconfirmed = False
         try:
             getattr(client.agents, self.action)(project_id, agent_id)
         except ConnixConflictError as error:
@@ -147,6 +148,7 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
 
                 raise OutOfTurnError(agent_id, self.action, error, before.snapshot()) from error
             self.log.info("The %s of agent %r (%s) is under way already.", self.action, before.name, agent_id)
+            is_unconfirmed = True
         else:
             self.log.info("Connix accepted the %s of agent %r (%s).", self.action, before.name, agent_id)
         return Acted.of(
@@ -155,4 +157,5 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
             before=before.snapshot(),
             undo="stop" if self.action == "start" else None,
             accepted_at=time.time(),
+            is_unconfirmed=is_unconfirmed,
         )

@@ -7,6 +7,7 @@ same name. Update does the first half.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Mapping
@@ -110,8 +111,7 @@ def _bring_to(
     if status == AgentStatus.ERROR:
         log.warning("Agent %r (%s) is in error; it is restarted once.", agent.name, agent.id)
         with in_turn(agent.id, "restart", before):
-            accepted_at, before = restart_once(client, project_id, agent)
-        return Acted.of(agent, "restart", before=before, undo=undo, accepted_at=accepted_at)
+            return dataclasses.replace(restart_once(client, project_id, agent), undo=undo)
     if status in DOWN:
         log.warning("Agent %r (%s) is %s; it is started.", agent.name, agent.id, status)
         with in_turn(agent.id, "start", before):

@@ -35,6 +35,8 @@ class Acted:
     :param accepted_at: epoch seconds at which the service accepted the action
     :param agent_name: the agent's name, where it is known
     :param newest: the latest ``updated_at`` that the service showed
+    :param is_unconfirmed: whether the response was lost and nothing else shows yet that the action was
+        accepted: only its effect can, so the task waits for that
     """
 
     agent_id: str
@@ -44,6 +46,7 @@ class Acted:
     accepted_at: float | None = None
     agent_name: str | None = None
     newest: datetime | None = None
+    is_unconfirmed: bool = False
 
     @classmethod
     def of(cls, agent: Agent, goal: str | None = None, **known: Any) -> Acted:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from connix_provider.client.errors import ConnixConflictError, ConnixError, ConnixRateLimitError
 from connix_provider.client.retry import may_pass
 from connix_provider.lifecycle import SETTLED, TRANSIENT, Evidence, restart_evidence
+from connix_provider.operators.killed import Acted
 from connix_provider.operators.lost_response import (
     CHECK_PAUSES,
     MAX_ATTEMPTS,
@@ -49,15 +50,14 @@ class Look:
     agent: Agent
 
 
-def restart_once(client: Client, project_id: str, before: Agent) -> tuple[float, Snapshot]:
+def restart_once(client: Client, project_id: str, before: Agent) -> Acted:
     """
     Restart an agent, and repeat that only if the agent shows that it did not happen.
 
     :param client: the client
     :param project_id: the project
     :param before: the agent before the restart
-    :return: epoch seconds at which the service accepted the restart, as far as is known, and the agent before
-        the request that it accepted
+    :return: the restart, with the agent before the request that the service accepted
     :raises ConnixError: where the agent was not restarted, or its restart could not be confirmed
     """
     lost: ConnixError | None = None
@@ -69,7 +69,7 @@ def restart_once(client: Client, project_id: str, before: Agent) -> tuple[float,
             if lost is None:
                 raise
             log.info("A restart of agent %r (%s) is under way already: %s", before.name, before.id, conflict)
-            return sent_at, before.snapshot()
+            return _restarted(before, sent_at, is_unconfirmed=True)
         except ConnixError as error:
             if not error.may_have_executed:
                 # Of this request; the one before may have been executed all the same.
@@ -78,7 +78,7 @@ def restart_once(client: Client, project_id: str, before: Agent) -> tuple[float,
             lost = error
         else:
             log.info("Connix accepted the restart of agent %r (%s).", before.name, before.id)
-            return time.time(), before.snapshot()
+            return _restarted(before, time.time())
         log.warning(
             "The response to the restart of agent %r (%s) was lost (%s); looking at the agent.",
             before.name,
@@ -88,7 +88,7 @@ def restart_once(client: Client, project_id: str, before: Agent) -> tuple[float,
         look = _confirm(client, project_id, before, lost, requested_at)
         if look.evidence is Evidence.RESTARTED:
             log.info("Agent %r (%s) shows that it was restarted.", before.name, before.id)
-            return sent_at, before.snapshot()
+            return _restarted(before, sent_at)
         if attempt == MAX_ATTEMPTS:
             raise explained(lost, f"The restart was sent {attempt} times and the agent shows no sign of it")
         log.info(
@@ -215,6 +215,16 @@ def _confirm(
         f"Whether agent {before.name!r} ({before.id}) was restarted is unknown: {why}. It is not "
         "restarted again. Look at the agent, and clear this task to restart it once more",
     ) from None
+
+
+def _restarted(before: Agent, accepted_at: float, *, is_unconfirmed: bool = False) -> Acted:
+    return Acted.of(
+        before,
+        "restart",
+        before=before.snapshot(),
+        accepted_at=accepted_at,
+        is_unconfirmed=is_unconfirmed,
+    )
 
 
 def _has_moved(agent: Agent) -> bool:

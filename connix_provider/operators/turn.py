@@ -82,7 +82,8 @@ def await_turn(
     :param defers: whether to give up after one poll that leaves something to wait for
     :return: whether it is; ``False`` where the rest is for the triggerer
     :raises ConnixConflictError: the refusal, where the agent's state does not explain it
-    :raises Exception: what any wait can end in: the time is up, the agent is gone, the key is refused
+    :raises ConnixAgentGoneError: where the agent is gone
+    :raises Exception: what any wait can end in: the time is up, the key is refused
     """
     from connix_provider.exceptions import exception_for
     from connix_provider.waiting import drive
@@ -107,8 +108,6 @@ def await_turn(
         if defers:
             return False
         time.sleep(wait.rest())
-    if ending and ending.outcome is Outcome.GONE and refusal.action == "delete":
-        return True
     if ending and ending.outcome is not Outcome.DONE:
         raise exception_for(ending) from refusal.error
     if was_busy:

@@ -43,6 +43,8 @@ class RateLimitWaits:
         self._is_logged = False
         self._logged_at = -math.inf
         self.bucket: str | None = None
+        #: What the last poll failed with, where that was the rate limit.
+        self.error: ConnixRateLimitError | None = None
 
     @property
     def is_waiting(self) -> bool:
@@ -60,7 +62,7 @@ class RateLimitWaits:
         """
         if self._since is None:
             self._since, self._is_logged = now, False
-        self.bucket = error.bucket or self.bucket
+        self.bucket, self.error = error.bucket or self.bucket, error
         if self._is_logged or now - self._since + seconds <= SHORT_WAIT or now - self._logged_at < _QUIET:
             return
         self._is_logged, self._logged_at = True, now
@@ -83,7 +85,7 @@ class RateLimitWaits:
         """
         if self._since is None:
             return
-        waited, self._since = max(0.0, now - self._since), None
+        waited, self._since, self.error = max(0.0, now - self._since), None, None
         self._before += waited
         if self._is_logged:
             self._log.info(

@@ -215,7 +215,11 @@ class Wait:
         :return: the ending
         """
         now = self.clock.now()
-        error = self._last_error
+        limited_for = self.limits.total(now)
+        error = self.limits.error or self._last_error
+        if isinstance(error, ConnixRateLimitWaitError) and limited_for >= wording.WORTH_TELLING:
+            # The seconds spent on waiting say the same.
+            error = None
         message = wording.timed_out(
             self.goal,
             self.agent,
@@ -223,7 +227,7 @@ class Wait:
             limit=f"{self.deadline - self.began_at:.4g} s",
             last_seen=self._last_seen(now),
             last_error=f"{type(error).__name__}: {error}" if error else None,
-            limited_for=self.limits.total(now),
+            limited_for=limited_for,
             limited_by=self.limits.bucket,
         )
         request_id = getattr(error, "request_id", None)

@@ -16,8 +16,20 @@ if TYPE_CHECKING:
     from connix_provider.lifecycle import Goal, PollState
     from connix_provider.waiting.agent_ref import AgentRef
 
-__all__ = ["done", "failed", "gone", "moment", "refused", "timed_out", "undefined", "wanted"]
+__all__ = [
+    "WORTH_TELLING",
+    "done",
+    "failed",
+    "gone",
+    "moment",
+    "refused",
+    "timed_out",
+    "undefined",
+    "wanted",
+]
 
+#: Seconds of waiting for a rate limit from which on a time-out mentions them.
+WORTH_TELLING = 1.0
 #: What ended well, where the status alone does not say it; "%s" is the status.
 _DONE = {
     "restart": "was restarted and is %s",
@@ -120,7 +132,7 @@ def timed_out(
     text = f"Agent {agent} {what}: {last_seen}"
     if last_error:
         text += f"; the last poll failed: {last_error}"
-    if limited_for >= 1.0:
+    if limited_for >= WORTH_TELLING:
         text += (
             f"; {limited_for:.0f} s of that went by waiting for the {limit_name(limited_by)}, so use "
             "deferrable=True (such tasks share requests), a longer poll interval, or fewer tasks at a time"

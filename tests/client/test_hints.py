@@ -138,13 +138,20 @@ def test_a_good_response_that_tells_of_a_used_up_limit_is_believed():
     assert process.call("get").retry_after > 3000
 
 
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("status", [503, 529])
 def test_no_poll_sleeps_longer_than_a_minute_for_a_hint(status):
     policy = RetryPolicy(total_timeout=100_000)
     outcomes = iter([refused(status, {}, 3600), said("get")])
     run = Run(CALLS["get"], policy, outcomes, background=True)
     assert run.error is None
     assert run.now - NOW <= 60
+
+
+@pytest.mark.parametrize("hint", [None, 0.5, 60, 3600])
+def test_a_refused_poll_is_left_to_its_wait(hint):
+    run = Run(CALLS["get"], RetryPolicy(), iter([refused(429, {}, hint)]), background=True)
+    assert isinstance(run.error, ConnixRateLimitError)
+    assert run.now == NOW
 
 
 @pytest.mark.parametrize("hints", ["body", "header", "reset"])

@@ -13,7 +13,7 @@ from connix_provider.client import Client
 from connix_provider.client.agents import Agents
 from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
 from connix_provider.emulator import Clock, Emulator, Fault
-from connix_provider.exceptions import ConnixAgentTimeoutError
+from connix_provider.exceptions import ConnixAgentGoneError, ConnixAgentTimeoutError
 from connix_provider.operators import restart_once
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
@@ -106,6 +106,75 @@ def test_a_repeat_that_is_refused_while_the_first_is_under_way_is_waited_for(def
     ran = _task(scene, ConnixStopAgentOperator, agent_id=agent_id, deferrable=deferrable).try_once()
     assert (ran.result, ran.error) == (agent_id, None)
     assert scene.executed("stop_agent") == 1
+
+
+#: A delete that waits for its turn while the agent goes away: what it was told before, and how it ends.
+GOES_AWAY = [
+    pytest.param([Fault.reset_after()], {}, None, id="deleted by the request whose response was lost"),
+    pytest.param([], {"ignore_if_missing": True}, None, id="deleted by others, and may be missing"),
+    pytest.param([], {}, ConnixAgentGoneError, id="deleted by others"),
+]
+
+
+@MODES
+@pytest.mark.parametrize("timeout", [60, 300], ids=["gone at the deadline", "gone in time"])
+@pytest.mark.parametrize(("lost", "arguments", "ends"), GOES_AWAY)
+def test_a_delete_whose_agent_goes_away_meanwhile(lost, arguments, ends, timeout, deferrable, scene):
+    agent_id = _updating(scene, (59, None))
+    for fault in (*lost, Fault.status(409, code="agent_conflict")):
+        scene.emulator.faults.add(fault, on="delete_agent", times=1)
+    ran = _task(
+        scene,
+        ConnixDeleteAgentOperator,
+        agent_id=agent_id,
+        deferrable=deferrable,
+        timeout=timeout,
+        **arguments,
+    ).try_once()
+    if ends is None:
+        assert (ran.result, ran.error) == (agent_id, None)
+    else:
+        assert isinstance(ran.error, ends), repr(ran.error)
+        assert agent_id in str(ran.error)
+    assert scene.warp.time() <= ran.deadline
+
+
+@MODES
+@pytest.mark.parametrize("interval", [30, dt.timedelta(minutes=10)])
+def test_an_agent_settles_long_before_a_long_poll_interval(interval, deferrable, scene):
+    agent_id = _updating(scene, (12, "running"))
+    ran = _task(
+        scene,
+        ConnixStopAgentOperator,
+        agent_id=agent_id,
+        deferrable=deferrable,
+        poll_interval=interval,
+        timeout=60,
+    ).try_once()
+    assert (ran.result, ran.error) == (agent_id, None)
+    assert scene.emulator.journal.executed("stop_agent")
+
+
+#: An action whose response is lost undone, and whose repeat is refused because of what others do.
+UNCONFIRMED = [
+    (ConnixStopAgentOperator, "stop_agent"),
+    (ConnixPauseAgentOperator, "pause_agent"),
+    (ConnixRestartAgentOperator, "restart_agent"),
+]
+
+
+@MODES
+@pytest.mark.parametrize(("operator", "call"), UNCONFIRMED)
+def test_a_refused_repeat_confirms_no_action(operator, call, deferrable, scene):
+    (agent_id,) = scene.emulator.seed(project_id=scene.project_id)
+    scene.warp.sleep(60)
+    scene.emulator.faults.add(Fault.reset_before(), on=call, times=1)
+    scene.emulator.faults.add(Fault.status(409, code="agent_conflict"), on=call, times=None)
+    ran = _task(
+        scene, operator, agent_id=agent_id, deferrable=deferrable, wait_for_completion=False
+    ).try_once()
+    assert ran.error is not None
+    assert scene.executed(call) == 0
 
 
 def test_a_template_that_names_the_agent_anew_in_each_try_leaves_one_agent(scene):

@@ -124,6 +124,30 @@ def test_a_timeout_under_a_limit_says_how_long_and_what_to_change():
     assert "deferrable=True" in message
 
 
+def refused() -> ConnixRateLimitError:
+    return ConnixRateLimitError(429, "rate_limit_exceeded", "Rate limit exceeded")
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds", "told", "not_told"),
+    [
+        (refused(), 0.0, "the last poll failed: ConnixRateLimitError: Connix answered 429", "went by"),
+        (refused(), 20.0, "20 s of that went by waiting for the rate limit", "not sent"),
+        (limited(0.5), 0.0, "the last poll failed: ConnixRateLimitWaitError", "went by"),
+        (limited(30.0), 30.0, "30 s of that went by waiting for the rate limit", "ConnixRateLimitWaitError"),
+    ],
+)
+@pytest.mark.parametrize("goal", ["start", "restart", "update", "delete"])
+def test_a_timeout_names_the_limit_the_last_poll_met(goal, error, seconds, told, not_told):
+    wait = Wait(GOALS[goal], "agent_1", poll_interval=5, deadline=time.time() + 60, is_resumed=True)
+    begun = wait.clock.now()
+    wait.observe(error)
+    wait.clock.now = lambda: begun + seconds
+    for ending in (wait.timed_out(), wait.unanswered()):
+        assert told in ending.message
+        assert not_told not in ending.message
+
+
 # Events
 
 

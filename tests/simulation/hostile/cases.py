@@ -186,4 +186,26 @@ CASES: dict[str, History] = {
         faults=(fault("reset", "restart"),),
         others=(Other("rename", 0, 0.05),),
     ),
+    "an agent settles between two polls that are far apart": task(
+        "create", "deferred", if_exists="update", agents=STOPPED, poll_interval=30.0, timeout=20.0
+    ),
+    "a refusal at the deadline hides that the agent is gone": task(
+        "delete",
+        "deferred",
+        poll_interval=30.0,
+        timeout=20.0,
+        temper=Temperament(latency=3.0),
+        faults=(fault("html 404", "get", times=ALWAYS),),
+        others=(Other("replace", 0, 2.25), Other("restart", 0, 0.48)),
+    ),
+    "a refused repeat counts as accepted": task(
+        "pause",
+        "deferred",
+        wait_for_completion=False,
+        faults=(fault("reset", "pause"),),
+        others=(Other("delete", 0, 0.25),),
+    ),
+    "a limit that lasts to the deadline is not told": task(
+        "sensor", "deferred", poke_interval=30.0, faults=(fault("hint 429 90", "get", times=ALWAYS),)
+    ),
 }

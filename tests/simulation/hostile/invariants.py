@@ -149,7 +149,7 @@ def _red_names_agent_and_cause(wish: Wish) -> Iterator[str]:
         text = str(run.error)
         if type(run.error).__name__ in _NOT_OURS:
             continue
-        if not any(name and name in text for name in wish.names_of_the_agent()):
+        if not any(name and name in text for name in wish.names_of_the_agent(run)):
             yield f"run {run.index}: {type(run.error).__name__} does not name the agent: {text[:200]}"
         if (cause := _cause(wish, run)) and not any(word in text for word in cause):
             yield f"run {run.index}: {type(run.error).__name__} does not say {cause[0]}: {text[:250]}"

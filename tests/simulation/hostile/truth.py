@@ -107,9 +107,9 @@ class Wish:
         arrivals = self.played.world.service.arrivals
         return [a for a in arrivals if a.actor == self.actor and run.began <= a.at < ends]
 
-    def names_of_the_agent(self) -> set[str]:
-        """Return every name and id by which a message may call the agent."""
-        asked, world = self.last.asked, self.played.world
+    def names_of_the_agent(self, run: Ended | None = None) -> set[str]:
+        """Return every name and id by which a message may call the agent; of a run, or of the last one."""
+        asked, world = (run or self.last).asked, self.played.world
         names = {asked.get("name") if self.operator == "create" else None, asked.get("agent_name")}
         if "agent_id" in asked:
             names.add(world.ids.get(asked["agent_id"], "agent_of_nobody"))
@@ -201,7 +201,12 @@ class Wish:
         is_killed = any(run.outcome == "killed" for run in self.runs)
         if (asked_at or is_killed) and not restarts:
             # A response was lost: what else was under way leaves the same traces, but for an update.
-            restarts = [deed for deed in mine if deed.verb != "update" and deed.ends_at >= self.began]
+            # So does an update that changes nothing.
+            restarts = [
+                deed
+                for deed in mine
+                if deed.ends_at >= self.began and (deed.verb != "update" or self._changed_nothing(deed))
+            ]
         if self.played.history.temper.heartbeat and asked_at:
             return None  # what moves by itself looks like a restart
         if not restarts:
@@ -214,6 +219,14 @@ class Wish:
         if not ran and self.last.asked.get("wait_for_completion", True):
             return "the agent has not run since the restart"
         return None
+
+    def _changed_nothing(self, update: Deed) -> bool:
+        """Tell whether an update asked for what the agent was already."""
+        versions = self.agent(update.agent_id).versions
+        new = next(number for number, version in enumerate(versions) if version.at >= update.at)
+        before, after = versions[new - 1], versions[new]
+        fields = ("name", "description", "config", "metadata")
+        return all(getattr(before, field) == getattr(after, field) for field in fields)
 
     def _not_deleted(self) -> str | None:
         asked, world = self.last.asked, self.played.world
