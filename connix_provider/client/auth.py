@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 
 import httpx
 
+from connix_provider.client.addresses import is_default_host
 from connix_provider.client.credentials import usable
 from connix_provider.client.failures import out_of_time
 from connix_provider.client.grant import AccessToken
@@ -150,9 +151,8 @@ class RefreshingBearerAuth(Auth):
 
     def secrets(self) -> tuple[str, ...]:
         """Return the tokens, those before them that may still be on their way, and the client's secret."""
-        client = (self._endpoint.client_secret,) if self._endpoint.client_secret else ()
         # What was given may be older than all that the grant remembers.
-        known = (*self._grant.in_use(), *client, *self._grant.former(), *self._given)
+        known = (*self._grant.in_use(), *self._endpoint.secrets(), *self._grant.former(), *self._given)
         return tuple(dict.fromkeys(known))
 
     def identity(self) -> str:
@@ -251,6 +251,7 @@ def choose_auth(
     client_secret: str | None = None,
     token_url: str | None = None,
     on_new_secret: Callable[[str], None] | None = None,
+    base_url: str | None = None,
 ) -> Auth:
     """
     Choose how to prove who is asking from what is there: key, refresh token, access token, environment.
@@ -262,6 +263,8 @@ def choose_auth(
     :param client_secret: its secret
     :param token_url: the token endpoint
     :param on_new_secret: called with each renewed token
+    :param base_url: the service's address, or ``None`` for the default; the environment's key is sent to the
+        default host only
     :return: the proof
     :raises ValueError: where there is nothing to prove it with, or a value that cannot be right
     """
@@ -279,7 +282,12 @@ def choose_auth(
     if access_token:
         return BearerAuth(access_token)
     if from_environment := os.environ.get(API_KEY_VARIABLE):
-        return ApiKeyAuth(from_environment)
+        if is_default_host(base_url):
+            return ApiKeyAuth(from_environment)
+        raise ValueError(
+            f"there is no Connix API key for this host: {API_KEY_VARIABLE} is sent to "
+            "https://api.connix.io only; give the key itself (in Airflow: the connection's password)"
+        )
     raise ValueError(
         "there is no Connix API key: give one (in Airflow: the connection's password), or an access_token "
         f"or refresh_token, or set {API_KEY_VARIABLE}"

@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
+from connix_provider.client.addresses import complete_url, warn_in_clear
 from connix_provider.client.agents import Agents, AsyncAgents
 from connix_provider.client.auth import Auth, choose_auth
 from connix_provider.client.call import Call
@@ -34,7 +35,7 @@ from connix_provider.client.registry import check_share, limiter_for
 from connix_provider.client.renewals import Renewals
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.steps import Flow, Outcome, Pause, Send
-from connix_provider.client.transport import build_request, complete_url, translate
+from connix_provider.client.transport import build_request, translate
 from connix_provider.client.wirelog import hide_secrets_of
 
 __all__ = ["AsyncClient", "Client"]
@@ -81,7 +82,9 @@ class _Base:
             client_secret=client_secret,
             token_url=token_url,
             on_new_secret=on_new_secret,
+            base_url=self.base_url,
         )
+        warn_in_clear(self.base_url, "API key or token")
         hide_secrets_of(self._auth)
         #: The limiter of the key, shared with everything else in this process that uses the key.
         self.limiter: RateLimiter = limiter_for(self.base_url, self._auth.identity(), share)
@@ -184,7 +187,8 @@ class Client(_Base):
     One client holds one pool of connections; close it, or use it in a ``with`` block. It may be shared by
     threads.
 
-    :param api_key: the API key; without one and without a token, ``CONNIX_API_KEY`` is read
+    :param api_key: the API key; without one and without a token, ``CONNIX_API_KEY`` is read, for the default
+        host only
     :param base_url: the address of the API; default ``https://api.connix.io/api/v1``, and a URL without a
         path gets ``/api/v1``
     :param access_token: an OAuth2 access token, instead of a key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,8 +18,9 @@ from connix_provider.client.errors import (
     ConnixTimeoutError,
     api_error_class,
 )
+from connix_provider.client.quoting import bounded, printable, shortened
 from connix_provider.client.ratelimit import retry_after_hint
-from connix_provider.client.redaction import redact
+from connix_provider.client.redaction import Redactor
 from connix_provider.client.replies import NoResultError
 from connix_provider.client.retry import is_transient_status
 from connix_provider.client.steps import Reply
@@ -36,6 +38,10 @@ __all__ = [
 
 #: A message of the service is quoted up to this many characters: a log is no place for a proxy's whole page.
 _LONGEST_QUOTE = 500
+#: A secret is looked for in so many characters of it.
+_LONGEST_READ = 2000
+#: Bytes of JSON that the message may take; more where its characters are not ASCII.
+_MOST_MESSAGE_BYTES = 700
 _REQUEST_TIMEOUT, _TOO_MANY_REQUESTS, _LEAST_ERROR = 408, 429, 400
 #: Bytes of an error body that are read and parsed; the reference's have less than a thousand.
 MAX_ERROR_BODY = 64 * 2**10
@@ -91,16 +97,16 @@ def no_result(
 def _api_error(
     status: int, stated: dict[str, Any], call: Call[Any], reply: Reply, secrets: tuple[str, ...]
 ) -> ConnixAPIError:
+    redact = Redactor(secrets).redact
     code = stated.get("code") or f"http_{status}"
     message = stated.get("message") or _plain_message(reply)
     request_id = stated.get("request_id") or reply.headers.get("x-request-id")
-    # Redacted before they become text, which would escape what is to be found.
     error = api_error_class(status)(
         status,
-        str(redact(code, secrets))[:_LONGEST_QUOTE],
-        str(redact(message, secrets))[:_LONGEST_QUOTE],
-        redact(stated.get("details"), secrets),
-        str(redact(request_id, secrets))[:_LONGEST_QUOTE] if request_id else None,
+        _quoted(code, redact),
+        _quoted(message, redact, most_bytes=_MOST_MESSAGE_BYTES),
+        bounded(stated.get("details"), redact),
+        _quoted(request_id, redact) if request_id else None,
     )
     error.request = f"{call.method} {call.path}"
     error.retry_after = retry_after_hint(reply.headers, stated, refused=status == _TOO_MANY_REQUESTS)
@@ -108,6 +114,14 @@ def _api_error(
     # it. Any other refusal (4xx, or a success status that says no) did nothing.
     error.may_have_executed = status >= 500 or status == _REQUEST_TIMEOUT
     return error
+
+
+def _quoted(value: Any, redact: Callable[[Any], Any], *, most_bytes: int = _LONGEST_QUOTE) -> str:
+    # Redacted before it becomes text, which would escape what is to be found.
+    said = bounded(value, redact)
+    if isinstance(value, str):
+        said = printable(str(redact(value[:_LONGEST_READ])))
+    return shortened(str(said), _LONGEST_QUOTE, most_bytes)
 
 
 def _plain_message(reply: Reply) -> str:
@@ -140,7 +154,7 @@ def unreadable(call: Call[Any], reply: Reply, why: Exception) -> ConnixResponseE
         text = str(why) if isinstance(why, NoResultError) else type(why).__name__
     error = ConnixResponseError(
         f"Connix answered {reply.status_code} to {call.method} {call.path} with {len(reply.body)} bytes "
-        f"that are not what the reference documents: {text[:_LONGEST_QUOTE]}"
+        f"that are not what the reference documents: {printable(text[:_LONGEST_QUOTE])}"
     )
     error.may_have_executed = True
     return error

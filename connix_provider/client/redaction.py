@@ -1,8 +1,15 @@
 """
-Know what is secret in an agent, and hide it in what a service says, in case it quotes it.
+Know what is secret in an agent, and hide it in text of a service, which may quote it.
 
-A service may send a value back as it came, escaped as JSON or Python writes it, encoded for a URL (after it
-was escaped, too), or cut off after a while. All of these are looked for.
+A service may quote a value as it came, escaped as JSON or Python writes it, encoded for a URL, without its
+line breaks, or only a part of it. So neither side is compared as it is: text is read in several ways
+(:mod:`connix_provider.client.readings`), and white space counts nowhere. Hidden is
+
+- a whole value, and each line of it that :func:`secrets_of` takes for a secret of its own;
+- the beginning of either, from 12 characters on: services cut what they quote;
+- any part of 24 characters or more.
+
+White space is not counted in these lengths.
 """
 
 from __future__ import annotations
@@ -10,10 +17,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
-from urllib.parse import quote, quote_plus
 
-__all__ = ["SECRET_FIELDS", "redact", "secrets_of"]
+from connix_provider.client.readings import SPACE, Reading, readings
+
+__all__ = ["SECRET_FIELDS", "Redactor", "redact", "secrets_of"]
 
 #: The fields of a configuration that the reference lets users keep secrets in.
 SECRET_FIELDS = frozenset({"environment_variables", "system_prompt"})
@@ -21,10 +30,17 @@ SECRET_FIELDS = frozenset({"environment_variables", "system_prompt"})
 _MASK = "***"
 #: A shorter value is left in messages: hiding "3" would hide every 3. Airflow's masker does the same.
 _SHORTEST_SECRET = 5
-#: So much of a secret's beginning is taken for the secret, cut off.
-_TELLING_START = 16
+#: A line of a prompt that is made of words only is a secret from this length on; "You are" stands everywhere.
+_SHORTEST_PHRASE = 12
+#: A secret is found by blocks of so many characters. Its beginning tells it from one block on; another part
+#: from two on, which hold a whole block wherever they begin.
+_BLOCK, _TELLING_PART = 12, 24
+#: Shorter secrets are found by so many; what has fewer besides white space is found as it is written.
+_KEY = 4
 #: JSON deeper than this is nobody's: printing it could overflow the stack.
 _DEEPEST = 20
+
+_WORDS = re.compile(r"[^\W\d_]+(?:[\s.,:;!?'\"()-]+[^\W\d_]+)*[\s.,:;!?]*")
 
 
 def secrets_of(body: Mapping[str, Any]) -> tuple[str, ...]:
@@ -32,17 +48,27 @@ def secrets_of(body: Mapping[str, Any]) -> tuple[str, ...]:
     List the values that the reference lets users keep secrets in.
 
     :param body: an agent's description, as for Create and Update
-    :return: the values of ``system_prompt`` and ``environment_variables``, as text
+    :return: the values of ``system_prompt`` and ``environment_variables`` as text, and those of their lines
+        that are secrets by themselves
     """
-    return tuple(_leaves(list(_secret_parts(body.get("config")))))
+    found: dict[str, None] = {}
+    for name, part in _secret_parts(body.get("config")):
+        shortest_phrase = _SHORTEST_PHRASE if name == "system_prompt" else _SHORTEST_SECRET
+        for leaf in _leaves(part):
+            found[leaf] = None
+            lines = [line.strip() for line in leaf.splitlines()]
+            for line in lines if len(lines) > 1 else ():
+                if len(line) >= (shortest_phrase if _WORDS.fullmatch(line) else _SHORTEST_SECRET):
+                    found[line] = None
+    return tuple(found)
 
 
-def _secret_parts(value: Any) -> Iterator[Any]:
+def _secret_parts(value: Any) -> Iterator[tuple[str, Any]]:
     """Find the secret fields at any depth, because a configuration may hold fields of its own."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             if name in SECRET_FIELDS:
-                yield item
+                yield name, item
             else:
                 yield from _secret_parts(item)
     elif isinstance(value, list | tuple):
@@ -58,60 +84,143 @@ def redact(value: Any, secrets: Iterable[str]) -> Any:
     :param secrets: the values to hide; very short ones are left, they would hide everything
     :return: the same with ``***`` for each secret, and without what lies absurdly deep
     """
-    forms = {form for secret in secrets if len(secret) >= _SHORTEST_SECRET for form in _forms(secret)}
-    # The longest first: hiding a part of a secret would leave the rest of it to be read.
-    return _redact(value, sorted(forms, key=len, reverse=True), 0)
+    return Redactor(secrets).redact(value)
 
 
-def _forms(secret: str) -> Iterable[str]:
-    yield repr(secret)[1:-1]
-    # A body that was sent on in a URL is both: escaped as JSON, and that encoded.
-    for text in (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
-        yield text
-        yield quote(text, safe="", errors="replace")
-        # A slash may stay as it is.
-        yield quote(text, errors="replace")
-        yield quote_plus(text, errors="replace")
+class Redactor:
+    """
+    Hide the same secrets in many texts.
+
+    :param secrets: the values to hide
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._short: dict[str, list[str]] = {}
+        self._blocks: dict[str, list[tuple[str, int]]] = {}
+        self._numbers: set[float] = set()
+        self._blanks: list[str] = []
+        for secret in dict.fromkeys(secrets):
+            if len(secret) < _SHORTEST_SECRET:
+                continue
+            bare = SPACE.sub("", secret)
+            if len(bare) < _KEY:
+                self._blanks += [secret, json.dumps(secret)[1:-1], repr(secret)[1:-1]]
+            elif len(bare) < _BLOCK:
+                self._short.setdefault(bare[:_KEY], []).append(bare)
+            for at in range(0, len(bare) - _BLOCK + 1, _BLOCK):
+                self._blocks.setdefault(bare[at : at + _BLOCK], []).append((bare, at))
+            if (number := _as_number(secret)) is not None:
+                self._numbers.add(number)
+
+    def redact(self, value: Any, depth: int = 0) -> Any:
+        """
+        Hide the secrets in text or JSON.
+
+        :param value: what the service said
+        :param depth: how deep it lies
+        :return: the same with ``***`` for each secret
+        """
+        if isinstance(value, str):
+            return self._hide(value)
+        if isinstance(value, list | dict) and depth >= _DEEPEST:
+            return "…"
+        if isinstance(value, list):
+            return [self.redact(item, depth + 1) for item in value]
+        if isinstance(value, dict):
+            return {self._hide(name): self.redact(item, depth + 1) for name, item in value.items()}
+        # A number may be a secret as well, a PIN for one.
+        return _MASK if self._numbers and _as_number(value) in self._numbers else value
+
+    def _hide(self, text: str) -> str:
+        for blank in self._blanks:
+            text = text.replace(blank, _MASK)
+        if not (self._short or self._blocks):
+            return text
+        hidden = sorted(span for reading in readings(text) for span in self._spans(reading))
+        pieces, at = [], 0
+        for start, end in hidden:
+            if start >= at:
+                pieces += [text[at:start], _MASK]
+            at = max(at, end)
+        return "".join((*pieces, text[at:]))
+
+    def _spans(self, reading: Reading) -> Iterator[tuple[int, int]]:
+        """Find the secrets in one reading of a text; give their places in the text itself."""
+        text, at = reading.text, 0
+        while at < len(text):
+            start, end = at, at
+            for secret in self._short.get(text[at : at + _KEY], ()):
+                if text.startswith(secret, at):
+                    end = max(end, at + len(secret))
+            if block := self._blocks.get(text[at : at + _BLOCK]):
+                first, last = _longest_part(text, at, block)
+                if last > end:
+                    start, end = first, last
+            if end > at:
+                yield reading.starts[start], reading.ends[end - 1]
+            at = max(end, at + 1)
 
 
-def _redact(value: Any, forms: list[str], depth: int) -> Any:
-    if isinstance(value, str):
-        return _hide(value, forms)
-    if isinstance(value, list | dict) and depth >= _DEEPEST:
-        return "…"
-    if isinstance(value, list):
-        return [_redact(item, forms, depth + 1) for item in value]
-    if isinstance(value, dict):
-        return {_hide(name, forms): _redact(item, forms, depth + 1) for name, item in value.items()}
-    # A number may be a secret as well, a PIN for one.
-    return _MASK if isinstance(value, int | float) and str(value) in forms else value
+def _longest_part(text: str, at: int, block: list[tuple[str, int]]) -> tuple[int, int]:
+    """
+    Find the longest part of a secret around a block that stands in a text.
+
+    :param text: the text
+    :param at: where the block stands
+    :param block: the secrets that hold the block, and where
+    :return: where the part begins and ends in the text; nothing where it does not tell a secret
+    """
+    found, end = block, at + _BLOCK
+    for step in (16, 1):
+        while end < len(text):
+            longer = min(end + step, len(text))
+            more = [(secret, place) for secret, place in found if secret.startswith(text[at:longer], place)]
+            if not more:
+                break
+            found, end = more, longer
+    best = (at, at)
+    # Many are left only where they say the same here.
+    for secret, place in found[:100]:
+        start = at
+        while start and place and text[start - 1] == secret[place - 1]:
+            start, place = start - 1, place - 1
+        if (not place or end - start >= _TELLING_PART) and end - start > best[1] - best[0]:
+            best = start, end
+    if best == (at, at) and any(not place for _, place in block):
+        # The beginning of a secret that goes on otherwise than another one's part.
+        return at, at + _BLOCK
+    return best
 
 
-def _hide(text: str, forms: list[str]) -> str:
-    if not forms:
-        return text
-    # Once each: forms that begin alike would be tried in vain at every place, one after the other.
-    beginnings = dict.fromkeys(form[:_TELLING_START] for form in forms)
-    starts = re.compile("|".join(map(re.escape, beginnings)))
-    pieces, at = [], 0
-    while found := starts.search(text, at):
-        pieces += [text[at : found.start()], _MASK]
-        # Forms that begin alike differ further on: the one that goes on longest is the one that stands there.
-        at = found.start() + max(_agreeing(text, found.start(), form) for form in forms)
-    return "".join((*pieces, text[at:]))
-
-
-def _agreeing(text: str, at: int, form: str) -> int:
-    """Count the characters of a form that stand in a text from a place on."""
-    return next((n for n, wanted in enumerate(form) if text[at + n : at + n + 1] != wanted), len(form))
+def _as_number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _leaves(value: Any) -> Iterator[str]:
     """Give every value in JSON as text, however deep it lies."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _leaves(item)
-    elif value is not None and not isinstance(value, bool):
-        yield str(value)
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, Mapping):
+            left += value.values()
+        elif isinstance(value, list | tuple):
+            left += value
+        elif isinstance(value, float):
+            yield from {repr(value): None} | dict.fromkeys(_decimal(value))
+        elif value is not None and not isinstance(value, bool):
+            yield str(value)
+
+
+def _decimal(value: float) -> Iterator[str]:
+    """Give a number as others write it: without an exponent, and without a fraction of zero."""
+    try:
+        written = format(Decimal(repr(value)), "f")
+    except (ValueError, ArithmeticError):
+        return
+    yield written
+    yield written.removesuffix(".0")

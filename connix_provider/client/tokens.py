@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -11,6 +12,7 @@ import httpx
 from connix_provider.client.credentials import endpoint, json_object, text, token_in
 from connix_provider.client.errors import ConnixAPIError, ConnixAuthenticationError, api_error_class
 from connix_provider.client.punctual import with_grace
+from connix_provider.client.quoting import printable
 from connix_provider.client.ratelimit import number, retry_after_hint
 from connix_provider.client.redaction import redact
 from connix_provider.client.retry import is_transient_status
@@ -38,6 +40,21 @@ class TokenEndpoint:
         self.client_id = text(client_id, "client_id")
         self.client_secret = text(client_secret, "client_secret")
         self.url = endpoint(url)
+
+    def secrets(self) -> tuple[str, ...]:
+        """
+        List what an answer of the endpoint may quote.
+
+        :return: the client's secret, and the Basic credentials, form-encoded as they are sent and plain
+        """
+        if not self.client_secret:
+            return ()
+        client_id = self.client_id or ""
+        pairs = (
+            f"{quote(client_id, safe='')}:{quote(self.client_secret, safe='')}",
+            f"{client_id}:{self.client_secret}",
+        )
+        return (self.client_secret, *(base64.b64encode(pair.encode()).decode() for pair in pairs))
 
     def request(self, refresh_token: str, call: httpx.Request) -> httpx.Request:
         """
@@ -95,7 +112,7 @@ class TokenEndpoint:
         kind = api_error_class(status) if passing else ConnixAuthenticationError
         words = (answer.get(name) for name in ("error", "error_description"))
         said = ": ".join(word for word in words if isinstance(word, str) and word)
-        why = redact(said, secrets)[:200] or "no usable token in the answer"
+        why = printable(redact(said[:2000], secrets))[:200] or "no usable token in the answer"
         # Without a query or a user: those may be secrets too.
         place = urlsplit(self.url)
         where = f"{place.scheme}://{place.netloc.rpartition('@')[2]}{place.path}"

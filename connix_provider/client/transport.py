@@ -15,7 +15,6 @@ import ssl
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -30,52 +29,14 @@ from connix_provider.client.proxies import proxy_for
 from connix_provider.client.punctual import time_left
 from connix_provider.client.steps import Send
 
-__all__ = [
-    "DEFAULT_BASE_URL",
-    "build_request",
-    "complete_url",
-    "translate",
-]
+__all__ = ["build_request", "translate"]
 
-DEFAULT_BASE_URL = "https://api.connix.io/api/v1"
-API_PATH = "/api/v1"
 USER_AGENT = f"airflow-provider-connix/{__version__} (Python {platform.python_version()})"
 #: gzip alone: what is not asked for is not unpacked.
 _HEADERS = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"}
 _CONNECT_TIMEOUT = 10.0
 #: Sockets refuse to wait for some centuries, or for ever in numbers.
 _LONGEST_WAIT = 86_400.0
-
-
-def complete_url(url: str | None) -> str:
-    """
-    Complete a base URL: the default where there is none, ``/api/v1`` where it has no path.
-
-    :param url: what the user gave
-    :return: the base URL without a slash at its end
-    :raises ValueError: for a URL that is not http(s), or has a query, a fragment or a user in it
-    """
-    if url is None or not url.strip():
-        return DEFAULT_BASE_URL
-    url = url.strip()
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        parts = None
-    if parts is None:
-        # Not in the wake of that error: it quotes what was typed, which may be a password.
-        raise ValueError(f"the base URL cannot be read; write it as {DEFAULT_BASE_URL}")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("the base URL must not hold a user or password; the key has its own field")
-    if parts.scheme.lower() not in {"http", "https"} or not host:
-        # Not quoted: what stands in the wrong field may be the key, or hold a password.
-        raise ValueError(
-            f"the base URL must begin with https:// (or http://) and name a host, as {DEFAULT_BASE_URL}"
-        )
-    if "?" in url or "#" in url:
-        raise ValueError(f"the base URL must not have a query or a fragment; write it as {DEFAULT_BASE_URL}")
-    return f"{parts.scheme.lower()}://{parts.netloc}{parts.path.rstrip('/') or API_PATH}"
 
 
 def build_request(url: str, send: Send, *, timeout: float) -> httpx.Request:

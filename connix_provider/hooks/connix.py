@@ -279,14 +279,18 @@ class ConnixHook(BaseHook):
         :return: whether it works, and the sentence
         """
         from connix_provider.client import ConnixError
+        from connix_provider.client.addresses import is_sent_in_clear
         from connix_provider.hooks.diagnosis import as_sentence, plainly
-        from connix_provider.hooks.settings import is_sent_in_clear, read_extra, unknown_fields
+        from connix_provider.hooks.settings import read_extra, unknown_fields
 
         try:
             with self._open() as client:
-                notes = unknown_fields(read_extra(self._connection))
+                extra = read_extra(self._connection)
+                notes = unknown_fields(extra)
                 if is_sent_in_clear(client.base_url):
                     notes.append("The address is an http:// one: the key travels in clear; use https://.")
+                if "refresh_token" in extra and is_sent_in_clear(str(extra.get("token_url", ""))):
+                    notes.append("The token_url is an http:// one: tokens travel in clear; use https://.")
                 try:
                     said = self._try(client.with_options(max_attempts=1, total_timeout=_TEST_TIMEOUT))
                 except ConnixError as error:

@@ -10,7 +10,6 @@ import difflib
 import ipaddress
 import json
 import math
-import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -28,14 +27,12 @@ __all__ = [
     "base_url",
     "client_options",
     "console_url",
-    "is_sent_in_clear",
     "project_id",
     "read_extra",
     "unknown_fields",
 ]
 
 DEFAULT_CONSOLE_URL = "https://console.connix.io"
-_DEFAULT_HOST = "api.connix.io"
 #: Names under which users look for the key's field.
 _KEY_NAMES = frozenset({"api_key", "apikey", "key", "password", "connix_api_key", "x_api_key"})
 _LOOKS_LIKE_A_KEY = re.compile(r"\s*cx_[0-9A-Za-z_]{8,}")
@@ -123,7 +120,6 @@ def client_options(connection: Connection) -> dict[str, Any]:
     options["api_key"] = connection.password or None
     if not any(options.get(name) for name in ("api_key", "access_token", "refresh_token")):
         _refuse_misplaced_key(connection, extra)
-        _refuse_foreign_host(options["base_url"])
     return options
 
 
@@ -136,26 +132,6 @@ def _refuse_misplaced_key(connection: Connection, extra: Mapping[str, Any]) -> N
         raise ValueError(
             f"there is no Connix API key: {fields[0]} is not where it is looked for; the connection's "
             "password is"
-        )
-
-
-def _refuse_foreign_host(url: str | None) -> None:
-    """Keep the key of the environment from a host that an editor of connections chose."""
-    if url is None or not os.environ.get("CONNIX_API_KEY"):
-        return
-    try:
-        parts = urlsplit(url)
-        is_default = (parts.scheme.lower(), parts.hostname, parts.port or 443) == (
-            "https",
-            _DEFAULT_HOST,
-            443,
-        )
-    except ValueError:
-        is_default = False
-    if not is_default:
-        raise ValueError(
-            f"there is no Connix API key for this host: CONNIX_API_KEY is sent to https://{_DEFAULT_HOST} "
-            "only; put the key into the connection's password"
         )
 
 
@@ -226,23 +202,6 @@ def _with_port(authority: str, port: int | None) -> str:
     if given is not None and given != port:
         raise ValueError("the connection's host and port name different ports")
     return authority if given is not None else f"{authority}:{port}"
-
-
-def is_sent_in_clear(url: str) -> bool:
-    """
-    Tell whether the key travels to an address unencrypted over a network.
-
-    :param url: the base URL
-    :return: true for ``http://``, unless the host is this machine
-    """
-    parts = urlsplit(url)
-    if parts.scheme != "http":
-        return False
-    host = parts.hostname or ""
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host != "localhost" and not host.endswith(".localhost")
 
 
 def console_url(value: Any) -> str:

@@ -7,9 +7,10 @@ import json
 import pytest
 from dag_store import airflow_version
 
+from connix_provider.client import addresses
+from connix_provider.client.addresses import is_sent_in_clear
 from connix_provider.hooks import connix
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.hooks.settings import is_sent_in_clear
 from connix_provider.targets import AgentNameNotFoundError
 
 KEY = "cx_0123456789abcdef0123456789abcdef"
@@ -203,6 +204,26 @@ def test_the_connection_test_tells_of_a_key_in_clear(define):
     works, said = define(host="http://connix.invalid", password=KEY).test_connection()
     assert not works
     assert "the key travels in clear" in said
+
+
+def test_the_connection_test_tells_of_tokens_in_clear(define):
+    extra = {"refresh_token": "refresh-1", "token_url": "http://login.invalid/token"}
+    works, said = define(host="https://connix.invalid", extra=json.dumps(extra)).test_connection()
+    assert not works
+    assert "tokens travel in clear" in said
+
+
+def test_each_host_gets_one_warning_of_a_key_in_clear(define, monkeypatch, caplog):
+    monkeypatch.setattr(addresses, "_warned", set())
+    for host in ("http://one.example.com", "http://one.example.com/v2", "http://two.example.com"):
+        define(host=host, password=KEY).get_conn().close()
+    define(host="https://three.example.com", password=KEY).get_conn().close()
+    define(host="http://127.0.0.1:8", password=KEY).get_conn().close()
+    told = [record.getMessage() for record in caplog.records if "in clear" in record.getMessage()]
+    assert [line.split(" to ")[1].split(" ")[0] for line in told] == [
+        "http://one.example.com",
+        "http://two.example.com",
+    ]
 
 
 def test_the_hook_uses_the_project_of_its_connection(emulator, connection):

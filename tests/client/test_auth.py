@@ -518,7 +518,7 @@ async def test_another_refresh_token_begins_anew(emulator, project, grant, refre
         client_id=changed.client_id,
         client_secret=changed.client_secret,
     )
-    assert client._auth.secrets() == (changed.refresh_token, changed.client_secret)
+    assert client._auth.secrets()[:2] == (changed.refresh_token, changed.client_secret)
     await driver.run(client, "list", project)
     await driver.run(refreshing(), "list", project)
     assert calls(emulator)[3:] == ["token", "list_agents", "list_agents"]
@@ -647,9 +647,35 @@ def test_what_is_given_is_chosen_in_its_order(monkeypatch):
     assert choose_auth(access_token="t-1").secrets() == ("t-1",)
 
 
-async def test_the_key_of_the_environment_is_used(driver, emulator, project, monkeypatch):
-    monkeypatch.setenv("CONNIX_API_KEY", emulator.api_key)
-    assert len(await driver.run(driver.open(base_url=emulator.url), "list", project)) == 0
+@pytest.mark.parametrize(
+    ("base_url", "is_sent"),
+    [
+        (None, True),
+        ("", True),
+        ("https://api.connix.io", True),
+        ("HTTPS://API.connix.io:443/api/v1/", True),
+        ("http://api.connix.io", False),
+        ("https://api.connix.io:8443", False),
+        ("https://api.connix.io.example.com", False),
+        ("https://connix.io", False),
+        ("http://127.0.0.1:8080", False),
+    ],
+)
+async def test_the_environments_key_goes_to_the_default_host_only(driver, base_url, is_sent, monkeypatch):
+    monkeypatch.setenv("CONNIX_API_KEY", KEY)
+    if is_sent:
+        assert driver.open(base_url=base_url)._auth.secrets() == (KEY,)
+        return
+    with pytest.raises(ValueError, match=r"CONNIX_API_KEY is sent to https://api\.connix\.io only") as caught:
+        driver.open(base_url=base_url)
+    assert KEY not in str(caught.value)
+    assert driver.open(KEY, base_url)._auth.secrets() == (KEY,)
+
+
+async def test_an_empty_variable_is_no_key_for_any_host(driver, monkeypatch):
+    monkeypatch.setenv("CONNIX_API_KEY", "")
+    with pytest.raises(ValueError, match="there is no Connix API key: give one"):
+        driver.open(base_url="https://gw.example.com")
 
 
 async def test_a_ready_proof_is_used(driver, emulator, project):
@@ -733,4 +759,4 @@ def test_every_proof_knows_its_secrets():
         Auth().secrets()
     assert issubclass(ConnixAuthenticationError, ConnixError)
     auth = RefreshingBearerAuth("refresh-1", client_secret="secret-1")
-    assert auth.secrets() == ("refresh-1", "secret-1")
+    assert auth.secrets()[:2] == ("refresh-1", "secret-1")

@@ -551,4 +551,4 @@ def test_a_secret_in_a_body_that_was_encoded_for_a_url_is_hidden_whole(secret, e
 
 def test_hiding_many_takes_no_longer_than_reading_them():
     text = "You are a secret " * 100_000
-    assert redact(text, ["You are a secret agent.\nNever say so."]) == "***" * 100_000
+    assert redact(text, ["You are a secret agent.\nNever say so."]) == "*** " * 100_000

@@ -20,10 +20,11 @@ from connix_provider.client import (
     ConnixError,
     wirelog,
 )
+from connix_provider.client.addresses import complete_url
 from connix_provider.client.auth import ApiKeyAuth
 from connix_provider.client.calls import get_agent
 from connix_provider.client.steps import Send
-from connix_provider.client.transport import complete_url, translate
+from connix_provider.client.transport import translate
 
 KEY = "cx_" + 32 * "0"
 DEFAULT = "https://api.connix.io/api/v1"

@@ -169,5 +169,6 @@ def events_without_bounds() -> Replacements:
     return {
         "connix_provider.waiting.ending._short_details": lambda details: details,
         "connix_provider.waiting.ending._cut": lambda value, length: value,
-        "connix_provider.client.failures._LONGEST_QUOTE": 10**6,
+        "connix_provider.client.failures.bounded": lambda details, redact: redact(details),
+        "connix_provider.client.failures.shortened": lambda text, *_: text,
     }

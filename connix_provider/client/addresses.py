@@ -1,0 +1,102 @@
+"""
+Check the addresses to which a client sends its credentials.
+
+Two rules keep a key from hosts that an editor of connections chose. The key of the environment is sent to the
+default host only, and an ``http://`` address that is not this machine's gets a warning.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from urllib.parse import urlsplit
+
+__all__ = ["DEFAULT_BASE_URL", "complete_url", "is_default_host", "is_sent_in_clear", "warn_in_clear"]
+
+DEFAULT_BASE_URL = "https://api.connix.io/api/v1"
+_API_PATH = "/api/v1"
+_DEFAULT_ORIGIN = ("https", "api.connix.io", 443)
+#: Hosts that this process has warned about.
+_warned: set[str] = set()
+
+log = logging.getLogger(__name__)
+
+
+def complete_url(url: str | None) -> str:
+    """
+    Complete a base URL: the default where there is none, ``/api/v1`` where it has no path.
+
+    :param url: what the user gave
+    :return: the base URL without a slash at its end
+    :raises ValueError: for a URL that is not http(s), or has a query, a fragment or a user in it
+    """
+    if url is None or not url.strip():
+        return DEFAULT_BASE_URL
+    url = url.strip()
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        parts = None
+    if parts is None:
+        # Raised outside of the handler, because urlsplit's error quotes the text, which may be a password.
+        raise ValueError(f"the base URL cannot be read; write it as {DEFAULT_BASE_URL}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("the base URL must not hold a user or password; the key has its own field")
+    if parts.scheme.lower() not in {"http", "https"} or not host:
+        # Not quoted, because the text in the wrong field may be the key, or hold a password.
+        raise ValueError(
+            f"the base URL must begin with https:// (or http://) and name a host, as {DEFAULT_BASE_URL}"
+        )
+    if "?" in url or "#" in url:
+        raise ValueError(f"the base URL must not have a query or a fragment; write it as {DEFAULT_BASE_URL}")
+    return f"{parts.scheme.lower()}://{parts.netloc}{parts.path.rstrip('/') or _API_PATH}"
+
+
+def is_default_host(url: str | None) -> bool:
+    """
+    Return whether an address is on Connix's own host, over TLS.
+
+    :param url: the base URL, or ``None`` for the default
+    :return: false for any other host, scheme or port, and for text that is no address
+    """
+    if url is None:
+        return True
+    try:
+        parts = urlsplit(url)
+        return (parts.scheme.lower(), parts.hostname, parts.port or 443) == _DEFAULT_ORIGIN
+    except ValueError:
+        return False
+
+
+def is_sent_in_clear(url: str) -> bool:
+    """
+    Return whether credentials travel to an address unencrypted over a network.
+
+    :param url: the address
+    :return: true for ``http://``, unless the host is this machine
+    """
+    parts = urlsplit(url)
+    if parts.scheme.lower() != "http":
+        return False
+    host = parts.hostname or ""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost" and not host.endswith(".localhost")
+
+
+def warn_in_clear(url: str, what: str) -> None:
+    """
+    Log one warning for each process and host to which credentials travel unencrypted.
+
+    :param url: the address
+    :param what: the credentials, as ``API key``
+    """
+    if not is_sent_in_clear(url):
+        return
+    place = urlsplit(url)
+    host = f"{place.scheme}://{place.netloc.rpartition('@')[2]}"
+    if host not in _warned:
+        _warned.add(host)
+        log.warning("The %s travels to %s in clear, because that is no https:// address.", what, host)

@@ -1,0 +1,94 @@
+"""Read a text in the ways in which a service may have written what it quotes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+__all__ = ["SPACE", "Reading", "readings"]
+
+SPACE = re.compile(r"\s+")
+_ESCAPE = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|\\(?:u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|.)",
+    re.DOTALL,
+)
+#: One character of UTF-8, encoded for a URL.
+_PERCENT = re.compile(
+    r"%[c-d][0-9a-f]%[89ab][0-9a-f]|%e[0-9a-f](?:%[89ab][0-9a-f]){2}|%f[0-7](?:%[89ab][0-9a-f]){3}"
+    r"|%[0-9a-f]{2}|\+",
+    re.IGNORECASE,
+)
+_SIMPLE_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "v": "\v", "a": "\a", "0": "\0"}
+
+
+class Reading:
+    """
+    Hold one reading of a text.
+
+    :param text: what is read
+    :param starts: where each character of it begins in the text itself
+    :param ends: where it ends there
+    """
+
+    __slots__ = ("ends", "starts", "text")
+
+    def __init__(self, text: str, starts: list[int], ends: list[int]) -> None:
+        self.text, self.starts, self.ends = text, starts, ends
+
+    def with_meaning(self, pattern: re.Pattern[str], meaning: Callable[[str], str]) -> Reading:
+        """
+        Read each match of a pattern as what it means.
+
+        :param pattern: the pattern
+        :param meaning: what a match means
+        :return: the further reading
+        """
+        pieces, starts, ends, at = list[str](), list[int](), list[int](), 0
+        for match in pattern.finditer(self.text):
+            first, last = match.span()
+            meant = meaning(match.group())
+            pieces += [self.text[at:first], meant]
+            starts += self.starts[at:first]
+            starts += [self.starts[first]] * len(meant)
+            ends += self.ends[at:first]
+            ends += [self.ends[last - 1]] * len(meant)
+            at = last
+        pieces.append(self.text[at:])
+        return Reading("".join(pieces), starts + self.starts[at:], ends + self.ends[at:])
+
+
+def readings(text: str) -> Iterator[Reading]:
+    """
+    Read a text as it is, unescaped (twice, too), decoded from a URL, and unescaped after that.
+
+    :param text: the text
+    :return: the readings, without white space
+    """
+    plain = Reading(text, list(range(len(text))), list(range(1, len(text) + 1)))
+    found = [plain]
+    if "\\" in text:
+        unescaped = plain.with_meaning(_ESCAPE, _unescape)
+        found.append(unescaped)
+        if "\\" in unescaped.text:
+            found.append(unescaped.with_meaning(_ESCAPE, _unescape))
+    if "%" in text or "+" in text:
+        decoded = plain.with_meaning(_PERCENT, _unquote)
+        found.append(decoded)
+        if "\\" in decoded.text:
+            found.append(decoded.with_meaning(_ESCAPE, _unescape))
+    for reading in found:
+        yield reading.with_meaning(SPACE, lambda _: "")
+
+
+def _unescape(escape: str) -> str:
+    if len(escape) == 2:
+        return _SIMPLE_ESCAPES.get(escape[1], escape[1])
+    codes = [int(code, 16) for code in re.split(r"\\[uUx]", escape)[1:]]
+    if len(codes) == 2:
+        return chr(0x10000 + ((codes[0] & 0x3FF) << 10) + (codes[1] & 0x3FF))
+    return chr(codes[0]) if codes[0] <= 0x10FFFF else "?"
+
+
+def _unquote(encoded: str) -> str:
+    return " " if encoded == "+" else bytes.fromhex(encoded.replace("%", "")).decode(errors="replace")
