@@ -50,13 +50,13 @@ SMALL = {
 @pytest.mark.parametrize("make", [*HUGE.values(), *SMALL.values()], ids=[*HUGE, *SMALL])
 def test_no_error_body_takes_long_or_makes_a_large_event(make):
     reply = Reply(400, {}, make()[:MAX_ERROR_BODY])
-    # The shortest time of three: a shared machine may stop any step for a while.
+    # Seconds of the processor, because a shared machine may stop any step for a while.
     took = []
     for _ in range(3):
-        began = time.perf_counter()
+        began = time.thread_time()
         error = refusal(CALL, reply, CALL.secrets)
         text = str(error)
-        took.append(time.perf_counter() - began)
+        took.append(time.thread_time() - began)
     assert min(took) < 0.1
     assert type(error) is ConnixValidationError
     assert len(json.dumps(error.details)) < 4096
