@@ -32,7 +32,6 @@ from connix_provider.client.punctual import punctual, until
 from connix_provider.client.ratelimit import RateLimiter
 from connix_provider.client.redaction import redact
 from connix_provider.client.registry import check_share, limiter_for
-from connix_provider.client.renewals import Renewals
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.steps import Flow, Outcome, Pause, Send
 from connix_provider.client.transport import build_request, translate
@@ -61,6 +60,7 @@ class _Base:
         client_id: str | None = None,
         client_secret: str | None = None,
         token_url: str | None = None,
+        scope: str | None = None,
         on_new_secret: Callable[[str], None] | None = None,
         auth: Auth | None = None,
         timeout: float = 30.0,
@@ -81,6 +81,8 @@ class _Base:
             client_id=client_id,
             client_secret=client_secret,
             token_url=token_url,
+            scope=scope,
+            verify=ssl_context(verify),
             on_new_secret=on_new_secret,
             base_url=self.base_url,
         )
@@ -192,12 +194,14 @@ class Client(_Base):
     :param base_url: the address of the API; default ``https://api.connix.io/api/v1``, and a URL without a
         path gets ``/api/v1``
     :param access_token: an OAuth2 access token, instead of a key
-    :param refresh_token: an OAuth2 refresh token, with which the access token is renewed
-    :param client_id: the OAuth2 client that the refresh token belongs to
+    :param refresh_token: an OAuth2 refresh token, which gets new access tokens
+    :param client_id: the OAuth2 client; with its secret and without any token, the client credentials grant
+        gets the access tokens
     :param client_secret: its secret
     :param token_url: the token endpoint; default ``https://console.connix.io/oauth2/token``
-    :param on_new_secret: called with each renewed token, so that it can be masked in logs
-    :param auth: a ready proof, instead of all of these
+    :param scope: the OAuth2 scopes to request, separated by spaces; default those of the grant
+    :param on_new_secret: called with each refreshed token, so that it can be masked in logs
+    :param auth: a ready auth, instead of all of these
     :param timeout: seconds to wait for the service to go on with an answer, default 30
     :param verify: ``False`` not to check certificates, or the path of a CA bundle
     :param max_attempts: how often a call is sent at most, default 5
@@ -268,7 +272,7 @@ class Client(_Base):
         try:
             request = build_request(self.base_url, send, timeout=self._timeout)
             with until(request.extensions["deadline"]):
-                return exchange(self._http, self._auth, request)
+                return exchange(self._http, self._auth.until(request.extensions["deadline"]), request)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return translate(error, send)
         except ConnixError as error:  # an answer out of bounds, or a token that could not be renewed
@@ -287,17 +291,13 @@ class AsyncClient(_Base):
 
     def _open(self, verify: bool | str) -> None:
         self._http = httpx.AsyncClient(verify=ssl_context(verify))
-        self._renewals = Renewals(self._http)
 
     def _bind(self) -> None:
         self.agents = AsyncAgents(self)
 
     async def aclose(self) -> None:
-        """Close the connections, as soon as no renewal of the token is under way on them."""
-        try:
-            await self._renewals.ended()
-        finally:
-            await self._http.aclose()
+        """Close the connections."""
+        await self._http.aclose()
 
     close = aclose
 
@@ -343,8 +343,8 @@ class AsyncClient(_Base):
         try:
             async with asyncio.timeout(send.timeout):
                 request = build_request(self.base_url, send, timeout=self._timeout)
-                request.extensions["renewals"] = self._renewals
-                return await exchange_async(self._http, self._auth, request)
+                auth = self._auth.until(request.extensions["deadline"])
+                return await exchange_async(self._http, auth, request)
         except TimeoutError:
             return too_slow(send.call, send.timeout)
         except (httpx.HTTPError, httpx.InvalidURL) as error:

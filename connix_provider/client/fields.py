@@ -1,11 +1,9 @@
 """
-Field types of the models, which read values of undocumented types without an error.
+Read single fields of what Connix answers, whatever the service put into them.
 
-Each type is a pydantic union. Its first member is the documented type, so a response as documented is read at
-full speed. Its last member decides what becomes of any other value:
-
-- ``OrRaw`` passes the value on as it came.
-- ``OrElse(replace)`` calls a function with it. ``Count`` and ``Number`` become ``None``, for example.
+A field that nothing rests on never costs the answer it stands in. What has another type than the reference
+documents is handed on as it came, or is ``None`` where no use can be made of it. All of that is decided by
+pydantic's own unions: an answer as the reference documents it is read as fast as if nothing could go wrong.
 """
 
 from __future__ import annotations
@@ -18,8 +16,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from connix_provider.client.moments import USUAL, aware, read_moment
 from connix_provider.client.redaction import SECRET_FIELDS
-from connix_provider.client.timestamps import ISO_PATTERN, aware, read_timestamp
 from connix_provider.lifecycle import AgentStatus
 
 __all__ = [
@@ -27,74 +25,72 @@ __all__ = [
     "Count",
     "Id",
     "JsonObject",
+    "Moment",
     "Number",
     "OrElse",
     "OrRaw",
     "Status",
     "Text",
-    "Timestamp",
 ]
 
 
-#: Levels of nested values that a repr shows. A bound, because recursion could overflow the stack.
-_MAX_DEPTH = 20
+#: What lies deeper than this is not shown: printing it could overflow the stack.
+_DEEPEST = 20
 
 
 class OrElse:
     """
-    Annotation that replaces a value which the field's type does not allow.
+    Take something else for a value that the field's own type does not allow.
 
-    :param replace: makes the replacement from the value
+    :param instead: makes it from the value
     """
 
-    def __init__(self, replace: Callable[[Any], Any]) -> None:
-        self._replace = replace
+    def __init__(self, instead: Callable[[Any], Any]) -> None:
+        self._instead = instead
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return a union of the field's type and the replacement."""
-        otherwise = core_schema.no_info_after_validator_function(self._replace, core_schema.any_schema())
+        """Put the field's own type first: the other way is only gone where that one fails."""
+        otherwise = core_schema.no_info_after_validator_function(self._instead, core_schema.any_schema())
         return core_schema.union_schema([handler(source), otherwise], mode="left_to_right")
 
 
-class _IsoDatetime:
-    """Annotation that restricts a time to ISO 8601 text, because pydantic takes any number for a time."""
+class _UsualMoment:
+    """Read a time as the reference writes it, and leave all others to what comes next in the union."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return a schema that checks the text before pydantic reads it."""
-        return core_schema.chain_schema([core_schema.str_schema(pattern=ISO_PATTERN), handler(source)])
+        """Look at the text first, because pydantic takes any number for a time."""
+        return core_schema.chain_schema([core_schema.str_schema(pattern=USUAL), handler(source)])
 
 
 def _opaque(value: Any) -> Any:
-    # Ids are opaque text; List Projects returns integers.
+    # The projects page shows integers where the reference shows strings: an id is opaque to us.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _number(value: Any) -> Any:
-    # A fraction of a task is odd, but can be compared.
+    # Half a task is odd, but can be compared; a word cannot.
     return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-#: Passes a value of an undocumented type on to the caller.
+#: Hand on what has an unexpected type: it is the user's to look at.
 OrRaw = OrElse(lambda value: value)
 Id = Annotated[str, BeforeValidator(_opaque)]
 Text = Annotated[str, OrElse(lambda value: "" if value is None else value)]
-Timestamp = Annotated[
-    Annotated[datetime, _IsoDatetime(), AfterValidator(aware)] | None, OrElse(read_timestamp)
-]
+Moment = Annotated[Annotated[datetime, _UsualMoment(), AfterValidator(aware)] | None, OrElse(read_moment)]
 JsonObject = Annotated[dict[str, Any], OrElse(lambda _: {})]
-#: Numbers for calculation: any other value is ``None``.
+#: Numbers that are compared and added up: ``None`` where they are none.
 Count = Annotated[int | None, OrElse(_number)]
 Number = Annotated[float | None, OrElse(_number)]
-#: A status of the reference, or the text of a new one.
+#: A status of the reference, or the service's own word where it is a new one.
 Status = Annotated[AgentStatus | str, Field(union_mode="left_to_right")]
 
 
 class ConnixModel(BaseModel):
-    """Base class of the models: keeps unknown fields, and shows no secret in its repr."""
+    """Keep what the service sends, known or not, and show no secret when printed."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
-    #: Names of fields that no repr shows, at any depth.
+    #: Fields that no repr shows, wherever the service sends them.
     hidden: ClassVar[frozenset[str]] = SECRET_FIELDS
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
@@ -103,8 +99,8 @@ class ConnixModel(BaseModel):
 
     @classmethod
     def _shown(cls, value: Any, depth: int = 0) -> Any:
-        """Return a value with the hidden fields masked at any depth."""
-        if isinstance(value, list | dict) and depth >= _MAX_DEPTH:
+        """Hide the same fields wherever they lie in what the service sent beside them."""
+        if isinstance(value, list | dict) and depth >= _DEEPEST:
             return "…"
         if isinstance(value, list):
             return [cls._shown(item, depth + 1) for item in value]

@@ -1,14 +1,11 @@
 """
-Models of Connix's responses, after the reference's "Agent Object" and examples.
+Describe what Connix answers, as the reference's "Agent Object" and examples show it.
 
-Invariants:
-
-- Unknown fields are kept and unknown statuses accepted, because the service may add them.
-- Only ``id`` and ``status`` of an agent are required. A field of an undocumented type never spoils its
-  response: it is passed on as it came, or counts as missing if no use can be made of it
-  (:mod:`connix_provider.client.fields`).
-- Times are aware, or ``None`` if they cannot be read.
-- No ``repr`` shows ``environment_variables`` or ``system_prompt``, because they hold secrets.
+Unknown fields are kept and unknown statuses accepted: a service that grows breaks nobody. Of all fields
+only an agent's ``id`` and ``status`` must be there; a wait rests on nothing else. What another field holds
+against the reference is handed on as it came; a time that cannot be read is ``None``, and what is to be an
+object and is none is empty. Times are always aware. ``environment_variables`` and ``system_prompt`` hold
+secrets, so no ``repr`` shows them.
 """
 
 from __future__ import annotations
@@ -24,12 +21,12 @@ from connix_provider.client.fields import (
     Count,
     Id,
     JsonObject,
+    Moment,
     Number,
     OrElse,
     OrRaw,
     Status,
     Text,
-    Timestamp,
 )
 from connix_provider.client.listing import Page, Pagination
 from connix_provider.lifecycle import AgentStatus, Snapshot
@@ -57,7 +54,7 @@ __all__ = [
 
 
 class AgentConfig(ConnixModel):
-    """An agent's configuration; a listing may leave out ``system_prompt`` and ``environment_variables``."""
+    """Hold an agent's configuration; ``system_prompt`` and ``environment_variables`` come only with Get."""
 
     model: Annotated[str | None, OrRaw] = None
     temperature: Annotated[float | None, OrRaw] = None
@@ -69,9 +66,9 @@ class AgentConfig(ConnixModel):
 
 class AgentStats(ConnixModel):
     """
-    Counters of an agent since its creation; only Get Agent returns them.
+    Hold an agent's counters since it was created; they come only with Get.
 
-    ``success_rate`` is between 0 and 1, ``avg_response_time`` is in seconds.
+    ``success_rate`` is a share from 0 to 1, ``avg_response_time`` is in seconds.
     """
 
     total_tasks: Count = None
@@ -82,7 +79,7 @@ class AgentStats(ConnixModel):
 
 
 class Agent(ConnixModel):
-    """An agent (reference: "Agent Object")."""
+    """Hold an agent (reference: "Agent Object")."""
 
     id: Id
     status: Status
@@ -91,11 +88,11 @@ class Agent(ConnixModel):
     project_id: Annotated[Id | None, OrRaw] = None
     config: Annotated[AgentConfig, OrElse(lambda _: AgentConfig())] = Field(default_factory=AgentConfig)
     metadata: JsonObject = Field(default_factory=dict)
-    created_at: Timestamp = None
-    updated_at: Timestamp = None
-    last_activity: Timestamp = None
+    created_at: Moment = None
+    updated_at: Moment = None
+    last_activity: Moment = None
     stats: Annotated[AgentStats | None, OrElse(lambda _: None)] = None
-    #: ``updated_at`` as the service wrote it, because a time that cannot be read can still be compared.
+    #: ``updated_at`` as the service wrote it: a time that cannot be read can still be compared.
     updated_at_raw: Annotated[Any, OrRaw] = Field(
         default=None, validation_alias=AliasPath("updated_at"), exclude=True, repr=False
     )
@@ -103,31 +100,31 @@ class Agent(ConnixModel):
 
     def snapshot(self) -> Snapshot:
         """
-        Return what a verdict needs of the agent.
+        Reduce the agent to what a verdict rests on.
 
         :return: status, time of the last change, and digests of what an update can change
         """
         raw = self.updated_at_raw if self.updated_at is None else None
         config = self.config.model_dump(mode="json", exclude_unset=True)
         public = {name: value for name, value in config.items() if name not in ConnixModel.hidden}
-        # A listing may leave out metadata, and the parts of the configuration that hold secrets.
-        full = None if self._is_listed else _digest(config, self.metadata)
+        # A listing may leave out metadata, and those parts of the configuration that hold secrets.
+        whole = None if self._is_listed else _digest(config, self.metadata)
         return Snapshot(
             str(self.status),
             self.updated_at,
             None if raw is None else str(raw),
-            (_digest(self.name, self.description, public), full),
+            (_digest(self.name, self.description, public), whole),
         )
 
 
 def _digest(*values: Any) -> str:
-    """Return eight bytes of a hash of JSON: enough to notice a change, too few to find a secret by trying."""
+    """Shorten JSON to what tells a change; too short to tell a secret."""
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 class AgentPage(Page[Agent]):
-    """One page of a project's agents (reference: "List Agents")."""
+    """Hold one page of a project's agents (reference: "List Agents")."""
 
     listed: ClassVar[str] = "agents"
     kind: ClassVar[type[ConnixModel]] = Agent
@@ -135,7 +132,7 @@ class AgentPage(Page[Agent]):
     agents: list[Agent]
 
     def model_post_init(self, context: Any) -> None:
-        """Mark the agents as listed, because a listing may leave out parts of them."""
+        """Mark the agents as read from a listing, which may leave parts of them out."""
         super().model_post_init(context)
         for agent in self.agents:
             agent._is_listed = True  # noqa: SLF001 - a class of this module
@@ -148,9 +145,9 @@ class AgentPage(Page[Agent]):
 
 class ActionResult(ConnixModel):
     """
-    The response to Start, Pause, Stop or Restart.
+    Hold the reply to Start, Pause, Stop or Restart.
 
-    ``status`` is where the action leads. The agent may not have reached it yet, so poll the agent.
+    Its ``status`` is a promise, not an observation: the agent may not be there yet, or not have left.
     """
 
     agent_id: Annotated[Id, OrElse(lambda _: "")] = ""
@@ -159,16 +156,16 @@ class ActionResult(ConnixModel):
 
 
 class DeleteResult(ConnixModel):
-    """The response to Delete."""
+    """Hold the reply to Delete."""
 
     agent_id: Annotated[Id, OrElse(lambda _: "")] = ""
     message: Text = ""
 
 
 class LogEntry(ConnixModel):
-    """An entry of an agent's log; ``timestamp`` is ``None`` if it is missing or cannot be read."""
+    """Hold one line of an agent's log; ``timestamp`` is ``None`` where the line has none that can be read."""
 
-    timestamp: Timestamp = None
+    timestamp: Moment = None
     level: Text = ""
     message: Text = ""
     context: Annotated[dict[str, Any], OrElse(lambda value: {} if value is None else value)] = Field(
@@ -177,7 +174,7 @@ class LogEntry(ConnixModel):
 
 
 class LogPage(Page[LogEntry]):
-    """One page of an agent's log, in the service's order (newest first in the reference)."""
+    """Hold one page of an agent's log, in the service's order (newest first in the reference)."""
 
     listed: ClassVar[str] = "logs"
     kind: ClassVar[type[ConnixModel]] = LogEntry
@@ -191,7 +188,7 @@ class LogPage(Page[LogEntry]):
 
 
 class TaskMetrics(ConnixModel):
-    """Counts of an agent's tasks in a period; ``success_rate`` is between 0 and 1."""
+    """Count an agent's tasks over a period; ``success_rate`` is a share from 0 to 1."""
 
     total: Count = None
     completed: Count = None
@@ -201,7 +198,7 @@ class TaskMetrics(ConnixModel):
 
 
 class PerformanceMetrics(ConnixModel):
-    """Response times, in seconds, and rates of an agent in a period."""
+    """Measure an agent's speed over a period; response times in seconds."""
 
     avg_response_time: Number = None
     p95_response_time: Number = None
@@ -211,7 +208,7 @@ class PerformanceMetrics(ConnixModel):
 
 
 class ResourceMetrics(ConnixModel):
-    """Usage of resources: between 0 and 1, but bytes for the network."""
+    """Measure what an agent used: shares from 0 to 1, and bytes for the network."""
 
     cpu_usage: Number = None
     memory_usage: Number = None
@@ -222,12 +219,12 @@ class ResourceMetrics(ConnixModel):
 
 class MetricsPoint(ConnixModel):
     """
-    One interval of a time series; ``timestamp`` is ``None`` if it cannot be read.
+    Hold one interval of a time series; ``timestamp`` is ``None`` where it cannot be read.
 
-    ``avg_response_time`` is in seconds, usages are between 0 and 1.
+    ``avg_response_time`` is in seconds, usages are shares from 0 to 1.
     """
 
-    timestamp: Timestamp = None
+    timestamp: Moment = None
     tasks_completed: Count = None
     avg_response_time: Number = None
     cpu_usage: Number = None
@@ -235,7 +232,7 @@ class MetricsPoint(ConnixModel):
 
 
 def _points(value: Any) -> list[MetricsPoint]:
-    """Return the readable points of a time series that has others, too."""
+    """Keep the points of a time series that are some, where not all are."""
     points = []
     for point in value if isinstance(value, list) else ():
         try:
@@ -246,7 +243,7 @@ def _points(value: Any) -> list[MetricsPoint]:
 
 
 class Metrics(ConnixModel):
-    """The four groups of an agent's metrics."""
+    """Hold the four families of metrics."""
 
     tasks: Annotated[TaskMetrics, OrElse(lambda _: TaskMetrics())] = Field(default_factory=TaskMetrics)
     performance: Annotated[PerformanceMetrics, OrElse(lambda _: PerformanceMetrics())] = Field(
@@ -259,18 +256,18 @@ class Metrics(ConnixModel):
 
 
 class MetricsPeriod(ConnixModel):
-    """The period that metrics cover, and the interval of their aggregation."""
+    """Say which time the metrics cover and how they were aggregated."""
 
-    start_time: Timestamp = None
-    end_time: Timestamp = None
+    start_time: Moment = None
+    end_time: Moment = None
     interval: Annotated[str | None, OrRaw] = None
 
 
 class AgentMetrics(ConnixModel):
     """
-    An agent's metrics (reference: "Get Agent Metrics").
+    Hold an agent's metrics (reference: "Get Agent Metrics").
 
-    ``metrics.tasks`` is short for ``metrics.metrics.tasks``; so are the other groups.
+    The families can be read directly: ``metrics.tasks`` is short for ``metrics.metrics.tasks``.
     """
 
     metrics: Metrics
@@ -288,7 +285,7 @@ class AgentMetrics(ConnixModel):
 
     @property
     def resource_usage(self) -> ResourceMetrics:
-        """Return the usage of resources."""
+        """Return what the agent used."""
         return self.metrics.resource_usage
 
     @property
@@ -298,14 +295,14 @@ class AgentMetrics(ConnixModel):
 
 
 class Project(ConnixModel):
-    """A project, as List Projects shows it."""
+    """Hold a project as the projects page lists it."""
 
     id: Id
     name: Text = ""
 
 
 class ProjectPage(Page[Project]):
-    """One page of the projects of an API key."""
+    """Hold one page of the projects that a key can see."""
 
     listed: ClassVar[str] = "projects"
     kind: ClassVar[type[ConnixModel]] = Project

@@ -12,21 +12,15 @@ import os
 import secrets
 import threading
 import time
-from collections import OrderedDict
 
-from connix_provider.client.grant import Grant
 from connix_provider.client.ratelimit import RateLimiter
 
-__all__ = ["check_share", "grant_for", "limiter_for"]
+__all__ = ["check_share", "limiter_for"]
 
 #: Budgets that nobody asked for so many seconds are forgotten when a new one comes: tokens come and go.
 _IDLE = 3600.0
-#: Of more grants than this, the one that was asked for the longest ago is forgotten. None is for its age: its
-#: newest refresh token may be the only one that is still good.
-_MOST_GRANTS = 256
 _salt = secrets.token_bytes(32)
 _limiters: dict[tuple[str, bytes], RateLimiter] = {}
-_grants: OrderedDict[bytes, Grant] = OrderedDict()
 # A signal's handler may ask for either in the middle of this.
 _lock = threading.RLock()
 
@@ -48,26 +42,6 @@ def limiter_for(base_url: str, identity: str, share: float = 1.0) -> RateLimiter
             limiter = _limiters[base_url, digest] = RateLimiter(share)
         limiter.share = min(limiter.share, share)
         return limiter
-
-
-def grant_for(identity: str, refresh_token: str, access_token: str | None) -> Grant:
-    """
-    Find the grant that everything in this process shares which began with the same refresh token.
-
-    :param identity: what the grant began with: token endpoint, client and refresh token
-    :param refresh_token: the refresh token to begin with
-    :param access_token: the access token given beside it; one that was given before may be out of date
-    :return: the grant
-    """
-    digest = _digest(identity)
-    with _lock:
-        grant = _grants.setdefault(digest, Grant(refresh_token))
-        _grants.move_to_end(digest)
-        if len(_grants) > _MOST_GRANTS:
-            _grants.popitem(last=False)
-        if access_token:
-            grant.offer(access_token)
-        return grant
 
 
 def check_share(share: object) -> float:
@@ -100,8 +74,6 @@ def _after_fork() -> None:
     _lock = threading.RLock()
     for limiter in tuple(_limiters.values()):
         limiter.forget_those_who_wait()
-    for grant in tuple(_grants.values()):
-        grant.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

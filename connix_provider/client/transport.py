@@ -35,6 +35,9 @@ USER_AGENT = f"airflow-provider-connix/{__version__} (Python {platform.python_ve
 #: gzip alone: what is not asked for is not unpacked.
 _HEADERS = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"}
 _CONNECT_TIMEOUT = 10.0
+#: After these the request was not sent.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_NOT_HTTP = (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL)
 #: Sockets refuse to wait for some centuries, or for ever in numbers.
 _LONGEST_WAIT = 86_400.0
 
@@ -80,45 +83,58 @@ def translate(error: httpx.HTTPError | httpx.InvalidURL, send: Send) -> ConnixEr
 
     :param error: what httpx raised
     :param send: the step it was raised for
-    :return: the exception to raise instead, with ``may_have_executed`` told
+    :return: the exception to raise instead, with ``may_have_executed`` set
     """
-    call, place = send.call, _place(error)
-    extensions = _extensions(error)
-    # While the token was being renewed, the call itself had not been sent, or had been refused.
-    is_renewal = "renewal" in extensions
-    unsent = is_renewal or isinstance(
-        error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError
-    )
-    proxy = proxy_for(place.partition(":")[0]) if extensions.get("is_proxied") else None
+    call = send.call
+    if isinstance(error, httpx.TimeoutException) and not isinstance(error, _NOT_SENT):
+        extensions = _extensions(error)
+        phase = "write" if isinstance(error, httpx.WriteTimeout) else "read"
+        is_over = not time_left(extensions.get("deadline", math.inf))
+        seconds = send.timeout if is_over else extensions.get("timeout", {}).get(phase, send.timeout)
+        result: ConnixError = too_slow(call, seconds)
+        result.may_have_executed = True
+        return result
+    result = connection_error(error, missed=f"the response to {call.method} {call.path}")
+    result.may_have_executed = not isinstance(error, (*_NOT_SENT, *_NOT_HTTP))
+    return result
+
+
+def connection_error(
+    error: httpx.HTTPError | httpx.InvalidURL, *, missed: str, setting: str = "the connection's host"
+) -> ConnixError:
+    """
+    Say why a request got no response.
+
+    :param error: what httpx raised
+    :param missed: what the response would have brought
+    :param setting: the user's setting that holds the address
+    :return: the exception to raise instead
+    """
+    place = _place(error)
+    proxy = proxy_for(place.partition(":")[0]) if _extensions(error).get("is_proxied") else None
     through = f"{place} through {proxy}" if proxy else place
     result: ConnixError
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         result = ConnixTimeoutError(f"no connection to {through} could be made in time")
     elif isinstance(error, httpx.TimeoutException):
-        phase = "write" if isinstance(error, httpx.WriteTimeout) else "read"
-        is_over = not time_left(extensions.get("deadline", math.inf))
-        seconds = send.timeout if is_over else extensions.get("timeout", {}).get(phase, send.timeout)
-        result = too_slow(call, seconds)
+        result = ConnixTimeoutError(f"{missed} did not come from {through} in time")
     elif isinstance(error, httpx.ConnectError):
         is_tls = any(isinstance(cause, ssl.SSLError) for cause in _causes(error))
         if proxy and not is_tls:
             through = f"{proxy}, on the way to {place}"
-        setting = "that setting" if proxy else f"the connection's {'token_url' if is_renewal else 'host'}"
-        result = ConnixConnectionError(f"no connection to {through}: {_reason(error, setting)}")
+        reason = _reason(error, "that setting" if proxy else setting)
+        result = ConnixConnectionError(f"no connection to {through}: {reason}")
     elif isinstance(error, httpx.ProxyError):
         result = ConnixConnectionError(
             f"{proxy or 'the proxy'}, refused the connection to {place}{_refusal(error)}"
         )
-    elif isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL):
+    elif isinstance(error, _NOT_HTTP):
         # Their texts can quote headers, and with them the key.
-        unsent = True
         result = ConnixConnectionError(f"the request to {place} could not be written as HTTP")
     else:
-        missed = "new tokens" if is_renewal else f"the answer to {call.method} {call.path}"
         result = ConnixConnectionError(
             f"the connection to {place} broke before {missed} had come whole: {_reason(error)}"
         )
-    result.may_have_executed = not unsent
     result.may_be_misconfiguration = _may_be_misconfiguration(error)
     return result
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from connix_provider.client import AsyncClient, Client, registry
+from connix_provider.client.auth import token_cache
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.emulator import Clock, Durations, Emulator, Limits
 
@@ -28,7 +29,7 @@ def no_surroundings(monkeypatch):
 def new_process():
     """Each test begins like a new process: what one was refused or given is no other's."""
     registry._limiters.clear()
-    registry._grants.clear()
+    token_cache._caches.clear()
 
 
 @pytest.fixture(scope="session")

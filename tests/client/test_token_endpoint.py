@@ -6,10 +6,11 @@ import httpx
 import pytest
 
 from connix_provider.client import ConnixAuthenticationError
+from connix_provider.client.auth.token_cache import Tokens
+from connix_provider.client.auth.token_endpoint import TokenEndpoint
 from connix_provider.client.errors import ConnixAPIError, api_error_class
 from connix_provider.client.foreign_refusals import is_foreign
 from connix_provider.client.retry import may_pass
-from connix_provider.client.tokens import TokenEndpoint
 
 TOKENS = {"access_token": "new-access", "refresh_token": "new-refresh", "expires_in": 60}
 REFUSED = {"error": "invalid_grant", "error_description": "expired"}
@@ -17,9 +18,7 @@ REFUSED = {"error": "invalid_grant", "error_description": "expired"}
 
 def read(status, body):
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return TokenEndpoint("https://login.example.com/token").tokens(
-        httpx.Response(status, content=content), ()
-    )
+    return TokenEndpoint("https://login.example.com/token").tokens(httpx.Response(status), content, ())
 
 
 def error_of(status, body):
@@ -30,7 +29,7 @@ def error_of(status, body):
 
 @pytest.mark.parametrize("status", range(200, 207))
 def test_any_success_brings_tokens(status):
-    assert read(status, TOKENS) == ("new-access", "new-refresh", 60)
+    assert read(status, TOKENS) == Tokens("new-access", "new-refresh", 60)
 
 
 @pytest.mark.parametrize("status", range(200, 207))

@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from connix_provider.client import AsyncClient, Client, registry
 from connix_provider.client import ahead as look_ahead
+from connix_provider.client.auth import token_cache
 from connix_provider.client.failures import too_slow
 from connix_provider.client.steps import Outcome, Reply, Send
 from connix_provider.client.transport import translate
@@ -52,7 +53,7 @@ class Wire:
 def forget_process() -> None:
     """Begin as a fresh process does: with no key's limiter, and no token."""
     registry._limiters.clear()
-    registry._grants.clear()
+    token_cache._caches.clear()
 
 
 @contextmanager

@@ -1,27 +1,26 @@
 """
-Check what a client proves itself with, before a library fails on it in words that quote it.
+Check credentials before a library fails on them with an error that quotes them.
 
-Nothing that is refused is shown: what stands in the wrong field may be a secret.
+No error here quotes the value: it may be a secret in the wrong field.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
-
-__all__ = ["endpoint", "json_object", "text", "token_in", "usable"]
+__all__ = ["check_header_value", "check_text", "check_token_url", "json_object", "token_in"]
 
 
-def usable(value: str, what: str) -> str:
+def check_header_value(value: str, what: str) -> str:
     """
-    Check what is sent in a header.
+    Check a value that is sent in a header.
 
     :param value: what the user gave; white space around it, as pasting leaves it, is dropped
     :param what: its name in messages
     :return: the value
-    :raises ValueError: for what cannot be a header's value
+    :raises ValueError: for a value that no header can hold
     """
     if not isinstance(value, str):
         raise ValueError(f"the {what} must be a string, not {type(value).__name__}")
@@ -38,14 +37,14 @@ def usable(value: str, what: str) -> str:
     return value
 
 
-def text(value: str | None, what: str) -> str | None:
+def check_text(value: str | None, what: str) -> str | None:
     """
-    Check what is written into a form.
+    Check a value that is sent in a form.
 
     :param value: what the user gave
     :param what: the parameter's name
     :return: the same
-    :raises ValueError: for what is no text
+    :raises ValueError: for anything but text
     """
     if value is not None and not isinstance(value, str):
         raise ValueError(f"the {what} must be a string, not {type(value).__name__}")
@@ -54,27 +53,27 @@ def text(value: str | None, what: str) -> str | None:
     return value
 
 
-def token_in(answer: dict[str, Any], name: str = "access_token") -> str | None:
+def token_in(content: dict[str, Any], name: str) -> str | None:
     """
-    Find a new token in the token endpoint's answer.
+    Find a token in a response of the token endpoint.
 
-    :param answer: the answer
-    :param name: which token
-    :return: the token, or ``None`` where there is none that can be one
+    :param content: the response
+    :param name: the field
+    :return: the token, or ``None`` where the field holds no usable token
     """
     try:
-        return usable(answer.get(name, ""), name)
+        return check_header_value(content.get(name, ""), name)
     except ValueError:
         return None
 
 
-def endpoint(url: str) -> str:
+def check_token_url(url: str) -> str:
     """
     Check the address of a token endpoint.
 
     :param url: what the user gave
     :return: the same
-    :raises ValueError: for what is no address
+    :raises ValueError: for anything but an address
     """
     try:
         place = urlsplit(url)
@@ -82,20 +81,20 @@ def endpoint(url: str) -> str:
     except (ValueError, AttributeError, TypeError):
         usable = False
     if not usable:
-        # Not quoted: what stands in the wrong field may be a secret.
+        # Not quoted, because the text in a wrong field may be a secret.
         raise ValueError("token_url must begin with https:// or http:// and name a host; a port is a number")
     return url
 
 
-def json_object(response: httpx.Response) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
     """
-    Read an answer of a token endpoint.
+    Read a response of a token endpoint.
 
-    :param response: the answer
-    :return: the object in it, or an empty one where there is none
+    :param body: the response
+    :return: the object in it, or an empty one
     """
     try:
-        answer = response.json()
+        content = json.loads(body)
     except (ValueError, RecursionError):
         return {}
-    return answer if isinstance(answer, dict) else {}
+    return content if isinstance(content, dict) else {}
