@@ -283,7 +283,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
     ) -> Acted:
         """Send the restart once the change it makes can be told from the change before."""
         from connix_provider.operators import restart_once, task_state
-        from connix_provider.operators.turn import in_turn
+        from connix_provider.operators.busy_agent import raise_if_busy
 
         agent = None
         if record and record.before:
@@ -295,7 +295,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
         record = task_state.ActionRecord(
             agent_id, self.agent_name, agent.snapshot(), requested_at=client.limiter.server_time()
         )
-        with in_turn(agent_id, "restart", agent.snapshot()), task_state.recorded(context, record):
+        with raise_if_busy(agent_id, "restart", agent.snapshot()), task_state.recorded(context, record):
             acted = restart_once.restart_once(client, project_id, agent)
             record = dataclasses.replace(record, before=acted.before)
             task_state.accepted(context, record, acted.accepted_at or time.time())
@@ -306,7 +306,6 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
     ) -> tuple[Acted | None, Agent | None]:
         """Find out what became of the restart that an earlier start of this task asked for."""
         from connix_provider.operators import restart_once
-        from connix_provider.operators.turn import in_turn
 
         agent_id = record.agent_id
         look = restart_once.look_for_restart(
@@ -337,8 +336,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
             return Acted.of(agent, "restart", before=before, accepted_at=began), agent
         if agent.status in TRANSIENT:
             # The record stays, and is looked into again once the agent has settled.
-            with in_turn(agent_id, "restart", agent.snapshot()):
-                raise restart_once.busy(agent)
+            raise restart_once.busy(agent)
         if look.evidence is Evidence.NONE and not restart_once.shows_changes(client, project_id, agent):
             raise ConnixResponseError(
                 f"An earlier try of this task asked for the restart of agent {agent.name!r} ({agent_id}). "
@@ -428,20 +426,20 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
     ) -> Acted:
         """Send the delete."""
         from connix_provider.operators import task_state
-        from connix_provider.operators.turn import OutOfTurnError, in_turn
+        from connix_provider.operators.busy_agent import AgentBusyError, raise_if_busy
 
         if record is None:
             record = task_state.ActionRecord(agent_id, self.agent_name)
-            with in_turn(agent_id, "delete"), task_state.recorded(context, record):
+            with raise_if_busy(agent_id, "delete"), task_state.recorded(context, record):
                 client.agents.delete(project_id, agent_id)
         else:
             try:
                 # The record stays: a refusal of this request tells nothing of the first one.
-                with in_turn(agent_id, "delete"):
+                with raise_if_busy(agent_id, "delete"):
                     client.agents.delete(project_id, agent_id)
-            except OutOfTurnError as refusal:
+            except AgentBusyError as busy:
                 # The first delete may be under way.
-                refusal.error.may_have_executed = True
+                busy.may_have_executed = True
                 raise
             except ConnixNotFoundError as error:
                 if not error.is_of_an_agent:

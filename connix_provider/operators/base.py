@@ -87,6 +87,8 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         self.deferrable = deferrable
         self._goes_on = False
         self._refusal = ""
+        #: Whether a request of this task may have been executed although no response said so.
+        self._was_lost = False
 
     def named(self) -> dict[str, Any]:
         """
@@ -127,13 +129,16 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         self.check()
         return self._act_and_wait(context, self._deadline(context))
 
-    def execute_again(self, context: Context, event: Any = None, refusal: str | None = None) -> str:
+    def execute_again(
+        self, context: Context, event: Any = None, refusal: str | None = None, was_lost: bool = False
+    ) -> str:
         """
         Act after the key's rate limit was used up for a while.
 
         :param context: Airflow's context
         :param event: the trigger's event, which tells the deadline of the first attempt
         :param refusal: what the task gave its slot back for
+        :param was_lost: whether a request may have been executed although no response said so
         :return: the agent's id
         :raises ValueError: for an event that no trigger of this provider sends
         :raises ConnixRateLimitError: where the rate limit was used up until the task's time was over
@@ -149,27 +154,29 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
             project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
             with self._cleaning_up(context), naming(hook, project_id, **self.named()):
                 raise ConnixRateLimitWaitError(refusal, 0.0)
-        self._goes_on = True
+        self._goes_on, self._was_lost = True, was_lost
         return self._act_and_wait(context, deadline)
 
-    def execute_in_turn(self, context: Context, event: Any = None, refusal: str = "") -> str:
+    def execute_in_turn(
+        self, context: Context, event: Any = None, refusal: str = "", was_lost: bool = False
+    ) -> str:
         """
         Act after the agent was on its way to another status, in which it takes no action.
 
         :param context: Airflow's context
         :param event: the trigger's event, which tells the deadline of the first attempt too
         :param refusal: what Connix said to the first attempt
+        :param was_lost: whether a request may have been executed although no response said so
         :return: the agent's id
         :raises ValueError: for an event that no trigger of this provider sends
         """
+        from connix_provider.operators.busy_agent import explained
         from connix_provider.waiting.ending import Ending, Outcome
 
         self._refusal = refusal
-        ending = Ending.from_event(event)
+        ending = explained(Ending.from_event(event), refusal)
         if ending.outcome is Outcome.DONE:
-            return self.execute_again(context, event)
-        if ending.outcome is Outcome.TIMEOUT and refusal:
-            ending = dataclasses.replace(ending, message=f"{ending.message} {refusal}")
+            return self.execute_again(context, event, was_lost=was_lost)
         if ending.outcome is Outcome.GONE and self.wants_gone(context):
             ending = dataclasses.replace(ending, outcome=Outcome.DONE)
         return self._finish(context, ending)
@@ -193,6 +200,17 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         from connix_provider.operators.identity import try_number_of
 
         return self._goes_on or try_number_of(context) > 1
+
+    def may_have_acted(self, context: Context) -> bool:
+        """
+        Tell whether a request of this run may have been executed although no response said so.
+
+        :param context: Airflow's context
+        :return: true after a lost response, and in a retry: the try before may have been killed
+        """
+        from connix_provider.operators.identity import try_number_of
+
+        return self._was_lost or try_number_of(context) > 1
 
     def recall(self, context: Context) -> ActionRecord | None:
         """
@@ -224,7 +242,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         connected = drive.Connected(hook, deadline=deadline)
         with connected, self._cleaning_up(context), dies_when_killed():
             with naming(hook, project_id, **self.named()):
-                acted = self._act_in_turn(connected, project_id, context, deadline)
+                acted = self._act_when_ready(connected, project_id, context, deadline)
             self.has_acted(connected.client, acted)
             if acted.goal is None or not (self.wait_for_completion or acted.is_unconfirmed):
                 self._close_record(context, is_done=True)
@@ -257,38 +275,44 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
             log=self.log,
         )
 
-    def _act_in_turn(self, connected: Connected, project_id: str, context: Context, deadline: float) -> Acted:
-        """Act, and once more whenever the agent is ready for what Connix refused before."""
-        from connix_provider.exceptions import ConnixAgentGoneError, ConnixAgentTimeoutError
+    def _act_when_ready(
+        self, connected: Connected, project_id: str, context: Context, deadline: float
+    ) -> Acted:
+        """Act, and once more whenever a busy agent has settled."""
+        from connix_provider.exceptions import ConnixAgentGoneError
+        from connix_provider.operators.busy_agent import AgentBusyError, await_settled, too_late
         from connix_provider.operators.handover import defer_for_agent
-        from connix_provider.operators.turn import OutOfTurnError, await_turn
+        from connix_provider.waiting.agent_ref import AgentRef
 
-        repeats, was_lost = 0, False
+        repeats, agent_id = 0, None
         while True:
             self.about_to_act(project_id, context)
             if self._refusal and time.time() >= deadline:
-                raise ConnixAgentTimeoutError(f"The time allowed was over. {self._refusal}")
+                verb, given_id, name = map(self.named().get, ("verb", "agent_id", "agent_name"))
+                link = connected.agent_url(project_id, agent_id or given_id)
+                agent = AgentRef(agent_id or given_id, name, project_id, link)
+                raise too_late(agent, str(verb), self._refusal)
             try:
                 return self._act(connected.client, project_id, context, deadline)
-            except OutOfTurnError as error:
-                refusal = error
+            except AgentBusyError as error:
+                busy = error
             # A request whose response was lost explains the refusals of each later one, too.
-            was_lost = refusal.error.may_have_executed = was_lost or refusal.error.may_have_executed
-            self._refusal = f"Connix refused to {refusal.action} agent {refusal.agent_id}: {refusal}."
-            settling = Acted(refusal.agent_id, "settle", undo=refusal.undo)
+            self._was_lost = busy.may_have_executed = self._was_lost or busy.may_have_executed
+            self._refusal, agent_id = str(busy), busy.agent_id
+            settling = Acted(busy.agent_id, "settle", undo=busy.undo)
             wait = self._wait(settling, "settle", deadline)
             repeats += 1
             try:
-                is_ready = await_turn(
-                    connected, project_id, wait, refusal, repeats=repeats, defers=self.deferrable
+                is_ready = await_settled(
+                    connected, project_id, wait, busy, repeats=repeats, defers=self.deferrable
                 )
             except ConnixAgentGoneError as gone:
                 if not self.wants_gone(context):
                     raise
                 self.log.info("%s", gone)
-                return Acted(refusal.agent_id)
+                return Acted(busy.agent_id)
             if not is_ready:
-                kwargs = {"refusal": self._refusal}
+                kwargs = {"refusal": self._refusal, "was_lost": self._was_lost}
                 defer_for_agent(
                     self, project_id, settling, wait, method_name="execute_in_turn", kwargs=kwargs
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -16,10 +17,12 @@ from connix_provider.targets import resolve_agent_id
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from connix_provider.client import Client
+    from connix_provider.client import Agent, Client
     from connix_provider.operators.task_state import ActionRecord
 
-__all__ = ["ConnixActionOperator", "ConnixExistingAgentOperator"]
+__all__ = ["ConnixActionOperator", "ConnixExistingAgentOperator", "send_action"]
+
+log = logging.getLogger(__name__)
 
 
 class ConnixExistingAgentOperator(ConnixAgentOperator):
@@ -138,24 +141,47 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
                 self.action,
             )
             return Acted.of(before)
-        is_unconfirmed = False
-        try:
-            getattr(client.agents, self.action)(project_id, agent_id)
-        except ConnixConflictError as error:
-            # The repeat of one whose response was lost: the first is under way, unless something else is.
-            if not error.may_have_executed or client.agents.get(project_id, agent_id).status in TRANSIENT:
-                from connix_provider.operators.turn import OutOfTurnError
-
-                raise OutOfTurnError(agent_id, self.action, error, before.snapshot()) from error
-            self.log.info("The %s of agent %r (%s) is under way already.", self.action, before.name, agent_id)
-            is_unconfirmed = True
-        else:
-            self.log.info("Connix accepted the %s of agent %r (%s).", self.action, before.name, agent_id)
-        return Acted.of(
-            before,
-            self.action,
-            before=before.snapshot(),
-            undo="stop" if self.action == "start" else None,
-            accepted_at=time.time(),
-            is_unconfirmed=is_unconfirmed,
+        return send_action(
+            client, project_id, before, self.action, may_have_acted=self.may_have_acted(context)
         )
+
+
+def send_action(
+    client: Client, project_id: str, before: Agent, action: str, *, may_have_acted: bool = False
+) -> Acted:
+    """
+    Send a start, a pause or a stop.
+
+    :param client: a client whose calls end with the task's time
+    :param project_id: the project
+    :param before: the agent before that
+    :param action: ``start``, ``pause`` or ``stop``
+    :param may_have_acted: whether the same action may have been executed before
+    :return: what was done, and what to wait for
+    :raises AgentBusyError: where the agent takes no action now
+    """
+    from connix_provider.operators.busy_agent import AgentBusyError
+
+    is_unconfirmed = False
+    try:
+        getattr(client.agents, action)(project_id, before.id)
+    except ConnixConflictError as error:
+        # Where an earlier request was executed, that is what the conflict is about, unless the agent is busy
+        # with something else.
+        may_have_acted = may_have_acted or error.may_have_executed
+        if not may_have_acted or client.agents.get(project_id, before.id).status in TRANSIENT:
+            raise AgentBusyError(before.id, action, error, before.snapshot()) from error
+        log.info(
+            "The %s of agent %r (%s) may be under way already: %s", action, before.name, before.id, error
+        )
+        is_unconfirmed = True
+    else:
+        log.info("Connix accepted the %s of agent %r (%s).", action, before.name, before.id)
+    return Acted.of(
+        before,
+        action,
+        before=before.snapshot(),
+        undo="stop" if action == "start" else None,
+        accepted_at=time.time(),
+        is_unconfirmed=is_unconfirmed,
+    )

@@ -17,13 +17,14 @@ from airflow.providers.common.compat.sdk import AirflowException
 
 from connix_provider.client.errors import ConnixConflictError, ConnixError
 from connix_provider.lifecycle import DOWN, TRANSIENT, AgentStatus
+from connix_provider.operators.busy_agent import AgentBusyError, raise_if_busy
 from connix_provider.operators.create_once import find_own
 from connix_provider.operators.difference import changed_fields, difference
+from connix_provider.operators.existing import send_action
 from connix_provider.operators.identity import IDENTITY_FIELD, identity_key
 from connix_provider.operators.killed import Acted, Undo
 from connix_provider.operators.restart_once import restart_once
 from connix_provider.operators.task_state import ActionRecord, accepted, recorded
-from connix_provider.operators.turn import OutOfTurnError, in_turn
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -86,10 +87,10 @@ def bring_to(
     changes = difference(body, agent)
     try:
         return _bring_to(client, project_id, agent, changes, undo)
-    except OutOfTurnError as refusal:
-        refusal.undo = undo
+    except AgentBusyError as busy:
+        busy.undo = undo
         # The update may have been executed, and then it explains each later refusal.
-        refusal.error.may_have_executed = refusal.error.may_have_executed or bool(changes)
+        busy.may_have_executed = busy.may_have_executed or bool(changes)
         raise
 
 
@@ -98,7 +99,7 @@ def _bring_to(
 ) -> Acted:
     status = agent.status
     if changes:
-        with in_turn(agent.id, "update"):
+        with raise_if_busy(agent.id, "update"):
             agent = _send_update(client, project_id, agent, changes)
     else:
         log.info("Agent %r (%s) is as asked for; nothing to update.", agent.name, agent.id)
@@ -106,17 +107,15 @@ def _bring_to(
     before = agent.snapshot()
     if status == AgentStatus.UPDATING:
         # Only what it settles in tells whether it is to be started.
-        why = f"agent {agent.name!r} ({agent.id}) is {status}"
-        raise OutOfTurnError(agent.id, "start", ConnixConflictError(409, "agent_conflict", why), before)
+        raise AgentBusyError(agent.id, "start", before=before, reason=f"it is {status}")
     if status == AgentStatus.ERROR:
         log.warning("Agent %r (%s) is in error; it is restarted once.", agent.name, agent.id)
-        with in_turn(agent.id, "restart", before):
+        with raise_if_busy(agent.id, "restart", before):
             return dataclasses.replace(restart_once(client, project_id, agent), undo=undo)
     if status in DOWN:
         log.warning("Agent %r (%s) is %s; it is started.", agent.name, agent.id, status)
-        with in_turn(agent.id, "start", before):
-            client.agents.start(project_id, agent.id)
-        return Acted.of(agent, "start", before=before, undo=undo or "stop", accepted_at=time.time())
+        acted = send_action(client, project_id, agent, "start")
+        return dataclasses.replace(acted, undo=undo or acted.undo)
     return Acted.of(agent, "create", undo=undo, accepted_at=time.time())
 
 
@@ -149,7 +148,7 @@ def update(
         began = record.accepted_at if record else None
         return Acted.of(agent, "update", before=before, accepted_at=began or time.time())
     record = ActionRecord(agent.id, agent.name, before)
-    with in_turn(agent.id, "update"), recorded(context, record):
+    with raise_if_busy(agent.id, "update"), recorded(context, record):
         reply = _send_update(client, project_id, agent, changes)
         accepted(context, record, time.time())
     return Acted.of(

@@ -75,6 +75,6 @@ def defer_for_rate_limit(task: ConnixAgentOperator, error: ConnixRateLimitError,
     task.defer(
         trigger=ConnixRateLimitTrigger(error.bucket, not_before, deadline, task.connix_conn_id),
         method_name="execute_again",
-        kwargs={"refusal": str(error)},
+        kwargs={"refusal": str(error), "was_lost": error.may_have_executed},
         timeout=deferral_timeout(deadline),
     )

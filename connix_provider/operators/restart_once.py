@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from connix_provider.client.errors import ConnixConflictError, ConnixError, ConnixRateLimitError
 from connix_provider.client.retry import may_pass
 from connix_provider.lifecycle import SETTLED, TRANSIENT, Evidence, restart_evidence
+from connix_provider.operators.busy_agent import AgentBusyError
 from connix_provider.operators.killed import Acted
 from connix_provider.operators.lost_response import (
     CHECK_PAUSES,
@@ -146,18 +147,15 @@ def shows_changes(client: Client, project_id: str, agent: Agent) -> bool:
     return _has_moved(agent) or any(map(_has_moved, client.agents.list(project_id, limit=100)))
 
 
-def busy(agent: Agent) -> ConnixConflictError:
+def busy(agent: Agent) -> AgentBusyError:
     """
-    Make the conflict for an agent whose status on its way does not show yet whether it was restarted.
+    Make the exception for an agent whose status on its way does not show yet whether it was restarted.
 
     :param agent: the agent
-    :return: a conflict, which the operators wait out before they look again
+    :return: the exception, after which the operators wait and look again
     """
-    error = ConnixConflictError(
-        409,
-        "agent_busy",
-        f"agent {agent.name!r} ({agent.id}) is {agent.status}, so whether it was restarted is not known yet",
-    )
+    reason = f"it is {agent.status}, so whether it was restarted is not known yet"
+    error = AgentBusyError(agent.id, "restart", before=agent.snapshot(), reason=reason)
     error.may_have_executed = True
     return error
 
@@ -197,8 +195,6 @@ def _confirm(
             return look
         else:
             why = "the service does not show when an agent changes (updated_at is missing or never moves)"
-    except ConnixConflictError:
-        raise
     except ConnixRateLimitError as error:
         # A deferrable task gives its slot back for this, and looks again then.
         error.may_have_executed = True

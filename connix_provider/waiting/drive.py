@@ -90,6 +90,16 @@ class Connected:
         self._take(fresh)
         return True
 
+    def agent_url(self, project_id: str, agent_id: str | None) -> str | None:
+        """
+        Return the address of an agent's page in the Connix console.
+
+        :param project_id: the project
+        :param agent_id: the agent, where its id is known
+        :return: the address, or ``None``
+        """
+        return self._hook.agent_url(project_id, agent_id) if agent_id else None
+
     def locate(self, client: Client, project_id: str | None, wait: Wait, find: Locate | None) -> None:
         """
         Tell a wait where its agent is.

@@ -217,9 +217,11 @@ class Wait:
         now = self.clock.now()
         limited_for = self.limits.total(now)
         error = self.limits.error or self._last_error
-        if isinstance(error, ConnixRateLimitWaitError) and limited_for >= wording.WORTH_TELLING:
-            # The seconds spent on waiting say the same.
-            error = None
+        if isinstance(error, ConnixRateLimitWaitError) and (
+            self._last_error or limited_for >= wording.WORTH_TELLING
+        ):
+            # A poll that was not sent hides no earlier error; the seconds spent on waiting tell of the limit.
+            error = self._last_error
         message = wording.timed_out(
             self.goal,
             self.agent,

@@ -15,8 +15,8 @@ from task_states import MISSING, REFUSED, task_instance, tell_state
 
 from connix_provider.emulator import Fault
 from connix_provider.hooks.connix import ConnixHook
+from connix_provider.operators import busy_agent
 from connix_provider.operators import create_once as once
-from connix_provider.operators import turn
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
     ConnixPauseAgentOperator,
@@ -238,7 +238,7 @@ def test_a_task_that_is_killed_while_it_waits_for_its_turn_does_not_act(
         get_current_context()["ti"].task.on_kill()
         return True
 
-    monkeypatch.setattr(turn, "await_turn", killed)
+    monkeypatch.setattr(busy_agent, "await_settled", killed)
     ran = run(operator, agent_id=agent_id, cancel_on_kill=cancel_on_kill)
     assert "killed before" in str(ran.error)
     assert [entry.status for entry in emulator.journal.entries() if entry.method != "GET"] == [409]

@@ -12,7 +12,7 @@ from connix_provider.client.errors import (
 )
 from connix_provider.emulator import Emulator, Fault
 from connix_provider.exceptions import ConnixAgentGoneError, ConnixAgentTimeoutError
-from connix_provider.operators import turn
+from connix_provider.operators import busy_agent
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
     ConnixPauseAgentOperator,
@@ -108,14 +108,14 @@ def test_what_will_not_pass_ends_it_at_once(fault, error, deferrable, emulator, 
 
 def test_a_key_that_is_changed_meanwhile_goes_on(emulator, run, connection, warp, monkeypatch):
     scene = _creating(emulator, ConnixPauseAgentOperator, (40, "running"))
-    await_turn = turn.await_turn
+    await_settled = busy_agent.await_settled
 
     def with_a_refused_key(*args, **kwargs):
         connection(password=emulator.add_key())
         emulator.revoke_key(emulator.api_key)
-        return await_turn(*args, **kwargs)
+        return await_settled(*args, **kwargs)
 
-    monkeypatch.setattr(turn, "await_turn", with_a_refused_key)
+    monkeypatch.setattr(busy_agent, "await_settled", with_a_refused_key)
     ran = run(ConnixPauseAgentOperator, **scene)
     assert (ran.state, ran.error) == ("success", None), ran.log
     assert len([entry for entry in emulator.journal.entries() if entry.status == 401]) == 1
@@ -156,15 +156,15 @@ def test_a_repeat_that_is_refused_for_another_reason_proves_nothing_of_the_first
 def test_a_refusal_that_stays_ends_the_task_after_six(deferrable, emulator, run, warp, monkeypatch):
     (agent_id,) = emulator.seed(status="error")
     emulator.faults.add(Fault.status(409, message="not now"), on="start_agent", times=None)
-    await_turn = turn.await_turn
+    await_settled = busy_agent.await_settled
 
     def move(*args, **kwargs):
         # A sign of life: each refusal might be the last.
         emulator.clock.advance(0.001)
         emulator.set_status(agent_id, "error")
-        return await_turn(*args, **kwargs)
+        return await_settled(*args, **kwargs)
 
-    monkeypatch.setattr(turn, "await_turn", move)
+    monkeypatch.setattr(busy_agent, "await_settled", move)
     ran = run(ConnixStartAgentOperator, agent_id=agent_id, deferrable=deferrable, timeout=600)
     assert type(ran.error) is ConnixConflictError, ran.log
     assert "not now" in str(ran.error)

@@ -12,12 +12,15 @@ from in_process import TaskRun
 from connix_provider.client import Client
 from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError, ConnixServerError
 from connix_provider.emulator import Fault
-from connix_provider.exceptions import ConnixAgentFailedError
+from connix_provider.exceptions import ConnixAgentFailedError, ConnixAgentTimeoutError
 from connix_provider.operators import task_state
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
     ConnixDeleteAgentOperator,
+    ConnixPauseAgentOperator,
     ConnixRestartAgentOperator,
+    ConnixStartAgentOperator,
+    ConnixStopAgentOperator,
     ConnixUpdateAgentOperator,
 )
 
@@ -28,6 +31,7 @@ STORES = pytest.mark.parametrize("remembering", [False, True], ids=["Variable", 
 CREATE: dict[str, Any] = {"name": "alpha", "config": {"model": "gpt-4", "temperature": 0.3}}
 UNAVAILABLE = Fault.status(503, code="service_unavailable", message="try later")
 NUMBERS = itertools.count()
+CONFLICT = Fault.status(409, code="agent_conflict", message="not now")
 FORBIDDEN = Fault.status(403, code="insufficient_permissions", message="no")
 
 
@@ -117,6 +121,69 @@ def test_a_retry_that_finds_its_agent_updating_waits_before_it_judges(deferrable
     ran = run.try_once()
     assert (ran.result, ran.error) == (agent_id, None)
     assert scene.executed("restart_agent") == 1
+
+
+#: When a worker died of its restart: before the service executed it, before the response, after the response.
+DIED = {"before": Fault.reset_before(), "during": Fault.reset_after(), "after": None}
+
+
+@STORES
+@MODES
+@pytest.mark.parametrize("died", DIED)
+def test_a_retry_whose_agent_stays_updating_ends_in_time(died, deferrable, remembering, scene, task):
+    agent_id = seed(scene, name="alpha")
+    run = task(ConnixRestartAgentOperator, remembering=remembering, agent_id=agent_id, deferrable=deferrable)
+    if fault := DIED[died]:
+        scene.emulator.faults.add(fault, on="restart_agent", times=1)
+    scene.emulator.faults.add(FORBIDDEN, on="get_agent", after=1, times=1)
+    assert run.try_once().error is not None
+    scene.emulator.script(agent_id, [(1, "updating")])
+    scene.emulator.clock.advance(2)
+    ran = run.try_once()
+    assert isinstance(ran.error, ConnixAgentTimeoutError), repr(ran.error)
+    message = str(ran.error)
+    for word in ("alpha", agent_id, "updating", "restarted", "300 s"):
+        assert word in message
+    assert "409" not in message
+    assert abs(scene.warp.time() - ran.deadline) < 1
+    assert scene.executed("restart_agent") == (died != "before")
+
+
+#: Statuses before and after an action.
+ACTIONS = {"start": ("stopped", "running"), "pause": ("running", "paused"), "stop": ("running", "stopped")}
+
+
+@MODES
+@pytest.mark.parametrize("waits", [True, False], ids=["waits", "accepts"])
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_retry_waits_for_what_the_try_before_began(action, waits, deferrable, scene, task):
+    before, after = ACTIONS[action]
+    agent_id = seed(scene, before)
+    operators = {
+        "start": ConnixStartAgentOperator,
+        "pause": ConnixPauseAgentOperator,
+        "stop": ConnixStopAgentOperator,
+    }
+    run = task(operators[action], agent_id=agent_id, deferrable=deferrable)
+    scene.emulator.faults.add(FORBIDDEN, on="get_agent", after=1, times=1)
+    assert run.try_once().error is not None
+    # The service shows the status from before, and refuses what it is doing already.
+    scene.emulator.script(agent_id, [(0, before), (40, after)])
+    scene.emulator.faults.add(CONFLICT, on=f"{action}_agent", times=None)
+    ran = run.try_once(wait_for_completion=waits)
+    assert (ran.result, ran.error) == (agent_id, None)
+    assert scene.emulator.agent(agent_id)["status"] == after
+
+
+@MODES
+def test_a_lost_start_of_an_updated_agent_is_waited_for(deferrable, scene, task):
+    agent_id = seed(scene, "stopped", name="alpha", config={"model": "gpt-4", "temperature": 0.3})
+    run = task(ConnixCreateAgentOperator, if_exists="update", deferrable=deferrable, **CREATE)
+    scene.emulator.faults.add(Fault.reset_before(), on="start_agent", times=1)
+    scene.emulator.faults.add(CONFLICT, on="start_agent", times=None)
+    scene.emulator.script(agent_id, [(40, "running")])
+    ran = run.try_once()
+    assert (ran.result, ran.error) == (agent_id, None)
 
 
 @MODES

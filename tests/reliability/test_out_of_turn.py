@@ -177,6 +177,24 @@ def test_a_refused_repeat_confirms_no_action(operator, call, deferrable, scene):
     assert scene.executed(call) == 0
 
 
+@MODES
+@pytest.mark.parametrize(
+    "between", [Fault.rate_limited(40), Fault.rate_limited(5), Fault.status(503)], ids=["429", "short", "503"]
+)
+@pytest.mark.parametrize(
+    ("operator", "call", "ends"), [(*UNCONFIRMED[0], "stopped"), (*UNCONFIRMED[1], "paused")]
+)
+def test_a_lost_response_explains_each_later_refusal(operator, call, ends, between, deferrable, scene):
+    (agent_id,) = scene.emulator.seed(project_id=scene.project_id)
+    scene.warp.sleep(60)
+    for fault in (Fault.reset_before(), between):
+        scene.emulator.faults.add(fault, on=call, times=1)
+    scene.emulator.faults.add(Fault.status(409, code="agent_conflict"), on=call, times=None)
+    scene.emulator.script(agent_id, [(100, ends)])
+    ran = _task(scene, operator, agent_id=agent_id, deferrable=deferrable).try_once()
+    assert (ran.result, ran.error) == (agent_id, None)
+
+
 def test_a_template_that_names_the_agent_anew_in_each_try_leaves_one_agent(scene):
     task = _task(scene, ConnixCreateAgentOperator, name="tried-1")
     scene.emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", times=1)

@@ -148,6 +148,17 @@ def test_a_timeout_names_the_limit_the_last_poll_met(goal, error, seconds, told,
         assert not_told not in ending.message
 
 
+def test_a_limit_hides_no_error_of_the_service():
+    wait = Wait(GOALS["start"], "agent_1", poll_interval=5, deadline=time.time() + 60, is_resumed=True)
+    begun = wait.clock.now()
+    wait.observe(ConnixServerError(502, "bad_gateway", "no upstream"))
+    wait.observe(limited(30.0))
+    wait.clock.now = lambda: begun + 30.0
+    message = wait.timed_out().message
+    assert "the last poll failed: ConnixServerError: Connix answered 502" in message
+    assert "30 s of that went by waiting for the rate limit" in message
+
+
 # Events
 
 

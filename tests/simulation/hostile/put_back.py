@@ -109,14 +109,14 @@ def recalled_only_in_a_retry() -> Replacements:
 
 
 def deletes_do_not_wait() -> Replacements:
-    from connix_provider.operators import turn
+    from connix_provider.operators import busy_agent
 
-    before = turn.in_turn
+    before = busy_agent.raise_if_busy
 
-    def in_turn(agent_id: str, action: str, *more: Any) -> Any:
+    def raise_if_busy(agent_id: str, action: str, *more: Any) -> Any:
         return nullcontext() if action == "delete" else before(agent_id, action, *more)
 
-    return {f"{OPERATORS}.turn.in_turn": in_turn}
+    return {f"{OPERATORS}.busy_agent.raise_if_busy": raise_if_busy}
 
 
 def a_200_is_a_yes() -> Replacements:
