@@ -32,6 +32,8 @@ os.environ.update(
     AIRFLOW__CORE__UNIT_TEST_MODE="False",
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{_HOME / 'airflow.db'}",
     AIRFLOW__CORE__DEFAULT_TASK_RETRIES="0",
+    # Tests stop their clocks and begin services anew on the same port.
+    CONNIX_RATE_LIMIT_DIR="",
 )
 (_HOME / "dags").mkdir(parents=True, exist_ok=True)
 for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "CONNIX_API"))]:

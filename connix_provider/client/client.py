@@ -30,8 +30,8 @@ from connix_provider.client.pool import ForkSafePool
 from connix_provider.client.proxies import check_proxies
 from connix_provider.client.punctual import punctual, until
 from connix_provider.client.ratelimit import RateLimiter
+from connix_provider.client.ratelimit.registry import check_share, limiter_for
 from connix_provider.client.redaction import redact
-from connix_provider.client.registry import check_share, limiter_for
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.steps import Flow, Outcome, Pause, Send
 from connix_provider.client.transport import build_request, translate

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from connix_provider.client import AsyncClient, Client, registry
+from connix_provider.client import AsyncClient, Client
 from connix_provider.client.auth import token_cache
+from connix_provider.client.ratelimit import registry
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.emulator import Clock, Durations, Emulator, Limits
 
@@ -28,8 +29,8 @@ def no_surroundings(monkeypatch):
 @pytest.fixture(autouse=True)
 def new_process():
     """Each test begins like a new process: what one was refused or given is no other's."""
-    registry._limiters.clear()
     token_cache._caches.clear()
+    registry._limiters.clear()
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,12 @@ import time
 import pytest
 from tokens import renewable
 
-from connix_provider.client import AsyncClient, Client, ConnixRateLimitError, ConnixTimeoutError, registry
+from connix_provider.client import AsyncClient, Client, ConnixRateLimitError, ConnixTimeoutError
 from connix_provider.client.calls import get_agent
 from connix_provider.client.errors import ConnixRateLimitWaitError
 from connix_provider.client.flow import perform
-from connix_provider.client.ratelimit import Bucket, RateLimiter
-from connix_provider.client.registry import limiter_for
+from connix_provider.client.ratelimit import Bucket, RateLimiter, registry
+from connix_provider.client.ratelimit.registry import limiter_for
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.steps import Pause, Reply, Send
 from connix_provider.emulator import Clock, Emulator, Fault, Limits
@@ -49,13 +49,12 @@ async def test_a_grant_keeps_its_budget_when_its_tokens_are_renewed(driver, emul
     assert client._auth.secrets() != before
     assert driver.to(emulator, **options).limiter is client.limiter
     # The token endpoint has no budget of ours; the refused request and its repeat are one call.
-    assert client.limiter._endpoints[Bucket.LIST].under_way == 0
+    limit = client.limiter._state.endpoints[Bucket.LIST].limit
+    assert limit is None or limit.in_flight == 0
 
 
 def test_no_key_is_kept():
     limiter_for("http://127.0.0.1:9", KEY)
-    from connix_provider.client import registry
-
     assert KEY not in repr(registry._limiters)
     assert KEY.encode() not in pickle.dumps(list(registry._limiters))
 
@@ -73,8 +72,6 @@ def test_a_share_that_cannot_be_right_is_refused(share, open_client):
 
 
 def test_budgets_that_nobody_uses_are_forgotten(monkeypatch):
-    from connix_provider.client import registry
-
     old = limiter_for("http://127.0.0.1:9", KEY)
     fresh = limiter_for("http://127.0.0.1:9", OTHER)
     old.used_at -= 3601
@@ -93,8 +90,6 @@ def test_threads_never_take_more_than_there_is():
     with limiter.permit(Bucket.GET) as permit:
         assert permit.try_acquire() == 0
         permit.on_response(told)
-    # Alone on the key, as far as is known: all of it may be taken at once.
-    limiter._endpoints[Bucket.GET].limit._part = 1.0
     taken, errors = [], []
     ready = threading.Barrier(16)
 
@@ -116,20 +111,18 @@ def test_threads_never_take_more_than_there_is():
     for thread in threads:
         thread.join()
     assert errors == []
-    assert 50 < len(taken) <= 100
-    assert limiter._endpoints[Bucket.GET].under_way == len(taken)
-    assert limiter._endpoints[Bucket.GET].lines == ([], [])
+    # At most a quarter of what is left is in flight before the next response.
+    assert len(taken) == 25
+    assert limiter._state.endpoints[Bucket.GET].limit.in_flight == len(taken)
+    assert limiter._state.endpoints[Bucket.GET].queues == ([], [])
 
 
 def in_child(pipe, limiter):
-    from connix_provider.client import registry
-
     permit = limiter.permit(Bucket.GET)
     waits = [permit.try_acquire(), limiter.permit(Bucket.LIST).try_acquire()]
     same = limiter_for("http://127.0.0.1:9", KEY) is limiter
-    pipe.send(
-        (waits, same, limiter._endpoints[Bucket.GET].lines[0] == [permit.number], len(registry._limiters))
-    )
+    queue = limiter._state.endpoints[Bucket.GET].queues[0]
+    pipe.send((waits, same, queue == [permit.number], len(registry._limiters)))
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
@@ -143,8 +136,6 @@ def test_a_forked_process_begins_with_what_is_known_and_no_locked_lock():
     held, release = threading.Event(), threading.Event()
 
     def hold():
-        from connix_provider.client import registry
-
         with registry._lock, limiter._lock:
             held.set()
             release.wait()
@@ -236,7 +227,7 @@ def test_a_budget_that_opens_too_late_is_told_at_once_but_in_a_task_when_its_tim
     again = pickle.loads(pickle.dumps(error))
     assert isinstance(again, ConnixRateLimitWaitError)
     assert (str(again), again.retry_after) == (str(error), error.retry_after)
-    assert caller.limiter._endpoints[Bucket.GET].lines == ([], [])
+    assert caller.limiter._state.endpoints[Bucket.GET].queues == ([], [])
 
 
 def test_a_nap_that_lasted_beyond_the_deadline_sends_nothing():
@@ -246,7 +237,7 @@ def test_a_nap_that_lasted_beyond_the_deadline_sends_nothing():
     caller.now += 31
     with pytest.raises(ConnixTimeoutError, match="the time allowed was over before GET"):
         caller.flow.send(None)
-    assert caller.limiter._endpoints[Bucket.GET].under_way == 0
+    assert caller.limiter._state.endpoints[Bucket.GET].limit.in_flight == 0
 
 
 def test_a_signals_handler_may_ask_for_the_same_budget_in_the_middle_of_anything():
@@ -294,17 +285,17 @@ def test_a_refusal_keeps_all_others_away_and_is_nobodys_attempt():
 def test_a_call_that_is_broken_off_leaves_nothing_behind():
     caller = Caller()
     caller.go_on()
-    endpoint = caller.limiter._endpoints[Bucket.GET]
-    assert endpoint.under_way == 1
+    endpoint = caller.limiter._state.endpoints[Bucket.GET]
+    assert endpoint.limit.in_flight == 1
     caller.flow.close()
-    assert endpoint.under_way == 0
+    assert endpoint.limit.in_flight == 0
     use_up(caller)
     waiting = Caller(caller.limiter)
     assert isinstance(waiting.flow.send(None), Pause)
-    assert len(endpoint.lines[0]) == 1
+    assert len(endpoint.queues[0]) == 1
     del waiting
     gc.collect()
-    assert endpoint.lines == ([], [])
+    assert endpoint.queues == ([], [])
 
 
 async def test_a_cancelled_call_gives_its_place_up(emulator):
@@ -314,7 +305,7 @@ async def test_a_cancelled_call_gives_its_place_up(emulator):
             permit.on_response({}, good=False, back_off=60)
         calls = [asyncio.ensure_future(client.agents.list(emulator.project_id)) for _ in range(20)]
         await asyncio.sleep(0)
-        lines = client.limiter._endpoints[Bucket.LIST].lines
+        lines = client.limiter._state.endpoints[Bucket.LIST].queues
         assert len(lines[0]) == 20
         for call in calls:
             call.cancel()
@@ -358,7 +349,7 @@ async def test_a_request_that_found_nobody_costs_nothing(driver):
     client = driver.open(KEY, "http://127.0.0.1:9", max_attempts=30)
     with pytest.raises(Exception, match="nothing listens there"):
         await driver.run(client, "create", "p", {"name": "x"})
-    assert client.limiter._endpoints[Bucket.CREATE].limit.spare(0.0, 0, 1.0) == 10
+    assert client.limiter._state.endpoints[Bucket.CREATE].limit.spare(1.0) == 10
 
 
 @pytest.mark.heavy

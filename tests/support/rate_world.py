@@ -1,4 +1,4 @@
-"""A virtual clock, a plain fixed-window limiter behind a slow network, and processes that keep to budgets."""
+"""A virtual clock, a service with a fixed window behind a slow network, and processes that keep to it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Generator
 from email.utils import formatdate
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -100,14 +101,16 @@ class Limiter:
 
 class Process:
     """
-    Send requests to a limiter as a process does: everything in it shares one budget.
+    Send requests to a limiter as a process does: everything in it shares one limiter.
 
     :param world: the clock
     :param limiter: the service
     :param name: what the limiter knows it by
     :param latency: seconds of each way, from and to
     :param offset: seconds by which this process's clock is off
-    :param share: the budget's share
+    :param share: the part of each limit that the process keeps to
+    :param bucket: which limit counts the requests
+    :param shared: the file that the processes of its machine share
     """
 
     def __init__(
@@ -120,6 +123,7 @@ class Process:
         offset: float = 0.0,
         share: float = 1.0,
         bucket: Bucket = Bucket.GET,
+        shared: Path | None = None,
     ) -> None:
         self._world = world
         self._limiter = limiter
@@ -130,7 +134,7 @@ class Process:
         self.waited: list[float] = []
         self.asked = 0
         self.order: list[Any] = []
-        self.limiter = RateLimiter(share, clock=lambda: world.now + offset)
+        self.limiter = RateLimiter(share, clock=lambda: world.now + offset, shared=shared)
 
     def call(self, *, background: bool, label: Any = None) -> Generator[float, None, None]:
         """Send one request, again where it is refused."""

@@ -12,7 +12,8 @@ from connix_provider.client.ratelimit.headers import (
     retry_after_hint,
     server_time,
 )
-from connix_provider.client.ratelimit.limiter import Permit, RateLimiter, recheck_delay
+from connix_provider.client.ratelimit.limiter import RateLimiter
+from connix_provider.client.ratelimit.permit import Permit, recheck_delay
 from connix_provider.client.ratelimit.poll_probe import LONGEST_POLL_DELAY
 
 __all__ = [

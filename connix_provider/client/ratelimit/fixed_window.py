@@ -1,29 +1,21 @@
 """
-Follow a fixed window by what the service tells of it.
+Follow a window that the service counts, by what its responses tell.
 
-What several processes on one key do rests on one rule: each spreads *what is left* over *the time that is
-left*. All see the same remainder, so they get equal parts without knowing of each other, a newcomer at once,
-and the part of one that left goes to the others. Followed alone, that rule would spend most of a window
-early when many follow it. Each therefore takes the less the smaller its part of the last windows was: the
-square root of the part, which evens out any difference within a few windows.
+One ``X-RateLimit-Reset`` names one window. Within a window only less can be left, so a response that was
+overtaken by a later one raises nothing. A response of a window that is over changes nothing.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from connix_provider.client.ratelimit.headers import RateLimitHeaders
 from connix_provider.client.ratelimit.limits import Limit
 
 __all__ = ["FixedWindow"]
 
-#: However little of the last window was ours, we count for this part when the next one is shared out.
-_LEAST_PART = 1 / 16
-#: What is assumed before the first window was seen to its end.
-_FIRST_PART = 0.5
-#: From this part on, nobody else is there; a request or two may have been counted elsewhere.
-_ALONE = 0.95
-#: The lengths that the reference and the overview know, and a day.
+#: The lengths that the reference and the API overview know, and a day; in seconds.
 _LENGTHS = (60.0, 3600.0, 86_400.0)
 #: A reset may be rounded either way.
 _ROUNDING = 1.0
@@ -31,190 +23,158 @@ _ROUNDING = 1.0
 
 class FixedWindow(Limit):
     """
-    Follow a fixed window by what the service tells.
+    Follow a window that the service counts, by what its responses tell.
 
     :param limit: requests in a window, as first told
     :param ahead: seconds until the window ends, where that is known
     :param now: the moment
     """
 
-    #: What is left at the service, as far as was told, and when it is full again.
-    left: float
+    #: How many numbers :meth:`dump` returns.
+    SIZE = 10
+
+    #: How many requests the service still takes, for all users of the key, as far as it told.
+    remaining: float
+    #: When the window ends.
     end: float
+    _sent_here: int
+    _polled: float
     _is_told: bool
-    _mine: int
-    _polled: int
-    _before: float
-    _seen_since: float
 
     def __init__(self, limit: float, ahead: float | None, now: float) -> None:
-        super().__init__(limit, _LENGTHS[0], now)
-        self._part = _FIRST_PART
-        self._others = 0.0
-        self._reset: float | None = None
-        self._told_at = now
+        super().__init__(limit, _LENGTHS[0])
         self._stretch(ahead)
         self.end = now + self.length
-        self._begin(now)
+        #: The server's epoch second of the end, which tells one window from the next; -1 where it is unknown.
+        self.reset = -1.0
+        self._told_at = now
+        self._sent_here = 0
+        self._begin()
+
+    def dump(self) -> tuple[float, ...]:
+        """Return the numbers that the processes of a machine share."""
+        return (
+            self.limit,
+            self.length,
+            self.end,
+            self.reset,
+            self.remaining,
+            self.in_flight,
+            self._polled,
+            self._told_at,
+            float(self.is_confirmed),
+            float(self._is_told),
+        )
+
+    def load(self, numbers: Sequence[float], now: float) -> bool:
+        """
+        Take over what other processes of the machine learned.
+
+        :param numbers: as :meth:`dump` returned them
+        :param now: the moment
+        :return: whether they are numbers of a window that can be right
+        """
+        limit, length, end, reset, remaining, in_flight, polled, told_at, is_confirmed, is_told = numbers
+        if not (limit >= 1 and 0 < length <= _LENGTHS[-1] and 0 <= remaining <= limit):
+            return False
+        if not (told_at <= now and end - now <= length + _ROUNDING and 0 <= in_flight < math.inf):
+            # Written before the machine was started anew, or by another clock.
+            return False
+        if reset != self.reset or end > self.end + _ROUNDING:
+            self._sent_here = 0
+        self.limit, self.length, self.end, self.reset = limit, length, end, reset
+        self.remaining, self.in_flight, self._polled = remaining, in_flight, polled
+        self._told_at, self.is_confirmed, self._is_told = told_at, bool(is_confirmed), bool(is_told)
+        return True
 
     def roll(self, now: float) -> None:
-        """Go on to the window that runs at a moment; nothing has been told of it yet."""
+        """Begin the window that runs at a moment; no response has told of it yet."""
         if now >= self.end:
-            self._close()
             self.end += (math.floor((now - self.end) / self.length) + 1) * self.length
-            self._begin(now)
+            self._begin()
 
-    def learn(self, now: float, told: RateLimitHeaders, ahead: float | None, *, counted: bool) -> None:
+    def learn(self, now: float, told: RateLimitHeaders, ahead: float | None) -> None:
         """
-        Take in what an answer tells.
+        Take in the headers of a response.
 
         :param now: the moment
-        :param told: what it tells
-        :param ahead: seconds until its window ends, at most, where that is known
-        :param counted: whether the request was counted by the service; one that was refused is not
+        :param told: the headers
+        :param ahead: seconds until the end of the window that they tell of, at most, where that is known
         """
         self.roll(now)
-        if ahead is None or ahead > _LENGTHS[-1] + _ROUNDING or ahead < -_ROUNDING * 2:
-            # No reset, or none that can be right: the numbers still count, the window stays as it was.
-            self._tell(now, told, counted=counted)
+        if told.reset is None or ahead is None or not -2 * _ROUNDING <= ahead <= _LENGTHS[-1] + _ROUNDING:
+            # Without a reset that can be right, the numbers still count.
+            self._tell(told)
         elif ahead > 0:
-            self._learn_in_time(now, told, ahead, counted=counted)
-        # Otherwise the window ended while the answer was on its way.
+            self._learn_in_time(now, told, told.reset, ahead)
+        # Otherwise the window ended while the response was on its way.
 
-    def _learn_in_time(self, now: float, told: RateLimitHeaders, ahead: float, *, counted: bool) -> None:
-        assert told.reset is not None
-        since = math.inf if self._reset is None else told.reset - self._reset
+    def _learn_in_time(self, now: float, told: RateLimitHeaders, reset: float, ahead: float) -> None:
+        since = math.inf if self.reset < 0 else reset - self.reset
         if now - self._told_at > 2 * self.length and since <= _ROUNDING:
-            # Nothing of a later window for so long: the server's clock was set back.
+            # No response of a later window for so long: the server's clock was set back.
             since = math.inf
         if since < -_ROUNDING or (since <= _ROUNDING and not self._is_told):
-            return  # of a window that is over: what was left then says nothing of now
+            return  # of a window that is over
         if since > _ROUNDING:
             if since < self.length:
                 self.length = max(since, ahead)
             if self._is_told:
-                self._close()
-                self._begin(now)
+                self._begin()
             self._stretch(ahead)
-            self._reset, self.end = told.reset, now + ahead
+            self.reset, self.end = reset, now + ahead
         self._told_at = now
         self.end = min(self.end, now + ahead)
-        self._tell(now, told, counted=counted)
+        self._tell(told)
 
-    def _tell(self, now: float, told: RateLimitHeaders, *, counted: bool) -> None:
-        if not self._is_told:
-            # What was used before our first answer says nothing of how the rest is shared.
-            self._before = max(0.0, told.limit - told.remaining - self._mine - counted)
-            self._seen_since = now
-            self.left, self._is_told = told.remaining, True
-        else:
-            # Answers overtake each other: in a window only less can be left, unless the limit itself grew.
-            self.left = min(max(0.0, self.left + told.limit - self.limit), told.remaining)
-        self.limit = told.limit
-        self._mine += counted
-
-    def spend(self) -> None:
-        """Count a request of which nothing was told: it may have been counted."""
-        self.left = max(0.0, self.left - 1)
-        self._mine += 1
+    def _tell(self, told: RateLimitHeaders) -> None:
+        # Responses overtake each other: within a window only less can be left, unless the limit itself grew.
+        grown = max(0.0, self.remaining + told.limit - self.limit)
+        self.remaining = min(grown, told.remaining) if self._is_told else told.remaining
+        self.limit, self._is_told = told.limit, True
 
     def take(self, now: float, *, background: bool) -> None:
         """Count a request that is sent now."""
-        del now
+        super().take(now, background=background)
+        self._sent_here += 1
         self._polled += background
+
+    def spend(self) -> None:
+        """Count a request that the service may have counted without telling."""
+        self.remaining = max(0.0, self.remaining - 1)
 
     def give_back(self, *, background: bool) -> None:
         """Take back a request that never left."""
-        self._polled = max(0, self._polled - background)
+        self._sent_here = max(0, self._sent_here - 1)
+        self._polled = max(0.0, self._polled - background)
 
-    def spare(self, now: float, under_way: int, share: float) -> float:
-        """Count what may be sent until the window ends."""
-        own = math.inf if share >= 1 else self.own(share) - self._mine
-        return min(self._left_now(now), own) - under_way
-
-    def gate(self, now: float, under_way: int) -> float:
-        """Count what may be sent before the next answer: a part of what is left, where others send too."""
-        probes = super().gate(now, under_way)
-        if self._part_now() >= _ALONE:
-            return probes
-        # Others send at the same moment, and the answers do not show it yet: hence only half of our part.
-        return min(probes, max(1.0, self._left_now(now) * self._weighed_part() / 2) - under_way)
-
-    def margin(self) -> float:
-        """Leave some where others are on the key: they may have sent since we were told."""
-        if (part := self._part_now()) >= _ALONE:
-            return 0.0
-        reserve = self.reserve(1.0)
-        # As many as there seem to be others: each may be about to send.
-        others = round(1 / max(part, _LEAST_PART)) - 1 if self.is_shared() else 0
-        return max(math.floor(reserve / 2), min(reserve, others))
-
-    def is_shared(self) -> bool:
-        """Tell whether more was used than we did; one more may be ours, counted twice."""
-        return self._others > 1 or self._used() - self._mine > 1
+    def spare(self, share: float) -> float:
+        """Return how many requests may be sent before the window ends."""
+        own = math.inf if share >= 1 else self.own(share) - self._sent_here
+        return min(self.remaining - self.in_flight, own)
 
     def polling_floor(self, share: float) -> float:
-        """Count what polling may still send of what is kept for it against a storm of actions."""
+        """Return the polls still available from polling's guaranteed minimum."""
         return max(0.0, self.floor(share) - self._polled)
 
     def pace(self, now: float, usable: float, share: float) -> float:
         """Spread what is left over the time that is left."""
-        del share
-        return math.sqrt(self._weighed_part()) * max(0.0, usable) / max(self.end - now, 1e-3)
-
-    def burst(self) -> float:
-        """Count what polling may send at once: the less, the more others there are."""
-        return max(1.0, super().burst() * self._weighed_part())
+        return max(0.0, usable) / max(self.end - now, 1e-3)
 
     def opens(self, now: float, missing: float, share: float) -> float:
-        """Say when a later window has room."""
-        # As long as nobody else was seen, nothing is known against having all of it.
-        part = self._weighed_part() if self.is_shared() else 1.0
-        each = max(1.0, min(share, part) * self.limit)
-        return self.end - now + (math.ceil(missing / each) - 1) * self.length
+        """Return the seconds until a later window has room."""
+        return self.end - now + (math.ceil(missing / self.own(share)) - 1) * self.length
 
-    def rate(self, share: float) -> float:
-        """Say what polling may count on: what others leave, and never less than our part."""
-        free = max(1 - self._others / self.limit, self._weighed_part())
-        return max(min(free, share) * self.limit - self.reserve(share), 0.0) / self.length
-
-    def _left_now(self, now: float) -> float:
-        """Estimate what is left by now: others went on since we were told, as they do by the same rule."""
-        if self._part_now() >= _ALONE or not self._is_told:
-            return self.left
-        part = self._weighed_part()
-        gone = (self.end - now) / max(self.end - self._told_at, 1e-3)
-        reserve = min(self.reserve(1.0), self.left)
-        return reserve + (self.left - reserve) * math.pow(min(1.0, gone), (1 - part) / math.sqrt(part))
-
-    def _weighed_part(self) -> float:
-        return max(self._part_now(), _LEAST_PART)
-
-    def _part_now(self) -> float:
-        """Estimate which part of what is used is ours: as in the windows before, or less by what we see."""
-        used = self._used()
-        return min(self._part, (self._mine + 1) / (used + 1)) if used else self._part
-
-    def _used(self) -> float:
-        """Count what was used since our first answer in this window."""
-        return max(self.limit - self.left - self._before, self._mine)
+    def _left(self) -> float:
+        return self.remaining
 
     def _stretch(self, ahead: float | None) -> None:
-        """Find a length for a window that ends later than ours would."""
+        """Find a length for a window that ends later than one of the present length would."""
         if ahead is not None and self.length < ahead - _ROUNDING <= _LENGTHS[-1]:
             self.length = next(known for known in _LENGTHS if known >= ahead - _ROUNDING)
 
-    def _begin(self, now: float) -> None:
-        self.left = self.limit
-        self._is_told = False
-        self._mine, self._polled, self._before, self._seen_since = 0, 0, 0.0, now
-        self.probe(now)
-
-    def _close(self) -> None:
-        """Draw the conclusions from a window that is over."""
-        if not self._is_told:
-            return
-        used = self._used()
-        self._part = (self._part + (self._mine / used if used else 1.0)) / 2
-        seen = max(self.end - self._seen_since, 1.0)
-        self._others = min(self.limit, (used - self._mine) * max(1.0, self.length / seen))
+    def _begin(self) -> None:
+        self.remaining = self.limit
+        # A request in flight is forgotten here, because a killed process would leave it there for ever.
+        self.in_flight, self._sent_here, self._polled = 0.0, 0, 0.0
+        self.is_confirmed = self._is_told = False

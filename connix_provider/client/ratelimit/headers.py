@@ -1,10 +1,10 @@
 """
 Read what the service says of its limits: what is left, when it is full again, how long to stay away.
 
-The reference gives each endpoint a window for each key ("Rate Limits") and says in headers how it stands; the
-API overview has a second family of headers, for all calls of a key together. ``X-RateLimit-Reset`` is the
-server's epoch second, so it is compared with the answer's ``Date`` and not with the local clock, which may be
-off.
+The reference gives each endpoint a window for each key ("Rate Limits") and says in headers how it stands;
+the API overview has a second family of headers, for all calls of a key together. ``X-RateLimit-Reset`` is
+the server's epoch second, so it is compared with the answer's ``Date`` and not with the local clock, which
+may be off.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ __all__ = [
     "RateLimitHeaders",
     "ServerClock",
     "number",
-    "reading",
     "retry_after_hint",
     "server_time",
     "tells_of_limits",
@@ -46,6 +45,21 @@ class RateLimitHeaders:
     limit: float
     remaining: float
     reset: float | None
+
+    @classmethod
+    def parse(cls, headers: Mapping[str, str], family: str = ENDPOINT_FAMILY) -> RateLimitHeaders | None:
+        """
+        Read one family of headers.
+
+        :param headers: the response's headers, looked up without regard to case
+        :param family: which family
+        :return: what they say, or ``None`` where they are missing or make no sense
+        """
+        limit = _first(headers.get(f"x-ratelimit-limit{family}"))
+        remaining = _first(headers.get(f"x-ratelimit-remaining{family}"))
+        if limit is None or limit < 1 or remaining is None:
+            return None
+        return cls(limit, min(remaining, limit), _first(headers.get(f"x-ratelimit-reset{family}")))
 
 
 class ServerClock:
@@ -99,21 +113,6 @@ class ServerClock:
         :return: seconds, or ``None`` where it cannot be said
         """
         return None if epoch is None or self._offset is None else epoch - now - self._offset
-
-
-def reading(headers: Mapping[str, str], family: str = ENDPOINT_FAMILY) -> RateLimitHeaders | None:
-    """
-    Read one family of rate headers.
-
-    :param headers: the answer's headers, looked up without regard to case
-    :param family: which family
-    :return: what it says, or ``None`` where it is not there or does not make sense
-    """
-    limit = _first(headers.get(f"x-ratelimit-limit{family}"))
-    remaining = _first(headers.get(f"x-ratelimit-remaining{family}"))
-    if limit is None or limit < 1 or remaining is None:
-        return None
-    return RateLimitHeaders(limit, min(remaining, limit), _first(headers.get(f"x-ratelimit-reset{family}")))
 
 
 def tells_of_limits(headers: Mapping[str, str]) -> bool:

@@ -3,8 +3,8 @@ Bound how long a refusal keeps polls away.
 
 A hint may be wrong by hours: ``Retry-After: 3600`` where the limit is full again in a minute, a reset in
 milliseconds, a date of a clock that is off. Polling that obeyed it would not see that an agent is ready. So
-one poll a minute may go after a refusal, whatever the headers said. A good response ends that: it teaches the
-limiter.
+one poll a minute may go after a refusal, whatever the headers said. A good response ends that: it teaches
+the limiter.
 """
 
 from __future__ import annotations

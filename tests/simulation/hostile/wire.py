@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import time
 import uuid
@@ -16,10 +17,12 @@ from unittest.mock import patch
 import httpx
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection
 
-from connix_provider.client import AsyncClient, Client, registry
+from connix_provider.client import AsyncClient, Client
 from connix_provider.client import ahead as look_ahead
 from connix_provider.client.auth import token_cache
 from connix_provider.client.failures import too_slow
+from connix_provider.client.ratelimit import registry
+from connix_provider.client.ratelimit.shared import DIRECTORY_SETTING
 from connix_provider.client.steps import Outcome, Reply, Send
 from connix_provider.client.transport import translate
 from hostile.answers import Answer
@@ -52,14 +55,16 @@ class Wire:
 
 def forget_process() -> None:
     """Begin as a fresh process does: with no key's limiter, and no token."""
-    registry._limiters.clear()
     token_cache._caches.clear()
+    registry._limiters.clear()
 
 
 @contextmanager
 def wired() -> Iterator[Wire]:
     """Connect every client that is opened in this process with a world."""
     with installed() as clock, ExitStack() as stack:
+        # The file would outlive the histories, each of which begins a clock of its own.
+        stack.enter_context(patch.dict(os.environ, {DIRECTORY_SETTING: ""}))
         wire = Wire(clock)
         for kind, replacements in {Client: _of_client(wire), AsyncClient: _of_async_client(wire)}.items():
             for name, replacement in replacements.items():

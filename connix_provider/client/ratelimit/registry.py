@@ -1,8 +1,7 @@
 """
-Find what a process shares: the budget of a key at a service, and the newest tokens of an OAuth2 grant.
+Find the limiter of a key: one in a process, and what all processes of the machine share.
 
-Both are found by a digest that means nothing outside of this process; keys are not kept. A forked process
-begins with what its parent knew.
+Keys are not kept: a limiter is found by a digest that means nothing outside of this process.
 """
 
 from __future__ import annotations
@@ -13,33 +12,34 @@ import secrets
 import threading
 import time
 
-from connix_provider.client.ratelimit import RateLimiter
+from connix_provider.client.ratelimit.limiter import RateLimiter
+from connix_provider.client.ratelimit.shared import path_for
 
 __all__ = ["check_share", "limiter_for"]
 
-#: Budgets that nobody asked for so many seconds are forgotten when a new one comes: tokens come and go.
+#: Seconds after which a limiter that no call used is forgotten, when a new one comes: access tokens change.
 _IDLE = 3600.0
 _salt = secrets.token_bytes(32)
 _limiters: dict[tuple[str, bytes], RateLimiter] = {}
-# A signal's handler may ask for either in the middle of this.
+# Reentrant, because a signal's handler may send a request in the middle of this.
 _lock = threading.RLock()
 
 
 def limiter_for(base_url: str, identity: str, share: float = 1.0) -> RateLimiter:
     """
-    Find the budget that everything in this process shares which uses this key.
+    Return the limiter that everything in this process shares which uses a key.
 
     :param base_url: the service's address
     :param identity: what the service counts by: the key
     :param share: the part of each limit to keep to; of several, the smallest counts
-    :return: the budget
+    :return: the limiter
     """
-    digest = _digest(identity)
+    found = (base_url, hashlib.blake2b(identity.encode(), key=_salt, digest_size=16).digest())
     with _lock:
-        limiter = _limiters.get((base_url, digest))
+        limiter = _limiters.get(found)
         if limiter is None:
             _forget_idle(time.monotonic())
-            limiter = _limiters[base_url, digest] = RateLimiter(share)
+            limiter = _limiters[found] = RateLimiter(share, shared=path_for(base_url, identity))
         limiter.share = min(limiter.share, share)
         return limiter
 
@@ -59,21 +59,16 @@ def check_share(share: object) -> float:
     return float(share)
 
 
-def _digest(identity: str) -> bytes:
-    return hashlib.blake2b(identity.encode(), key=_salt, digest_size=16).digest()
-
-
 def _forget_idle(now: float) -> None:
     for found in [found for found, limiter in tuple(_limiters.items()) if now - limiter.used_at > _IDLE]:
         _limiters.pop(found, None)
 
 
 def _after_fork() -> None:
-    """Leave behind what belongs to the parent: a lock that one of its threads held, and its requests."""
     global _lock
     _lock = threading.RLock()
     for limiter in tuple(_limiters.values()):
-        limiter.forget_those_who_wait()
+        limiter.begin_as_child()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,0 +1,77 @@
+"""Decide whether a request may be sent now, from the limits and its place in the queue."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from random import SystemRandom
+
+from connix_provider.client.ratelimit.limits import Limit
+from connix_provider.client.ratelimit.state import Endpoint
+
+__all__ = ["response_delay", "seconds_until_allowed"]
+
+#: Seconds after which a response may be there; calls further behind in the queue wait a step longer each.
+_RESPONSE, _STEP = 0.05, 0.0025
+#: The part of the time between two paced requests that a call sleeps longer at most.
+_JITTER = 0.1
+#: Not the generator of ``random`` itself: a task that seeds it wants its numbers.
+_chance = SystemRandom().random
+#: Counting with fractions leaves a little less than a whole now and then.
+_EPSILON = 1e-6
+
+
+def seconds_until_allowed(
+    endpoint: Endpoint,
+    limits: Sequence[Limit],
+    now: float,
+    place: int,
+    *,
+    share: float,
+    background: bool,
+    paced: bool,
+) -> float:
+    """
+    Return how long a request has to wait; a paced one also fills the endpoint's credit up to this moment.
+
+    :param endpoint: the endpoint
+    :param limits: the limits that count for it, as they stand now
+    :param now: the moment
+    :param place: how many requests of its kind are ahead of it in the queue
+    :param share: the part of each limit that this process keeps to
+    :param background: whether it is a poll
+    :param paced: whether it is spread over the window
+    :return: seconds, 0 where it may be sent now
+    """
+    if now < endpoint.blocked_until:
+        return endpoint.blocked_until - now + _STEP * place
+    wanted = place + 1 - _EPSILON
+    actions, polls = (len(queue) for queue in endpoint.queues)
+    wait, pace, burst = 0.0, math.inf, math.inf
+    for limit in limits:
+        spare = limit.spare(share)
+        floor = limit.polling_floor(share)
+        if background:
+            usable = spare - limit.reserve(share) - actions
+            if actions:
+                usable = max(usable, min(floor, spare))
+        else:
+            usable = spare - (floor if polls else 0.0)
+        pace = min(pace, limit.pace(now, usable, share))
+        burst = min(burst, limit.burst())
+        if usable < wanted:
+            wait = max(wait, limit.opens(now, wanted - max(usable, 0.0), share))
+        elif (room := limit.room()) < wanted:
+            wait = max(wait, response_delay(wanted - room))
+    if paced and limits:
+        earned = pace * (now - endpoint.credited_at) if endpoint.credit < burst else 0.0
+        endpoint.credit, endpoint.credited_at = min(burst, endpoint.credit + earned), now
+        if endpoint.credit < wanted and pace > 0:
+            # Without jitter, the process that computed its wait last would win each race for the next permit.
+            wait = max(wait, (wanted - endpoint.credit + _JITTER * _chance()) / pace)
+    return wait
+
+
+def response_delay(behind: float) -> float:
+    """Return when to ask again where only a response is waited for; calls far behind need not hurry."""
+    return _RESPONSE + _STEP * behind

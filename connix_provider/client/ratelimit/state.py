@@ -1,0 +1,194 @@
+"""Hold how the limits of a key stand: one limit for each endpoint, and those on all requests together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from connix_provider.client.ratelimit.buckets import DOCUMENTED, Bucket
+from connix_provider.client.ratelimit.fixed_window import FixedWindow
+from connix_provider.client.ratelimit.headers import (
+    KEY_FAMILY,
+    RateLimitHeaders,
+    ServerClock,
+    server_time,
+)
+from connix_provider.client.ratelimit.limits import Limit, SlidingWindowLog
+from connix_provider.client.ratelimit.poll_probe import PollProbe
+
+__all__ = ["Endpoint", "KeyState"]
+
+_MINUTE = 60.0
+#: Numbers of an endpoint that processes share besides those of its window.
+_OWN = 3
+#: The API overview knows two limits on all requests of a key: of a minute and of an hour.
+_KEY_WINDOWS = 2
+_NO_WINDOW = FixedWindow.SIZE * (0.0,)
+
+
+class Endpoint:
+    """
+    Hold how one endpoint's limit stands, and which calls of this process wait for it.
+
+    :param bucket: the endpoint
+    """
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._documented = DOCUMENTED.get(bucket)
+        self.limit: Limit | None = None
+        self.was_refused = False
+        self.blocked_until = -math.inf
+        #: Paced requests that may be sent at once: the pace fills it, each of them takes one.
+        self.credit, self.credited_at = math.inf, -math.inf
+        #: Until when a permit that a trigger handed over may be used.
+        self.granted_until = -math.inf
+        self.poll_probe = PollProbe()
+        #: Numbers of the permits that are waited for, in order: of actions, of polls.
+        self.queues: tuple[list[int], list[int]] = ([], [])
+        self.apply_documented_limit()
+
+    def apply_documented_limit(self) -> None:
+        """Apply the limit of the reference's table, where it has one."""
+        if self._documented:
+            self.limit = SlidingWindowLog(self._documented, _MINUTE)
+
+
+class KeyState:
+    """Hold how all limits of a key stand."""
+
+    #: How many numbers :meth:`dump` returns.
+    SIZE = len(Bucket) * (_OWN + FixedWindow.SIZE) + _KEY_WINDOWS * FixedWindow.SIZE
+
+    def __init__(self) -> None:
+        self.endpoints = {bucket: Endpoint(bucket) for bucket in Bucket}
+        #: The limits on all requests together, by their number: headers tell of either in turns.
+        self.together: dict[float, FixedWindow] = {}
+        self._told_last: float | None = None
+        self.server_clock = ServerClock()
+
+    def limits(self, bucket: Bucket, now: float) -> list[Limit]:
+        """
+        Collect the limits that count for a request.
+
+        :param bucket: its endpoint
+        :param now: the moment
+        :return: the limits, as they stand now
+        """
+        for number, window in tuple(self.together.items()):
+            # One that ended and was not told of since may be gone for good.
+            if now >= window.end and number != self._told_last:
+                del self.together[number]
+        own = self.endpoints[bucket].limit
+        limits: list[Limit] = [*self.together.values()] if own is None else [own, *self.together.values()]
+        for limit in limits:
+            limit.roll(now)
+        return limits
+
+    def learn(self, bucket: Bucket, headers: Mapping[str, str], now: float, *, counted: bool) -> bool:
+        """
+        Take in the headers of a response.
+
+        :param bucket: its endpoint
+        :param headers: the headers, looked up without regard to case
+        :param now: the moment
+        :param counted: whether the service counted the request; a 429 is not
+        :return: whether they told of a limit
+        """
+        self.server_clock.learn(now, server_time(headers))
+        own = RateLimitHeaders.parse(headers)
+        if own is not None:
+            self.learn_own(bucket, now, own, self.server_clock.until(now, own.reset))
+        elif counted and (limit := self.endpoints[bucket].limit):
+            limit.spend()
+        together = RateLimitHeaders.parse(headers, KEY_FAMILY)
+        for number, window in self.together.items():
+            if counted and (together is None or number != together.limit):
+                window.spend()
+        if together is not None:
+            self.learn_together(now, together, self.server_clock.until(now, together.reset))
+        return own is not None or together is not None
+
+    def back_off(self, bucket: Bucket, now: float, seconds: float) -> None:
+        """
+        Keep all requests of an endpoint away for a while, after a 429.
+
+        :param bucket: the endpoint
+        :param now: the moment
+        :param seconds: how long; at most a window
+        """
+        endpoint = self.endpoints[bucket]
+        endpoint.was_refused = True
+        if endpoint.limit is None:
+            endpoint.apply_documented_limit()
+        # A hint may be wrong, so it counts for one window at most; an hour's window only where it is used up.
+        used_up = [window.end - now for window in self.together.values() if window.remaining < 1]
+        longest = max(_MINUTE if endpoint.limit is None else endpoint.limit.length, *used_up, 0.0)
+        endpoint.blocked_until = max(endpoint.blocked_until, now + min(seconds, longest))
+        for limit in self.limits(bucket, now):
+            limit.is_confirmed = False
+
+    def learn_own(self, bucket: Bucket, now: float, told: RateLimitHeaders, ahead: float | None) -> None:
+        """
+        Take in headers of an endpoint's own limit.
+
+        :param bucket: the endpoint
+        :param now: the moment
+        :param told: the headers
+        :param ahead: seconds until the end of the window, where that is known
+        """
+        endpoint = self.endpoints[bucket]
+        if not isinstance(endpoint.limit, FixedWindow):
+            in_flight = endpoint.limit.in_flight if endpoint.limit else 0.0
+            endpoint.limit = FixedWindow(told.limit, ahead, now)
+            endpoint.limit.in_flight = in_flight
+        endpoint.limit.learn(now, told, ahead)
+
+    def learn_together(self, now: float, told: RateLimitHeaders, ahead: float | None) -> None:
+        """
+        Take in headers of a limit on all requests together.
+
+        :param now: the moment
+        :param told: the headers
+        :param ahead: seconds until the end of the window, where that is known
+        """
+        if told.limit not in self.together:
+            self.together[told.limit] = FixedWindow(told.limit, ahead, now)
+        self.together[told.limit].learn(now, told, ahead)
+        self._told_last = told.limit
+
+    def dump(self) -> Sequence[float]:
+        """Return the numbers that the processes of a machine share."""
+        return tuple(self._numbers())
+
+    def _numbers(self) -> Iterator[float]:
+        for endpoint in self.endpoints.values():
+            yield from (endpoint.blocked_until, endpoint.credit, endpoint.credited_at)
+            yield from endpoint.limit.dump() if isinstance(endpoint.limit, FixedWindow) else _NO_WINDOW
+        windows = list(self.together.values())[-_KEY_WINDOWS:]
+        for place in range(_KEY_WINDOWS):
+            yield from windows[place].dump() if place < len(windows) else _NO_WINDOW
+
+    def load(self, numbers: Sequence[float], now: float) -> None:
+        """
+        Take over what other processes of the machine know.
+
+        :param numbers: as :meth:`dump` returned them
+        :param now: the moment
+        """
+        at = 0
+        for endpoint in self.endpoints.values():
+            blocked_until, credit, credited_at = numbers[at : at + _OWN]
+            if endpoint.blocked_until < blocked_until <= now + 60 * _MINUTE:
+                endpoint.blocked_until = blocked_until
+            if endpoint.credited_at <= credited_at <= now:
+                endpoint.credit, endpoint.credited_at = credit, credited_at
+            at += _OWN
+            window = endpoint.limit if isinstance(endpoint.limit, FixedWindow) else FixedWindow(1, None, now)
+            if window.load(numbers[at : at + FixedWindow.SIZE], now):
+                endpoint.limit = window
+            at += FixedWindow.SIZE
+        for _ in range(_KEY_WINDOWS):
+            window = self.together.get(numbers[at]) or FixedWindow(1, None, now)
+            if window.load(numbers[at : at + FixedWindow.SIZE], now):
+                self.together[window.limit] = window
+            at += FixedWindow.SIZE
