@@ -37,7 +37,6 @@ class FixedWindow(Limit):
     remaining: float
     #: When the window ends.
     end: float
-    _sent_here: int
     _polled: float
     _is_told: bool
 
@@ -48,7 +47,6 @@ class FixedWindow(Limit):
         #: The server's epoch second of the end, which tells one window from the next; -1 where it is unknown.
         self.reset = -1.0
         self._told_at = now
-        self._sent_here = 0
         self._begin()
 
     def dump(self) -> tuple[float, ...]:
@@ -80,8 +78,9 @@ class FixedWindow(Limit):
         if not (told_at <= now and end - now <= length + _ROUNDING and 0 <= in_flight < math.inf):
             # Written before the machine was started anew, or by another clock.
             return False
-        if reset != self.reset or end > self.end + _ROUNDING:
-            self._sent_here = 0
+        self.roll(now)
+        if self._is_told and (reset != self.reset or end > self.end + _ROUNDING):
+            self.sent_here = 0
         self.limit, self.length, self.end, self.reset = limit, length, end, reset
         self.remaining, self.in_flight, self._polled = remaining, in_flight, polled
         self._told_at, self.is_confirmed, self._is_told = told_at, bool(is_confirmed), bool(is_told)
@@ -136,7 +135,6 @@ class FixedWindow(Limit):
     def take(self, now: float, *, background: bool) -> None:
         """Count a request that is sent now."""
         super().take(now, background=background)
-        self._sent_here += 1
         self._polled += background
 
     def spend(self) -> None:
@@ -145,12 +143,12 @@ class FixedWindow(Limit):
 
     def give_back(self, *, background: bool) -> None:
         """Take back a request that never left."""
-        self._sent_here = max(0, self._sent_here - 1)
+        self.sent_here = max(0, self.sent_here - 1)
         self._polled = max(0.0, self._polled - background)
 
     def spare(self, share: float) -> float:
         """Return how many requests may be sent before the window ends."""
-        own = math.inf if share >= 1 else self.own(share) - self._sent_here
+        own = math.inf if share >= 1 else self.own(share) - self.sent_here
         return min(self.remaining - self.in_flight, own)
 
     def polling_floor(self, share: float) -> float:
@@ -176,5 +174,5 @@ class FixedWindow(Limit):
     def _begin(self) -> None:
         self.remaining = self.limit
         # A request in flight is forgotten here, because a killed process would leave it there for ever.
-        self.in_flight, self._sent_here, self._polled = 0.0, 0, 0.0
+        self.in_flight, self.sent_here, self._polled = 0.0, 0, 0.0
         self.is_confirmed = self._is_told = False

@@ -37,6 +37,8 @@ class Limit(ABC):
         self.length = length
         #: Requests that were sent and have no response yet.
         self.in_flight = 0.0
+        #: Requests of this process in the window.
+        self.sent_here = 0
         #: Whether a response has shown that the service takes requests now.
         self.is_confirmed = False
 
@@ -70,6 +72,7 @@ class Limit(ABC):
     def take(self, now: float, *, background: bool) -> None:
         """Count a request that is sent now."""
         self.in_flight += 1
+        self.sent_here += 1
 
     def settle(self) -> None:
         """Count a request as no longer in flight."""
@@ -122,6 +125,7 @@ class SlidingWindowLog(Limit):
         """Forget the requests of former windows."""
         while self._sent and self._sent[0][0] <= now - self.length - self._LATENESS:
             self._sent.popleft()
+        self.sent_here = len(self._sent)
 
     def take(self, now: float, *, background: bool) -> None:
         """Log a request that is sent now."""
@@ -135,10 +139,11 @@ class SlidingWindowLog(Limit):
         """Remove the last request from the log."""
         if self._sent:
             self._sent.pop()
+            self.sent_here -= 1
 
     def spare(self, share: float) -> float:
         """Return how many requests the log leaves."""
-        return self.own(share) - len(self._sent)
+        return self.own(share) - self.sent_here
 
     def polling_floor(self, share: float) -> float:
         """Return the polls still available from polling's guaranteed minimum."""

@@ -52,6 +52,21 @@ class Endpoint:
         if self._documented:
             self.limit = SlidingWindowLog(self._documented, _MINUTE)
 
+    def window(self, limit: float, ahead: float | None, now: float) -> FixedWindow:
+        """
+        Return the window that responses told of, or a new one that goes on where the log ends.
+
+        :param limit: requests in a new window
+        :param ahead: seconds until the end of a new window, where that is known
+        :param now: the moment
+        """
+        if isinstance(self.limit, FixedWindow):
+            return self.limit
+        window = FixedWindow(limit, ahead, now)
+        if self.limit:
+            window.in_flight, window.sent_here = self.limit.in_flight, self.limit.sent_here
+        return window
+
 
 class KeyState:
     """Hold how all limits of a key stand."""
@@ -136,12 +151,9 @@ class KeyState:
         :param told: the headers
         :param ahead: seconds until the end of the window, where that is known
         """
-        endpoint = self.endpoints[bucket]
-        if not isinstance(endpoint.limit, FixedWindow):
-            in_flight = endpoint.limit.in_flight if endpoint.limit else 0.0
-            endpoint.limit = FixedWindow(told.limit, ahead, now)
-            endpoint.limit.in_flight = in_flight
-        endpoint.limit.learn(now, told, ahead)
+        window = self.endpoints[bucket].window(told.limit, ahead, now)
+        window.learn(now, told, ahead)
+        self.endpoints[bucket].limit = window
 
     def learn_together(self, now: float, told: RateLimitHeaders, ahead: float | None) -> None:
         """
@@ -183,7 +195,7 @@ class KeyState:
             if endpoint.credited_at <= credited_at <= now:
                 endpoint.credit, endpoint.credited_at = credit, credited_at
             at += _OWN
-            window = endpoint.limit if isinstance(endpoint.limit, FixedWindow) else FixedWindow(1, None, now)
+            window = endpoint.window(1, None, now)
             if window.load(numbers[at : at + FixedWindow.SIZE], now):
                 endpoint.limit = window
             at += FixedWindow.SIZE
