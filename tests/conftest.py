@@ -1,7 +1,7 @@
 """
-Set Airflow up once for each process that runs tests: a database of its own, nothing of the user's.
+Give each process that runs tests an Airflow of its own, with nothing of the user's.
 
-It happens at import, because Airflow reads its configuration when it is first imported.
+This happens at import, because Airflow reads its configuration when it is first imported.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ import tempfile
 
 from hypothesis import HealthCheck, settings
 
-# No deadline: how long an example takes says more of the machine than of what is tested.
+# No deadline, because the duration of an example depends on the machine.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
-_GIVEN = os.environ.get("CONNIX_TEST_AIRFLOW_HOME")
-_HOME = pathlib.Path(_GIVEN or tempfile.mkdtemp(prefix="connix-airflow-"))
-if _GIVEN and (worker := os.environ.get("PYTEST_XDIST_WORKER")):
-    # Two processes on one SQLite database would wait for each other.
-    _HOME = _HOME / worker
-    shutil.rmtree(_HOME, ignore_errors=True)
-    _HOME.mkdir()
-    shutil.copy(pathlib.Path(_GIVEN) / "airflow.db", _HOME)
+# Kept, because the folder is deleted with this object.
+_FOLDER = tempfile.TemporaryDirectory(prefix="connix-airflow-", ignore_cleanup_errors=True)
+_HOME = pathlib.Path(_FOLDER.name)
+(_HOME / "dags").mkdir()
+if migrated := os.environ.get("CONNIX_TEST_DATABASE"):
+    # Each process has its own, because two on one SQLite database would wait for each other.
+    shutil.copy(migrated, _HOME / "airflow.db")
 os.environ.update(
     AIRFLOW_HOME=str(_HOME),
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
@@ -35,6 +34,5 @@ os.environ.update(
     # Tests stop their clocks and begin services anew on the same port.
     CONNIX_RATE_LIMIT_DIR="",
 )
-(_HOME / "dags").mkdir(parents=True, exist_ok=True)
 for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "CONNIX_API"))]:
     del os.environ[name]

@@ -1,4 +1,4 @@
-"""The demo's command line; ``scripts/demo`` makes the environment and then runs this."""
+"""Parse the demo's command line; ``scripts/demo`` makes the environment and then runs this."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import argparse
 import signal
 import sys
 
-import plain
+import lifecycle
 import ui
 from processes import Stopped, stopped_by_signals
 
 
 def main() -> int:
     """
-    Run what was asked for.
+    Run the lifecycle DAG, or serve Airflow's UI.
 
     :return: the exit code
     """
@@ -27,7 +27,7 @@ def main() -> int:
     options = parser.parse_args()
     with stopped_by_signals():
         try:
-            return ui.serve(options.port) if options.ui else plain.run(options.fail)
+            return ui.serve(options.port) if options.ui else lifecycle.run(options.fail)
         except Stopped as stopped:
             print("Stopped; nothing is left running.")
             # Ctrl-C is how the UI is meant to end.

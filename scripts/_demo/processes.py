@@ -1,9 +1,8 @@
 """
-Start processes of which none is left behind.
+Start processes, and stop them with everything that they started.
 
-Each is started in a session of its own. What it starts in turn stays in that session even when its parent
-ends first, which is what Airflow's components leave when they are told to stop; so the session is what is
-waited for, and what is ended by force in the end.
+Each process gets a session of its own. Its children stay in that session even when their parent ends first,
+as Airflow's components do on SIGTERM. So :meth:`Processes.end` stops every process of the session.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import NoReturn, Self
 
-#: Seconds that processes get to end by themselves.
+#: Seconds between SIGTERM and SIGKILL.
 PATIENCE = 10.0
 
 
 class Stopped(BaseException):
     """
-    Say that a signal asked for the end; no ``except Exception`` holds it up.
+    Raised when a signal asks this process to stop; no ``except Exception`` catches it.
 
     :param number: the signal
     """
@@ -36,13 +35,13 @@ class Stopped(BaseException):
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Turn the signals that ask for an end into :class:`Stopped`, say so at once, and ignore further ones."""
+    """Turn the first SIGINT, SIGTERM or SIGHUP into :class:`Stopped`, and ignore further ones."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
-        # Not print: the signal may arrive while something else is being printed.
+        # Not print(), because the signal may arrive during another print().
         os.write(1, f"\nStopping. This takes up to {2 * PATIENCE:.0f} seconds.\n".encode())
-        # Impatience must not interrupt the tidying up.
+        # A second Ctrl-C would interrupt the stopping.
         for other in numbers:
             signal.signal(other, signal.SIG_IGN)
         raise Stopped(number)
@@ -54,9 +53,9 @@ def stopped_by_signals() -> Iterator[None]:
 
 class Processes:
     """
-    Keep what was started, and end all of it with the ``with`` block.
+    Start processes, and stop all of them at the end of the ``with`` block.
 
-    :param environment: what all of them find in their environment
+    :param environment: environment variables of every process
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -75,10 +74,9 @@ class Processes:
         """
         Start a process whose output goes to a file.
 
-        :param name: what it is called in messages
+        :param name: its name in messages
         :param command: program and arguments
         :param log: the file
-        :return: the process
         """
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -93,18 +91,14 @@ class Processes:
         return process
 
     def dead(self) -> tuple[str, Path] | None:
-        """
-        Look for a process that has ended.
-
-        :return: its name and its log, or ``None`` while all of them run
-        """
+        """Return name and log of a process that has ended, or ``None`` while all of them run."""
         for name, (process, log) in self._started.items():
             if process.poll() is not None:
                 return name, log
         return None
 
     def end(self) -> None:
-        """End every process and all that it started: politely, then by force."""
+        """Send SIGTERM to every process and all that it started, and SIGKILL to those still running later."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             for pid in self._alive():
                 with suppress(OSError):
@@ -116,7 +110,7 @@ class Processes:
 
     def _alive(self) -> list[int]:
         sessions = {process.pid for process, _ in self._started.values()}
-        # Without this the ended ones would stay as zombies and look alive.
+        # Without this, ended processes would stay zombies and count as alive.
         for process, _ in self._started.values():
             process.poll()
         return [pid for pid in _all_processes() if _session(pid) in sessions]

@@ -1,10 +1,12 @@
-"""What the tests run on."""
+"""The scripts, the constraints and the environments that they make."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -12,19 +14,20 @@ import pytest
 import connix_provider
 
 ROOT = pathlib.Path(__file__).parents[2]
+SCRIPTS = ["benchmark", "check", "compat", "demo", "lock", "nox", "reliability", "simulate", "test"]
 
 
 @pytest.mark.skipif(
-    "CONNIX_TEST_AIRFLOW_HOME" not in os.environ,
-    reason="only scripts/test and scripts/compat install the wheel; this pytest was started by hand",
+    "CONNIX_TEST_DATABASE" not in os.environ,
+    reason="only the sessions of nox install the wheel; this pytest was started by hand",
 )
-def test_the_package_that_is_tested_is_the_installed_wheel():
+def test_the_tested_package_is_the_installed_wheel():
     place = pathlib.Path(connix_provider.__file__).resolve()
     assert "site-packages" in place.parts
     assert place.parents[1] != ROOT
 
 
-def test_constraints_name_exact_versions_and_no_place():
+def test_constraints_name_exact_versions_and_no_host():
     files = sorted((ROOT / "constraints").glob("*.txt"))
     assert [file.stem for file in files] == [
         "airflow-2.11",
@@ -34,44 +37,71 @@ def test_constraints_name_exact_versions_and_no_place():
         "airflow-3.3",
         "airflow-3.4",
         "benchmark",
+        "tools",
     ]
     for file in files:
         for line in file.read_text().splitlines():
             assert re.fullmatch(r"[a-z0-9-]+==[0-9][\w.!+]*( ; .*)?", line), f"{file.name}: {line}"
 
 
-@pytest.mark.parametrize("script", ["benchmark", "check", "compat", "demo", "lock", "reliability", "test"])
-def test_a_script_can_be_started_and_is_valid_bash(script):
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_is_executable_and_valid_bash(script):
     path = ROOT / "scripts" / script
     assert os.access(path, os.X_OK)
     assert path.read_text().splitlines()[0] == "#!/usr/bin/env bash"
     subprocess.run(["bash", "-n", path], check=True)
 
 
-def run_without_python(script: str, tmp_path: pathlib.Path) -> subprocess.CompletedProcess[str]:
-    """Run a script where no program is found but the few that it begins with."""
-    for name in ("bash", "basename", "dirname"):
-        target = next(path for path in map(pathlib.Path, ("/bin", "/usr/bin")) if (path / name).exists())
-        (tmp_path / name).symlink_to(target / name)
-    return subprocess.run(
-        [ROOT / "scripts" / script],
-        env={"PATH": str(tmp_path), "HOME": str(tmp_path)},
+@pytest.mark.parametrize("script", [script for script in SCRIPTS if script != "lock"])
+def test_a_script_without_python_fails_with_one_line(script, tmp_path):
+    checkout, programs = tmp_path / "checkout", tmp_path / "programs"
+    shutil.copytree(ROOT / "scripts", checkout / "scripts")
+    shutil.copytree(ROOT / "constraints", checkout / "constraints")
+    programs.mkdir()
+    for name in ("bash", "cmp", "dirname"):
+        (programs / name).symlink_to(pathlib.Path(shutil.which(name)))
+    done = subprocess.run(
+        [checkout / "scripts" / script],
+        env={"PATH": str(programs), "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
     )
-
-
-@pytest.mark.parametrize("script", ["benchmark", "check", "demo", "reliability", "test"])
-def test_without_a_python_a_script_says_so_in_one_line(script, tmp_path):
-    done = run_without_python(script, tmp_path)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        f"scripts/{script}: no python3 of version 3.11 or later found; install one, or name it in PYTHON"
+        "no python3 of version 3.11 or later found; install one, or name it in PYTHON"
     ]
 
 
-def test_a_version_without_constraints_is_refused():
-    done = subprocess.run([ROOT / "scripts" / "compat", "1.10"], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "no constraints/airflow-1.10.txt" in done.stderr
+@pytest.fixture(scope="module")
+def noxfile():
+    pytest.importorskip("nox")
+    spec = importlib.util.spec_from_file_location("noxfile", ROOT / "noxfile.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_uv_gets_the_package_index_of_pip(noxfile, monkeypatch, tmp_path):
+    config = tmp_path / "pip.conf"
+    config.write_text(
+        "[global]\nindex-url = https://mirror.test/simple\n[install]\ntrusted-host = mirror.test\n"
+    )
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
+    monkeypatch.setenv("PIP_CERT", "/a/certificate.pem")
+    for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    assert noxfile.mirrors() == {
+        "UV_DEFAULT_INDEX": "https://mirror.test/simple",
+        "UV_INSECURE_HOST": "mirror.test",
+        "SSL_CERT_FILE": "/a/certificate.pem",
+    }
+    monkeypatch.setenv("PIP_INDEX_URL", "https://other.test/simple")
+    assert noxfile.mirrors()["UV_DEFAULT_INDEX"] == "https://other.test/simple"
+
+
+@pytest.mark.parametrize("name", ["UV_DEFAULT_INDEX", "UV_INDEX_URL"])
+def test_the_package_index_of_uv_wins(noxfile, monkeypatch, name):
+    monkeypatch.setenv(name, "https://mirror.test/simple")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://other.test/simple")
+    assert noxfile.mirrors() == {}
