@@ -1,113 +1,100 @@
-"""The benchmarks' command line; ``scripts/benchmark`` makes the environment and then runs this."""
+"""The command line of the benchmarks; ``scripts/benchmark`` makes the environment and then runs this."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import pathlib
 import signal
 import sys
-import time
+from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 import connix_provider
-from benchmarks import forms, report, schedule
-from benchmarks.report import Results
-from benchmarks.rows import Row
+from benchmarks import page
+from benchmarks.row import Row, measure
+from benchmarks.rows import ROWS
 
 
 def main() -> int:
     """
-    Run from the command line.
+    Measure rows and print them; all rows of the full form make the page anew.
 
-    :return: the exit code: 1 when a row could not be measured; a figure that missed its aim is a result, too
+    :return: the exit code: 1 when a row could not be measured; a missed aim is a result like any other
     """
     options = _options()
-    # One that ends this process ends those that it has started, too.
+    # SystemExit lets multiprocessing end the processes that were started.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    try:
-        if options.saved:
-            return _show(Results.read(options.saved))
-        rows = forms.quick() if options.quick else forms.full()
-        results = Results("quick" if options.quick else "full", report.machine())
-        return _measure(rows, _chosen(rows, options.rows), results, options.save)
-    except (OSError, ValueError) as problem:
-        print(f"scripts/benchmark: {problem}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    _set_environment()
+    rows = [row for row in ROWS if row.name in options.rows or not options.rows]
+    if options.quick:
+        rows = [row.quick() for row in rows]
+    results = _measure(rows, options.repeat)
+    lines = [row.line(results[row.name]) for row in rows if row.name in results]
+    page.print_table(lines, Console())
+    if len(lines) == len(ROWS) and not options.quick:
+        page.write(lines)
+    return int(len(lines) < len(rows))
 
 
 def _options() -> argparse.Namespace:
+    names = [row.name for row in ROWS]
     parser = argparse.ArgumentParser(
         prog="scripts/benchmark",
-        description="Measure the provider beside the HTTP provider and beside what the service's limits "
-        "allow. All rows together take about 35 minutes and make docs/performance.md anew.",
-        epilog=f"Rows: {_names(forms.full())}. Files are looked for in the project's folder.",
+        description="Measure the provider beside the HTTP provider and beside the service's rate limits. "
+        "All rows together take about 50 minutes and write docs/performance.md.",
     )
     parser.add_argument(
-        "rows", nargs="*", metavar="ROW", help="measure only these, and leave the page as it is"
+        "rows", nargs="*", metavar="ROW", help=f"measure only these, and print them: {', '.join(names)}"
     )
     parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="small numbers and short windows, to see that the benchmark works",
+        "--quick", action="store_true", help="small numbers and short windows, to see that it works"
     )
-    parser.add_argument("--save", type=pathlib.Path, metavar="FILE", help="keep what was measured")
-    parser.add_argument(
-        "--from",
-        dest="saved",
-        nargs="+",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="measure nothing: show what was saved, and make the page anew if that is all of it",
-    )
+    parser.add_argument("--repeat", type=int, default=1, metavar="N", help="measure our waits N times")
     options = parser.parse_args()
-    if options.saved and (options.rows or options.quick or options.save):
-        parser.error("--from measures nothing: it goes with no rows, --quick or --save")
+    if unknown := set(options.rows) - set(names):
+        parser.error(f"there is no row {' or '.join(sorted(unknown))}; there are {', '.join(names)}")
     return options
 
 
-def _chosen(rows: Sequence[Row], names: Sequence[str]) -> Sequence[Row]:
-    unknown = set(names) - {row.name for row in rows}
-    if unknown:
-        raise ValueError(f"there is no row {' or '.join(sorted(unknown))}; there are {_names(rows)}")
-    return [row for row in rows if not names or row.name in names]
+def _set_environment() -> None:
+    """Keep the started processes to this environment and to loopback."""
+    home = pathlib.Path(__file__).resolve().parents[1] / ".airflow" / "benchmark"
+    # Connections come from the environment and nothing is scheduled, so Airflow needs no database.
+    home.mkdir(parents=True, exist_ok=True)
+    os.environ |= {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        # A proxy between client and emulator would be measured too.
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+        # No started process finds the package in the working directory instead of the installed wheel.
+        "PYTHONSAFEPATH": "1",
+    }
 
 
-def _names(rows: Sequence[Row]) -> str:
-    return ", ".join(row.name for row in rows)
-
-
-def _show(results: Results) -> int:
-    rows = forms.quick() if results.form == "quick" else forms.full()
-    print(report.table(rows, results))
-    if results.form == "full" and len(results.rows) == len(rows):
-        report.write(rows, results)
-    return 0
-
-
-def _measure(rows: Sequence[Row], chosen: Sequence[Row], results: Results, save: pathlib.Path | None) -> int:
-    began = time.monotonic()
-    failed = False
-    for row, found in schedule.measure(chosen):
-        if isinstance(found, Exception):
-            failed = True
-            print(f"{row.name} failed: {found!r}", file=sys.stderr)
-            continue
-        results.rows[row.name] = found
-        if save:
-            # After each row: what comes after it may fail, or be ended.
-            results.save(save)
-        print(f"{report.describe(row.line(row.read(found)))}\n", flush=True)
-    print(report.table(rows, results))
-    print(f"\n{time.monotonic() - began:.0f} s", flush=True)
-    if results.form == "full" and len(results.rows) == len(rows):
-        report.write(rows, results)
-    return int(failed)
+def _measure(rows: Sequence[Row], repeat: int) -> dict[str, dict[str, list[Any]]]:
+    """Return for each row without a failure the results of each provider, and print them as they come."""
+    results: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    failed: set[str] = set()
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        progress.add_task(f"Measuring {', '.join(row.name for row in rows)}", total=None)
+        for row, provider, result in measure(rows, repeat):
+            progress.console.print(f"{row.name}, {provider}: {result!s}", highlight=False, soft_wrap=True)
+            if isinstance(result, Exception):
+                failed.add(row.name)
+            results[row.name][provider].append(result)
+    return {name: found for name, found in results.items() if name not in failed}
 
 
 def _assert_installed() -> None:
-    """End when it is not the installed wheel that would be measured."""
+    """Exit when the imported package is not the installed wheel."""
     place = pathlib.Path(connix_provider.__file__).resolve()
     if not place.is_relative_to(pathlib.Path(sys.prefix).resolve()):
         sys.exit(f"scripts/benchmark: the package is not the installed one, but {place}")

@@ -1,4 +1,4 @@
-"""Start a process that does one thing, speak with it, and never wait for one that has died."""
+"""Start a process for one job, and exchange objects with it."""
 
 from __future__ import annotations
 
@@ -9,82 +9,73 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
-__all__ = ["Begin", "Child", "ChildDiedError", "at_once"]
-
-#: Called when all is prepared; returns when the measurement may begin.
-Begin = Callable[[], None]
+__all__ = ["Child", "ChildEndedError"]
 
 #: Seconds that a process has to end after its pipe was closed.
 _PATIENCE = 10.0
 
 
-class ChildDiedError(Exception):
-    """A process ended before it gave its answer; what it wrote to stderr says why."""
+class ChildEndedError(Exception):
+    """Raised when a process ended without a result; its output on stderr says why."""
 
 
 class Child:
     """
-    Run a function in a fresh process, which gets one end of a pipe and these arguments.
+    Run a function in a fresh process.
 
-    It is told to end by the pipe being closed. When anything went wrong here, it is not asked.
+    The process is told to end by its end of the pipe.
 
-    :param work: what to run
-    :param arguments: its arguments after the pipe
+    :param work: the function
+    :param arguments: its arguments after one end of the pipe
     """
 
     def __init__(self, work: Callable[..., None], *arguments: Any) -> None:
-        self._pipe, self._theirs = multiprocessing.Pipe()
+        self.pipe, self._theirs = multiprocessing.Pipe()
         self._name = f"{work.__module__}.{work.__name__}"
-        # Not a fork: a measurement is not to inherit what this process has imported and opened.
+        # Not forked, because a fork would inherit the imports and connections of this process.
         self._process = multiprocessing.get_context("spawn").Process(
-            target=_work, args=(work, self._theirs, arguments), daemon=True
+            target=_run, args=(work, self._theirs, arguments), daemon=True
         )
 
     def __enter__(self) -> Self:
         self._process.start()
-        # As long as this process holds that end too, nobody learns that the other has died.
+        # With that end open in this process, too, the end of the other would go unnoticed.
         self._theirs.close()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._pipe.close()
+        self.pipe.close()
         self._process.join(_PATIENCE if kind is None else 0)
         if self._process.is_alive():
             self._process.terminate()
             self._process.join()
 
-    def send(self, what: Any) -> None:
+    def send(self, value: Any) -> None:
         """
-        Send something.
+        Send an object.
 
-        :param what: anything that can be pickled
-        :raises ChildDiedError: when the process has ended
+        :raises ChildEndedError: when the process has ended
         """
         try:
-            self._pipe.send(what)
+            self.pipe.send(value)
         except OSError:
-            raise ChildDiedError(self._name) from None
+            raise ChildEndedError(self._name) from None
 
     def receive(self) -> Any:
         """
-        Wait for what the process sends.
+        Wait for an object.
 
-        :return: what it sent
-        :raises ChildDiedError: when it ended instead
+        :raises ChildEndedError: when the process ended instead
         """
         try:
-            return self._pipe.recv()
+            return self.pipe.recv()
         except (EOFError, OSError):
-            raise ChildDiedError(self._name) from None
+            raise ChildEndedError(self._name) from None
 
 
-def at_once() -> None:
-    """Begin without waiting for anybody."""
-
-
-def _work(work: Callable[..., None], pipe: Connection, arguments: tuple[Any, ...]) -> None:
-    # Ctrl-C reaches all processes of a terminal; the first of them ends the others.
+def _run(work: Callable[..., None], pipe: Connection, arguments: tuple[Any, ...]) -> None:
+    # A terminal sends Ctrl-C to all processes; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A line of log for each of ten thousand waits belongs into files, which are not what is measured.
+    # Ten thousand waits log ten thousand lines, which belong in a file and would be measured too.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     work(pipe, *arguments)

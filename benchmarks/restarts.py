@@ -1,4 +1,4 @@
-"""Measure how long it takes to restart many agents on one key."""
+"""Measure how long the restarts of many agents on one key take, with all tasks in one process."""
 
 from __future__ import annotations
 
@@ -7,68 +7,134 @@ import datetime as dt
 import os
 import time
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-from benchmarks.process import Begin, Child, at_once
-from benchmarks.service import Service, refusals
+from benchmarks.process import Child
+from benchmarks.row import WINDOW, Begin, Line, Row, ratio
+from benchmarks.service import Service, refused, seed, tally
 
-__all__ = ["Restarted", "measure"]
+if TYPE_CHECKING:
+    from connix_provider.operators.agent import ConnixRestartAgentOperator
 
-#: Tasks that run at a time, as many as a worker or two have slots.
+__all__ = ["ACTIONS", "Restarted", "RestartsRow", "Store", "context_of", "restart_task"]
+
+#: Actions that a key may send in a window.
+ACTIONS = 50
+#: Tasks that run at a time, as many as one or two workers have slots.
 _SLOTS = 32
-#: What users give the HTTP provider's tasks, so that a refusal is not the end: Airflow tries them again.
+#: Retries of a task with the HTTP provider, a window apart.
 _RETRIES = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Restarted:
-    """
-    Hold what came of it.
+    """Executed restarts, requests for a restart, refused ones, and seconds until the last restart."""
 
-    :param agents: how many agents were to be restarted
-    :param executed: how many restarts the service carried out
-    :param refused: how many requests it refused for the rate limit
-    :param seconds: from the first request to the last restart
-    """
-
-    agents: int
     executed: int
+    requests: int
     refused: int
     seconds: float
 
+    def __str__(self) -> str:
+        return f"{self.seconds:.1f} s for {self.executed:,}"
 
-def measure(provider: str, agents: int, *, window: float, begin: Begin = at_once) -> Restarted:
-    """
-    Restart agents by tasks of a provider, one for each.
+    @classmethod
+    def at(cls, service: Service, seconds: float) -> Self:
+        """Count the restarts of a service."""
+        requests = service.run(tally)
+        actions = {status: count for (call, status), count in requests.items() if call == "restart_agent"}
+        return cls(actions.get(200, 0), sum(actions.values()), refused(requests), seconds)
 
-    :param provider: ``connix``, or ``http`` for the HTTP provider's hook with Airflow's retries
-    :param agents: how many
-    :param window: seconds of the rate limits' windows
-    :param begin: called when all is prepared
-    :return: what came of it
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RestartsRow(Row):
     """
-    with Service(window=window) as service:
-        agent_ids = service.plant(agents, "running")
-        facts = (service.connections(), service.project_id, agent_ids, window)
-        with Child(_restart_in_a_process, provider, *facts) as child:
-            child.receive()
-            begin()
-            child.send("go")
-            seconds: float = child.receive()
-        tally = service.tally()
-    executed = sum(
-        count for (call, status), count in tally.items() if call == "restart_agent" and status == 200
+    Compare restarts from one process.
+
+    :param agents: how many agents are restarted
+    :param window: seconds of a rate limit's window
+    """
+
+    agents: int
+    window: float = WINDOW
+    group: str = "waits"
+
+    def quick(self) -> Self:
+        """Return a row of two windows, of 3 s each."""
+        return dataclasses.replace(self, agents=2 * ACTIONS, window=3.0)
+
+    def measure(self, provider: str, begin: Begin) -> Restarted:
+        """Restart each agent by a task, in a process of its own."""
+        with Service(self.window) as service:
+            agent_ids = service.run(seed, self.agents, "running")
+            facts = (service.connections(), service.project_id, agent_ids, self.window)
+            with Child(_restart_in_process, provider, *facts) as child:
+                child.receive()
+                begin()
+                child.send("go")
+                seconds: float = child.receive()
+            return Restarted.at(service, seconds)
+
+    def line(self, measured: Mapping[str, Sequence[Restarted]]) -> Line:
+        """Judge the time, and that no restart was refused."""
+        (ours,), (theirs,) = measured["connix"], measured["http"]
+        windows = self.agents / ACTIONS
+        floor = windows * self.window
+        return Line(
+            what=self.what,
+            floor=f"{windows:g} windows ({floor:g} s)",
+            aims=[
+                (f"at most 1.1 x the floor ({1.1 * floor:.4g} s)", ours.seconds <= 1.1 * floor),
+                ("0 refused", not ours.refused),
+                ("0 failed", ours.executed == self.agents),
+            ],
+            ours=str(ours),
+            theirs=str(theirs),
+            to_floor=ratio(ours.seconds, floor),
+            # Seconds for each executed restart, because the HTTP provider gives up most of them.
+            to_theirs=ratio(ours.seconds * theirs.executed, theirs.seconds * ours.executed),
+            refused=f"{ours.refused:,} of {ours.requests:,} / {theirs.refused:,} of {theirs.requests:,}",
+            failed=f"{self.agents - ours.executed:,} / {self.agents - theirs.executed:,}",
+        )
+
+
+class Store(dict[str, Any]):
+    """Airflow's ``task_state_store`` without its database."""
+
+    set = dict.__setitem__
+    delete = dict.pop
+
+
+def restart_task(agent_id: str, *, deferrable: bool = False) -> ConnixRestartAgentOperator:
+    """Return a task in a DAG of its own that restarts an agent and does not wait for it."""
+    from airflow.sdk import DAG
+
+    from connix_provider.operators.agent import ConnixRestartAgentOperator
+
+    with DAG(f"dag_{agent_id}", schedule=None, start_date=dt.datetime(2024, 1, 1, tzinfo=dt.UTC)):
+        return ConnixRestartAgentOperator(
+            task_id="task", agent_id=agent_id, wait_for_completion=False, deferrable=deferrable
+        )
+
+
+def context_of(task: ConnixRestartAgentOperator, store: Store) -> Any:
+    """Return as much of Airflow's context as the operator reads, and let the task be executed."""
+    from airflow.sdk.bases.operator import ExecutorSafeguard
+
+    ExecutorSafeguard.tracker.set(task)
+    ti = types.SimpleNamespace(
+        dag_id=task.dag_id, run_id="run", task_id="task", map_index=-1, try_number=1, max_tries=0
     )
-    return Restarted(agents, executed, refusals(tally), seconds)
+    return {"ti": ti, "task_state_store": store}
 
 
-def _restart_in_a_process(
+def _restart_in_process(
     pipe: Connection,
     provider: str,
-    connections: dict[str, str],
+    connections: Mapping[str, str],
     project_id: str,
     agent_ids: Sequence[str],
     window: float,
@@ -82,45 +148,26 @@ def _restart_in_a_process(
     with ThreadPoolExecutor(_SLOTS) as slots:
         for retries_left in range(_RETRIES, -1, -1):
             done = list(slots.map(restart, left))
-            last = max((moment - began for moment in done if moment is not None), default=last)
-            left = [agent_id for agent_id, moment in zip(left, done, strict=True) if moment is None]
+            last = max((at - began for at in done if at is not None), default=last)
+            left = [agent_id for agent_id, at in zip(left, done, strict=True) if at is None]
             if not left:
                 break
-            # A task that waits for its retry holds no slot.
+            # A task that waits for its retry occupies no slot.
             time.sleep(window if retries_left else 0.0)
     pipe.send(last)
 
 
 def _connix(project_id: str, agent_ids: Sequence[str]) -> Callable[[str], float | None]:
-    from airflow.sdk import DAG
-    from airflow.sdk.bases.operator import ExecutorSafeguard
-
     from connix_provider.hooks.connix import ConnixHook
-    from connix_provider.operators.agent import ConnixRestartAgentOperator
 
-    # What the first request of all loads is not what is measured.
+    # The first request includes all imports.
     ConnixHook().client.agents.get(project_id, agent_ids[0])
-
-    def make(agent_id: str) -> ConnixRestartAgentOperator:
-        with DAG(f"dag_{agent_id}", schedule=None, start_date=dt.datetime(2024, 1, 1, tzinfo=dt.UTC)):
-            return ConnixRestartAgentOperator(task_id="task", agent_id=agent_id, wait_for_completion=False)
-
-    # Here, not in the threads: which DAG is the current one is kept once for the whole process.
-    tasks = {agent_id: make(agent_id) for agent_id in agent_ids}
-
-    class Store(dict[str, Any]):
-        """Stand in for Airflow's ``task_state_store``, which needs a database."""
-
-        set = dict.__setitem__
-        delete = dict.pop
+    # Not in the threads, because Airflow keeps the current DAG once for the whole process.
+    tasks = {agent_id: restart_task(agent_id) for agent_id in agent_ids}
 
     def restart(agent_id: str) -> float | None:
         task = tasks[agent_id]
-        ti = types.SimpleNamespace(
-            dag_id=task.dag_id, run_id="run", task_id="task", map_index=-1, try_number=1, max_tries=0
-        )
-        ExecutorSafeguard.tracker.set(task)
-        task.execute({"ti": ti, "task_state_store": Store()})  # type: ignore[typeddict-item]  # all it reads
+        task.execute(context_of(task, Store()))
         return time.monotonic()
 
     return restart

@@ -1,4 +1,4 @@
-"""Measure what one Get costs: through each provider's hook, and with nothing but httpx."""
+"""Measure what one Get costs: through each provider's hook, and with httpx alone."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import asyncio
 import dataclasses
 import json
 import os
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 from multiprocessing.connection import Connection
+from typing import NamedTuple, Self
 
 import httpx
 
-from benchmarks.figures import median
 from benchmarks.process import Child
+from benchmarks.row import Begin, Line, Row, ratio
 
-__all__ = ["Gets", "measure"]
+__all__ = ["GetRow"]
 
 _PROJECT, _AGENT = "proj_1234567890abcdef", "agent_1234567890abcdef"
 _PATH = f"/api/v1/projects/{_PROJECT}/agents/{_AGENT}"
-#: The reference's own example of an agent.
+#: The example of the reference.
 _BODY = {
     "id": _AGENT,
     "name": "Data Analysis Agent",
@@ -43,34 +45,57 @@ _BODY = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Gets:
-    """
-    Hold what one Get took, in seconds: the median of many, measured in turns.
-
-    :param raw: with ``httpx.Client`` and ``json()``
-    :param connix: with this provider's hook
-    :param http: with the HTTP provider's hook
-    """
+class _Gets(NamedTuple):
+    """Median seconds of a Get with ``httpx.Client``, this provider's hook and the HTTP provider's."""
 
     raw: float
     connix: float
     http: float
 
+    def __str__(self) -> str:
+        return f"{1e6 * self.connix:.0f} µs, httpx {1e6 * self.raw:.0f} µs, HttpHook {1e6 * self.http:.0f} µs"
 
-def measure(times: int) -> Gets:
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GetRow(Row):
     """
-    Get the same agent again and again from a server that has its answer ready.
+    Compare one Get.
 
-    :param times: how often, in each way
-    :return: what one took
+    :param times: how many Gets are measured
     """
-    with Child(_serve) as server, Child(_get_in_a_process, server.receive(), times) as client:
-        measured: Gets = client.receive()
-    return measured
+
+    times: int
+    providers: Sequence[str] = ("connix",)
+
+    def quick(self) -> Self:
+        """Return a row of 50 Gets."""
+        return dataclasses.replace(self, times=50)
+
+    def measure(self, provider: str, begin: Begin) -> _Gets:
+        """Get one agent again and again from a server that has its response ready."""
+        with Child(_serve) as server, Child(_get_in_process, server.receive(), self.times) as client:
+            begin()
+            gets: _Gets = client.receive()
+        return gets
+
+    def line(self, measured: Mapping[str, Sequence[_Gets]]) -> Line:
+        """Judge the medians."""
+        (gets,) = measured["connix"]
+        return Line(
+            what=self.what,
+            floor=f"httpx.Client and json(): {1e6 * gets.raw:.0f} µs",
+            aims=[
+                ("at most 1.25 x the floor", gets.connix <= 1.25 * gets.raw),
+                ("at most 0.7 x HttpHook.run", gets.connix <= 0.7 * gets.http),
+            ],
+            ours=f"{1e6 * gets.connix:.0f} µs",
+            theirs=f"{1e6 * gets.http:.0f} µs",
+            to_floor=ratio(gets.connix, gets.raw),
+            to_theirs=ratio(gets.connix, gets.http),
+        )
 
 
-def _get_in_a_process(pipe: Connection, port: int, times: int) -> None:
+def _get_in_process(pipe: Connection, port: int, times: int) -> None:
     key = "cx_" + 32 * "0"
     common = {"host": "127.0.0.1", "port": port, "schema": "http"}
     os.environ |= {
@@ -82,37 +107,37 @@ def _get_in_a_process(pipe: Connection, port: int, times: int) -> None:
     from connix_provider.hooks.connix import ConnixHook
 
     agents = ConnixHook().client.agents
-    theirs = HttpHook(method="GET")
+    http_hook = HttpHook(method="GET")
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"X-API-Key": key}) as raw:
         ways: tuple[Callable[[], object], ...] = (
             lambda: raw.get(_PATH).json(),
             lambda: agents.get(_PROJECT, _AGENT),
-            lambda: theirs.run(_PATH).json(),
+            lambda: http_hook.run(_PATH).json(),
         )
         taken: tuple[list[float], ...] = ([], [], [])
-        # In turns, so that whatever else the machine does strikes all of them.
+        # In turns, so that other work of the machine slows all of them alike.
         for _ in range(times):
-            for way, found in zip(ways, taken, strict=True):
+            for way, seconds in zip(ways, taken, strict=True):
                 began = time.perf_counter()
                 way()
-                found.append(time.perf_counter() - began)
-    pipe.send(Gets(*map(median, taken)))
+                seconds.append(time.perf_counter() - began)
+    pipe.send(_Gets(*map(statistics.median, taken)))
 
 
 class _Ready(asyncio.Protocol):
-    """Answer every request with the same agent, as fast as a server can."""
+    """Answer every request with the same agent."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        # A Get of either client arrives in one piece and ends so.
+        # A Get arrives in one piece, with this end.
         if data.endswith(b"\r\n\r\n"):
-            self._transport.write(_answer())
+            self._transport.write(_response())
 
 
-def _answer() -> bytes:
+def _response() -> bytes:
     body = json.dumps(_BODY).encode()
     now = time.time()
     head = (
