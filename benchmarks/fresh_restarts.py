@@ -53,7 +53,6 @@ class FreshRestartsRow(Row):
     refused_at_most: float
     window: float = WINDOW
     providers: Sequence[str] = ("connix",)
-    group: str = "more waits"
 
     def quick(self) -> Self:
         """Return a row of a bit more than a window, of 6 s."""

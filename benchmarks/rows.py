@@ -89,7 +89,7 @@ ROWS: Sequence[Row] = (
     ),
     WaitsRow(
         name="waits-split",
-        what="4 processes of 250 waits, one key, no common memory; agents of a process created in a row",
+        what="4 machines of 250 waits, one key; agents of a machine created in a row",
         waits=1_000,
         processes=4,
         p95_at_most=2,
@@ -97,7 +97,7 @@ ROWS: Sequence[Row] = (
     ),
     WaitsRow(
         name="waits-interleaved",
-        what="the same, but every fourth agent in a process: each needs all pages",
+        what="the same, but every fourth agent on a machine: each needs all pages",
         waits=1_000,
         processes=4,
         interleaved=True,
@@ -108,7 +108,7 @@ ROWS: Sequence[Row] = (
     RestartsRow(name="restarts", what="500 restarts from one process, 50 actions a minute", agents=500),
     FreshRestartsRow(
         name="restarts-fresh",
-        what="200 restarts from 8 processes at a time, a new one for each",
+        what="200 restarts, 8 at a time, each from a new process of one machine",
         agents=200,
         processes=8,
         refused_at_most=0.15,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -32,6 +33,8 @@ class Service:
 
     def __init__(self, window: float | None = WINDOW) -> None:
         self._child = Child(_serve, window)
+        # A directory of its own, because a later emulator may get the same port.
+        self._shared = tempfile.TemporaryDirectory(prefix="connix-benchmark-")
 
     def __enter__(self) -> Self:
         self._child.__enter__()
@@ -40,6 +43,7 @@ class Service:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self._child.__exit__(kind, *rest)
+        self._shared.cleanup()
 
     def run(
         self, work: Callable[Concatenate[Emulator, _P], _T], *arguments: _P.args, **more: _P.kwargs
@@ -54,14 +58,19 @@ class Service:
         result: _T = self._child.receive()
         return result
 
-    def connections(self) -> dict[str, str]:
-        """Return the environment variables with which both providers find this service."""
+    def connections(self, *, share: bool = True) -> dict[str, str]:
+        """
+        Return the environment variables with which both providers find this service.
+
+        :param share: whether processes share the limits of their key, as on one machine
+        """
         host, port = self.url.removesuffix("/api/v1").removeprefix("http://").split(":")
         ours = {"host": self.url, "password": self.api_key, "extra": {"project_id": self.project_id}}
         theirs = {"host": host, "port": int(port), "extra": {"X-API-Key": self.api_key}}
         return {
             "AIRFLOW_CONN_CONNIX_DEFAULT": json.dumps({"conn_type": "connix", **ours}),
             "AIRFLOW_CONN_HTTP_DEFAULT": json.dumps({"conn_type": "http", **theirs}),
+            "CONNIX_RATE_LIMIT_DIR": self._shared.name if share else "",
         }
 
 

@@ -77,7 +77,7 @@ class WaitsRow(Row):
     :param begin_within: seconds from the first wait's begin to the last one's
     :param spread: seconds from the first change to the last
     :param project: how many agents the project has; the others run and do not change
-    :param processes: how many processes wait, without common memory
+    :param processes: how many processes wait, which share nothing, as on several machines
     :param interleaved: whether each process waits for every n-th agent, not for agents created in a row
     :param readings: how often all pages have to be read for each agent to be read once; 0: Gets are enough
     :param burst: whether agents change faster than their Gets may be sent
@@ -131,7 +131,9 @@ class WaitsRow(Row):
         with Service(self.window) as service, ExitStack() as stack:
             agent_ids = service.run(_seed, self.waits, max(self.project, self.waits))
             starts = {agent_id: self.begin_within * n / self.waits for n, agent_id in enumerate(agent_ids)}
-            facts = (provider, service.connections(), service.project_id, interval)
+            # Several processes stand for several machines.
+            variables = service.connections(share=self.processes == 1)
+            facts = (provider, variables, service.project_id, interval)
             children = [stack.enter_context(Child(_wait_in_process, *facts)) for _ in range(self.processes)]
             for child in children:
                 child.receive()
