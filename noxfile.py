@@ -84,7 +84,8 @@ def slow(session: nox.Session) -> None:
     session.run("scripts/_postgresql", external=True)
     # CI reads the last line, which is then pytest's summary; a failure is still logged.
     logging.getLogger("nox").setLevel(logging.WARNING)
-    _pytest(session, VENV, EVERYDAY, "-m", "slow")
+    # Files side by side, because the tests spend most of their time waiting for Airflow.
+    _pytest(session, VENV, EVERYDAY, "-m", "slow", "-v", "-n", "3", "--dist", "loadfile")
 
 
 @nox.session(venv_backend="none", requires=["environment"])

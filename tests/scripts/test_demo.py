@@ -1,4 +1,4 @@
-"""The demo as its users meet it: started as a script, and gone without a trace."""
+"""The demo, started as a script: what it prints, and that it leaves no process behind."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ import pytest
 pytestmark = pytest.mark.slow
 
 DEMO = pathlib.Path(__file__).parents[2] / "scripts" / "demo"
-#: Seconds within which anything that is waited for here must have happened; a machine may be busy.
+#: Seconds that a busy machine may take for any step.
 PATIENCE = 300.0
 TROUBLESHOOTING = " ".join((DEMO.parents[1] / "docs" / "troubleshooting.md").read_text().split())
 
 
 class Demo:
-    """A running demo, with its output as far as it got."""
+    """A running demo and its output so far."""
 
     def __init__(self, arguments: tuple[str, ...], output: pathlib.Path, homes: pathlib.Path) -> None:
-        # Everything that the demo starts inherits this, whatever becomes of its parents.
+        # Every process of the demo inherits this, even when its parent has ended.
         self._mark = f"demo-{uuid.uuid4()}"
         self._output = output
         with output.open("wb") as file:
@@ -69,7 +69,7 @@ class Demo:
 
 @pytest.fixture(scope="module")
 def homes(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A place of these tests alone: what a user did in the demo's UI is kept below the checkout."""
+    """Return a folder for these tests, because the demo keeps what a user did in its UI."""
     return tmp_path_factory.mktemp("homes")
 
 
@@ -88,7 +88,7 @@ def demo(tmp_path: pathlib.Path, homes: pathlib.Path) -> Iterator[Callable[..., 
             one.wait()
 
 
-def test_the_lifecycle_runs_and_the_emulator_bears_witness(demo):
+def test_lifecycle_succeeds_in_airflow_and_emulator(demo):
     run = demo()
     assert run.wait() == 0, run.output
     assert "Every task succeeded, and the emulator saw all of it happen." in run.output
@@ -99,7 +99,7 @@ def test_the_lifecycle_runs_and_the_emulator_bears_witness(demo):
     assert run.left_behind() == []
 
 
-def test_a_failure_shows_the_failing_task_and_its_log(demo):
+def test_fail_shows_the_task_and_its_log(demo):
     run = demo("--fail")
     assert run.wait() == 1, run.output
     assert re.search(r"^  restart +failed ", run.output, re.MULTILINE)
@@ -109,14 +109,14 @@ def test_a_failure_shows_the_failing_task_and_its_log(demo):
     assert "This is what --fail was to show: the agent ended in error after its restart." in said
     assert "task restart is failed" in said
     assert 'File "' not in said
-    # What the run did, and not that it did something else than the demo without --fail.
+    # A failure on purpose is no difference from the lifecycle.
     assert "WRONG" not in run.output
     assert ", not create_agent" not in run.output
     assert run.left_behind() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_the_middle_leaves_nothing_behind(demo, number):
+def test_a_signal_leaves_no_process_behind(demo, number):
     run = demo()
     run.wait_for("agent is creating")
     assert len(run.left_behind()) > 1
@@ -128,7 +128,7 @@ def test_a_signal_in_the_middle_leaves_nothing_behind(demo, number):
     assert run.left_behind() == []
 
 
-def test_a_port_that_is_taken_is_named_in_one_line(demo):
+def test_a_taken_port_is_named(demo):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -141,18 +141,18 @@ def test_a_port_that_is_taken_is_named_in_one_line(demo):
 
 @contextlib.contextmanager
 def api(run: Demo) -> Iterator[httpx.Client]:
-    """Log in as the demo says one can."""
+    """Log in with the printed password."""
     url = run.wait_for(r"Airflow  (http://127\.0\.0\.1:\d+)\n")
     password = run.wait_for(r"Password (\S+)\n")
     run.wait_for(r"Press Ctrl\+C to end it\.")
     with httpx.Client(base_url=url, timeout=60, trust_env=False) as http:
-        answer = http.post("/auth/token", json={"username": "admin", "password": password})
-        http.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
+        response = http.post("/auth/token", json={"username": "admin", "password": password})
+        http.headers["Authorization"] = f"Bearer {response.raise_for_status().json()['access_token']}"
         yield http
 
 
 def trigger(http: httpx.Client, dag_id: str) -> dict[str, str]:
-    """Run a DAG by hand and return the states of its tasks."""
+    """Trigger a DAG, wait for its run and return the states of its tasks."""
     runs = f"/api/v2/dags/{dag_id}/dagRuns"
     run = http.post(runs, json={"logical_date": None}).raise_for_status().json()
     path = f"{runs}/{run['dag_run_id']}"
@@ -164,7 +164,7 @@ def trigger(http: httpx.Client, dag_id: str) -> dict[str, str]:
     return {task["task_id"]: task["state"] for task in tasks}
 
 
-def test_the_ui_has_connection_and_examples_and_ends_without_a_trace(demo, homes):
+def test_ui_has_connection_and_examples(demo, homes):
     run = demo("--ui")
     with api(run) as http:
         service = run.wait_for(r"Connix   (http://127\.0\.0\.1:\d+/api/v1)\n")
@@ -185,16 +185,16 @@ def test_the_ui_has_connection_and_examples_and_ends_without_a_trace(demo, homes
             name: connection[name] for name in ("connection_id", "conn_type", "host", "password", "extra")
         }
         # The form sends 0 for an empty port.
-        answer = http.post("/api/v2/connections/test", json={**tried, "port": 0})
-        assert answer.json().get("status"), answer.text
-        assert "has 4 agents" in answer.json()["message"]
+        response = http.post("/api/v2/connections/test", json={**tried, "port": 0})
+        assert response.json().get("status"), response.text
+        assert "has 4 agents" in response.json()["message"]
 
-        # What Airflow does as long as the port is not stored; docs/troubleshooting.md tells of it.
+        # Airflow does this until the port is stored; docs/troubleshooting.md describes it.
         without = {**tried, "connection_id": "without_a_port", "password": key}
         http.post("/api/v2/connections", json=without).raise_for_status()
-        answer = http.post("/api/v2/connections/test", json={**without, "port": 0, "password": "***"})
-        assert answer.status_code == 400
-        assert answer.json()["detail"] in TROUBLESHOOTING
+        response = http.post("/api/v2/connections/test", json={**without, "port": 0, "password": "***"})
+        assert response.status_code == 400
+        assert response.json()["detail"] in TROUBLESHOOTING
         http.delete("/api/v2/connections/without_a_port").raise_for_status()
 
         paused = {dag["dag_id"]: dag["is_paused"] for dag in http.get("/api/v2/dags").json()["dags"]}
@@ -203,7 +203,7 @@ def test_the_ui_has_connection_and_examples_and_ends_without_a_trace(demo, homes
         states = trigger(http, "connix_lifecycle")
         assert len(states) == 9
         assert set(states.values()) == {"success"}, states
-        # The gate waits in a real triggerer.
+        # Its sensor waits in a real triggerer.
         states = trigger(http, "connix_gated_pipeline")
         assert set(states.values()) == {"success"}, states
 

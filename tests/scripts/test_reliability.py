@@ -1,4 +1,4 @@
-"""The table of docs/reliability.md, made from a tally that is made up."""
+"""The table of docs/reliability.md, made from an invented tally."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def generate(tally, page, verdict="right"):
     )
 
 
-def test_what_is_recorded_is_added_up(tally, page):
+def test_the_table_adds_up_the_tally(tally, page):
     record("operators: status", "succeeded")
     record("operators: status", "succeeded")
     record("operators: status", "timed out", unsafe_repeats=2)
@@ -54,7 +54,7 @@ def test_what_is_recorded_is_added_up(tally, page):
     assert "**Not every outcome was the right one: tests failed.**" in page.read_text()
 
 
-def test_a_table_takes_the_place_of_the_one_before_and_leaves_the_rest(tally, page):
+def test_a_table_replaces_only_the_table_before(tally, page):
     before, _, rest = PAGE.read_text().partition("<!-- table")
     after = rest.partition("<!-- end of table -->")[2]
     record("client: hang", "failed")
@@ -85,7 +85,7 @@ def test_without_a_tally_nothing_is_recorded(tmp_path, monkeypatch):
         (json.dumps({"kind": "x", "outcome": 5} | dict.fromkeys(COUNTS, 1)), "a field's type"),
     ],
 )
-def test_what_is_no_tally_leaves_the_page_as_it_is(text, says, tally, page):
+def test_an_invalid_tally_leaves_the_page_unchanged(text, says, tally, page):
     tally.write_text(text)
     done = generate(tally, page)
     assert done.returncode == 1
@@ -93,7 +93,7 @@ def test_what_is_no_tally_leaves_the_page_as_it_is(text, says, tally, page):
     assert page.read_text() == PAGE.read_text()
 
 
-def test_a_page_without_a_place_for_it_is_refused(tally, page):
+def test_a_page_without_markers_is_refused(tally, page):
     record("client: hang", "failed")
     page.write_text("# Nothing\n")
     done = generate(tally, page)
