@@ -1,8 +1,8 @@
 """
-Offer the calls as methods: ``client.agents``, synchronous and asynchronous.
+``client.agents``: the calls as methods, synchronous and asynchronous.
 
-Every method that is one call is made from the function of that call in
-:mod:`connix_provider.client.calls`: its parameters, checks and documentation stand there, once.
+The methods of single calls are made from the functions of :mod:`connix_provider.client.calls`, which have
+their parameters, checks and documentation.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 
 
 class _Resource(Generic[ClientT]):
-    """Hold the client that carries the calls out."""
+    """Methods of one client."""
 
     def __init_subclass__(cls) -> None:
-        # A method made from a call's description is called after the attribute, not after the description.
+        # update_wrapper() took the name of the call's function; a method has the name of its attribute.
         for name, method in vars(cls).items():
             if hasattr(method, "__signature__"):
                 method.__name__, method.__qualname__ = name, f"{cls.__name__}.{name}"
@@ -44,7 +44,7 @@ class _Resource(Generic[ClientT]):
 
 
 def _method(make: Callable[P, Call[T]]) -> Callable[Concatenate[Agents, P], T]:
-    """Make a method of the synchronous client from the description of a call."""
+    """Make a method of the synchronous client from the function of a call."""
 
     def method(self: Agents, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._client.perform(make(*args, **kwargs))
@@ -53,7 +53,7 @@ def _method(make: Callable[P, Call[T]]) -> Callable[Concatenate[Agents, P], T]:
 
 
 def _async_method(make: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncAgents, P], Awaitable[T]]:
-    """Make a method of the asynchronous client from the description of a call."""
+    """Make a method of the asynchronous client from the function of a call."""
 
     async def method(self: AsyncAgents, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._client.perform(make(*args, **kwargs))
@@ -62,20 +62,20 @@ def _async_method(make: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncAgent
 
 
 def _signed(method: MethodT, make: Callable[..., Any]) -> MethodT:
-    """Give a made method the name, documentation and signature that ``help`` should show."""
+    """Give a method the documentation and signature of the function of its call."""
     functools.update_wrapper(method, make)
     signature = inspect.signature(make)
     first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
     vars(method)["__signature__"] = signature.replace(
         parameters=[first, *signature.parameters.values()],
-        # "Call[Agent]" describes the call; the method returns what it results in.
+        # The function returns Call[Agent], the method returns Agent.
         return_annotation=str(signature.return_annotation).removeprefix("Call[").removesuffix("]"),
     )
     return method
 
 
 class Agents(_Resource["Client"]):
-    """Offer the eleven calls, and the walks over all pages, synchronously."""
+    """The eleven calls, and iterators over all pages."""
 
     list = _method(calls.list_agents)
     create = _method(calls.create_agent)
@@ -99,15 +99,15 @@ class Agents(_Resource["Client"]):
         offset: int = 0,
     ) -> Iterator[Agent]:
         """
-        Walk all of a project's agents, page by page, each once although pages shift.
+        Iterate over all agents of a project, each once, although pages may shift meanwhile.
 
         :param project_id: the project
         :param status: only agents in this status
         :param sort: as for :meth:`list`
-        :param limit: agents a page, 1 to 100
-        :param offset: agents to pass over
+        :param limit: agents in a page, 1 to 100
+        :param offset: agents to skip
         :return: the agents; the next page is fetched while one is used
-        :raises ValueError: for an argument out of bounds, before anything is sent
+        :raises ValueError: for an argument out of bounds, before any request
         """
         pages = _agent_walk(project_id, status=status, sort=sort, limit=limit, offset=offset)
         return walk(self._client, pages, pages.next_call())
@@ -124,17 +124,17 @@ class Agents(_Resource["Client"]):
         offset: int = 0,
     ) -> Iterator[LogEntry]:
         """
-        Walk an agent's log, page by page, in the service's order: newest first in the reference.
+        Iterate over an agent's log in the service's order: newest first in the reference.
 
         :param project_id: the project
         :param agent_id: the agent
         :param level: as for :meth:`logs`
         :param start_time: as for :meth:`logs`
         :param end_time: as for :meth:`logs`
-        :param limit: lines a page, 1 to 1000
-        :param offset: lines to pass over
-        :return: the lines; the next page is fetched while one is used
-        :raises ValueError: for an argument out of bounds, before anything is sent
+        :param limit: entries in a page, 1 to 1000
+        :param offset: entries to skip
+        :return: the entries; the next page is fetched while one is used
+        :raises ValueError: for an argument out of bounds, before any request
         """
         pages = _log_walk(
             project_id,
@@ -149,7 +149,7 @@ class Agents(_Resource["Client"]):
 
 
 class AsyncAgents(_Resource["AsyncClient"]):
-    """Offer the eleven calls, and the walks over all pages, asynchronously."""
+    """The eleven calls, and iterators over all pages, asynchronous."""
 
     list = _async_method(calls.list_agents)
     create = _async_method(calls.create_agent)
@@ -173,15 +173,15 @@ class AsyncAgents(_Resource["AsyncClient"]):
         offset: int = 0,
     ) -> AsyncIterator[Agent]:
         """
-        Walk all of a project's agents, page by page, each once although pages shift.
+        Iterate over all agents of a project, each once, although pages may shift meanwhile.
 
         :param project_id: the project
         :param status: only agents in this status
         :param sort: as for :meth:`list`
-        :param limit: agents a page, 1 to 100
-        :param offset: agents to pass over
+        :param limit: agents in a page, 1 to 100
+        :param offset: agents to skip
         :return: the agents; the next page is fetched while one is used
-        :raises ValueError: for an argument out of bounds, before anything is sent
+        :raises ValueError: for an argument out of bounds, before any request
         """
         pages = _agent_walk(project_id, status=status, sort=sort, limit=limit, offset=offset)
         return walk_async(self._client, pages, pages.next_call())
@@ -198,17 +198,17 @@ class AsyncAgents(_Resource["AsyncClient"]):
         offset: int = 0,
     ) -> AsyncIterator[LogEntry]:
         """
-        Walk an agent's log, page by page, in the service's order: newest first in the reference.
+        Iterate over an agent's log in the service's order: newest first in the reference.
 
         :param project_id: the project
         :param agent_id: the agent
         :param level: as for :meth:`logs`
         :param start_time: as for :meth:`logs`
         :param end_time: as for :meth:`logs`
-        :param limit: lines a page, 1 to 1000
-        :param offset: lines to pass over
-        :return: the lines; the next page is fetched while one is used
-        :raises ValueError: for an argument out of bounds, before anything is sent
+        :param limit: entries in a page, 1 to 1000
+        :param offset: entries to skip
+        :return: the entries; the next page is fetched while one is used
+        :raises ValueError: for an argument out of bounds, before any request
         """
         pages = _log_walk(
             project_id,
@@ -256,5 +256,5 @@ def _log_walk(
 
 
 def _size(limit: int) -> int:
-    """Ask for two where one is wanted: pages of one cannot overlap, and hide what shifts between them."""
+    """Return at least two, because pages of one cannot overlap."""
     return 2 if type(limit) is int and limit == 1 else limit

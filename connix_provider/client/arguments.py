@@ -1,7 +1,8 @@
 """
-Check what a call is given, and write it as it is sent.
+Check and encode the arguments of calls.
 
-Whatever is wrong with an argument, its type or its value, is a :class:`ValueError` that names it.
+An argument of a wrong type or value is a :class:`ValueError` that names it. Messages quote no value of a
+body, because it may be a secret.
 """
 
 from __future__ import annotations
@@ -14,48 +15,48 @@ from urllib.parse import quote, urlencode
 
 import pendulum
 
-__all__ = ["body", "one_of", "period", "plain", "query", "segment", "text", "whole"]
+__all__ = ["body", "check_choice", "check_int", "check_text", "path_segment", "period", "plain", "query"]
 
 
-def segment(value: str, name: str) -> str:
+def path_segment(value: str, name: str) -> str:
     """
-    Quote an id as one segment of a path; no id may walk to another path.
+    Quote an id as one segment of a path.
 
     :param value: the id
     :param name: the parameter's name
     :return: the segment
-    :raises ValueError: for an empty id, or a step up the path
+    :raises ValueError: for an empty id, and for ``.`` and ``..``, which would lead to another path
     """
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{name} must be a string that is not empty, not {value!r}")
     if value in {".", ".."}:
-        # Quoting does not help here: servers read %2E%2E as a step up too.
-        raise ValueError(f"{name} must be an id, not the path step {value!r}")
+        # Quoting does not help, because servers resolve %2E%2E, too.
+        raise ValueError(f"{name} must be an id, not the relative path {value!r}")
     return quote(_encodable(value, name), safe="")
 
 
 def query(**parameters: Any) -> str:
     """
-    Encode a query string from the parameters that are given.
+    Encode a query string.
 
-    :param parameters: names and values; ``None`` is left out
-    :return: the query, without the question mark
+    :param parameters: names and values; parameters that are ``None`` are left out
+    :return: the query string without the question mark
     """
     return urlencode({name: value for name, value in parameters.items() if value is not None})
 
 
-def whole(value: int | None, name: str, low: int, high: int | None = None) -> int | None:
+def check_int(value: int | None, name: str, low: int, high: int | None = None) -> int | None:
     """
-    Check a whole number.
+    Check an integer.
 
-    :param value: the number, or ``None``
+    :param value: the integer, or ``None``
     :param name: the parameter's name
-    :param low: the smallest allowed
-    :param high: the largest allowed
-    :return: the number
-    :raises ValueError: for anything else
+    :param low: the smallest allowed value
+    :param high: the largest allowed value; default no bound
+    :return: the value
+    :raises ValueError: for any other value
     """
     if value is None:
         return None
@@ -65,29 +66,29 @@ def whole(value: int | None, name: str, low: int, high: int | None = None) -> in
     return value
 
 
-def one_of(value: str | None, name: str, allowed: tuple[str, ...]) -> str | None:
+def check_choice(value: str | None, name: str, allowed: tuple[str, ...]) -> str | None:
     """
-    Check a word against the words there are.
+    Check a text that must be one of several.
 
-    :param value: the word, or ``None``
+    :param value: the text, or ``None``
     :param name: the parameter's name
-    :param allowed: the words
-    :return: the word
-    :raises ValueError: for any other
+    :param allowed: the allowed values
+    :return: the value
+    :raises ValueError: for any other value
     """
     if value is not None and value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
     return value
 
 
-def text(value: str | None, name: str) -> str | None:
+def check_text(value: str | None, name: str) -> str | None:
     """
     Check a text that must not be empty.
 
     :param value: the text, or ``None``
     :param name: the parameter's name
     :return: the text
-    :raises ValueError: for anything else
+    :raises ValueError: for any other value
     """
     if value is not None and (not isinstance(value, str) or not value.strip()):
         raise ValueError(f"{name} must be a string that is not empty, not {value!r}")
@@ -96,18 +97,18 @@ def text(value: str | None, name: str) -> str | None:
 
 def _encodable(value: str, name: str) -> str:
     if not _is_unicode(value):
-        raise ValueError(f"{name} holds half of a character: {value!r}")
+        raise ValueError(f"{name} contains half of a character: {value!r}")
     return value
 
 
 def period(start: str | datetime | None, end: str | datetime | None) -> dict[str, str | None]:
     """
-    Check a period, and write it as the service reads it.
+    Check and encode a period.
 
-    :param start: its start: ISO 8601 text or a datetime; without a zone it is UTC
-    :param end: its end
-    :return: ``start_time`` and ``end_time``
-    :raises ValueError: for what is no time, or a start after the end
+    :param start: its start as ISO 8601 text or a datetime; without a zone it is UTC
+    :param end: its end, likewise
+    :return: the parameters ``start_time`` and ``end_time``
+    :raises ValueError: for a value that is no time, and for a start after the end
     """
     since, until = _time(start, "start_time"), _time(end, "end_time")
     if since and until and since > until:
@@ -116,27 +117,28 @@ def period(start: str | datetime | None, end: str | datetime | None) -> dict[str
 
 
 def _time(value: str | datetime | None, name: str) -> datetime | None:
-    """Read a time; without a zone it is UTC, as everywhere in Airflow."""
+    """Return a time in UTC."""
     if value is None:
         return None
-    moment: Any = value
+    parsed: Any = value
     try:
-        # exact: a time without a date is not silently taken for today's. pendulum takes "now", ISO 8601 not.
+        # "now" is pendulum's, not ISO 8601. exact=True, because otherwise a time without a date becomes
+        # today's.
         if isinstance(value, str) and value != "now":
-            moment = pendulum.parse(value, exact=True)
-            if isinstance(moment, date) and not isinstance(moment, datetime):
-                moment = datetime.combine(moment, time())
-        if isinstance(moment, datetime):
-            aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            parsed = pendulum.parse(value, exact=True)
+            if isinstance(parsed, date) and not isinstance(parsed, datetime):
+                parsed = datetime.combine(parsed, time())
+        if isinstance(parsed, datetime):
+            aware = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
             return aware.astimezone(UTC)
     except (ValueError, OverflowError, IndexError, TypeError):
-        # No time at all, on which pendulum fails in several ways, or one that is in no year of UTC.
+        # pendulum raises each of these, and a time may have no year in UTC.
         pass
     raise ValueError(f"{name} must be ISO 8601 text or a datetime, not {value!r}")
 
 
-def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat().replace("+00:00", "Z") if moment else None
+def _iso(value: datetime | None) -> str | None:
+    return value.isoformat().replace("+00:00", "Z") if value else None
 
 
 def body(value: Mapping[str, Any], name: str) -> bytes:
@@ -146,26 +148,28 @@ def body(value: Mapping[str, Any], name: str) -> bytes:
     :param value: the body
     :param name: the parameter's name
     :return: the JSON
-    :raises ValueError: for what is not a mapping, or not JSON; no value is quoted
+    :raises ValueError: for a body that is no mapping, or cannot be written as JSON
     """
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} must be a mapping, not {type(value).__name__}")
     try:
         encoded = json.dumps(plain(value), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        # The encoder's own message names a type or "out of range", never a value.
+        # The encoder's message names a type or "out of range", never a value.
         raise ValueError(f"{name} cannot be sent as JSON: {error}") from None
     if "\\ud" in encoded and (where := _half_a_character(value)) is not None:
-        raise ValueError(f"{'.'.join((name, *where))} holds half of a character, which no service can read")
+        raise ValueError(
+            f"{'.'.join((name, *where))} contains half of a character, which no service can read"
+        )
     return encoded.encode()
 
 
 def plain(value: Any) -> Any:
     """
-    Write any mapping or sequence as the dict or list that JSON knows.
+    Convert mappings and sequences to dicts and lists, at any depth.
 
-    :param value: what a body is made of
-    :return: the same in dicts and lists; anything else stays what it is
+    :param value: a value of a body
+    :return: the converted value; any other value stays as it is
     """
     if isinstance(value, Mapping):
         return {name: plain(item) for name, item in value.items()}
@@ -175,7 +179,7 @@ def plain(value: Any) -> Any:
 
 
 def _half_a_character(value: Any) -> list[str] | None:
-    """Find the text that is no Unicode; JSON would carry it, and the service refuse all of it."""
+    """Return the path to the first text that is not valid Unicode, which JSON allows and services refuse."""
     if isinstance(value, str):
         return None if _is_unicode(value) else []
     if isinstance(value, Mapping):

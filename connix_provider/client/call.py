@@ -1,4 +1,4 @@
-"""Hold a call as data: nothing here knows which calls there are, and nothing sends one."""
+"""A call as data: one endpoint with its arguments. :mod:`connix_provider.client.calls` makes them."""
 
 from __future__ import annotations
 
@@ -10,43 +10,45 @@ from connix_provider.client.errors import ConnixError
 from connix_provider.client.models import Agent
 from connix_provider.client.ratelimit import Bucket
 
-__all__ = ["Call", "Proof"]
+__all__ = ["Call", "RepeatCheck"]
 
 T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Proof(Generic[T]):
+class RepeatCheck(Generic[T]):
     """
-    Say how to tell that a call whose answer was lost had been carried out, when its repeat is refused.
+    How to find out that a lost request was executed, when its repeat is refused.
 
-    :param refused: whether an error is the refusal that makes it worth looking
-    :param look: the call that shows the agent, or ``None`` where the refusal says it all
-    :param settle: reads the result off the agent, or returns ``None`` where it proves nothing
+    The repeat of a delete meets 404, for example, because the first delete was executed.
+
+    :param is_refusal: whether an error is such a refusal
+    :param get: the call that reads the agent, or ``None`` if the refusal is proof enough
+    :param result_of: makes the result from the agent, or returns ``None`` if the agent proves nothing
     """
 
-    refused: Callable[[ConnixError], bool]
-    look: Call[Agent] | None
-    settle: Callable[[Agent | None], T | None]
+    is_refusal: Callable[[ConnixError], bool]
+    get: Call[Agent] | None
+    result_of: Callable[[Agent | None], T | None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
     """
-    Hold one call.
+    One call.
 
     :param method: HTTP method
-    :param path: path below the base URL, quoted
-    :param bucket: the rate limit that the call counts against
-    :param read: turns the body of a good answer into the result
+    :param path: quoted path below the base URL
+    :param bucket: the rate limit that counts the call
+    :param read: makes the result from the body of a successful response
     :param query: encoded query string, without the question mark
     :param body: JSON body
-    :param repeatable: whether sending it again is safe when nobody knows if the first was carried out
-    :param proof: how a refused repeat is checked against the agent
-    :param when_empty: the call that shows the result where a good answer is empty
-    :param secrets: values in the body that no message may show
-    :param project_id: the project it names, for its errors
-    :param agent_id: the agent it names, for its errors
+    :param idempotent: whether the request is safe to send twice
+    :param repeat_check: how to check a repeat that is refused
+    :param when_empty: the call that reads the result if a successful response has no body
+    :param secrets: values of the body that no message may show
+    :param project_id: the project, for errors
+    :param agent_id: the agent, for errors
     """
 
     method: str
@@ -55,8 +57,8 @@ class Call(Generic[T]):
     read: Callable[[bytes], T]
     query: str = ""
     body: bytes | None = dataclasses.field(default=None, repr=False)
-    repeatable: bool = True
-    proof: Proof[T] | None = None
+    idempotent: bool = True
+    repeat_check: RepeatCheck[T] | None = None
     when_empty: Call[T] | None = None
     secrets: tuple[str, ...] = dataclasses.field(default=(), repr=False)
     project_id: str | None = None

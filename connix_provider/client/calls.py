@@ -1,9 +1,9 @@
 """
-Describe each call of the Agents API: what to send, which rate limit counts it, how to read the response.
+The calls of the Agents API as data: the request, its rate limit, and how its response is read.
 
-Each function here checks its arguments and returns a :class:`~connix_provider.client.call.Call`; none does
-I/O. The clients' methods are made from these functions, so a parameter, its check and its documentation are
-written once for both.
+Each function checks its arguments and returns a :class:`~connix_provider.client.call.Call`, without I/O. The
+methods of both clients are made from these functions, so parameters, checks and documentation are written
+once.
 """
 
 from __future__ import annotations
@@ -14,8 +14,16 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypedDict
 
-from connix_provider.client.arguments import body, one_of, period, query, segment, text, whole
-from connix_provider.client.call import Call, Proof
+from connix_provider.client.arguments import (
+    body,
+    check_choice,
+    check_int,
+    check_text,
+    path_segment,
+    period,
+    query,
+)
+from connix_provider.client.call import Call, RepeatCheck
 from connix_provider.client.errors import ConnixConflictError, ConnixError, ConnixNotFoundError
 from connix_provider.client.models import (
     ActionResult,
@@ -36,9 +44,9 @@ LOG_LEVELS = ("debug", "info", "warn", "error")
 INTERVALS = ("1m", "5m", "15m", "1h", "1d")
 MAX_AGENTS_PER_PAGE = 100
 MAX_LOGS_PER_PAGE = 1000
-#: What the service puts on a page where nothing else is asked for.
-USUAL_AGENTS_PER_PAGE = 20
-USUAL_LOGS_PER_PAGE = 100
+#: Page sizes of a request without ``limit``.
+DEFAULT_AGENTS_PER_PAGE = 20
+DEFAULT_LOGS_PER_PAGE = 100
 
 
 def list_agents(
@@ -53,20 +61,20 @@ def list_agents(
     List one page of a project's agents (reference: "List Agents").
 
     :param project_id: the project
-    :param status: only agents in this status; a new status of the service is passed on as it is
-    :param limit: agents a page, 1 to 100; the service's default is 20
-    :param offset: agents to pass over
+    :param status: only agents in this status; a status that the reference does not have is allowed
+    :param limit: agents in a page, 1 to 100; the service's default is 20
+    :param offset: agents to skip
     :param sort: ``created_at``, ``-created_at``, ``name`` or ``-name``
-    :return: the page; iterating it gives the agents
-    :raises ValueError: for an argument out of these bounds
+    :return: the page; iterate it for the agents
+    :raises ValueError: for an argument out of bounds
     """
     parameters = query(
-        status=text(status, "status"),
-        limit=whole(limit, "limit", 1, MAX_AGENTS_PER_PAGE),
-        offset=whole(offset, "offset", 0),
-        sort=one_of(sort, "sort", SORT_ORDERS),
+        status=check_text(status, "status"),
+        limit=check_int(limit, "limit", 1, MAX_AGENTS_PER_PAGE),
+        offset=check_int(offset, "offset", 0),
+        sort=check_choice(sort, "sort", SORT_ORDERS),
     )
-    read = checked(partial(AgentPage.read, offset=offset or 0, limit=limit or USUAL_AGENTS_PER_PAGE))
+    read = checked(partial(AgentPage.read, offset=offset or 0, limit=limit or DEFAULT_AGENTS_PER_PAGE))
     return Call("GET", _agents(project_id), Bucket.LIST, read, parameters, project_id=str(project_id))
 
 
@@ -74,13 +82,13 @@ def create_agent(project_id: str, agent: Mapping[str, Any]) -> Call[Agent]:
     """
     Create an agent (reference: "Create Agent").
 
-    Create is sent once: when its answer is lost, the error's ``may_have_executed`` is true, and the agent
-    is to be looked up by its name, which is unique in a project, before it is created again.
+    The request is not idempotent and is sent once. After a lost response the error has ``may_have_executed``.
+    Then look the agent up by its name, which is unique in a project, before you create it again.
 
     :param project_id: the project
     :param agent: ``name``, ``description``, ``config``, ``metadata`` as in the reference
-    :return: the agent, usually still ``creating``
-    :raises ValueError: for a body that is not JSON or has no name
+    :return: the agent, usually ``creating``
+    :raises ValueError: for a body without a name, or one that cannot be written as JSON
     """
     content = body(agent, "agent")
     name = agent.get("name")
@@ -92,7 +100,7 @@ def create_agent(project_id: str, agent: Mapping[str, Any]) -> Call[Agent]:
         Bucket.CREATE,
         read_agent,
         body=content,
-        repeatable=False,
+        idempotent=False,
         secrets=secrets_of(agent),
         project_id=str(project_id),
     )
@@ -104,7 +112,7 @@ def get_agent(project_id: str, agent_id: str) -> Call[Agent]:
 
     :param project_id: the project
     :param agent_id: the agent
-    :return: the agent with its ``stats`` and its whole ``config``
+    :return: the agent with its ``stats`` and its complete ``config``
     :raises ValueError: for an empty id
     """
     return Call(
@@ -118,33 +126,33 @@ def get_agent(project_id: str, agent_id: str) -> Call[Agent]:
 
 def update_agent(project_id: str, agent_id: str, changes: Mapping[str, Any]) -> Call[Agent]:
     """
-    Change an agent's configuration (reference: "Update Agent").
+    Update an agent (reference: "Update Agent").
 
-    The service merges: send only what changes, never a whole agent that was read earlier. Where its good
-    answer is empty, the agent is read; it is not changed again for that.
+    The service merges the fields that are sent into the agent, so send only those that change. If a
+    successful response has no body, the agent is read; the update is not repeated.
 
     :param project_id: the project
     :param agent_id: the agent
     :param changes: any of ``name``, ``description``, ``config``, ``metadata``
     :return: the agent, usually ``updating``
-    :raises ValueError: for a body that is not JSON, or nothing to change
+    :raises ValueError: for an empty body, or one that cannot be written as JSON
     """
     content = body(changes, "changes")
     if not changes:
         raise ValueError("changes is empty; name at least one of name, description, config, metadata")
-    look = get_agent(project_id, agent_id)
+    get = get_agent(project_id, agent_id)
 
-    def settle(agent: Agent | None) -> Agent | None:
-        return agent if agent and _holds(agent.model_dump(mode="json"), json.loads(content)) else None
+    def result_of(agent: Agent | None) -> Agent | None:
+        return agent if agent and _contains(agent.model_dump(mode="json"), json.loads(content)) else None
 
     return Call(
         "PUT",
-        look.path,
+        get.path,
         Bucket.UPDATE,
         read_agent,
         body=content,
-        proof=Proof(_is_conflict, look, settle),
-        when_empty=look,
+        repeat_check=RepeatCheck(_is_conflict, get, result_of),
+        when_empty=get,
         secrets=secrets_of(changes),
         **_named(project_id, agent_id),
     )
@@ -156,13 +164,13 @@ def delete_agent(project_id: str, agent_id: str) -> Call[DeleteResult]:
 
     :param project_id: the project
     :param agent_id: the agent
-    :return: the service's confirmation
+    :return: the service's confirmation; the agent may still exist for a while
     :raises ValueError: for an empty id
     """
 
-    def settle(_: Agent | None) -> DeleteResult:
+    def result_of(_: Agent | None) -> DeleteResult:
         return DeleteResult(
-            agent_id=agent_id, message="Agent was deleted by the request whose answer was lost"
+            agent_id=agent_id, message="Agent was deleted by the request whose response was lost"
         )
 
     return Call(
@@ -170,7 +178,7 @@ def delete_agent(project_id: str, agent_id: str) -> Call[DeleteResult]:
         _agent(project_id, agent_id),
         Bucket.DELETE,
         partial(read_confirmation, DeleteResult, str(agent_id)),
-        proof=Proof(_is_gone, None, settle),
+        repeat_check=RepeatCheck(_is_gone, None, result_of),
         **_named(project_id, agent_id),
     )
 
@@ -181,7 +189,7 @@ def start_agent(project_id: str, agent_id: str) -> Call[ActionResult]:
 
     :param project_id: the project
     :param agent_id: the agent
-    :return: the service's promise; the agent may not run yet
+    :return: the service's confirmation; the agent may not run yet
     :raises ValueError: for an empty id
     """
     return _action(project_id, agent_id, "start", {AgentStatus.RUNNING})
@@ -193,7 +201,7 @@ def pause_agent(project_id: str, agent_id: str) -> Call[ActionResult]:
 
     :param project_id: the project
     :param agent_id: the agent
-    :return: the service's promise; the agent may still run
+    :return: the service's confirmation; the agent may still run
     :raises ValueError: for an empty id
     """
     return _action(project_id, agent_id, "pause", {AgentStatus.PAUSED})
@@ -205,7 +213,7 @@ def stop_agent(project_id: str, agent_id: str) -> Call[ActionResult]:
 
     :param project_id: the project
     :param agent_id: the agent
-    :return: the service's promise; the agent may still run
+    :return: the service's confirmation; the agent may still run
     :raises ValueError: for an empty id
     """
     return _action(project_id, agent_id, "stop", {AgentStatus.STOPPED})
@@ -215,12 +223,12 @@ def restart_agent(project_id: str, agent_id: str) -> Call[ActionResult]:
     """
     Restart an agent: stop and start (reference: "Restart Agent").
 
-    Restart is sent once: when its answer is lost, the error's ``may_have_executed`` is true, and the
-    agent's ``updated_at`` tells whether it happened.
+    The request is not idempotent and is sent once. After a lost response the error has ``may_have_executed``.
+    Then compare the agent's ``updated_at`` with the one from before.
 
     :param project_id: the project
     :param agent_id: the agent
-    :return: the service's promise; the agent may not have gone down yet
+    :return: the service's confirmation; the agent may not have stopped yet
     :raises ValueError: for an empty id
     """
     return _action(project_id, agent_id, "restart", None)
@@ -244,19 +252,19 @@ def get_logs(
     :param level: ``debug``, ``info``, ``warn`` or ``error``
     :param start_time: ISO 8601 text or a datetime; without a zone it is UTC
     :param end_time: as ``start_time``, and not before it
-    :param limit: lines a page, 1 to 1000; the service's default is 100
-    :param offset: lines to pass over
-    :return: the page; iterating it gives the lines in the service's order
-    :raises ValueError: for an argument out of these bounds
+    :param limit: entries in a page, 1 to 1000; the service's default is 100
+    :param offset: entries to skip
+    :return: the page; iterate it for the entries, in the service's order
+    :raises ValueError: for an argument out of bounds
     """
     parameters = query(
-        level=one_of(level, "level", LOG_LEVELS),
+        level=check_choice(level, "level", LOG_LEVELS),
         **period(start_time, end_time),
-        limit=whole(limit, "limit", 1, MAX_LOGS_PER_PAGE),
-        offset=whole(offset, "offset", 0),
+        limit=check_int(limit, "limit", 1, MAX_LOGS_PER_PAGE),
+        offset=check_int(offset, "offset", 0),
     )
     path = f"{_agent(project_id, agent_id)}/logs"
-    read = checked(partial(LogPage.read, offset=offset or 0, limit=limit or USUAL_LOGS_PER_PAGE))
+    read = checked(partial(LogPage.read, offset=offset or 0, limit=limit or DEFAULT_LOGS_PER_PAGE))
     return Call("GET", path, Bucket.LOGS, read, parameters, **_named(project_id, agent_id))
 
 
@@ -276,10 +284,10 @@ def get_metrics(
     :param start_time: ISO 8601 text or a datetime; without a zone it is UTC
     :param end_time: as ``start_time``, and not before it
     :param interval: ``1m``, ``5m``, ``15m``, ``1h`` or ``1d``
-    :return: the metrics and the period they cover
-    :raises ValueError: for an argument out of these bounds
+    :return: the metrics and their period
+    :raises ValueError: for an argument out of bounds
     """
-    parameters = query(**period(start_time, end_time), interval=one_of(interval, "interval", INTERVALS))
+    parameters = query(**period(start_time, end_time), interval=check_choice(interval, "interval", INTERVALS))
     path = f"{_agent(project_id, agent_id)}/metrics"
     read = checked(AgentMetrics.model_validate_json)
     return Call("GET", path, Bucket.METRICS, read, parameters, **_named(project_id, agent_id))
@@ -287,10 +295,10 @@ def get_metrics(
 
 def list_projects(*, limit: int | None = None) -> Call[ProjectPage]:
     """
-    List the projects that a key can see; only the connection's test asks this.
+    List the first page of the projects of an API key; only the connection test sends this.
 
-    :param limit: projects a page
-    :return: the first page
+    :param limit: projects in a page
+    :return: the page
     """
     return Call("GET", "/projects", Bucket.PROJECTS, checked(ProjectPage.read), query(limit=limit))
 
@@ -298,21 +306,22 @@ def list_projects(*, limit: int | None = None) -> Call[ProjectPage]:
 def _action(
     project_id: str, agent_id: str, action: str, proven_by: set[AgentStatus] | None
 ) -> Call[ActionResult]:
-    look = get_agent(project_id, agent_id)
+    """Return an action. It is idempotent if a status proves it, because then only that status counts."""
+    get = get_agent(project_id, agent_id)
 
-    def settle(agent: Agent | None) -> ActionResult | None:
+    def result_of(agent: Agent | None) -> ActionResult | None:
         if agent is None or proven_by is None or agent.status not in proven_by:
             return None
-        message = f"The {action} whose answer was lost had been carried out"
+        message = f"The {action} whose response was lost was executed"
         return ActionResult(agent_id=agent.id, status=agent.status, message=message)
 
     return Call(
         "POST",
-        f"{look.path}/{action}",
+        f"{get.path}/{action}",
         Bucket.ACTION,
         partial(read_confirmation, ActionResult, str(agent_id)),
-        repeatable=proven_by is not None,
-        proof=Proof(_is_conflict, look, settle) if proven_by else None,
+        idempotent=proven_by is not None,
+        repeat_check=RepeatCheck(_is_conflict, get, result_of) if proven_by else None,
         **_named(project_id, agent_id),
     )
 
@@ -323,16 +332,16 @@ class _Named(TypedDict):
 
 
 def _named(project_id: str, agent_id: str) -> _Named:
-    """Return what the errors of a call name; checked as segments of its path already."""
+    """Return the ids that errors of a call name. The path's check has checked them."""
     return {"project_id": str(project_id), "agent_id": str(agent_id)}
 
 
 def _agents(project_id: str) -> str:
-    return f"/projects/{segment(project_id, 'project_id')}/agents"
+    return f"/projects/{path_segment(project_id, 'project_id')}/agents"
 
 
 def _agent(project_id: str, agent_id: str) -> str:
-    return f"{_agents(project_id)}/{segment(agent_id, 'agent_id')}"
+    return f"{_agents(project_id)}/{path_segment(agent_id, 'agent_id')}"
 
 
 def _is_gone(error: ConnixError) -> bool:
@@ -343,8 +352,8 @@ def _is_conflict(error: ConnixError) -> bool:
     return isinstance(error, ConnixConflictError)
 
 
-def _holds(whole: Any, part: Any) -> bool:
-    """Tell whether a merge of ``part`` would leave ``whole`` as it is."""
-    if isinstance(whole, dict) and isinstance(part, dict):
-        return all(name in whole and _holds(whole[name], value) for name, value in part.items())
-    return bool(whole == part)
+def _contains(present: Any, changes: Any) -> bool:
+    """Return whether a merge of ``changes`` would leave ``present`` as it is."""
+    if isinstance(present, dict) and isinstance(changes, dict):
+        return all(name in present and _contains(present[name], value) for name, value in changes.items())
+    return bool(present == changes)

@@ -1,4 +1,4 @@
-"""Make what certificates are checked with, and name the setting that is wrong."""
+"""TLS contexts, and clear errors for wrong settings of certificates."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["ssl_context"]
 
 def ssl_context(verify: bool | str) -> ssl.SSLContext:
     """
-    Make what certificates are checked with; one for each setting, as making one reads the whole CA bundle.
+    Return the TLS context of a setting. Contexts are cached, because making one reads the whole CA bundle.
 
     :param verify: whether to check certificates, or the path of a CA bundle
     :return: the context
-    :raises ValueError: for a bundle that cannot be read, named by ``verify``, or by ``SSL_CERT_FILE`` or
-        ``SSL_CERT_DIR`` of the environment
+    :raises ValueError: for a CA bundle that cannot be read, from ``verify``, ``SSL_CERT_FILE`` or
+        ``SSL_CERT_DIR``
     """
     if isinstance(verify, ssl.SSLContext):
         return verify
@@ -29,34 +29,34 @@ def ssl_context(verify: bool | str) -> ssl.SSLContext:
         raise ValueError(
             f"verify must be True, False or the path of a CA bundle, not {type(verify).__name__}"
         )
-    # Part of the key, because the environment of a process may change.
+    # The variables are part of the cache's key, because the environment may change.
     return _by_default(verify, os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", ""))
 
 
 @functools.lru_cache(maxsize=8)
 def _from_bundle(path: str) -> ssl.SSLContext:
-    said = f"verify names a CA bundle that cannot be read: {path!r}"
+    problem = f"verify names a CA bundle that cannot be read: {path!r}"
     if not path.strip():
         raise ValueError("verify is empty; it must be True, False or the path of a CA bundle")
     if _is_directory(path):
-        raise ValueError(f"{said} (it is a directory; name a file of certificates in PEM format)")
+        raise ValueError(f"{problem} (it is a directory; name a file of certificates in PEM format)")
     try:
         return ssl.create_default_context(cafile=path)
     except (OSError, ValueError) as error:  # an SSLError is an OSError
-        raise ValueError(f"{said} ({error})") from None
+        raise ValueError(f"{problem} ({error})") from None
 
 
 @functools.lru_cache(maxsize=8)
 def _by_default(verify: bool, cert_file: str, cert_dir: str) -> ssl.SSLContext:
     if verify and cert_file:
-        said = f"SSL_CERT_FILE of the environment names a CA bundle that cannot be read: {cert_file!r}"
+        problem = f"SSL_CERT_FILE of the environment names a CA bundle that cannot be read: {cert_file!r}"
         if _is_directory(cert_file):
-            raise ValueError(f"{said} (it is a directory; SSL_CERT_DIR may name one)")
+            raise ValueError(f"{problem} (it is a directory; SSL_CERT_DIR may name one)")
         try:
             return httpx.create_ssl_context(verify=True)
         except (OSError, ValueError) as error:
-            raise ValueError(f"{said} ({error})") from None
-    # OpenSSL takes several, and says nothing where there is none: then it would trust no certificate at all.
+            raise ValueError(f"{problem} ({error})") from None
+    # OpenSSL reports no missing directory, but would trust no certificate.
     if verify and cert_dir and not any(map(_is_readable_directory, cert_dir.split(os.pathsep))):
         raise ValueError(
             f"SSL_CERT_DIR of the environment names no directory that can be read: {cert_dir!r}; unset it, "

@@ -1,9 +1,15 @@
 """
-Carry one call through attempts, pauses and checks, without doing any I/O.
+The attempts of one call, decided without I/O.
 
-:func:`perform` is a generator that yields what is to be done (:class:`Send`, :class:`Pause`) and is sent
-the outcome back. The synchronous and the asynchronous client are two thin drivers of it; whatever can be
-decided is decided here, once.
+:func:`perform` is a generator. It yields :class:`Send` and :class:`Pause`, and the driver sends the outcome
+back: a response, an error, or ``None`` after a pause. The two clients are thin drivers of it.
+
+One attempt waits for a permit of the rate limit, sends the request and reads the response. After a failure:
+
+1. If the repeat of a lost request is refused, the agent may show that the first request was executed.
+2. :func:`~connix_provider.client.retry.retry_delay` decides whether to send the call again, and when.
+3. A poll that meets 429 raises at once, because its wait repeats it.
+4. A call of a task repeats a 429 until the task's deadline.
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from connix_provider.client.call import Call, Proof
+from connix_provider.client.call import Call, RepeatCheck
 from connix_provider.client.errors import ConnixError, ConnixRateLimitError, ConnixResponseError
 from connix_provider.client.failures import no_result, out_of_time, rate_limit_wait_error, refusal
 from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
@@ -31,9 +37,8 @@ __all__ = ["perform"]
 
 T = TypeVar("T")
 
-#: Not that of ``random`` itself: whoever seeds that in a task wants its numbers, and would have all tasks
-#: retry at the same moment.
-_chance = SystemRandom().random
+#: Not the ``random`` module's, because tasks that seed it would all retry at the same moment.
+_system_random = SystemRandom().random
 
 
 def perform(
@@ -44,33 +49,33 @@ def perform(
     background: bool = False,
     secrets: Callable[[], tuple[str, ...]] = tuple,
     clock: Callable[[], float] = time.time,
-    jitter: Callable[[], float] = _chance,
+    jitter: Callable[[], float] = _system_random,
 ) -> Flow[T]:
     """
-    Carry one call to its result.
+    Perform one call.
 
     :param call: the call
-    :param policy: bounds on attempts and time
-    :param limiter: the key's limiter, which is asked before each attempt and taught by each answer
-    :param background: whether the call is polling, which makes way for calls that somebody waits for
-    :param secrets: gives the values that no message may show, as they are at that moment
-    :param clock: the clock, in epoch seconds: deadlines are handed from process to process
-    :param jitter: gives random numbers from 0 to 1
-    :return: the call's result
-    :raises ConnixError: what the last attempt ended in
+    :param policy: bounds of attempts and time
+    :param limiter: the limiter of the API key
+    :param background: whether the call is a poll, which yields to actions
+    :param secrets: returns the present values that no message may show
+    :param clock: epoch seconds, because deadlines travel between processes
+    :param jitter: returns a random number from 0 to 1
+    :return: the result
+    :raises ConnixError: the error of the last attempt
     """
     deadline = min(clock() + policy.total_timeout, policy.deadline)
     again = functools.partial(
         perform, limiter=limiter, background=background, secrets=secrets, clock=clock, jitter=jitter
     )
-    attempt, refusals, doubtful = 1, 0, False
+    attempt, refusals, was_lost = 1, 0, False
     foreign = ForeignRefusals()
     last: ConnixError | None = None
     error = _name_target(out_of_time(call), call)
     with limiter.permit(call.bucket, background=background) as permit:
-        # Asked each time: a pause may have lasted longer than it should.
+        # Checked after each pause, because a pause may last longer than requested.
         while deadline - clock() > 0:
-            yield from _slot(call, permit, policy, deadline, clock, last)
+            yield from _wait_for_permit(call, permit, policy, deadline, clock, last)
             if (remaining := deadline - clock()) <= 0:
                 permit.on_no_response(may_have_arrived=False)
                 break
@@ -84,7 +89,9 @@ def perform(
                     if call.when_empty is not None and not outcome.body.strip():
                         assert isinstance(error, ConnixResponseError)
                         permit.on_response(outcome.headers)
-                        return (yield from _look(call.when_empty, error, policy, deadline - clock(), again))
+                        return (
+                            yield from _read_result(call.when_empty, error, policy, deadline - clock(), again)
+                        )
                 else:
                     permit.on_response(outcome.headers)
                     return result
@@ -97,8 +104,8 @@ def perform(
             last = error
             error.request_id = error.request_id or request_id
             _name_target(error, call)
-            was_doubtful, doubtful = doubtful, doubtful or error.may_have_executed
-            error.may_have_executed = doubtful
+            is_repeat_of_lost, was_lost = was_lost, was_lost or error.may_have_executed
+            error.may_have_executed = was_lost
             if limited := isinstance(error, ConnixRateLimitError):
                 error.bucket = call.bucket
             refusals += limited
@@ -109,7 +116,7 @@ def perform(
                 foreign.reset()
             delay = retry_delay(
                 error,
-                repeatable=call.repeatable,
+                idempotent=call.idempotent,
                 attempt=attempt,
                 refusals=refusals,
                 foreign=0 if is_final else foreign.count,
@@ -120,15 +127,15 @@ def perform(
                 delay = min(delay, LONGEST_POLL_DELAY)
             if isinstance(outcome, Reply):
                 permit.on_response(outcome.headers, good=outcome.is_good, back_off=delay if limited else None)
-            if was_doubtful and call.proof and call.proof.refused(error):
-                settled = yield from _settle(call.proof, policy, deadline - clock(), again)
-                if settled is not None:
-                    return settled
-            # A poll is repeated by its wait, which alone knows its deadline and what to tell.
+            if is_repeat_of_lost and call.repeat_check and call.repeat_check.is_refusal(error):
+                found = yield from _check_repeat(call.repeat_check, policy, deadline - clock(), again)
+                if found is not None:
+                    return found
+            # The wait repeats its polls, because it knows the deadline and logs the reason.
             if delay is None or (limited and (background or delay > policy.longest_pause)):
                 raise error
             left = deadline - clock()
-            # Within a task's own time no refusal is final before that is over.
+            # No 429 is final before the task's deadline.
             if is_patient := limited and deadline == policy.deadline:
                 delay = patience(delay, left)
             if delay >= left:
@@ -141,13 +148,13 @@ def perform(
 
 
 def _name_target(error: ConnixError, call: Call[Any]) -> ConnixError:
-    """Tell an error which project and agent its call names."""
+    """Set the project and the agent of an error."""
     error.project_id = error.project_id or call.project_id
     error.agent_id = error.agent_id or call.agent_id
     return error
 
 
-def _slot(
+def _wait_for_permit(
     call: Call[Any],
     permit: Permit,
     policy: RetryPolicy,
@@ -155,14 +162,14 @@ def _slot(
     clock: Callable[[], float],
     last: ConnixError | None,
 ) -> Flow[None]:
-    """Wait for a slot in the limiter, until there is one or the time is over; ``last`` failed before."""
+    """Wait for a permit, or raise; ``last`` is the error of the attempt before."""
     while wait := permit.try_acquire():
         now = clock()
-        # What is expected is an estimate: in a task's own time it is worth to wait and see.
+        # The wait is an estimate, so a task waits until its deadline even if the estimate is later.
         ends = now if deadline == policy.deadline else now + wait
         if wait > policy.longest_pause or ends >= deadline:
             if last is not None and not isinstance(last, ConnixRateLimitError):
-                # What made the call fail, not the limit that its own attempts used up.
+                # The error that made the call fail explains more than the limit that its attempts used up.
                 last.note = f"not sent again: the rate limit has room for {call.bucket} in {wait:.0f} s only"
                 raise last
             error = rate_limit_wait_error(call, wait, now)
@@ -173,39 +180,39 @@ def _slot(
         yield Pause(min(recheck_delay(wait), deadline - now))
 
 
-def _look(
-    look: Call[T],
+def _read_result(
+    get: Call[T],
     error: ConnixResponseError,
     policy: RetryPolicy,
     remaining: float,
     again: Callable[..., Flow[Any]],
 ) -> Flow[T]:
-    """Look at what a change led to, where its good answer does not show it."""
+    """Read the result of a change whose successful response does not show it."""
     if remaining > 0:
-        # Whoever gives way here would send the change again.
+        # Never raise for a long pause here, because the resumed task would repeat the change.
         bounds = dataclasses.replace(policy, total_timeout=remaining, longest_pause=math.inf)
         try:
-            found: T = yield from again(look, bounds)
+            found: T = yield from again(get, bounds)
         except ConnixError as why:
-            error.args = (f"{error}; what it led to could not be read either: {why}",)
+            error.args = (f"{error}; the result could not be read either: {why}",)
             error.request_id = why.request_id
         else:
             return found
     raise error
 
 
-def _settle(
-    proof: Proof[T], policy: RetryPolicy, remaining: float, again: Callable[..., Flow[Any]]
+def _check_repeat(
+    check: RepeatCheck[T], policy: RetryPolicy, remaining: float, again: Callable[..., Flow[Any]]
 ) -> Flow[T | None]:
-    """Look whether a call whose repeat was refused had been carried out the first time."""
-    if proof.look is None:
-        return proof.settle(None)
+    """Return the result of a lost request if the agent shows that it was executed."""
+    if check.get is None:
+        return check.result_of(None)
     if remaining <= 0:
         return None
     bounds = dataclasses.replace(policy, total_timeout=remaining)
     try:
-        agent = yield from again(proof.look, bounds)
+        agent = yield from again(check.get, bounds)
     except ConnixError:
-        # The refusal itself is the better thing to tell.
+        # The refusal explains more than this error.
         return None
-    return proof.settle(agent)
+    return check.result_of(agent)

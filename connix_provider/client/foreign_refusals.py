@@ -15,7 +15,7 @@ from connix_provider.client.errors import ConnixAPIError, ConnixError
 
 __all__ = ["ForeignRefusals", "is_foreign"]
 
-#: 404 is among them: only Connix's own body says that an agent is gone.
+#: With 404, because only Connix's own error body means that an agent is gone.
 _STATUSES = frozenset({401, 403, 404})
 
 
@@ -38,7 +38,7 @@ class ForeignRefusals:
 
     #: Refusals in a row, and seconds since the first of them, that make a refusal final.
     FINAL_COUNT, FINAL_AGE = 3, 15.0
-    #: Clocks are read in fractions, so a sum of pauses may end a little short.
+    #: Seconds of tolerance, because pauses that sum up to 15 seconds may be a little shorter.
     _ROUNDING = 1e-3
 
     def __init__(self) -> None:
@@ -58,5 +58,5 @@ class ForeignRefusals:
         return self.count >= self.FINAL_COUNT and now - self._first_at >= self.FINAL_AGE - self._ROUNDING
 
     def reset(self) -> None:
-        """Start again: another response came."""
+        """Start again after any other response."""
         self.count = 0

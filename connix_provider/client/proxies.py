@@ -1,9 +1,8 @@
 """
-Know the proxies that the environment names, as httpx reads them.
+Check the proxy settings of the environment.
 
-httpx chooses the proxy. What is wrong with a setting it says without the variable's name, and with a password
-that stands in the address, so each setting is looked at here before httpx reads it. No message quotes more of
-an address than host and port.
+httpx chooses the proxy. Its errors do not name the variable, and quote a password in the address. So the
+settings are checked here before httpx reads them, and messages quote host and port only.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ __all__ = ["check_proxies", "proxy_for"]
 
 _SOCKS = frozenset({"socks5", "socks5h"})
 _HIGHEST_PORT = 65_535
-#: A host's name or address as an address may have it.
+#: A host name, or an IP address.
 _HOST = re.compile(r"[\w.:~-]+")
 
 
 def check_proxies() -> None:
     """
-    Look at the settings of proxies.
+    Check the proxy settings of the environment.
 
-    :raises ValueError: for one that cannot be right
+    :raises ValueError: for an invalid setting; the message names the variable
     """
     settings = getproxies()
     exceptions = [entry.strip() for entry in settings.get("no", "").split(",")]
     if "*" in exceptions:
-        # All others are ignored then, by httpx too.
+        # httpx ignores all other settings then.
         return
     for name in ("http", "https", "all"):
         if settings.get(name):
@@ -44,10 +43,10 @@ def check_proxies() -> None:
 
 def proxy_for(scheme: str) -> str:
     """
-    Name the proxy that requests go through.
+    Describe the proxy of requests, for messages.
 
-    :param scheme: the scheme of their URL
-    :return: its address without user and password, and where it is set
+    :param scheme: the scheme of the requests' URL
+    :return: the proxy's address without user and password, and the variable that sets it
     """
     settings = getproxies()
     for name in (scheme, "all"):
@@ -69,7 +68,7 @@ def _check_proxy(value: str, source: str) -> None:
         raise ValueError(
             f"{source} names a proxy of a kind that cannot be used; http, https, socks5 and socks5h can"
         )
-    # Without a port, the scheme's own is meant.
+    # No port means the scheme's default.
     if not _HOST.fullmatch(url.host) or not (url.port is None or 0 < url.port <= _HIGHEST_PORT):
         raise ValueError(f"{source} is not the address of a proxy; write it as http://host:port, or unset it")
     if url.scheme in _SOCKS and importlib.util.find_spec("socksio") is None:
@@ -90,7 +89,7 @@ def _check_exception(entry: str) -> None:
 
 
 def _pattern(entry: str) -> str:
-    """Write an entry of ``NO_PROXY`` as the URL that httpx makes of it."""
+    """Return the URL pattern that httpx makes from an entry of ``NO_PROXY``."""
     if "://" in entry:
         return entry
     try:
@@ -105,7 +104,7 @@ def _with_scheme(value: str) -> str:
 
 
 def _source(name: str) -> str:
-    """Name the variable; in small letters it counts first, as everywhere."""
+    """Return the variable's name; the one in lower case has precedence."""
     variable = f"{name}_proxy"
     found = [written for written in os.environ if written.lower() == variable and os.environ[written]]
     return f"{max(found)} of the environment" if found else f"the system's setting of {variable}"

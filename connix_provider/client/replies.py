@@ -1,8 +1,8 @@
 """
-Read the results of calls, and let no body pass that says no under a success status.
+Read the results of calls from successful responses.
 
-A gateway or a service may answer 200 with ``{"error": …}`` or ``{"success": false}``, or with a body that has
-none of the fields which the reference documents. Neither is a result.
+A 200 may have a body such as ``{"error": …}`` or ``{"success": false}``, or none of the documented fields.
+Neither is a result, so each reader raises :class:`NoResultError` for it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ConfirmationT = TypeVar("ConfirmationT", ActionResult, DeleteResult)
 
 
 class NoResultError(ValueError):
-    """Raised for a body under a success status that is no result; the text names the reason and no value."""
+    """Raised for a successful response without a result; the message quotes no value of the body."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -31,15 +31,15 @@ class NoResultError(ValueError):
 
 def checked(read: Callable[[bytes], ModelT]) -> Callable[[bytes], ModelT]:
     """
-    Add the check to a reader.
+    Wrap a reader so that it refuses a body which states an error beside a result.
 
-    :param read: reads a result from a body
-    :return: a reader that raises :class:`NoResultError` for a result beside which an error is stated
+    :param read: makes a result from a body
+    :return: the reader, which may raise :class:`NoResultError`
     """
 
     def read_checked(body: bytes) -> ModelT:
         result = read(body)
-        # Fields that the reference knows are none of these, so a usual result costs nothing here.
+        # Only unknown fields can state an error, so a documented result costs nothing here.
         if result.model_extra and says_no(result.model_extra, is_agent=isinstance(result, Agent)):
             raise NoResultError("an error is stated beside the result")
         return result
@@ -52,13 +52,13 @@ read_agent = checked(Agent.model_validate_json)
 
 def read_confirmation(kind: type[ConfirmationT], agent_id: str, body: bytes) -> ConfirmationT:
     """
-    Read the reply to an action or a delete.
+    Read the response to an action or a delete.
 
     :param kind: the model
-    :param agent_id: the agent that the call names
-    :param body: the body; an empty one confirms the call, as 204 does
+    :param agent_id: the agent of the call
+    :param body: the body; an empty one is a confirmation, as with 204
     :return: the confirmation
-    :raises ValueError: for a body that says no, or has no documented field with a value
+    :raises ValueError: for a body that states an error, or has no documented field with a value
     """
     if not body.strip():
         return kind(agent_id=agent_id)
@@ -67,5 +67,5 @@ def read_confirmation(kind: type[ConfirmationT], agent_id: str, body: bytes) -> 
     if says_no(parsed):
         raise NoResultError("an error is stated")
     if all(parsed.get(name) is None for name in kind.model_fields):
-        raise NoResultError(f"none of the fields {', '.join(kind.model_fields)} is there")
+        raise NoResultError(f"the body has none of the fields {', '.join(kind.model_fields)}")
     return result if result.agent_id else result.model_copy(update={"agent_id": agent_id})

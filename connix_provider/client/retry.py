@@ -1,4 +1,4 @@
-"""Decide whether a failed call is sent again, and when: a pure function of call, error and attempt."""
+"""Decide whether and when a failed call is sent again, from the error and the number of the attempt alone."""
 
 from __future__ import annotations
 
@@ -16,31 +16,29 @@ from connix_provider.client.errors import (
 
 __all__ = ["RetryPolicy", "is_transient_status", "may_pass", "patience", "retry_delay"]
 
-#: What may pass besides 5xx: a request that came too late or too early, and a rate limit.
+#: Transient statuses besides 5xx: request timeout, too early, rate limit.
 _TRANSIENT = frozenset({408, 425, 429})
-#: The one 5xx that stays the same: the service does not know the method.
+#: The only 5xx that is final, because the service does not know the method.
 _NOT_IMPLEMENTED = 501
-#: Seconds after which a limit of the reference is full again.
-_USUAL_WINDOW = 60.0
-#: However long the service asks to be left alone, the jitter on top stays below this many seconds.
-_MOST_JITTER = 5.0
+#: Seconds of a window of the reference's rate limits.
+_DEFAULT_WINDOW = 60.0
+#: Upper bound of the jitter on top of a hint, in seconds.
+_MAX_JITTER = 5.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """
-    Bound the retries of one call.
+    Bounds of the attempts of one call.
 
-    :param max_attempts: how often a call is sent at most; refusals for the rate limit are not counted,
-        they were never carried out
-    :param base_delay: seconds before the second attempt; each further one waits twice as long
-    :param max_delay: most seconds between two attempts, where the service does not ask for more
-    :param total_timeout: seconds for the call as a whole, attempts and pauses together
-    :param deadline: epoch seconds after which nothing is sent at all
-    :param longest_pause: seconds; a call that would wait longer for its permit, or after a refusal for the
-        rate limit, fails at once instead
-    :param response_grace: seconds after the end of the time allowed for which a response is still awaited;
-        the request itself is sent before that end
+    :param max_attempts: attempts at most; those that meet 429 do not count, because they were not executed
+    :param base_delay: seconds before the second attempt; the delay doubles with each further attempt
+    :param max_delay: seconds between two attempts at most, unless the service's hint is longer
+    :param total_timeout: seconds for the call, all attempts and pauses together
+    :param deadline: epoch seconds after which no request is sent
+    :param longest_pause: seconds; a call that would wait longer for a permit, or after a 429, raises at once
+    :param response_grace: seconds after the deadline during which the response to an earlier request is
+        awaited
     """
 
     max_attempts: int = 5
@@ -60,7 +58,7 @@ class RetryPolicy:
 
 def is_transient_status(status_code: int) -> bool:
     """
-    Return whether a response of this status may be another one soon.
+    Return whether a status is transient.
 
     :param status_code: HTTP status
     :return: true for every 5xx but 501, for 408, 425 and 429
@@ -70,13 +68,13 @@ def is_transient_status(status_code: int) -> bool:
 
 def may_pass(error: ConnixError) -> bool:
     """
-    Return whether an error is transient by itself.
+    Return whether an error is transient.
 
-    A 401, 403 or 404 without Connix's error body is not: how many of them in a row are final is counted by
-    :class:`~connix_provider.client.foreign_refusals.ForeignRefusals`.
+    For a 401, 403 or 404 without Connix's error body this returns false. Its number in a row decides
+    (:class:`~connix_provider.client.foreign_refusals.ForeignRefusals`).
 
     :param error: the error
-    :return: true for trouble on the way or at the service, false for a response that will stay the same
+    :return: true for connection errors, time-outs, unreadable responses, 429 and transient statuses
     """
     if isinstance(error, ConnixAPIError):
         return isinstance(error, ConnixRateLimitError) or is_transient_status(error.status_code)
@@ -86,7 +84,7 @@ def may_pass(error: ConnixError) -> bool:
 def retry_delay(
     error: ConnixError,
     *,
-    repeatable: bool,
+    idempotent: bool,
     attempt: int,
     policy: RetryPolicy,
     jitter: float,
@@ -94,33 +92,32 @@ def retry_delay(
     foreign: int = 0,
 ) -> float | None:
     """
-    Decide whether to send a call again after a failure.
+    Return how long to wait before the next attempt.
 
-    The service's hint goes before our own backoff, unless it says next to nothing. Jitter only ever lengthens
-    a hint: coming back early would be refused.
+    A hint of the service replaces the backoff, unless it is shorter than ``base_delay``. Jitter only
+    lengthens a hint, because an earlier request would be refused.
 
-    :param error: what the attempt ended in
-    :param repeatable: whether the call may be sent again when the first may have been carried out
-    :param attempt: which attempt failed, from 1; refusals for the rate limit are not counted
+    :param error: the error of the attempt
+    :param idempotent: whether the request is safe to send twice
+    :param attempt: the number of the attempt, from 1; attempts that met 429 do not count
     :param policy: the bounds
     :param jitter: a random number from 0 to 1
-    :param refusals: refusals for the rate limit so far; they lengthen the backoff, or a limit without a
-        hint would be asked again and again
-    :param foreign: refusals without Connix's error body in a row, this one included; 0 for any other error,
-        and where the refusal is final
-    :return: seconds to wait, or ``None`` to give up
+    :param refusals: attempts so far that met 429; they lengthen the backoff, for responses without a hint
+    :param foreign: refusals in a row without Connix's error body, this one included; 0 for any other error,
+        and for a refusal that is final
+    :return: seconds to wait, or ``None`` for a final error
     """
-    if not (foreign or may_pass(error)) or (error.may_have_executed and not repeatable):
+    if not (foreign or may_pass(error)) or (error.may_have_executed and not idempotent):
         return None
     if not isinstance(error, ConnixRateLimitError) and attempt >= policy.max_attempts:
         return None
     if foreign:
-        # From 1 s: five attempts then last just longer than the 15 s after which such a refusal is final.
+        # Five attempts from 1 s on last just longer than the 15 s after which such a refusal is final.
         return float(2.0 ** min(foreign - 1, 30)) * (1.0 + 0.1 * jitter)
     hint = error.retry_after if isinstance(error, ConnixAPIError) else None
     if hint is not None and hint >= policy.base_delay:
-        return hint + jitter * min(_MOST_JITTER, 0.1 * hint + 0.1)
-    # min() before the power: a long outage must not overflow.
+        return hint + jitter * min(_MAX_JITTER, 0.1 * hint + 0.1)
+    # min() before the power, because a long outage would overflow.
     failures = attempt - 1 + max(0, refusals - isinstance(error, ConnixRateLimitError))
     backoff = min(policy.max_delay, policy.base_delay * 2.0 ** min(failures, 30))
     return max(hint or 0.0, backoff * (0.5 + jitter / 2))
@@ -128,13 +125,13 @@ def retry_delay(
 
 def patience(delay: float, left: float) -> float:
     """
-    Decide how long to wait after a refusal for the rate limit, where the time allowed is shorter.
+    Cap the delay after a 429 if it goes beyond the deadline.
 
-    A hint may be far off, and a limit is full again within a minute as a rule. As long as there is time for
-    that, the call is tried once more then.
+    Hints are wrong now and then, and the reference's windows are a minute long. So the call is tried once
+    more after a minute, if the deadline is later than that.
 
-    :param delay: seconds to wait, as :func:`retry_delay` has it
+    :param delay: seconds to wait, from :func:`retry_delay`
     :param left: seconds until the deadline
-    :return: seconds to wait; with those that are left or more, no other try is worth it
+    :return: seconds to wait; if not less than ``left``, there is no time for another attempt
     """
-    return delay if delay < left else min(delay, _USUAL_WINDOW)
+    return delay if delay < left else min(delay, _DEFAULT_WINDOW)

@@ -1,4 +1,4 @@
-"""Name what a flow asks of its driver, and what it is given back."""
+"""The steps that a flow yields to its driver, and the outcomes that the driver sends back."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ T = TypeVar("T")
 @dataclasses.dataclass(frozen=True, slots=True)
 class Send:
     """
-    Ask the driver to send one request.
+    The driver sends one request.
 
     :param call: the call
-    :param request_id: the ``X-Request-ID`` to send
-    :param timeout: seconds for this request as a whole
+    :param request_id: the ``X-Request-ID`` of the request
+    :param timeout: seconds for the request, from its start to the end of its response
     """
 
     call: Call[Any]
@@ -32,7 +32,7 @@ class Send:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pause:
     """
-    Ask the driver to wait.
+    The driver sleeps.
 
     :param seconds: how long
     """
@@ -43,10 +43,10 @@ class Pause:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reply:
     """
-    Hold an answer: status, headers (their names in lower case) and the whole body.
+    A complete response.
 
     :param status_code: HTTP status
-    :param headers: the answer's headers
+    :param headers: the headers, their names in lower case
     :param body: the body
     """
 
@@ -56,7 +56,7 @@ class Reply:
 
     @property
     def is_good(self) -> bool:
-        """Whether the status is a success."""
+        """Whether the status is 2xx."""
         return 200 <= self.status_code < 300
 
 

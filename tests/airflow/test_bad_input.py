@@ -31,7 +31,7 @@ CASES = [
         "agent_id must be a string that is not empty, not 'None'",
     ),
     (START, {"agent_id": ["agent_1"]}, "agent_id must be a string"),
-    (START, {"agent_id": ".."}, "agent_id must be an id, not the path step '..'"),
+    (START, {"agent_id": ".."}, "agent_id must be an id, not the relative path '..'"),
     (START, {"agent_name": ""}, "agent_name must be a string that is not empty"),
     (START, {**AGENT, "project_id": ""}, "project_id must be a string that is not empty"),
     (START, {**AGENT, "timeout": 0}, "timeout must be more than 0 s, not 0"),

@@ -33,7 +33,7 @@ ONCE = {"create", "restart"}
 
 
 def test_which_calls_may_be_repeated_and_what_they_spend():
-    assert {name for name, call in CALLS.items() if not call.repeatable} == ONCE
+    assert {name for name, call in CALLS.items() if not call.idempotent} == ONCE
     assert {name: call.bucket for name, call in CALLS.items()} == {
         "list": Bucket.LIST,
         "get": Bucket.GET,
@@ -97,16 +97,16 @@ PASSING = {408, 425, 429, *range(500, 600)} - {501}
 
 
 @given(FAILURES, st.booleans(), st.integers(1, 10_000), st.integers(0, 10_000), POLICIES, JITTER)
-def test_the_decision_keeps_its_promises(error, repeatable, attempt, refusals, policy, jitter):
+def test_the_decision_keeps_its_promises(error, idempotent, attempt, refusals, policy, jitter):
     delay = retry_delay(
-        error, repeatable=repeatable, attempt=attempt, refusals=refusals, policy=policy, jitter=jitter
+        error, idempotent=idempotent, attempt=attempt, refusals=refusals, policy=policy, jitter=jitter
     )
     status = getattr(error, "status_code", None)
     passes = status is None or status in PASSING
     assert may_pass(error) is passes
     limited = status == 429
     allowed = (
-        passes and (repeatable or not error.may_have_executed) and (limited or attempt < policy.max_attempts)
+        passes and (idempotent or not error.may_have_executed) and (limited or attempt < policy.max_attempts)
     )
     assert (delay is not None) is allowed
     if delay is not None:
@@ -124,7 +124,7 @@ def test_the_backoff_doubles_up_to_its_bound_and_jitter_halves_at_most(policy, a
     error = failure(503, False, None)
     most = min(policy.max_delay, policy.base_delay * 2 ** (attempt - 1))
     for jitter, expected in ((0.0, most / 2), (0.5, 0.75 * most), (1.0, most)):
-        delay = retry_delay(error, repeatable=True, attempt=attempt, policy=policy, jitter=jitter)
+        delay = retry_delay(error, idempotent=True, attempt=attempt, policy=policy, jitter=jitter)
         assert delay == pytest.approx(expected)
 
 
@@ -132,7 +132,7 @@ def test_a_limit_without_a_hint_is_asked_less_and_less_often():
     policy = RetryPolicy()
     delays = [
         retry_delay(
-            failure(429, False, hint), repeatable=False, attempt=1, refusals=n, policy=policy, jitter=1.0
+            failure(429, False, hint), idempotent=False, attempt=1, refusals=n, policy=policy, jitter=1.0
         )
         for n in range(1, 10)
         for hint in (None, 0.0, 0.001)
@@ -333,7 +333,7 @@ def test_a_refused_repeat_is_settled_by_a_look(name, status, settled):
     assert [step.call.method for step in run.sent] == ["POST", "POST", "GET"]
     if settled:
         assert (run.result.agent_id, run.result.status) == ("a", status)
-        assert "had been carried out" in run.result.message
+        assert "was executed" in run.result.message
     else:
         assert isinstance(run.error, ConnixConflictError)
         assert run.error.may_have_executed
@@ -358,7 +358,7 @@ def test_a_delete_whose_repeat_finds_nothing_is_done():
     gone = refusal(404, code="agent_not_found")
     run = Run(CALLS["delete"], RetryPolicy(), iter([LOST, gone]))
     assert run.result.agent_id == "a"
-    assert "answer was lost" in run.result.message
+    assert "response was lost" in run.result.message
     run = Run(CALLS["delete"], RetryPolicy(), iter([gone]))
     assert isinstance(run.error, ConnixNotFoundError)
     run = Run(CALLS["delete"], RetryPolicy(), iter([refusal(429), gone]))
