@@ -1,8 +1,8 @@
 """
-What the common-compat provider of an older Airflow lacks; everything else is imported from that provider.
+Two functions that older versions of the common-compat provider lack.
 
-Airflow's constraints pin common-compat to what was released with Airflow. These two functions are why older
-versions of it will do.
+Airflow's constraints pin common-compat to the version of Airflow's release day. With these functions that
+version is enough.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ _MASKS_SECRETS: Final = (
 
 def mask_secret(secret: str) -> None:
     """
-    Have Airflow hide a text in its logs and rendered fields.
+    Register a secret with Airflow's masker, which hides it in logs and rendered fields.
 
-    A short text is left alone, as Airflow 3 does: to hide each "3" would make every log unreadable.
+    Texts of fewer than five characters are not registered, as in Airflow 3, because hiding each "3" would
+    make logs unreadable.
 
-    :param secret: the text
+    :param secret: the secret
+    :raises ImportError: if Airflow keeps its masker in an unknown module
     """
     if len(secret) < _MIN_LENGTH:
         return
@@ -44,20 +46,20 @@ def mask_secret(secret: str) -> None:
             continue
         mask(secret)
         return
-    raise ImportError("this version of Airflow has no mask_secret that is known here")
+    raise ImportError("cannot mask secrets: this version of Airflow has no known mask_secret")
 
 
 async def get_async_connection(conn_id: str) -> Connection:
     """
     Read a connection without blocking the event loop.
 
-    Before Airflow 3.3.2, ``BaseHook.aget_connection`` masks the secrets with a synchronous call, which raises
-    while another call of the same event loop is in flight. Those versions read the connection in a thread.
+    Before Airflow 3.3.2, ``BaseHook.aget_connection`` masks secrets with a synchronous call, which raises
+    while another call of the same event loop is under way. On those versions a thread reads the connection.
 
     :param conn_id: the connection's id
     :return: the connection
     """
-    # Not at the top: a DAG file that is parsed needs no connection.
+    # Not at the top, because parsing a DAG file needs no connection.
     from airflow.providers.common.compat.sdk import Connection
 
     if hasattr(Connection, "aextra_dejson"):

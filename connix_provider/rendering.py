@@ -1,11 +1,11 @@
 """
 Render a task's templates so that text stays text.
 
-Airflow renders all fields of a task alike. With ``render_template_as_native_obj=True`` the id ``"123_456"``
-becomes the number 123456, and the text ``"None"`` becomes nothing at all. The rule here:
+With ``render_template_as_native_obj=True`` Airflow reads every rendered text as Python: the id ``"123_456"``
+becomes the number 123456, and ``"None"`` becomes ``None``. Here the field decides:
 
-- A field that is text by the service's reference is rendered as in a DAG without that setting.
-- Any other text is rendered as the DAG says, and only if it holds a template.
+- A field that the reference documents as text is rendered as in a DAG without that setting.
+- Any other text is rendered as the DAG says, and only if it contains a template.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ __all__ = ["Renderer"]
 
 class Renderer:
     """
-    Render the values of one task run.
+    Renders the fields of one task run.
 
     :param task: the task
     :param context: Airflow's context
     :param jinja_env: the environment that Airflow chose
-    :param seen_oids: ids of objects that Airflow does not render again, such as what another task returned
+    :param seen_oids: ``id()`` of the objects that Airflow does not render again, such as outputs of other
+        tasks
     """
 
     def __init__(
@@ -41,13 +42,13 @@ class Renderer:
         self._text_environment = _text_environment(task, jinja_env)
 
     def as_airflow(self, value: Any) -> Any:
-        """Render as Airflow does; text without a template stays, because a native DAG would read it."""
+        """Render as Airflow does, but leave text without a template, because a native DAG would read it."""
         if isinstance(value, str) and not self.is_template(value):
             return value
         return self._task.render_template(value, self._context, self._environment, self._seen_oids)
 
     def as_text(self, value: Any) -> Any:
-        """Render text to text; what another task returned stays what it is."""
+        """Render text to text; the output of another task stays as it is."""
         if not isinstance(value, str):
             return self.as_airflow(value)
         if self.is_done(value):
@@ -55,7 +56,7 @@ class Renderer:
         environment = self._text_environment
         is_file = value.endswith(tuple(self._task.template_ext))
         template = environment.get_template(value) if is_file else environment.from_string(value)
-        # Shared, because a copy of the context would compute all that Airflow offers in it.
+        # Shared, because a copy would compute every lazy value of the context.
         names: Any = ChainMap({}, self._context, template.globals)  # type: ignore[arg-type]
         try:
             nodes = template.root_render_func(template.new_context(names, shared=True))
@@ -64,11 +65,11 @@ class Renderer:
             environment.handle_exception()
 
     def is_done(self, value: Any) -> bool:
-        """Tell whether Airflow does not render a value again."""
+        """Return whether Airflow has rendered a value already."""
         return id(value) in self._seen_oids
 
     def is_template(self, value: Any) -> bool:
-        """Tell whether a value is made when the task runs, by a template or by another task."""
+        """Return whether a value comes from a template or from another task."""
         if not isinstance(value, str):
             return callable(value) or (hasattr(value, "resolve") and not isinstance(value, PathLike))
         if value.endswith(tuple(self._task.template_ext)):
@@ -85,7 +86,7 @@ class Renderer:
 
 
 def _text_environment(task: BaseOperator, jinja_env: jinja2.Environment) -> jinja2.Environment:
-    """Choose an environment whose templates give text, also within macros and ``set`` blocks."""
+    """Return an environment whose templates give text, within macros and ``set`` blocks, too."""
     from jinja2.nativetypes import NativeEnvironment
 
     if isinstance(jinja_env, NativeEnvironment) and task.has_dag():

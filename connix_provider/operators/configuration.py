@@ -1,9 +1,9 @@
 """
-Hold an agent's configuration: its documented types, and what Airflow may show of it.
+An agent's configuration in a task: its documented types, and its shape without secrets.
 
-Airflow stores the rendered fields of a task and shows them to everybody who may see the DAG. It hides a value
-by its field's name, or if the value was registered as a secret; a number cannot be registered. So a rendered
-configuration is an object that shows its own shape with every secret hidden.
+Airflow stores the rendered fields of a task and shows them to every user of the DAG. It hides a value by its
+field's name, or if the value is registered as a secret, which a number cannot be. So a rendered configuration
+becomes an object that Airflow stores as its shape, with ``***`` for each secret.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from connix_provider.targets import gave_nothing
 __all__ = ["REMEDY_FOR_TEXT", "as_given", "hidden_when_stored", "is_text", "with_documented_types"]
 
 _MASK = "***"
-#: Text by the reference, beside what lies in ``environment_variables`` and ``tools``.
+#: Text fields of the reference, besides those in ``environment_variables`` and ``tools``.
 _TEXT = frozenset({"model", "system_prompt"})
 _NUMBERS: dict[str, type[int] | type[float]] = {"temperature": float, "max_tokens": int}
-#: What to do where a template gave the text of a mapping or list.
+#: The remedy for a template that gives the text of a mapping or list.
 REMEDY_FOR_TEXT = (
     "a template gives text: pass the output of the other task itself (config=task.output), or set "
     "render_template_as_native_obj=True on the DAG and let the template give the object, for example "
@@ -32,7 +32,7 @@ REMEDY_FOR_TEXT = (
 
 class Rendered:
     """
-    Hold a rendered value that Airflow stores only with its secrets hidden.
+    A rendered value that Airflow stores with its secrets hidden.
 
     :param value: the value
     """
@@ -42,14 +42,14 @@ class Rendered:
 
     def serialize(self) -> Any:
         """
-        Return what Airflow 3 stores as the rendered field.
+        Return the rendered field as Airflow 3 stores it.
 
         :return: the shape of the value as JSON, with ``***`` for each secret
         """
         return shown(self.value)
 
     def __str__(self) -> str:
-        # What Airflow 2 stores, and what its pages read as JSON.
+        # Airflow 2 stores this, and its pages read it as JSON.
         return json.dumps(self.serialize(), default=str)
 
     def __repr__(self) -> str:
@@ -57,7 +57,7 @@ class Rendered:
 
 
 class RenderedMapping(Rendered, Mapping[str, Any]):
-    """Hold a rendered mapping, and be one for code that reads it."""
+    """A rendered mapping; code reads it like the mapping itself."""
 
     value: Mapping[str, Any]
 
@@ -75,8 +75,8 @@ def hidden_when_stored(value: Any) -> Any:
     """
     Wrap a rendered configuration.
 
-    :param value: what the templates gave
-    :return: the same value as far as code reads it, with its secrets hidden where Airflow shows it
+    :param value: the rendered value
+    :return: an object that code reads like the value, and that Airflow stores without secrets
     """
     value = as_given(value)
     return RenderedMapping(value) if isinstance(value, Mapping) else Rendered(value)
@@ -84,9 +84,9 @@ def hidden_when_stored(value: Any) -> Any:
 
 def as_given(value: Any) -> Any:
     """
-    Return what :func:`hidden_when_stored` wrapped.
+    Unwrap the value of :func:`hidden_when_stored`.
 
-    :param value: a field of a task
+    :param value: a field of a task, wrapped or not
     :return: its value
     """
     return value.value if isinstance(value, Rendered) else value
@@ -94,10 +94,10 @@ def as_given(value: Any) -> Any:
 
 def shown(value: Any) -> Any:
     """
-    Show the shape of a configuration.
+    Return the shape of a configuration.
 
-    :param value: a configuration, or a part of it; text in place of a whole configuration is hidden
-    :return: the same as JSON, with ``***`` for every value that may be a secret
+    :param value: a configuration, or a part of it; text in place of a configuration is hidden
+    :return: JSON of the same shape, with ``***`` for every value that may be a secret
     """
     return _shown(value) if isinstance(value, Mapping) or _is_list(value) else _hidden(value)
 
@@ -123,12 +123,12 @@ def _hidden(value: Any) -> Any:
 
 def is_text(path: Sequence[Any]) -> bool:
     """
-    Tell whether a template in a configuration gives text.
+    Return whether a value of a configuration is rendered to text.
 
-    Numbers count as text here: :func:`with_documented_types` reads them from it.
+    Numbers are, too: :func:`with_documented_types` reads them from text.
 
-    :param path: the names and positions that lead to the template
-    :return: true where the reference documents text or a number
+    :param path: the names and positions that lead to the value
+    :return: whether the reference documents text or a number there
     """
     if not path:
         return False
@@ -141,11 +141,12 @@ def is_text(path: Sequence[Any]) -> bool:
 
 def with_documented_types(config: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Give the fields of a configuration the types that the reference documents.
+    Convert the fields of a configuration to their documented types.
 
     :param config: the configuration
     :return: the configuration to send
-    :raises ValueError: for a value that cannot have its field's type; it is not quoted
+    :raises ValueError: for a value that cannot be converted; the message does not quote it, except for
+        numbers
     """
     typed = dict(config)
     for name in _TEXT & typed.keys():
@@ -165,25 +166,25 @@ def with_documented_types(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _text(value: Any, name: str) -> Any:
     if isinstance(value, bool):
-        raise ValueError(f"{name} must be a string, not a boolean; write it as the agent reads it")
+        raise ValueError(f"{name} must be a string, not a boolean; write it as text, as the agent reads it")
     return str(value) if isinstance(value, int | float) else value
 
 
 def _number(value: Any, name: str, kind: type[int] | type[float]) -> Any:
-    """Read a number; one that came as text has no other way out of a template."""
-    what = "a whole number" if kind is int else "a number"
+    """Read a number, from text too, because a template gives text."""
+    kind_text = "a whole number" if kind is int else "a number"
     if isinstance(value, bool):
-        raise ValueError(f"{name} must be {what}, not a boolean")
+        raise ValueError(f"{name} must be {kind_text}, not a boolean")
     if isinstance(value, str):
         if gave_nothing(value):
-            raise ValueError(f"{name} must be {what}; the template that it came from gave nothing")
+            raise ValueError(f"{name} must be {kind_text}; its template gave nothing")
         try:
             value = int(value) if kind is int and value.strip().isdecimal() else float(value)
         except ValueError:
-            raise ValueError(f"{name} must be {what}, and this text is none") from None
+            raise ValueError(f"{name} must be {kind_text}, and its text is not") from None
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"{name} must be {what}, not {value!r}")
+            raise ValueError(f"{name} must be {kind_text}, not {value!r}")
         if kind is int and not value.is_integer():
             raise ValueError(f"{name} must be a whole number, not {value!r}")
         return int(value) if kind is int else value

@@ -1,4 +1,4 @@
-"""Hold what a task says about an agent: its name, description, configuration and metadata."""
+"""The parameters of a task that describe an agent: name, description, configuration and metadata."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ __all__ = ["DescribesAgent"]
 
 class DescribesAgent(ConnixAgentOperator):
     """
-    Describe an agent, as the reference's "Create Agent" and "Update Agent" do.
+    Parameters of "Create Agent" and "Update Agent" of the reference.
 
-    ``system_prompt`` and ``environment_variables`` of the configuration hold secrets: once the templates are
-    rendered, their values are given to Airflow's masker for the logs, and the rendered fields that Airflow
-    stores show their shape only.
+    ``system_prompt`` and ``environment_variables`` of the configuration hold secrets. Their values are
+    registered with Airflow's masker, and the rendered fields that Airflow stores show their shape only.
 
     :param name: the agent's name
     :param config: its configuration
-    :param description: what it is for
-    :param metadata: anything to keep with it
+    :param description: its description
+    :param metadata: its metadata
     """
 
     description_fields: ClassVar[tuple[str, ...]] = ("name", "description", "config", "metadata")
@@ -49,15 +48,15 @@ class DescribesAgent(ConnixAgentOperator):
         self.config = config
         self.description = description
         self.metadata = metadata
-        #: Texts of the configuration that a template or another task gave.
-        self._texts_from_elsewhere: dict[str, Any] = {}
+        #: Texts of the configuration that came from templates or other tasks, by path.
+        self._rendered_texts: dict[str, Any] = {}
 
     def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
         """
-        Render the templates, and have secrets hidden before Airflow logs or stores anything of them.
+        Render the templates, and register the secrets before Airflow logs or stores a value.
 
-        What is masked before it is for a template that fails: Airflow then logs the configuration as it was
-        written.
+        The secrets are registered before rendering as well, because Airflow logs the configuration as it was
+        written if a template fails.
         """
         from connix_provider.operators.configuration import hidden_when_stored
 
@@ -65,17 +64,17 @@ class DescribesAgent(ConnixAgentOperator):
         super()._do_render_template_fields(parent, *args, **kwargs)
         self._mask(parent)
         if parent is self and self.config is not None:
-            # What is no mapping is refused by check(), after Airflow has stored it.
+            # Also if it is no mapping, because Airflow stores it before check() refuses it.
             self.config = hidden_when_stored(self.config)
 
     def render_field(self, field: str, value: Any, renderer: Renderer) -> Any:
         """
-        Render one field; in the configuration, what the reference documents as text stays text.
+        Render one field. In the configuration, fields that the reference documents as text stay text.
 
-        :param field: its name
-        :param value: what the user wrote
-        :param renderer: renders it
-        :return: the field's value
+        :param field: the field's name
+        :param value: its value in the DAG file
+        :param renderer: the renderer
+        :return: the rendered value
         """
         if field in {"config", "metadata"}:
             return self._render_json(field, (), value, renderer)
@@ -97,7 +96,7 @@ class DescribesAgent(ConnixAgentOperator):
         if field == "config" and is_text(path):
             rendered = renderer.as_text(value)
             if path[-1] in {"model", "system_prompt"} and renderer.is_template(value):
-                self._texts_from_elsewhere[".".join(map(str, path))] = rendered
+                self._rendered_texts[".".join(map(str, path))] = rendered
             return rendered
         return renderer.as_airflow(value)
 
@@ -109,23 +108,23 @@ class DescribesAgent(ConnixAgentOperator):
         config = getattr(task, "config", None)
         secrets: tuple[str, ...] = ()
         if isinstance(config, str):
-            # A whole configuration in one template: nobody can say for sure which part of it is secret.
+            # Text in place of a configuration may hold a secret anywhere.
             secrets = (config,)
             config = _json(config)
         if isinstance(config, Mapping):
             secrets = (*secrets, *secrets_of({"config": config}))
         for secret in secrets:
             mask_secret(secret)
-            # Airflow stores a long configuration as Python writes it, line breaks escaped.
+            # Airflow stores a long configuration as its repr, with escaped line breaks.
             mask_secret(repr(secret)[1:-1])
             mask_secret(json.dumps(secret)[1:-1])
 
     def body(self) -> dict[str, Any]:
         """
-        Collect what was given, with the types that the reference documents.
+        Return the request's body: the parameters that were given, in their documented types.
 
-        :return: the body of a request, in the reference's words
-        :raises ValueError: for a value that cannot have its field's type
+        :return: the body
+        :raises ValueError: for a value that cannot be converted to its field's type
         """
         from connix_provider.client.arguments import plain
         from connix_provider.operators.configuration import with_documented_types
@@ -139,9 +138,9 @@ class DescribesAgent(ConnixAgentOperator):
 
     def check(self) -> None:
         """
-        Check the parameters, before anything is sent.
+        Check the parameters, before any request.
 
-        :raises ValueError: for one that cannot be right
+        :raises ValueError: for an invalid parameter
         """
         from connix_provider.operators.configuration import REMEDY_FOR_TEXT, as_given
 
@@ -155,7 +154,7 @@ class DescribesAgent(ConnixAgentOperator):
             if value is not None and not isinstance(value, Mapping):
                 remedy = f"; {REMEDY_FOR_TEXT}" if isinstance(value, str) else ""
                 raise ValueError(f"{field} must be a mapping, not {type(value).__name__}{remedy}")
-        for name, text in self._texts_from_elsewhere.items():
+        for name, text in self._rendered_texts.items():
             if gave_nothing(text, empty_is_fine=name != "model"):
                 raise ValueError(nothing_given(f"config.{name}", text, by_a_template=True))
         self.body()

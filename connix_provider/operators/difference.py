@@ -1,8 +1,8 @@
 """
-Compare what a task asks of an agent with what the agent is, so that an update sends the difference only.
+Compare the parameters of a task with an agent, so that an update sends only the fields that differ.
 
-The service merges an update (reading 1 of the reference's notes): a field that is not sent stays. So a part
-of the description differs where the agent does not hold it, and what the agent has beyond it does not matter.
+The service merges an update: a field that is not sent keeps its value. So a field differs if the agent does
+not have the wanted value, and further fields of the agent do not matter.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 __all__ = ["changed_fields", "difference"]
 
-#: Fields whose values a log may show; every other one may hold a secret.
+#: Fields whose values a log may show. Any other field may hold a secret.
 _SHOWN = frozenset({"name", "config.model", "config.temperature", "config.max_tokens"})
-#: These are compared and sent field by field; everything else as a whole.
+#: Fields whose parts are compared and sent one by one.
 _MERGED = ("config", "metadata")
 
 
 def difference(wanted: Mapping[str, Any], agent: Agent) -> dict[str, Any]:
     """
-    Choose what an update has to send.
+    Return the body of the update that an agent needs.
 
-    :param wanted: name, description, config and metadata as asked for, in the form of a request's body
-    :param agent: the agent as Get shows it
-    :return: the part of ``wanted`` that the agent does not hold; empty where nothing differs
+    :param wanted: name, description, config and metadata, as the body of a request
+    :param agent: the agent, from Get Agent
+    :return: the part of ``wanted`` that the agent does not have; empty if nothing differs
     """
     present = agent.model_dump(mode="json")
     changes: dict[str, Any] = {}
@@ -43,11 +43,11 @@ def difference(wanted: Mapping[str, Any], agent: Agent) -> dict[str, Any]:
 
 def changed_fields(changes: Mapping[str, Any], agent: Agent) -> str:
     """
-    Name the fields that an update changes, for a log.
+    List the fields that an update changes, for a log.
 
-    :param changes: what :func:`difference` found
+    :param changes: the result of :func:`difference`
     :param agent: the agent before the update
-    :return: the fields' names, with the old and the new value only where no secret is kept
+    :return: the names of the fields, with old and new values only of fields that hold no secret
     """
     present = agent.model_dump(mode="json")
     return ", ".join(_described(changes, present, ()))
@@ -72,12 +72,12 @@ def _get(held: Any, key: Any) -> Any:
 
 
 def _holds(held: Any, wanted: Any) -> bool:
-    """Tell whether a merge of ``wanted`` would leave ``held`` as it is."""
+    """Return whether a merge of ``wanted`` would leave ``held`` as it is."""
     if isinstance(wanted, Mapping):
         return isinstance(held, Mapping) and all(
             key in held and _holds(held[key], value) for key, value in wanted.items()
         )
     if isinstance(wanted, list | tuple) and isinstance(held, list):
         return len(wanted) == len(held) and all(map(_holds, held, wanted))
-    # In JSON true is not 1.
+    # Python takes True for 1, JSON does not.
     return isinstance(held, bool) == isinstance(wanted, bool) and bool(held == wanted)

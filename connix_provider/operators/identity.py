@@ -1,8 +1,8 @@
 """
-Name the deployment, the task run and the wish that an operator acts for.
+The identity of a task run: its key, its try and its clear.
 
-The identity key is kept in the metadata of an agent that a task created, so that a retry recognizes its own
-agent and no other. It is the same in every try and after a clear.
+A create writes the identity key to the metadata of its agent, so that a retry finds this agent and no other.
+The key is the same in every try and after a clear.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 __all__ = ["IDENTITY_FIELD", "deployment_id", "identity_key", "max_tries_of", "try_number_of"]
 
-#: The metadata field that holds the identity key of the task run that created an agent.
+#: The metadata field with the identity key of the task run that created an agent.
 IDENTITY_FIELD = "airflow_task_run"
 
 
 def deployment_id() -> str:
     """
-    Name this Airflow deployment among others that may run the same DAGs on the same Connix project.
+    Return what distinguishes this Airflow deployment from others with the same DAGs and Connix project.
 
     :return: ``[connix] deployment_id`` of Airflow's configuration; default the address of Airflow's web
-        server (``[api] base_url``, on Airflow 2 ``[webserver] base_url``) without its scheme, or nothing
+        server (``[api] base_url``, on Airflow 2 ``[webserver] base_url``) without its scheme, or ""
     """
     if chosen := conf.get("connix", "deployment_id", fallback=""):
         return str(chosen)
-    # Not both: Airflow 3 warns where the section of Airflow 2 is asked for.
+    # One section only, because Airflow 3 warns about the section of Airflow 2.
     section = "webserver" if __version__.startswith("2.") else "api"
     address = urlsplit(conf.get(section, "base_url", fallback=None) or "")
     return f"{address.netloc.rpartition('@')[2]}{address.path}".rstrip("/")
@@ -39,18 +39,18 @@ def deployment_id() -> str:
 
 def identity_key(context: Context) -> str:
     """
-    Name one run of one task, the same in each of its tries.
+    Return the key of a task run, which is the same in each of its tries.
 
     :param context: Airflow's context
-    :return: deployment, dag, run, task and map index, each quoted so that a slash separates them only
-    :raises ValueError: for a context that does not tell them
+    :return: deployment, dag, run, task and map index, quoted and separated by slashes
+    :raises ValueError: for a context without a task instance
     """
     ti = context.get("ti")
     parts = {name: getattr(ti, name, None) for name in ("dag_id", "run_id", "task_id", "map_index")}
-    # By type: a mock has every attribute, and its key would be another in each try.
+    # Checked by type, because a mock has every attribute and its key would differ in each try.
     if missing := [name for name, part in parts.items() if not isinstance(part, str | int)]:
         raise ValueError(
-            "the context names no task run, by which a retry could recognize what this try did: "
+            "the context has no task run, so a retry could not find the agent that this try creates: "
             f"context['ti'] has no {', no '.join(missing)}"
         )
     return "/".join(quote(str(part), safe=":+@ ") for part in (deployment_id(), *parts.values()))
@@ -58,10 +58,10 @@ def identity_key(context: Context) -> str:
 
 def try_number_of(context: Context) -> int:
     """
-    Return which try of its task run this is.
+    Return the number of the try.
 
     :param context: Airflow's context
-    :return: 1 for the first, and where there is no task instance that could be tried again
+    :return: the number, from 1; 1 without a task instance
     """
     number = getattr(context.get("ti"), "try_number", None)
     return number if isinstance(number, int) else 1
@@ -69,13 +69,12 @@ def try_number_of(context: Context) -> int:
 
 def max_tries_of(context: Context) -> int | None:
     """
-    Return the last try number that this run may reach.
+    Return the highest try number that Airflow allows the run.
 
-    A clear raises it and a retry does not, so it tells
-    one wish from the next.
+    A clear raises it and a retry does not, so a record of an earlier try counts only while it stays the same.
 
     :param context: Airflow's context
-    :return: the number, or ``None`` where the context does not tell it
+    :return: the number, or ``None`` without a task instance
     """
     number = getattr(context.get("ti"), "max_tries", None)
     return number if isinstance(number, int) else None

@@ -1,9 +1,9 @@
 """
-Check what became of a request whose response was lost, within the time of the task.
+Checks after a lost response, within the time of the task.
 
-A create and a restart are not idempotent. After a connection that broke, a time-out or a 5xx the service is
-asked what it has done before the request is repeated; the checks go on for some seconds, because the request
-may still be under way.
+A create and a restart are not idempotent. After a broken connection, a time-out or a 5xx the agent is read
+before the request is repeated. The checks go on for some seconds, because the service may still be executing
+the request.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CHECK_PAUSES", "MAX_ATTEMPTS", "checks", "explained", "seconds_left"]
 
-#: Seconds before each check; together as long as a read replica may lag behind.
+#: Seconds before each check; their sum is the longest lag of a read replica.
 CHECK_PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0)
-#: How often a request is sent whose response is lost each time.
+#: Attempts of a request whose response is lost each time.
 MAX_ATTEMPTS = 5
 
 ErrorT = TypeVar("ErrorT", bound=ConnixError)
@@ -29,11 +29,11 @@ ErrorT = TypeVar("ErrorT", bound=ConnixError)
 
 def checks(client: Client, pauses: Iterable[float] = CHECK_PAUSES) -> Iterator[int]:
     """
-    Pace the checks, and end them at the client's deadline.
+    Sleep before each check, and end at the client's deadline.
 
     :param client: the client that makes the checks
     :param pauses: seconds before each check
-    :return: the number of each check, from 0, when it is due
+    :return: yields the number of each check, from 0, when it is due
     """
     for number, pause in enumerate(pauses):
         if pause >= seconds_left(client):
@@ -47,17 +47,17 @@ def seconds_left(client: Client) -> float:
     Return the time until the client's deadline.
 
     :param client: the client
-    :return: seconds, below zero where the deadline has passed
+    :return: seconds; negative after the deadline
     """
     return client.policy.deadline - time.time()
 
 
 def explained(error: ErrorT, explanation: str) -> ErrorT:
     """
-    Add to an error what follows from it.
+    Append an explanation to the message of an error.
 
-    :param error: the error, which keeps its class
-    :param explanation: one sentence or two
+    :param error: the error
+    :param explanation: one or two sentences
     :return: the same error
     """
     if isinstance(error, ConnixAPIError):

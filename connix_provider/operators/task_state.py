@@ -1,16 +1,15 @@
 """
-Keep, from one start of a task to the next, what was asked of Connix.
+The record of a request, kept from one start of a task to the next.
 
-A create needs no record: its identity key is in the agent's metadata. A restart, an update and a delete leave
-no trace that tells which task asked for them, so each is recorded before it is sent. Airflow 3.3 and later
-keep the record in the task's ``task_state_store``, older versions in a Variable that lives while the task is
-unfinished.
+A create needs no record, because its agent's metadata has the identity key. A restart, an update and a delete
+leave no trace of the task that requested them, so each is recorded before it is sent. Airflow 3.3 and later
+keep the record in the task's ``task_state_store``, older versions in a Variable until the task ends.
 
 Invariants, which must not be relaxed:
 
-- A record is written before the request that it speaks of is sent.
-- A record counts for the wish that it was written for: a clear begins a new one, a retry does not. A start of
-  the same try, which Airflow's stuck-in-queued handling causes, meets the record too.
+- The record is written before its request is sent.
+- The record counts until the task is cleared. It counts in retries, and in a second start of the same try,
+  which Airflow's stuck-in-queued handling causes.
 - A request that was refused without effect leaves no record.
 - A record holds no secret.
 """
@@ -42,14 +41,14 @@ _NAME = "connix_unfinished"
 @dataclasses.dataclass(frozen=True, slots=True)
 class ActionRecord:
     """
-    Hold what a task was about to ask of Connix.
+    A request that a task was about to send.
 
     :param agent_id: the agent
-    :param agent_name: the name by which the task found it, if it did
+    :param agent_name: the name by which the task found the agent, if it did
     :param before: the agent before the request
-    :param requested_at: epoch seconds of the service's clock at which it was sent, where that is known
-    :param accepted_at: epoch seconds of the worker's clock at which the service accepted it, if it did
-    :param is_done: whether the task saw what it asked for come true
+    :param requested_at: epoch seconds of the request by the service's clock, if known
+    :param accepted_at: epoch seconds by the worker's clock at which the service accepted it, if it did
+    :param is_done: whether the wait after the request ended with success
     """
 
     agent_id: str
@@ -61,7 +60,7 @@ class ActionRecord:
 
     def to_json(self) -> dict[str, Any]:
         """
-        Make what is stored.
+        Serialize the record.
 
         :return: plain JSON
         """
@@ -73,7 +72,7 @@ class ActionRecord:
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> ActionRecord:
         """
-        Read what :meth:`to_json` made.
+        Deserialize what :meth:`to_json` made.
 
         :param stored: the JSON
         :return: the record
@@ -86,10 +85,10 @@ class ActionRecord:
 @contextmanager
 def recorded(context: Context, record: ActionRecord) -> Iterator[None]:
     """
-    Record a request before it is sent, and what became of it.
+    Write a record before a request, and delete it if the request was refused without effect.
 
     :param context: Airflow's context
-    :param record: the request
+    :param record: the record
     """
     _write(context, record)
     try:
@@ -102,20 +101,20 @@ def recorded(context: Context, record: ActionRecord) -> Iterator[None]:
 
 def accepted(context: Context, record: ActionRecord, accepted_at: float) -> None:
     """
-    Record that the service accepted the request.
+    Write that the service accepted the request.
 
     :param context: Airflow's context
-    :param record: the request
-    :param accepted_at: epoch seconds
+    :param record: the record
+    :param accepted_at: epoch seconds by the worker's clock
     """
     _write(context, dataclasses.replace(record, accepted_at=accepted_at))
 
 
 def finish(context: Context) -> None:
     """
-    Record that what was asked for came true. A further start of the same wish has nothing to do.
+    Write that the task is done, so that a second start of the same try has nothing to do.
 
-    A Variable would stay for ever, so there the record is deleted.
+    Before Airflow 3.3 the record is deleted instead, because a Variable would stay for ever.
 
     :param context: Airflow's context
     """
@@ -128,10 +127,10 @@ def finish(context: Context) -> None:
 
 def recall(context: Context) -> ActionRecord | None:
     """
-    Read what an earlier start of this task, for the same wish, was about to ask.
+    Read the record of an earlier start of this task.
 
     :param context: Airflow's context
-    :return: the record, or ``None``
+    :return: the record, or ``None`` if there is none since the last clear
     """
     if (store := context.get("task_state_store")) is not None:
         found = store.get(_NAME)
@@ -147,7 +146,7 @@ def recall(context: Context) -> ActionRecord | None:
 
 def forget(context: Context) -> None:
     """
-    Delete the record: the next try begins anew.
+    Delete the record, so that the next try sends its request.
 
     :param context: Airflow's context
     """
@@ -159,7 +158,7 @@ def forget(context: Context) -> None:
 
 def clean_up_after_last_try(context: Context) -> None:
     """
-    Leave no Variable behind where no try will follow; what is kept with the task itself may stay.
+    Delete the Variable of a task without a further try. A ``task_state_store`` may keep its record.
 
     :param context: Airflow's context
     """
@@ -173,13 +172,14 @@ def _write(context: Context, record: ActionRecord) -> None:
     if (store := context.get("task_state_store")) is not None:
         store.set(_NAME, stored)
     elif variable := _variable(context):
-        described = f"Kept until the Connix task {identity_key(context)} ends"
-        Variable.set(variable, json.dumps(stored), description=described)
+        description = f"Kept until the Connix task {identity_key(context)} ends"
+        Variable.set(variable, json.dumps(stored), description=description)
 
 
 def _variable(context: Context) -> str | None:
-    """Name the Variable of a task run, where there is one: without a task instance there is no next try."""
+    """Return the name of the task run's Variable; ``None`` without a task instance, which has no next try."""
     if context.get("ti") is None:
         return None
-    # A digest: Airflow 3.0 finds no Variable with a slash in its key, and no Airflow one of 300 characters.
+    # Hashed, because Airflow 3.0 finds no Variable with a slash in its name, and names are at most 250
+    # characters.
     return f"{_NAME}_{hashlib.sha256(identity_key(context).encode()).hexdigest()[:32]}"

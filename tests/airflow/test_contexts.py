@@ -43,7 +43,7 @@ def test_it_is_a_first_try(operator, call, context, emulator, execute):
 @CONTEXTS
 def test_a_create_says_what_it_misses(context, emulator, execute):
     with pytest.raises(
-        ValueError, match=r"context names no task run.* no dag_id, no run_id, no task_id, no map"
+        ValueError, match=r"context has no task run.* no dag_id, no run_id, no task_id, no map"
     ):
         execute(ConnixCreateAgentOperator, context, name="scene")
     assert not emulator.journal.entries()
@@ -51,7 +51,7 @@ def test_a_create_says_what_it_misses(context, emulator, execute):
 
 def test_what_would_be_remembered_needs_a_task_run_as_well(emulator, execute):
     (agent_id,) = emulator.seed(status="running")
-    with pytest.raises(ValueError, match="context names no task run"):
+    with pytest.raises(ValueError, match="context has no task run"):
         execute(ConnixDeleteAgentOperator, {"ti": MagicMock()}, agent_id=agent_id)
     assert not emulator.journal.executed("delete_agent")
 

@@ -145,9 +145,9 @@ def test_documented_types_reach_the_service(make, target, field, written, param,
 
 
 WRONG_TYPES = [
-    ({"temperature": "warm"}, "config.temperature must be a number, and this text is none"),
+    ({"temperature": "warm"}, "config.temperature must be a number, and its text is not"),
     ({"temperature": True}, "config.temperature must be a number, not a boolean"),
-    ({"temperature": "{{ params.get('x') }}"}, "config.temperature must be a number; the template"),
+    ({"temperature": "{{ params.get('x') }}"}, "config.temperature must be a number; its template"),
     ({"temperature": "nan"}, "config.temperature must be a number"),
     ({"temperature": "inf"}, "config.temperature must be a number"),
     ({"max_tokens": "10.5"}, "config.max_tokens must be a whole number"),
