@@ -1,1 +1,1 @@
-"""Airflow connection to Connix client."""
+"""The hook: from an Airflow connection to a Connix client."""

@@ -1,4 +1,4 @@
-"""Turn an Airflow connection into a Connix client, and nothing else."""
+"""The hook: opens a Connix client with the settings of an Airflow connection, and no more."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnixHook"]
 
-#: Seconds that the connection's test may take: somebody is looking at a form.
+#: Seconds for the connection test, because a user waits at a form.
 _TEST_TIMEOUT = 15.0
-#: Warnings about connections that this process has given already.
-_told: set[tuple[str, str]] = set()
+#: Connections and warnings that this process has logged.
+_warned: set[tuple[str, str]] = set()
 
 
 class ConnixHook(BaseHook):
     """
-    Connect to Connix with what an Airflow connection says.
+    Connect to Connix with an Airflow connection.
 
-    The connection's password is the API key, its host the base URL; ``project_id``, OAuth2 tokens, timeout,
-    TLS settings and the console's address are in its extra. Without key and token, ``CONNIX_API_KEY`` is
-    tried.
+    The connection's password is the API key, its host the base URL. ``project_id``, OAuth2 tokens, timeout,
+    TLS settings and the console's address are in its extra. Without key and token the environment's
+    ``CONNIX_API_KEY`` is used.
 
     :param connix_conn_id: the connection's id
     """
@@ -52,7 +52,7 @@ class ConnixHook(BaseHook):
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """
-        Describe how the connection form shows Airflow's own fields.
+        Return how the connection form shows Airflow's own fields.
 
         :return: hidden fields, labels and placeholders
         """
@@ -61,7 +61,7 @@ class ConnixHook(BaseHook):
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """
-        Make the form's fields for Airflow versions that do not read ``conn-fields``.
+        Return the form's fields for Airflow versions that do not read ``conn-fields``.
 
         :return: a widget for each field of the extra
         """
@@ -80,10 +80,10 @@ class ConnixHook(BaseHook):
 
     def get_conn(self) -> Client:
         """
-        Open a client; the caller closes it, or uses it in a ``with`` block.
+        Open a client. The caller closes it, or uses it in a ``with`` block.
 
         :return: a new client
-        :raises ValueError: for a connection whose settings cannot be right
+        :raises ValueError: for a connection with an invalid setting
         :raises AirflowNotFoundException: for a connection id that is not defined
         """
         with self._named():
@@ -96,7 +96,7 @@ class ConnixHook(BaseHook):
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
-        """Say which connection it is that cannot be right: whoever reads a task's log has many."""
+        """Add the connection's id to the error of an invalid setting."""
         try:
             yield
         except ValueError as error:
@@ -105,7 +105,7 @@ class ConnixHook(BaseHook):
     @cached_property
     def client(self) -> Client:
         """
-        Return one client for this hook's life; see :meth:`get_conn`.
+        Return the hook's client, which is opened by :meth:`get_conn` on first use.
 
         :return: the client
         """
@@ -116,7 +116,7 @@ class ConnixHook(BaseHook):
         Open an asynchronous client without blocking the event loop.
 
         :return: a new client; the caller closes it, or uses it in an ``async with`` block
-        :raises ValueError: for a connection whose settings cannot be right
+        :raises ValueError: for a connection with an invalid setting
         :raises AirflowNotFoundException: for a connection id that is not defined
         """
         from connix_provider.compat import get_async_connection
@@ -128,13 +128,13 @@ class ConnixHook(BaseHook):
         def mask(secret: str) -> None:
             loop.run_in_executor(None, self._mask, secret)
 
-        # Kept, because project and console are read from it without asking Airflow again.
+        # Kept, because project and console are read from it later.
         self._connection = connection
         return await asyncio.to_thread(self._async_client, connection, mask)
 
     def _async_client(self, connection: Connection, on_new_secret: Callable[[str], None]) -> AsyncClient:
-        """Make a client off the event loop: reading the extra masks it, which asks the supervisor."""
-        # What is imported for the first time, and certificates that are read, take a while, too.
+        """Open a client in a thread, because reading the extra calls Airflow synchronously."""
+        # In the thread as well: imports, and reading certificates.
         from connix_provider.client import AsyncClient
 
         with self._named():
@@ -145,9 +145,10 @@ class ConnixHook(BaseHook):
         """
         Return the address of the Connix console.
 
-        It is read from the connection, so ask for it in a trigger only after :meth:`get_async_conn`.
+        It is read from the connection, so in a trigger call :meth:`get_async_conn` first.
 
-        :return: the extra's ``console_url``, default ``https://console.connix.io``; no slash at its end
+        :return: the extra's ``console_url``, default ``https://console.connix.io``; without a slash at its
+            end
         :raises ValueError: for an address that is not http or https
         """
         from connix_provider.hooks.settings import console_url, read_extra
@@ -170,14 +171,14 @@ class ConnixHook(BaseHook):
     @property
     def project_id(self) -> str:
         """
-        Return the project that the connection names.
+        Return the project of the connection.
 
         :return: the project's id
-        :raises ValueError: if the connection names none; see :attr:`default_project_id`
+        :raises ValueError: for a connection without ``project_id``; see :attr:`default_project_id`
         """
         if (named := self.default_project_id) is None:
             raise ValueError(
-                "project_id is missing: name a project, or put it into the extra of the Airflow connection "
+                "project_id is missing: give one, or put it into the extra of the Airflow connection "
                 f"{self.connix_conn_id!r}"
             )
         return named
@@ -185,7 +186,7 @@ class ConnixHook(BaseHook):
     @property
     def default_project_id(self) -> str | None:
         """
-        Return the project that the connection names, if it names one.
+        Return the project of the connection, if it has one.
 
         :return: the project's id, or ``None``
         """
@@ -196,13 +197,13 @@ class ConnixHook(BaseHook):
 
     def get_agent_by_name(self, name: str, *, project_id: str | None = None) -> Agent:
         """
-        Find an agent by its name; the whole project is listed, because the service has no filter for it.
+        Find an agent by its name. This lists the whole project, because the service has no filter for names.
 
         :param name: the exact name
         :param project_id: the project; default the connection's
-        :return: the agent as Get Agent returns it
-        :raises ValueError: for a name that two agents have
-        :raises AgentNameNotFoundError: for a name that no agent has
+        :return: the agent, from Get Agent
+        :raises ValueError: if two agents have the name
+        :raises AgentNameNotFoundError: if no agent has the name
         """
         from connix_provider.targets import resolve_agent_id
 
@@ -213,12 +214,12 @@ class ConnixHook(BaseHook):
         self, *, status: str | None = None, sort: str | None = None, project_id: str | None = None
     ) -> Iterator[Agent]:
         """
-        List all agents of a project, page by page.
+        Iterate over all agents of a project.
 
         :param status: only agents in this status
         :param sort: ``created_at``, ``-created_at``, ``name`` or ``-name``
         :param project_id: the project; default the connection's
-        :return: the agents; without statistics, which only Get Agent returns
+        :return: the agents, without ``stats``, which only Get Agent returns
         """
         return self.client.agents.iter(project_id or self.project_id, status=status, sort=sort)
 
@@ -232,14 +233,14 @@ class ConnixHook(BaseHook):
         project_id: str | None = None,
     ) -> Iterator[LogEntry]:
         """
-        Read an agent's log, page by page, in the service's order: the newest line first.
+        Iterate over an agent's log in the service's order: newest first.
 
         :param agent_id: the agent
         :param level: ``debug``, ``info``, ``warn`` or ``error``
         :param start_time: ISO 8601 text or a datetime; without a zone it is UTC
-        :param end_time: the same
+        :param end_time: likewise
         :param project_id: the project; default the connection's
-        :return: the log's entries
+        :return: the entries
         """
         return self.client.agents.iter_logs(
             project_id or self.project_id, agent_id, level=level, start_time=start_time, end_time=end_time
@@ -255,11 +256,11 @@ class ConnixHook(BaseHook):
         project_id: str | None = None,
     ) -> AgentMetrics:
         """
-        Read an agent's metrics: ``success_rate`` is from 0 to 1, response times are in seconds.
+        Get an agent's metrics. ``success_rate`` is between 0 and 1, response times are in seconds.
 
         :param agent_id: the agent
         :param start_time: ISO 8601 text or a datetime; without a zone it is UTC
-        :param end_time: the same
+        :param end_time: likewise
         :param interval: ``1m``, ``5m``, ``15m``, ``1h`` or ``1d``
         :param project_id: the project; default the connection's
         :return: the metrics
@@ -274,9 +275,9 @@ class ConnixHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """
-        Try the connection and say in one sentence what is wrong, if anything is.
+        Test the connection with one request.
 
-        :return: whether it works, and the sentence
+        :return: whether it works, and a sentence that says so or names the fault
         """
         from connix_provider.client import ConnixError
         from connix_provider.client.addresses import is_sent_in_clear
@@ -292,10 +293,10 @@ class ConnixHook(BaseHook):
                 if "refresh_token" in extra and is_sent_in_clear(str(extra.get("token_url", ""))):
                     notes.append("The token_url is an http:// one: tokens travel in clear; use https://.")
                 try:
-                    said = self._try(client.with_options(max_attempts=1, total_timeout=_TEST_TIMEOUT))
+                    result = self._try(client.with_options(max_attempts=1, total_timeout=_TEST_TIMEOUT))
                 except ConnixError as error:
                     return False, " ".join([plainly(error, self.default_project_id), *notes])
-                return True, " ".join([said, *notes])
+                return True, " ".join([result, *notes])
         except ValueError as error:
             return False, as_sentence(error)
 
@@ -319,14 +320,14 @@ class ConnixHook(BaseHook):
 
     @contextlib.contextmanager
     def _hinted(self) -> Iterator[None]:
-        """Say where Airflow looks for a connection that is not defined."""
+        """Add a hint to the error for a connection that is not defined."""
         try:
             yield
         except AirflowNotFoundException as error:
             raise AirflowNotFoundException(with_connection_hint(error, self.connix_conn_id)) from None
 
     def _options(self, connection: Connection) -> dict[str, Any]:
-        """Read the client's options off the connection."""
+        """Return the client's options, and mask their secrets."""
         from connix_provider.hooks.settings import client_options, read_extra, unknown_fields
 
         options = client_options(connection)
@@ -335,18 +336,18 @@ class ConnixHook(BaseHook):
         )
         self._mask(os.environ.get("CONNIX_API_KEY"))
         options["on_new_secret"] = self._mask
-        for said in unknown_fields(read_extra(connection)):
-            if (self.connix_conn_id, said) not in _told:
-                _told.add((self.connix_conn_id, said))
-                self.log.warning("Airflow connection %r: %s", self.connix_conn_id, said)
+        for warning in unknown_fields(read_extra(connection)):
+            if (self.connix_conn_id, warning) not in _warned:
+                _warned.add((self.connix_conn_id, warning))
+                self.log.warning("Airflow connection %r: %s", self.connix_conn_id, warning)
         return options
 
     @staticmethod
     def _mask(*secrets: str | None) -> None:
-        """Have Airflow hide these values in every log, whatever field they came from."""
+        """Register secrets with Airflow's masker."""
         from connix_provider.compat import mask_secret
 
         for secret in secrets:
-            # Anything else is refused when a client is made of it.
+            # The client refuses values of other types.
             if secret and isinstance(secret, str):
                 mask_secret(secret)

@@ -1,7 +1,8 @@
 """
-Read what an Airflow connection says: every setting is used or refused, and none is dropped silently.
+Read the settings of an Airflow connection.
 
-Every complaint names the field. None quotes a value, because what stands in the wrong field may be the key.
+Every setting is used, refused, or (in the extra) reported as unknown. An error names the field and quotes no
+value, because a value in the wrong field may be the key.
 """
 
 from __future__ import annotations
@@ -33,23 +34,23 @@ __all__ = [
 ]
 
 DEFAULT_CONSOLE_URL = "https://console.connix.io"
-#: Names under which users look for the key's field.
+#: Names that users give the field of the API key.
 _KEY_NAMES = frozenset({"api_key", "apikey", "key", "password", "connix_api_key", "x_api_key"})
 _LOOKS_LIKE_A_KEY = re.compile(r"\s*cx_[0-9A-Za-z_]{8,}")
-#: What Airflow 2 put before the names of a form's fields.
-_OLD_PREFIX = "extra__connix__"
+#: Prefix of the form's fields in Airflow 2.
+_AIRFLOW_2_PREFIX = "extra__connix__"
 _LONGEST_NAME = 40
 
 
 def read_extra(connection: Connection) -> dict[str, Any]:
     """
-    Read the extra.
+    Read the extra of a connection.
 
     :param connection: the connection
-    :return: its fields, without those that are empty
+    :return: its fields, without empty ones
     :raises ValueError: for an extra that is not a JSON object
     """
-    # Airflow masks what it reads there, and takes what it cannot read for empty.
+    # Airflow masks these values, and takes an extra that is not JSON for empty.
     extra = connection.extra_dejson
     if not extra and connection.extra:
         try:
@@ -63,22 +64,22 @@ def read_extra(connection: Connection) -> dict[str, Any]:
 
 def unknown_fields(extra: Mapping[str, Any]) -> list[str]:
     """
-    Name the fields of an extra that this provider does not know.
+    Describe the fields of an extra that this provider does not know.
 
     :param extra: the extra
-    :return: a sentence for each
+    :return: a warning for each
     """
     known = [field.name for field in EXTRA_FIELDS]
-    said = []
+    warnings = []
     for name in extra:
         if name in known:
             continue
         if _LOOKS_LIKE_A_KEY.match(name) or len(name) > _LONGEST_NAME:
-            said.append(
-                "The extra has a field whose name is no setting; the API key belongs into the password."
+            warnings.append(
+                "The extra has a field whose name is not a setting; the API key belongs into the password."
             )
             continue
-        plain = name.lower().removeprefix(_OLD_PREFIX).replace("-", "_")
+        plain = name.lower().removeprefix(_AIRFLOW_2_PREFIX).replace("-", "_")
         nearest = difflib.get_close_matches(plain, known, n=1, cutoff=0.6)
         if plain in _KEY_NAMES:
             advice = "The API key belongs into the connection's password."
@@ -89,18 +90,18 @@ def unknown_fields(extra: Mapping[str, Any]) -> list[str]:
         elif nearest:
             advice = f"Did you mean {nearest[0]!r}?"
         else:
-            advice = f"Known are {', '.join(known)}."
-        said.append(f"The extra's field {name!r} is unknown and ignored. {advice}")
-    return said
+            advice = f"Known fields are {', '.join(known)}."
+        warnings.append(f"The extra's field {name!r} is unknown and ignored. {advice}")
+    return warnings
 
 
 def client_options(connection: Connection) -> dict[str, Any]:
     """
-    Read the options of a client.
+    Return the options of a client.
 
     :param connection: the connection
     :return: keyword arguments of :class:`~connix_provider.client.Client`
-    :raises ValueError: for a setting that cannot be right
+    :raises ValueError: for an invalid setting
     """
     extra = read_extra(connection)
     options: dict[str, Any] = {
@@ -124,14 +125,13 @@ def client_options(connection: Connection) -> dict[str, Any]:
 
 
 def _refuse_misplaced_key(connection: Connection, extra: Mapping[str, Any]) -> None:
-    """Say where the key belongs, instead of taking another one from the environment."""
+    """Raise for a key in the wrong field, because otherwise the environment's key would be used."""
     fields = [f"the extra's {name!r}" for name in extra if name.lower().replace("-", "_") in _KEY_NAMES]
     if connection.login:
         fields.insert(0, "the login")
     if fields:
         raise ValueError(
-            f"there is no Connix API key: {fields[0]} is not where it is looked for; the connection's "
-            "password is"
+            f"there is no Connix API key: it belongs into the connection's password, not into {fields[0]}"
         )
 
 
@@ -141,20 +141,21 @@ def project_id(extra: Mapping[str, Any]) -> str | None:
 
     :param extra: the extra
     :return: the project's id, or ``None``
-    :raises ValueError: for what is neither text nor a whole number
+    :raises ValueError: for a value that is neither text nor an integer
     """
     return _text(extra["project_id"], "project_id").strip() or None if "project_id" in extra else None
 
 
 def base_url(connection: Connection) -> str | None:
     """
-    Put the base URL together; a connection written as a URI has parts of it in fields of their own.
+    Join host, schema and port to the base URL.
 
-    A ``schema`` is the scheme if it is one, and a path otherwise, because Airflow stores a URI's path there.
+    The ``schema`` is the scheme if it is ``http`` or ``https``, and the path otherwise, because Airflow
+    stores the path of a connection's URI there.
 
     :param connection: the connection
     :return: the URL, or ``None`` for the default
-    :raises ValueError: for parts that contradict each other, or belong to no host
+    :raises ValueError: for fields that contradict each other, or belong to no host
     """
     host, schema = (connection.host or "").strip(), (connection.schema or "").strip()
     if _LOOKS_LIKE_A_KEY.match(host):
@@ -171,7 +172,7 @@ def base_url(connection: Connection) -> str | None:
             )
         scheme, schema, separator = schema, "", "://"
     if not separator:
-        # The client refuses it, in words that say how to write it.
+        # The client refuses it, and says how to write it.
         return host
     authority, slash, path = rest.partition("/")
     if schema.strip("/"):
@@ -184,7 +185,7 @@ def base_url(connection: Connection) -> str | None:
 
 
 def _with_port(authority: str, port: int | None) -> str:
-    """Complete a host by brackets, if it is an IPv6 address, and by the connection's port."""
+    """Add the connection's port to a host, and brackets to an IPv6 address."""
     bare = authority.rstrip("]").lstrip("[") if authority.endswith("]") else authority
     try:
         is_ipv6 = ipaddress.ip_address(bare).version == 6
@@ -197,7 +198,7 @@ def _with_port(authority: str, port: int | None) -> str:
     try:
         given = urlsplit(f"//{authority}").port
     except ValueError:
-        # Its own words quote what was typed, which may be a password in the wrong place.
+        # Without urlsplit's error, because it quotes the host, which may be a password.
         raise ValueError("the connection's host cannot be read as an address") from None
     if given is not None and given != port:
         raise ValueError("the connection's host and port name different ports")
@@ -210,16 +211,16 @@ def console_url(value: Any) -> str:
 
     :param value: the value, or ``None``
     :return: the address without a slash at its end
-    :raises ValueError: for an address that is not http or https, or holds a user, a query or a fragment
+    :raises ValueError: for an address that is not http or https, or has a user, a query or a fragment
     """
     if value is None:
         return DEFAULT_CONSOLE_URL
     try:
         parts = urlsplit(str(value).strip())
-        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        is_valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:
-        usable = False
-    if not usable or parts.username is not None or parts.query or parts.fragment:
+        is_valid = False
+    if not is_valid or parts.username is not None or parts.query or parts.fragment:
         raise ValueError(
             f"console_url in the connection's extra must be an address such as {DEFAULT_CONSOLE_URL}"
         )
@@ -239,7 +240,7 @@ def agent_url(console: str, project_id: str, agent_id: str) -> str:
 
 
 def _text(value: Any, name: str) -> str:
-    """Read text; a URI's extra may turn its digits into a number."""
+    """Read text, and digits, which the extra of a URI turns into a number."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
@@ -247,13 +248,13 @@ def _text(value: Any, name: str) -> str:
     return value
 
 
-def _number(value: Any, name: str, what: str) -> float:
+def _number(value: Any, name: str, kind: str) -> float:
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{name} in the connection's extra must be {what}, and what stands there is not")
+        raise ValueError(f"{name} in the connection's extra must be {kind}")
     return number
 
 

@@ -23,7 +23,7 @@ def define(monkeypatch):
         return ConnixHook()
 
     monkeypatch.delenv("CONNIX_API_KEY", raising=False)
-    monkeypatch.setattr(connix, "_told", set())
+    monkeypatch.setattr(connix, "_warned", set())
     return define
 
 
@@ -89,9 +89,9 @@ REFUSED = [
     ({"schema": "connix/v2"}, "no host that they belong to"),
     ({"port": 8080}, "no host that they belong to"),
     ({"host": "cx_hunter22hunter22hunter22hunter22"}, "the key belongs into the password"),
-    ({"password": None, "login": "cx_hunter22hunter22"}, "the login is not where it is looked for"),
-    ({"password": None, "extra": {"api_key": "cx_hunter22"}}, "the extra's 'api_key' is not where"),
-    ({"password": None, "extra": {"API-Key": "cx_hunter22"}}, "the extra's 'API-Key' is not where"),
+    ({"password": None, "login": "cx_hunter22hunter22"}, "the connection's password, not into the login"),
+    ({"password": None, "extra": {"api_key": "cx_hunter22"}}, "not into the extra's 'api_key'"),
+    ({"password": None, "extra": {"API-Key": "cx_hunter22"}}, "not into the extra's 'API-Key'"),
     pytest.param(
         {"extra": "hunter22 is no JSON"},
         "extra is not JSON",
@@ -158,8 +158,8 @@ UNKNOWN = [
     ("api_key", "The API key belongs into the connection's password."),
     ("token", "Did you mean 'access_token'?"),
     ("base_url", "The address belongs into the connection's host."),
-    ("zzz", "Known are project_id, access_token,"),
-    ("cx_hunter22hunter22", "whose name is no setting"),
+    ("zzz", "Known fields are project_id, access_token,"),
+    ("cx_hunter22hunter22", "whose name is not a setting"),
 ]
 
 
