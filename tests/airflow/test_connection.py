@@ -171,7 +171,7 @@ def test_unknown_fields_are_named_once(name, advice, emulator, define, monkeypat
     assert works
     assert advice in said
     assert "hunter22" not in said
-    connix._told.clear()
+    connix._warned.clear()
     told = []
     for _ in range(3):
         hook = ConnixHook()
