@@ -1,8 +1,8 @@
 """
-Tell Airflow what this provider brings: the connection type with its form, and where the classes live.
+The provider's metadata for Airflow: the connection type with its form, settings, and modules of classes.
 
-Airflow reads this at every start of every component, so nothing heavy is imported here. The form's fields
-stand in one list, from which both the newer ``conn-fields`` and the older form methods of the hook are made.
+Airflow reads it at the start of every component, so this module imports little. The form's fields are one
+list, from which the newer ``conn-fields`` and the older form methods of the hook are made.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["EXTRA_FIELDS", "ExtraField", "get_provider_info", "ui_field_behaviou
 @dataclasses.dataclass(frozen=True, slots=True)
 class ExtraField:
     """
-    Describe one field that the connection keeps in its extra.
+    A field of the connection's extra.
 
     :param name: its name in the extra
-    :param label: what the form calls it
-    :param description: what the form says of it
-    :param kind: JSON type
-    :param secret: whether the form hides what is typed
+    :param label: its label in the form
+    :param description: its description in the form
+    :param kind: its JSON type
+    :param secret: whether the form hides its value
     :param placeholder: an example
     """
 
@@ -40,14 +40,14 @@ EXTRA_FIELDS = (
     ExtraField(
         "project_id",
         "Project ID",
-        "Project that operators use when they name none.",
+        "Project of operators that are given none.",
         placeholder="proj_1234567890abcdef",
     ),
     ExtraField("access_token", "OAuth2 access token", "Instead of an API key: a bearer token.", secret=True),
     ExtraField(
         "refresh_token",
         "OAuth2 refresh token",
-        "Renews the access token when it expires (RFC 6749, section 6).",
+        "Gets a new access token when the old one expires (RFC 6749, section 6).",
         secret=True,
     ),
     ExtraField("client_id", "OAuth2 client ID", "The OAuth2 client that the refresh token belongs to."),
@@ -55,10 +55,10 @@ EXTRA_FIELDS = (
     ExtraField(
         "token_url",
         "OAuth2 token URL",
-        "Where tokens are renewed.",
+        "Endpoint that refreshes tokens.",
         placeholder="https://console.connix.io/oauth2/token",
     ),
-    ExtraField("timeout", "Timeout", "Seconds to wait for an answer; default 30.", kind="number"),
+    ExtraField("timeout", "Timeout", "Seconds to wait for a response; default 30.", kind="number"),
     ExtraField(
         "verify",
         "Verify TLS",
@@ -82,9 +82,9 @@ EXTRA_FIELDS = (
 
 def ui_field_behaviour() -> dict[str, Any]:
     """
-    Describe how the form shows Airflow's own fields.
+    Return how the form shows Airflow's own fields.
 
-    :return: hidden fields, labels and placeholders, in the hook methods' spelling
+    :return: hidden fields, labels and placeholders, with the keys of the hook's form methods
     """
     return {
         "hidden_fields": ["schema", "login", "port", "extra"],
@@ -134,10 +134,10 @@ def get_provider_info() -> dict[str, Any]:
                 "options": {
                     "deployment_id": {
                         "description": (
-                            "Name of this Airflow deployment. Agents that a task creates carry it in their "
-                            "metadata, so that deployments with the same DAGs on one Connix project keep "
-                            "their agents apart. All components of a deployment must have the same. Default: "
-                            "the address of [api] base_url (Airflow 2: [webserver] base_url)."
+                            "Name of this Airflow deployment. Tasks write it to the metadata of the agents "
+                            "that they create, so that deployments with the same DAGs on one Connix project "
+                            "keep their agents apart. All components of a deployment need the same value. "
+                            "Default: the address of [api] base_url (Airflow 2: [webserver] base_url)."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
