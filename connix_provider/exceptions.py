@@ -1,16 +1,17 @@
 """
-Name what a wait for an agent can end in, besides success.
+The exceptions of a wait that ends without success.
 
 ::
 
     AirflowException
-     +-- ConnixAgentFailedError      the agent reached a status from which it does not come back by itself
-     +-- ConnixAgentGoneError        the agent was deleted
-     +-- ConnixAgentTimeoutError     the time allowed ran out; the agent was left as it is
-          +-- ConnixSensorTimeoutError    the same of a sensor, and an AirflowSensorTimeout
+     +-- ConnixAgentFailedError          the agent reached a failure status of the goal
+     +-- ConnixAgentGoneError            the agent was deleted
+     +-- ConnixAgentTimeoutError         the deadline passed
+          +-- ConnixSensorTimeoutError   the same for a sensor; also an AirflowSensorTimeout
 
-Errors of Connix itself keep the client's own exceptions (:mod:`connix_provider.client.errors`), which carry
-the same attributes. Bad input is a :class:`ValueError`.
+Each has the attributes ``agent_id``, ``agent_name``, ``project_id``, ``status`` and ``request_id``. A request
+that Connix refuses raises an exception of the client, with the same attributes
+(:mod:`connix_provider.client.errors`). A wrong parameter is a :class:`ValueError`.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ __all__ = [
 
 class _AgentError(AirflowException):
     """
-    Carry which agent an exception is about.
+    Base class of the exceptions of a wait.
 
-    :param message: some sentences
+    :param message: what happened, to which agent, and what to do
     :param agent_id: the agent
-    :param agent_name: its name, where that is known
+    :param agent_name: its name, if known
     :param project_id: its project
-    :param status: its status as last seen
-    :param request_id: the request that it rests on, to quote to Connix's support
+    :param status: its status in the last poll
+    :param request_id: ``X-Request-ID`` of the last poll, for Connix's support
     """
 
     def __init__(
@@ -59,19 +60,19 @@ class _AgentError(AirflowException):
 
 
 class ConnixAgentFailedError(_AgentError):
-    """Raised when the agent reached a status from which what was waited for does not come."""
+    """Raised when the agent reached a status from which it does not reach the goal by itself."""
 
 
 class ConnixAgentTimeoutError(_AgentError):
-    """Raised when the time allowed ran out; the agent was left as it is."""
+    """Raised when the deadline passed before the agent reached the goal; the agent is left as it is."""
 
 
 class ConnixAgentGoneError(_AgentError):
-    """Raised when the agent was deleted while it was waited for."""
+    """Raised when the agent was deleted during the wait."""
 
 
 class ConnixSensorTimeoutError(ConnixAgentTimeoutError, AirflowSensorTimeout):
-    """Raised when a sensor's time ran out, in the way that Airflow's ``soft_fail`` and retries understand."""
+    """Raised when a sensor's deadline passed; ``soft_fail`` skips this exception and no other."""
 
 
 _KINDS: dict[Outcome, type[_AgentError]] = {
@@ -83,10 +84,10 @@ _KINDS: dict[Outcome, type[_AgentError]] = {
 
 def exception_for(ending: Ending, *, timeout: type[_AgentError] = ConnixAgentTimeoutError) -> Exception:
     """
-    Choose the exception for a wait that did not end well.
+    Return the exception for a wait that ended without success.
 
     :param ending: how the wait ended
-    :param timeout: the class where the time ran out
+    :param timeout: the class to use if the deadline passed
     :return: the exception to raise
     """
     kind = timeout if ending.outcome is Outcome.TIMEOUT else _KINDS.get(ending.outcome)

@@ -1,12 +1,32 @@
 """
-Judge what an agent's status means for whoever waits on it.
+Judge what an agent's status means for a wait.
 
-Everything that gives a status a meaning lives here: the vocabulary, what each action waits for, and the
-verdict on one look at an agent. It is pure: no clock, no network, no Airflow. Operators, sensors and
-triggers all ask :func:`judge`, so that one status has one outcome in every mode.
+A *goal* names the statuses that end a wait, well or badly. A *snapshot* holds one poll's result. The *poll
+state* holds what the verdict needs of earlier polls. :func:`judge` takes the three and returns a verdict.
+Here the task asked at second 100 for the start of a stopped agent::
 
-The vocabulary is the reference's "Agent Status Values". Statuses may grow: an unknown one is neither
-success nor failure, and the wait goes on.
+    state = PollState(before=Snapshot("stopped", t0), accepted_at=100.0)
+    judge(GOALS["start"], Snapshot("stopped", t0), state, now=101.0)  # WAITING: it is as before the start
+    judge(GOALS["start"], Snapshot("creating", t1), state, now=111.0)  # WAITING
+    judge(GOALS["start"], Snapshot("running", t2), state, now=121.0)  # DONE
+
+Four rules go beyond the goal's two sets of statuses:
+
+- **Grace.** For :data:`GRACE` seconds after the service accepted an action, a failure status is not final:
+  the agent may still show its old status, or pass through others. An error that the agent did not have before
+  is final.
+- **Change.** A running agent may have been running before its restart. The goal of a restart is reached only
+  after :func:`restart_evidence` found a change that a restart explains.
+- **Stale responses.** A snapshot with an earlier ``updated_at`` than one before comes from a replica that
+  lags behind. It is ignored, unless several follow each other.
+- **Stability.** With ``stable_for`` the agent must keep a wanted status for so long, seen from poll to poll.
+
+Invariants:
+
+- No other module gives a status a meaning, so operators, sensors and triggers agree in every mode.
+- There is no I/O and no clock: the caller passes the time.
+- The vocabulary is the reference's "Agent Status Values". The service may add statuses, so an unknown status
+  is neither success nor failure.
 """
 
 from __future__ import annotations
@@ -39,7 +59,7 @@ __all__ = [
 
 
 class AgentStatus(StrEnum):
-    """Name the statuses of the reference; the service may know more than these."""
+    """A status of the reference; the service may have more."""
 
     CREATING = "creating"
     RUNNING = "running"
@@ -50,22 +70,23 @@ class AgentStatus(StrEnum):
 
 
 KNOWN = frozenset(AgentStatus)
-#: An agent in one of these is on its way to another and will leave by itself.
+#: An agent leaves these statuses by itself.
 TRANSIENT = frozenset({AgentStatus.CREATING, AgentStatus.UPDATING})
-#: An agent in one of these stays until somebody acts.
+#: An agent stays in these statuses until an action.
 SETTLED = KNOWN - TRANSIENT
-#: An agent in one of these is down, but sound.
+#: An agent in these statuses does not run, and has no error.
 DOWN = frozenset({AgentStatus.PAUSED, AgentStatus.STOPPED})
 
 
-#: Seconds after a create was accepted for which a 404 proves nothing: a read replica may lag behind.
+#: Seconds after a create was accepted during which a 404 proves nothing, because a read replica may lag
+#: behind.
 REPLICA_LAG = 15.0
-#: Polls in a row that may be taken for those of a read replica that lags behind.
+#: Stale snapshots in a row that are ignored. A further one means that the service's clock was set back.
 _MAX_STALE = 3
 
 
 class Verdict(StrEnum):
-    """Say what one look at an agent means for a wait."""
+    """What one poll means for a wait."""
 
     DONE = "done"
     WAITING = "waiting"
@@ -76,16 +97,15 @@ class Verdict(StrEnum):
 @dataclasses.dataclass(frozen=True, slots=True)
 class Goal:
     """
-    Describe what a wait is for.
+    What a wait waits for.
 
-    :param name: what was asked for: an action's name, or ``sensor``
-    :param done: statuses at which the wait has what it wanted
-    :param failed: statuses at which it never will
-    :param require_change: whether ``done`` counts only after the agent was seen to change, because the agent
-        may have been there already before the action took hold (Restart)
-    :param allow_old_error: whether an error from before the action does not matter (Update)
-    :param done_when_gone: whether a 404 is success (Delete) and nothing else is
-    :param stable_for: seconds that the agent must be seen in ``done`` without a change
+    :param name: the action, or ``sensor``, or ``settle``
+    :param done: statuses that end the wait with success
+    :param failed: statuses that end it with failure
+    :param require_change: whether ``done`` counts only after a change that the action explains (Restart)
+    :param allow_old_error: whether an error that the agent had before the action is a success (Update)
+    :param done_when_gone: whether a 404, and nothing else, is a success (Delete)
+    :param stable_for: seconds for which polls must show a status of ``done`` without a change
     """
 
     name: str
@@ -97,7 +117,7 @@ class Goal:
     stable_for: float = 0.0
 
 
-#: What each action waits for: the table "What a wait means" of docs/waiting.md.
+#: The goal of each action, as the first table of docs/waiting.md has it.
 GOALS: dict[str, Goal] = {
     goal.name: goal
     for goal in (
@@ -119,7 +139,7 @@ GOALS: dict[str, Goal] = {
             allow_old_error=True,
         ),
         Goal("delete", done=frozenset(), failed=frozenset(), done_when_gone=True),
-        # An agent that is creating or updating takes no action; every settled status will do.
+        # For an action that was refused with 409 because the agent was creating or updating.
         Goal("settle", done=SETTLED, failed=frozenset()),
     )
 }
@@ -128,10 +148,10 @@ GOALS: dict[str, Goal] = {
 @dataclasses.dataclass(frozen=True, slots=True)
 class Judgement:
     """
-    Carry a verdict and the reason for it in words for an on-call reader.
+    A verdict with its reason.
 
     :param verdict: the verdict
-    :param reason: one clause that says why, without a full stop
+    :param reason: one clause for the log, without a full stop
     """
 
     verdict: Verdict
@@ -139,105 +159,104 @@ class Judgement:
 
 
 class Evidence(StrEnum):
-    """Say what a later look at an agent tells of a restart that was asked for."""
+    """Whether a later snapshot shows that an agent was restarted."""
 
     NONE = "none"
     RESTARTED = "restarted"
     FOREIGN = "foreign"
 
 
-def restart_evidence(before: Snapshot, seen: Snapshot, *, requested_at: float | None = None) -> Evidence:
+def restart_evidence(before: Snapshot, after: Snapshot, *, requested_at: float | None = None) -> Evidence:
     """
-    Tell whether an agent changed as a restart changes it.
+    Compare two snapshots for a change that a restart explains.
 
-    A restart leaves name, description, config and metadata as they are. A change of those, or one from before
-    the request, is somebody else's update. A status on the way to another one is no evidence.
+    A restart leaves name, description, config and metadata as they are. A change of those, or a change from
+    before the request, is an update by others. A status ``updating`` or an unknown status proves nothing.
 
-    :param before: the agent before the restart was asked for
-    :param seen: the agent later
-    :param requested_at: epoch seconds of the service's clock at which it was asked for, where that is known
-    :return: ``restarted`` where the change can be the restart, ``foreign`` where it cannot, or ``none``
+    :param before: the agent before the restart was requested
+    :param after: the agent later
+    :param requested_at: epoch seconds of the request by the service's clock, if known
+    :return: ``restarted`` if the change can be the restart, ``foreign`` if it cannot, ``none`` without a
+        change
     """
-    if seen.status not in SETTLED | {AgentStatus.CREATING}:
+    if after.status not in SETTLED | {AgentStatus.CREATING}:
         return Evidence.NONE
-    if before.status in SETTLED and seen.status != before.status:
-        # No update leads through creating; it may end in any other status.
-        is_own = seen.status == AgentStatus.CREATING or seen.has_content_of(before)
+    if before.status in SETTLED and after.status != before.status:
+        # No update leads through creating, but an update may end in any settled status.
+        is_own = after.status == AgentStatus.CREATING or after.has_content_of(before)
         return Evidence.RESTARTED if is_own else Evidence.FOREIGN
-    if seen.status == AgentStatus.CREATING or not seen.has_later_update(before):
+    if after.status == AgentStatus.CREATING or not after.has_later_update(before):
         return Evidence.NONE
-    # The service may write whole seconds: the second of the request itself counts.
-    if requested_at and seen.updated_at and seen.updated_at.timestamp() < math.floor(requested_at):
+    # Rounded down, because the service may write whole seconds.
+    if requested_at and after.updated_at and after.updated_at.timestamp() < math.floor(requested_at):
         return Evidence.FOREIGN
-    return Evidence.RESTARTED if seen.has_content_of(before) else Evidence.FOREIGN
+    return Evidence.RESTARTED if after.has_content_of(before) else Evidence.FOREIGN
 
 
-def judge(goal: Goal, seen: Snapshot, state: PollState | None = None, *, now: float = 0.0) -> Judgement:
+def judge(goal: Goal, snapshot: Snapshot, state: PollState | None = None, *, now: float = 0.0) -> Judgement:
     """
-    Judge one poll of an agent.
+    Judge one poll.
 
-    :param goal: what the wait is for
-    :param seen: what the poll showed; status ``None`` means that Get answered 404 for this agent
-    :param state: what earlier polls showed; it is brought up to date. Without one, the poll stands alone.
-    :param now: epoch seconds, as ``accepted_at`` in the state
+    :param goal: what the wait waits for
+    :param snapshot: what the poll showed; status ``None`` stands for the agent's own 404
+    :param state: what earlier polls showed; this call brings it up to date. Default: a state without polls
+    :param now: epoch seconds, comparable with ``accepted_at`` of the state
     :return: the verdict with its reason
     """
     state = PollState() if state is None else state
-    if _is_stale(state, seen):
-        return Judgement(Verdict.WAITING, "the response is older than one that was seen before")
-    _record(state, seen, now, goal)
-    if seen.status is None:
+    if _is_stale(snapshot, state):
+        return Judgement(Verdict.WAITING, "the response is older than an earlier one")
+    _record(goal, snapshot, state, now)
+    if snapshot.status is None:
         return _judge_missing(goal, state, now)
     if goal.done_when_gone:
-        return Judgement(Verdict.WAITING, f"it is still there, {seen.status}")
-    if seen.status in goal.done:
-        return _judge_wanted(goal, seen, state, now)
-    if seen.status in goal.failed:
-        return _judge_unwanted(goal, seen, state, now)
-    if seen.status not in KNOWN:
-        return Judgement(Verdict.WAITING, f"{seen.status!r} is a status this provider does not know")
-    return Judgement(Verdict.WAITING, f"it is {seen.status}")
+        return Judgement(Verdict.WAITING, f"it still exists and is {snapshot.status}")
+    if snapshot.status in goal.done:
+        return _judge_done(goal, snapshot, state, now)
+    if snapshot.status in goal.failed:
+        return _judge_failed(goal, snapshot, state, now)
+    if snapshot.status not in KNOWN:
+        return Judgement(Verdict.WAITING, f"{snapshot.status!r} is a status this provider does not know")
+    return Judgement(Verdict.WAITING, f"it is {snapshot.status}")
 
 
-def _is_stale(state: PollState, seen: Snapshot) -> bool:
-    """Tell whether a poll shows the agent as it was before it was seen last: a replica that lags behind."""
+def _is_stale(snapshot: Snapshot, state: PollState) -> bool:
+    """Return whether a snapshot shows the agent as it was before an earlier poll, and count it."""
     newest = state.newest or (state.before.updated_at if state.before else None)
-    if seen.status is not None and newest and seen.updated_at and seen.updated_at < newest:
+    if snapshot.status is not None and newest and snapshot.updated_at and snapshot.updated_at < newest:
         state.stale += 1
-        # A response that keeps coming is the truth: the service's clock was set back.
         if state.stale <= _MAX_STALE:
             return True
     state.stale = 0
-    state.newest = seen.updated_at or newest
+    state.newest = snapshot.updated_at or newest
     return False
 
 
-def _record(state: PollState, seen: Snapshot, now: float, goal: Goal) -> None:
-    """Bring the state up to date with a poll, before that poll is judged."""
+def _record(goal: Goal, snapshot: Snapshot, state: PollState, now: float) -> None:
+    """Bring the state up to date, before the snapshot is judged."""
     if goal.require_change and state.before is not None and not state.changed:
-        evidence = restart_evidence(state.before, seen)
+        evidence = restart_evidence(state.before, snapshot)
         state.changed = evidence is Evidence.RESTARTED
         if evidence is Evidence.FOREIGN:
-            # From here on only a further change can be the restart.
+            # Compare with this snapshot from now on, because only a further change can be the restart.
             state.foreign_change = True
-            state.before = seen
-    wanted = seen.status in goal.done
-    # A change between two polls may have been a dip that no poll saw: what is stable has not changed.
-    if not wanted or state.stable_since is None or (state.last and has_changed(state.last, seen)):
-        state.stable_since = now if wanted else None
-    state.last = seen
+            state.before = snapshot
+    is_done = snapshot.status in goal.done
+    # A change restarts the time, because the agent may have left the status between two polls.
+    if not is_done or state.stable_since is None or (state.last and has_changed(state.last, snapshot)):
+        state.stable_since = now if is_done else None
+    state.last = snapshot
 
 
 def has_changed(earlier: Snapshot, later: Snapshot) -> bool:
     """
-    Tell whether an agent changed between two polls.
+    Return whether an agent changed between two polls.
 
-    :param earlier: the first poll
+    :param earlier: the first snapshot
     :param later: the second
-    :return: whether ``updated_at`` moved on, or the status is another
+    :return: whether ``updated_at`` is later, or the status differs; an earlier ``updated_at`` is no change
     """
     if earlier.updated_at and later.updated_at and earlier.updated_at != later.updated_at:
-        # Older than what was seen already is a stale replica's response, not a change.
         return later.updated_at > earlier.updated_at
     return earlier.status != later.status or later.has_later_update(earlier)
 
@@ -251,45 +270,48 @@ def _judge_missing(goal: Goal, state: PollState, now: float) -> Judgement:
     return Judgement(Verdict.GONE, "the agent no longer exists")
 
 
-def _judge_wanted(goal: Goal, seen: Snapshot, state: PollState, now: float) -> Judgement:
-    """Judge a status that is the wanted one, if it may be believed."""
+def _judge_done(goal: Goal, snapshot: Snapshot, state: PollState, now: float) -> Judgement:
+    """Judge a status of ``goal.done``."""
     if goal.require_change and state.before is not None and not state.changed:
-        what = "only an update by others" if state.foreign_change else "no change"
+        change = "only an update by others" if state.foreign_change else "no change"
         return Judgement(
-            Verdict.WAITING, f"it is {seen.status}, and shows {what} since the {goal.name} was asked for"
+            Verdict.WAITING,
+            f"it is {snapshot.status}, and shows {change} since the {goal.name} was requested",
         )
     if goal.stable_for > 0 and state.stable_since is not None:
         held = now - state.stable_since
         if held < goal.stable_for:
             return Judgement(
-                Verdict.WAITING, f"it is {seen.status} since {held:.0f} s of the {goal.stable_for:g} s wanted"
+                Verdict.WAITING,
+                f"it is {snapshot.status} for {held:.0f} s of the required {goal.stable_for:g} s",
             )
-    return Judgement(Verdict.DONE, f"it is {seen.status}")
+    return Judgement(Verdict.DONE, f"it is {snapshot.status}")
 
 
-def _judge_unwanted(goal: Goal, seen: Snapshot, state: PollState, now: float) -> Judgement:
-    """Judge a status from which the goal is not reached, unless the action has not taken hold yet."""
-    was = state.before.status if state.before else None
-    if seen.status == AgentStatus.ERROR and was == AgentStatus.ERROR and goal.allow_old_error:
-        return Judgement(Verdict.DONE, f"it is {seen.status}, as before the {goal.name}")
-    is_new_error = seen.status == AgentStatus.ERROR and was != AgentStatus.ERROR
-    if state.in_grace(now) and not is_new_error:
-        when = "as before" if seen.status == was else "on its way through"
-        return Judgement(Verdict.WAITING, f"it is {seen.status}, {when} the {goal.name}")
-    return Judgement(Verdict.FAILED, f"it is {seen.status}")
+def _judge_failed(goal: Goal, snapshot: Snapshot, state: PollState, now: float) -> Judgement:
+    """Judge a status of ``goal.failed``."""
+    old_status = state.before.status if state.before else None
+    is_error = snapshot.status == AgentStatus.ERROR
+    is_old_error = is_error and old_status == AgentStatus.ERROR
+    if is_old_error and goal.allow_old_error:
+        return Judgement(Verdict.DONE, f"it is {snapshot.status}, as before the {goal.name}")
+    if state.in_grace(now) and (is_old_error or not is_error):
+        when = "as before" if snapshot.status == old_status else "possibly in passing, after"
+        return Judgement(Verdict.WAITING, f"it is {snapshot.status}, {when} the {goal.name}")
+    return Judgement(Verdict.FAILED, f"it is {snapshot.status}")
 
 
 def goal_for_statuses(
     target: Iterable[str], failure: Iterable[str] | None = None, *, stable_for: float | timedelta = 0.0
 ) -> Goal:
     """
-    Make the goal of a wait for given statuses.
+    Make the goal of a sensor.
 
-    :param target: statuses to wait for; names of the reference
-    :param failure: statuses at which to fail; default ``error``, where that is not a target
-    :param stable_for: seconds, or a timedelta, that a target status must be kept without a change
+    :param target: statuses that end the wait with success
+    :param failure: statuses that end it with failure; default ``error``, if that is not a target
+    :param stable_for: seconds, or a timedelta, for which polls must show a target status without a change
     :return: the goal, named ``sensor``
-    :raises ValueError: for an unknown status, no target, a status that is both, or a negative time
+    :raises ValueError: for an unknown status, no target, a status in both sets, or a negative time
     """
     done = parse_statuses(target, "target_statuses")
     if not done:
@@ -308,27 +330,29 @@ def goal_for_statuses(
     return Goal("sensor", done=done, failed=frozenset(failed), stable_for=float(stable_for))
 
 
-def parse_statuses(value: Iterable[str], what: str) -> frozenset[str]:
+def parse_statuses(value: Iterable[str], parameter: str) -> frozenset[str]:
     """
-    Check a list of statuses against the vocabulary.
+    Check statuses against the vocabulary.
 
-    :param value: one status, or several; several may also stand in one string, separated by commas
-    :param what: the parameter's name, for the message
+    :param value: a status, statuses separated by commas, or an iterable of statuses
+    :param parameter: the parameter's name, for the message
     :return: the statuses
-    :raises ValueError: for anything that is not a known status; the message lists those and the nearest
+    :raises ValueError: for an unknown status; the message has the known ones and the most similar of them
     """
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, Iterable):
-        raise ValueError(f"{what} must be a status or a list of them ({_known()}), not {value!r}")
+        raise ValueError(f"{parameter} must be a status or a list of them ({_known()}), not {value!r}")
     found = set()
     for name in names:
         text = str(name).strip().lower() if isinstance(name, str) else repr(name)
         if text not in KNOWN:
-            import difflib  # only needed to complain
+            import difflib  # Not at the top, because most DAG files never need it.
 
             near = difflib.get_close_matches(text, sorted(KNOWN), n=1, cutoff=0.5)
             hint = f" Did you mean {str(near[0])!r}?" if near else ""
-            raise ValueError(f"{what}: {name!r} is not a status of a Connix agent.{hint} Known: {_known()}")
+            raise ValueError(
+                f"{parameter}: {name!r} is not a status of a Connix agent.{hint} Known: {_known()}"
+            )
         found.add(AgentStatus(text))
     return frozenset(found)
 

@@ -1,8 +1,10 @@
 """
-Hold what polls of an agent showed, as far as a verdict rests on it.
+The state of a wait between two polls: snapshots of the agent, and what earlier polls showed.
 
-Both classes are plain values: they are stored with a deferred task and read again in another process, so they
-hold no secret and turn into JSON and back.
+Invariants:
+
+- Both classes turn into JSON and back, because they travel to the triggerer with a deferred task.
+- They hold no secret, because Airflow stores them in clear. Content is kept as digests.
 """
 
 from __future__ import annotations
@@ -14,20 +16,21 @@ from typing import Any
 
 __all__ = ["GRACE", "PollState", "Snapshot"]
 
-#: Seconds after an action was accepted for which the status from before it is never final.
+#: Seconds after an action was accepted during which the status from before it is never final.
 GRACE = 60.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Snapshot:
     """
-    Hold what one poll showed of an agent.
+    What one poll showed of an agent.
 
-    :param status: the status as the service wrote it, or ``None`` when Get answered 404
+    :param status: the status as the service wrote it, or ``None`` for the agent's own 404
     :param updated_at: the service's time of the agent's last change
-    :param updated_at_text: the same as the service wrote it, where it cannot be read as a time
-    :param content: digests of what an update can change: first of what every response shows (name,
-        description, public config), then of all of it, or ``None`` where the response may leave parts out
+    :param updated_at_text: the same as the service wrote it, if it cannot be read as a time
+    :param content: two digests of what an update can change. The first covers what every response shows:
+        name, description, public config. The second covers all of it, and is ``None`` if the response may
+        leave parts out
     """
 
     status: str | None
@@ -37,50 +40,50 @@ class Snapshot:
 
     def has_later_update(self, earlier: Snapshot) -> bool:
         """
-        Tell whether ``updated_at`` moved on.
+        Return whether ``updated_at`` moved.
 
-        :param earlier: an earlier poll
-        :return: whether it is later, or, where one of the two cannot be read, written differently
+        :param earlier: an earlier snapshot
+        :return: whether it is later, or is written differently if one of the two cannot be read as a time
         """
         if self.updated_at is not None and earlier.updated_at is not None:
             return self.updated_at > earlier.updated_at
-        mine, theirs = self._update_text(), earlier._update_text()
-        return mine is not None and theirs is not None and mine != theirs
+        now, then = self._update_text(), earlier._update_text()
+        return now is not None and then is not None and now != then
 
     def has_content_of(self, other: Snapshot) -> bool:
         """
-        Tell whether nothing shows that an update lies between two polls.
+        Return whether no update shows between two snapshots.
 
-        :param other: the other poll
-        :return: false where name, description, config or metadata differ as far as both show them
+        :param other: the other snapshot
+        :return: false if name, description, config or metadata differ, as far as both snapshots have them
         """
         if self.content is None or other.content is None:
             return True
-        (public, whole), (other_public, other_whole) = self.content, other.content
-        return public == other_public and (whole is None or other_whole is None or whole == other_whole)
+        (public, full), (other_public, other_full) = self.content, other.content
+        return public == other_public and (full is None or other_full is None or full == other_full)
 
     def to_json(self) -> dict[str, Any]:
         """
-        Make what can be stored and handed to another process.
+        Serialize the snapshot.
 
         :return: plain JSON
         """
-        moment = self.updated_at.isoformat() if self.updated_at else None
+        updated_at = self.updated_at.isoformat() if self.updated_at else None
         content = list(self.content) if self.content else None
-        return {**dataclasses.asdict(self), "updated_at": moment, "content": content}
+        return {**dataclasses.asdict(self), "updated_at": updated_at, "content": content}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Snapshot:
         """
-        Read what :meth:`to_json` made.
+        Deserialize what :meth:`to_json` made.
 
         :param stored: the JSON
         :return: the snapshot
         """
-        moment, content = stored.get("updated_at"), stored.get("content")
+        updated_at, content = stored.get("updated_at"), stored.get("content")
         return cls(
             stored.get("status"),
-            datetime.fromisoformat(moment) if moment else None,
+            datetime.fromisoformat(updated_at) if updated_at else None,
             stored.get("updated_at_text"),
             (content[0], content[1]) if content else None,
         )
@@ -92,17 +95,16 @@ class Snapshot:
 @dataclasses.dataclass(slots=True)
 class PollState:
     """
-    Hold between two polls what a verdict rests on; it travels with a deferred task.
+    What a verdict needs of the time before a poll.
 
-    :param before: the agent as it was before the action, where that is known
-    :param accepted_at: epoch seconds at which the service accepted the action; the grace counts from it
-    :param changed: whether the agent was seen to change as the action changes it
-    :param foreign_change: whether the agent was seen to change in a way that the action does not explain
-    :param stable_since: epoch seconds at which the agent was first seen in a wanted status that it has kept
-        ever since
-    :param last: the poll before this one
-    :param newest: the latest ``updated_at`` that was seen
-    :param stale: how many polls in a row showed an earlier one
+    :param before: the agent before the action, if known
+    :param accepted_at: epoch seconds at which the service accepted the action; the grace counts from here
+    :param changed: whether a poll showed a change that the action explains
+    :param foreign_change: whether a poll showed a change that the action does not explain
+    :param stable_since: epoch seconds of the first poll of the unbroken row that showed a status of the goal
+    :param last: the snapshot of the last poll
+    :param newest: the latest ``updated_at`` of all polls
+    :param stale: how many of the last polls showed an earlier ``updated_at``
     """
 
     before: Snapshot | None = None
@@ -116,7 +118,7 @@ class PollState:
 
     def to_json(self) -> dict[str, Any]:
         """
-        Make what can be handed to another process.
+        Serialize the state.
 
         :return: plain JSON without secrets
         """
@@ -130,7 +132,7 @@ class PollState:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> PollState:
         """
-        Read what :meth:`to_json` made; fields of another version of this provider are left out.
+        Deserialize what :meth:`to_json` made; fields of another version of this provider are ignored.
 
         :param stored: the JSON
         :return: the state
@@ -144,9 +146,9 @@ class PollState:
 
     def in_grace(self, now: float) -> bool:
         """
-        Tell whether the status from before the action may still be shown.
+        Return whether polls may still show the status from before the action.
 
         :param now: epoch seconds
-        :return: whether the action was accepted at most :data:`GRACE` seconds ago
+        :return: whether the action was accepted less than :data:`GRACE` seconds ago
         """
         return self.before is not None and self.accepted_at is not None and now < self.accepted_at + GRACE

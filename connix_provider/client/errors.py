@@ -1,23 +1,23 @@
 """
-Name everything that can go wrong between this client and Connix.
+The exceptions of the client.
 
 ::
 
     ConnixError
-     +-- ConnixConnectionError        no connection, or it broke
-     +-- ConnixTimeoutError           no answer in time
-     +-- ConnixResponseError          an answer that cannot be read
-     +-- ConnixAPIError               an answer that says no
-          +-- ConnixValidationError       400, 422
-          +-- ConnixAuthenticationError   401
-          +-- ConnixPermissionError       403
-          +-- ConnixNotFoundError         404
-          +-- ConnixConflictError         409
-          +-- ConnixRateLimitError        429
-               +-- ConnixRateLimitWaitError  nothing was sent: it would have been a 429
-          +-- ConnixServerError           5xx
+     +-- ConnixConnectionError              no connection, or the connection broke
+     +-- ConnixTimeoutError                 no complete response in time
+     +-- ConnixResponseError                a response that cannot be read
+     +-- ConnixAPIError                     an error response
+          +-- ConnixValidationError         400, 422
+          +-- ConnixAuthenticationError     401
+          +-- ConnixPermissionError         403
+          +-- ConnixNotFoundError           404
+          +-- ConnixConflictError           409
+          +-- ConnixRateLimitError          429
+               +-- ConnixRateLimitWaitError   not sent, because the rate limit is used up for too long
+          +-- ConnixServerError             5xx
 
-Bad arguments are a :class:`ValueError` that names the argument; nothing is sent for them.
+A wrong argument is a :class:`ValueError` that names the argument, and no request is sent.
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ __all__ = [
     "api_error_class",
 ]
 
-#: What is shown of ``details``: a log is no place for all that a service can say.
+#: Bounds of what a message quotes of ``details``: lines, and characters of each.
 _MOST_LINES = 10
 _LONGEST_LINE = 200
 
 
 class ConnixError(Exception):
     """
-    Stand for any failure of a call to Connix.
+    Base class of all exceptions of the client.
 
-    :ivar may_have_executed: whether the service may have carried the call out although no good answer
-        came back. Where it is true, a create is looked up before it is repeated.
-    :ivar may_be_misconfiguration: whether a mistake in the connection explains it: the host's name is not
-        known, its certificate does not fit, or something answers that is not Connix's API
-    :ivar request_id: the ``X-Request-ID`` of the call, to quote to Connix's support
+    :ivar may_have_executed: whether the service may have executed the request although no successful response
+        came. Look for the result before sending a create or a restart again.
+    :ivar may_be_misconfiguration: whether a wrong connection setting explains the error: an unknown host
+        name, a certificate for another host, or a response that is not of Connix's API
+    :ivar request_id: ``X-Request-ID`` of the call, for Connix's support
     :ivar project_id: the project that the call names
     :ivar agent_id: the agent that the call names
-    :ivar agent_name: the agent's name, where the caller knows it
-    :ivar status: the agent's status as last seen, where the caller knows it
-    :ivar note: why the call was not sent again, where that needs a reason; part of the text
+    :ivar agent_name: the agent's name, if the caller knows it
+    :ivar status: the agent's last known status, if the caller knows it
+    :ivar note: why the request was not repeated, if that needs a reason; part of the text
     :ivar subject: what could not be done, where the caller says so; the text begins with it
     :ivar advice: what to do about it, where the caller says so; the text ends with it
     """
@@ -87,12 +87,12 @@ class ConnixError(Exception):
         return super().__str__()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Not by calling the class again: one of its own kind may be made from other things than its parent.
-        return _again, (type(self), self.args, vars(self))
+        # Not by calling the class, because subclasses have other parameters.
+        return _rebuild, (type(self), self.args, vars(self))
 
 
-def _again(kind: type[ConnixError], args: tuple[Any, ...], state: dict[str, Any]) -> ConnixError:
-    """Make an exception as it was, when it is copied or comes out of a pickle."""
+def _rebuild(kind: type[ConnixError], args: tuple[Any, ...], state: dict[str, Any]) -> ConnixError:
+    """Make a copied or unpickled exception."""
     error = kind.__new__(kind, *args)
     error.args = args
     vars(error).update(state)
@@ -100,36 +100,37 @@ def _again(kind: type[ConnixError], args: tuple[Any, ...], state: dict[str, Any]
 
 
 class ConnixConnectionError(ConnixError):
-    """Say that no connection could be made, or that it broke before the whole answer was there."""
+    """Raised when no connection could be opened, or when it broke before the response was complete."""
 
 
 class ConnixTimeoutError(ConnixError):
-    """Say that no whole answer came in the time allowed."""
+    """Raised when no complete response came in time."""
 
 
 class ConnixResponseError(ConnixError):
-    """Say that an answer came that cannot be read: not JSON, not the documented shape, or far too large."""
+    """Raised for a response that cannot be read: no JSON, not the documented shape, or too large."""
 
     may_be_misconfiguration = True
 
 
 class ConnixAPIError(ConnixError):
     """
-    Carry an error answer of the service (reference: "Error Responses").
+    Raised for an error response (reference: "Error Responses").
 
-    :param status_code: HTTP status of the answer
-    :param code: the service's own code, such as ``validation_error``
-    :param message: the service's own words
-    :param details: what the service adds: a list of ``{field, message}``, an object, a string, or nothing
-    :param request_id: the service's or else the request's ``X-Request-ID``
+    :param status_code: HTTP status of the response, or the status that the body of a successful response
+        states
+    :param code: the service's code, such as ``validation_error``
+    :param message: the service's message
+    :param details: the service's details: a list of ``{field, message}``, an object, a string, or ``None``
+    :param request_id: ``X-Request-ID`` of the response, or else of the request
     :ivar request: the call, as ``GET /projects/…``
-    :ivar retry_after: seconds after which the service wants the call again, if it says so
+    :ivar retry_after: seconds to wait before the next attempt, if the response says so
     :ivar has_error_body: whether the response had Connix's error body, an ``error`` object with ``code`` and
-        ``message`` as text; false for what a gateway answers in Connix's place
+        ``message`` as text; false for the page of a gateway
     """
 
     has_error_body: bool = True
-    #: The HTTP status of the response, where that is a success and its body states the error.
+    #: HTTP status of a successful response whose body states the error.
     response_status: int | None = None
 
     def __init__(
@@ -164,35 +165,35 @@ class ConnixAPIError(ConnixError):
 
 
 class ConnixValidationError(ConnixAPIError):
-    """Say that the service refused what was asked as invalid (400, 422); ``details`` name the fields."""
+    """Raised when the service refuses a request as invalid (400, 422); ``details`` name the fields."""
 
 
 class ConnixAuthenticationError(ConnixAPIError):
-    """Say that the service does not accept the API key or token (401)."""
+    """Raised when the service does not accept the API key or token (401)."""
 
 
 class ConnixPermissionError(ConnixAPIError):
-    """Say that the key is known but may not do this (403)."""
+    """Raised when the API key or token lacks the permission for a request (403)."""
 
 
 class ConnixNotFoundError(ConnixAPIError):
-    """Say that there is no such agent or project (404)."""
+    """Raised when there is no such agent or project (404)."""
 
     @property
     def is_of_an_agent(self) -> bool:
-        """Whether Connix itself says that there is no such agent; no other 404 says that one is gone."""
+        """Whether Connix itself reports that the agent does not exist; no other 404 means that."""
         return self.has_error_body and self.code == "agent_not_found"
 
 
 class ConnixConflictError(ConnixAPIError):
-    """Say that the present state forbids it (409): a name that exists, or an action out of turn."""
+    """Raised when the present state forbids a request (409): a name is taken, or an agent is busy."""
 
 
 class ConnixRateLimitError(ConnixAPIError):
     """
-    Raised when the key's rate limit for this endpoint is used up (429), for ``retry_after`` seconds.
+    Raised when a rate limit of the API key is used up (429).
 
-    ``bucket`` names the rate limit (:class:`connix_provider.client.ratelimit.Bucket`).
+    :ivar bucket: the rate limit (:class:`connix_provider.client.ratelimit.Bucket`)
     """
 
     bucket: str | None = None
@@ -202,8 +203,8 @@ class ConnixRateLimitWaitError(ConnixRateLimitError):
     """
     Raised instead of sending a request that would have to wait too long for a permit.
 
-    :param message: one sentence that says so
-    :param retry_after: seconds after which the call is worth another try
+    :param message: which rate limit, and for how long it is used up
+    :param retry_after: seconds to wait before the next attempt
     """
 
     def __init__(self, message: str, retry_after: float) -> None:
@@ -216,7 +217,7 @@ class ConnixRateLimitWaitError(ConnixRateLimitError):
 
 
 class ConnixServerError(ConnixAPIError):
-    """Say that the service, or a proxy before it, failed (5xx)."""
+    """Raised when the service, or a gateway before it, failed (5xx)."""
 
 
 _BY_STATUS: dict[int, type[ConnixAPIError]] = {
@@ -232,9 +233,9 @@ _BY_STATUS: dict[int, type[ConnixAPIError]] = {
 
 def api_error_class(status_code: int) -> type[ConnixAPIError]:
     """
-    Choose the exception for an HTTP status.
+    Return the exception class for an HTTP status.
 
-    :param status_code: HTTP status of the answer
+    :param status_code: HTTP status
     :return: the most specific class
     """
     if 500 <= status_code <= 599:
@@ -243,7 +244,7 @@ def api_error_class(status_code: int) -> type[ConnixAPIError]:
 
 
 def _fault_lines(details: Any) -> list[str]:
-    """Put ``details``, whatever its form, into one short clause for each field at fault, ten at most."""
+    """Return ``details``, in any of its forms, as one short clause for each field."""
     lines = [line[:_LONGEST_LINE] for line in itertools.islice(_all_fault_lines(details), _MOST_LINES + 1)]
     return [*lines[:_MOST_LINES], "…"] if len(lines) > _MOST_LINES else lines
 

@@ -1,9 +1,11 @@
 """
-Read single fields of what Connix answers, whatever the service put into them.
+Field types of the models, which read values of undocumented types without an error.
 
-A field that nothing rests on never costs the answer it stands in. What has another type than the reference
-documents is handed on as it came, or is ``None`` where no use can be made of it. All of that is decided by
-pydantic's own unions: an answer as the reference documents it is read as fast as if nothing could go wrong.
+Each type is a pydantic union. Its first member is the documented type, so a response as documented is read at
+full speed. Its last member decides what becomes of any other value:
+
+- ``OrRaw`` passes the value on as it came.
+- ``OrElse(replace)`` calls a function with it. ``Count`` and ``Number`` become ``None``, for example.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from connix_provider.client.moments import USUAL, aware, read_moment
 from connix_provider.client.redaction import SECRET_FIELDS
+from connix_provider.client.timestamps import ISO_PATTERN, aware, read_timestamp
 from connix_provider.lifecycle import AgentStatus
 
 __all__ = [
@@ -25,72 +27,74 @@ __all__ = [
     "Count",
     "Id",
     "JsonObject",
-    "Moment",
     "Number",
     "OrElse",
     "OrRaw",
     "Status",
     "Text",
+    "Timestamp",
 ]
 
 
-#: What lies deeper than this is not shown: printing it could overflow the stack.
-_DEEPEST = 20
+#: Levels of nested values that a repr shows. A bound, because recursion could overflow the stack.
+_MAX_DEPTH = 20
 
 
 class OrElse:
     """
-    Take something else for a value that the field's own type does not allow.
+    Annotation that replaces a value which the field's type does not allow.
 
-    :param instead: makes it from the value
+    :param replace: makes the replacement from the value
     """
 
-    def __init__(self, instead: Callable[[Any], Any]) -> None:
-        self._instead = instead
+    def __init__(self, replace: Callable[[Any], Any]) -> None:
+        self._replace = replace
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Put the field's own type first: the other way is only gone where that one fails."""
-        otherwise = core_schema.no_info_after_validator_function(self._instead, core_schema.any_schema())
+        """Return a union of the field's type and the replacement."""
+        otherwise = core_schema.no_info_after_validator_function(self._replace, core_schema.any_schema())
         return core_schema.union_schema([handler(source), otherwise], mode="left_to_right")
 
 
-class _UsualMoment:
-    """Read a time as the reference writes it, and leave all others to what comes next in the union."""
+class _IsoDatetime:
+    """Annotation that restricts a time to ISO 8601 text, because pydantic takes any number for a time."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Look at the text first, because pydantic takes any number for a time."""
-        return core_schema.chain_schema([core_schema.str_schema(pattern=USUAL), handler(source)])
+        """Return a schema that checks the text before pydantic reads it."""
+        return core_schema.chain_schema([core_schema.str_schema(pattern=ISO_PATTERN), handler(source)])
 
 
 def _opaque(value: Any) -> Any:
-    # The projects page shows integers where the reference shows strings: an id is opaque to us.
+    # Ids are opaque text; List Projects returns integers.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _number(value: Any) -> Any:
-    # Half a task is odd, but can be compared; a word cannot.
+    # A fraction of a task is odd, but can be compared.
     return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-#: Hand on what has an unexpected type: it is the user's to look at.
+#: Passes a value of an undocumented type on to the caller.
 OrRaw = OrElse(lambda value: value)
 Id = Annotated[str, BeforeValidator(_opaque)]
 Text = Annotated[str, OrElse(lambda value: "" if value is None else value)]
-Moment = Annotated[Annotated[datetime, _UsualMoment(), AfterValidator(aware)] | None, OrElse(read_moment)]
+Timestamp = Annotated[
+    Annotated[datetime, _IsoDatetime(), AfterValidator(aware)] | None, OrElse(read_timestamp)
+]
 JsonObject = Annotated[dict[str, Any], OrElse(lambda _: {})]
-#: Numbers that are compared and added up: ``None`` where they are none.
+#: Numbers for calculation: any other value is ``None``.
 Count = Annotated[int | None, OrElse(_number)]
 Number = Annotated[float | None, OrElse(_number)]
-#: A status of the reference, or the service's own word where it is a new one.
+#: A status of the reference, or the text of a new one.
 Status = Annotated[AgentStatus | str, Field(union_mode="left_to_right")]
 
 
 class ConnixModel(BaseModel):
-    """Keep what the service sends, known or not, and show no secret when printed."""
+    """Base class of the models: keeps unknown fields, and shows no secret in its repr."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
-    #: Fields that no repr shows, wherever the service sends them.
+    #: Names of fields that no repr shows, at any depth.
     hidden: ClassVar[frozenset[str]] = SECRET_FIELDS
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
@@ -99,8 +103,8 @@ class ConnixModel(BaseModel):
 
     @classmethod
     def _shown(cls, value: Any, depth: int = 0) -> Any:
-        """Hide the same fields wherever they lie in what the service sent beside them."""
-        if isinstance(value, list | dict) and depth >= _DEEPEST:
+        """Return a value with the hidden fields masked at any depth."""
+        if isinstance(value, list | dict) and depth >= _MAX_DEPTH:
             return "…"
         if isinstance(value, list):
             return [cls._shown(item, depth + 1) for item in value]

@@ -1,11 +1,14 @@
 """
-Describe what Connix answers, as the reference's "Agent Object" and examples show it.
+Models of Connix's responses, after the reference's "Agent Object" and examples.
 
-Unknown fields are kept and unknown statuses accepted: a service that grows breaks nobody. Of all fields
-only an agent's ``id`` and ``status`` must be there; a wait rests on nothing else. What another field holds
-against the reference is handed on as it came; a time that cannot be read is ``None``, and what is to be an
-object and is none is empty. Times are always aware. ``environment_variables`` and ``system_prompt`` hold
-secrets, so no ``repr`` shows them.
+Invariants:
+
+- Unknown fields are kept and unknown statuses accepted, because the service may add them.
+- Only ``id`` and ``status`` of an agent are required. A field of an undocumented type never spoils its
+  response: it is passed on as it came, or counts as missing if no use can be made of it
+  (:mod:`connix_provider.client.fields`).
+- Times are aware, or ``None`` if they cannot be read.
+- No ``repr`` shows ``environment_variables`` or ``system_prompt``, because they hold secrets.
 """
 
 from __future__ import annotations
@@ -21,12 +24,12 @@ from connix_provider.client.fields import (
     Count,
     Id,
     JsonObject,
-    Moment,
     Number,
     OrElse,
     OrRaw,
     Status,
     Text,
+    Timestamp,
 )
 from connix_provider.client.listing import Page, Pagination
 from connix_provider.lifecycle import AgentStatus, Snapshot
@@ -54,7 +57,7 @@ __all__ = [
 
 
 class AgentConfig(ConnixModel):
-    """Hold an agent's configuration; ``system_prompt`` and ``environment_variables`` come only with Get."""
+    """An agent's configuration; a listing may leave out ``system_prompt`` and ``environment_variables``."""
 
     model: Annotated[str | None, OrRaw] = None
     temperature: Annotated[float | None, OrRaw] = None
@@ -66,9 +69,9 @@ class AgentConfig(ConnixModel):
 
 class AgentStats(ConnixModel):
     """
-    Hold an agent's counters since it was created; they come only with Get.
+    Counters of an agent since its creation; only Get Agent returns them.
 
-    ``success_rate`` is a share from 0 to 1, ``avg_response_time`` is in seconds.
+    ``success_rate`` is between 0 and 1, ``avg_response_time`` is in seconds.
     """
 
     total_tasks: Count = None
@@ -79,7 +82,7 @@ class AgentStats(ConnixModel):
 
 
 class Agent(ConnixModel):
-    """Hold an agent (reference: "Agent Object")."""
+    """An agent (reference: "Agent Object")."""
 
     id: Id
     status: Status
@@ -88,11 +91,11 @@ class Agent(ConnixModel):
     project_id: Annotated[Id | None, OrRaw] = None
     config: Annotated[AgentConfig, OrElse(lambda _: AgentConfig())] = Field(default_factory=AgentConfig)
     metadata: JsonObject = Field(default_factory=dict)
-    created_at: Moment = None
-    updated_at: Moment = None
-    last_activity: Moment = None
+    created_at: Timestamp = None
+    updated_at: Timestamp = None
+    last_activity: Timestamp = None
     stats: Annotated[AgentStats | None, OrElse(lambda _: None)] = None
-    #: ``updated_at`` as the service wrote it: a time that cannot be read can still be compared.
+    #: ``updated_at`` as the service wrote it, because a time that cannot be read can still be compared.
     updated_at_raw: Annotated[Any, OrRaw] = Field(
         default=None, validation_alias=AliasPath("updated_at"), exclude=True, repr=False
     )
@@ -100,31 +103,31 @@ class Agent(ConnixModel):
 
     def snapshot(self) -> Snapshot:
         """
-        Reduce the agent to what a verdict rests on.
+        Return what a verdict needs of the agent.
 
         :return: status, time of the last change, and digests of what an update can change
         """
         raw = self.updated_at_raw if self.updated_at is None else None
         config = self.config.model_dump(mode="json", exclude_unset=True)
         public = {name: value for name, value in config.items() if name not in ConnixModel.hidden}
-        # A listing may leave out metadata, and those parts of the configuration that hold secrets.
-        whole = None if self._is_listed else _digest(config, self.metadata)
+        # A listing may leave out metadata, and the parts of the configuration that hold secrets.
+        full = None if self._is_listed else _digest(config, self.metadata)
         return Snapshot(
             str(self.status),
             self.updated_at,
             None if raw is None else str(raw),
-            (_digest(self.name, self.description, public), whole),
+            (_digest(self.name, self.description, public), full),
         )
 
 
 def _digest(*values: Any) -> str:
-    """Shorten JSON to what tells a change; too short to tell a secret."""
+    """Return eight bytes of a hash of JSON: enough to notice a change, too few to find a secret by trying."""
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 class AgentPage(Page[Agent]):
-    """Hold one page of a project's agents (reference: "List Agents")."""
+    """One page of a project's agents (reference: "List Agents")."""
 
     listed: ClassVar[str] = "agents"
     kind: ClassVar[type[ConnixModel]] = Agent
@@ -132,7 +135,7 @@ class AgentPage(Page[Agent]):
     agents: list[Agent]
 
     def model_post_init(self, context: Any) -> None:
-        """Mark the agents as read from a listing, which may leave parts of them out."""
+        """Mark the agents as listed, because a listing may leave out parts of them."""
         super().model_post_init(context)
         for agent in self.agents:
             agent._is_listed = True  # noqa: SLF001 - a class of this module
@@ -145,9 +148,9 @@ class AgentPage(Page[Agent]):
 
 class ActionResult(ConnixModel):
     """
-    Hold the reply to Start, Pause, Stop or Restart.
+    The response to Start, Pause, Stop or Restart.
 
-    Its ``status`` is a promise, not an observation: the agent may not be there yet, or not have left.
+    ``status`` is where the action leads. The agent may not have reached it yet, so poll the agent.
     """
 
     agent_id: Annotated[Id, OrElse(lambda _: "")] = ""
@@ -156,16 +159,16 @@ class ActionResult(ConnixModel):
 
 
 class DeleteResult(ConnixModel):
-    """Hold the reply to Delete."""
+    """The response to Delete."""
 
     agent_id: Annotated[Id, OrElse(lambda _: "")] = ""
     message: Text = ""
 
 
 class LogEntry(ConnixModel):
-    """Hold one line of an agent's log; ``timestamp`` is ``None`` where the line has none that can be read."""
+    """An entry of an agent's log; ``timestamp`` is ``None`` if it is missing or cannot be read."""
 
-    timestamp: Moment = None
+    timestamp: Timestamp = None
     level: Text = ""
     message: Text = ""
     context: Annotated[dict[str, Any], OrElse(lambda value: {} if value is None else value)] = Field(
@@ -174,7 +177,7 @@ class LogEntry(ConnixModel):
 
 
 class LogPage(Page[LogEntry]):
-    """Hold one page of an agent's log, in the service's order (newest first in the reference)."""
+    """One page of an agent's log, in the service's order (newest first in the reference)."""
 
     listed: ClassVar[str] = "logs"
     kind: ClassVar[type[ConnixModel]] = LogEntry
@@ -188,7 +191,7 @@ class LogPage(Page[LogEntry]):
 
 
 class TaskMetrics(ConnixModel):
-    """Count an agent's tasks over a period; ``success_rate`` is a share from 0 to 1."""
+    """Counts of an agent's tasks in a period; ``success_rate`` is between 0 and 1."""
 
     total: Count = None
     completed: Count = None
@@ -198,7 +201,7 @@ class TaskMetrics(ConnixModel):
 
 
 class PerformanceMetrics(ConnixModel):
-    """Measure an agent's speed over a period; response times in seconds."""
+    """Response times, in seconds, and rates of an agent in a period."""
 
     avg_response_time: Number = None
     p95_response_time: Number = None
@@ -208,7 +211,7 @@ class PerformanceMetrics(ConnixModel):
 
 
 class ResourceMetrics(ConnixModel):
-    """Measure what an agent used: shares from 0 to 1, and bytes for the network."""
+    """Usage of resources: between 0 and 1, but bytes for the network."""
 
     cpu_usage: Number = None
     memory_usage: Number = None
@@ -219,12 +222,12 @@ class ResourceMetrics(ConnixModel):
 
 class MetricsPoint(ConnixModel):
     """
-    Hold one interval of a time series; ``timestamp`` is ``None`` where it cannot be read.
+    One interval of a time series; ``timestamp`` is ``None`` if it cannot be read.
 
-    ``avg_response_time`` is in seconds, usages are shares from 0 to 1.
+    ``avg_response_time`` is in seconds, usages are between 0 and 1.
     """
 
-    timestamp: Moment = None
+    timestamp: Timestamp = None
     tasks_completed: Count = None
     avg_response_time: Number = None
     cpu_usage: Number = None
@@ -232,7 +235,7 @@ class MetricsPoint(ConnixModel):
 
 
 def _points(value: Any) -> list[MetricsPoint]:
-    """Keep the points of a time series that are some, where not all are."""
+    """Return the readable points of a time series that has others, too."""
     points = []
     for point in value if isinstance(value, list) else ():
         try:
@@ -243,7 +246,7 @@ def _points(value: Any) -> list[MetricsPoint]:
 
 
 class Metrics(ConnixModel):
-    """Hold the four families of metrics."""
+    """The four groups of an agent's metrics."""
 
     tasks: Annotated[TaskMetrics, OrElse(lambda _: TaskMetrics())] = Field(default_factory=TaskMetrics)
     performance: Annotated[PerformanceMetrics, OrElse(lambda _: PerformanceMetrics())] = Field(
@@ -256,18 +259,18 @@ class Metrics(ConnixModel):
 
 
 class MetricsPeriod(ConnixModel):
-    """Say which time the metrics cover and how they were aggregated."""
+    """The period that metrics cover, and the interval of their aggregation."""
 
-    start_time: Moment = None
-    end_time: Moment = None
+    start_time: Timestamp = None
+    end_time: Timestamp = None
     interval: Annotated[str | None, OrRaw] = None
 
 
 class AgentMetrics(ConnixModel):
     """
-    Hold an agent's metrics (reference: "Get Agent Metrics").
+    An agent's metrics (reference: "Get Agent Metrics").
 
-    The families can be read directly: ``metrics.tasks`` is short for ``metrics.metrics.tasks``.
+    ``metrics.tasks`` is short for ``metrics.metrics.tasks``; so are the other groups.
     """
 
     metrics: Metrics
@@ -285,7 +288,7 @@ class AgentMetrics(ConnixModel):
 
     @property
     def resource_usage(self) -> ResourceMetrics:
-        """Return what the agent used."""
+        """Return the usage of resources."""
         return self.metrics.resource_usage
 
     @property
@@ -295,14 +298,14 @@ class AgentMetrics(ConnixModel):
 
 
 class Project(ConnixModel):
-    """Hold a project as the projects page lists it."""
+    """A project, as List Projects shows it."""
 
     id: Id
     name: Text = ""
 
 
 class ProjectPage(Page[Project]):
-    """Hold one page of the projects that a key can see."""
+    """One page of the projects of an API key."""
 
     listed: ClassVar[str] = "projects"
     kind: ClassVar[type[ConnixModel]] = Project
