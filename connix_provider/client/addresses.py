@@ -1,8 +1,8 @@
 """
 Check the addresses to which a client sends its credentials.
 
-Two rules keep a key from hosts that an editor of connections chose. The key of the environment is sent to the
-default host only, and an ``http://`` address that is not this machine's gets a warning.
+An editor of connections must not get a key by naming a host. So the key of the environment is sent to the
+default host only, and an ``http://`` address of another machine gets a warning.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 
 def complete_url(url: str | None) -> str:
     """
-    Complete a base URL: the default where there is none, ``/api/v1`` where it has no path.
+    Complete a base URL with ``/api/v1`` if it has no path.
 
-    :param url: what the user gave
+    :param url: the URL, or ``None`` for the default
     :return: the base URL without a slash at its end
-    :raises ValueError: for a URL that is not http(s), or has a query, a fragment or a user in it
+    :raises ValueError: for a URL that is not http(s), or has a query, a fragment or a user
     """
     if url is None or not url.strip():
         return DEFAULT_BASE_URL
@@ -42,9 +42,9 @@ def complete_url(url: str | None) -> str:
         # Raised outside of the handler, because urlsplit's error quotes the text, which may be a password.
         raise ValueError(f"the base URL cannot be read; write it as {DEFAULT_BASE_URL}")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("the base URL must not hold a user or password; the key has its own field")
+        raise ValueError("the base URL must not contain a user or password; the key has a field of its own")
     if parts.scheme.lower() not in {"http", "https"} or not host:
-        # Not quoted, because the text in the wrong field may be the key, or hold a password.
+        # Not quoted, because it may be the key, or contain a password.
         raise ValueError(
             f"the base URL must begin with https:// (or http://) and name a host, as {DEFAULT_BASE_URL}"
         )
@@ -58,7 +58,7 @@ def is_default_host(url: str | None) -> bool:
     Return whether an address is on Connix's own host, over TLS.
 
     :param url: the base URL, or ``None`` for the default
-    :return: false for any other host, scheme or port, and for text that is no address
+    :return: false for any other host, scheme or port, and for text that is not an address
     """
     if url is None:
         return True
@@ -86,12 +86,12 @@ def is_sent_in_clear(url: str) -> bool:
         return host != "localhost" and not host.endswith(".localhost")
 
 
-def warn_in_clear(url: str, what: str) -> None:
+def warn_in_clear(url: str, credentials: str) -> None:
     """
     Log one warning for each process and host to which credentials travel unencrypted.
 
     :param url: the address
-    :param what: the credentials, as ``API key``
+    :param credentials: the credentials in words, as ``API key``
     """
     if not is_sent_in_clear(url):
         return
@@ -99,4 +99,4 @@ def warn_in_clear(url: str, what: str) -> None:
     host = f"{place.scheme}://{place.netloc.rpartition('@')[2]}"
     if host not in _warned:
         _warned.add(host)
-        log.warning("The %s travels to %s in clear, because that is no https:// address.", what, host)
+        log.warning("The %s travels to %s in clear, because the address is not https://.", credentials, host)

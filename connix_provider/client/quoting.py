@@ -1,8 +1,8 @@
 """
-Quote a service in messages and log lines: without control characters, and not at any length.
+Quote text of a service in messages and logs: printable, and of bounded size.
 
-Line breaks would forge log lines, escape sequences would write to a terminal, and bidirectional overrides
-would show a text in another order than it has.
+Line breaks could forge log entries, escape sequences could write to a terminal, and bidirectional overrides
+could show a text in another order.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from typing import Any
 
 __all__ = ["bounded", "printable", "shortened"]
 
-#: Control, format and private characters, surrogates, separators of lines and paragraphs.
+#: Unicode categories: control, format, private use, surrogates, line and paragraph separators.
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-#: Joiners of emoji and of some scripts.
+#: Joiners, which emoji and some scripts need.
 _KEPT = frozenset("\u200c\u200d")
-#: Characters of one text, entries of one container, and depth that are kept of a service's ``details``.
-_LONGEST_TEXT, _MOST_ENTRIES, _DEEPEST = 500, 50, 8
-#: A secret is looked for in so many characters of a text, of which the first are shown.
-_LONGEST_READ = 2000
-#: Bytes of JSON for all ``details`` of an error, so that an event that carries them stays below 10 KiB.
-_MOST_BYTES = 2500
+#: Bounds of a service's ``details``: characters of a text, entries of a container, depth.
+_MAX_TEXT, _MAX_ENTRIES, _MAX_DEPTH = 500, 50, 8
+#: Characters of a text that are searched for secrets; only the first :data:`_MAX_TEXT` are shown.
+_MAX_SEARCHED = 2000
+#: Bytes of JSON for all ``details`` of an error, because its event must stay below 10 KiB.
+_MAX_BYTES = 2500
 _CUT = "…"
 
 
 def printable(text: str) -> str:
     """
-    Escape what is not to be printed.
+    Escape the characters of a text that are not printable.
 
-    :param text: what a service said
-    :return: the same, with escapes for control characters, line breaks and bidirectional overrides
+    :param text: text of a service
+    :return: the text with escapes for control characters, line breaks and bidirectional overrides
     """
     if text.isprintable():
         return text
@@ -44,41 +44,41 @@ def printable(text: str) -> str:
     )
 
 
-def shortened(text: str, longest: int, most_bytes: int) -> str:
+def shortened(text: str, max_characters: int, max_bytes: int) -> str:
     """
-    Cut a text.
+    Truncate a text.
 
     :param text: the text
-    :param longest: characters that it may have
-    :param most_bytes: bytes that it may take in JSON, where one character may take twelve
-    :return: its beginning
+    :param max_characters: the most characters
+    :param max_bytes: the most bytes in JSON, where a character takes up to twelve
+    :return: the beginning of the text
     """
-    text = text[:longest]
-    while (size := len(json.dumps(text)) - 2) > most_bytes:
-        text = text[: min(len(text) - 1, int(len(text) * most_bytes / size))]
+    text = text[:max_characters]
+    while (size := len(json.dumps(text)) - 2) > max_bytes:
+        text = text[: min(len(text) - 1, int(len(text) * max_bytes / size))]
     return text
 
 
 def bounded(details: Any, redact: Callable[[Any], Any]) -> Any:
     """
-    Keep a service's ``details`` to a size that is quick to search and may travel in an event.
+    Truncate a service's ``details`` to a size that is quick to search and small enough for an event.
 
     :param details: JSON of the service
     :param redact: hides secrets in a text or number
-    :return: its first entries, with ``…`` where more came
+    :return: the first entries, with ``…`` in place of the others
     """
-    return _bounded(details, redact, [_MOST_BYTES], 0)
+    return _bounded(details, redact, [_MAX_BYTES], 0)
 
 
 def _bounded(value: Any, redact: Callable[[Any], Any], left: list[int], depth: int) -> Any:
     if isinstance(value, str):
-        text = printable(str(redact(value[:_LONGEST_READ])))
-        kept = shortened(text, _LONGEST_TEXT, max(0, left[0]))
+        text = printable(str(redact(value[:_MAX_SEARCHED])))
+        kept = shortened(text, _MAX_TEXT, max(0, left[0]))
         left[0] -= len(json.dumps(kept)) + 2
-        return kept + _CUT if len(kept) < len(text) or len(value) > _LONGEST_READ else kept
+        return kept + _CUT if len(kept) < len(text) or len(value) > _MAX_SEARCHED else kept
     if isinstance(value, list | dict):
         left[0] -= 4
-        if value and (depth >= _DEEPEST or left[0] <= 0):
+        if value and (depth >= _MAX_DEPTH or left[0] <= 0):
             return _CUT
         return (
             _bounded_list(value, redact, left, depth)
@@ -87,16 +87,16 @@ def _bounded(value: Any, redact: Callable[[Any], Any], left: list[int], depth: i
         )
     try:
         written = str(value)
-    except ValueError:  # Python writes no number of thousands of digits
+    except ValueError:  # Python does not write numbers of thousands of digits
         return _CUT
     left[0] -= len(written) + 2
-    return redact(value) if len(written) <= _LONGEST_TEXT else _CUT
+    return redact(value) if len(written) <= _MAX_TEXT else _CUT
 
 
 def _bounded_list(value: list[Any], redact: Callable[[Any], Any], left: list[int], depth: int) -> list[Any]:
     items: list[Any] = []
     for item in value:
-        if len(items) >= _MOST_ENTRIES or left[0] <= 0:
+        if len(items) >= _MAX_ENTRIES or left[0] <= 0:
             return [*items, _CUT]
         items.append(_bounded(item, redact, left, depth + 1))
     return items
@@ -107,7 +107,7 @@ def _bounded_object(
 ) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, item in value.items():
-        if len(fields) >= _MOST_ENTRIES or left[0] <= 0:
+        if len(fields) >= _MAX_ENTRIES or left[0] <= 0:
             return {**fields, _CUT: _CUT}
         fields[_bounded(name, redact, left, depth + 1)] = _bounded(item, redact, left, depth + 1)
     return fields

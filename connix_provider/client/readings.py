@@ -1,4 +1,10 @@
-"""Read a text in the ways in which a service may have written what it quotes."""
+"""
+Decode a text in the ways in which a service may have encoded a quotation in it.
+
+A secret may be quoted with escapes, with URL encoding or with other white space. It is searched for in each
+decoded text, and each decoded character knows its place in the original text, where the secret is then
+hidden.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +19,7 @@ _ESCAPE = re.compile(
     r"|\\(?:u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|.)",
     re.DOTALL,
 )
-#: One character of UTF-8, encoded for a URL.
+#: One URL-encoded character of UTF-8.
 _PERCENT = re.compile(
     r"%[c-d][0-9a-f]%[89ab][0-9a-f]|%e[0-9a-f](?:%[89ab][0-9a-f]){2}|%f[0-7](?:%[89ab][0-9a-f]){3}"
     r"|%[0-9a-f]{2}|\+",
@@ -24,11 +30,11 @@ _SIMPLE_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "v": "
 
 class Reading:
     """
-    Hold one reading of a text.
+    A decoded text.
 
-    :param text: what is read
-    :param starts: where each character of it begins in the text itself
-    :param ends: where it ends there
+    :param text: the decoded text
+    :param starts: for each of its characters, where it begins in the original text
+    :param ends: likewise, where it ends
     """
 
     __slots__ = ("ends", "starts", "text")
@@ -38,11 +44,11 @@ class Reading:
 
     def with_meaning(self, pattern: re.Pattern[str], meaning: Callable[[str], str]) -> Reading:
         """
-        Read each match of a pattern as what it means.
+        Decode each match of a pattern.
 
         :param pattern: the pattern
-        :param meaning: what a match means
-        :return: the further reading
+        :param meaning: decodes a match
+        :return: the decoded text
         """
         pieces, starts, ends, at = list[str](), list[int](), list[int](), 0
         for match in pattern.finditer(self.text):
@@ -60,10 +66,10 @@ class Reading:
 
 def readings(text: str) -> Iterator[Reading]:
     """
-    Read a text as it is, unescaped (twice, too), decoded from a URL, and unescaped after that.
+    Decode a text in five ways: not at all, unescaped once or twice, URL-decoded, and unescaped after that.
 
     :param text: the text
-    :return: the readings, without white space
+    :return: the decoded texts, without white space
     """
     plain = Reading(text, list(range(len(text))), list(range(1, len(text) + 1)))
     found = [plain]

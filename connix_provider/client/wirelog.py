@@ -1,8 +1,8 @@
 """
-Keep secrets out of what httpcore logs.
+Hide secrets in httpcore's log.
 
-At DEBUG, httpcore logs the headers of each answer. A service, or a redirect, may send a key back in one, and
-not everything that a log line passes through on its way masks it.
+At DEBUG, httpcore logs the headers of each response. A service or a redirect may echo a key in a header, and
+not every log handler masks it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from connix_provider.client.redaction import redact
 __all__ = ["hide_secrets_of"]
 
 _LOGGERS = ("httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
-#: Copied, added to and taken from in one step each: no other thread, signal's handler or fork comes between.
-_proofs: list[weakref.ref[Auth]] = []
+#: Each access is one atomic operation, because threads, signal handlers and forks may interrupt.
+_auths: list[weakref.ref[Auth]] = []
 
 
 class _Redacting(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        secrets = [secret for proof in _in_use() for secret in proof.secrets()]
+        secrets = [secret for auth in _in_use() for secret in auth.secrets()]
         record.msg, record.args = redact(record.getMessage(), secrets), ()
         return True
 
@@ -30,19 +30,19 @@ class _Redacting(logging.Filter):
 _filter = _Redacting()
 
 
-def hide_secrets_of(proof: Auth) -> None:
+def hide_secrets_of(auth: Auth) -> None:
     """
-    Hide what a client proves itself with, for as long as the proof is in use.
+    Hide a client's credentials in httpcore's log, as long as the client exists.
 
-    :param proof: the client's proof
+    :param auth: the client's auth
     """
-    # By what it is: a user's own may be equal to another.
-    if not any(known is proof for known in _in_use()):
-        _proofs.append(weakref.ref(proof, _proofs.remove))
+    # By identity, because an auth of a user may be equal to another.
+    if not any(known is auth for known in _in_use()):
+        _auths.append(weakref.ref(auth, _auths.remove))
     for name in _LOGGERS:
         # Adding the same filter again changes nothing.
         logging.getLogger(name).addFilter(_filter)
 
 
 def _in_use() -> list[Auth]:
-    return [proof for known in _proofs.copy() if (proof := known()) is not None]
+    return [auth for known in _auths.copy() if (auth := known()) is not None]

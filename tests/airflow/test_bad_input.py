@@ -81,7 +81,7 @@ CONNECTIONS = [
     ({"host": "api.connix.io"}, "the base URL must begin with https:// (or http://)"),
     ({"host": "ftp://api.connix.io"}, "the base URL must begin with https:// (or http://)"),
     ({"host": "https://api.connix.io?x=1"}, "the base URL must not have a query"),
-    ({"host": "https://u:p@api.connix.io"}, "must not hold a user or password"),
+    ({"host": "https://u:p@api.connix.io"}, "must not contain a user or password"),
     ({"extra": {}}, "project_id is missing: give it to the task, or put it into the extra of the Airflow"),
     ({"extra": {"project_id": "p", "timeout": "soon"}}, "timeout in the connection's extra must be a number"),
     ({"extra": {"project_id": "p", "timeout": 0}}, "timeout must be more than 0 seconds"),

@@ -82,7 +82,7 @@ REFUSED = [
     ({"host": "gw.example.com", "schema": "connix/v2"}, "must begin with https://"),
     ({"host": "gw.example.com", "port": 8080}, "must begin with https://"),
     ({"host": "ftp://gw.example.com"}, "must begin with https://"),
-    ({"host": "https://user:hunter22@gw.example.com"}, "must not hold a user or password"),
+    ({"host": "https://user:hunter22@gw.example.com"}, "must not contain a user or password"),
     ({"host": "https://gw.example.com/a", "schema": "b"}, "both hold a path"),
     ({"host": "http://gw.example.com", "schema": "https"}, "different schemes"),
     ({"host": "https://gw.example.com:81", "port": 82}, "different ports"),

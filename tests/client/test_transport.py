@@ -210,7 +210,7 @@ def test_a_proof_is_known_once_and_for_as_long_as_it_is_in_use():
     assert [known is proof for known in wirelog._in_use()].count(True) == 1
     del proof
     gc.collect()
-    assert None not in [known() for known in wirelog._proofs]
+    assert None not in [known() for known in wirelog._auths]
 
 
 async def test_nobody_listens_there(driver, raw_server, answer):
