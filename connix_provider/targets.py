@@ -13,7 +13,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from connix_provider.client.errors import ConnixNotFoundError
+from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
 
 if TYPE_CHECKING:
     import jinja2
@@ -34,6 +34,7 @@ __all__ = [
     "check_seconds",
     "find_agents",
     "gave_nothing",
+    "name_conflict",
     "nothing_given",
     "resolve_agent_id",
     "resolve_project_id",
@@ -59,10 +60,19 @@ class AgentNameNotFoundError(ConnixNotFoundError):
 
     def __init__(self, name: str, project_id: str) -> None:
         super().__init__(404, "agent_not_found", f"project {project_id} has no agent named {name!r}")
+        self.has_response = False
 
-    def _text(self) -> str:
-        # Connix did not say 404: the name is missing from its listing.
-        return self.message
+
+def name_conflict(message: str) -> ConnixConflictError:
+    """
+    Say that another agent of the project has a name.
+
+    :param message: which agent, and what to do
+    :return: the error to raise
+    """
+    error = ConnixConflictError(409, "agent_conflict", message)
+    error.has_response = False
+    return error
 
 
 def resolve_project_id(given: Any, default: Any, connix_conn_id: str) -> str:

@@ -62,8 +62,12 @@ class ConnixError(Exception):
     :ivar agent_name: the agent's name, if the caller knows it
     :ivar status: the agent's last known status, if the caller knows it
     :ivar note: why the request was not repeated, if that needs a reason; part of the text
-    :ivar subject: what could not be done, where the caller says so; the text begins with it
-    :ivar advice: what to do about it, where the caller says so; the text ends with it
+    :ivar subject: what could not be done to which agent, if the caller says so; the text begins with it
+    :ivar advice: what to do about it, if the caller says so; it follows the reason
+    :ivar link: the address of a page about the agent, if the caller says so
+
+    The text has what matters first, because user interfaces cut long lines: subject, reason and advice.
+    Request, request id, project and link follow in parentheses.
     """
 
     may_have_executed: bool = False
@@ -76,15 +80,32 @@ class ConnixError(Exception):
     note: str | None = None
     subject: str | None = None
     advice: str | None = None
+    link: str | None = None
 
-    def __str__(self) -> str:
+    @property
+    def summary(self) -> str:
+        """Subject, reason and advice: the text without what stands in parentheses at its end."""
         text = f"{self._text()}; {self.note}" if self.note else self._text()
         if self.subject:
             text = f"{self.subject}: {text}"
         return f"{text.rstrip('.')}. {self.advice}" if self.advice else text
 
+    @property
+    def origin(self) -> list[str]:
+        """The request and its id, and where the agent is found, as far as they are known."""
+        found = [*self._request(), *([self.link] if self.link else [])]
+        if self.subject and self.project_id and not any(self.project_id in part for part in found):
+            found.insert(0, f"project {self.project_id}")
+        return found
+
+    def __str__(self) -> str:
+        return f"{self.summary} ({', '.join(self.origin)})" if self.origin else self.summary
+
     def _text(self) -> str:
         return super().__str__()
+
+    def _request(self) -> list[str]:
+        return []
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Not by calling the class, because subclasses have other parameters.
@@ -124,12 +145,14 @@ class ConnixAPIError(ConnixError):
     :param details: the service's details: a list of ``{field, message}``, an object, a string, or ``None``
     :param request_id: ``X-Request-ID`` of the response, or else of the request
     :ivar request: the call, as ``GET /projects/…``
+    :ivar has_response: whether a response says no; false where this package concludes it from a listing
     :ivar retry_after: seconds to wait before the next attempt, if the response says so
     :ivar has_error_body: whether the response had Connix's error body, an ``error`` object with ``code`` and
         ``message`` as text; false for the page of a gateway
     """
 
     has_error_body: bool = True
+    has_response: bool = True
     #: HTTP status of a successful response whose body states the error.
     response_status: int | None = None
 
@@ -151,17 +174,22 @@ class ConnixAPIError(ConnixError):
         self.retry_after: float | None = None
 
     def _text(self) -> str:
-        to_what = f" to {self.request}" if self.request else ""
-        if self.response_status is None:
-            text = f"Connix answered {self.status_code} {self.code}{to_what}: {self.message}"
+        if not self.has_response:
+            text = self.message
+        elif self.response_status is None:
+            text = f"Connix answered {self.status_code} {self.code}: {self.message}"
         else:
             stated = (
                 self.code if self.status_code == self.response_status else f"{self.status_code} {self.code}"
             )
-            text = f"Connix answered {self.response_status}{to_what} with an error: {stated}: {self.message}"
+            text = f"Connix answered {self.response_status} with an error: {stated}: {self.message}"
         if faults := _fault_lines(self.details):
             text = f"{text.rstrip('.')}: {'; '.join(faults)}"
-        return f"{text} (request id {self.request_id})" if self.request_id else text
+        return text
+
+    def _request(self) -> list[str]:
+        request_id = f"request id {self.request_id}" if self.request_id else None
+        return [part for part in (self.request, request_id) if part]
 
 
 class ConnixValidationError(ConnixAPIError):

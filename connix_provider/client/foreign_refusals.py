@@ -34,6 +34,9 @@ class ForeignRefusals:
     Count such refusals in a row, and the time since the first of them.
 
     Call :meth:`add` for each of them, and :meth:`reset` after any other response.
+
+    :param count: refusals in a row that were counted before
+    :param first_at: when the first of them was counted
     """
 
     #: Refusals in a row, and seconds since the first of them, that make a refusal final.
@@ -41,9 +44,9 @@ class ForeignRefusals:
     #: Seconds of tolerance, because pauses that sum up to 15 seconds may be a little shorter.
     _ROUNDING = 1e-3
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._first_at = 0.0
+    def __init__(self, count: int = 0, first_at: float = 0.0) -> None:
+        self.count = count
+        self.first_at = first_at
 
     def add(self, now: float) -> bool:
         """
@@ -52,10 +55,10 @@ class ForeignRefusals:
         :param now: seconds of any clock; a clock that was set back starts the 15 seconds again
         :return: whether the refusal is final
         """
-        if not self.count or now < self._first_at:
-            self._first_at = now
+        if not self.count or now < self.first_at:
+            self.first_at = now
         self.count += 1
-        return self.count >= self.FINAL_COUNT and now - self._first_at >= self.FINAL_AGE - self._ROUNDING
+        return self.count >= self.FINAL_COUNT and now - self.first_at >= self.FINAL_AGE - self._ROUNDING
 
     def reset(self) -> None:
         """Start again after any other response."""

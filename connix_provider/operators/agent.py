@@ -213,7 +213,7 @@ class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):
         """Send what differs."""
         from connix_provider.operators.existing_agent import update
 
-        agent = client.agents.get(project_id, agent_id)
+        agent = self.read_agent(client, project_id, agent_id)
         return update(client, project_id, agent, self.body(), context, record)
 
 
@@ -290,7 +290,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
             under_way, agent = self._resume(client, project_id, record, record.before)
             if under_way:
                 return under_way
-        agent = agent or client.agents.get(project_id, agent_id)
+        agent = agent or self.read_agent(client, project_id, agent_id)
         restart_once.await_next_second(client, agent)
         record = task_state.ActionRecord(
             agent_id, self.agent_name, agent.snapshot(), requested_at=client.limiter.server_time()

@@ -19,6 +19,7 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
 
 from connix_provider.client.errors import ConnixRateLimitError, ConnixRateLimitWaitError
 from connix_provider.hooks.connix import ConnixHook
+from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.lifecycle import GOALS
 from connix_provider.operators.killed import Acted, UndoneWhenKilled
 from connix_provider.targets import TaskParameters, check_seconds, resolve_project_id
@@ -94,7 +95,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         """
         Say what the operator does and to which agent, for messages.
 
-        :return: ``verb``, and ``agent_id`` or ``agent_name`` as given to the task
+        :return: ``verb``, and ``agent_id`` or ``agent_name`` as far as the task knows them
         """
         raise NotImplementedError
 
@@ -152,7 +153,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
 
             hook = ConnixHook(self.connix_conn_id)
             project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
-            with self._cleaning_up(context), naming(hook, project_id, **self.named()):
+            with self._cleaning_up(context), naming(hook, project_id, self.named):
                 raise ConnixRateLimitWaitError(refusal, 0.0)
         self._goes_on, self._was_lost = True, was_lost
         return self._act_and_wait(context, deadline)
@@ -232,16 +233,17 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
 
     def _act_and_wait(self, context: Context, deadline: float) -> str:
         from connix_provider.operators.handover import defer_for_agent
-        from connix_provider.operators.naming import naming
+        from connix_provider.operators.naming import naming, subject_of
         from connix_provider.waiting import drive
         from connix_provider.waiting.deferral import LONGEST_PAUSE
         from connix_provider.waiting.kill import dies_when_killed
 
         hook = ConnixHook(self.connix_conn_id)
-        project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
-        connected = drive.Connected(hook, deadline=deadline)
+        with naming_subject(subject_of(**self.named())):
+            project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
+            connected = drive.Connected(hook, deadline=deadline)
         with connected, self._cleaning_up(context), dies_when_killed():
-            with naming(hook, project_id, **self.named()):
+            with naming(hook, project_id, self.named):
                 acted = self._act_when_ready(connected, project_id, context, deadline)
             self.has_acted(connected.client, acted)
             if acted.goal is None or not (self.wait_for_completion or acted.is_unconfirmed):
@@ -268,6 +270,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
             # An agent settles within seconds, however seldom its goal is to be polled for.
             poll_interval=min(self.poll_seconds, SETTLE_INTERVAL) if goal == "settle" else self.poll_seconds,
             deadline=deadline,
+            agent_name=acted.agent_name,
             state=acted.poll_state(),
             began_at=deadline - allowed,
             has_answered=True,

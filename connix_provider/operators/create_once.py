@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,8 @@ from connix_provider.client.errors import (
 from connix_provider.client.retry import may_pass
 from connix_provider.operators.identity import IDENTITY_FIELD
 from connix_provider.operators.lost_response import MAX_ATTEMPTS, checks, explained, seconds_left
+from connix_provider.targets import name_conflict
+from connix_provider.waiting.poll_errors import PollErrors
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 _NAME_PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
 #: Seconds before the look-up after a lost create, one for each attempt: the create may still be under way.
 _LOST_PAUSES = (1.0, 2.0, 4.0, 8.0, 8.0)
+#: Seconds between two scans of the project that fail, at most.
+_LONGEST_SCAN_PAUSE = 30.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ def create_once(
     """
     name = str(body["name"])
     marked = {**body, "metadata": {**(body.get("metadata") or {}), IDENTITY_FIELD: key}}
-    if retried and (found := look_up(client, project_id, name, key)):
+    errors = PollErrors(time.monotonic())
+    if retried and (found := look_up(client, project_id, name, key, errors)):
         return found
     attempts = 0
     while True:
@@ -86,13 +90,14 @@ def create_once(
             if not error.may_have_executed:
                 raise
             lost = error
+        errors.is_final(lost, time.monotonic())
         log.warning("The response to the create of agent %r was lost (%s); looking it up.", name, lost)
         pause = _LOST_PAUSES[attempts - 1]
         if pause >= seconds_left(client):
             raise _unconfirmed(lost, name, "the time allowed was over")
         time.sleep(pause)
         try:
-            if found := look_up(client, project_id, name, key):
+            if found := look_up(client, project_id, name, key, errors):
                 return found
         except ConnixConflictError:
             raise
@@ -121,13 +126,15 @@ def find_own(client: Client, project_id: str, name: str, key: str) -> Agent | No
     :raises ConnixError: if the agents cannot be read
     """
     for _ in checks(client, (0.0, 1.0, 3.0)):
-        own, _ = _scan(client, project_id, name, key)
+        own, _ = _scan_patiently(client, project_id, name, key)
         if own:
             return own
     return None
 
 
-def look_up(client: Client, project_id: str, name: str, key: str) -> FoundAgent | None:
+def look_up(
+    client: Client, project_id: str, name: str, key: str, errors: PollErrors | None = None
+) -> FoundAgent | None:
     """
     Find the agent of this task run, or else the one that has the name.
 
@@ -135,15 +142,14 @@ def look_up(client: Client, project_id: str, name: str, key: str) -> FoundAgent 
     :param project_id: the project
     :param name: the name that is asked for
     :param key: the identity key of this task run
+    :param errors: the failures of this task so far
     :return: the agent, or ``None``
     :raises ConnixConflictError: where our agent has another name and the name that is asked for is taken
     :raises ConnixError: if the agents cannot be read
     """
-    own, named = _scan(client, project_id, name, key)
+    own, named = _scan_patiently(client, project_id, name, key, errors)
     if own and named:
-        raise ConnixConflictError(
-            409,
-            "agent_conflict",
+        raise name_conflict(
             f"this task run created agent {own.name!r} ({own.id}) in an earlier try. It now asks for "
             f"{name!r}, which is the name of another agent ({named.id}). Neither is changed; rename one",
         )
@@ -153,16 +159,40 @@ def look_up(client: Client, project_id: str, name: str, key: str) -> FoundAgent 
     return FoundAgent(named, is_own=False) if named else None
 
 
+def _scan_patiently(
+    client: Client, project_id: str, name: str, key: str, errors: PollErrors | None = None
+) -> tuple[Agent | None, Agent | None]:
+    """
+    Scan until it succeeds, because giving up could leave an agent that no retry finds.
+
+    The failures that end it before the task's time is over are those that end a wait.
+    """
+    errors = errors or PollErrors(time.monotonic())
+    pause = 1.0
+    while True:
+        try:
+            return _scan(client, project_id, name, key)
+        except ConnixRateLimitError:
+            raise
+        except ConnixError as error:
+            if (
+                not may_pass(error)
+                or errors.is_final(error, time.monotonic())
+                or pause >= seconds_left(client)
+            ):
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_SCAN_PAUSE)
+
+
 def _scan(client: Client, project_id: str, name: str, key: str) -> tuple[Agent | None, Agent | None]:
     """Find our agent, and another one that has the name."""
     own: Agent | None = None
     named: Agent | None = None
-    # As often as the task's time allows: giving up here could leave an agent that no retry finds.
-    patient = client.with_options(max_attempts=sys.maxsize)
-    for listed in patient.agents.iter(project_id, sort="-created_at"):
+    for listed in client.agents.iter(project_id, sort="-created_at"):
         if listed.name != name and listed.metadata.get(IDENTITY_FIELD) != key:
             continue
-        agent = _read(patient, project_id, listed)
+        agent = _read(client, project_id, listed)
         if agent is None:
             continue
         if agent.metadata.get(IDENTITY_FIELD) == key:

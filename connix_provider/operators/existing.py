@@ -64,10 +64,12 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
         )
         self.agent_id = agent_id
         self.agent_name = agent_name
+        self._name_seen: str | None = None
 
     def named(self) -> dict[str, Any]:
         """Say what the operator does and to which agent."""
-        return {"verb": self.action, "agent_id": self.agent_id, "agent_name": self.agent_name}
+        names = {"agent_id": self.agent_id, "agent_name": self.agent_name or self._name_seen}
+        return {"verb": self.action, **names}
 
     def act(self, client: Client, project_id: str, context: Context) -> Acted:
         """
@@ -103,6 +105,19 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
         """
         raise NotImplementedError
 
+    def read_agent(self, client: Client, project_id: str, agent_id: str) -> Agent:
+        """
+        Read the agent, and keep its name for messages.
+
+        :param client: the client
+        :param project_id: the project
+        :param agent_id: the agent
+        :return: the agent
+        """
+        agent = client.agents.get(project_id, agent_id)
+        self._name_seen = agent.name or None
+        return agent
+
     def _find(self, client: Client, project_id: str, record: ActionRecord | None) -> str:
         """Resolve the agent; a name that was resolved in an earlier try may be another agent's by now."""
         is_by_name = self.agent_id is None and self.agent_name is not None
@@ -131,7 +146,7 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
         :param record: unused: these actions are idempotent
         :return: what was done, and what to wait for
         """
-        before = client.agents.get(project_id, agent_id)
+        before = self.read_agent(client, project_id, agent_id)
         if before.status in GOALS[self.action].done:
             self.log.info(
                 "Agent %r (%s) is %s already; nothing to %s.",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException
 
-from connix_provider.client.errors import ConnixConflictError, ConnixError
+from connix_provider.client.errors import ConnixError
 from connix_provider.lifecycle import DOWN, TRANSIENT, AgentStatus
 from connix_provider.operators.busy_agent import AgentBusyError, raise_if_busy
 from connix_provider.operators.create_once import find_own
@@ -25,6 +25,7 @@ from connix_provider.operators.identity import IDENTITY_FIELD, identity_key
 from connix_provider.operators.killed import Acted, Undo
 from connix_provider.operators.restart_once import restart_once
 from connix_provider.operators.task_state import ActionRecord, accepted, recorded
+from connix_provider.targets import name_conflict
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -61,9 +62,7 @@ def use(
         f"({key}) but by {f'the Airflow task run {owner}' if owner else 'others'}"
     )
     if if_exists == "fail":
-        raise ConnixConflictError(
-            409, "agent_conflict", f"{found}; give another name, or set if_exists to 'adopt' or 'update'"
-        )
+        raise name_conflict(f"{found}; give another name, or set if_exists to 'adopt' or 'update'")
     if if_exists == "adopt":
         log.info("%s; if_exists='adopt' waits until it runs and changes nothing.", _sentence(found))
         return Acted.of(agent, "create", accepted_at=time.time())

@@ -19,6 +19,7 @@ from airflow.providers.common.compat.sdk import (
 
 from connix_provider.exceptions import ConnixSensorTimeoutError, exception_for
 from connix_provider.hooks.connix import ConnixHook
+from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.lifecycle import goal_for_statuses
 from connix_provider.targets import TaskParameters, check_seconds, resolve_agent_id, resolve_project_id
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
@@ -112,6 +113,7 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         """
         from connix_provider.waiting.drive import Connected, look, wait_sync
         from connix_provider.waiting.kill import dies_when_killed
+        from connix_provider.waiting.wording import not_waited_for
 
         first_poke_at = self._first_poke_at(context)
         wait, ends_at = self._make_wait(first_poke_at)
@@ -119,11 +121,13 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
             # Nothing is sent after the deadline.
             return self._end(overdue)
         hook = ConnixHook(self.connix_conn_id)
-        if first_poke_at is None:
-            resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
         is_resumed = first_poke_at is not None
+        with naming_subject(not_waited_for(wait.goal, wait.agent)):
+            if not is_resumed:
+                resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
+            connected = Connected(hook, deadline=ends_at, is_resumed=is_resumed)
         locate = partial(self._locate, hook)
-        with Connected(hook, deadline=ends_at, is_resumed=is_resumed) as connected, dies_when_killed():
+        with connected, dies_when_killed():
             if not self.deferrable and not self.reschedule:
                 return self._end(wait_sync(connected, None, wait, locate=locate))
             while (ending := look(connected, None, wait, locate=locate)) is None:

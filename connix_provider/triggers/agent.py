@@ -47,7 +47,8 @@ class ConnixAgentStatusTrigger(BaseTrigger):
     :param began_at: epoch seconds at which the task began; default when the trigger first runs
     :param first_poll_at: epoch seconds before which there is nothing new to see
     :param last_seen_at: epoch seconds of the worker's last poll that showed the agent
-    :param has_answered: whether a response on the worker showed that the connection is right
+    :param poll_errors: the worker's failed polls, as
+        :meth:`PollErrors.to_json <connix_provider.waiting.poll_errors.PollErrors.to_json>` makes it
     :param undo_on_kill: what to ask of Connix when a user kills the task (Airflow 3.3 and later): ``delete``
         or ``stop`` the agent; default nothing
     :param connix_conn_id: the Airflow connection
@@ -72,7 +73,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         began_at: float | None = None,
         first_poll_at: float | None = None,
         last_seen_at: float | None = None,
-        has_answered: bool = False,
+        poll_errors: dict[str, Any] | None = None,
         undo_on_kill: str | None = None,
         connix_conn_id: str = "connix_default",
     ) -> None:
@@ -93,7 +94,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         self.began_at = began_at
         self.first_poll_at = first_poll_at
         self.last_seen_at = last_seen_at
-        self.has_answered = has_answered
+        self.poll_errors = poll_errors
         self.undo_on_kill = undo_on_kill
         self.connix_conn_id = connix_conn_id
 
@@ -122,7 +123,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
                 "began_at": self.began_at,
                 "first_poll_at": self.first_poll_at,
                 "last_seen_at": self.last_seen_at,
-                "has_answered": self.has_answered,
+                "poll_errors": self.poll_errors,
                 "undo_on_kill": self.undo_on_kill,
                 "connix_conn_id": self.connix_conn_id,
             },
@@ -190,6 +191,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
 
         await load()
         from connix_provider.client import ConnixError
+        from connix_provider.hooks.diagnosis import with_subject
         from connix_provider.waiting.agent_ref import AgentRef
         from connix_provider.waiting.drive import wait_async
         from connix_provider.waiting.ending import Ending
@@ -205,7 +207,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
                 agent, status = wait.agent, wait.status
         except (ConnixError, ValueError) as error:
             # A connection that was broken meanwhile: the task shall say so, not that its trigger died.
-            return Ending.refused(agent, status, error)
+            return Ending.refused(agent, status, with_subject(error, f"Could not wait for agent {agent}"))
 
     def _make_wait(self) -> Wait:
         from connix_provider.targets import check_seconds
@@ -226,7 +228,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
             began_at=self.began_at,
             is_resumed=self.began_at is not None,
             last_seen_at=self.last_seen_at,
-            has_answered=self.has_answered,
+            errors=self.poll_errors,
             log=self.log,
         )
 

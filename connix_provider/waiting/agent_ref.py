@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 __all__ = ["AgentRef"]
 
@@ -32,6 +33,15 @@ class AgentRef:
     @property
     def place(self) -> str:
         """Where to find it, for the end of a message; empty where nothing is known."""
-        parts = [f"project {self.project_id}"] if self.project_id else []
+        return self.place_after([])
+
+    def place_after(self, origin: Iterable[str]) -> str:
+        """
+        Say where to find it, after what else belongs to the end of a message.
+
+        :param origin: such as the request that a message is about
+        :return: words in parentheses, or nothing
+        """
+        parts = [*origin, *([f"project {self.project_id}"] if self.project_id else [])]
         parts += [self.link] if self.link else []
         return f" ({', '.join(parts)})" if parts else ""

@@ -13,14 +13,18 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from connix_provider.client.errors import ConnixError
 from connix_provider.waiting.agent_ref import AgentRef
 
 __all__ = ["Ending", "Outcome"]
 
-#: Bytes of JSON that an event's message, an error's message and note, and its details take at most.
-_MAX_MESSAGE, _MAX_TEXT, _MAX_DETAILS = 2500, 1500, 900
-#: Bytes of JSON for an id or a name.
-_MAX_NAME = 300
+#: Bytes of JSON that an event's message, and the details of an error, take at most.
+_MAX_MESSAGE, _MAX_DETAILS = 2500, 900
+#: Bytes of JSON for these parts of an error, and for any other part, an id or a name.
+_MAX, _MAX_NAME = {"message": 1500, "subject": 800, "advice": 800}, 300
+#: What travels of a response that says no, and of any error of the client.
+_OF_A_RESPONSE = ("status_code", "code", "message", "details", "request")
+_OF_AN_ERROR = ("request_id", "note", "subject", "advice", "link", "response_status")
 
 
 class Outcome(StrEnum):
@@ -94,8 +98,9 @@ class Ending:
             connection itself is wrong, or an ``AirflowNotFoundException``
         :return: the ending
         """
-        described: dict[str, Any] = {"class": type(error).__name__, "message": str(error)}
-        for name in ("status_code", "code", "message", "details", "request_id", "request", "note"):
+        said = error.args[0] if isinstance(error, ConnixError) and error.args else error
+        described: dict[str, Any] = {"class": type(error).__name__, "message": str(said)}
+        for name in (*_OF_A_RESPONSE, *_OF_AN_ERROR):
             if getattr(error, name, None) is not None:
                 described[name] = getattr(error, name)
         request_id = getattr(error, "request_id", None)
@@ -120,11 +125,7 @@ class Ending:
         event = {name: _cut(getattr(self, name), _MAX_NAME) for name in names}
         event.update(outcome=str(self.outcome), message=_cut(self.message, _MAX_MESSAGE), error=None)
         if self.error is not None:
-            texts = {"message", "note"}
-            error = {
-                name: _cut(value, _MAX_TEXT if name in texts else _MAX_NAME)
-                for name, value in self.error.items()
-            }
+            error = {name: _cut(value, _MAX.get(name, _MAX_NAME)) for name, value in self.error.items()}
             if "details" in error:
                 error["details"] = _short_details(error["details"])
             event["error"] = error
@@ -179,7 +180,7 @@ class Ending:
         if not (isinstance(kind, type) and issubclass(kind, errors.ConnixError)):
             return ValueError(self.message)
         if not issubclass(kind, errors.ConnixAPIError):
-            return self._named(kind(self.message))
+            return self._named(kind(described.get("message", self.message)), described)
         status_code, code = described.get("status_code"), described.get("code")
         # Not by the class's own constructor: some take other arguments.
         error = kind.__new__(kind)
@@ -189,17 +190,17 @@ class Ending:
             str(code),
             str(described.get("message")),
             described.get("details"),
-            described.get("request_id"),
         )
         error.request = described.get("request")
-        error.note = described.get("note")
-        return self._named(error)
+        return self._named(error, described)
 
-    def _named(self, error: Any) -> Exception:
-        """Say of which agent an error of the client is."""
+    def _named(self, error: Any, described: Mapping[str, Any]) -> Exception:
+        """Complete an error of the client by what travelled of it."""
+        for name in _OF_AN_ERROR:
+            if described.get(name) is not None:
+                setattr(error, name, described[name])
         error.agent_id, error.agent_name = self.agent_id, self.agent_name
         error.project_id, error.status = self.project_id, self.status
-        error.request_id = error.request_id or self.request_id
         assert isinstance(error, Exception)
         return error
 

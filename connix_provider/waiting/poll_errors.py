@@ -14,6 +14,9 @@ Most failures are transient and end nothing before the deadline. Four kinds end 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from connix_provider.client.errors import ConnixError, ConnixNotFoundError
@@ -34,14 +37,34 @@ class PollErrors:
 
     :param began_at: seconds at which the wait began, of the clock that :meth:`is_final` is given
     :param has_answered: whether a response showed before that the connection is right
+    :param earlier: the failed polls of another process, as :meth:`to_json` makes it
     """
 
-    def __init__(self, began_at: float, *, has_answered: bool = False) -> None:
-        self.has_answered = has_answered
+    def __init__(
+        self, began_at: float, *, has_answered: bool = False, earlier: Mapping[str, Any] | None = None
+    ) -> None:
+        known = earlier or {}
+        self.has_answered = has_answered or bool(known.get("has_answered"))
         self._began_at = began_at
-        self._foreign = ForeignRefusals()
-        self._undefined_since: float | None = None
-        self._is_misconfigured = False
+        self._foreign = ForeignRefusals(known.get("foreign", 0), known.get("foreign_since") or 0.0)
+        self._undefined_since: float | None = known.get("undefined_since")
+        self._is_misconfigured = bool(known.get("is_misconfigured"))
+
+    def to_json(self, to_system: Callable[[float], float]) -> dict[str, Any]:
+        """
+        Make what another process goes on with.
+
+        :param to_system: turns a moment of this wait's clock into epoch seconds of the system's clock
+        :return: plain JSON
+        """
+        undefined_since = self._undefined_since
+        return {
+            "has_answered": self.has_answered,
+            "foreign": self._foreign.count,
+            "foreign_since": to_system(self._foreign.first_at) if self._foreign.count else None,
+            "undefined_since": None if undefined_since is None else to_system(undefined_since),
+            "is_misconfigured": self._is_misconfigured,
+        }
 
     @property
     def is_misconfigured(self) -> bool:

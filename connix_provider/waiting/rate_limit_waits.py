@@ -51,7 +51,15 @@ class RateLimitWaits:
         """Whether a poll waits for a rate limit now."""
         return self._since is not None
 
-    def begin(self, agent: object, error: ConnixRateLimitError, seconds: float, now: float) -> None:
+    def begin(
+        self,
+        agent: object,
+        error: ConnixRateLimitError,
+        seconds: float,
+        now: float,
+        *,
+        due_at: float | None = None,
+    ) -> None:
         """
         Take in a poll that the rate limit delays.
 
@@ -59,9 +67,10 @@ class RateLimitWaits:
         :param error: the 429, or the limiter's own error
         :param seconds: how long the next poll is delayed
         :param now: epoch seconds
+        :param due_at: epoch seconds at which the poll was due, where the client has waited for the limit
         """
         if self._since is None:
-            self._since, self._is_logged = now, False
+            self._since, self._is_logged = now if due_at is None else min(due_at, now), False
         self.bucket, self.error = error.bucket or self.bucket, error
         if self._is_logged or now - self._since + seconds <= SHORT_WAIT or now - self._logged_at < _QUIET:
             return

@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
@@ -74,6 +75,7 @@ class Wait:
     :param is_resumed: whether another process sent the polls before
     :param last_seen_at: epoch seconds of the last poll in the state, where another process sent it
     :param has_answered: whether a response showed before that the connection is right
+    :param errors: the failed polls of another process, as :meth:`PollErrors.to_json` makes it
     :param response_grace: seconds after the deadline until which the last response is awaited
     :param log: where changes are logged, once each
     """
@@ -97,6 +99,7 @@ class Wait:
         is_resumed: bool = False,
         last_seen_at: float | None = None,
         has_answered: bool = False,
+        errors: Mapping[str, Any] | None = None,
         response_grace: float = RESPONSE_GRACE,
         log: Any = None,
     ) -> None:
@@ -121,8 +124,9 @@ class Wait:
         self._logged_status = self.state.last.status if self.state.last else None
         self._last_error: Exception | None = None
         self._hint: float | None = None
+        self._due_at = self.clock.now()
         is_known = self.state.last or self.state.before or self.state.accepted_at
-        self.errors = PollErrors(self.began_at, has_answered=has_answered or bool(is_known))
+        self.errors = PollErrors(self.began_at, has_answered=has_answered or bool(is_known), earlier=errors)
         self.limits = RateLimitWaits(self._log)
 
     # What the drivers ask
@@ -217,9 +221,9 @@ class Wait:
         now = self.clock.now()
         limited_for = self.limits.total(now)
         error = self.limits.error or self._last_error
-        if isinstance(error, ConnixRateLimitWaitError) and (
-            self._last_error or limited_for >= wording.WORTH_TELLING
-        ):
+        request_id = getattr(error, "request_id", None)
+        is_told = isinstance(error, ConnixRateLimitError) and limited_for >= wording.WORTH_TELLING
+        if is_told or (isinstance(error, ConnixRateLimitWaitError) and self._last_error):
             # A poll that was not sent hides no earlier error; the seconds spent on waiting tell of the limit.
             error = self._last_error
         message = wording.timed_out(
@@ -228,11 +232,11 @@ class Wait:
             self.state,
             limit=f"{self.deadline - self.began_at:.4g} s",
             last_seen=self._last_seen(now),
-            last_error=f"{type(error).__name__}: {error}" if error else None,
+            last_error=error,
+            connix_conn_id=self.connix_conn_id,
             limited_for=limited_for,
             limited_by=self.limits.bucket,
         )
-        request_id = getattr(error, "request_id", None)
         return self._ending(Outcome.TIMEOUT, self.status, message, request_id=request_id)
 
     def unanswered(self) -> Ending:
@@ -289,7 +293,7 @@ class Wait:
             "began_at": self.clock.to_system(self.began_at),
             "first_poll_at": self.clock.to_system(self.clock.now() + self.rest()),
             "last_seen_at": None if seen_at is None else self.clock.to_system(seen_at),
-            "has_answered": self.errors.has_answered,
+            "poll_errors": self.errors.to_json(self.clock.to_system),
         }
 
     # What a poll showed
@@ -302,6 +306,7 @@ class Wait:
         :return: the ending, or ``None`` while the wait goes on
         """
         ending = self._observe(seen)
+        self._due_at = self.clock.now() + self.rest()
         if ending is None or not self._silent_fail or ending.outcome is Outcome.DONE:
             return ending
         self._log.error("%s Waiting on, as silent_fail says.", ending.message)
@@ -319,7 +324,7 @@ class Wait:
             self._hint = min(max(hint or 0.0, _LAST_POLL), MAX_HINT)
         elif hint:
             self._hint = max(min(hint, MAX_HINT), self.interval())
-        self.limits.begin(self.agent, error, self.rest(), self.clock.now())
+        self.limits.begin(self.agent, error, self.rest(), self.clock.now(), due_at=self._due_at)
 
     def _observe(self, seen: Agent | Exception) -> Ending | None:
         self._hint = None
@@ -366,10 +371,8 @@ class Wait:
 
     def _refused(self, error: Exception) -> Ending:
         if isinstance(error, ConnixError):
-            error.agent_id, error.agent_name = self.agent.agent_id, self.agent.name
-            error.project_id = error.project_id or self.agent.project_id
             error.status = self.status
-            error.note = wording.refused(
+            wording.refused(
                 error,
                 self.goal,
                 self.agent,

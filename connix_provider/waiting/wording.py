@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
-from connix_provider.client.errors import ConnixResponseError
-from connix_provider.hooks.diagnosis import NOT_CONNIX
+from connix_provider.client.errors import ConnixError
+from connix_provider.hooks.diagnosis import remedy
+from connix_provider.lifecycle import DOWN, AgentStatus
 from connix_provider.waiting.rate_limit_waits import limit_name
 
 if TYPE_CHECKING:
-    from connix_provider.client.errors import ConnixError
     from connix_provider.lifecycle import Goal, PollState
     from connix_provider.waiting.agent_ref import AgentRef
 
@@ -22,6 +22,7 @@ __all__ = [
     "failed",
     "gone",
     "moment",
+    "not_waited_for",
     "refused",
     "timed_out",
     "undefined",
@@ -83,8 +84,11 @@ def gone(goal: Goal, agent: AgentRef, why: str) -> str:
     :param why: what Connix said
     :return: one sentence
     """
-    said = f": {why}" if why else "."
-    return f"Agent {agent} does not exist, or no longer does; it was to be {wanted(goal)}{agent.place}{said}"
+    said = f": {why}" if why else ""
+    return (
+        f"Agent {agent} does not exist, or no longer does, and was to be {wanted(goal)}. Create it again, or "
+        f"check its id and project{agent.place}{said}."
+    )
 
 
 def failed(goal: Goal, agent: AgentRef, reason: str) -> str:
@@ -97,7 +101,10 @@ def failed(goal: Goal, agent: AgentRef, reason: str) -> str:
     :return: one sentence or two
     """
     come_to = "running" if goal.name == "restart" else wanted(goal)
-    return f"Agent {agent} failed: {reason}, and will not be {come_to} by itself{agent.place}."
+    return (
+        f"Agent {agent} failed: {reason}, and will not be {come_to} by itself. See its log, correct it or "
+        f"restart it, then clear the task{agent.place}."
+    )
 
 
 def timed_out(
@@ -107,7 +114,8 @@ def timed_out(
     *,
     limit: str,
     last_seen: str,
-    last_error: str | None,
+    last_error: Exception | None,
+    connix_conn_id: str | None,
     limited_for: float,
     limited_by: str | None,
 ) -> str:
@@ -120,6 +128,7 @@ def timed_out(
     :param limit: the time allowed, such as ``600 s``
     :param last_seen: what the last poll that showed the agent showed, and when
     :param last_error: what the last poll failed with, if it failed
+    :param connix_conn_id: the Airflow connection, where that is known
     :param limited_for: seconds spent waiting for a rate limit
     :param limited_by: the limit, as the client names it
     :return: some sentences
@@ -131,14 +140,26 @@ def timed_out(
         what = f"was not {wanted(goal)} within the time allowed ({limit})"
     text = f"Agent {agent} {what}: {last_seen}"
     if last_error:
-        text += f"; the last poll failed: {last_error}"
+        text += f"; the last poll failed: {type(last_error).__name__}: {_summary(last_error)}"
     if limited_for >= WORTH_TELLING:
-        text += (
-            f"; {limited_for:.0f} s of that went by waiting for the {limit_name(limited_by)}, so use "
-            "deferrable=True (such tasks share requests), a longer poll interval, or fewer tasks at a time"
-        )
-    advice = "Set a longer timeout if it needs more time; its log in the Connix console says what it does"
-    return f"{text}. The agent was left as it is. {advice}{agent.place}."
+        text += f"; {limited_for:.0f} s of that went by waiting for the {limit_name(limited_by)}"
+        advice = "Use deferrable=True (such tasks share requests), a longer poll interval, or fewer tasks"
+    else:
+        known = remedy(last_error, connix_conn_id) if last_error else None
+        advice = known or _advice_on_status(goal, state.last.status if state.last else None)
+    place = agent.place_after(last_error.origin if isinstance(last_error, ConnixError) else ())
+    return f"{text.rstrip('.')}. The agent was left as it is. {advice}{place}."
+
+
+def _advice_on_status(goal: Goal, status: str | None) -> str:
+    """Say what to do about an agent that was not where it was wanted."""
+    if goal.name == "sensor" and status in DOWN and AgentStatus.RUNNING in goal.done:
+        return f"An agent that is {status} does not start by itself: start it, then clear the task"
+    return "Set a longer timeout if it needs more time; its log in the Connix console says what it does"
+
+
+def _summary(error: Exception) -> str:
+    return error.summary if isinstance(error, ConnixError) else str(error)
 
 
 def _settled_as(goal: Goal, state: PollState) -> tuple[object, ...]:
@@ -165,46 +186,35 @@ def undefined(error: AirflowNotFoundException, goal: Goal, agent: AgentRef) -> A
     :param agent: the agent
     :return: the same class with a longer text
     """
-    return AirflowNotFoundException(
-        f"Agent {agent} was to be {wanted(goal)}, but its Airflow connection cannot be read: "
-        f"{error}{agent.place}"
-    )
+    return AirflowNotFoundException(f"{not_waited_for(goal, agent)}: {error}{agent.place}")
+
+
+def not_waited_for(goal: Goal, agent: AgentRef) -> str:
+    """
+    Say that a wait could not begin or go on.
+
+    :param goal: what is waited for
+    :param agent: the agent
+    :return: the beginning of a message
+    """
+    return f"Could not wait for agent {agent} to be {wanted(goal)}"
 
 
 def refused(
-    error: ConnixError,
-    goal: Goal,
-    agent: AgentRef,
-    connix_conn_id: str | None,
-    *,
-    is_misconfigured: bool = False,
-) -> str:
+    error: ConnixError, goal: Goal, agent: AgentRef, connix_conn_id: str | None, *, is_misconfigured: bool
+) -> None:
     """
-    Say what a refusal means for a wait, and what to do.
+    Complete an error that ended a wait: by what was waited for, and what to do.
 
-    :param error: the refusal
+    :param error: the error
     :param goal: what was waited for
     :param agent: the agent
     :param connix_conn_id: the Airflow connection, where that is known
     :param is_misconfigured: whether a mistake in the connection explains every failure so far
-    :return: words that go after the refusal's own
     """
-    connection = f"Airflow connection {connix_conn_id!r}" if connix_conn_id else "Airflow connection"
-    match getattr(error, "status_code", None):
-        case 401:
-            advice = f"; put a valid key or token into the {connection}, then clear the task"
-        case 403:
-            advice = f"; give the key of the {connection} access to the project, then clear the task"
-        case 404 if getattr(error, "is_of_an_agent", False):
-            advice = ""
-        case 404:
-            advice = f"; check project and host of the {connection}, whether the agent is gone is not known"
-        case 409:
-            advice = "; look at what else acts on the agent, then clear the task"
-        case None if is_misconfigured and isinstance(error, ConnixResponseError):
-            advice = f". {NOT_CONNIX} of the {connection}"
-        case _:
-            advice = f"; check the {connection}"
+    error.agent_id, error.agent_name = agent.agent_id, agent.name
+    error.project_id, error.link = error.project_id or agent.project_id, agent.link
+    error.subject = not_waited_for(goal, agent)
+    error.advice = remedy(error, connix_conn_id)
     if is_misconfigured:
-        advice += "; no other response came since the wait began"
-    return f"agent {agent} was to be {wanted(goal)}{advice}{agent.place}"
+        error.advice = f"{error.advice}; no other response came since the wait began"

@@ -76,8 +76,8 @@ async def test_running_out_of_time_is_no_trouble_with_a_look(emulator, connectio
     at = datetime.fromtimestamp(warp.time(), UTC)
     assert event["message"] == (
         f"Agent 'agent-1' ({agent_id}) was not running within the time allowed (10 s): it was last seen "
-        f"paused at {at:%H:%M:%S} UTC. The agent was left as it is. Set a longer timeout if it needs more "
-        f"time; its log in the Connix console says what it does (project {emulator.project_id}, "
+        f"paused at {at:%H:%M:%S} UTC. The agent was left as it is. An agent that is paused does not start "
+        f"by itself: start it, then clear the task (project {emulator.project_id}, "
         f"https://console.connix.io/projects/{emulator.project_id}/agents/{agent_id})."
     )
 

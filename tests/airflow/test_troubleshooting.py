@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import re
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
+from foreign_service import html_service, write_certificate
 
 from connix_provider.emulator import Fault
 from connix_provider.operators.agent import (
@@ -20,98 +26,216 @@ from connix_provider.sensors.agent import ConnixAgentStatusSensor
 pytestmark = pytest.mark.heavy
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "troubleshooting.md"
-SENSOR = {"poke_interval": 1, "timeout": 3}
+#: Characters of an error after which user interfaces may cut it: agent, reason and next step come before.
+FIRST_LINE = 430
+START = ConnixStartAgentOperator
+PERMISSION = Fault.status(403, code="insufficient_permissions", message="You may not access this agent")
+LIMIT = Fault.status(409, code="agent_limit_reached", message="Agent limit reached for this project")
 
 
-def wrong_key(emulator, connection):
-    connection(password="cx_00000000000000000000000000000000")
-    return ConnixStartAgentOperator, {"agent_id": emulator.seed()[0]}
+@dataclasses.dataclass
+class Stage:
+    """Where a task is to fail."""
+
+    emulator: Any
+    connection: Callable[..., None]
+    monkeypatch: pytest.MonkeyPatch
+    tmp_path: pathlib.Path
+    opened: ExitStack
+
+    def agent(self, status: str = "running", *steps: tuple[float, str | None]) -> str:
+        (agent_id,) = self.emulator.seed(name="Translator", status=status)
+        self.emulator.script(agent_id, list(steps))
+        return agent_id
+
+    def fault(self, fault: Fault, on: str | None = None, **how: Any) -> None:
+        self.emulator.faults.add(fault, **({"on": on} if on else {}), **{"times": None, **how})
 
 
-def wrong_host(emulator, connection):
-    connection(host="http://127.0.0.1:9/api/v1")
-    return ConnixStartAgentOperator, {"agent_id": emulator.seed()[0], "timeout": 3}
+@pytest.fixture
+def stage(emulator, connection, monkeypatch, tmp_path):
+    with ExitStack() as opened:
+        yield Stage(emulator, connection, monkeypatch, tmp_path, opened)
 
 
-def agent_in_error(emulator, connection):
-    emulator.faults.add(Fault.ends_in_error(), on="restart_agent")
-    return ConnixRestartAgentOperator, {"agent_id": emulator.seed(name="Translator")[0], "poll_interval": 1}
+def wrong_key(stage):
+    stage.connection(password="cx_00000000000000000000000000000000")
+    return START, {"agent_id": stage.agent()}
 
 
-def refused_all_the_time(emulator, connection):
-    emulator.faults.add(Fault.rate_limited(retry_after=2), times=None)
-    return ConnixStartAgentOperator, {"agent_id": emulator.seed()[0], "timeout": 5, "poll_interval": 1}
+def no_permission(stage):
+    stage.fault(PERMISSION, on="restart_agent")
+    return ConnixRestartAgentOperator, {"agent_id": stage.agent()}
 
 
-def deleted_meanwhile(emulator, connection):
-    (agent_id,) = emulator.seed(name="Translator", status="creating")
-    emulator.script(agent_id, [(30, None)])
+def undefined(stage):
+    return START, {"agent_id": stage.agent(), "connix_conn_id": "connix_prod"}
+
+
+def no_key(stage):
+    stage.connection(password="")
+    return START, {"agent_id": stage.agent()}
+
+
+def unknown_host(stage):
+    known = socket.getaddrinfo
+
+    def unknown(host, *arguments, **options):
+        if host in {"connix.invalid", b"connix.invalid"}:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return known(host, *arguments, **options)
+
+    stage.monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    stage.connection(host="https://connix.invalid")
+    return START, {"agent_id": stage.agent()}
+
+
+def nothing_listens(stage):
+    stage.connection(host="http://127.0.0.1:9/api/v1")
+    return START, {"agent_id": stage.agent(), "timeout": 3}
+
+
+def wrong_certificate(stage):
+    certificate = stage.tmp_path / "certificate.pem"
+    write_certificate(certificate)
+    stage.connection(host=stage.opened.enter_context(html_service(200, certificate)))
+    return START, {"agent_id": stage.agent()}
+
+
+def not_connix(stage):
+    stage.connection(host=stage.opened.enter_context(html_service(200)))
+    return START, {"agent_id": stage.agent()}
+
+
+def agent_in_error(stage):
+    stage.fault(Fault.ends_in_error(), on="restart_agent")
+    return ConnixRestartAgentOperator, {"agent_id": stage.agent(), "poll_interval": 1}
+
+
+def agent_in_error_deferred(stage):
+    agent_id = stage.agent("creating", (15, "error"))
+    return ConnixAgentStatusSensor, {"agent_id": agent_id, "deferrable": True, "poke_interval": 10}
+
+
+def refused_all_the_time(stage):
+    stage.fault(Fault.rate_limited(retry_after=2))
+    return START, {"agent_id": stage.agent(), "timeout": 5, "poll_interval": 1}
+
+
+def polls_refused(stage):
+    stage.fault(Fault.rate_limited(retry_after=3), on="get_agent", after=1)
+    return START, {"agent_id": stage.agent("stopped"), "timeout": 20}
+
+
+def polls_refused_deferred(stage):
+    kind, arguments = polls_refused(stage)
+    return kind, {**arguments, "deferrable": True}
+
+
+def deleted_meanwhile(stage):
+    agent_id = stage.agent("creating", (30, None))
     return ConnixAgentStatusSensor, {"agent_id": agent_id, "poke_interval": 10, "timeout": 120}
 
 
-def never_ready(emulator, connection):
-    (agent_id,) = emulator.seed(name="Translator", status="stopped")
-    emulator.faults.add(Fault.unknown_status("provisioning"), on="get_agent", times=None)
-    return ConnixStartAgentOperator, {"agent_id": agent_id, "timeout": 5, "poll_interval": 1}
+def never_ready(stage):
+    stage.fault(Fault.unknown_status("provisioning"), on="get_agent")
+    return START, {"agent_id": stage.agent("stopped"), "timeout": 5, "poll_interval": 1}
 
 
-def never_ready_deferred(emulator, connection):
-    kind, arguments = never_ready(emulator, connection)
+def never_ready_deferred(stage):
+    kind, arguments = never_ready(stage)
     return kind, {**arguments, "deferrable": True}
 
 
-def never_running(emulator, connection):
-    return ConnixAgentStatusSensor, {"agent_id": emulator.seed(status="paused")[0], **SENSOR}
+def never_running(stage):
+    return ConnixAgentStatusSensor, {"agent_id": stage.agent("paused"), "poke_interval": 1, "timeout": 3}
 
 
-def never_running_reschedule(emulator, connection):
-    kind, arguments = never_running(emulator, connection)
+def never_running_reschedule(stage):
+    kind, arguments = never_running(stage)
     return kind, {**arguments, "mode": "reschedule"}
 
 
-def never_running_deferred(emulator, connection):
-    kind, arguments = never_running(emulator, connection)
+def never_running_deferred(stage):
+    kind, arguments = never_running(stage)
     return kind, {**arguments, "deferrable": True}
 
 
-def no_such_name(emulator, connection):
-    return ConnixStartAgentOperator, {"agent_name": "Translator"}
+def service_down(stage):
+    stage.fault(Fault.status(503), on="get_agent", after=1)
+    return ConnixRestartAgentOperator, {"agent_id": stage.agent(), "timeout": 20}
 
 
-def name_taken(emulator, connection):
-    emulator.seed(name="Translator")
+def service_down_deferred(stage):
+    kind, arguments = service_down(stage)
+    return kind, {**arguments, "deferrable": True}
+
+
+def lost_restart(stage):
+    stage.fault(Fault.reset_before(), on="restart_agent")
+    return ConnixRestartAgentOperator, {"agent_id": stage.agent()}
+
+
+def no_such_name(stage):
+    return START, {"agent_name": "Translator"}
+
+
+def name_taken(stage):
+    stage.agent()
     return ConnixCreateAgentOperator, {"name": "Translator", "config": {"model": "gpt-4"}}
 
 
-def not_in_this_state(emulator, connection):
-    (agent_id,) = emulator.seed(name="Translator", status="stopped")
-    return ConnixPauseAgentOperator, {"agent_id": agent_id, "timeout": 30}
+def project_full(stage):
+    stage.fault(LIMIT, on="create_agent")
+    return ConnixCreateAgentOperator, {"name": "Translator", "config": {"model": "gpt-4"}}
 
 
-def already_gone(emulator, connection):
+def not_in_this_state(stage):
+    return ConnixPauseAgentOperator, {"agent_id": stage.agent("stopped"), "timeout": 30}
+
+
+def already_gone(stage):
     return ConnixDeleteAgentOperator, {"agent_id": "agent_1234567890abcdef"}
 
 
-def refused_configuration(emulator, connection):
+def refused_configuration(stage):
     return ConnixCreateAgentOperator, {"name": "Translator", "config": {"model": "gpt-4", "temperature": 9}}
+
+
+def nothing_given(stage):
+    return START, {"agent_id": "{{ ti.xcom_pull('no_such_task') }}"}
 
 
 CASES = {
     wrong_key: "The key is refused",
-    wrong_host: "Nothing listens at the connection's host",
+    no_permission: "The key may not do this",
+    undefined: "The Airflow connection is not defined",
+    no_key: "The connection has no key",
+    unknown_host: "The host's name is not known",
+    nothing_listens: "Nothing listens at the connection's host",
+    wrong_certificate: "The certificate is not trusted",
+    not_connix: "The address is not Connix's",
     agent_in_error: "The agent ended in error",
+    agent_in_error_deferred: "The agent ended in error",
     refused_all_the_time: "The rate limit left no request",
+    polls_refused: "The rate limit left no poll",
+    polls_refused_deferred: "The rate limit left no poll",
     deleted_meanwhile: "The agent is gone",
     never_ready: "The time is up",
     never_ready_deferred: "The time is up",
     never_running: "The time is up",
     never_running_reschedule: "The time is up",
     never_running_deferred: "The time is up",
+    service_down: "Connix failed until the time was up",
+    service_down_deferred: "Connix failed until the time was up",
+    lost_restart: "The restart got no response",
     no_such_name: "No agent has that name",
     name_taken: "Another agent has the name",
+    project_full: "The project is full",
     not_in_this_state: "The agent's status does not allow it",
     already_gone: "The agent to delete is not there",
     refused_configuration: "Connix refuses the configuration",
+    nothing_given: "A template or another task gave nothing",
 }
 
 
@@ -125,13 +249,17 @@ def quoted(heading: str) -> list[str]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_a_failed_task_says_what_the_page_quotes(case, emulator, connection, run, warp):
-    kind, arguments = case(emulator, connection)
+def test_a_failed_task_says_what_the_page_quotes(case, stage, run, warp):
+    kind, arguments = case(stage)
     ran = run(kind, **arguments)
     assert ran.state == "failed"
     said = f"{type(ran.error).__name__}: {ran.error}"
+    assert "\n" not in said
+    at = 0
     for part in quoted(CASES[case]):
-        assert part in said
+        assert part in said[at:], said
+        at = said.index(part, at) + len(part)
+    assert at <= FIRST_LINE, said
 
 
 def test_every_section_about_a_task_has_its_case():

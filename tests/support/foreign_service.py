@@ -36,6 +36,8 @@ def html_service(status: int, certificate: pathlib.Path | None = None) -> Iterat
             self.end_headers()
             self.wfile.write(_PAGE)
 
+        do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - the names are http.server's
+
         def log_message(self, *_: object) -> None:
             """Keep the output of the tests clean."""
 

@@ -12,13 +12,43 @@ from foreign_service import html_service, write_certificate
 from in_process import TaskRun
 from scene import Scene, stage
 
-from connix_provider.client.errors import ConnixConnectionError, ConnixNotFoundError, ConnixResponseError
+from connix_provider.client.errors import (
+    ConnixConnectionError,
+    ConnixError,
+    ConnixNotFoundError,
+    ConnixResponseError,
+)
 from connix_provider.emulator import Clock, Emulator, Fault, Limits
+from connix_provider.exceptions import ConnixSensorTimeoutError
+from connix_provider.operators.agent import (
+    ConnixCreateAgentOperator,
+    ConnixDeleteAgentOperator,
+    ConnixPauseAgentOperator,
+    ConnixRestartAgentOperator,
+    ConnixStartAgentOperator,
+    ConnixUpdateAgentOperator,
+)
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
 pytestmark = pytest.mark.heavy
 
 MODES = pytest.mark.parametrize("mode", ["poke", "reschedule", "deferred"])
+WORKERS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+CONFIG = {"model": "gpt-4"}
+#: Each operator, by id and by name.
+TASKS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "create": (ConnixCreateAgentOperator, {"name": "alpha", "config": CONFIG}),
+    "create or update": (
+        ConnixCreateAgentOperator,
+        {"name": "alpha", "config": CONFIG, "if_exists": "update"},
+    ),
+    "update": (ConnixUpdateAgentOperator, {"agent_id": "alpha", "config": CONFIG}),
+    "start": (ConnixStartAgentOperator, {"agent_id": "alpha"}),
+    "pause by name": (ConnixPauseAgentOperator, {"agent_name": "alpha"}),
+    "restart": (ConnixRestartAgentOperator, {"agent_id": "alpha"}),
+    "delete": (ConnixDeleteAgentOperator, {"agent_id": "alpha"}),
+    "delete by name": (ConnixDeleteAgentOperator, {"agent_name": "alpha", "ignore_if_missing": True}),
+}
 BY = pytest.mark.parametrize("by", ["agent_id", "agent_name"])
 
 
@@ -117,3 +147,83 @@ def test_one_other_failure_is_enough_to_wait_on(scene, mode):
     began = scene.warp.time()
     assert sensor(scene, mode, agent_id=agent_id).try_once().error is None
     assert scene.warp.time() - began > 1700
+
+
+@WORKERS
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ("unknown host", "the host's name is not known"),
+        ("certificate", "its TLS certificate is not trusted"),
+        ("200", "does not speak Connix's API; check the host"),
+        ("405", "does not speak Connix's API; check the host"),
+    ],
+    indirect=["wrong"],
+)
+@pytest.mark.parametrize("tries", [1, 2])
+def test_an_operator_on_a_wrong_connection_ends_within_10_minutes(
+    scene, deferrable, task, wrong, says, tries
+):
+    kind, arguments = TASKS[task]
+    run = TaskRun(
+        scene.warp,
+        kind,
+        remembering=True,
+        project_id=scene.project_id,
+        deferrable=deferrable,
+        timeout=36_000,
+        **arguments,
+    )
+    for _ in range(tries):
+        began = scene.warp.time()
+        ran = run.try_once()
+        assert isinstance(ran.error, ConnixError), ran.error
+        assert scene.warp.time() - began <= 700
+        for words in (says, "alpha", "Airflow connection 'connix_default'"):
+            assert words in str(ran.error)
+
+
+@WORKERS
+def test_a_connection_that_breaks_after_the_action_ends_no_wait(scene, deferrable):
+    (agent_id,) = scene.emulator.seed(status="stopped", project_id=scene.project_id)
+    scene.emulator.faults.add(Fault.bad_json(), on="get_agent", times=70, after=1)
+    began = scene.warp.time()
+    ran = TaskRun(
+        scene.warp,
+        ConnixStartAgentOperator,
+        project_id=scene.project_id,
+        agent_id=agent_id,
+        deferrable=deferrable,
+        timeout=36_000,
+    ).try_once()
+    assert ran.error is None, ran.error
+    assert scene.warp.time() - began > 650
+
+
+@WORKERS
+def test_a_lost_create_is_looked_up_as_long_as_connix_answers(scene, deferrable):
+    scene.emulator.faults.add(Fault.reset_after(), on="create_agent", times=1)
+    scene.emulator.faults.add(Fault.status(503), on="list_agents", times=100)
+    ran = TaskRun(
+        scene.warp,
+        ConnixCreateAgentOperator,
+        project_id=scene.project_id,
+        name="alpha",
+        config=CONFIG,
+        deferrable=deferrable,
+        timeout=36_000,
+    ).try_once()
+    assert ran.error is None, ran.error
+    assert scene.executed("create_agent") == 1
+
+
+@MODES
+def test_a_closed_port_is_no_mistake_in_the_connection(scene, mode, monkeypatch):
+    connection = {"conn_type": "connix", "host": "http://127.0.0.1:9", "password": scene.emulator.api_key}
+    monkeypatch.setenv("AIRFLOW_CONN_CONNIX_DEFAULT", json.dumps(connection))
+    began = scene.warp.time()
+    ran = sensor(scene, mode, agent_id="alpha", timeout=2000).try_once()
+    assert type(ran.error) is ConnixSensorTimeoutError, ran.error
+    assert "nothing listens there; check the connection's host and port" in str(ran.error)
+    assert scene.warp.time() - began >= 1999
