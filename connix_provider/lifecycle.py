@@ -78,8 +78,8 @@ SETTLED = KNOWN - TRANSIENT
 DOWN = frozenset({AgentStatus.PAUSED, AgentStatus.STOPPED})
 
 
-#: Seconds after a create was accepted during which a 404 proves nothing, because a read replica may lag
-#: behind.
+#: Seconds after a create made or found its agent for which a 404 proves nothing, because a read replica may
+#: lag behind.
 REPLICA_LAG = 15.0
 #: Stale snapshots in a row that are ignored. A further one means that the service's clock was set back.
 _MAX_STALE = 3
@@ -265,7 +265,8 @@ def _judge_missing(goal: Goal, state: PollState, now: float) -> Judgement:
     """Judge the agent's own 404."""
     if goal.done_when_gone:
         return Judgement(Verdict.DONE, "the agent is gone")
-    if goal.name == "create" and state.accepted_at is not None and now < state.accepted_at + REPLICA_LAG:
+    found_at = state.accepted_at if state.found_at is None and goal.name == "create" else state.found_at
+    if found_at is not None and now < found_at + REPLICA_LAG:
         return Judgement(Verdict.WAITING, "the service does not show the new agent yet")
     return Judgement(Verdict.GONE, "the agent no longer exists")
 

@@ -99,6 +99,7 @@ class PollState:
 
     :param before: the agent before the action, if known
     :param accepted_at: epoch seconds at which the service accepted the action; the grace counts from here
+    :param found_at: epoch seconds at which a create made or found the agent
     :param changed: whether a poll showed a change that the action explains
     :param foreign_change: whether a poll showed a change that the action does not explain
     :param stable_since: epoch seconds of the first poll of the unbroken row that showed a status of the goal
@@ -109,6 +110,7 @@ class PollState:
 
     before: Snapshot | None = None
     accepted_at: float | None = None
+    found_at: float | None = None
     changed: bool = False
     foreign_change: bool = False
     stable_since: float | None = None

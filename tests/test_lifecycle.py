@@ -134,6 +134,13 @@ def test_without_an_accepted_action_there_is_no_grace():
     assert verdicts("create", None, (None, None), accepted_at=None) == [GONE]
 
 
+@pytest.mark.parametrize(("passed", "expected"), [(0, WAITING), (14, WAITING), (15, GONE)])
+@pytest.mark.parametrize("goal", ["create", "start", "restart", "settle"])
+def test_an_agent_just_found_may_be_unknown_to_a_replica(goal, passed, expected):
+    state = PollState.from_json(json.loads(json.dumps(PollState(found_at=100.0).to_json())))
+    assert judge(GOALS[goal], Snapshot(None), state, now=100.0 + passed).verdict is expected
+
+
 BEFORE = Snapshot("running", THEN, None, OLD)
 
 

@@ -119,8 +119,7 @@ class ConnixCreateAgentOperator(DescribesAgent):
         if found.is_new:
             return Acted.of(found.agent, "create", undo="delete", accepted_at=time.time())
         if found.is_own:
-            agent = client.agents.get(project_id, found.agent.id)
-            return existing_agent.bring_to(client, project_id, agent, body, undo="delete")
+            return existing_agent.bring_to(client, project_id, found.agent, body, undo="delete")
         return existing_agent.use(client, project_id, found.agent, body, key, self.if_exists)
 
     def find_unfinished(self, client: Client, project_id: str, context: Context) -> Acted | None:

@@ -302,7 +302,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
             # A request whose response was lost explains the refusals of each later one, too.
             self._was_lost = busy.may_have_executed = self._was_lost or busy.may_have_executed
             self._refusal, agent_id = str(busy), busy.agent_id
-            settling = Acted(busy.agent_id, "settle", undo=busy.undo)
+            settling = Acted(busy.agent_id, "settle", undo=busy.undo, found_at=busy.found_at)
             wait = self._wait(settling, "settle", deadline)
             repeats += 1
             try:

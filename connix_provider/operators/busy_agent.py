@@ -73,6 +73,8 @@ class AgentBusyError(Exception):
         self.may_have_executed = error is not None and error.may_have_executed
         #: What ``cancel_on_kill`` does to the agent while it is waited for.
         self.undo: Undo | None = None
+        #: Epoch seconds at which a create made or found the agent.
+        self.found_at: float | None = None
 
 
 @contextmanager

@@ -109,8 +109,9 @@ def create_once(
             # Raise a final error; instead of a transient one, raise the lost response, which explains more.
             told = lost if may_pass(error) else error
             raise _unconfirmed(told, name, "the look-up failed" if told is error else f"{error}") from None
-        if attempts == MAX_ATTEMPTS:
-            raise _unconfirmed(lost, name, f"it was sent {attempts} times")
+        if attempts == MAX_ATTEMPTS or not may_pass(lost):
+            times = "once" if attempts == 1 else f"{attempts} times"
+            raise _unconfirmed(lost, name, f"it was sent {times}, and no such agent is listed")
         log.info("There is no agent named %r: the lost create did not happen. Creating it again.", name)
 
 

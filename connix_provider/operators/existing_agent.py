@@ -83,11 +83,12 @@ def bring_to(
     :param undo: what ``cancel_on_kill`` does to the agent
     :return: what was done, and what to wait for
     """
-    changes = difference(body, agent)
+    changes, found_at = difference(body, agent), time.time()
     try:
-        return _bring_to(client, project_id, agent, changes, undo)
+        acted = _bring_to(client, project_id, agent, changes, undo)
+        return dataclasses.replace(acted, found_at=found_at)
     except AgentBusyError as busy:
-        busy.undo = undo
+        busy.undo, busy.found_at = undo, found_at
         # The update may have been executed, and then it explains each later refusal.
         busy.may_have_executed = busy.may_have_executed or bool(changes)
         raise

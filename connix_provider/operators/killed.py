@@ -35,6 +35,7 @@ class Acted:
     :param accepted_at: epoch seconds at which the service accepted the action
     :param agent_name: the agent's name, where it is known
     :param newest: the latest ``updated_at`` that the service showed
+    :param found_at: epoch seconds at which a create made or found the agent
     :param is_unconfirmed: whether the response was lost and nothing else shows yet that the action was
         accepted: only its effect can, so the task waits for that
     """
@@ -46,6 +47,7 @@ class Acted:
     accepted_at: float | None = None
     agent_name: str | None = None
     newest: datetime | None = None
+    found_at: float | None = None
     is_unconfirmed: bool = False
 
     @classmethod
@@ -66,7 +68,9 @@ class Acted:
 
         :return: what is known of the agent before the first poll
         """
-        return PollState(before=self.before, accepted_at=self.accepted_at, newest=self.newest)
+        return PollState(
+            before=self.before, accepted_at=self.accepted_at, found_at=self.found_at, newest=self.newest
+        )
 
 
 class UndoneWhenKilled(BaseOperator):

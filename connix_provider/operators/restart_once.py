@@ -90,8 +90,9 @@ def restart_once(client: Client, project_id: str, before: Agent) -> Acted:
         if look.evidence is Evidence.RESTARTED:
             log.info("Agent %r (%s) shows that it was restarted.", before.name, before.id)
             return _restarted(before, sent_at)
-        if attempt == MAX_ATTEMPTS:
-            raise explained(lost, f"The restart was sent {attempt} times and the agent shows no sign of it")
+        if attempt == MAX_ATTEMPTS or not may_pass(lost):
+            times = "once" if attempt == 1 else f"{attempt} times"
+            raise explained(lost, f"The restart was sent {times} and the agent shows no sign of it")
         log.info(
             "Agent %r (%s) %s: the lost restart did not happen. Restarting it again.",
             before.name,

@@ -282,7 +282,8 @@ class Wait:
         :return: plain JSON; all moments are by the system's clock as it is set now
         """
         state = self.state.to_json()
-        moments = {name: state[name] for name in ("accepted_at", "stable_since") if state.get(name)}
+        names = ("accepted_at", "found_at", "stable_since")
+        moments = {name: state[name] for name in names if state.get(name)}
         state.update({name: self.clock.to_system(moment) for name, moment in moments.items()})
         seen_at = self.last_seen_at
         return {

@@ -447,6 +447,23 @@ def test_a_permanent_500_is_sent_five_times_and_told(operator, scene, task):
     assert len(scene.emulator.journal.entries("list_agents")) <= 6
 
 
+@MODES
+@pytest.mark.parametrize("is_executed", [False, True])
+@pytest.mark.parametrize("operator", [ConnixCreateAgentOperator, ConnixRestartAgentOperator])
+def test_a_501_is_sent_once(operator, is_executed, deferrable, scene, task):
+    what = CREATE if operator is ConnixCreateAgentOperator else {"agent_id": seed(scene)}
+    call = "create_agent" if operator is ConnixCreateAgentOperator else "restart_agent"
+    fault = Fault.status(501, code="not_implemented", message="no such thing", executed=is_executed)
+    scene.emulator.faults.add(fault, on=call, times=None)
+    ran = task(operator, deferrable=deferrable, **what).try_once()
+    if is_executed:
+        assert ran.error is None
+    else:
+        assert isinstance(ran.error, ConnixServerError)
+        assert "no such thing" in str(ran.error)
+    assert len(scene.emulator.journal.entries(call)) == 1
+
+
 def test_a_missing_agent_is_no_success_of_a_delete(scene, task):
     ran = task(ConnixDeleteAgentOperator, agent_id="agent_none").try_once()
     assert isinstance(ran.error, ConnixNotFoundError)

@@ -208,4 +208,13 @@ CASES: dict[str, History] = {
     "a limit that lasts to the deadline is not told": task(
         "sensor", "deferred", poke_interval=30.0, faults=(fault("hint 429 90", "get", times=ALWAYS),)
     ),
+    "a replica that lags hides one's own agent": task(
+        "create",
+        timeout=300.0,
+        temper=Temperament(get_lag=6.0, lag_varies=True, change_time=25.0),
+        faults=(fault("reset after", "create"),),
+    ),
+    "a method that the service does not have is asked for again": task(
+        "restart", retries=0, faults=(fault("html 501", "restart", times=ALWAYS),)
+    ),
 }
