@@ -41,6 +41,7 @@ def draw(seed: int) -> History:
         agents=agents,
         temper=draw_temperament(chance),
         crowd=chance.choice((40, 120)) if chance.random() < 0.02 else 0,
+        one_machine=Random(f"machine {seed}").random() < 0.5,
     )
     if chance.random() < 0.4:
         return plotted(chance, history)

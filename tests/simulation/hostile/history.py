@@ -113,6 +113,7 @@ class History:
     :param names: for a mapped create: the name of each task instance
     :param agents: name and status of each agent that is there in the beginning
     :param crowd: how many other agents there are for which other tasks wait in the same triggerer
+    :param one_machine: whether all processes are on one machine, where they share what they know of limits
     """
 
     seed: int
@@ -124,6 +125,7 @@ class History:
     names: tuple[str, ...] = ()
     agents: tuple[tuple[str, str], ...] = ()
     crowd: int = 0
+    one_machine: bool = False
     temper: Temperament = CALM
     runs: tuple[Run, ...] = (Run(),)
     faults: tuple[Fault, ...] = ()
@@ -140,6 +142,8 @@ class History:
         """Yield histories that lack one thing each."""
         if self.crowd:
             yield dataclasses.replace(self, crowd=0)
+        if self.one_machine:
+            yield dataclasses.replace(self, one_machine=False)
         for index in reversed(range(1, len(self.runs))):
             yield dataclasses.replace(self, runs=_without(self.runs, index))
         for name in ("faults", "others", "agents", "names"):
@@ -172,6 +176,7 @@ class History:
             + f", {self.retries} retries, {'with' if self.stored else 'without'} task_state_store",
             *(f"agent {name!r} is {status}" for name, status in self.agents),
             *([f"{self.crowd} other tasks wait for as many other agents"] if self.crowd else []),
+            *(["all processes share what they know of limits"] if self.one_machine else []),
             *(f"service: {name} = {value!r}" for name, value in self.temper.differences().items()),
             *(f"run {fault.run}, {fault.begin:g} s: {fault}" for fault in self.faults),
             *(f"run {other.run}, {other.at:g} s: {other}" for other in self.others),

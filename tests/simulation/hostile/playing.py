@@ -7,8 +7,11 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
+from connix_provider.client.ratelimit.shared import DIRECTORY_SETTING
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 from hostile.airflow_model import OPERATORS, Ended, TaskInstance, airflow_around
@@ -48,13 +51,22 @@ class Played:
 
 
 class Stage:
-    """Play histories one after the other, in one process."""
+    """
+    Play histories one after the other, in one process.
 
-    def __init__(self, wire: Wire) -> None:
+    :param wire: where the clients meet the world
+    :param shared: the folder for what the processes of one machine share
+    """
+
+    def __init__(self, wire: Wire, shared: Path) -> None:
         self._wire = wire
+        self._shared = shared
 
     def play(self, history: History) -> Played:
         """Play one history to its end."""
+        for left in self._shared.iterdir():
+            left.unlink()
+        os.environ[DIRECTORY_SETTING] = str(self._shared) if history.one_machine else ""
         world = self._wire.world = World(history)
         names = list(history.names)
         indices = range(len(names)) if names else [-1]
@@ -161,6 +173,7 @@ def stage() -> Iterator[Stage]:
     before = log.level, log.propagate
     here = patch.dict(os.environ, dict.fromkeys(_BASE_URLS, "https://airflow.example"))
     with here, wired() as wire, airflow_around(wire), ExitStack() as stack:
+        shared = Path(stack.enter_context(TemporaryDirectory()))
         ear = _Ear(wire)
         log.addHandler(ear)
         log.setLevel(logging.DEBUG)
@@ -170,7 +183,7 @@ def stage() -> Iterator[Stage]:
             owner = next(base for base in kind.__mro__ if "log" in vars(base))
             stack.enter_context(patch.object(owner, "log", log))
         try:
-            yield Stage(wire)
+            yield Stage(wire, shared)
         finally:
             log.removeHandler(ear)
             log.level, log.propagate = before

@@ -76,6 +76,8 @@ def hostilities(history: History) -> Iterator[str]:
         yield "service: calm"
     for name in traits:
         yield f"service: `{name}`"
+    if history.one_machine:
+        yield "Airflow: processes that share what they know of limits"
     for kind in {fault.kind.split()[0] for fault in history.faults}:
         yield f"gateway: `{kind}`"
     for what in {other.what for other in history.others}:
