@@ -1,4 +1,4 @@
-"""Write what was measured into a page that people write: into the place between two marker lines."""
+"""Replace the part of a page between two marker lines, which a script writes."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ _BEGIN = "<!-- table: "
 
 def begin(script: str) -> str:
     """
-    Return the line after which a script writes.
+    Return the marker line before a script's part.
 
-    :param script: its name, such as ``scripts/reliability``
-    :return: the line
+    :param script: the script's name, such as ``scripts/reliability``
     """
     return f"{_BEGIN}{script} writes what stands between these lines -->"
 
 
 def put(page: str, new: str, script: str) -> str:
     """
-    Put something new into a page, in the place of what stood there before.
+    Return the page with a script's part replaced.
 
-    :param page: the page, with a line that begins the place and one that ends it; there may be other places
-    :param new: what stands there from now on
-    :param script: the script that writes it; its name is in the first line
-    :return: the page with it
-    :raises ValueError: for a page without such a place, or with several of them
+    :param page: the page, which may have parts of other scripts too
+    :param new: the new part
+    :param script: the script's name, which is in its marker line
+    :raises ValueError: for a page without exactly one such part
     """
     first = begin(script)
     before, _, rest = page.partition(first)

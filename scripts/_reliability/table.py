@@ -1,4 +1,4 @@
-"""Make the table of docs/reliability.md out of a tally; ``scripts/reliability`` runs this after the tests."""
+"""Write the table of docs/reliability.md from a tally; ``scripts/reliability`` runs this after the tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-# This is started as a file, and helpers that it shares with others are not beside it.
+# Python finds only the modules beside the file that it runs.
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "_pages"))
 
 from marked_page import put
@@ -39,21 +39,12 @@ class Row:
         self.outcomes: collections.Counter[str] = collections.Counter()
 
     def add(self, line: dict[str, Any]) -> None:
-        """
-        Add a line of the tally.
-
-        :param line: as ``tests/support/tally.py`` writes it
-        """
+        """Add a line of the tally, as ``tests/support/tally.py`` writes it."""
         self.counts.update({name: line[name] for name in COUNTS})
         self.outcomes[line["outcome"]] += line["tried"]
 
     def cells(self, kind: str) -> str:
-        """
-        Write the row as Markdown.
-
-        :param kind: its first cell
-        :return: one line
-        """
+        """Return the row as a line of Markdown that begins with this kind."""
         outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in self.outcomes.most_common())
         tried, *found = (f"{self.counts[name]:,}" for name in COUNTS)
         return f"| {' | '.join((kind, tried, outcomes, *found))} |"
@@ -61,10 +52,8 @@ class Row:
 
 def read(tally: Iterable[str]) -> Iterator[dict[str, Any]]:
     """
-    Read a tally.
+    Parse the lines of a tally.
 
-    :param tally: its lines
-    :return: what each holds
     :raises ValueError: for a line that is not one of a tally
     """
     for number, text in enumerate(tally, 1):
@@ -80,11 +69,10 @@ def read(tally: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 def table(lines: Iterable[dict[str, Any]], verdict: str) -> str:
     """
-    Add a tally up.
+    Return a table as Markdown, with a row for each kind and one of sums.
 
-    :param lines: what its lines hold
+    :param lines: the parsed lines of a tally
     :param verdict: a key of ``VERDICTS``
-    :return: the table as Markdown, with a row for each kind and one of sums
     :raises ValueError: for an empty tally
     """
     rows: dict[str, Row] = collections.defaultdict(Row)
