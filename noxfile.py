@@ -113,7 +113,7 @@ def compat(session: nox.Session, airflow: str) -> None:
     _install(session, folder, constraints, "test")
     everything = ("-m", "not slow", *IN_PARALLEL, "tests/airflow", "tests/example_dags")
     # Warnings are errors in .venv only, because other versions warn of other things.
-    options = ("-p", "no:cacheprovider", "-W", "default")
+    options = ("-p", "no:cacheprovider", "-W", "default", "--disable-warnings")
     _pytest(session, folder, constraints, *options, *(session.posargs or everything))
 
 
