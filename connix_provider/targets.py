@@ -1,8 +1,8 @@
 """
-Check what a task was told, and find the agent it means.
+Render and check the parameters of a task, and find its agent.
 
-Template fields hold their values only when a task runs, so all of this happens in ``execute`` and before
-anything is sent. Every complaint names the parameter, what it is and what it should be.
+Template fields have their values only when a task runs, so the checks are made in ``execute``, before any
+request. Each error names the parameter, its value and the allowed values.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ __all__ = [
     "resolve_project_id",
 ]
 
-#: Seconds; no datetime can be made of much more.
-_LONGEST = 300 * 365 * 86400.0
-#: What a template writes for a value that was not there.
+#: Seconds. A datetime of much more would overflow.
+_MAX_SECONDS = 300 * 365 * 86400.0
+#: Texts that a template writes for a missing value.
 _NOTHING = frozenset({"none", "null", "undefined", "nan"})
-#: The words in which Airflow reads booleans.
+#: Texts that Airflow reads as booleans in its configuration.
 _TRUE = frozenset({"true", "t", "yes", "y", "on", "1"})
 _PERHAPS = "if it comes from a template or another task,"
 _FALSE = frozenset({"false", "f", "no", "n", "off", "0"})
@@ -52,7 +52,7 @@ _FALSE = frozenset({"false", "f", "no", "n", "off", "0"})
 
 class AgentNameNotFoundError(ConnixNotFoundError):
     """
-    Say that no agent of a project has the name that was asked for.
+    Raised when no agent of a project has the name.
 
     :param name: the name
     :param project_id: the project
@@ -65,9 +65,9 @@ class AgentNameNotFoundError(ConnixNotFoundError):
 
 def name_conflict(message: str) -> ConnixConflictError:
     """
-    Say that another agent of the project has a name.
+    Return the error for a name that another agent of the project has.
 
-    :param message: which agent, and what to do
+    :param message: which agent, and the remedy
     :return: the error to raise
     """
     error = ConnixConflictError(409, "agent_conflict", message)
@@ -77,13 +77,13 @@ def name_conflict(message: str) -> ConnixConflictError:
 
 def resolve_project_id(given: Any, default: Any, connix_conn_id: str) -> str:
     """
-    Decide which project is meant.
+    Return the project of a task.
 
     :param given: the task's ``project_id``
     :param default: the connection's ``project_id``
     :param connix_conn_id: the Airflow connection
     :return: the project's id
-    :raises ValueError: where neither names one
+    :raises ValueError: if both are missing, or the id is invalid
     """
     chosen = default if given is None else given
     if chosen is None:
@@ -96,15 +96,15 @@ def resolve_project_id(given: Any, default: Any, connix_conn_id: str) -> str:
 
 def resolve_agent_id(client: Client, project_id: str, agent_id: Any, agent_name: Any) -> str:
     """
-    Decide which agent is meant.
+    Return the agent of a task.
 
-    :param client: a client, for looking a name up
+    :param client: a client that lists the agents to find a name
     :param project_id: the project
     :param agent_id: the task's ``agent_id``
     :param agent_name: the task's ``agent_name``
     :return: the agent's id
     :raises ValueError: for both or neither of the two, an empty one, or a name that two agents have
-    :raises AgentNameNotFoundError: for a name that no agent has
+    :raises AgentNameNotFoundError: if no agent has the name
     """
     if (agent_id is None) == (agent_name is None):
         got = "both" if agent_id is not None else "neither"
@@ -125,7 +125,7 @@ def resolve_agent_id(client: Client, project_id: str, agent_id: Any, agent_name:
 
 def find_agents(client: Client, project_id: str, name: str) -> list[Agent]:
     """
-    Find the agents of a name; the service has no filter for it, so the whole listing is walked.
+    Find the agents of a name. This reads the whole listing, because the service has no filter for names.
 
     :param client: the client
     :param project_id: the project
@@ -137,19 +137,19 @@ def find_agents(client: Client, project_id: str, name: str) -> list[Agent]:
 
 def check_seconds(name: str, value: Any, *, minimum: float = 0.0) -> float:
     """
-    Check a length of time.
+    Check a duration.
 
     :param name: the parameter's name
     :param value: seconds, or a timedelta
-    :param minimum: the shortest allowed; 0 means anything above zero
+    :param minimum: the shortest allowed duration; 0 allows any above zero
     :return: seconds
-    :raises ValueError: for anything else
+    :raises ValueError: for any other value
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if not is_number or (isinstance(seconds, float) and not math.isfinite(seconds)):
         raise ValueError(f"{name} must be a number of seconds or a timedelta, not {value!r}")
-    if seconds > _LONGEST:
+    if seconds > _MAX_SECONDS:
         raise ValueError(f"{name} must be less than 300 years, not {value!r}")
     if seconds < minimum or seconds <= 0:
         bound = f"at least {minimum:g} s" if minimum else "more than 0 s"
@@ -159,33 +159,34 @@ def check_seconds(name: str, value: Any, *, minimum: float = 0.0) -> float:
 
 def check_flag(name: str, value: Any) -> bool:
     """
-    Read a parameter that is true or false, in the words in which Airflow reads its own settings.
+    Read a boolean as Airflow reads its own settings.
 
     :param name: the parameter's name
-    :param value: a boolean, or ``true``, ``t``, ``yes``, ``y``, ``on``, ``1`` or one of their opposites
+    :param value: a boolean, or ``true``, ``t``, ``yes``, ``y``, ``on``, ``1``, ``false``, ``f``, ``no``,
+        ``n``, ``off``, ``0`` as text
     :return: the boolean
-    :raises ValueError: for anything else, because any text would count as true
+    :raises ValueError: for any other value, because Python takes any text for true
     """
     if isinstance(value, bool):
         return value
-    word = str(value).strip().lower() if isinstance(value, str | int) else ""
-    if word in _TRUE or word in _FALSE:
-        return word in _TRUE
+    text = str(value).strip().lower() if isinstance(value, str | int) else ""
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
     raise ValueError(f"{name} must be true or false, not {value!r}")
 
 
 def gave_nothing(value: Any, *, empty_is_fine: bool = False) -> bool:
     """
-    Tell whether a value stands for one that was not there.
+    Return whether a template or another task gave a missing value.
 
-    :param value: what a template or another task gave
-    :param empty_is_fine: whether an empty text is a value
-    :return: true for ``None``, and for the words that templates write for it
+    :param value: the value
+    :param empty_is_fine: whether an empty text counts as a value
+    :return: true for ``None``, and for the texts that templates write for it
     """
     if not isinstance(value, str):
         return value is None
-    word = value.strip().lower()
-    return word in _NOTHING or (not word and not empty_is_fine)
+    text = value.strip().lower()
+    return text in _NOTHING or (not text and not empty_is_fine)
 
 
 def check_name(parameter: str, value: Any) -> str:
@@ -193,12 +194,11 @@ def check_name(parameter: str, value: Any) -> str:
     Check the name of an agent.
 
     :param parameter: the parameter's name
-    :param value: the name; a number is taken for its digits where it names an agent that exists
+    :param value: the name; ``agent_name`` may also be an integer
     :return: the name
-    :raises ValueError: for what is not a name
+    :raises ValueError: for a value that is missing or not a name
     """
-    looks_up = parameter == "agent_name"
-    if looks_up and isinstance(value, int) and not isinstance(value, bool):
+    if parameter == "agent_name" and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{parameter} must be a string, not {type(value).__name__}")
@@ -217,35 +217,35 @@ def _identifier(value: Any, name: str) -> str:
 
 def nothing_given(parameter: str, value: Any, *, by_a_template: bool = False) -> str:
     """
-    Say that a parameter names nothing, and what to do.
+    Return the message for a parameter with a missing value.
 
     :param parameter: the parameter's name
     :param value: its value
-    :param by_a_template: whether it is known to come from a template or another task
+    :param by_a_template: whether it certainly came from a template or another task
     :return: the message
     """
-    why = "it came from a template or another task, and" if by_a_template else _PERHAPS
-    what = "a mapping" if parameter in {"config", "metadata"} else "a string that is not empty"
-    said = f"{parameter} must be {what}, not {value!r}; {why} that gave nothing"
+    origin = "it came from a template or another task, and" if by_a_template else _PERHAPS
+    kind = "a mapping" if parameter in {"config", "metadata"} else "a string that is not empty"
+    message = f"{parameter} must be {kind}, not {value!r}; {origin} that gave nothing"
     has_text = isinstance(value, str) and bool(value.strip())
     if has_text and parameter == "agent_name":
-        return f"{said}. An agent that is really called {value!r} can be given by its agent_id"
+        return f"{message}. An agent that is really called {value!r} can be given by its agent_id"
     if has_text and parameter == "name":
-        return f"{said}. No agent gets this name here, because templates write it for what is missing"
-    return said
+        return f"{message}. No agent gets this name, because templates write it for a missing value"
+    return message
 
 
 class TaskParameters(_Operator):
-    """Render and check the parameters that operators and the sensor share."""
+    """The parameters that operators and the sensor share."""
 
-    #: Fields that are text, whatever the DAG says about templates.
+    #: Fields that are rendered to text in every DAG.
     text_fields: ClassVar[tuple[str, ...]] = ("project_id", "connix_conn_id", "agent_id", "agent_name")
-    #: Of those, the ones that may be empty.
+    #: Text fields that may be empty.
     may_be_empty: ClassVar[tuple[str, ...]] = ()
     flag_fields: ClassVar[tuple[str, ...]] = ("deferrable",)
-    #: Fields written as a template or as another task's output that gave nothing, and what that looks like.
-    _gave_nothing: Mapping[str, Any] = MappingProxyType({})
-    #: Whether a mapped argument is None because another task gave it.
+    #: Fields whose template or other task gave a missing value, with that value.
+    _missing: Mapping[str, Any] = MappingProxyType({})
+    #: Whether a mapped argument is the None of another task.
     _mapped_to_nothing: bool = False
 
     def _do_render_template_fields(
@@ -259,7 +259,7 @@ class TaskParameters(_Operator):
         """
         Render the templates.
 
-        This is the one method that Airflow calls for plain and for mapped tasks alike.
+        This method is private in Airflow, but the only one that Airflow calls for plain and for mapped tasks.
         """
         if parent is not self:
             super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
@@ -271,22 +271,22 @@ class TaskParameters(_Operator):
         gave: dict[str, Any] = {}
         for field in template_fields:
             value = getattr(self, field)
-            if callable(value):  # newer Airflows call it
+            if callable(value):  # newer versions of Airflow call it
                 super()._do_render_template_fields(parent, (field,), context, jinja_env, seen_oids)
                 gave[field] = getattr(self, field)
                 continue
             try:
                 rendered = self.render_field(field, value, renderer)
             except Exception as error:
-                # Neither the template nor the error's words: both may hold secrets of the configuration.
+                # Without the template and the error's message, because both may contain secrets.
                 kind = type(error).__name__
                 self.log.error("The template in %s could not be rendered (%s).", field, kind)  # noqa: TRY400
                 raise
-            # Always, because Airflow before 3.2 keeps the template of a field that comes out empty.
+            # Always set, because Airflow before 3.2 keeps the template of an empty result.
             setattr(self, field, rendered)
             if renderer.is_template(value):
                 gave[field] = rendered
-        self._gave_nothing = {
+        self._missing = {
             field: value
             for field, value in gave.items()
             if gave_nothing(value, empty_is_fine=field not in self.text_fields or field in self.may_be_empty)
@@ -296,22 +296,22 @@ class TaskParameters(_Operator):
         """
         Render one field.
 
-        :param field: its name
-        :param value: what the user wrote
-        :param renderer: renders it
-        :return: the field's value
+        :param field: the field's name
+        :param value: its value in the DAG file
+        :param renderer: the renderer
+        :return: the rendered value
         """
         return renderer.as_text(value) if field in self.text_fields else renderer.as_airflow(value)
 
     def check_parameters(self) -> None:
         """
-        Check what does not depend on the operator.
+        Check the parameters that all operators share.
 
-        :raises ValueError: for a flag that is none, and for a template that gave nothing
+        :raises ValueError: for an invalid flag, and for a template that gave a missing value
         """
         self.read_flags()
-        if self._gave_nothing:
-            field, value = next(iter(self._gave_nothing.items()))
+        if self._missing:
+            field, value = next(iter(self._missing.items()))
             raise ValueError(nothing_given(field, value, by_a_template=True))
         if self._mapped_to_nothing and {getattr(self, name, "") for name in ("agent_id", "agent_name")} == {
             None
@@ -322,9 +322,9 @@ class TaskParameters(_Operator):
 
     def read_flags(self) -> None:
         """
-        Read the parameters that are true or false.
+        Read the boolean parameters.
 
-        :raises ValueError: for one that is neither
+        :raises ValueError: for a value that is no boolean
         """
         for name in self.flag_fields:
             setattr(self, name, check_flag(name, getattr(self, name)))

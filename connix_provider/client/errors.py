@@ -62,12 +62,12 @@ class ConnixError(Exception):
     :ivar agent_name: the agent's name, if the caller knows it
     :ivar status: the agent's last known status, if the caller knows it
     :ivar note: why the request was not repeated, if that needs a reason; part of the text
-    :ivar subject: what could not be done to which agent, if the caller says so; the text begins with it
-    :ivar advice: what to do about it, if the caller says so; it follows the reason
-    :ivar link: the address of a page about the agent, if the caller says so
+    :ivar subject: what could not be done to which agent, if the caller knows it
+    :ivar advice: the remedy, if the caller knows it
+    :ivar link: the address of the agent's page, if the caller knows it
 
-    The text has what matters first, because user interfaces cut long lines: subject, reason and advice.
-    Request, request id, project and link follow in parentheses.
+    The text begins with subject, reason and advice, because user interfaces cut long lines. Request, request
+    id, project and link follow in parentheses.
     """
 
     may_have_executed: bool = False
@@ -84,7 +84,7 @@ class ConnixError(Exception):
 
     @property
     def summary(self) -> str:
-        """Subject, reason and advice: the text without what stands in parentheses at its end."""
+        """Subject, reason and advice: the text without the parentheses at its end."""
         text = f"{self._text()}; {self.note}" if self.note else self._text()
         if self.subject:
             text = f"{self.subject}: {text}"
@@ -92,7 +92,7 @@ class ConnixError(Exception):
 
     @property
     def origin(self) -> list[str]:
-        """The request and its id, and where the agent is found, as far as they are known."""
+        """The parentheses at the end of the text: request, request id, project and link, as far as known."""
         found = [*self._request(), *([self.link] if self.link else [])]
         if self.subject and self.project_id and not any(self.project_id in part for part in found):
             found.insert(0, f"project {self.project_id}")

@@ -281,7 +281,7 @@ class ConnixHook(BaseHook):
         """
         from connix_provider.client import ConnixError
         from connix_provider.client.addresses import is_sent_in_clear
-        from connix_provider.hooks.diagnosis import as_sentence, plainly
+        from connix_provider.hooks.diagnosis import as_sentence, explain_connection_error
         from connix_provider.hooks.settings import read_extra, unknown_fields
 
         try:
@@ -295,7 +295,7 @@ class ConnixHook(BaseHook):
                 try:
                     result = self._try(client.with_options(max_attempts=1, total_timeout=_TEST_TIMEOUT))
                 except ConnixError as error:
-                    return False, " ".join([plainly(error, self.default_project_id), *notes])
+                    return False, " ".join([explain_connection_error(error, self.default_project_id), *notes])
                 return True, " ".join([result, *notes])
         except ValueError as error:
             return False, as_sentence(error)

@@ -1,4 +1,4 @@
-"""Say what an error of the client means for a connection or a task, and what to do about it."""
+"""Explain errors of the client: what they mean for a connection or a task, and the remedy."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 __all__ = [
     "NOT_CONNIX",
     "as_sentence",
+    "explain_connection_error",
     "naming_subject",
-    "plainly",
     "remedy",
     "with_connection_hint",
     "with_subject",
 ]
 
-#: Said by the connection test, and by a wait that only ever met such responses.
+#: For the connection test, and for a wait that received no other responses.
 NOT_CONNIX = "Something answers, but it does not speak Connix's API; check the host"
 
 
-def plainly(error: Exception, project_id: str | None) -> str:
+def explain_connection_error(error: Exception, project_id: str | None) -> str:
     """
-    Say what an error means for the connection.
+    Explain the error of the connection test.
 
-    :param error: what the request ended with
+    :param error: the error of its request
     :param project_id: the connection's project
     :return: one sentence
     """
@@ -35,8 +35,8 @@ def plainly(error: Exception, project_id: str | None) -> str:
         case errors.ConnixAuthenticationError():
             hint = "The API key or token is refused"
         case errors.ConnixPermissionError():
-            what = "this project's agents" if project_id else "projects"
-            hint = f"The key is good but may not list {what}"
+            resource = "this project's agents" if project_id else "projects"
+            hint = f"The key is valid but may not list {resource}"
         case errors.ConnixNotFoundError() if project_id:
             hint = f"There is no project {project_id!r} at this address, or the address is not Connix's API"
         case errors.ConnixNotFoundError():
@@ -46,7 +46,7 @@ def plainly(error: Exception, project_id: str | None) -> str:
         case errors.ConnixResponseError():
             hint = NOT_CONNIX
         case errors.ConnixRateLimitError():
-            hint = "The key is good, but its budget for this minute is used up"
+            hint = "The key is valid, but its rate limit is used up at the moment"
         case _:
             return as_sentence(error)
     return f"{hint}: {error}"
@@ -54,11 +54,11 @@ def plainly(error: Exception, project_id: str | None) -> str:
 
 def remedy(error: Exception, connix_conn_id: str | None) -> str | None:
     """
-    Say what to do about an error that ended a task.
+    Return the remedy for an error that ended a task.
 
     :param error: the error
-    :param connix_conn_id: the Airflow connection, where that is known
-    :return: a sentence without a full stop, or ``None`` where the error's own text says it
+    :param connix_conn_id: the Airflow connection, if known
+    :return: a sentence without a full stop, or ``None`` if the error's message has the remedy
     """
     from connix_provider.client import errors
 
@@ -99,11 +99,11 @@ def remedy(error: Exception, connix_conn_id: str | None) -> str | None:
 
 def with_subject(error: Exception, subject: str) -> Exception:
     """
-    Say what could not be done, where an error's own text does not.
+    Add what could not be done to an error that does not say it.
 
     :param error: an error of the client, or of the connection: ``AirflowNotFoundException``, ``ValueError``
     :param subject: such as ``Could not start agent agent_1``
-    :return: the same error, or one of its class
+    :return: the same error, or a new one of its class
     """
     from connix_provider.client.errors import ConnixError
 
@@ -117,7 +117,7 @@ def with_subject(error: Exception, subject: str) -> Exception:
 @contextmanager
 def naming_subject(subject: str) -> Iterator[None]:
     """
-    Say what could not be done, where a connection cannot be read or its settings cannot be right.
+    Add what could not be done to the error of a connection that is missing or has an invalid setting.
 
     :param subject: such as ``Could not start agent agent_1``
     """
@@ -129,11 +129,11 @@ def naming_subject(subject: str) -> Iterator[None]:
 
 def with_connection_hint(error: Exception, connix_conn_id: str | None) -> str:
     """
-    Say where Airflow looks for a connection that it reports as not defined.
+    Add a hint to Airflow's error for a connection that is not defined.
 
     :param error: Airflow's error
     :param connix_conn_id: the Airflow connection
-    :return: its message and the hint
+    :return: its message with the hint
     """
     variable = f"AIRFLOW_CONN_{(connix_conn_id or '<ID>').upper()}"
     return (
@@ -144,10 +144,10 @@ def with_connection_hint(error: Exception, connix_conn_id: str | None) -> str:
 
 def as_sentence(error: Exception) -> str:
     """
-    Write an error's message as a sentence.
+    Return an error's message as a sentence.
 
     :param error: the error
-    :return: its message with a capital
+    :return: the message with a capital letter
     """
-    said = str(error)
-    return said[:1].upper() + said[1:]
+    message = str(error)
+    return message[:1].upper() + message[1:]

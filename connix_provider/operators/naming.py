@@ -1,4 +1,4 @@
-"""Name the agent in an error of the client: what could not be done, to which agent, and what to do."""
+"""Complete errors of the client with what could not be done, to which agent, and the remedy."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["naming", "subject_of"]
 
 def subject_of(verb: str, agent_id: object = None, agent_name: object = None) -> str:
     """
-    Say what could not be done.
+    Return the beginning of an error's message: what could not be done.
 
-    :param verb: what the task does: ``create``, ``restart`` and so on
-    :param agent_id: the agent, where it is known
-    :param agent_name: its name, where it is known
-    :return: the beginning of a message
+    :param verb: the task's action: ``create``, ``restart`` and so on
+    :param agent_id: the agent, if known
+    :param agent_name: its name, if known
+    :return: such as ``Could not restart agent agent_1``
     """
     from connix_provider.waiting.agent_ref import AgentRef
 
@@ -33,11 +33,11 @@ def subject_of(verb: str, agent_id: object = None, agent_name: object = None) ->
 @contextmanager
 def naming(hook: ConnixHook, project_id: str, named: Callable[[], dict[str, Any]]) -> Iterator[None]:
     """
-    Complete each error of the client with the agent that it is about.
+    Complete an error of the client with subject, remedy and link.
 
     :param hook: the connection
     :param project_id: the project
-    :param named: tells ``verb``, and ``agent_id`` or ``agent_name`` as far as the task knows them
+    :param named: returns ``verb``, and ``agent_id`` or ``agent_name`` as far as the task knows them
     """
     try:
         yield

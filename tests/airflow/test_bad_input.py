@@ -123,7 +123,7 @@ def test_a_wrong_setting_of_the_environment_is_told_of(
     ran = run(START, **AGENT)
     assert ran.state == "failed"
     assert type(ran.error) is ValueError, ran.log
-    assert str(ran.error).startswith(f"{variable} of the environment")
+    assert str(ran.error).startswith(f"Could not start agent agent_1: {variable} of the environment")
     assert "'connix_default'" in str(ran.error)
     assert "hunter22" not in ran.log
     assert not emulator.journal.entries()

@@ -136,7 +136,7 @@ def test_what_is_wrong_is_said_in_one_sentence(changes, says, emulator, connecti
     ("fault", "says"),
     [
         (Fault.status(403, code="insufficient_permissions"), "may not list this project's agents"),
-        (Fault.rate_limited(retry_after=60), "The key is good, but its budget for this minute is used up"),
+        (Fault.rate_limited(retry_after=60), "The key is valid, but its rate limit is used up at the moment"),
         (Fault.bad_json(), "it does not speak Connix's API"),
         (Fault.status(503), "Connix answered 503"),
         (Fault.redirect("http://elsewhere.invalid/?token=abc"), "redirects to http://elsewhere.invalid; "),
