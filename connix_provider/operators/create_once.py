@@ -23,7 +23,13 @@ from connix_provider.client.errors import (
 )
 from connix_provider.client.retry import may_pass
 from connix_provider.operators.identity import IDENTITY_FIELD
-from connix_provider.operators.lost_response import MAX_ATTEMPTS, checks, explained, seconds_left
+from connix_provider.operators.lost_response import (
+    MAX_ATTEMPTS,
+    await_hint,
+    checks,
+    explained,
+    seconds_left,
+)
 from connix_provider.targets import name_conflict
 from connix_provider.waiting.poll_errors import PollErrors
 
@@ -82,6 +88,7 @@ def create_once(
     attempts = 0
     while True:
         attempts += 1
+        sent_at = time.time()
         try:
             return FoundAgent(client.agents.create(project_id, marked), is_own=True, is_new=True)
         except ConnixConflictError as conflict:
@@ -109,7 +116,7 @@ def create_once(
             # Raise a final error; instead of a transient one, raise the lost response, which explains more.
             told = lost if may_pass(error) else error
             raise _unconfirmed(told, name, "the look-up failed" if told is error else f"{error}") from None
-        if attempts == MAX_ATTEMPTS or not may_pass(lost):
+        if attempts == MAX_ATTEMPTS or not may_pass(lost) or not await_hint(client, lost, sent_at):
             times = "once" if attempts == 1 else f"{attempts} times"
             raise _unconfirmed(lost, name, f"it was sent {times}, and no such agent is listed")
         log.info("There is no agent named %r: the lost create did not happen. Creating it again.", name)

@@ -17,7 +17,7 @@ from connix_provider.client.errors import ConnixAPIError, ConnixError
 if TYPE_CHECKING:
     from connix_provider.client import Client
 
-__all__ = ["CHECK_PAUSES", "MAX_ATTEMPTS", "checks", "explained", "seconds_left"]
+__all__ = ["CHECK_PAUSES", "MAX_ATTEMPTS", "await_hint", "checks", "explained", "seconds_left"]
 
 #: Seconds before each check; their sum is the longest lag of a read replica.
 CHECK_PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0)
@@ -50,6 +50,23 @@ def seconds_left(client: Client) -> float:
     :return: seconds; negative after the deadline
     """
     return client.policy.deadline - time.time()
+
+
+def await_hint(client: Client, error: ConnixError, sent_at: float) -> bool:
+    """
+    Wait until the service may be asked again, where its error response says when.
+
+    :param client: the client
+    :param error: what the request ended in
+    :param sent_at: epoch seconds at which it was sent
+    :return: whether there is time for another request
+    """
+    hint = error.retry_after if isinstance(error, ConnixAPIError) else None
+    pause = max(0.0, sent_at + (hint or 0.0) - time.time())
+    if pause >= min(seconds_left(client), client.policy.total_timeout):
+        return False
+    time.sleep(pause)
+    return True
 
 
 def explained(error: ErrorT, explanation: str) -> ErrorT:

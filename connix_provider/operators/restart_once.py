@@ -22,6 +22,7 @@ from connix_provider.operators.killed import Acted
 from connix_provider.operators.lost_response import (
     CHECK_PAUSES,
     MAX_ATTEMPTS,
+    await_hint,
     checks,
     explained,
 )
@@ -90,7 +91,7 @@ def restart_once(client: Client, project_id: str, before: Agent) -> Acted:
         if look.evidence is Evidence.RESTARTED:
             log.info("Agent %r (%s) shows that it was restarted.", before.name, before.id)
             return _restarted(before, sent_at)
-        if attempt == MAX_ATTEMPTS or not may_pass(lost):
+        if attempt == MAX_ATTEMPTS or not may_pass(lost) or not await_hint(client, lost, sent_at):
             times = "once" if attempt == 1 else f"{attempt} times"
             raise explained(lost, f"The restart was sent {times} and the agent shows no sign of it")
         log.info(

@@ -448,6 +448,25 @@ def test_a_permanent_500_is_sent_five_times_and_told(operator, scene, task):
 
 
 @MODES
+@pytest.mark.parametrize("hint", [3, 40, 3600])
+@pytest.mark.parametrize("operator", [ConnixCreateAgentOperator, ConnixRestartAgentOperator])
+def test_a_hint_delays_the_repeat_of_a_lost_request(operator, hint, deferrable, scene, task):
+    what = CREATE if operator is ConnixCreateAgentOperator else {"agent_id": seed(scene)}
+    call = "create_agent" if operator is ConnixCreateAgentOperator else "restart_agent"
+    later = Fault.status(503, code="service_unavailable", headers={"Retry-After": str(hint)})
+    scene.emulator.faults.add(later, on=call, times=1)
+    began = scene.warp.time()
+    ran = task(operator, deferrable=deferrable, **what).try_once()
+    if hint == 3600:
+        # The task has no such time.
+        assert isinstance(ran.error, ConnixServerError)
+        assert len(scene.emulator.journal.entries(call)) == 1
+    else:
+        assert ran.error is None
+        assert scene.warp.time() - began >= hint
+
+
+@MODES
 @pytest.mark.parametrize("is_executed", [False, True])
 @pytest.mark.parametrize("operator", [ConnixCreateAgentOperator, ConnixRestartAgentOperator])
 def test_a_501_is_sent_once(operator, is_executed, deferrable, scene, task):
