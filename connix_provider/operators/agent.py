@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from connix_provider.client.errors import ConnixNotFoundError, ConnixResponseError, ConnixTimeoutError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import TRANSIENT, AgentStatus, Evidence, Snapshot
-from connix_provider.operators.base import DEFERRABLE_BY_DEFAULT, Acted
+from connix_provider.operators.base import DEFERRABLE_BY_DEFAULT, SentAction
 from connix_provider.operators.description import DescribesAgent
 from connix_provider.operators.existing import ConnixActionOperator, ConnixExistingAgentOperator
 from connix_provider.targets import check_name
@@ -108,7 +108,7 @@ class ConnixCreateAgentOperator(DescribesAgent):
         """Say what the operator does and to which agent."""
         return {"verb": "create", "agent_name": self.name}
 
-    def act(self, client: Client, project_id: str, context: Context) -> Acted:
+    def act(self, client: Client, project_id: str, context: Context) -> SentAction:
         """Create the agent, or bring the one that exists to what is asked for."""
         from connix_provider.operators import create_once, existing_agent
         from connix_provider.operators.identity import identity_key
@@ -117,18 +117,18 @@ class ConnixCreateAgentOperator(DescribesAgent):
         key = identity_key(context)
         found = create_once.create_once(client, project_id, body, key, retried=self.is_repeated(context))
         if found.is_new:
-            return Acted.of(found.agent, "create", undo="delete", accepted_at=time.time())
+            return SentAction.of(found.agent, "create", undo="delete", accepted_at=time.time())
         if found.is_own:
             return existing_agent.bring_to(client, project_id, found.agent, body, undo="delete")
         return existing_agent.use(client, project_id, found.agent, body, key, self.if_exists)
 
-    def find_unfinished(self, client: Client, project_id: str, context: Context) -> Acted | None:
+    def find_unfinished(self, client: Client, project_id: str, context: Context) -> SentAction | None:
         """Find the agent whose create was under way when the task was killed."""
         from connix_provider.operators.create_once import find_own
         from connix_provider.operators.identity import identity_key
 
         agent = find_own(client, project_id, str(self.name), identity_key(context))
-        return Acted.of(agent, undo="delete") if agent else None
+        return SentAction.of(agent, undo="delete") if agent else None
 
     def clean_up_failure(self, context: Context) -> None:
         """Delete the agent that this task run created, where ``on_failure`` says so."""
@@ -208,7 +208,7 @@ class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):
 
     def act_on(
         self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
-    ) -> Acted:
+    ) -> SentAction:
         """Send what differs."""
         from connix_provider.operators.existing_agent import update
 
@@ -279,7 +279,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
 
     def act_on(
         self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
-    ) -> Acted:
+    ) -> SentAction:
         """Send the restart once the change it makes can be told from the change before."""
         from connix_provider.operators import restart_once, task_state
         from connix_provider.operators.busy_agent import raise_if_busy
@@ -302,7 +302,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
 
     def _resume(
         self, client: Client, project_id: str, record: ActionRecord, before: Snapshot
-    ) -> tuple[Acted | None, Agent | None]:
+    ) -> tuple[SentAction | None, Agent | None]:
         """Find out what became of the restart that an earlier start of this task asked for."""
         from connix_provider.operators import restart_once
 
@@ -312,7 +312,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
         )
         if look is None and record.accepted_at:
             self.log.info("An earlier try of this task restarted agent %s; waiting for it.", agent_id)
-            return Acted(agent_id, "restart", before, accepted_at=record.accepted_at), None
+            return SentAction(agent_id, "restart", before, accepted_at=record.accepted_at), None
         if look is None:
             raise ConnixTimeoutError(
                 f"An earlier try of this task asked for the restart of agent {agent_id}. Whether it happened "
@@ -332,7 +332,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
                 "An earlier try of this task restarted agent %r (%s); waiting for it.", agent.name, agent_id
             )
             began = record.accepted_at or time.time()
-            return Acted.of(agent, "restart", before=before, accepted_at=began), agent
+            return SentAction.of(agent, "restart", before=before, accepted_at=began), agent
         if agent.status in TRANSIENT:
             # The record stays, and is looked into again once the agent has settled.
             raise restart_once.busy(agent)
@@ -400,7 +400,7 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
         )
         self.ignore_if_missing = ignore_if_missing
 
-    def act(self, client: Client, project_id: str, context: Context) -> Acted:
+    def act(self, client: Client, project_id: str, context: Context) -> SentAction:
         """Delete the agent, or find that there is none."""
         try:
             return super().act(client, project_id, context)
@@ -408,7 +408,7 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
             if not error.is_of_an_agent or not self.ignore_if_missing:
                 raise
             self.log.info("Nothing to delete: %s", error)
-            return Acted(str(self.agent_id or self.agent_name))
+            return SentAction(str(self.agent_id or self.agent_name))
 
     def wants_gone(self, context: Context) -> bool:
         """
@@ -422,7 +422,7 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
 
     def act_on(
         self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
-    ) -> Acted:
+    ) -> SentAction:
         """Send the delete."""
         from connix_provider.operators import task_state
         from connix_provider.operators.busy_agent import AgentBusyError, raise_if_busy
@@ -444,6 +444,6 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
                 if not error.is_of_an_agent:
                     raise
                 self.log.info("An earlier try of this task deleted agent %s: %s", agent_id, error)
-                return Acted(agent_id, agent_name=self.agent_name)
+                return SentAction(agent_id, agent_name=self.agent_name)
         self.log.info("Connix accepted the delete of agent %s.", agent_id)
-        return Acted(agent_id, "delete", agent_name=self.agent_name, accepted_at=time.time())
+        return SentAction(agent_id, "delete", agent_name=self.agent_name, accepted_at=time.time())

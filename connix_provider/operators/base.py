@@ -21,7 +21,7 @@ from connix_provider.client.errors import ConnixRateLimitError, ConnixRateLimitW
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.lifecycle import GOALS
-from connix_provider.operators.killed import Acted, UndoneWhenKilled
+from connix_provider.operators.cancel_on_kill import CancelOnKillMixin, SentAction
 from connix_provider.targets import TaskParameters, check_seconds, resolve_project_id
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 # What a DAG file needs in order to be parsed is imported above; everything else is, when a task runs.
 
-__all__ = ["DEFERRABLE_BY_DEFAULT", "Acted", "ConnixAgentOperator"]
+__all__ = ["DEFERRABLE_BY_DEFAULT", "ConnixAgentOperator", "SentAction"]
 
 
 #: Most seconds between two polls of an agent that is creating or updating and is to be acted on.
@@ -44,7 +44,7 @@ SETTLE_INTERVAL = 5.0
 DEFERRABLE_BY_DEFAULT: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
 
 
-class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
+class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
     """
     Act on an agent and wait until the action has taken hold.
 
@@ -99,7 +99,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         """
         raise NotImplementedError
 
-    def act(self, client: Client, project_id: str, context: Context) -> Acted:
+    def act(self, client: Client, project_id: str, context: Context) -> SentAction:
         """
         Do what the operator is for.
 
@@ -130,7 +130,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         self.check()
         return self._act_and_wait(context, self._deadline(context))
 
-    def execute_again(
+    def resume_after_rate_limit(
         self, context: Context, event: Any = None, refusal: str | None = None, was_lost: bool = False
     ) -> str:
         """
@@ -158,7 +158,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         self._goes_on, self._was_lost = True, was_lost
         return self._act_and_wait(context, deadline)
 
-    def execute_in_turn(
+    def resume_after_conflict(
         self, context: Context, event: Any = None, refusal: str = "", was_lost: bool = False
     ) -> str:
         """
@@ -177,7 +177,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
         self._refusal = refusal
         ending = explained(Ending.from_event(event), refusal)
         if ending.outcome is Outcome.DONE:
-            return self.execute_again(context, event, was_lost=was_lost)
+            return self.resume_after_rate_limit(context, event, was_lost=was_lost)
         if ending.outcome is Outcome.GONE and self.wants_gone(context):
             ending = dataclasses.replace(ending, outcome=Outcome.DONE)
         return self._finish(context, ending)
@@ -259,7 +259,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
             defer_for_agent(self, project_id, acted, wait)
         return self._finish(context, ending)
 
-    def _wait(self, acted: Acted, goal: str, deadline: float) -> Wait:
+    def _wait(self, acted: SentAction, goal: str, deadline: float) -> Wait:
         from connix_provider.waiting.deferral import response_grace
         from connix_provider.waiting.wait import RESPONSE_GRACE, Wait
 
@@ -280,7 +280,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
 
     def _act_when_ready(
         self, connected: Connected, project_id: str, context: Context, deadline: float
-    ) -> Acted:
+    ) -> SentAction:
         """Act, and once more whenever a busy agent has settled."""
         from connix_provider.exceptions import ConnixAgentGoneError
         from connix_provider.operators.busy_agent import AgentBusyError, await_settled, too_late
@@ -302,7 +302,7 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
             # A request whose response was lost explains the refusals of each later one, too.
             self._was_lost = busy.may_have_executed = self._was_lost or busy.may_have_executed
             self._refusal, agent_id = str(busy), busy.agent_id
-            settling = Acted(busy.agent_id, "settle", undo=busy.undo, found_at=busy.found_at)
+            settling = SentAction(busy.agent_id, "settle", undo=busy.undo, found_at=busy.found_at)
             wait = self._wait(settling, "settle", deadline)
             repeats += 1
             try:
@@ -313,15 +313,15 @@ class ConnixAgentOperator(TaskParameters, UndoneWhenKilled):
                 if not self.wants_gone(context):
                     raise
                 self.log.info("%s", gone)
-                return Acted(busy.agent_id)
+                return SentAction(busy.agent_id)
             if not is_ready:
                 kwargs = {"refusal": self._refusal, "was_lost": self._was_lost}
                 defer_for_agent(
-                    self, project_id, settling, wait, method_name="execute_in_turn", kwargs=kwargs
+                    self, project_id, settling, wait, method_name="resume_after_conflict", kwargs=kwargs
                 )
             self._goes_on = True
 
-    def _act(self, client: Client, project_id: str, context: Context, deadline: float) -> Acted:
+    def _act(self, client: Client, project_id: str, context: Context, deadline: float) -> SentAction:
         from connix_provider.operators.handover import defer_for_rate_limit
         from connix_provider.waiting.deferral import LONGEST_PAUSE
 

@@ -26,7 +26,7 @@ from connix_provider.client.errors import ConnixConflictError
 from connix_provider.lifecycle import TRANSIENT, Snapshot
 
 if TYPE_CHECKING:
-    from connix_provider.operators.killed import Undo
+    from connix_provider.operators.cancel_on_kill import Undo
     from connix_provider.waiting.agent_ref import AgentRef
     from connix_provider.waiting.drive import Connected
     from connix_provider.waiting.ending import Ending

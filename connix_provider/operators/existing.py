@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from connix_provider.client.errors import ConnixConflictError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS, TRANSIENT
-from connix_provider.operators.base import DEFERRABLE_BY_DEFAULT, Acted, ConnixAgentOperator
+from connix_provider.operators.base import DEFERRABLE_BY_DEFAULT, ConnixAgentOperator, SentAction
 from connix_provider.targets import resolve_agent_id
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
         names = {"agent_id": self.agent_id, "agent_name": self.agent_name or self._name_seen}
         return {"verb": self.action, **names}
 
-    def act(self, client: Client, project_id: str, context: Context) -> Acted:
+    def act(self, client: Client, project_id: str, context: Context) -> SentAction:
         """
         Find the agent and act on it.
 
@@ -85,14 +85,14 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
         if record and record.agent_id == agent_id:
             if record.is_done:
                 self.log.info("An earlier start of this task has done this to agent %s.", agent_id)
-                return Acted(agent_id, agent_name=record.agent_name)
+                return SentAction(agent_id, agent_name=record.agent_name)
         else:
             record = None
         return self.act_on(client, project_id, agent_id, context, record)
 
     def act_on(
         self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
-    ) -> Acted:
+    ) -> SentAction:
         """
         Act on an agent.
 
@@ -135,7 +135,7 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
 
     def act_on(
         self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
-    ) -> Acted:
+    ) -> SentAction:
         """
         Look at the agent, and send the action where there is something to do.
 
@@ -155,7 +155,7 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
                 before.status,
                 self.action,
             )
-            return Acted.of(before)
+            return SentAction.of(before)
         return send_action(
             client, project_id, before, self.action, may_have_acted=self.may_have_acted(context)
         )
@@ -163,7 +163,7 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
 
 def send_action(
     client: Client, project_id: str, before: Agent, action: str, *, may_have_acted: bool = False
-) -> Acted:
+) -> SentAction:
     """
     Send a start, a pause or a stop.
 
@@ -192,7 +192,7 @@ def send_action(
         is_unconfirmed = True
     else:
         log.info("Connix accepted the %s of agent %r (%s).", action, before.name, before.id)
-    return Acted.of(
+    return SentAction.of(
         before,
         action,
         before=before.snapshot(),

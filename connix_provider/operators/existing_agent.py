@@ -18,11 +18,11 @@ from airflow.providers.common.compat.sdk import AirflowException
 from connix_provider.client.errors import ConnixError
 from connix_provider.lifecycle import DOWN, TRANSIENT, AgentStatus
 from connix_provider.operators.busy_agent import AgentBusyError, raise_if_busy
+from connix_provider.operators.cancel_on_kill import SentAction, Undo
 from connix_provider.operators.create_once import find_own
 from connix_provider.operators.difference import changed_fields, difference
 from connix_provider.operators.existing import send_action
 from connix_provider.operators.identity import IDENTITY_FIELD, identity_key
-from connix_provider.operators.killed import Acted, Undo
 from connix_provider.operators.restart_once import restart_once
 from connix_provider.operators.task_state import ActionRecord, accepted, recorded
 from connix_provider.targets import name_conflict
@@ -43,7 +43,7 @@ _DELETE_TIMEOUT = 20.0
 
 def use(
     client: Client, project_id: str, agent: Agent, body: Mapping[str, Any], key: str, if_exists: str
-) -> Acted:
+) -> SentAction:
     """
     Treat an agent that has the name, and that this task run did not create, as ``if_exists`` says.
 
@@ -65,14 +65,14 @@ def use(
         raise name_conflict(f"{found}; give another name, or set if_exists to 'adopt' or 'update'")
     if if_exists == "adopt":
         log.info("%s; if_exists='adopt' waits until it runs and changes nothing.", _sentence(found))
-        return Acted.of(agent, "create", accepted_at=time.time())
+        return SentAction.of(agent, "create", accepted_at=time.time())
     log.info("%s; if_exists='update' brings it to what is asked for and gets it running.", _sentence(found))
     return bring_to(client, project_id, agent, body, undo=None)
 
 
 def bring_to(
     client: Client, project_id: str, agent: Agent, body: Mapping[str, Any], *, undo: Undo | None
-) -> Acted:
+) -> SentAction:
     """
     Send what differs, and start or restart an agent that does not run.
 
@@ -96,7 +96,7 @@ def bring_to(
 
 def _bring_to(
     client: Client, project_id: str, agent: Agent, changes: Mapping[str, Any], undo: Undo | None
-) -> Acted:
+) -> SentAction:
     status = agent.status
     if changes:
         with raise_if_busy(agent.id, "update"):
@@ -116,7 +116,7 @@ def _bring_to(
         log.warning("Agent %r (%s) is %s; it is started.", agent.name, agent.id, status)
         acted = send_action(client, project_id, agent, "start")
         return dataclasses.replace(acted, undo=undo or acted.undo)
-    return Acted.of(agent, "create", undo=undo, accepted_at=time.time())
+    return SentAction.of(agent, "create", undo=undo, accepted_at=time.time())
 
 
 def update(
@@ -126,7 +126,7 @@ def update(
     body: Mapping[str, Any],
     context: Context,
     record: ActionRecord | None,
-) -> Acted:
+) -> SentAction:
     """
     Send what differs, and nothing where nothing does.
 
@@ -143,15 +143,15 @@ def update(
     if not changes:
         if record is None and agent.status not in TRANSIENT:
             log.info("Agent %r (%s) is as asked for; nothing to update.", agent.name, agent.id)
-            return Acted.of(agent)
+            return SentAction.of(agent)
         log.info("Agent %r (%s) is as asked for and %s; waiting for it.", agent.name, agent.id, agent.status)
         began = record.accepted_at if record else None
-        return Acted.of(agent, "update", before=before, accepted_at=began or time.time())
+        return SentAction.of(agent, "update", before=before, accepted_at=began or time.time())
     record = ActionRecord(agent.id, agent.name, before)
     with raise_if_busy(agent.id, "update"), recorded(context, record):
         reply = _send_update(client, project_id, agent, changes)
         accepted(context, record, time.time())
-    return Acted.of(
+    return SentAction.of(
         reply, "update", before=before, accepted_at=time.time(), newest=reply.updated_at or agent.updated_at
     )
 

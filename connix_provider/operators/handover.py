@@ -10,7 +10,7 @@ from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 if TYPE_CHECKING:
     from connix_provider.client.errors import ConnixRateLimitError
     from connix_provider.operators.base import ConnixAgentOperator
-    from connix_provider.operators.killed import Acted
+    from connix_provider.operators.cancel_on_kill import SentAction
     from connix_provider.waiting.wait import Wait
 
 __all__ = ["defer_for_agent", "defer_for_rate_limit"]
@@ -19,7 +19,7 @@ __all__ = ["defer_for_agent", "defer_for_rate_limit"]
 def defer_for_agent(
     task: ConnixAgentOperator,
     project_id: str,
-    acted: Acted,
+    acted: SentAction,
     wait: Wait,
     *,
     method_name: str = "execute_complete",
@@ -74,7 +74,7 @@ def defer_for_rate_limit(task: ConnixAgentOperator, error: ConnixRateLimitError,
     task.log.info("%s The task gives its slot back and goes on from the triggerer.", error)
     task.defer(
         trigger=ConnixRateLimitTrigger(error.bucket, not_before, deadline, task.connix_conn_id),
-        method_name="execute_again",
+        method_name="resume_after_rate_limit",
         kwargs={"refusal": str(error), "was_lost": error.may_have_executed},
         timeout=deferral_timeout(deadline),
     )

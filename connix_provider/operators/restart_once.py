@@ -18,7 +18,7 @@ from connix_provider.client.errors import ConnixConflictError, ConnixError, Conn
 from connix_provider.client.retry import may_pass
 from connix_provider.lifecycle import SETTLED, TRANSIENT, Evidence, restart_evidence
 from connix_provider.operators.busy_agent import AgentBusyError
-from connix_provider.operators.killed import Acted
+from connix_provider.operators.cancel_on_kill import SentAction
 from connix_provider.operators.lost_response import (
     CHECK_PAUSES,
     MAX_ATTEMPTS,
@@ -52,7 +52,7 @@ class Look:
     agent: Agent
 
 
-def restart_once(client: Client, project_id: str, before: Agent) -> Acted:
+def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
     """
     Restart an agent, and repeat that only if the agent shows that it did not happen.
 
@@ -215,8 +215,8 @@ def _confirm(
     ) from None
 
 
-def _restarted(before: Agent, accepted_at: float, *, is_unconfirmed: bool = False) -> Acted:
-    return Acted.of(
+def _restarted(before: Agent, accepted_at: float, *, is_unconfirmed: bool = False) -> SentAction:
+    return SentAction.of(
         before,
         "restart",
         before=before.snapshot(),

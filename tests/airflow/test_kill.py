@@ -24,7 +24,7 @@ from connix_provider.operators.agent import (
     ConnixStartAgentOperator,
     ConnixStopAgentOperator,
 )
-from connix_provider.operators.base import Acted
+from connix_provider.operators.base import SentAction
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
 pytestmark = pytest.mark.heavy
@@ -85,7 +85,7 @@ def test_a_worker_that_was_told_nothing_takes_nothing_back(emulator, connection)
     (agent_id,) = emulator.seed(status="running")
     task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id)
     task.about_to_act(emulator.project_id, {"ti": task_instance()})
-    task._done = Acted(agent_id, undo="stop")
+    task._done = SentAction(agent_id, undo="stop")
     task.on_kill()
     assert not emulator.journal.entries()
 
@@ -215,7 +215,7 @@ def test_a_connection_that_is_no_good_any_more_kills_no_signals_handler(
 ):
     task = ConnixStartAgentOperator(task_id="a", agent_id="agent", cancel_on_kill=True)
     task.about_to_act(emulator.project_id, {"ti": task_instance()})
-    task._done = Acted("agent", undo="stop")
+    task._done = SentAction("agent", undo="stop")
     if host:
         connection(host=host)
     else:
@@ -283,7 +283,7 @@ def test_what_cannot_be_taken_back_is_left(emulator, connection, caplog):
     emulator.faults.add(Fault.status(403, code="insufficient_permissions"), on="stop_agent")
     task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id, cancel_on_kill=True)
     task.about_to_act(emulator.project_id, {"ti": task_instance()})
-    task._done = Acted(agent_id, undo="stop")
+    task._done = SentAction(agent_id, undo="stop")
     task.on_kill()
     assert len(emulator.journal.entries("stop_agent")) == 1
     assert emulator.agent(agent_id)["status"] == "running"
@@ -372,7 +372,7 @@ def test_only_a_failed_task_undoes(mode, state, undo, emulator, connection, monk
         task = ConnixCreateAgentOperator(task_id="a", name="new", cancel_on_kill=True)
         monkeypatch.setattr(type(task), "log", logging.getLogger("connix_provider.operators"))
         task.about_to_act(emulator.project_id, {"ti": task_instance()})
-        task._done = Acted(agent_id, undo=undo)
+        task._done = SentAction(agent_id, undo=undo)
         task.on_kill()
     else:
         monkeypatch.setattr(ConnixAgentStatusTrigger, "log", logging.getLogger("connix_provider.triggers"))
@@ -393,7 +393,7 @@ def test_a_mapped_task_asks_for_its_own_state(mode, map_index, undoes, emulator,
     if mode == "worker":
         task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id, cancel_on_kill=True)
         task.about_to_act(emulator.project_id, {"ti": task_instance(map_index)})
-        task._done = Acted(agent_id, undo="stop")
+        task._done = SentAction(agent_id, undo="stop")
         task.on_kill()
     else:
         trigger = make_trigger(
@@ -419,7 +419,7 @@ def test_a_state_that_airflow_never_tells_is_not_waited_for(mode, emulator, conn
     if mode == "worker":
         task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id, cancel_on_kill=True)
         task.about_to_act(emulator.project_id, {"ti": task_instance()})
-        task._done = Acted(agent_id, undo="stop")
+        task._done = SentAction(agent_id, undo="stop")
         task.on_kill()
         assert time.monotonic() - began < 2
     else:

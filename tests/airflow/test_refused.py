@@ -175,7 +175,7 @@ def test_a_refusal_that_stays_ends_the_task_after_six(deferrable, emulator, run,
 def test_a_task_whose_time_is_over_says_what_it_was_refused(event, connection):
     task = ConnixPauseAgentOperator(task_id="task", agent_id="agent_1", deferrable=True)
     with pytest.raises(ConnixAgentTimeoutError, match="Connix refused to pause it"):
-        task.execute_in_turn({}, event, refusal="Connix refused to pause it.")
+        task.resume_after_conflict({}, event, refusal="Connix refused to pause it.")
 
 
 @MODES
@@ -212,7 +212,7 @@ def test_a_deferrable_task_leaves_its_slot_at_once(
     assert ran.state == "success", ran.log
     trigger, method_name, slept = triggers[0]
     assert isinstance(trigger, ConnixAgentStatusTrigger)
-    assert (trigger.goal, method_name) == ("settle", "execute_in_turn")
+    assert (trigger.goal, method_name) == ("settle", "resume_after_conflict")
     # A restart waits out the second of the last change before it is sent.
     assert slept <= 1
     # Acting anew wins the task no time.
@@ -223,4 +223,4 @@ def test_a_deferrable_task_leaves_its_slot_at_once(
 def test_an_event_is_checked_before_the_action_is_sent_again(event):
     task = ConnixPauseAgentOperator(task_id="task", agent_id="agent_1", deferrable=True)
     with pytest.raises(ValueError, match="the task was resumed with"):
-        task.execute_in_turn({}, event)
+        task.resume_after_conflict({}, event)

@@ -185,7 +185,7 @@ def test_a_try_without_a_known_end_leaves_its_memory_to_the_next_and_to_nobody_e
 def test_a_task_that_is_resumed_with_anything_else_says_so(event):
     task = ConnixStartAgentOperator(task_id="task", agent_id="agent_1", **ARGUMENTS)
     with pytest.raises(ValueError, match="not with an event of its trigger"):
-        task.execute_again({}, event)
+        task.resume_after_rate_limit({}, event)
 
 
 async def test_a_line_to_a_connection_that_is_gone_is_left_to_the_task(scene):

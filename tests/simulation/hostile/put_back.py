@@ -72,13 +72,13 @@ def left_as_it_is() -> Replacements:
 
 def adopted_although_down() -> Replacements:
     from connix_provider.operators import existing_agent
-    from connix_provider.operators.killed import Acted
+    from connix_provider.operators.cancel_on_kill import SentAction
 
     before = existing_agent.use
 
     def use(client: Any, project_id: str, agent: Any, body: Any, key: str, if_exists: str) -> Any:
         if if_exists == "adopt":
-            return Acted.of(agent)
+            return SentAction.of(agent)
         return before(client, project_id, agent, body, key, if_exists)
 
     return {f"{OPERATORS}.existing_agent.use": use}
@@ -86,7 +86,7 @@ def adopted_although_down() -> Replacements:
 
 def updated_but_not_started() -> Replacements:
     from connix_provider.operators import existing_agent
-    from connix_provider.operators.killed import Acted
+    from connix_provider.operators.cancel_on_kill import SentAction
 
     before = existing_agent.bring_to
 
@@ -94,7 +94,7 @@ def updated_but_not_started() -> Replacements:
         if undo:
             return before(client, project_id, agent, body, undo=undo)
         client.agents.update(project_id, agent.id, {k: v for k, v in body.items() if k != "name"})
-        return Acted.of(agent)
+        return SentAction.of(agent)
 
     return {f"{OPERATORS}.existing_agent.bring_to": bring_to}
 

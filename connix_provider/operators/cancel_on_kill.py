@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from connix_provider.client import Agent, Client
 
-__all__ = ["Acted", "UndoneWhenKilled"]
+__all__ = ["CancelOnKillMixin", "SentAction"]
 
 #: What ``cancel_on_kill`` can do: delete what was created, stop what was started.
 Undo = Literal["delete", "stop"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Acted:
+class SentAction:
     """
     Say what an action did.
 
@@ -51,7 +51,7 @@ class Acted:
     is_unconfirmed: bool = False
 
     @classmethod
-    def of(cls, agent: Agent, goal: str | None = None, **known: Any) -> Acted:
+    def of(cls, agent: Agent, goal: str | None = None, **known: Any) -> SentAction:
         """
         Name the agent that something was done to.
 
@@ -73,7 +73,7 @@ class Acted:
         )
 
 
-class UndoneWhenKilled(BaseOperator):
+class CancelOnKillMixin(BaseOperator):
     """
     Keep what the task did, and undo it when the task is killed and failed.
 
@@ -86,7 +86,7 @@ class UndoneWhenKilled(BaseOperator):
         self.connix_conn_id = connix_conn_id
         self.cancel_on_kill = cancel_on_kill
         self._acting: tuple[str, Context] | None = None
-        self._done: Acted | None = None
+        self._done: SentAction | None = None
         self._killed = False
         self._undoes = False
         self._undone: str | None = None
@@ -103,7 +103,7 @@ class UndoneWhenKilled(BaseOperator):
             raise AirflowException("The task was killed before it acted; no request is sent.")
         self._acting = (project_id, context)
 
-    def has_acted(self, client: Client, acted: Acted) -> None:
+    def has_acted(self, client: Client, acted: SentAction) -> None:
         """
         Note what was done, and undo it where the task was killed meanwhile.
 
@@ -150,7 +150,7 @@ class UndoneWhenKilled(BaseOperator):
             if acted:
                 self._undo(client, project_id, acted, deadline)
 
-    def find_unfinished(self, client: Client, project_id: str, context: Context) -> Acted | None:
+    def find_unfinished(self, client: Client, project_id: str, context: Context) -> SentAction | None:
         """
         Find what a killed task requested without having received the response.
 
@@ -161,7 +161,7 @@ class UndoneWhenKilled(BaseOperator):
         """
         return None
 
-    def _undo(self, client: Client, project_id: str, acted: Acted, deadline: float) -> None:
+    def _undo(self, client: Client, project_id: str, acted: SentAction, deadline: float) -> None:
         from connix_provider.waiting.undoing import undoing
 
         if acted.undo is None or acted.agent_id == self._undone:
