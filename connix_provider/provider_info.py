@@ -50,13 +50,23 @@ EXTRA_FIELDS = (
         "Gets a new access token when the old one expires (RFC 6749, section 6).",
         secret=True,
     ),
-    ExtraField("client_id", "OAuth2 client ID", "The OAuth2 client that the refresh token belongs to."),
+    ExtraField(
+        "client_id",
+        "OAuth2 client ID",
+        "The OAuth2 client that the refresh token belongs to, or that gets access tokens by its secret.",
+    ),
     ExtraField("client_secret", "OAuth2 client secret", "The secret of that client.", secret=True),
     ExtraField(
         "token_url",
         "OAuth2 token URL",
-        "Endpoint that refreshes tokens.",
+        "Endpoint that issues access tokens.",
         placeholder="https://console.connix.io/oauth2/token",
+    ),
+    ExtraField(
+        "scope",
+        "OAuth2 scope",
+        "Scopes to ask the token URL for, separated by spaces; default all of the grant.",
+        placeholder="read write",
     ),
     ExtraField("timeout", "Timeout", "Seconds to wait for a response; default 30.", kind="number"),
     ExtraField(

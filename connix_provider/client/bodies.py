@@ -1,131 +1,143 @@
-"""Bound what is read of an answer, of a renewed token's too: its size, its time, and what it unpacks to."""
+"""
+Collect the body of a response within bounds, and unpack it.
+
+- The body of a success has at most 32 MiB, unpacked. A larger one is an error.
+- Of any other response, the first 64 KiB are kept, because a status counts whatever becomes of its body.
+- Packing is read as leniently as HTTP clients do: unknown codings are ignored, gzip may have several members,
+  and whatever follows the last member is left.
+
+httpx's own decoder unpacks a chunk of any size at once and stops after the first gzip member, so gzip and
+deflate are unpacked here. No other packing is asked for.
+"""
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import time
 import zlib
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterator
 
 import httpx
 
-from connix_provider.client.errors import ConnixError, ConnixResponseError
-from connix_provider.client.failures import too_large, too_slow
-from connix_provider.client.punctual import time_left
-from connix_provider.client.steps import Send
+from connix_provider.client.failures import MAX_ERROR_BODY
 
-__all__ = ["MAX_BODY", "bound", "bound_async"]
+__all__ = ["MAX_BODY", "Body"]
 
-#: A page of 1,000 log lines or 100 agents is a few MiB; what is far larger is no answer of this API.
+#: A page of 1,000 log lines or 100 agents is a few MiB; no response of this API is far larger.
 MAX_BODY = 32 * 2**20
-#: Bytes that are unpacked at once: a few bytes of gzip can stand for gigabytes.
-_PIECE = 2**20
+#: Bytes that are unpacked at once, because a few bytes of gzip can stand for gigabytes.
+_PIECE = 2**16
+_UTF_16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
-ErrorT = TypeVar("ErrorT", bound=ConnixError)
 
-
-def bound(response: httpx.Response) -> Iterable[bytes]:
+class Body:
     """
-    Let no answer be larger or slower than it may be; httpx itself bounds neither.
+    Collect a response's body, chunk by chunk.
 
-    :param response: the answer, whose body is not read yet
-    :return: its body, which the answer itself has from now on
-    """
-    body = response.stream = _SyncBody(response)
-    return body
-
-
-def bound_async(response: httpx.Response) -> AsyncIterable[bytes]:
-    """
-    Do the same for the asynchronous client.
-
-    :param response: the answer, whose body is not read yet
-    :return: its body, which the answer itself has from now on
-    """
-    body = response.stream = _AsyncBody(response)
-    return body
-
-
-class _Body:
-    """
-    Hand an answer's body on piece by piece, unpacked, as long as it keeps within size and time.
-
-    :param response: the answer; its body is taken over
+    :param response: the response, whose body is not read yet
+    :param ends: seconds of the monotonic clock after which no further chunk is awaited
     """
 
-    def __init__(self, response: httpx.Response) -> None:
-        extensions = response.request.extensions
-        self._send: Send = extensions["send"]
-        self._deadline: float = extensions["deadline"]
-        self._of_the_call = "renewal" not in extensions
-        self._left = MAX_BODY
-        self._begun = False
-        self._raw = response.stream
-        encoding = ""
-        if "Content-Encoding" in response.headers:
-            # Taken off, or httpx would unpack again.
-            encoding = response.headers.pop("Content-Encoding").strip().lower()
-        if encoding not in {"", "identity", "gzip", "x-gzip"}:
-            raise self._unreadable("is packed in a way that was not asked for")
-        self._gzip = zlib.decompressobj(wbits=31) if encoding.endswith("gzip") else None
+    def __init__(self, response: httpx.Response, ends: float) -> None:
+        self._response = response
+        self._ends = ends
+        self._is_success = response.is_success
+        self._left = MAX_BODY if self._is_success else MAX_ERROR_BODY
+        self._pieces: list[bytes] = []
+        codings = response.headers.get_list("content-encoding", split_commas=True)
+        known = [coding.strip().lower() for coding in reversed(codings)]
+        self._unpackers = [_Unpacker(coding) for coding in known if coding in _Unpacker.CODINGS]
 
-    def _pieces(self, chunk: bytes) -> Iterator[bytes]:
-        """Unpack a chunk, and stop where it is too much or too late."""
-        self._begun = True
-        while chunk:
-            if self._gzip is None:
-                piece, chunk = chunk, b""
-            else:
-                piece, chunk = self._unpack(chunk, self._gzip)
-            self._left -= len(piece)
-            if self._left < 0:
-                raise self._told(too_large(self._send.call, MAX_BODY))
-            if not time_left(self._deadline):
-                raise self._told(too_slow(self._send.call, self._send.timeout))
-            yield piece
+    def add(self, chunk: bytes) -> bool:
+        """
+        Take a chunk as it came.
 
-    def _unpack(self, chunk: bytes, gzip: zlib._Decompress) -> tuple[bytes, bytes]:
-        if gzip.eof:
-            raise self._unreadable("goes on after its end")
+        :param chunk: bytes of the body
+        :return: whether more is wanted
+        :raises httpx.DecodingError: for a success that is too large or cannot be unpacked
+        :raises TimeoutError: for a body that is not whole in time
+        """
         try:
-            return gzip.decompress(chunk, _PIECE), gzip.unconsumed_tail
+            for piece in self._unpacked(chunk, self._unpackers):
+                self._left -= len(piece)
+                if self._left < 0:
+                    self._pieces.append(piece[: self._left])
+                    raise self._failure(f"has more than {MAX_BODY // 2**20} MiB; the rest is left")
+                self._pieces.append(piece)
         except zlib.error:
-            raise self._unreadable("is packed in a broken way") from None
+            raise self._failure("is packed in a broken way") from None
+        if time.monotonic() >= self._ends:
+            raise TimeoutError
+        return not (self._unpackers and self._unpackers[0].is_over)
 
-    def _end(self) -> None:
-        # No body at all is no broken one.
-        if self._gzip is not None and not self._gzip.eof and self._begun:
-            raise self._unreadable("is packed in a broken way")
+    def content(self) -> bytes:
+        """
+        Return the body as UTF-8 without a byte order mark.
 
-    def _unreadable(self, why: str) -> ConnixResponseError:
-        call = self._send.call
-        return self._told(ConnixResponseError(f"the answer to {call.method} {call.path} {why}"))
+        :return: what was collected
+        :raises httpx.DecodingError: for a success that was cut before its first byte
+        """
+        if self._is_success and any(unpacker.is_cut_empty for unpacker in self._unpackers):
+            # An empty body confirms an action, so one that was cut must not pass for it.
+            raise self._failure("is packed in a broken way")
+        content = b"".join(self._pieces).removeprefix(codecs.BOM_UTF8)
+        if (encoding := _UTF_16.get(content[:2])) and len(content) > 2:
+            with contextlib.suppress(UnicodeDecodeError):
+                return content[2:].decode(encoding).encode()
+        return content
 
-    def _told(self, error: ErrorT) -> ErrorT:
-        # While the token was being renewed, the call itself had not been sent, or had been refused.
-        error.may_have_executed = self._of_the_call
-        return error
+    def _unpacked(self, chunk: bytes, unpackers: list[_Unpacker]) -> Iterator[bytes]:
+        if not unpackers:
+            yield chunk
+            return
+        for piece in unpackers[0].pieces(chunk):
+            yield from self._unpacked(piece, unpackers[1:])
+
+    def _failure(self, why: str) -> httpx.DecodingError:
+        return httpx.DecodingError(why, request=self._response.request)
 
 
-class _SyncBody(_Body, httpx.SyncByteStream):
-    def __iter__(self) -> Iterator[bytes]:
-        assert isinstance(self._raw, Iterable)
-        for chunk in self._raw:
-            yield from self._pieces(chunk)
-        self._end()
+class _Unpacker:
+    """Undo one packing, in pieces of bounded size."""
 
-    def close(self) -> None:
-        assert isinstance(self._raw, httpx.SyncByteStream)
-        self._raw.close()
+    CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 
+    def __init__(self, coding: str) -> None:
+        self.is_over = False
+        self._is_gzip = coding != "deflate"
+        self._begun = b""
+        self._inflater: zlib._Decompress | None = None
+        self._members = self._size = 0
 
-class _AsyncBody(_Body, httpx.AsyncByteStream):
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        assert isinstance(self._raw, AsyncIterable)
-        async for chunk in self._raw:
-            for piece in self._pieces(chunk):
+    @property
+    def is_cut_empty(self) -> bool:
+        """Whether packed bytes came, but neither a byte out of them nor their end."""
+        return not self._members and not self._size and (self._inflater is not None or bool(self._begun))
+
+    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+        chunk, self._begun = self._begun + chunk, b""
+        while chunk and not self.is_over:
+            if self._inflater is None:
+                # Two bytes tell the kinds of deflate apart, and a further member from what is none.
+                if len(chunk) < 2:
+                    self._begun = chunk
+                    return
+                if self._members and not (self._is_gzip and chunk.startswith(b"\x1f\x8b")):
+                    self.is_over = True
+                    return
+                self._inflater = zlib.decompressobj(self._window_bits(chunk))
+            piece = self._inflater.decompress(chunk, _PIECE)
+            chunk = self._inflater.unconsumed_tail or self._inflater.unused_data
+            if self._inflater.eof:
+                self._inflater, self._members = None, self._members + 1
+            self._size += len(piece)
+            if piece:
                 yield piece
-        self._end()
 
-    async def aclose(self) -> None:
-        assert isinstance(self._raw, httpx.AsyncByteStream)
-        await self._raw.aclose()
+    def _window_bits(self, head: bytes) -> int:
+        if self._is_gzip:
+            return zlib.MAX_WBITS | 16
+        # RFC 9110 wants the format of zlib; some services send bare deflate.
+        has_header = head[0] & 0x0F == zlib.DEFLATED and int.from_bytes(head[:2]) % 31 == 0
+        return zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS

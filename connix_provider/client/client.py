@@ -11,6 +11,7 @@ import contextlib
 import copy
 import dataclasses
 import math
+import ssl
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Self, TypeVar
@@ -23,12 +24,11 @@ from connix_provider.client.auth import Auth, choose_auth
 from connix_provider.client.call import Call
 from connix_provider.client.certificates import ssl_context
 from connix_provider.client.errors import ConnixError
-from connix_provider.client.exchange import exchange, exchange_async
+from connix_provider.client.exchange import ASYNC_HOOKS, HOOKS, exchange, exchange_async
 from connix_provider.client.failures import too_slow
 from connix_provider.client.flow import perform
-from connix_provider.client.pool import ForkSafePool
+from connix_provider.client.pool import AsyncPool, ForkSafePool
 from connix_provider.client.proxies import check_proxies
-from connix_provider.client.punctual import punctual, until
 from connix_provider.client.ratelimit import RateLimiter
 from connix_provider.client.ratelimit.registry import check_share, limiter_for
 from connix_provider.client.redaction import redact
@@ -74,6 +74,7 @@ class _Base:
         share = check_share(rate_limit_share)
         self.base_url = complete_url(base_url)
         self.policy = RetryPolicy(max_attempts=max_attempts, total_timeout=total_timeout)
+        certificates = ssl_context(verify)
         self._auth = auth or choose_auth(
             api_key,
             access_token=access_token,
@@ -82,7 +83,7 @@ class _Base:
             client_secret=client_secret,
             token_url=token_url,
             scope=scope,
-            verify=ssl_context(verify),
+            verify=certificates,
             on_new_secret=on_new_secret,
             base_url=self.base_url,
         )
@@ -93,7 +94,7 @@ class _Base:
         self._background = False
         self._timeout = float(timeout)
         check_proxies()
-        self._open(verify)
+        self._open(certificates)
         self._bind()
 
     def __repr__(self) -> str:
@@ -173,7 +174,7 @@ class _Base:
             clock=time.time,
         )
 
-    def _open(self, verify: bool | str) -> None:
+    def _open(self, certificates: ssl.SSLContext) -> None:
         """Open the pool of connections."""
         raise NotImplementedError
 
@@ -202,7 +203,8 @@ class Client(_Base):
     :param scope: the OAuth2 scopes to request, separated by spaces; default those of the grant
     :param on_new_secret: called with each refreshed token, so that it can be masked in logs
     :param auth: a ready auth, instead of all of these
-    :param timeout: seconds to wait for the service to go on with an answer, default 30
+    :param timeout: seconds to wait for the service to go on with a response, default 30. A response whose
+        headers come byte by byte is bounded by this alone; an :class:`AsyncClient` bounds it as a whole
     :param verify: ``False`` not to check certificates, or the path of a CA bundle
     :param max_attempts: how often a call is sent at most, default 5
     :param total_timeout: seconds for a call as a whole, retries included, default 300
@@ -214,9 +216,8 @@ class Client(_Base):
 
     agents: Agents
 
-    def _open(self, verify: bool | str) -> None:
-        certificates = ssl_context(verify)
-        self._pool = ForkSafePool(lambda: punctual(httpx.Client(verify=certificates)))
+    def _open(self, certificates: ssl.SSLContext) -> None:
+        self._pool = ForkSafePool(lambda: httpx.Client(verify=certificates, event_hooks=HOOKS))
 
     @property
     def _http(self) -> httpx.Client:
@@ -271,11 +272,13 @@ class Client(_Base):
     def _send(self, send: Send) -> Outcome:
         try:
             request = build_request(self.base_url, send, timeout=self._timeout)
-            with until(request.extensions["deadline"]):
-                return exchange(self._http, self._auth.until(request.extensions["deadline"]), request)
+            auth = self._auth.until(time.monotonic() + send.timeout)
+            return exchange(self._http, auth, request, send.timeout)
+        except TimeoutError:
+            return too_slow(send.call, send.timeout)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return translate(error, send)
-        except ConnixError as error:  # an answer out of bounds, or a token that could not be renewed
+        except ConnixError as error:  # no token could be had
             return error
 
 
@@ -289,15 +292,19 @@ class AsyncClient(_Base):
 
     agents: AsyncAgents
 
-    def _open(self, verify: bool | str) -> None:
-        self._http = httpx.AsyncClient(verify=ssl_context(verify))
+    def _open(self, certificates: ssl.SSLContext) -> None:
+        self._pool = AsyncPool(lambda: httpx.AsyncClient(verify=certificates, event_hooks=ASYNC_HOOKS))
+
+    @property
+    def _http(self) -> httpx.AsyncClient:
+        return self._pool.client
 
     def _bind(self) -> None:
         self.agents = AsyncAgents(self)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._pool.aclose()
 
     close = aclose
 
@@ -341,13 +348,13 @@ class AsyncClient(_Base):
 
     async def _send(self, send: Send) -> Outcome:
         try:
-            async with asyncio.timeout(send.timeout):
-                request = build_request(self.base_url, send, timeout=self._timeout)
-                auth = self._auth.until(request.extensions["deadline"])
-                return await exchange_async(self._http, auth, request)
+            request = build_request(self.base_url, send, timeout=self._timeout)
+            auth = self._auth.until(time.monotonic() + send.timeout)
+            async with self._pool.use() as http:
+                return await exchange_async(http, auth, request, send.timeout)
         except TimeoutError:
             return too_slow(send.call, send.timeout)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return translate(error, send)
-        except ConnixError as error:  # an answer out of bounds, or a token that could not be renewed
+        except ConnixError as error:  # no token could be had
             return error

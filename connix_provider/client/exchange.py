@@ -1,125 +1,156 @@
 """
-Exchange a request for its answer, on the connections that an httpx client holds.
+Send one request with an httpx client, and read its response within bounds.
 
-``httpx.Client.send`` would do it too, and look for cookies, redirects and hooks on the way. Connix has no
-cookies and a redirect is refused; to find that out anew for each answer is a seventh of what a Get costs. So
-the client is asked for the way to a URL, which knows of proxies and certificates, and for nothing else.
+Redirects are refused before httpx reads their address, so that no key goes to another host. Once the headers
+of a response that is no success have come, its status is returned, whatever becomes of its body.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator
+import logging
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
 
 import httpx
 
-from connix_provider.client.bodies import bound, bound_async
+from connix_provider.client.bodies import Body
 from connix_provider.client.steps import Reply
 
-__all__ = ["answer_async", "exchange", "exchange_async"]
+__all__ = ["ASYNC_HOOKS", "HOOKS", "exchange", "exchange_async"]
+
+_is_quiet: ContextVar[bool] = ContextVar("is_quiet", default=False)
 
 
-def exchange(client: httpx.Client, auth: httpx.Auth, request: httpx.Request) -> Reply:
+class _Quiet(logging.Filter):
+    """Drop httpx's line for each request, which would fill the log of a task that polls."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno > logging.INFO or not _is_quiet.get()
+
+
+logging.getLogger("httpx").addFilter(_Quiet())
+
+
+class _RedirectError(Exception):
+    """Raised for a redirect, before httpx reads its address."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        super().__init__()
+        self.reply = Reply(response.status_code, _headers(response), b"")
+
+
+def _refuse_redirect(response: httpx.Response) -> None:
+    if response.has_redirect_location:
+        raise _RedirectError(response)
+
+
+async def _refuse_redirect_async(response: httpx.Response) -> None:
+    _refuse_redirect(response)
+
+
+#: ``event_hooks`` of the clients that requests are sent with.
+HOOKS: dict[str, list[Any]] = {"response": [_refuse_redirect]}
+ASYNC_HOOKS: dict[str, list[Any]] = {"response": [_refuse_redirect_async]}
+
+
+def exchange(client: httpx.Client, auth: httpx.Auth | None, request: httpx.Request, seconds: float) -> Reply:
     """
-    Send a request, and whatever else the proof wants sent for it.
+    Send a request, and what its credentials need sent besides.
 
-    :param client: whose connections are used
-    :param auth: the proof of who is asking
-    :param request: the request, with its ``send`` and ``deadline`` among the extensions
-    :return: the answer
-    :raises httpx.RequestError: where there is none; it knows the request that it was raised for
-    :raises ConnixError: for an answer out of bounds, or a token that could not be renewed
-    :raises RuntimeError: where the client is closed
+    A wait for the next bytes is bounded by the request's read time-out. The body is bounded by ``seconds`` as
+    well; headers that come byte by byte are not.
+
+    :param client: the client, made with :data:`HOOKS`
+    :param auth: the credentials
+    :param request: the request, with its time-outs among the extensions
+    :param seconds: time for the whole response
+    :return: the response
+    :raises httpx.RequestError: where no whole response came
+    :raises TimeoutError: where the body is not whole in time
+    :raises ConnixError: where no token could be had
+    :raises RuntimeError: for a closed client
     """
     _refuse_closed(client)
-    with contextlib.closing(auth.sync_auth_flow(request)) as flow:
-        wanted = next(flow)
-        way = client._transport_for_url(wanted.url)  # noqa: SLF001 - there is no public way to ask
-        try:
-            while True:
-                with contextlib.closing(way.handle_request(wanted)) as response:
-                    response.request = wanted
-                    body = bound(response)
-                    try:
-                        following = flow.send(response)
-                    except StopIteration:
-                        following = None
-                    if following is None:
-                        # A proof of somebody else's may have read it.
-                        is_read = response.is_stream_consumed
-                        return _reply(response, response.content if is_read else b"".join(body))
-                    # To its end: only then its connection is used again.
-                    response.read()
-                wanted = following
-                way = client._transport_for_url(wanted.url)  # noqa: SLF001 - as above
-        except httpx.RequestError as error:
-            _note(error, wanted, is_proxied=way is not client._transport)  # noqa: SLF001 - as above
-            raise
-
-
-async def exchange_async(client: httpx.AsyncClient, auth: httpx.Auth, request: httpx.Request) -> Reply:
-    """
-    Do the same without blocking the event loop.
-
-    :param client: whose connections are used
-    :param auth: the proof of who is asking
-    :param request: the request, with its ``send`` and ``deadline`` among the extensions
-    :return: the answer
-    :raises httpx.RequestError: where there is none; it knows the request that it was raised for
-    :raises ConnixError: for an answer out of bounds, or a token that could not be renewed
-    :raises RuntimeError: where the client is closed
-    """
-    _refuse_closed(client)
-    async with contextlib.aclosing(auth.async_auth_flow(request)) as flow:
-        wanted = await anext(flow)
-        while True:
-            async with answer_async(client, wanted) as (response, body):
-                try:
-                    following = await flow.asend(response)
-                except StopAsyncIteration:
-                    following = None
-                if following is None:
-                    is_read = response.is_stream_consumed
-                    content = response.content if is_read else b"".join([piece async for piece in body])
-                    return _reply(response, content)
-                await response.aread()
-            wanted = following
-
-
-@contextlib.asynccontextmanager
-async def answer_async(
-    client: httpx.AsyncClient, wanted: httpx.Request
-) -> AsyncIterator[tuple[httpx.Response, AsyncIterable[bytes]]]:
-    """
-    Send one request, and hold its answer open.
-
-    :param client: whose connections are used
-    :param wanted: the request
-    :return: the answer and its body, which keeps within its bounds however it is read
-    :raises httpx.RequestError: where there is none; it knows the request that it was raised for
-    """
-    way = client._transport_for_url(wanted.url)  # noqa: SLF001 - there is no public way to ask
+    ends = time.monotonic() + seconds
+    response = body = None
     try:
-        async with contextlib.aclosing(await way.handle_async_request(wanted)) as response:
-            response.request = wanted
-            yield response, bound_async(response)
-    except httpx.RequestError as error:
-        _note(error, wanted, is_proxied=way is not client._transport)  # noqa: SLF001 - as above
-        raise
+        with _quiet():
+            response = client.send(request, auth=auth, stream=True)
+        with contextlib.closing(response):
+            if not response.is_stream_consumed:
+                body = Body(response, ends)
+                for chunk in response.iter_raw():
+                    if not body.add(chunk):
+                        break
+    except _RedirectError as error:
+        return error.reply
+    except (httpx.RequestError, TimeoutError):
+        if response is None or response.is_success:
+            raise
+    return _reply(response, body)
 
 
-def _note(error: httpx.RequestError, wanted: httpx.Request, *, is_proxied: bool) -> None:
-    """Note which request failed, and whether it went through a proxy."""
-    wanted.extensions["is_proxied"] = is_proxied
-    error.request = wanted
+async def exchange_async(
+    client: httpx.AsyncClient, auth: httpx.Auth | None, request: httpx.Request, seconds: float
+) -> Reply:
+    """
+    Do the same without blocking the event loop; here ``seconds`` bound the headers, too.
+
+    :param client: the client, made with :data:`ASYNC_HOOKS`
+    :param auth: the credentials
+    :param request: the request, with its time-outs among the extensions
+    :param seconds: time for the whole response
+    :return: the response
+    :raises httpx.RequestError: where no whole response came
+    :raises TimeoutError: where it is not whole in time
+    :raises ConnixError: where no token could be had
+    :raises RuntimeError: for a closed client
+    """
+    _refuse_closed(client)
+    ends = time.monotonic() + seconds
+    response = body = None
+    try:
+        async with asyncio.timeout(seconds):
+            with _quiet():
+                response = await client.send(request, auth=auth, stream=True)
+            async with contextlib.aclosing(response):
+                if not response.is_stream_consumed:
+                    body = Body(response, ends)
+                    async for chunk in response.aiter_raw():
+                        if not body.add(chunk):
+                            break
+    except _RedirectError as error:
+        return error.reply
+    except (httpx.RequestError, TimeoutError):
+        if response is None or response.is_success:
+            raise
+    return _reply(response, body)
 
 
-def _reply(response: httpx.Response, body: bytes) -> Reply:
-    # A plain dictionary: httpx's own goes through all headers for each that is looked up.
-    return Reply(response.status_code, dict(response.headers.items()), body)
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    token = _is_quiet.set(True)
+    try:
+        yield
+    finally:
+        _is_quiet.reset(token)
+
+
+def _reply(response: httpx.Response, body: Body | None) -> Reply:
+    # An auth of the user's own may have read the body.
+    content = response.content if body is None else body.content()
+    return Reply(response.status_code, _headers(response), content)
+
+
+def _headers(response: httpx.Response) -> dict[str, str]:
+    # A plain dictionary, because httpx's own goes through all headers for each look-up.
+    return dict(response.headers.items())
 
 
 def _refuse_closed(client: httpx.Client | httpx.AsyncClient) -> None:
-    """Open no connection that nobody would close."""
     if client.is_closed:
         raise RuntimeError("the Connix client is closed; open another one")

@@ -31,13 +31,13 @@ __all__ = [
     "out_of_time",
     "rate_limit_wait_error",
     "refusal",
-    "too_large",
     "too_slow",
     "unreadable",
 ]
 
 #: A message of the service is quoted up to this many characters: a log is no place for a proxy's whole page.
 _LONGEST_QUOTE = 500
+_LONGEST_CODING = 40
 #: A secret is looked for in so many characters of it.
 _LONGEST_READ = 2000
 #: Bytes of JSON that the message may take; more where its characters are not ASCII.
@@ -152,24 +152,11 @@ def unreadable(call: Call[Any], reply: Reply, why: Exception) -> ConnixResponseE
         text = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}" for fault in faults)
     else:
         text = str(why) if isinstance(why, NoResultError) else type(why).__name__
+    coding = reply.headers.get("content-encoding")
+    packed = f" (Content-Encoding: {printable(coding[:_LONGEST_CODING])})" if coding else ""
     error = ConnixResponseError(
-        f"Connix answered {reply.status_code} to {call.method} {call.path} with {len(reply.body)} bytes "
-        f"that are not what the reference documents: {printable(text[:_LONGEST_QUOTE])}"
-    )
-    error.may_have_executed = True
-    return error
-
-
-def too_large(call: Call[Any], limit: int) -> ConnixResponseError:
-    """
-    Say that an answer is larger than any the reference allows for.
-
-    :param call: the call
-    :param limit: bytes that are read at most
-    :return: the exception
-    """
-    error = ConnixResponseError(
-        f"Connix answered {call.method} {call.path} with more than {limit // 2**20} MiB; the rest is left"
+        f"Connix answered {reply.status_code} to {call.method} {call.path} with {len(reply.body)} bytes"
+        f"{packed} that are not what the reference documents: {printable(text[:_LONGEST_QUOTE])}"
     )
     error.may_have_executed = True
     return error

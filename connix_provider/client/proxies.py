@@ -11,7 +11,7 @@ import importlib.util
 import ipaddress
 import os
 import re
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -41,22 +41,25 @@ def check_proxies() -> None:
         _check_exception(entry)
 
 
-def proxy_for(scheme: str) -> str:
+def proxy_for(url: httpx.URL) -> str | None:
     """
     Describe the proxy of requests, for messages.
 
-    :param scheme: the scheme of the requests' URL
-    :return: the proxy's address without user and password, and the variable that sets it
+    :param url: the address of the requests
+    :return: the proxy's address without user and password, and the variable that sets it; ``None`` where the
+        environment names no proxy for the address
     """
     settings = getproxies()
-    for name in (scheme, "all"):
+    if proxy_bypass(url.host):
+        return None
+    for name in (url.scheme, "all"):
         if value := settings.get(name):
             try:
-                url = httpx.Proxy(_with_scheme(value)).url
+                proxy = httpx.Proxy(_with_scheme(value)).url
             except (ValueError, httpx.InvalidURL):
-                break
-            return f"the proxy at {url.netloc.decode()}, from {_source(name)}"
-    return "the proxy"
+                return "the proxy"
+            return f"the proxy at {proxy.netloc.decode()}, from {_source(name)}"
+    return None
 
 
 def _check_proxy(value: str, source: str) -> None:

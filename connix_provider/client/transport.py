@@ -8,13 +8,10 @@ the client's own, without their chain: httpx's hold the request with its key.
 from __future__ import annotations
 
 import functools
-import math
 import platform
 import socket
 import ssl
-import time
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 
@@ -22,14 +19,14 @@ from connix_provider import __version__
 from connix_provider.client.errors import (
     ConnixConnectionError,
     ConnixError,
+    ConnixResponseError,
     ConnixTimeoutError,
 )
 from connix_provider.client.failures import too_slow
 from connix_provider.client.proxies import proxy_for
-from connix_provider.client.punctual import time_left
 from connix_provider.client.steps import Send
 
-__all__ = ["build_request", "translate"]
+__all__ = ["USER_AGENT", "build_request", "connection_error", "timeouts", "translate"]
 
 USER_AGENT = f"airflow-provider-connix/{__version__} (Python {platform.python_version()})"
 #: gzip alone: what is not asked for is not unpacked.
@@ -55,20 +52,30 @@ def build_request(url: str, send: Send, *, timeout: float) -> httpx.Request:
     headers = {**_HEADERS, "X-Request-ID": send.request_id}
     if call.body is not None:
         headers["Content-Type"] = "application/json"
-    # No single wait inside the request may be longer than the request may take.
-    longest = min(timeout, send.timeout, _LONGEST_WAIT)
     return httpx.Request(
         call.method,
         _url(f"{url}{call.path}?{call.query}" if call.query else f"{url}{call.path}"),
         content=call.body,
         headers=headers,
-        extensions={
-            "timeout": dict.fromkeys(("read", "write", "pool"), longest)
-            | {"connect": min(longest, _CONNECT_TIMEOUT)},
-            "send": send,
-            "deadline": time.monotonic() + send.timeout,
-        },
+        extensions={"timeout": timeouts(min(timeout, send.timeout))},
     )
+
+
+def timeouts(seconds: float) -> dict[str, float]:
+    """
+    Bound each wait inside a request.
+
+    :param seconds: the longest wait for the service to go on
+    :return: httpx's time-outs
+    """
+    longest = min(seconds, _LONGEST_WAIT)
+    return {
+        "read": longest,
+        "write": longest,
+        # Shorter, because a request that is cancelled at its end would not tell that it waited for the pool.
+        "pool": 0.9 * longest,
+        "connect": min(longest, _CONNECT_TIMEOUT),
+    }
 
 
 # Taking a URL apart costs as much as reading an answer, and polls repeat it.
@@ -87,13 +94,10 @@ def translate(error: httpx.HTTPError | httpx.InvalidURL, send: Send) -> ConnixEr
     """
     call = send.call
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, _NOT_SENT):
-        extensions = _extensions(error)
+        request = _request(error)
         phase = "write" if isinstance(error, httpx.WriteTimeout) else "read"
-        is_over = not time_left(extensions.get("deadline", math.inf))
-        seconds = send.timeout if is_over else extensions.get("timeout", {}).get(phase, send.timeout)
-        result: ConnixError = too_slow(call, seconds)
-        result.may_have_executed = True
-        return result
+        bounds = request.extensions.get("timeout", {}) if request else {}
+        return too_slow(call, bounds.get(phase, send.timeout))
     result = connection_error(error, missed=f"the response to {call.method} {call.path}")
     result.may_have_executed = not isinstance(error, (*_NOT_SENT, *_NOT_HTTP))
     return result
@@ -110,14 +114,17 @@ def connection_error(
     :param setting: the user's setting that holds the address
     :return: the exception to raise instead
     """
-    place = _place(error)
-    proxy = proxy_for(place.partition(":")[0]) if _extensions(error).get("is_proxied") else None
+    request = _request(error)
+    place = f"{request.url.scheme}://{request.url.netloc.decode()}" if request else "Connix"
+    proxy = proxy_for(request.url) if request else None
     through = f"{place} through {proxy}" if proxy else place
     result: ConnixError
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         result = ConnixTimeoutError(f"no connection to {through} could be made in time")
     elif isinstance(error, httpx.TimeoutException):
         result = ConnixTimeoutError(f"{missed} did not come from {through} in time")
+    elif isinstance(error, httpx.DecodingError):
+        result = ConnixResponseError(f"{missed} cannot be read: the body {error}")
     elif isinstance(error, httpx.ConnectError):
         is_tls = any(isinstance(cause, ssl.SSLError) for cause in _causes(error))
         if proxy and not is_tls:
@@ -137,16 +144,6 @@ def connection_error(
         )
     result.may_be_misconfiguration = _may_be_misconfiguration(error)
     return result
-
-
-def _place(error: httpx.HTTPError | httpx.InvalidURL) -> str:
-    request = _request(error)
-    return f"{request.url.scheme}://{request.url.netloc.decode()}" if request else "Connix"
-
-
-def _extensions(error: httpx.HTTPError | httpx.InvalidURL) -> dict[str, Any]:
-    request = _request(error)
-    return dict(request.extensions) if request else {}
 
 
 def _request(error: httpx.HTTPError | httpx.InvalidURL) -> httpx.Request | None:
@@ -188,7 +185,9 @@ def _reason(error: BaseException, setting: str = "") -> str:
 
 
 def _may_be_misconfiguration(error: BaseException) -> bool:
-    """Return whether the name is not known, the certificate does not fit, or what answers is not HTTP."""
+    """Return whether the name is unknown, the certificate does not fit, or the response is not Connix's."""
+    if isinstance(error, httpx.DecodingError):
+        return True
     if isinstance(error, httpx.ConnectError):
         return any(isinstance(cause, ssl.SSLError | socket.gaierror) for cause in _causes(error))
     return isinstance(error, httpx.RemoteProtocolError) and not _hung_up(error)

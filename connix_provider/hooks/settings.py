@@ -106,7 +106,7 @@ def client_options(connection: Connection) -> dict[str, Any]:
     extra = read_extra(connection)
     options: dict[str, Any] = {
         name: _text(extra[name], name)
-        for name in ("access_token", "refresh_token", "client_id", "client_secret", "token_url")
+        for name in ("access_token", "refresh_token", "client_id", "client_secret", "token_url", "scope")
         if name in extra
     }
     if "timeout" in extra:
@@ -119,7 +119,8 @@ def client_options(connection: Connection) -> dict[str, Any]:
     console_url(extra.get("console_url"))
     options["base_url"] = base_url(connection)
     options["api_key"] = connection.password or None
-    if not any(options.get(name) for name in ("api_key", "access_token", "refresh_token")):
+    has_client = bool(options.get("client_id") and options.get("client_secret"))
+    if not has_client and not any(options.get(name) for name in ("api_key", "access_token", "refresh_token")):
         _refuse_misplaced_key(connection, extra)
     return options
 

@@ -250,3 +250,17 @@ def test_what_stands_in_the_wrong_field_is_told_and_not_shown(changes, words, em
     assert not works
     assert all(word in said for word in words), said
     assert "hunter22" not in said
+
+
+def test_the_scope_of_the_extra_reaches_the_token_endpoint(emulator, connection):
+    grant = emulator.add_token()
+    connection(password=None, extra={**renewable(emulator, grant), "access_token": "", "scope": "read"})
+    with ConnixHook().get_conn() as client:
+        client.agents.list(emulator.project_id)
+        assert client._auth.credentials()[-2:] == ("read", emulator.token_url)
+    # The emulator refuses a scope that the grant does not have.
+    other = emulator.add_token()
+    connection(password=None, extra={**renewable(emulator, other), "access_token": "", "scope": "admin"})
+    works, said = ConnixHook().test_connection()
+    assert not works
+    assert "invalid_scope" in said

@@ -19,6 +19,7 @@ from connix_provider.client import (
     ConnixConnectionError,
     ConnixError,
     ConnixRateLimitError,
+    ConnixResponseError,
     ConnixServerError,
     ConnixTimeoutError,
 )
@@ -267,7 +268,6 @@ async def test_a_token_endpoint_that_hangs_holds_nobody_for_ever(
 def test_threads_do_not_queue_behind_a_renewal_beyond_their_deadlines(
     emulator, project, grant, open_client, monkeypatch
 ):
-    monkeypatch.setattr("connix_provider.client.punctual._GRACE", 0.0)
     emulator.faults.add(Fault.hang(), "token", times=None)
     client = open_client(
         base_url=emulator.url,
@@ -311,9 +311,30 @@ async def test_what_a_token_endpoint_sends_is_bounded(driver, raw_server, answer
     client = driver.open(
         base_url=server.url, refresh_token="refresh-1", token_url=tokens.url, max_attempts=1, **token
     )
-    with pytest.raises(ConnixAuthenticationError, match="no usable token") as caught:
+    with pytest.raises(ConnixResponseError, match=r"new tokens cannot be read.*more than 32 MiB") as caught:
         await driver.run(client, "create", "p", {"name": "x"})
     assert not caught.value.may_have_executed
+
+
+async def test_the_body_of_a_401_is_left_unread(driver, raw_server, answer):
+    tokens = raw_server(answer({"access_token": "new-token"}))
+
+    def serve(connection, request):
+        if b"Bearer new-token" in request:
+            connection.sendall(answer({"agents": []}))
+            return
+        connection.sendall(answer(b"", "401 No", "Content-Encoding: gzip", length=False))
+        while True:
+            connection.sendall(2**16 * b" ")
+
+    client = driver.open(
+        base_url=raw_server(serve).url,
+        access_token="old-token",
+        refresh_token="refresh-1",
+        token_url=tokens.url,
+        max_attempts=1,
+    )
+    assert len(await driver.run(client, "list", "p")) == 0
 
 
 @pytest.mark.parametrize(

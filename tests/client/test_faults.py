@@ -120,7 +120,12 @@ async def test_each_fault_has_its_outcome(
     sent, done = emulator.journal.entries(call), emulator.journal.executed(call)
     count(fault, error, done if method == "create" else [])
     once = method == "create" and doubtful
-    if once or times is None:
+    # The refusal of the repeat is cut off too, but its status counts: 404, or 409 with the agent as wanted.
+    settled = name == "cut body" and method in {"start", "delete"} and times != 1
+    if settled:
+        assert error is None, error
+        assert len(sent) == 2
+    elif once or times is None:
         assert isinstance(error, kind), error
         assert error.may_have_executed is doubtful
         assert len(sent) > 1 if unhinted else len(sent) == (1 if once or limited else ATTEMPTS)

@@ -1,12 +1,20 @@
-"""A client that lives on in a forked process has connections of its own there."""
+"""Connections outlive forks and outages, and no redirect is followed."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import multiprocessing
+import socket
+import threading
 
+import httpx
 import pytest
 
-from connix_provider.client import Client
+from connix_provider.client import AsyncClient, Client, ConnixAPIError
+from connix_provider.client.calls import get_agent
+from connix_provider.client.pool import AsyncPool
+from connix_provider.client.steps import Reply, Send
 from connix_provider.emulator import Emulator, Limits
 
 
@@ -71,3 +79,164 @@ def test_a_child_opens_connections_of_its_own(raw_server):
         _get_all(client, "p", ["agent_1"])
     parent_before, child_only, parent_after = sent_on
     assert parent_before == parent_after != child_only
+
+
+class Outage:
+    """A service to which no connection can be made, until it is well."""
+
+    def __init__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._connections = []
+        # The kernel answers no further request for a connection while these wait to be accepted.
+        for _ in range(3):
+            waiting = socket.socket()
+            waiting.setblocking(False)
+            waiting.connect_ex(self._listener.getsockname())
+            self._connections.append(waiting)
+        self.served_on = set()
+
+    def end(self):
+        for waiting in self._connections:
+            waiting.close()
+        self._listener.listen(1000)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        for connection in (self._listener, *self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, peer = self._listener.accept()
+                self._connections.append(connection)
+                threading.Thread(target=self._serve, args=(connection, peer), daemon=True).start()
+
+    def _serve(self, connection, peer):
+        body = b'{"id": "agent_1", "status": "running"}'
+        with contextlib.suppress(OSError):
+            while connection.recv(65_536):
+                self.served_on.add(peer)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+
+@pytest.fixture
+def outage():
+    outage = Outage()
+    yield outage
+    outage.close()
+
+
+def taken(client):
+    """Count the places of the pool that are taken for ever: no request is under way."""
+    return len(client._http._transport._pool.connections)
+
+
+async def test_a_client_recovers_after_an_outage(outage):
+    async with AsyncClient("cx_" + 32 * "0", outage.url, verify=False, timeout=4) as client:
+
+        async def ask():
+            # Below the limiter, which would hold most of so many calls back.
+            outcome = await client._send(Send(get_agent("p", "agent_1"), "id", 5.0))
+            return outcome.status_code if isinstance(outcome, Reply) else None
+
+        first = client._http
+        # A call that is cancelled a few steps after it got the place of another keeps that place for ever.
+        for steps in (2, 3, 1, 2, 3):
+            calls = [asyncio.create_task(ask()) for _ in range(200)]
+            await asyncio.sleep(0.05)
+            for one, its_follower in zip(calls[:100], calls[100:], strict=True):
+                one.cancel()
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                its_follower.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+            if taken(client) == 100:
+                break
+        assert taken(client) == 100
+        assert client._http is first
+        outage.end()
+        found = []
+        for _ in range(20):
+            found = await asyncio.gather(*(ask() for _ in range(150)))
+            if found == [200] * 150:
+                break
+        assert found == [200] * 150
+        assert first.is_closed
+        # Only clients in use are open.
+        assert list(client._pool._users) == []
+    assert client._http.is_closed
+
+
+@pytest.fixture
+def clients():
+    opened = []
+
+    def make():
+        opened.append(httpx.AsyncClient(verify=False))
+        return opened[-1]
+
+    make.opened = opened
+    return make
+
+
+async def time_out(pool):
+    with pytest.raises(httpx.PoolTimeout):
+        async with pool.use():
+            raise httpx.PoolTimeout("")
+
+
+async def test_repeated_pool_timeouts_replace_the_client(clients):
+    pool = AsyncPool(clients)
+    async with pool.use() as busy:
+        for _ in range(AsyncPool.MOST_TIMEOUTS):
+            assert pool.client is clients.opened[0]
+            await time_out(pool)
+        assert pool.client is clients.opened[1]
+        # A request that is under way ends on the old client.
+        assert busy is clients.opened[0]
+        assert not busy.is_closed
+    assert busy.is_closed
+    await pool.aclose()
+    assert all(client.is_closed for client in clients.opened)
+
+
+async def test_requests_of_an_old_client_replace_no_other(clients):
+    pool = AsyncPool(clients)
+    late = [pool.use() for _ in range(5)]
+    for one in late:
+        await one.__aenter__()
+    for _ in range(AsyncPool.MOST_TIMEOUTS):
+        await time_out(pool)
+    for one in late:
+        error = httpx.PoolTimeout("")
+        assert not await one.__aexit__(type(error), error, None)
+    assert len(clients.opened) == 2
+    assert clients.opened[0].is_closed
+    await pool.aclose()
+
+
+async def test_closing_closes_replaced_clients_too(clients):
+    pool = AsyncPool(clients)
+    async with pool.use():
+        for _ in range(AsyncPool.MOST_TIMEOUTS):
+            await time_out(pool)
+        await pool.aclose()
+        assert all(client.is_closed for client in clients.opened)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("location", ["{elsewhere}", "//{host}", "http://[::1", "http://\\x01/", ""])
+async def test_no_redirect_is_followed(driver, raw_server, answer, status, location):
+    elsewhere = raw_server(answer({"id": "a", "status": "running"}))
+    place = location.format(elsewhere=elsewhere.url, host=elsewhere.url.removeprefix("http://"))
+    server = raw_server(answer(b"", f"{status} Moved", f"Location: {place}"))
+    client = driver.open("cx_" + 32 * "0", server.url, max_attempts=3)
+    with pytest.raises(ConnixAPIError, match="redirects are refused") as caught:
+        await driver.run(client, "get", "p", "a")
+    assert caught.value.status_code == status
+    assert elsewhere.requests == []
+    assert len(server.requests) == 1

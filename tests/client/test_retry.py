@@ -461,7 +461,6 @@ def test_dates_of_every_http_form_are_in_gmt(monkeypatch, date):
         "inf",
         "-inf",
         "1e999",
-        "5, 5",
         "0x10",
         "Thu, 99 Foo 2024 99:99:99",
         "\xa0",

@@ -2,7 +2,6 @@
 
 import json
 
-import httpx
 import pytest
 
 from connix_provider.client import ConnixAuthenticationError
@@ -11,6 +10,7 @@ from connix_provider.client.auth.token_endpoint import TokenEndpoint
 from connix_provider.client.errors import ConnixAPIError, api_error_class
 from connix_provider.client.foreign_refusals import is_foreign
 from connix_provider.client.retry import may_pass
+from connix_provider.client.steps import Reply
 
 TOKENS = {"access_token": "new-access", "refresh_token": "new-refresh", "expires_in": 60}
 REFUSED = {"error": "invalid_grant", "error_description": "expired"}
@@ -18,7 +18,7 @@ REFUSED = {"error": "invalid_grant", "error_description": "expired"}
 
 def read(status, body):
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return TokenEndpoint("https://login.example.com/token").tokens(httpx.Response(status), content, ())
+    return TokenEndpoint("https://login.example.com/token").tokens(Reply(status, {}, content), ())
 
 
 def error_of(status, body):

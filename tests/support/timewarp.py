@@ -26,7 +26,7 @@ SENSOR_LOOP = "airflow.sdk.bases.sensor" if airflow_version() >= (3,) else "airf
 #: The emulator moves the clock; what bounds sockets knows no time but theirs, the real one.
 _REAL = (
     "connix_provider.emulator",
-    *(f"connix_provider.client.{room}" for room in ("transport", "bodies", "punctual")),
+    *(f"connix_provider.client.{room}" for room in ("exchange", "bodies")),
 )
 #: Milliseconds for which a request under way holds the clock.
 _PATIENCE = 2000

@@ -103,8 +103,9 @@ class RefreshingBearerAuth(Auth):
             used = self._refresh(used)
         response = yield self._authorize(request, used)
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            # The connection goes back to its pool while the refresh runs.
-            response.read()
+            stream = _take_stream(response)
+            assert isinstance(stream, httpx.SyncByteStream)
+            stream.close()
             yield self._authorize(request, self._refresh(used))
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
@@ -114,7 +115,9 @@ class RefreshingBearerAuth(Auth):
             used = await self._refresh_async(used)
         response = yield self._authorize(request, used)
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            await response.aread()
+            stream = _take_stream(response)
+            assert isinstance(stream, httpx.AsyncByteStream)
+            await stream.aclose()
             yield self._authorize(request, await self._refresh_async(used))
 
     def _refresh(self, used: AccessToken) -> AccessToken:
@@ -128,8 +131,8 @@ class RefreshingBearerAuth(Auth):
         return self._refreshed()
 
     async def _refresh_async(self, used: AccessToken) -> AccessToken:
-        # Shielded: cancelling this call must not cancel the others' future.
-        waiting = asyncio.shield(asyncio.wrap_future(self._start_refresh(used)))
+        # A refresh is marked as running, so cancelling this call does not cancel it.
+        waiting = asyncio.wrap_future(self._start_refresh(used))
         try:
             async with asyncio.timeout(self._left()):
                 await waiting
@@ -163,6 +166,12 @@ class RefreshingBearerAuth(Auth):
                     self._on_new_secret(secret)
         request.headers["Authorization"] = f"Bearer {used.value}"
         return request
+
+
+def _take_stream(response: httpx.Response) -> httpx.SyncByteStream | httpx.AsyncByteStream:
+    """Take the unread body away, because httpx reads all of it before it repeats the request."""
+    stream, response.stream = response.stream, httpx.ByteStream(b"")
+    return stream
 
 
 def _too_late() -> ConnixTimeoutError:

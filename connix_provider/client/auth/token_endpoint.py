@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import math
-import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import httpx
 
+from connix_provider.client.addresses import warn_in_clear
 from connix_provider.client.auth.checks import check_text, check_token_url, json_object, token_in
 from connix_provider.client.auth.token_cache import Tokens
 from connix_provider.client.errors import (
@@ -18,12 +18,13 @@ from connix_provider.client.errors import (
     ConnixTimeoutError,
     api_error_class,
 )
-from connix_provider.client.failures import MAX_ERROR_BODY
+from connix_provider.client.exchange import HOOKS, exchange
 from connix_provider.client.quoting import printable
 from connix_provider.client.ratelimit.headers import number, retry_after_hint
 from connix_provider.client.redaction import redact
 from connix_provider.client.retry import is_transient_status
-from connix_provider.client.transport import USER_AGENT, connection_error
+from connix_provider.client.steps import Reply
+from connix_provider.client.transport import USER_AGENT, connection_error, timeouts
 
 if TYPE_CHECKING:
     import ssl
@@ -33,7 +34,7 @@ __all__ = ["REFRESH_TIMEOUT", "TokenEndpoint"]
 #: Seconds that a refresh may take. It goes on when the call that started it has ended: the service may have
 #: replaced the refresh token already.
 REFRESH_TIMEOUT = 60.0
-_CONNECT_TIMEOUT, _READ_TIMEOUT = 10.0, 30.0
+_READ_TIMEOUT = 30.0
 _MAX_QUOTE, _MAX_READ = 200, 2000
 #: A service that replaces refresh tokens refuses one that another process has used.
 _USED_ELSEWHERE = (
@@ -68,6 +69,7 @@ class TokenEndpoint:
         self._client_secret = check_text(client_secret, "client_secret")
         self._scope = check_text(scope, "scope")
         self._verify = verify
+        warn_in_clear(self.url, "OAuth2 token or client secret")
 
     def credentials(self) -> tuple[str | None, ...]:
         """
@@ -101,36 +103,34 @@ class TokenEndpoint:
         :return: the tokens
         :raises ConnixError: where there are none
         """
-        timeout = httpx.Timeout(_READ_TIMEOUT, connect=_CONNECT_TIMEOUT)
-        deadline = time.monotonic() + REFRESH_TIMEOUT
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
         try:
-            with (
-                httpx.Client(verify=self._verify, timeout=timeout, follow_redirects=False) as http,
-                http.stream(
+            with httpx.Client(verify=self._verify, event_hooks=HOOKS) as http:
+                request = httpx.Request(
                     "POST",
                     self.url,
                     data=self._form(refresh_token),
-                    headers={"Accept": "application/json", "User-Agent": USER_AGENT},
-                    auth=self._basic_auth(),
-                ) as response,
-            ):
-                body = _read(response, deadline)
+                    headers=headers,
+                    extensions={"timeout": timeouts(_READ_TIMEOUT)},
+                )
+                reply = exchange(http, self._basic_auth(), request, REFRESH_TIMEOUT)
+        except TimeoutError:
+            raise ConnixTimeoutError("the token endpoint did not finish its response in time") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise connection_error(error, missed="new tokens", setting="the connection's token_url") from None
-        return self.tokens(response, body, secrets)
+        return self.tokens(reply, secrets)
 
-    def tokens(self, response: httpx.Response, body: bytes, secrets: tuple[str, ...]) -> Tokens:
+    def tokens(self, response: Reply, secrets: tuple[str, ...]) -> Tokens:
         """
         Read a response.
 
-        :param response: its status and headers
-        :param body: its body, or the beginning of a long one
+        :param response: the response
         :param secrets: the values that no message may show
         :return: the tokens
         :raises ConnixAPIError: for a response without a usable access token
         """
-        content = json_object(body)
-        access_token = token_in(content, "access_token") if response.is_success else None
+        content = json_object(response.body)
+        access_token = token_in(content, "access_token") if response.is_good else None
         if access_token is None:
             raise self._error(response, content, secrets)
         expires_in = number(content.get("expires_in")) or math.inf
@@ -153,9 +153,7 @@ class TokenEndpoint:
         # RFC 6749 section 2.3.1: both are form-encoded before they go into HTTP Basic.
         return httpx.BasicAuth(quote(self._client_id, safe=""), quote(self._client_secret, safe=""))
 
-    def _error(
-        self, response: httpx.Response, content: dict[str, Any], secrets: tuple[str, ...]
-    ) -> ConnixAPIError:
+    def _error(self, response: Reply, content: dict[str, Any], secrets: tuple[str, ...]) -> ConnixAPIError:
         status = response.status_code
         # A refusal is final, whatever 4xx the endpoint chose.
         is_transient = is_transient_status(status)
@@ -171,20 +169,8 @@ class TokenEndpoint:
         error = error_class(status, "token_not_refreshed", message)
         error.request = "POST to the token endpoint"
         # RFC 6749 section 5.2: a refusal of the endpoint names its error; that of a gateway does not.
-        error.has_error_body = isinstance(content.get("error"), str) or response.is_success
+        error.has_error_body = isinstance(content.get("error"), str) or response.is_good
         if is_transient:
             is_limited = status == httpx.codes.TOO_MANY_REQUESTS
             error.retry_after = retry_after_hint(response.headers, refused=is_limited)
         return error
-
-
-def _read(response: httpx.Response, deadline: float) -> bytes:
-    """Read as much of the body as tokens or an error may take."""
-    body = bytearray()
-    for chunk in response.iter_bytes():
-        body += chunk
-        if len(body) >= MAX_ERROR_BODY:
-            break
-        if time.monotonic() >= deadline:
-            raise ConnixTimeoutError("the token endpoint did not finish its response in time")
-    return bytes(body[:MAX_ERROR_BODY])

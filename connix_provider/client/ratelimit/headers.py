@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -157,13 +158,14 @@ def retry_after_hint(headers: Mapping[str, str], body: Any = None, *, refused: b
     """
     if isinstance(body, Mapping) and (seconds := number(body.get("retry_after"))) is not None:
         return seconds
-    stated = headers.get("retry-after")
-    if (seconds := number(stated)) is not None:
-        return seconds
+    stated = _each(headers.get("retry-after"))
+    if seconds_stated := [seconds for text in stated if (seconds := number(text)) is not None]:
+        return max(seconds_stated)
     if (now := server_time(headers)) is None:
         return None
-    if (at := _http_date(stated)) is not None and at - now <= _LONGEST_WINDOW:
-        return max(0.0, at - now)
+    dates = [at for text in stated if (at := _http_date(text)) is not None and at - now <= _LONGEST_WINDOW]
+    if dates:
+        return max(0.0, max(dates) - now)
     if not refused:
         return None
     resets = [
@@ -174,6 +176,11 @@ def retry_after_hint(headers: Mapping[str, str], body: Any = None, *, refused: b
         and not _first(headers.get(f"x-ratelimit-remaining{family}"))
     ]
     return max(0.0, max(resets) - now) if resets else None
+
+
+def _each(value: str | None) -> list[str]:
+    """Take apart the values of a header that was given more than once; a date has a comma of its own."""
+    return re.findall(r"[A-Za-z]{3,9},[^,]*|[^,\s][^,]*", value or "")
 
 
 def number(value: Any) -> float | None:
