@@ -87,6 +87,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
         self.timeout = timeout
         self.deferrable = deferrable
         self._goes_on = False
+        self._permit_event: Mapping[str, Any] = {}
         self._refusal = ""
         #: Whether a request of this task may have been executed although no response said so.
         self._was_lost = False
@@ -155,7 +156,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
             project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
             with self._cleaning_up(context), naming(hook, project_id, self.named):
                 raise ConnixRateLimitWaitError(refusal, 0.0)
-        self._goes_on, self._was_lost = True, was_lost
+        self._goes_on, self._was_lost, self._permit_event = True, was_lost, event
         return self._act_and_wait(context, deadline)
 
     def resume_after_conflict(
@@ -322,15 +323,17 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
             self._goes_on = True
 
     def _act(self, client: Client, project_id: str, context: Context, deadline: float) -> SentAction:
-        from connix_provider.operators.handover import defer_for_rate_limit
+        from connix_provider.operators.handover import defer_for_rate_limit, take_over_permit
         from connix_provider.waiting.deferral import LONGEST_PAUSE
 
         if not self.deferrable:
             return self.act(client, project_id, context)
+        event, self._permit_event = self._permit_event, {}
+        take_over_permit(client, event)
         try:
             return self.act(client.with_options(longest_pause=LONGEST_PAUSE), project_id, context)
         except ConnixRateLimitError as error:
-            defer_for_rate_limit(self, error, deadline)
+            defer_for_rate_limit(self, client, error, deadline)
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
         """

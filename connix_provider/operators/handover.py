@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
 if TYPE_CHECKING:
+    from connix_provider.client import Client
     from connix_provider.client.errors import ConnixRateLimitError
     from connix_provider.operators.base import ConnixAgentOperator
     from connix_provider.operators.cancel_on_kill import SentAction
     from connix_provider.waiting.wait import Wait
 
-__all__ = ["defer_for_agent", "defer_for_rate_limit"]
+__all__ = ["defer_for_agent", "defer_for_rate_limit", "take_over_permit"]
 
 
 def defer_for_agent(
@@ -54,15 +56,19 @@ def defer_for_agent(
     )
 
 
-def defer_for_rate_limit(task: ConnixAgentOperator, error: ConnixRateLimitError, deadline: float) -> NoReturn:
+def defer_for_rate_limit(
+    task: ConnixAgentOperator, client: Client, error: ConnixRateLimitError, deadline: float
+) -> NoReturn:
     """
-    Give the worker slot back until the key's budget has room, or the task's time is over.
+    Give the worker slot back until the key's rate limit has room, or the task's time is over.
 
     :param task: the task
-    :param error: what the budget, or the service, said
+    :param client: the task's client, whose limiter knows the limit
+    :param error: the 429, or the limiter's own error
     :param deadline: epoch seconds at which the task's time is over
     :raises ConnixRateLimitError: where there is nothing to wait for
     """
+    from connix_provider.client.ratelimit import Bucket
     from connix_provider.client.retry import patience
     from connix_provider.triggers.rate_limit import ConnixRateLimitTrigger
     from connix_provider.waiting.deferral import deferral_timeout
@@ -73,8 +79,27 @@ def defer_for_rate_limit(task: ConnixAgentOperator, error: ConnixRateLimitError,
     not_before = now + patience(error.retry_after or 0.0, deadline - now)
     task.log.info("%s The task gives its slot back and goes on from the triggerer.", error)
     task.defer(
-        trigger=ConnixRateLimitTrigger(error.bucket, not_before, deadline, task.connix_conn_id),
+        trigger=ConnixRateLimitTrigger(
+            error.bucket,
+            not_before,
+            deadline,
+            task.connix_conn_id,
+            client.limiter.snapshot(Bucket(error.bucket)),
+        ),
         method_name="resume_after_rate_limit",
         kwargs={"refusal": str(error), "was_lost": error.may_have_executed},
         timeout=deferral_timeout(deadline),
     )
+
+
+def take_over_permit(client: Client, event: Mapping[str, Any]) -> None:
+    """
+    Take over the permit that a trigger acquired, and what it knew of the rate limit.
+
+    :param client: the resumed task's client
+    :param event: the trigger's event
+    """
+    from connix_provider.client.ratelimit import Bucket
+
+    if "rate_limit" in event:
+        client.limiter.restore(Bucket(event["bucket"]), event["rate_limit"], granted=event["has_permit"])

@@ -164,7 +164,13 @@ async def test_a_task_comes_back_when_the_budget_has_room_and_no_later_than_its_
             permit.on_response({}, good=False, back_off=refused_for)
     began = warp.time()
     event = await outcome(ConnixRateLimitTrigger("action", began + not_before, began + deadline))
-    assert event == {"bucket": "action", "deadline": began + deadline}
+    has_permit = comes_after < deadline
+    assert event == {
+        "bucket": "action",
+        "deadline": began + deadline,
+        "has_permit": has_permit,
+        "rate_limit": [],
+    }
     # It asks anew now and then, so it may come some seconds after a deadline; the task says so then.
     assert comes_after <= warp.time() - began + 0.01 <= comes_after + 10
     assert not emulator.journal.entries()
@@ -330,7 +336,7 @@ async def test_the_event_loop_is_not_put_to_sleep_for_want_of_budget(emulator, c
         permit.on_response({}, good=False, back_off=0.2)
     deadline = time.time() + 600
     event = await outcome(ConnixRateLimitTrigger("action", not_before=0.0, deadline=deadline))
-    assert event == {"bucket": "action", "deadline": deadline}
+    assert event == {"bucket": "action", "deadline": deadline, "has_permit": True, "rate_limit": []}
 
 
 async def test_a_deadline_that_has_passed_reads_no_connection(emulator, connection):

@@ -75,7 +75,7 @@ class FixedWindow(Limit):
         limit, length, end, reset, remaining, in_flight, polled, told_at, is_confirmed, is_told = numbers
         if not (limit >= 1 and 0 < length <= _LENGTHS[-1] and 0 <= remaining <= limit):
             return False
-        if not (told_at <= now and end - now <= length + _ROUNDING and 0 <= in_flight < math.inf):
+        if not (told_at <= now and end - told_at <= _LENGTHS[-1] and 0 <= in_flight < math.inf):
             # Written before the machine was started anew, or by another clock.
             return False
         self.roll(now)

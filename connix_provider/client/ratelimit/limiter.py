@@ -41,7 +41,7 @@ from typing import Any
 from connix_provider.client.ratelimit.buckets import Bucket
 from connix_provider.client.ratelimit.decision import response_delay, seconds_until_allowed
 from connix_provider.client.ratelimit.fixed_window import FixedWindow
-from connix_provider.client.ratelimit.headers import RateLimitHeaders, tells_of_limits
+from connix_provider.client.ratelimit.headers import tells_of_limits
 from connix_provider.client.ratelimit.limits import SlidingWindowLog
 from connix_provider.client.ratelimit.permit import Permit
 from connix_provider.client.ratelimit.shared import SharedNumbers
@@ -132,8 +132,8 @@ class RateLimiter:
         Return what responses told of the limits that count for an endpoint, for a process on another machine.
 
         :param bucket: the endpoint
-        :return: JSON; for each limit its ``limit``, ``remaining`` and ``reset``, ``ends_at`` as epoch seconds
-            of this machine, and whether it counts all requests of the key ``together``
+        :return: JSON; for each limit its ``limit``, ``remaining``, ``length`` and ``reset``, ``ends_at`` as
+            epoch seconds of this machine, and whether it counts all requests of the key ``together``
         """
         with self._exclusive() as now:
             own = self._state.endpoints[bucket].limit
@@ -141,6 +141,7 @@ class RateLimiter:
                 {
                     "limit": limit.limit,
                     "remaining": max(0.0, limit.remaining - limit.in_flight),
+                    "length": limit.length,
                     "reset": limit.reset,
                     "ends_at": time.time() + limit.end - now,
                     "together": limit is not own,
@@ -162,17 +163,7 @@ class RateLimiter:
         with self._exclusive() as now:
             endpoint = self._state.endpoints[bucket]
             for each in snapshot:
-                ahead = each["ends_at"] - time.time()
-                is_over = ahead <= 0
-                told = RateLimitHeaders(
-                    each["limit"],
-                    each["limit"] if is_over else each["remaining"],
-                    None if is_over else each["reset"],
-                )
-                if each["together"]:
-                    self._state.learn_together(now, told, ahead)
-                else:
-                    self._state.learn_own(bucket, now, told, ahead)
+                self._state.restore(bucket, now, each, each["ends_at"] - time.time())
             if granted:
                 limits = self._state.limits(bucket, now)
                 ends = [limit.end for limit in limits if isinstance(limit, FixedWindow)]
@@ -191,9 +182,10 @@ class RateLimiter:
     def _exclusive(self) -> Iterator[float]:
         """Keep other threads and processes away, and yield the moment."""
         with self._lock:
-            now = self._clock()
             # A signal's handler in the middle of this goes on with the numbers as they are.
             file = None if self._shared is None or self._is_exclusive else self._shared.open()
+            # After the wait for the file, because its moments must not be later.
+            now = self._clock()
             if file is None or self._shared is None:
                 yield now
                 return
@@ -219,7 +211,7 @@ class RateLimiter:
             queue = endpoint.queues[permit.background]
             place = bisect.bisect_left(queue, permit.number)
             limits = self._state.limits(permit.bucket, now)
-            if not permit.background and now < endpoint.granted_until:
+            if not permit.background and endpoint.blocked_until <= now < endpoint.granted_until:
                 endpoint.granted_until = -math.inf
                 wait = 0.0
             else:

@@ -8,8 +8,8 @@ service's address and the key.
 
 Invariants:
 
-- A process never waits for the file. If its lock is taken or the disk fails, the process goes on with what
-  it knows.
+- A process waits 20 ms for the file at most. If its holder was stopped, or the disk fails, the process goes
+  on with what it knows.
 - The numbers are checked before they are used, because a killed process may have written half of them.
 - Moments are of the monotonic clock, because all processes of a machine share it.
 """
@@ -37,7 +37,8 @@ __all__ = ["DIRECTORY_SETTING", "SharedNumbers", "path_for"]
 DIRECTORY_SETTING = "CONNIX_RATE_LIMIT_DIR"
 #: Another layout of the numbers gets another name.
 _VERSION = 1
-_TRIES = 3
+#: How often the lock is tried, and the seconds between: a process that holds it may be off the processor.
+_TRIES, _BETWEEN = 20, 0.001
 #: Seconds after which a file that no process wrote to is deleted: access tokens come and go.
 _STALE = 86_400.0
 
@@ -84,9 +85,10 @@ class SharedNumbers:
 
     def open(self) -> int | None:
         """
-        Open the file, and lock it unless another process holds the lock for longer than usual.
+        Open the file and lock it.
 
-        :return: its descriptor, for the methods below, or ``None`` where nothing can be shared now
+        :return: its descriptor, for the methods below, or ``None`` where it cannot be opened, or
+            another process holds the lock for longer than usual
         """
         try:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -96,10 +98,11 @@ class SharedNumbers:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                time.sleep(0)
+                time.sleep(_BETWEEN)
             else:
-                break
-        return fd
+                return fd
+        os.close(fd)
+        return None
 
     def read(self, fd: int) -> Sequence[float] | None:
         """

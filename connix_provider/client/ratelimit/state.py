@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from connix_provider.client.ratelimit.buckets import DOCUMENTED, Bucket
 from connix_provider.client.ratelimit.fixed_window import FixedWindow
@@ -167,6 +168,32 @@ class KeyState:
             self.together[told.limit] = FixedWindow(told.limit, ahead, now)
         self.together[told.limit].learn(now, told, ahead)
         self._told_last = told.limit
+
+    def restore(self, bucket: Bucket, now: float, saved: Mapping[str, Any], ahead: float) -> None:
+        """
+        Take over one limit that a process on another machine told.
+
+        :param bucket: the endpoint
+        :param now: the moment
+        :param saved: the limit, as :meth:`RateLimiter.snapshot` returned it
+        :param ahead: seconds until the end of its window
+        """
+        if ahead > 0:
+            reset = saved["reset"] if saved["reset"] >= 0 else None
+            told = RateLimitHeaders(saved["limit"], saved["remaining"], reset)
+            if saved["together"]:
+                self.learn_together(now, told, ahead)
+            else:
+                self.learn_own(bucket, now, told, ahead)
+            return
+        # The window is over, but the next ones have its limit and begin at its end.
+        window = FixedWindow(saved["limit"], None, now)
+        window.length, window.end = saved["length"], now + ahead
+        window.roll(now)
+        if saved["together"]:
+            self.together.setdefault(window.limit, window)
+        elif not isinstance(self.endpoints[bucket].limit, FixedWindow):
+            self.endpoints[bucket].limit = window
 
     def dump(self) -> Sequence[float]:
         """Return the numbers that the processes of a machine share."""
