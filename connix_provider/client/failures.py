@@ -170,7 +170,7 @@ def rate_limit_wait_error(call: Call[Any], wait: float, now: float) -> ConnixRat
         until = "a time beyond all calendars"
     error = ConnixRateLimitWaitError(
         f"the rate limit of this key for {call.bucket} requests is used up until {until} (for {wait:.0f} s), "
-        f"so {call.method} {call.path} was not sent",
+        "so the request was not sent",
         wait,
     )
     error.request = f"{call.method} {call.path}"

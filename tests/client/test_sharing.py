@@ -220,7 +220,7 @@ def test_a_budget_that_opens_too_late_is_told_at_once_but_in_a_task_when_its_tim
     assert sum(caller.pauses) == pytest.approx(waited)
     assert str(error) == (
         "the rate limit of this key for get requests is used up until 2024-01-15 16:00:40+00:00 "
-        f"(for {40 - waited} s), so GET /projects/p/agents/a was not sent"
+        f"(for {40 - waited} s), so the request was not sent (GET /projects/p/agents/a)"
     )
     assert (error.status_code, error.may_have_executed) == (429, False)
     assert error.retry_after == pytest.approx(40 - waited)
