@@ -1,1 +1,1 @@
-"""Operators that act on Connix agents."""
+"""Operators for Connix agents."""

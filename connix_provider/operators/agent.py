@@ -40,20 +40,19 @@ class ConnixCreateAgentOperator(DescribesAgent):
     """
     Create an agent and wait until it runs.
 
-    One run of a task leaves one agent, whatever is lost, killed or retried: see
-    :mod:`connix_provider.operators.create_once`. An agent that an earlier try of this run created is brought
-    to what is asked for now: only the difference is sent. Reference: "Create Agent".
+    One run of a task leaves one agent, although responses are lost and tasks are killed and retried: see
+    :mod:`connix_provider.operators.create_once`. An agent that an earlier try of this run created is updated:
+    only the fields that differ are sent. Reference: "Create Agent".
 
     :param name: the agent's name, unique in its project
     :param config: model, temperature, tools, system prompt, environment variables, …
-    :param description: what the agent is for
-    :param metadata: anything to keep with the agent
-    :param if_exists: what to do about an agent of that name that this task run did not create: ``fail``
-        (default); ``adopt`` it if it runs, without any change to it; or ``update`` it to what is asked for
-        here and get it running: it is started where it is paused or stopped, and restarted once where it is
-        in error
-    :param on_failure: what to do about the agent that this task run created where the task fails because the
-        agent does not come to run: ``keep`` it (default) to be looked at, or ``delete`` it
+    :param description: the agent's description
+    :param metadata: the agent's metadata
+    :param if_exists: for an agent of that name that this task run did not create: ``fail`` (default);
+        ``adopt`` waits until it runs and changes nothing; ``update`` sends the fields that differ and gets it
+        running: it is started if it is paused or stopped, and restarted once if it is in error
+    :param on_failure: for the agent that this task run created, if the task fails because the agent does not
+        run: ``keep`` (default) or ``delete``
 
     The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
     """
@@ -96,7 +95,7 @@ class ConnixCreateAgentOperator(DescribesAgent):
         self.on_failure = on_failure
 
     def check(self) -> None:
-        """Check the parameters, before anything is sent."""
+        """Check the parameters, before any request."""
         super().check()
         if self.if_exists not in IF_EXISTS:
             raise ValueError(f"if_exists must be one of {', '.join(IF_EXISTS)}, not {self.if_exists!r}")
@@ -105,11 +104,11 @@ class ConnixCreateAgentOperator(DescribesAgent):
         check_name("name", self.name)
 
     def named(self) -> dict[str, Any]:
-        """Say what the operator does and to which agent."""
+        """Return the action and the agent, for messages."""
         return {"verb": "create", "agent_name": self.name}
 
     def act(self, client: Client, project_id: str, context: Context) -> SentAction:
-        """Create the agent, or bring the one that exists to what is asked for."""
+        """Create the agent, or bring the agent that exists to the parameters."""
         from connix_provider.operators import create_once, existing_agent
         from connix_provider.operators.identity import identity_key
 
@@ -123,7 +122,7 @@ class ConnixCreateAgentOperator(DescribesAgent):
         return existing_agent.use(client, project_id, found.agent, body, key, self.if_exists)
 
     def find_unfinished(self, client: Client, project_id: str, context: Context) -> SentAction | None:
-        """Find the agent whose create was under way when the task was killed."""
+        """Find the agent of a create that was sent when the task was killed."""
         from connix_provider.operators.create_once import find_own
         from connix_provider.operators.identity import identity_key
 
@@ -131,7 +130,7 @@ class ConnixCreateAgentOperator(DescribesAgent):
         return SentAction.of(agent, undo="delete") if agent else None
 
     def clean_up_failure(self, context: Context) -> None:
-        """Delete the agent that this task run created, where ``on_failure`` says so."""
+        """Delete the agent that this task run created, with ``on_failure="delete"``."""
         if self.on_failure != "delete":
             return
         from connix_provider.operators.existing_agent import delete_own
@@ -141,17 +140,17 @@ class ConnixCreateAgentOperator(DescribesAgent):
 
 class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):
     """
-    Change an agent's configuration and wait until the change has taken hold.
+    Update an agent and wait until it has settled.
 
-    The service merges: only what is given here and differs is sent, everything else stays; where nothing
+    Only the parameters that differ from the agent are sent, and the service keeps all other fields. If none
     differs, no request is sent. Reference: "Update Agent".
 
     :param agent_id: the agent
     :param agent_name: its name, instead of its id
     :param name: the new name
-    :param config: what to change in the configuration
+    :param config: fields of the configuration to change
     :param description: the new description
-    :param metadata: what to change in the metadata
+    :param metadata: fields of the metadata to change
 
     The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
     """
@@ -162,7 +161,7 @@ class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):
     )
     action = "update"
     keeps_record = True
-    # An update that left the agent in error stays a failure in every try of its run.
+    # The record of a failed update stays, because otherwise a retry would find no difference and succeed.
     forgets_failure = False
 
     def __init__(
@@ -201,7 +200,7 @@ class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):
         )
 
     def check(self) -> None:
-        """Check the parameters, before anything is sent."""
+        """Check the parameters, before any request."""
         super().check()
         if not self.body():
             raise ValueError("there is nothing to update: give name, config, description or metadata")
@@ -209,7 +208,7 @@ class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):
     def act_on(
         self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
     ) -> SentAction:
-        """Send what differs."""
+        """Send the fields that differ."""
         from connix_provider.operators.existing_agent import update
 
         agent = self.read_agent(client, project_id, agent_id)
@@ -220,7 +219,7 @@ class ConnixStartAgentOperator(ConnixActionOperator):
     """
     Start a paused or stopped agent and wait until it runs.
 
-    An agent that runs already is a success. Reference: "Start Agent".
+    An agent that is running already is a success. Reference: "Start Agent".
 
     :param agent_id: the agent
     :param agent_name: its name, instead of its id
@@ -265,7 +264,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
     """
     Restart an agent and wait until it runs again.
 
-    The reply may say ``running`` before the agent went down, so the wait looks for a change of
+    The agent may still be running from before, so the wait requires a change of its status or of
     ``updated_at``. Reference: "Restart Agent".
 
     :param agent_id: the agent
@@ -280,7 +279,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
     def act_on(
         self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
     ) -> SentAction:
-        """Send the restart once the change it makes can be told from the change before."""
+        """Send the restart, unless an earlier start of this task did."""
         from connix_provider.operators import restart_once, task_state
         from connix_provider.operators.busy_agent import raise_if_busy
 
@@ -303,23 +302,23 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
     def _resume(
         self, client: Client, project_id: str, record: ActionRecord, before: Snapshot
     ) -> tuple[SentAction | None, Agent | None]:
-        """Find out what became of the restart that an earlier start of this task asked for."""
+        """Check the restart that an earlier start of this task requested."""
         from connix_provider.operators import restart_once
 
         agent_id = record.agent_id
-        look = restart_once.look_for_restart(
+        check = restart_once.check_restart(
             client, project_id, agent_id, before, requested_at=record.requested_at
         )
-        if look is None and record.accepted_at:
+        if check is None and record.accepted_at:
             self.log.info("An earlier try of this task restarted agent %s; waiting for it.", agent_id)
             return SentAction(agent_id, "restart", before, accepted_at=record.accepted_at), None
-        if look is None:
+        if check is None:
             raise ConnixTimeoutError(
-                f"An earlier try of this task asked for the restart of agent {agent_id}. Whether it happened "
+                f"An earlier try of this task requested the restart of agent {agent_id}. Whether it happened "
                 "is unknown: the time allowed was over. Clear the task to restart the agent once more."
             )
-        agent = look.agent
-        is_restarted = look.evidence is Evidence.RESTARTED
+        agent = check.agent
+        is_restarted = check.evidence is Evidence.RESTARTED
         if is_restarted and agent.status == AgentStatus.ERROR:
             self.log.warning(
                 "Agent %r (%s) ended in error after an earlier try restarted it; it is restarted once more.",
@@ -334,21 +333,21 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
             began = record.accepted_at or time.time()
             return SentAction.of(agent, "restart", before=before, accepted_at=began), agent
         if agent.status in TRANSIENT:
-            # The record stays, and is looked into again once the agent has settled.
+            # The record stays, and is checked again when the agent has settled.
             raise restart_once.busy(agent)
-        if look.evidence is Evidence.NONE and not restart_once.shows_changes(client, project_id, agent):
+        if check.evidence is Evidence.NONE and not restart_once.shows_changes(client, project_id, agent):
             raise ConnixResponseError(
-                f"An earlier try of this task asked for the restart of agent {agent.name!r} ({agent_id}). "
+                f"An earlier try of this task requested the restart of agent {agent.name!r} ({agent_id}). "
                 "Whether it happened is unknown: the service does not show when an agent changes "
-                "(updated_at is missing or never moves). It is not restarted again. Look at the agent, and "
+                "(updated_at is missing or never moves). It is not restarted again. Check the agent, and "
                 "clear this task to restart it once more"
             )
         self.log.info(
-            "An earlier try asked for the restart of agent %r (%s), but %s: it is restarted now.",
+            "An earlier try requested the restart of agent %r (%s), but %s: it is restarted now.",
             agent.name,
             agent_id,
             "the agent only changed in another way"
-            if look.evidence is Evidence.FOREIGN
+            if check.evidence is Evidence.FOREIGN
             else "the agent has not changed since",
         )
         return None, agent
@@ -362,7 +361,7 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
 
     :param agent_id: the agent
     :param agent_name: its name, instead of its id
-    :param ignore_if_missing: whether an agent that does not exist is a success, default no
+    :param ignore_if_missing: whether a missing agent is a success; default no
 
     The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
     """
@@ -401,7 +400,7 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
         self.ignore_if_missing = ignore_if_missing
 
     def act(self, client: Client, project_id: str, context: Context) -> SentAction:
-        """Delete the agent, or find that there is none."""
+        """Delete the agent, or succeed if it is missing and may be."""
         try:
             return super().act(client, project_id, context)
         except ConnixNotFoundError as error:
@@ -433,11 +432,11 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
                 client.agents.delete(project_id, agent_id)
         else:
             try:
-                # The record stays: a refusal of this request tells nothing of the first one.
+                # Without a new record, because a refusal of this request proves nothing about the first one.
                 with raise_if_busy(agent_id, "delete"):
                     client.agents.delete(project_id, agent_id)
             except AgentBusyError as busy:
-                # The first delete may be under way.
+                # The service may still be executing the first delete.
                 busy.may_have_executed = True
                 raise
             except ConnixNotFoundError as error:

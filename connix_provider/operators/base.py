@@ -1,9 +1,12 @@
 """
-Share what all operators on agents do: find the agent, act, wait for what the action promised.
+The base class of the operators: send an action, then wait for its goal.
 
-An operator says what to do in :meth:`ConnixAgentOperator.act`. Everything after that (looking, waiting on
-the worker or in the triggerer, what the ending means) is here, once, and rests on
-:mod:`connix_provider.lifecycle`.
+1. ``execute`` checks the parameters and opens the connection.
+2. :meth:`ConnixAgentOperator.act`, which each operator implements, sends the action.
+3. If the agent is busy (409), or the rate limit is used up, the task waits on the worker or in the triggerer
+   and then calls ``act`` again.
+4. The task polls the agent until :mod:`connix_provider.lifecycle` gives a verdict, on the worker or in the
+   triggerer.
 """
 
 from __future__ import annotations
@@ -33,12 +36,12 @@ if TYPE_CHECKING:
     from connix_provider.waiting.ending import Ending
     from connix_provider.waiting.wait import Wait
 
-# What a DAG file needs in order to be parsed is imported above; everything else is, when a task runs.
+# Modules that parsing a DAG file does not need are imported in functions.
 
 __all__ = ["DEFERRABLE_BY_DEFAULT", "ConnixAgentOperator", "SentAction"]
 
 
-#: Most seconds between two polls of an agent that is creating or updating and is to be acted on.
+#: Seconds between two polls of a busy agent, at most.
 SETTLE_INTERVAL = 5.0
 #: Airflow's own default for ``deferrable``.
 DEFERRABLE_BY_DEFAULT: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
@@ -46,25 +49,26 @@ DEFERRABLE_BY_DEFAULT: bool = conf.getboolean("operators", "default_deferrable",
 
 class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
     """
-    Act on an agent and wait until the action has taken hold.
+    Send an action to an agent, and wait for its goal.
 
     :param project_id: the project; default the connection's ``project_id``
     :param connix_conn_id: the Airflow connection
-    :param wait_for_completion: whether to wait for what the action promised, or only for its acceptance
+    :param wait_for_completion: whether to wait for the action's goal; otherwise the task ends when the
+        service has accepted the action
     :param poll_interval: seconds between two polls of the agent, or a timedelta; 1 s or more
-    :param timeout: seconds, or a timedelta, for the whole task, the action and the wait together
+    :param timeout: seconds, or a timedelta, for the action and the wait together
     :param deferrable: whether to wait in the triggerer, without a worker slot; default
         ``operators.default_deferrable`` of Airflow's configuration
-    :param cancel_on_kill: whether to delete the agent that the task created, or stop the one that it started,
-        when the task is marked as failed before it is done (while it is deferred: from Airflow 3.3 on); by
-        default the agent is left as it is
+    :param cancel_on_kill: whether to delete the agent that the task created, or stop the agent that it
+        started, when the task is marked as failed before it is done (while it is deferred: from Airflow 3.3
+        on); default no
     """
 
     template_fields: Sequence[str] = ("project_id", "connix_conn_id")
     ui_color = "#d9e8f6"
-    #: Whether the operator records what it is about to send; see :mod:`connix_provider.operators.task_state`.
+    #: Whether the operator records its requests; see :mod:`connix_provider.operators.task_state`.
     keeps_record: ClassVar[bool] = False
-    #: Whether the record goes where the action ended in a failure, so that the next try acts anew.
+    #: Whether a failure deletes the record, so that the next try sends the action again.
     forgets_failure: ClassVar[bool] = True
     flag_fields: ClassVar[tuple[str, ...]] = ("deferrable", "wait_for_completion", "cancel_on_kill")
 
@@ -89,12 +93,12 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
         self._goes_on = False
         self._permit_event: Mapping[str, Any] = {}
         self._refusal = ""
-        #: Whether a request of this task may have been executed although no response said so.
+        #: Whether a request of this task may have been executed although its response was lost.
         self._was_lost = False
 
     def named(self) -> dict[str, Any]:
         """
-        Say what the operator does and to which agent, for messages.
+        Return the action and the agent, for messages.
 
         :return: ``verb``, and ``agent_id`` or ``agent_name`` as far as the task knows them
         """
@@ -102,20 +106,20 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
 
     def act(self, client: Client, project_id: str, context: Context) -> SentAction:
         """
-        Do what the operator is for.
+        Send the operator's action.
 
-        :param client: a client whose calls end with the task's time
+        :param client: a client with the task's deadline
         :param project_id: the project
         :param context: Airflow's context
-        :return: what was done, and what to wait for
+        :return: the action, with the goal of the wait
         """
         raise NotImplementedError
 
     def check(self) -> None:
         """
-        Check the parameters, before anything is sent.
+        Check the parameters, before any request.
 
-        :raises ValueError: for one that cannot be right
+        :raises ValueError: for an invalid parameter
         """
         self.check_parameters()
         check_seconds("poll_interval", self.poll_interval, minimum=1.0)
@@ -123,7 +127,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
 
     def execute(self, context: Context) -> str:
         """
-        Act, and wait unless told not to.
+        Send the action, and wait for its goal.
 
         :param context: Airflow's context
         :return: the agent's id
@@ -135,15 +139,15 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
         self, context: Context, event: Any = None, refusal: str | None = None, was_lost: bool = False
     ) -> str:
         """
-        Act after the key's rate limit was used up for a while.
+        Send the action after the task waited for a rate limit in the triggerer.
 
         :param context: Airflow's context
-        :param event: the trigger's event, which tells the deadline of the first attempt
-        :param refusal: what the task gave its slot back for
-        :param was_lost: whether a request may have been executed although no response said so
+        :param event: the trigger's event, with the task's deadline
+        :param refusal: why the task deferred
+        :param was_lost: whether a request may have been executed although its response was lost
         :return: the agent's id
-        :raises ValueError: for an event that no trigger of this provider sends
-        :raises ConnixRateLimitError: where the rate limit was used up until the task's time was over
+        :raises ValueError: for an event of another kind
+        :raises ConnixRateLimitError: if the rate limit was used up until the deadline
         """
         self.check()
         deadline = event.get("deadline") if isinstance(event, Mapping) else None
@@ -163,14 +167,14 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
         self, context: Context, event: Any = None, refusal: str = "", was_lost: bool = False
     ) -> str:
         """
-        Act after the agent was on its way to another status, in which it takes no action.
+        Send the action after the task waited for a busy agent in the triggerer.
 
         :param context: Airflow's context
-        :param event: the trigger's event, which tells the deadline of the first attempt too
-        :param refusal: what Connix said to the first attempt
-        :param was_lost: whether a request may have been executed although no response said so
+        :param event: the trigger's event, with the task's deadline
+        :param refusal: why the task deferred
+        :param was_lost: whether a request may have been executed although its response was lost
         :return: the agent's id
-        :raises ValueError: for an event that no trigger of this provider sends
+        :raises ValueError: for an event of another kind
         """
         from connix_provider.operators.busy_agent import explained
         from connix_provider.waiting.ending import Ending, Outcome
@@ -185,19 +189,19 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
 
     def wants_gone(self, context: Context) -> bool:
         """
-        Tell whether the task has what it wants where its agent is gone before a refused request is repeated.
+        Return whether an agent that is gone is a success for the task.
 
         :param context: Airflow's context
-        :return: whether it ends well
+        :return: ``False``; the delete operator decides otherwise
         """
         return False
 
     def is_repeated(self, context: Context) -> bool:
         """
-        Tell whether this task run may have sent something before.
+        Return whether this task run may have sent its action before.
 
         :param context: Airflow's context
-        :return: true in a retry, and where the task acts anew because it could not the first time
+        :return: true in a retry, and in a task that was resumed to send its action
         """
         from connix_provider.operators.identity import try_number_of
 
@@ -205,10 +209,10 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
 
     def may_have_acted(self, context: Context) -> bool:
         """
-        Tell whether a request of this run may have been executed although no response said so.
+        Return whether a request of this task run may have been executed although its response was lost.
 
         :param context: Airflow's context
-        :return: true after a lost response, and in a retry: the try before may have been killed
+        :return: true after a lost response, and in a retry, because the try before may have been killed
         """
         from connix_provider.operators.identity import try_number_of
 
@@ -216,7 +220,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
 
     def recall(self, context: Context) -> ActionRecord | None:
         """
-        Read what an earlier start of this task was about to send. The same try may be started twice.
+        Read the record of an earlier start of this task. Airflow may start the same try twice.
 
         :param context: Airflow's context
         :return: the record, or ``None``
@@ -227,7 +231,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
 
     def clean_up_failure(self, context: Context) -> None:
         """
-        Clean up after a task that failed because of its agent, or ran out of time.
+        Clean up after a failure of the agent, or a time-out.
 
         :param context: Airflow's context
         """
@@ -252,7 +256,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
                 return acted.agent_id
             wait = self._wait(acted, acted.goal, deadline)
             if self.deferrable:
-                # What has happened already is spared the way through the triggerer.
+                # One poll before the deferral, because the agent may have reached the goal.
                 ending = drive.look(connected, project_id, wait, longest_pause=LONGEST_PAUSE)
             else:
                 ending = drive.wait_sync(connected, project_id, wait)
@@ -268,7 +272,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
         return Wait(
             GOALS[goal],
             acted.agent_id,
-            # An agent settles within seconds, however seldom its goal is to be polled for.
+            # A busy agent settles within seconds, whatever the poll interval.
             poll_interval=min(self.poll_seconds, SETTLE_INTERVAL) if goal == "settle" else self.poll_seconds,
             deadline=deadline,
             agent_name=acted.agent_name,
@@ -282,7 +286,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
     def _act_when_ready(
         self, connected: Connected, project_id: str, context: Context, deadline: float
     ) -> SentAction:
-        """Act, and once more whenever a busy agent has settled."""
+        """Call ``act``, and again whenever a busy agent has settled."""
         from connix_provider.exceptions import ConnixAgentGoneError
         from connix_provider.operators.busy_agent import AgentBusyError, await_settled, too_late
         from connix_provider.operators.handover import defer_for_agent
@@ -300,7 +304,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
                 return self._act(connected.client, project_id, context, deadline)
             except AgentBusyError as error:
                 busy = error
-            # A request whose response was lost explains the refusals of each later one, too.
+            # A request whose response was lost explains each later 409.
             self._was_lost = busy.may_have_executed = self._was_lost or busy.may_have_executed
             self._refusal, agent_id = str(busy), busy.agent_id
             settling = SentAction(busy.agent_id, "settle", undo=busy.undo, found_at=busy.found_at)
@@ -337,12 +341,12 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
         """
-        End the task by what its trigger saw.
+        End the task with the result of its trigger.
 
         :param context: Airflow's context
         :param event: the trigger's event
         :return: the agent's id
-        :raises ValueError: for an event that no trigger of this provider sends
+        :raises ValueError: for an event of another kind
         """
         from connix_provider.waiting.drive import explain
 
@@ -350,13 +354,13 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
-        Resume, and put Airflow's own time-out of a deferral into the words of this provider.
+        Resume the task, and explain Airflow's own time-out of a deferral.
 
-        :param next_method: the method to go on with
+        :param next_method: the method to call
         :param next_kwargs: its arguments
         :param context: Airflow's context
-        :return: what that method returns
-        :raises ConnixAgentTimeoutError: where no triggerer answered in time
+        :return: the result of the method
+        :raises ConnixAgentTimeoutError: if no triggerer ended the wait in time
         """
         from connix_provider.exceptions import ConnixAgentTimeoutError
         from connix_provider.waiting.agent_ref import AgentRef
@@ -367,7 +371,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
         except Exception as error:
             if is_deferral_timeout(error):
                 self._clean_up(context)
-                # Of a create only the name is known here: a resumed task starts anew.
+                # A create knows only the name here, because a resumed task is a new object.
                 agent_id, name = (getattr(self, field, None) for field in ("agent_id", "agent_name"))
                 name = name or (None if agent_id else getattr(self, "name", None))
                 raise ConnixAgentTimeoutError(
@@ -386,7 +390,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
             self._close_record(context, is_done=True)
             self.log.info("%s", ending.message)
             return ending.agent_id
-        # Where the end is known, the next try begins anew.
+        # The action has failed for certain, so the next try may send it again.
         if ending.outcome in {Outcome.FAILED, Outcome.GONE} and self.forgets_failure:
             self._close_record(context, is_done=False)
         if ending.outcome in {Outcome.FAILED, Outcome.TIMEOUT}:
@@ -396,7 +400,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
 
     @contextmanager
     def _cleaning_up(self, context: Context) -> Iterator[None]:
-        """Clean up after a last try that ends without a result, also where Airflow breaks it off."""
+        """Clean up after a task that ends without a result, or that Airflow ends."""
         try:
             yield
         except TaskDeferred:
@@ -426,11 +430,11 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
 
     @property
     def poll_seconds(self) -> float:
-        """Seconds between two looks."""
+        """Seconds between two polls."""
         return check_seconds("poll_interval", self.poll_interval, minimum=1.0)
 
     def _deadline(self, context: Context) -> float:
-        """Say when to give up, in epoch seconds: at ``timeout``, or right before ``execution_timeout``."""
+        """Return the deadline in epoch seconds: at ``timeout``, or right before ``execution_timeout``."""
         return time.time() + self._time_allowed()
 
     def _time_allowed(self) -> float:

@@ -1,16 +1,14 @@
 """
-Wait until an agent takes an action that it does not take now, and act then.
+A 409 of an agent that is creating or updating: wait until it has settled, and send the action again.
 
-A 409 may say "not now": an agent that is creating or updating takes no action. An operator raises
-:class:`AgentBusyError` for it. :meth:`ConnixAgentOperator._act_when_ready
-<connix_provider.operators.base.ConnixAgentOperator>` waits for the agent to settle, by the rules of every
-other wait, and acts anew.
+An operator raises :class:`AgentBusyError` for the 409. ``ConnixAgentOperator._act_when_ready`` waits for the
+agent to settle, by the rules of every other wait, and calls ``act`` again.
 
 Invariants:
 
 - Only a request that is safe to send again after a 409 is sent again.
 - A 409 that the agent's state does not explain ends the task at once.
-- A request whose response was lost explains each later 409: it may be what keeps the agent busy.
+- A request whose response was lost explains each later 409, because the agent may be busy with it.
 """
 
 from __future__ import annotations
@@ -36,19 +34,20 @@ __all__ = ["AgentBusyError", "await_settled", "explained", "raise_if_busy", "too
 
 log = logging.getLogger(__name__)
 
-#: How often an action is sent that is refused although the agent is not busy.
+#: Attempts of an action that meets 409 although the agent is not busy.
 MAX_REPEATS = 6
 
 
 class AgentBusyError(Exception):
     """
-    Raised where an action is to be sent once the agent has settled.
+    Raised when an action must wait until the agent has settled.
 
     :param agent_id: the agent
     :param action: the action
-    :param error: the 409; ``None`` where a status on the way was reason enough to send nothing
-    :param before: the agent before the action, where that is known
-    :param reason: why nothing was sent
+    :param error: the 409; ``None`` if the action was not sent, because the agent's status was creating or
+        updating
+    :param before: the agent before the action, if known
+    :param reason: why the action was not sent
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class AgentBusyError(Exception):
         self.before = before
         #: Whether a request of this task may have been executed that explains the agent's state.
         self.may_have_executed = error is not None and error.may_have_executed
-        #: What ``cancel_on_kill`` does to the agent while it is waited for.
+        #: The request of ``cancel_on_kill`` during the wait.
         self.undo: Undo | None = None
         #: Epoch seconds at which a create made or found the agent.
         self.found_at: float | None = None
@@ -80,11 +79,11 @@ class AgentBusyError(Exception):
 @contextmanager
 def raise_if_busy(agent_id: str, action: str, before: Snapshot | None = None) -> Iterator[None]:
     """
-    Turn a 409 into :class:`AgentBusyError`; only for what is safe to send again after it.
+    Turn a 409 into :class:`AgentBusyError`. Use it only for requests that are safe to send again after a 409.
 
     :param agent_id: the agent
-    :param action: what is sent
-    :param before: the agent before that, where it is known
+    :param action: the action that is sent
+    :param before: the agent before the action, if known
     :raises AgentBusyError: in place of a conflict
     """
     try:
@@ -97,18 +96,18 @@ def await_settled(
     connected: Connected, project_id: str, wait: Wait, busy: AgentBusyError, *, repeats: int, defers: bool
 ) -> bool:
     """
-    Wait on a worker until an action is worth another try.
+    Wait on a worker until an action can be sent again.
 
     :param connected: the connection
     :param project_id: the agent's project
     :param wait: a wait for the agent to settle
     :param busy: the action, and why it waits
-    :param repeats: which wait of this task it is, from 1
-    :param defers: whether to give up after one poll that leaves something to wait for
-    :return: whether it is; ``False`` where the rest is for the triggerer
-    :raises ConnixConflictError: the 409, where the agent's state does not explain it
-    :raises ConnixAgentGoneError: where the agent is gone
-    :raises Exception: what any wait can end in: the time is up, the key is refused
+    :param repeats: the number of this wait in the task, from 1
+    :param defers: whether to return after one poll if the agent is still busy
+    :return: whether the action can be sent; ``False`` if the triggerer is to wait
+    :raises ConnixConflictError: the 409, if the agent's state does not explain it
+    :raises ConnixAgentGoneError: if the agent is gone
+    :raises Exception: any other error that ends a wait
     """
     from connix_provider.exceptions import exception_for
     from connix_provider.waiting import drive
@@ -122,7 +121,7 @@ def await_settled(
             was_busy = True
             log.info("Agent %s is %s, so the %s waits: %s", wait.agent, wait.status, busy.action, busy)
         if wait.seen and not was_busy:
-            # An unknown status explains no refusal.
+            # An unknown status does not explain the 409.
             break
         if defers:
             return False
@@ -135,18 +134,18 @@ def await_settled(
         has_changed = busy.before is not None and wait.seen != busy.before
         if not (has_changed or busy.may_have_executed) or repeats >= MAX_REPEATS:
             raise busy.error
-    # The agent may have been busy until just now. A sign of life alone would lead to the same refusal.
+    # Back off, because the agent may have been busy until just now, or may only have sent a heartbeat.
     time.sleep(min(2.0 ** (repeats - 1), LONGEST_PAUSE, max(0.0, wait.left())))
     return True
 
 
 def too_late(agent: AgentRef, verb: str, why: str) -> Exception:
     """
-    Make the error for an agent that has settled when no time is left to act.
+    Return the error for an agent that settled at the deadline.
 
     :param agent: the agent
     :param verb: the action
-    :param why: why it waited
+    :param why: why the action waited
     :return: the exception to raise
     """
     from connix_provider.exceptions import exception_for
@@ -161,11 +160,11 @@ def too_late(agent: AgentRef, verb: str, why: str) -> Exception:
 
 def explained(ending: Ending, why: str) -> Ending:
     """
-    Add to a time-out what the agent was waited for.
+    Append the reason of the wait to the message of a time-out.
 
     :param ending: how the wait for the agent to settle ended
     :param why: why the action waited
-    :return: the ending, in the same words on the worker and after a deferral
+    :return: the ending
     """
     from connix_provider.waiting.ending import Outcome
 

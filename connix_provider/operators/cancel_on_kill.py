@@ -1,4 +1,4 @@
-"""Undo what a task did when it is killed and ``cancel_on_kill`` says so."""
+"""``cancel_on_kill``: undo the action of a killed task."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 __all__ = ["CancelOnKillMixin", "SentAction"]
 
-#: What ``cancel_on_kill`` can do: delete what was created, stop what was started.
+#: Requests of ``cancel_on_kill``: delete the agent that was created, stop the agent that was started.
 Undo = Literal["delete", "stop"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SentAction:
     """
-    Say what an action did.
+    The action that a task sent.
 
     :param agent_id: the agent
-    :param goal: what to wait for now, or ``None`` where there is nothing to wait for
-    :param before: the agent before the action, where the wait must tell then from now
-    :param undo: the call that takes the action back as far as it can be, for ``cancel_on_kill``
+    :param goal: the goal of the wait that follows; ``None`` for no wait
+    :param before: the agent before the action, if the wait compares with it
+    :param undo: the request of ``cancel_on_kill``
     :param accepted_at: epoch seconds at which the service accepted the action
-    :param agent_name: the agent's name, where it is known
+    :param agent_name: the agent's name, if known
     :param newest: the latest ``updated_at`` that the service showed
     :param found_at: epoch seconds at which a create made or found the agent
-    :param is_unconfirmed: whether the response was lost and nothing else shows yet that the action was
-        accepted: only its effect can, so the task waits for that
+    :param is_unconfirmed: whether the response was lost and only the action's effect can confirm it. The task
+        then waits, even with ``wait_for_completion=False``.
     """
 
     agent_id: str
@@ -53,20 +53,20 @@ class SentAction:
     @classmethod
     def of(cls, agent: Agent, goal: str | None = None, **known: Any) -> SentAction:
         """
-        Name the agent that something was done to.
+        Make it for an agent.
 
         :param agent: the agent
-        :param goal: what to wait for now
+        :param goal: the goal of the wait that follows
         :param known: the other fields
-        :return: what was done
+        :return: the action
         """
         return cls(agent.id, goal, agent_name=agent.name or None, **known)
 
     def poll_state(self) -> PollState:
         """
-        Begin a wait for what was done.
+        Return the state before the first poll.
 
-        :return: what is known of the agent before the first poll
+        :return: the state
         """
         return PollState(
             before=self.before, accepted_at=self.accepted_at, found_at=self.found_at, newest=self.newest
@@ -75,10 +75,10 @@ class SentAction:
 
 class CancelOnKillMixin(BaseOperator):
     """
-    Keep what the task did, and undo it when the task is killed and failed.
+    Undoes the action of a task that is killed and failed.
 
     :param connix_conn_id: the Airflow connection
-    :param cancel_on_kill: whether anything is undone
+    :param cancel_on_kill: whether the action is undone
     """
 
     def __init__(self, *, connix_conn_id: str, cancel_on_kill: bool, **kwargs: Any) -> None:
@@ -93,11 +93,11 @@ class CancelOnKillMixin(BaseOperator):
 
     def about_to_act(self, project_id: str, context: Context) -> None:
         """
-        Note that a request may be sent from here on.
+        Note that the task is about to send requests.
 
         :param project_id: the project
         :param context: Airflow's context
-        :raises AirflowException: where the task was killed already
+        :raises AirflowException: if the task was killed already
         """
         if self._killed:
             raise AirflowException("The task was killed before it acted; no request is sent.")
@@ -105,10 +105,10 @@ class CancelOnKillMixin(BaseOperator):
 
     def has_acted(self, client: Client, acted: SentAction) -> None:
         """
-        Note what was done, and undo it where the task was killed meanwhile.
+        Note the action that was sent, and undo it if the task was killed meanwhile.
 
         :param client: a client
-        :param acted: what was done
+        :param acted: the action
         """
         assert self._acting is not None
         self._done = acted
@@ -117,7 +117,7 @@ class CancelOnKillMixin(BaseOperator):
 
     def on_kill(self) -> None:
         """
-        Undo the action where ``cancel_on_kill`` says so and Airflow has the task as failed.
+        Undo the action, with ``cancel_on_kill`` and if the state of the task is ``failed``.
 
         Airflow calls this at SIGTERM and at ``execution_timeout``.
         """
@@ -130,7 +130,7 @@ class CancelOnKillMixin(BaseOperator):
             self._undo_if_failed(project_id, context, deadline)
         except Exception as error:
             self.log.warning(
-                "The task was killed, but what it did could not be undone; check %s at Connix: %s: %s",
+                "The task was killed, and its action could not be undone; check %s at Connix: %s: %s",
                 f"agent {self._done.agent_id}" if self._done else "the agent",
                 type(error).__name__,
                 error,
@@ -140,7 +140,7 @@ class CancelOnKillMixin(BaseOperator):
         from connix_provider.waiting.kill import why_left
 
         if reason := why_left(context.get("ti")):
-            agent = f"Agent {self._done.agent_id}" if self._done else "What the task was about to do"
+            agent = f"Agent {self._done.agent_id}" if self._done else "The agent of this task"
             self.log.info("%s is left as it is: %s.", agent, reason)
             return
         self._undoes = True
@@ -152,12 +152,12 @@ class CancelOnKillMixin(BaseOperator):
 
     def find_unfinished(self, client: Client, project_id: str, context: Context) -> SentAction | None:
         """
-        Find what a killed task requested without having received the response.
+        Find the action of a killed task that received no response.
 
-        :param client: a client with little time
+        :param client: a client whose deadline is near
         :param project_id: the project
         :param context: Airflow's context
-        :return: what was done, or ``None`` where that is unknown, or needs no undo
+        :return: the action, or ``None`` if it is unknown or needs no undo
         """
         return None
 
@@ -175,5 +175,5 @@ def _undo_timeout(context: Context) -> float:
     """Return the seconds that an undo may take on a worker."""
     from connix_provider.waiting.undoing import KILL_GRACE, UNDO_TIMEOUT
 
-    # Only the task instance of Airflow 3 has this.
+    # Only the task instance of Airflow 3 has this attribute.
     return KILL_GRACE if hasattr(context.get("ti"), "get_task_states") else UNDO_TIMEOUT

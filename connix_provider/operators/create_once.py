@@ -1,10 +1,10 @@
 """
-Create an agent once, whatever is lost, killed or retried.
+Create an agent once, although responses are lost and tasks are killed and retried.
 
-The agent's metadata holds the identity key of the task run that created it. After a lost response, and on
-every retry, the project's agents are looked through first: an agent with our key is ours, whatever its name;
-an agent that only has the name is not. Names are unique in a project, so even a create that overtakes the
-look-up ends in a conflict and not in a second agent.
+The agent's metadata has the identity key of the task run that created it. After a lost response, and in every
+retry, the project is scanned before the create is sent. An agent with the key is the task run's own, whatever
+its name. An agent that only has the name is not. Names are unique in a project, so a create that is executed
+after the scan causes a 409 and no second agent.
 """
 
 from __future__ import annotations
@@ -40,23 +40,22 @@ __all__ = ["FoundAgent", "create_once", "find_own", "look_up"]
 
 log = logging.getLogger(__name__)
 
-#: Seconds before each further create while a name is not free: a deleted agent keeps its name for some
-#: seconds.
+#: Seconds before each further create after a 409, because a deleted agent keeps its name for some seconds.
 _NAME_PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
-#: Seconds before the look-up after a lost create, one for each attempt: the create may still be under way.
+#: Seconds before the scan after each lost create, because the service may still be executing it.
 _LOST_PAUSES = (1.0, 2.0, 4.0, 8.0, 8.0)
-#: Seconds between two scans of the project that fail, at most.
+#: Seconds between two failed scans, at most.
 _LONGEST_SCAN_PAUSE = 30.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FoundAgent:
     """
-    Hold an agent, and whether this task run created it.
+    An agent, and whether this task run created it.
 
     :param agent: the agent
-    :param is_own: whether its metadata holds the key of this task run
-    :param is_new: whether it was created by the request just sent
+    :param is_own: whether its metadata has the key of this task run
+    :param is_new: whether the last request created it
     """
 
     agent: Agent
@@ -68,17 +67,17 @@ def create_once(
     client: Client, project_id: str, body: Mapping[str, Any], key: str, *, retried: bool
 ) -> FoundAgent:
     """
-    Create an agent, or find the one that an earlier attempt of this very task run created.
+    Create an agent, or find the one that an earlier request of this task run created.
 
     :param client: the client
     :param project_id: the project
     :param body: the agent, without the key
     :param key: the identity key of this task run
-    :param retried: whether an earlier try of the task may have created it
-    :return: our agent, or another one that has the name, for the caller to judge
-    :raises ConnixConflictError: for a name that is not free and not found, or our agent under another name
-        while the name that is asked for is taken
-    :raises ConnixError: where the agent could not be created, or its creation could not be confirmed
+    :param retried: whether an earlier request of this task run may have created it
+    :return: the task run's own agent, or another agent of the same name
+    :raises ConnixConflictError: if the name is taken by an agent that is not listed, or if the own agent has
+        another name and the requested name is taken
+    :raises ConnixError: if the agent could not be created, or its creation could not be confirmed
     """
     name = str(body["name"])
     marked = {**body, "metadata": {**(body.get("metadata") or {}), IDENTITY_FIELD: key}}
@@ -98,7 +97,9 @@ def create_once(
                 raise
             lost = error
         errors.is_final(lost, time.monotonic())
-        log.warning("The response to the create of agent %r was lost (%s); looking it up.", name, lost)
+        log.warning(
+            "The response to the create of agent %r was lost (%s); looking for the agent.", name, lost
+        )
         pause = _LOST_PAUSES[attempts - 1]
         if pause >= seconds_left(client):
             raise _unconfirmed(lost, name, "the time allowed was over")
@@ -109,13 +110,13 @@ def create_once(
         except ConnixConflictError:
             raise
         except ConnixRateLimitError as error:
-            # A deferrable task gives its slot back for this, and looks again then.
+            # A deferrable task defers for this, and looks again when it is resumed.
             error.may_have_executed = True
             raise
         except ConnixError as error:
             # Raise a final error; instead of a transient one, raise the lost response, which explains more.
-            told = lost if may_pass(error) else error
-            raise _unconfirmed(told, name, "the look-up failed" if told is error else f"{error}") from None
+            cause = lost if may_pass(error) else error
+            raise _unconfirmed(cause, name, "the look-up failed" if cause is error else f"{error}") from None
         if attempts == MAX_ATTEMPTS or not may_pass(lost) or not await_hint(client, lost, sent_at):
             times = "once" if attempts == 1 else f"{attempts} times"
             raise _unconfirmed(lost, name, f"it was sent {times}, and no such agent is listed")
@@ -124,17 +125,17 @@ def create_once(
 
 def find_own(client: Client, project_id: str, name: str, key: str) -> Agent | None:
     """
-    Find the agent of a create that may still be under way.
+    Find the agent of a create that the service may still be executing.
 
     :param client: the client
     :param project_id: the project
     :param name: the agent's name
     :param key: the identity key of this task run
-    :return: our agent, or ``None`` where there is none
+    :return: the task run's own agent, or ``None``
     :raises ConnixError: if the agents cannot be read
     """
     for _ in checks(client, (0.0, 1.0, 3.0)):
-        own, _ = _scan_patiently(client, project_id, name, key)
+        own, _ = _scan_until_complete(client, project_id, name, key)
         if own:
             return own
     return None
@@ -144,18 +145,18 @@ def look_up(
     client: Client, project_id: str, name: str, key: str, errors: PollErrors | None = None
 ) -> FoundAgent | None:
     """
-    Find the agent of this task run, or else the one that has the name.
+    Find the task run's own agent, or else another agent of the name.
 
     :param client: the client
     :param project_id: the project
-    :param name: the name that is asked for
+    :param name: the requested name
     :param key: the identity key of this task run
     :param errors: the failures of this task so far
     :return: the agent, or ``None``
-    :raises ConnixConflictError: where our agent has another name and the name that is asked for is taken
+    :raises ConnixConflictError: if the own agent has another name and the requested name is taken
     :raises ConnixError: if the agents cannot be read
     """
-    own, named = _scan_patiently(client, project_id, name, key, errors)
+    own, named = _scan_until_complete(client, project_id, name, key, errors)
     if own and named:
         raise name_conflict(
             f"this task run created agent {own.name!r} ({own.id}) in an earlier try. It now asks for "
@@ -167,13 +168,13 @@ def look_up(
     return FoundAgent(named, is_own=False) if named else None
 
 
-def _scan_patiently(
+def _scan_until_complete(
     client: Client, project_id: str, name: str, key: str, errors: PollErrors | None = None
 ) -> tuple[Agent | None, Agent | None]:
     """
-    Scan until it succeeds, because giving up could leave an agent that no retry finds.
+    Scan until a scan is complete, because an agent that was missed would be created twice.
 
-    The failures that end it before the task's time is over are those that end a wait.
+    A failure is final before the task's deadline only if it would end a wait.
     """
     errors = errors or PollErrors(time.monotonic())
     pause = 1.0
@@ -194,7 +195,7 @@ def _scan_patiently(
 
 
 def _scan(client: Client, project_id: str, name: str, key: str) -> tuple[Agent | None, Agent | None]:
-    """Find our agent, and another one that has the name."""
+    """Return the task run's own agent, and another agent of the name."""
     own: Agent | None = None
     named: Agent | None = None
     for listed in client.agents.iter(project_id, sort="-created_at"):
@@ -214,9 +215,9 @@ def _scan(client: Client, project_id: str, name: str, key: str) -> tuple[Agent |
 
 def _read(client: Client, project_id: str, listed: Agent) -> Agent | None:
     """
-    Read an agent that a listing shows; a listing may leave metadata out, or lag behind.
+    Read an agent of a listing, which may leave out metadata.
 
-    A read replica may not know a new agent yet, so only a 404 that stays means that it is gone.
+    Only a 404 that stays means that the agent is gone, because a read replica may lag behind.
     """
     for _ in checks(client):
         try:
@@ -230,11 +231,7 @@ def _read(client: Client, project_id: str, listed: Agent) -> Agent | None:
 def _resolve_conflict(
     client: Client, project_id: str, marked: Mapping[str, Any], key: str, conflict: ConnixConflictError
 ) -> FoundAgent:
-    """
-    Find the agent that has the name, or create ours as soon as the name is free.
-
-    A 409 did nothing, so the create may be sent again.
-    """
+    """Find the agent that has the name, or send the create again until the name is free."""
     name = str(marked["name"])
     for _ in checks(client, _NAME_PAUSES):
         if found := look_up(client, project_id, name, key):
@@ -252,11 +249,11 @@ def _resolve_conflict(
 
 
 def _unconfirmed(lost: ConnixError, name: str, why: str) -> ConnixError:
-    """Tell that an agent may exist, in the words of the error that hid it."""
+    """Add to the error of a lost create that the agent may exist."""
     explained(
         lost,
         f"The create may have been executed, so an agent named {name!r} may exist ({why}). "
-        "A retry of this task looks first",
+        "A retry of this task looks for it first",
     )
     lost.may_have_executed = True
     return lost

@@ -1,4 +1,4 @@
-"""Act on an agent that exists: find it by id or name, and send one of the four actions."""
+"""Base classes of the operators on an agent that exists, and of start, pause, stop and restart."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 class ConnixExistingAgentOperator(ConnixAgentOperator):
     """
-    Act on an agent that exists.
+    Send an action to an agent that exists.
 
     :param agent_id: the agent
     :param agent_name: its name, instead of its id
@@ -67,24 +67,24 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
         self._name_seen: str | None = None
 
     def named(self) -> dict[str, Any]:
-        """Say what the operator does and to which agent."""
+        """Return the action and the agent, for messages."""
         names = {"agent_id": self.agent_id, "agent_name": self.agent_name or self._name_seen}
         return {"verb": self.action, **names}
 
     def act(self, client: Client, project_id: str, context: Context) -> SentAction:
         """
-        Find the agent and act on it.
+        Find the agent and send the action.
 
-        :param client: a client whose calls end with the task's time
+        :param client: a client with the task's deadline
         :param project_id: the project
         :param context: Airflow's context
-        :return: what was done, and what to wait for
+        :return: the action, with the goal of the wait
         """
         record = self.recall(context)
         agent_id = self._find(client, project_id, record)
         if record and record.agent_id == agent_id:
             if record.is_done:
-                self.log.info("An earlier start of this task has done this to agent %s.", agent_id)
+                self.log.info("An earlier start of this task has completed its action on agent %s.", agent_id)
                 return SentAction(agent_id, agent_name=record.agent_name)
         else:
             record = None
@@ -94,14 +94,14 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
         self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
     ) -> SentAction:
         """
-        Act on an agent.
+        Send the action to an agent.
 
-        :param client: a client whose calls end with the task's time
+        :param client: a client with the task's deadline
         :param project_id: the project
         :param agent_id: the agent
         :param context: Airflow's context
-        :param record: what an earlier start of this task asked of the same agent
-        :return: what was done, and what to wait for
+        :param record: the record of an earlier start of this task for the same agent
+        :return: the action, with the goal of the wait
         """
         raise NotImplementedError
 
@@ -119,7 +119,7 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
         return agent
 
     def _find(self, client: Client, project_id: str, record: ActionRecord | None) -> str:
-        """Resolve the agent; a name that was resolved in an earlier try may be another agent's by now."""
+        """Return the agent's id: the recorded one, because the name may be another agent's by now."""
         is_by_name = self.agent_id is None and self.agent_name is not None
         if record and is_by_name and record.agent_name == self.agent_name:
             return record.agent_id
@@ -128,7 +128,7 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
 
 class ConnixActionOperator(ConnixExistingAgentOperator):
     """
-    Send an action, unless the agent is already where it should end.
+    Send an action, unless the agent has reached its goal already.
 
     The parameters are those of :class:`ConnixExistingAgentOperator`.
     """
@@ -137,14 +137,14 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
         self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
     ) -> SentAction:
         """
-        Look at the agent, and send the action where there is something to do.
+        Read the agent, and send the action if the agent has not reached the goal.
 
-        :param client: a client whose calls end with the task's time
+        :param client: a client with the task's deadline
         :param project_id: the project
         :param agent_id: the agent
         :param context: Airflow's context
-        :param record: unused: these actions are idempotent
-        :return: what was done, and what to wait for
+        :param record: unused, because these actions are idempotent
+        :return: the action, with the goal of the wait
         """
         before = self.read_agent(client, project_id, agent_id)
         if before.status in GOALS[self.action].done:
@@ -167,13 +167,13 @@ def send_action(
     """
     Send a start, a pause or a stop.
 
-    :param client: a client whose calls end with the task's time
+    :param client: a client with the task's deadline
     :param project_id: the project
-    :param before: the agent before that
+    :param before: the agent before the action
     :param action: ``start``, ``pause`` or ``stop``
     :param may_have_acted: whether the same action may have been executed before
-    :return: what was done, and what to wait for
-    :raises AgentBusyError: where the agent takes no action now
+    :return: the action, with the goal of the wait
+    :raises AgentBusyError: for a 409 that an earlier request does not explain
     """
     from connix_provider.operators.busy_agent import AgentBusyError
 
@@ -181,8 +181,7 @@ def send_action(
     try:
         getattr(client.agents, action)(project_id, before.id)
     except ConnixConflictError as error:
-        # Where an earlier request was executed, that is what the conflict is about, unless the agent is busy
-        # with something else.
+        # An earlier request that was executed explains the 409, unless the agent is busy with something else.
         may_have_acted = may_have_acted or error.may_have_executed
         if not may_have_acted or client.agents.get(project_id, before.id).status in TRANSIENT:
             raise AgentBusyError(before.id, action, error, before.snapshot()) from error

@@ -1,7 +1,7 @@
 """
-Bring an agent that exists to what a task asks for: its description, and a status in which it can run.
+Bring an agent that exists to the parameters of a task, and get it running.
 
-Create does this with the agent of an earlier try and, where ``if_exists`` says so, with another agent of the
+Create does this with the agent of an earlier try and, with ``if_exists="update"``, with another agent of the
 same name. Update does the first half.
 """
 
@@ -37,7 +37,7 @@ __all__ = ["bring_to", "delete_own", "update", "use"]
 
 log = logging.getLogger(__name__)
 
-#: Seconds that the delete of a failed agent may take: the task is over already.
+#: Seconds for the delete of a failed agent, because the deadline of the task may have passed.
 _DELETE_TIMEOUT = 20.0
 
 
@@ -45,15 +45,15 @@ def use(
     client: Client, project_id: str, agent: Agent, body: Mapping[str, Any], key: str, if_exists: str
 ) -> SentAction:
     """
-    Treat an agent that has the name, and that this task run did not create, as ``if_exists`` says.
+    Apply ``if_exists`` to an agent of the same name that this task run did not create.
 
     :param client: the client
     :param project_id: the project
-    :param agent: the agent as Get shows it
-    :param body: what is asked for
+    :param agent: the agent, from Get Agent
+    :param body: the parameters of the task, as the body of a request
     :param key: the identity key of this task run
     :param if_exists: ``fail``, ``adopt`` or ``update``
-    :return: what was done, and what to wait for
+    :return: the action, with the goal of the wait
     :raises ConnixConflictError: for ``fail``
     """
     owner = agent.metadata.get(IDENTITY_FIELD)
@@ -66,7 +66,9 @@ def use(
     if if_exists == "adopt":
         log.info("%s; if_exists='adopt' waits until it runs and changes nothing.", _sentence(found))
         return SentAction.of(agent, "create", accepted_at=time.time())
-    log.info("%s; if_exists='update' brings it to what is asked for and gets it running.", _sentence(found))
+    log.info(
+        "%s; if_exists='update' updates it to the task's parameters and gets it running.", _sentence(found)
+    )
     return bring_to(client, project_id, agent, body, undo=None)
 
 
@@ -74,14 +76,14 @@ def bring_to(
     client: Client, project_id: str, agent: Agent, body: Mapping[str, Any], *, undo: Undo | None
 ) -> SentAction:
     """
-    Send what differs, and start or restart an agent that does not run.
+    Update the fields that differ, and start or restart an agent that does not run.
 
     :param client: the client
     :param project_id: the project
-    :param agent: the agent as Get shows it
-    :param body: what is asked for
-    :param undo: what ``cancel_on_kill`` does to the agent
-    :return: what was done, and what to wait for
+    :param agent: the agent, from Get Agent
+    :param body: the parameters of the task, as the body of a request
+    :param undo: the request of ``cancel_on_kill``
+    :return: the action, with the goal of the wait
     """
     changes, found_at = difference(body, agent), time.time()
     try:
@@ -89,7 +91,7 @@ def bring_to(
         return dataclasses.replace(acted, found_at=found_at)
     except AgentBusyError as busy:
         busy.undo, busy.found_at = undo, found_at
-        # The update may have been executed, and then it explains each later refusal.
+        # The update may have been executed, and then explains each later 409.
         busy.may_have_executed = busy.may_have_executed or bool(changes)
         raise
 
@@ -102,11 +104,10 @@ def _bring_to(
         with raise_if_busy(agent.id, "update"):
             agent = _send_update(client, project_id, agent, changes)
     else:
-        log.info("Agent %r (%s) is as asked for; nothing to update.", agent.name, agent.id)
-    # An agent that is updating refuses the action, and is acted on again when it has settled.
+        log.info("Agent %r (%s) has the requested fields; nothing to update.", agent.name, agent.id)
     before = agent.snapshot()
     if status == AgentStatus.UPDATING:
-        # Only what it settles in tells whether it is to be started.
+        # Wait, because the status after the update decides whether to start the agent.
         raise AgentBusyError(agent.id, "start", before=before, reason=f"it is {status}")
     if status == AgentStatus.ERROR:
         log.warning("Agent %r (%s) is in error; it is restarted once.", agent.name, agent.id)
@@ -128,23 +129,28 @@ def update(
     record: ActionRecord | None,
 ) -> SentAction:
     """
-    Send what differs, and nothing where nothing does.
+    Update the fields that differ, or send nothing if none does.
 
     :param client: the client
     :param project_id: the project
-    :param agent: the agent as Get shows it
-    :param body: what is asked for
-    :param context: Airflow's context, where the update is recorded
-    :param record: the update that an earlier start of the task sent
-    :return: what was done, and what to wait for
+    :param agent: the agent, from Get Agent
+    :param body: the parameters of the task, as the body of a request
+    :param context: Airflow's context
+    :param record: the record of an earlier start of this task
+    :return: the action, with the goal of the wait
     """
     changes = difference(body, agent)
     before = record.before if record and record.before else agent.snapshot()
     if not changes:
         if record is None and agent.status not in TRANSIENT:
-            log.info("Agent %r (%s) is as asked for; nothing to update.", agent.name, agent.id)
+            log.info("Agent %r (%s) has the requested fields; nothing to update.", agent.name, agent.id)
             return SentAction.of(agent)
-        log.info("Agent %r (%s) is as asked for and %s; waiting for it.", agent.name, agent.id, agent.status)
+        log.info(
+            "Agent %r (%s) has the requested fields and is %s; waiting for it.",
+            agent.name,
+            agent.id,
+            agent.status,
+        )
         began = record.accepted_at if record else None
         return SentAction.of(agent, "update", before=before, accepted_at=began or time.time())
     record = ActionRecord(agent.id, agent.name, before)
@@ -158,7 +164,7 @@ def update(
 
 def delete_own(task: ConnixCreateAgentOperator, context: Context) -> None:
     """
-    Delete the agent that a failed create left behind; a failure to do so is logged and changes nothing else.
+    Delete the agent of a failed create. A failure of the delete is logged and has no other effect.
 
     :param task: the task
     :param context: Airflow's context

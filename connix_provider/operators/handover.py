@@ -1,4 +1,4 @@
-"""Hand a task over to the triggerer, which wakes it again when there is something to go on with."""
+"""Defer a task to the triggerer: to wait for its agent, or for a rate limit."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def defer_for_agent(
     kwargs: dict[str, Any] | None = None,
 ) -> NoReturn:
     """
-    Give the worker slot back until the agent is where the task wants it.
+    Defer until the agent reaches the goal.
 
     :param task: the task
     :param project_id: the project
-    :param acted: what was done, and what is waited for
-    :param wait: the wait as far as it has come on the worker
-    :param method_name: the method to go on with
-    :param kwargs: what it is given besides the trigger's event
+    :param acted: the action, with the goal of the wait
+    :param wait: the wait, with the polls of the worker
+    :param method_name: the method that resumes the task
+    :param kwargs: its arguments besides the trigger's event
     """
     from connix_provider.waiting.deferral import deferral_timeout
 
@@ -60,13 +60,13 @@ def defer_for_rate_limit(
     task: ConnixAgentOperator, client: Client, error: ConnixRateLimitError, deadline: float
 ) -> NoReturn:
     """
-    Give the worker slot back until the key's rate limit has room, or the task's time is over.
+    Defer until the rate limit has a permit, or the deadline has passed.
 
     :param task: the task
     :param client: the task's client, whose limiter knows the limit
-    :param error: the 429, or the limiter's own error
-    :param deadline: epoch seconds at which the task's time is over
-    :raises ConnixRateLimitError: where there is nothing to wait for
+    :param error: the error of the limiter or of the service
+    :param deadline: the task's deadline in epoch seconds
+    :raises ConnixRateLimitError: the error, if the deadline has passed or it names no rate limit
     """
     from connix_provider.client.ratelimit import Bucket
     from connix_provider.client.retry import patience
@@ -77,7 +77,7 @@ def defer_for_rate_limit(
     if error.bucket is None or now >= deadline:
         raise error
     not_before = now + patience(error.retry_after or 0.0, deadline - now)
-    task.log.info("%s The task gives its slot back and goes on from the triggerer.", error)
+    task.log.info("%s The task waits for it in the triggerer.", error)
     task.defer(
         trigger=ConnixRateLimitTrigger(
             error.bucket,

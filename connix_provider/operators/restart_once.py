@@ -1,10 +1,12 @@
 """
-Restart an agent once for each wish, whatever is lost, killed or retried.
+Restart an agent once, although responses are lost and tasks are killed and retried.
 
-A restart leaves no trace that tells who asked for it, so after a lost response only the agent itself can show
-whether it happened: it was seen down, or its ``updated_at`` moved while its content stayed
-(:func:`connix_provider.lifecycle.restart_evidence`). An agent that shows nothing proves that nothing happened
-only where ``updated_at`` is known to move at all. Without such evidence no restart is repeated.
+A restart leaves no trace of the task that requested it. After a lost response only the agent shows whether it
+was restarted (:func:`connix_provider.lifecycle.restart_evidence`): its status changed, or ``updated_at``
+moved while its content stayed. An unmoved ``updated_at`` proves that nothing happened only if the service is
+known to move it at all.
+
+Invariant: without evidence that the first request was not executed, the restart is not repeated.
 """
 
 from __future__ import annotations
@@ -31,21 +33,21 @@ if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
     from connix_provider.lifecycle import Snapshot
 
-__all__ = ["Look", "await_next_second", "busy", "look_for_restart", "restart_once", "shows_changes"]
+__all__ = ["RestartCheck", "await_next_second", "busy", "check_restart", "restart_once", "shows_changes"]
 
 log = logging.getLogger(__name__)
 
-#: No clock is wrong by more than these seconds.
+#: Seconds by which the local clock may be wrong.
 _DAY = 86_400.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Look:
+class RestartCheck:
     """
-    Hold what an agent shows of a restart.
+    What an agent shows of a restart.
 
     :param evidence: whether it was restarted
-    :param agent: the agent as it was seen last
+    :param agent: the agent in the last check
     """
 
     evidence: Evidence
@@ -54,13 +56,13 @@ class Look:
 
 def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
     """
-    Restart an agent, and repeat that only if the agent shows that it did not happen.
+    Restart an agent, and repeat the request only if the agent shows that it was not executed.
 
     :param client: the client
     :param project_id: the project
     :param before: the agent before the restart
     :return: the restart, with the agent before the request that the service accepted
-    :raises ConnixError: where the agent was not restarted, or its restart could not be confirmed
+    :raises ConnixError: if the agent was not restarted, or its restart could not be confirmed
     """
     lost: ConnixError | None = None
     for attempt in range(1, MAX_ATTEMPTS + 1):
@@ -74,7 +76,7 @@ def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
             return _restarted(before, sent_at, is_unconfirmed=True)
         except ConnixError as error:
             if not error.may_have_executed:
-                # Of this request; the one before may have been executed all the same.
+                # This request was not executed, but an earlier one may have been.
                 error.may_have_executed = lost is not None
                 raise
             lost = error
@@ -82,13 +84,13 @@ def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
             log.info("Connix accepted the restart of agent %r (%s).", before.name, before.id)
             return _restarted(before, time.time())
         log.warning(
-            "The response to the restart of agent %r (%s) was lost (%s); looking at the agent.",
+            "The response to the restart of agent %r (%s) was lost (%s); checking the agent.",
             before.name,
             before.id,
             lost,
         )
-        look = _confirm(client, project_id, before, lost, requested_at)
-        if look.evidence is Evidence.RESTARTED:
+        check = _confirm(client, project_id, before, lost, requested_at)
+        if check.evidence is Evidence.RESTARTED:
             log.info("Agent %r (%s) shows that it was restarted.", before.name, before.id)
             return _restarted(before, sent_at)
         if attempt == MAX_ATTEMPTS or not may_pass(lost) or not await_hint(client, lost, sent_at):
@@ -98,63 +100,62 @@ def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
             "Agent %r (%s) %s: the lost restart did not happen. Restarting it again.",
             before.name,
             before.id,
-            "changed in another way" if look.evidence is Evidence.FOREIGN else "has not changed",
+            "changed in another way" if check.evidence is Evidence.FOREIGN else "has not changed",
         )
-        before = look.agent
+        before = check.agent
     raise AssertionError("the loop returns or raises")
 
 
-def look_for_restart(
+def check_restart(
     client: Client, project_id: str, agent_id: str, before: Snapshot, *, requested_at: float | None = None
-) -> Look | None:
+) -> RestartCheck | None:
     """
-    Look at an agent until it shows a restart, for as long as one may take to begin.
+    Read an agent until it shows a restart, for as long as a restart may take to begin.
 
-    An agent that is on its way to another status in the end tells nothing yet: the caller waits for it as for
-    any other agent that is busy.
+    If the agent is creating or updating in the last check, the caller waits for it and checks again.
 
     :param client: the client
     :param project_id: the project
     :param agent_id: the agent
     :param before: the agent before the restart
-    :param requested_at: epoch seconds of the service's clock at which it was asked for, where that is known
-    :return: what the agent shows; ``None`` if the agent was on its way to another status before the restart,
-        or if the time allowed was over
-    :raises ConnixError: where a look failed
+    :param requested_at: epoch seconds of the request by the service's clock, if known
+    :return: the last check; ``None`` if the agent was creating or updating before the restart, or if the
+        deadline passed
+    :raises ConnixError: if the agent cannot be read
     """
     if before.status not in SETTLED:
         return None
     last = len(CHECK_PAUSES) - 1
     for number in checks(client):
         agent = client.agents.get(project_id, agent_id)
-        look = Look(restart_evidence(before, agent.snapshot(), requested_at=requested_at), agent)
-        if look.evidence is Evidence.RESTARTED or number == last:
-            return look
+        check = RestartCheck(restart_evidence(before, agent.snapshot(), requested_at=requested_at), agent)
+        if check.evidence is Evidence.RESTARTED or number == last:
+            return check
     return None
 
 
 def shows_changes(client: Client, project_id: str, agent: Agent) -> bool:
     """
-    Tell whether the service moves ``updated_at`` when an agent changes.
+    Return whether the service moves ``updated_at`` when an agent changes.
 
-    An agent that changed since it was created has two different times. Where this one never did, another one
-    of its project tells.
+    It does if ``updated_at`` differs from ``created_at``, for this agent or for another one of the project's
+    first page.
 
     :param client: the client
     :param project_id: the project
     :param agent: the agent
     :return: whether an unmoved ``updated_at`` proves that nothing happened
-    :raises ConnixError: where the project cannot be listed
+    :raises ConnixError: if the project cannot be listed
     """
     return _has_moved(agent) or any(map(_has_moved, client.agents.list(project_id, limit=100)))
 
 
 def busy(agent: Agent) -> AgentBusyError:
     """
-    Make the exception for an agent whose status on its way does not show yet whether it was restarted.
+    Return the exception for an agent whose status does not show yet whether it was restarted.
 
-    :param agent: the agent
-    :return: the exception, after which the operators wait and look again
+    :param agent: the agent, which is creating or updating
+    :return: the exception, after which the operator waits and checks again
     """
     reason = f"it is {agent.status}, so whether it was restarted is not known yet"
     error = AgentBusyError(agent.id, "restart", before=agent.snapshot(), reason=reason)
@@ -164,17 +165,17 @@ def busy(agent: Agent) -> AgentBusyError:
 
 def await_next_second(client: Client, agent: Agent) -> None:
     """
-    Wait until a change can be told from the last one, where the service counts whole seconds.
+    Sleep until the next change moves ``updated_at``, if the service writes whole seconds.
 
-    :param client: the client that got the agent
-    :param agent: the agent as it is
+    :param client: the client that read the agent
+    :param agent: the agent
     """
     if agent.updated_at is None or agent.updated_at.microsecond:
         return
     changed = agent.updated_at.timestamp()
     now = client.limiter.server_time()
     if now is None:
-        # The local clock may be off, so it does not show whether the change is a moment or an hour old.
+        # The local clock may be wrong, so it does not show how old the change is.
         ago = time.time() - changed
         time.sleep(1.0 if abs(ago) < _DAY else 0.0)
     else:
@@ -183,22 +184,22 @@ def await_next_second(client: Client, agent: Agent) -> None:
 
 def _confirm(
     client: Client, project_id: str, before: Agent, lost: ConnixError, requested_at: float | None
-) -> Look:
-    """Find out what became of a restart whose response was lost, or raise if that is unknown."""
+) -> RestartCheck:
+    """Check whether a lost restart was executed, or raise if that stays unknown."""
     try:
-        look = look_for_restart(client, project_id, before.id, before.snapshot(), requested_at=requested_at)
-        if look is None and before.status not in SETTLED:
+        check = check_restart(client, project_id, before.id, before.snapshot(), requested_at=requested_at)
+        if check is None and before.status not in SETTLED:
             why = f"it was {before.status} before"
-        elif look is None:
+        elif check is None:
             why = "the time allowed was over"
-        elif look.evidence is not Evidence.RESTARTED and look.agent.status in TRANSIENT:
-            raise busy(look.agent)
-        elif look.evidence is not Evidence.NONE or shows_changes(client, project_id, look.agent):
-            return look
+        elif check.evidence is not Evidence.RESTARTED and check.agent.status in TRANSIENT:
+            raise busy(check.agent)
+        elif check.evidence is not Evidence.NONE or shows_changes(client, project_id, check.agent):
+            return check
         else:
             why = "the service does not show when an agent changes (updated_at is missing or never moves)"
     except ConnixRateLimitError as error:
-        # A deferrable task gives its slot back for this, and looks again then.
+        # A deferrable task defers for this, and checks again when it is resumed.
         error.may_have_executed = True
         raise
     except ConnixError as error:
@@ -211,7 +212,7 @@ def _confirm(
     raise explained(
         lost,
         f"Whether agent {before.name!r} ({before.id}) was restarted is unknown: {why}. It is not "
-        "restarted again. Look at the agent, and clear this task to restart it once more",
+        "restarted again. Check the agent, and clear this task to restart it once more",
     ) from None
 
 

@@ -390,7 +390,7 @@ def test_a_create_that_may_have_left_an_agent_says_so(emulator, run, warp):
     ran = run(ConnixCreateAgentOperator, timeout=60, **CREATE)
     assert ran.state == "failed"
     assert "an agent named 'new' may exist" in str(ran.error)
-    assert "A retry of this task looks first" in str(ran.error)
+    assert "A retry of this task looks for it first" in str(ran.error)
     assert len(emulator.journal.entries("list_agents")) > 4
 
 
