@@ -1,8 +1,13 @@
 """
-A Connix service on loopback, for tests of DAGs and of this provider.
+A Connix service on loopback, for tests of Dags and of this provider.
 
 It needs the extra ``emulator`` (FastAPI and uvicorn), shares no code with the client and never imports
-Airflow.
+Airflow. Modules, from the outside in:
+
+- ``server`` (:class:`Emulator`), ``server_thread``, ``app``: a running service and its HTTP server;
+- ``request_pipeline``, ``calls``, ``oauth``, ``control``: the endpoints and what each request passes first;
+- ``service``, ``store``, ``agent_index``, ``transitions``: the agents and how they change over time;
+- ``faults``, ``limits``, ``keys``, ``journal``, ``clock``: what a test sets and inspects.
 """
 
 try:

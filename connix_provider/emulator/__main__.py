@@ -13,7 +13,7 @@ from typing import Any, Final
 from connix_provider.emulator.limits import Limits
 from connix_provider.emulator.server import Emulator
 
-#: What --agent takes in a JSON object.
+#: The fields of a JSON object in --agent.
 _AGENT_FIELDS: Final[dict[str, type]] = {
     "name": str,
     "status": str,
@@ -26,9 +26,9 @@ _KINDS: Final[dict[type, str]] = {str: "text", dict: "an object"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    Serve until a signal ends it, and return the exit code.
+    Serve until SIGINT or SIGTERM, and return the exit code.
 
-    :param arguments: of the command line; the process's own by default.
+    :param arguments: the command line's; those of the process by default.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -44,10 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         api_key=options.key,
         limits=Limits.off() if options.no_limits else Limits(),
     )
-    # Before anything is printed: whoever starts this may send the signal as soon as they read the line.
-    ended = Event()
+    # Before anything is printed, because the starting process may send a signal as soon as it reads the line.
+    stopped = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda *_: stopped.set())
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         emulator.start()
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         emulator.seed(options.agents, metadata=metadata)
         sys.stdout.write(_as_json(emulator) if options.json else _as_prose(emulator))
         sys.stdout.flush()
-        ended.wait()
+        stopped.wait()
     return 0
 
 
@@ -69,18 +69,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m connix_provider.emulator",
         description="A Connix service on loopback, for tests. Requests are logged to standard error.",
     )
-    parser.add_argument("--port", type=int, default=0, help="where to listen (default: a free port)")
+    parser.add_argument("--port", type=int, default=0, help="the port (default: a free one)")
     parser.add_argument("--project", help="id of the default project (default: a random one)")
     parser.add_argument("--key", help="API key with full rights (default: a random one)")
-    parser.add_argument("--agents", type=int, default=0, help="how many running agents are there already")
+    parser.add_argument("--agents", type=int, default=0, help="add so many running agents")
     parser.add_argument(
         "--agent",
         action="append",
         default=[],
         type=_agent,
         metavar="NAME",
-        help="a running agent that is there already, by name, or as a JSON object with name, status,"
-        " description, config and metadata; may be given several times",
+        help="add a running agent, by name, or as a JSON object with name, status, description, config and"
+        " metadata; may be given several times",
     )
     parser.add_argument(
         "--metadata",
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         type=_pair,
         metavar="KEY=VALUE",
-        help="metadata of all agents that are there already; may be given several times",
+        help="metadata of all these agents; may be given several times",
     )
     parser.add_argument("--no-limits", action="store_true", help="do not limit requests")
     parser.add_argument("--json", action="store_true", help="print one line of JSON instead of prose")
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _agent(text: str) -> dict[str, Any]:
-    """Read an agent's name, or a JSON object that describes it."""
+    """Parse an agent's name, or a JSON object that describes it."""
     if not text.lstrip().startswith("{"):
         return {"name": text}
     try:
@@ -133,18 +133,10 @@ def _as_json(emulator: Emulator) -> str:
 
 
 def _as_prose(emulator: Emulator) -> str:
-    connection = {
-        "conn_type": "connix",
-        "host": emulator.url,
-        "password": emulator.api_key,
-        "port": 0,
-        "extra": {"project_id": emulator.project_id},
-    }
     command = ["airflow", "connections", "add", "connix_default"]
     command += ["--conn-type", "connix", "--conn-host", emulator.url, "--conn-password", emulator.api_key]
     # Without a port, the Test button of Airflow's form answers 400.
-    command += ["--conn-port", "0"]
-    command += ["--conn-extra", json.dumps(connection["extra"])]
+    command += ["--conn-port", "0", "--conn-extra", json.dumps({"project_id": emulator.project_id})]
     return (
         f"Connix emulator\n"
         f"  URL      {emulator.url}\n"
@@ -153,7 +145,7 @@ def _as_prose(emulator: Emulator) -> str:
         f"\nUse it from Airflow:\n"
         f"  {shlex.join(command)}\n"
         f"or, in one shell and for `airflow dags test`:\n"
-        f"  export AIRFLOW_CONN_CONNIX_DEFAULT={shlex.quote(json.dumps(connection))}\n"
+        f"  export AIRFLOW_CONN_CONNIX_DEFAULT={shlex.quote(emulator.airflow_connection)}\n"
         f"\nPress Ctrl+C to end it.\n"
     )
 

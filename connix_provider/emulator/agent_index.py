@@ -1,4 +1,4 @@
-"""One project's agents in the orders a listing can ask for."""
+"""One project's agents in the orders that a listing can ask for."""
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Collection
@@ -17,20 +17,16 @@ class AgentIndex:
     """
     Keep a project's agents sorted, so that a page of a large fleet costs a slice and not a scan.
 
-    Both sort keys are unique within a project, which makes each order total and each place findable.
+    Both sort keys are unique within a project, so each order is total and each agent is found by bisection.
     """
 
     def __init__(self) -> None:
         self.by_name: dict[str, Agent] = {}
         self._sorted: dict[str, list[Agent]] = {order: [] for order in _ORDERS}
-        self._filtered: dict[tuple[str, str], list[Agent]] = {}
+        self._by_status: dict[tuple[str, str], list[Agent]] = {}
 
     def add(self, agents: Collection[Agent]) -> None:
-        """
-        Put agents in their places: one by looking for it, many by sorting.
-
-        :param agents: none of them in the index yet.
-        """
+        """Add new agents: a single one by bisection, many by sorting."""
         self.by_name.update((agent.name, agent) for agent in agents)
         for order, key in _ORDERS.items():
             if len(agents) == 1:
@@ -38,47 +34,34 @@ class AgentIndex:
             else:
                 self._sorted[order].extend(agents)
                 self._sorted[order].sort(key=key)
-        self._filtered.clear()
+        self._by_status.clear()
 
     def remove(self, agent: Agent) -> None:
-        """
-        Take one agent away and free its name.
-
-        :param agent: in the index.
-        """
+        """Remove one agent and free its name."""
         del self.by_name[agent.name]
         for order, key in _ORDERS.items():
             agents = self._sorted[order]
             del agents[bisect_left(agents, key(agent), key=key)]
-        self._filtered.clear()
+        self._by_status.clear()
 
-    def status_moved(self, *statuses: str) -> None:
-        """
-        Forget the selections an agent has left or joined.
-
-        :param statuses: the agent's old status and its new one.
-        """
+    def status_changed(self, before: str, after: str) -> None:
+        """Drop the cached selections that an agent has left or joined."""
         for order in _ORDERS:
-            for status in statuses:
-                self._filtered.pop((order, status), None)
+            for status in (before, after):
+                self._by_status.pop((order, status), None)
 
     def page(self, sort: str, status: str | None, offset: int, limit: int) -> tuple[list[Agent], int]:
         """
-        Cut one page out of an order; return it with the number of agents in the whole selection.
+        Return one page, and the number of all agents that match.
 
         :param sort: ``created_at`` or ``name``, with ``-`` in front for the reverse.
-        :param status: only agents in this status.
-        :param offset: how many to pass over.
-        :param limit: how many to return at most.
         """
         order = sort.removeprefix("-")
         agents = self._sorted[order]
         if status is not None:
-            selected = self._filtered.get((order, status))
-            if selected is None:
-                selected = [agent for agent in agents if agent.status == status]
-                self._filtered[order, status] = selected
-            agents = selected
+            if (order, status) not in self._by_status:
+                self._by_status[order, status] = [agent for agent in agents if agent.status == status]
+            agents = self._by_status[order, status]
         total = len(agents)
         if not sort.startswith("-"):
             return agents[offset : offset + limit], total

@@ -1,10 +1,10 @@
-"""The app: all calls under one roof. It holds no state; the server hands it the service with each request."""
+"""The ASGI app. It holds no state: the server puts the emulator's state into each request's."""
 
 import logging
 import re
 import secrets
 from email.utils import formatdate
-from typing import Any, Final
+from typing import Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -15,57 +15,52 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from connix_provider.emulator.calls import api
+from connix_provider.emulator import calls
 from connix_provider.emulator.control import control
-from connix_provider.emulator.document import document
 from connix_provider.emulator.journal import Entry
-from connix_provider.emulator.loopback import names_this_machine
+from connix_provider.emulator.loopback import is_local_host_header
 from connix_provider.emulator.oauth import oauth
-from connix_provider.emulator.responses import error, refused
+from connix_provider.emulator.responses import error_response, from_error
 from connix_provider.emulator.state import EmulatorState
-from connix_provider.emulator.validation import complaints
+from connix_provider.emulator.validation import from_framework
 
 _log: Final = logging.getLogger("connix_provider.emulator")
-_ECHOED: Final = re.compile(r"[\x21-\x7e]{1,200}")
-_NOT_JOURNALLED: Final = ("/_emulator/", "/openapi.json", "/docs")
+_ECHOED_ID: Final = re.compile(r"[\x21-\x7e]{1,200}")
+_NOT_IN_JOURNAL: Final = ("/_emulator/", "/openapi.json", "/docs")
 
 
-class Envelope:
-    """
-    Put the time and the request's id on every answer, and note in the journal what has gone out.
-
-    :param app: what answers.
-    """
+class _Envelope:
+    """Check ``Host``, add ``Date`` and ``X-Request-ID`` to each response, and log each request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        request = Request(scope)
         emulator: EmulatorState = scope["state"]["emulator"]
-        entry = _entry(Request(scope), emulator)
+        sent_id = request.headers.get("X-Request-ID", "")
+        request_id = sent_id if _ECHOED_ID.fullmatch(sent_id) else f"req_{secrets.token_hex(8)}"
+        entry = Entry(emulator.clock.now(), request.method, request.url.path, request_id)
         scope["state"]["entry"] = entry
 
-        async def sending(message: Message) -> None:
+        async def send_and_record(message: Message) -> None:
             if message["type"] == "http.response.start":
                 entry.status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["Date"] = formatdate(emulator.clock.timestamp(), usegmt=True)
                 headers["X-Request-ID"] = entry.request_id
             elif not message.get("more_body", False):
-                # Noted before it is sent: a test may look as soon as it has its answer.
+                # Before it is sent, because a test may read the journal as soon as it has the response.
                 entry.delivered = not scope["state"]["transport"].is_closing()
             await send(message)
 
-        # Nothing is read from such a request: also the control paths, which ask for no key, are closed to it.
-        host = Request(scope).headers.get("Host")
-        app = self._app if names_this_machine(host) else _not_this_machine
+        app = self._app if is_local_host_header(request.headers.get("Host")) else _misdirected
         try:
-            await app(scope, receive, sending)
+            await app(scope, receive, send_and_record)
         finally:
-            if not entry.path.startswith(_NOT_JOURNALLED):
-                struck = f" fault={entry.fault}" if entry.fault else ""
-                _log.info("%s %s %s %s%s", entry.method, entry.path, entry.status, entry.request_id, struck)
+            if not entry.path.startswith(_NOT_IN_JOURNAL):
+                fault = f" fault={entry.fault}" if entry.fault else ""
+                _log.info("%s %s %s %s%s", entry.method, entry.path, entry.status, entry.request_id, fault)
 
 
 def build() -> ASGIApp:
@@ -77,54 +72,39 @@ def build() -> ASGIApp:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.include_router(api)
-    app.include_router(oauth)
-    app.include_router(control)
-    app.add_exception_handler(HTTPException, _no_such_thing)
-    app.add_exception_handler(RequestValidationError, _bad_control)
-    app.add_exception_handler(Exception, _broken)
-
-    def openapi() -> dict[str, Any]:
-        app.openapi_schema = app.openapi_schema or document(app)
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document
-    # Around the whole app and not among its middleware: what the framework answers to a crash is inside too.
-    return Envelope(app)
+    for router in (calls.read, calls.write, oauth, control):
+        app.include_router(router)
+    app.add_exception_handler(HTTPException, _no_route)
+    app.add_exception_handler(RequestValidationError, _invalid_control)
+    app.add_exception_handler(Exception, _internal_error)
+    # Around the whole app, because middleware would not see the response to an internal error.
+    return _Envelope(app)
 
 
-def _entry(request: Request, emulator: EmulatorState) -> Entry:
-    sent = request.headers.get("X-Request-ID", "")
-    request_id = sent if _ECHOED.fullmatch(sent) else f"req_{secrets.token_hex(8)}"
-    return Entry(emulator.clock.now(), request.method, request.url.path, request_id)
-
-
-async def _not_this_machine(scope: Scope, receive: Receive, send: Send) -> None:
+async def _misdirected(scope: Scope, receive: Receive, send: Send) -> None:
     message = "The emulator serves loopback addresses and localhost; the Host header names another host"
-    answer = error(Request(scope), 421, "misdirected_request", message)
-    await answer(scope, receive, send)
+    response = error_response(Request(scope), 421, "misdirected_request", message)
+    await response(scope, receive, send)
 
 
-async def _no_such_thing(request: Request, problem: Exception) -> Response:
+async def _no_route(request: Request, problem: Exception) -> Response:
     entry: Entry = request.state.entry
-    if not entry.path.startswith(_NOT_JOURNALLED):
+    if not entry.path.startswith(_NOT_IN_JOURNAL):
         request.state.emulator.journal.add(entry)
     if isinstance(problem, HTTPException) and problem.status_code == 405:
-        # The framework names only the first route's methods, where several share a path.
-        matching = [
-            route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE
-        ]
-        allowed = sorted({method for route in matching for method in route.methods})
+        # Several routes share a path, but the framework names only the methods of the first.
+        routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+        allowed = ", ".join(sorted({method for route in routes for method in route.methods}))
         message = f"Method {request.method} is not allowed here"
-        return error(request, 405, "method_not_allowed", message, {"Allow": ", ".join(allowed)})
-    return error(request, 404, "not_found", f"Path '{entry.path}' not found")
+        return error_response(request, 405, "method_not_allowed", message, {"Allow": allowed})
+    return error_response(request, 404, "not_found", f"Path '{entry.path}' not found")
 
 
-async def _bad_control(request: Request, problem: Exception) -> Response:
+async def _invalid_control(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, RequestValidationError)
-    return refused(request, complaints(problem))
+    return from_error(request, from_framework(problem))
 
 
-async def _broken(request: Request, problem: Exception) -> Response:
+async def _internal_error(request: Request, problem: Exception) -> Response:
     message = "An unexpected error occurred. Please try again later."
-    return error(request, 500, "internal_error", message)
+    return error_response(request, 500, "internal_error", message)

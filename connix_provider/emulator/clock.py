@@ -1,53 +1,41 @@
-"""The emulator's only source of time."""
+"""
+The emulator's only source of time.
+
+Inside the emulator times are whole microseconds since the epoch: they compare, add and divide without
+rounding.
+"""
 
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_FIRST = datetime.min.replace(tzinfo=UTC)
-_LAST = datetime.max.replace(tzinfo=UTC)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+# A year. More is a mistake in the unit.
+_LONGEST_ADVANCE: Final = 366 * 24 * 3600
 
 
 def micros_of(moment: datetime) -> int:
-    """
-    Turn an aware datetime into whole microseconds since the epoch.
-
-    Times are kept as integers inside the emulator: they compare, add and divide without rounding.
-
-    :param moment: an aware datetime.
-    """
+    """Return an aware datetime in microseconds since the epoch."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
 def moment_of(micros: int) -> datetime:
-    """
-    Turn microseconds since the epoch into an aware UTC datetime, held within the years Python knows.
-
-    :param micros: whole microseconds since the epoch.
-    """
-    held = min(max(micros, micros_of(_FIRST)), micros_of(_LAST))
-    return _EPOCH + timedelta(microseconds=held)
+    """Return microseconds since the epoch as a UTC datetime, clamped to the years that Python knows."""
+    return _EPOCH + timedelta(microseconds=min(max(micros, micros_of(_FIRST)), micros_of(_LAST)))
 
 
 def iso(micros: int) -> str:
-    """
-    Write a time as the service does: ISO 8601 with ``Z``, with a fraction only when there is one.
-
-    :param micros: whole microseconds since the epoch.
-    """
+    """Return a time as the service writes it: ISO 8601 with ``Z``, and a fraction only if there is one."""
     return moment_of(micros).replace(tzinfo=None).isoformat() + "Z"
-
-
-#: The most seconds that one call moves the time: a year. More is a mistake in the unit.
-LONGEST_ADVANCE: Final = 366 * 24 * 3600
 
 
 class Clock:
     """
-    Tell the emulator's time: real time plus whatever was advanced, or a time that stands still.
+    Tell the emulator's time: real time plus what was advanced, or a time that stands still.
 
     :param frozen: stand still, so that only :meth:`advance` moves the time.
     :param start: the aware datetime to start at; the present by default.
@@ -59,7 +47,7 @@ class Clock:
         self._frozen = frozen
         self._lock = threading.Lock()
         self._base = micros_of(start or datetime.now(UTC))
-        # A monotonic origin: agents must not travel back when somebody sets the machine's clock.
+        # Monotonic, because otherwise a change of the machine's clock would move agents back in time.
         self._origin = time.monotonic_ns()
 
     def micros(self) -> int:
@@ -77,15 +65,15 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         """
-        Move the time forward; whatever falls due on the way happens at its own moment.
+        Move the time forward; each planned change that falls due happens at its own time.
 
-        :param seconds: how far, from 0 to 366 days.
+        :param seconds: from 0 to 366 days.
         :raises ValueError: for any other number, NaN and infinity among them.
         """
         # Written so that NaN, which compares false with everything, is refused, too.
-        if not 0 <= seconds <= LONGEST_ADVANCE:
+        if not 0 <= seconds <= _LONGEST_ADVANCE:
             raise ValueError(
-                f"time only moves forward, by 0 to {LONGEST_ADVANCE} seconds: advance must not be {seconds}"
+                f"time only moves forward, by 0 to {_LONGEST_ADVANCE} seconds: advance must not be {seconds}"
             )
         with self._lock:
             self._base += round(seconds * 1_000_000)

@@ -1,4 +1,4 @@
-"""Control paths: what the Python methods do, for tests in another process or language."""
+"""Control paths: the methods that a test in another process or language needs, over HTTP."""
 
 import inspect
 from typing import Annotated
@@ -8,16 +8,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError, validate_call
 from starlette.requests import Request
 from starlette.responses import Response
 
-from connix_provider.emulator.errors import ApiError
+from connix_provider.emulator.errors import agent_not_found
 from connix_provider.emulator.faults import KINDS
-from connix_provider.emulator.responses import AsciiJsonResponse, error
+from connix_provider.emulator.responses import AsciiJsonResponse, error_response, from_error
 from connix_provider.emulator.state import EmulatorState
 
 control = APIRouter(prefix="/_emulator", include_in_schema=False)
 
 
-class _Plan(BaseModel):
-    """When a fault strikes; every other field is the fault's own."""
+class _FaultPlan(BaseModel):
+    """A fault, the requests that it is planned for and, as further fields, its own options."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -34,52 +34,52 @@ class _NewStatus(BaseModel):
 
 
 @control.post("/faults")
-async def add_fault(request: Request, plan: _Plan) -> Response:
-    """Plan a fault: its name, its options and when it strikes, in one object."""
+async def add_fault(request: Request, plan: _FaultPlan) -> Response:
+    """Plan a fault."""
     kind = KINDS.get(plan.fault)
     if kind is None:
-        return _wrong(request, f"fault must be one of {', '.join(KINDS)}")
+        return _bad_request(request, f"fault must be one of {', '.join(KINDS)}")
     options = plan.model_extra or {}
     if unknown := set(options) - set(inspect.signature(kind).parameters):
-        return _wrong(request, f"{plan.fault} has no {', '.join(sorted(unknown))}")
+        return _bad_request(request, f"{plan.fault} has no {', '.join(sorted(unknown))}")
     try:
         fault = validate_call(kind)(**options)
         _emulator(request).faults.add(fault, plan.on, plan.times, plan.after, plan.agent_id)
     except (ValidationError, ValueError) as problem:
-        return _wrong(request, str(problem))
-    return _active(request)
+        return _bad_request(request, str(problem))
+    return _faults(request)
 
 
 @control.get("/faults")
 async def get_faults(request: Request) -> Response:
-    """Show what is planned."""
-    return _active(request)
+    """Show the planned faults."""
+    return _faults(request)
 
 
 @control.delete("/faults")
 async def clear_faults(request: Request) -> Response:
-    """Forget what is planned."""
+    """Drop the planned faults."""
     _emulator(request).faults.clear()
-    return _active(request)
+    return _faults(request)
 
 
 @control.get("/journal")
 async def get_journal(request: Request, call: str | None = None, agent_id: str | None = None) -> Response:
-    """Show what was asked."""
+    """Show the journal."""
     entries = _emulator(request).journal.entries(call, agent_id)
     return AsciiJsonResponse({"entries": [entry.as_json() for entry in entries]})
 
 
 @control.delete("/journal")
 async def clear_journal(request: Request) -> Response:
-    """Forget what was asked."""
+    """Clear the journal."""
     _emulator(request).journal.clear()
     return AsciiJsonResponse({"entries": []})
 
 
 @control.get("/clock")
 async def get_clock(request: Request) -> Response:
-    """Tell the emulator's time."""
+    """Show the emulator's time."""
     return _time(request)
 
 
@@ -91,19 +91,19 @@ async def advance_clock(
     try:
         _emulator(request).clock.advance(advance)
     except ValueError as problem:
-        return _wrong(request, str(problem))
+        return _bad_request(request, str(problem))
     return _time(request)
 
 
 @control.post("/agents/{agent_id}/status")
 async def set_status(request: Request, agent_id: str, new: _NewStatus) -> Response:
     """Put an agent into a status at once."""
-    emulator = _emulator(request)
+    controls = _emulator(request).controls
     try:
-        emulator.controls.set_status(agent_id, new.status, new.move_updated_at)
-        return AsciiJsonResponse(emulator.service.get(agent_id))
-    except ApiError as refusal:
-        return error(request, 404, refusal.code, refusal.message)
+        controls.set_status(agent_id, new.status, new.move_updated_at)
+        return AsciiJsonResponse(controls.agent(agent_id))
+    except KeyError:
+        return from_error(request, agent_not_found(agent_id))
 
 
 def _emulator(request: Request) -> EmulatorState:
@@ -111,15 +111,14 @@ def _emulator(request: Request) -> EmulatorState:
     return emulator
 
 
-def _active(request: Request) -> Response:
-    return AsciiJsonResponse(
-        {"faults": [planned.as_json() for planned in _emulator(request).faults.active()]}
-    )
+def _faults(request: Request) -> Response:
+    planned = _emulator(request).faults.active()
+    return AsciiJsonResponse({"faults": [fault.as_json() for fault in planned]})
 
 
 def _time(request: Request) -> Response:
     return AsciiJsonResponse({"now": _emulator(request).clock.now().isoformat()})
 
 
-def _wrong(request: Request, message: str) -> Response:
-    return error(request, 400, "validation_error", message)
+def _bad_request(request: Request, message: str) -> Response:
+    return error_response(request, 400, "validation_error", message)

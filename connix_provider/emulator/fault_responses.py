@@ -1,4 +1,4 @@
-"""How each fault looks on the wire."""
+"""How each fault looks to the client."""
 
 import asyncio
 import json
@@ -10,100 +10,96 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from connix_provider.emulator.faults import Planned
-from connix_provider.emulator.responses import AsciiJsonResponse, error
+from connix_provider.emulator.faults import PlannedFault
+from connix_provider.emulator.responses import AsciiJsonResponse, error_response
 
-_DRIPS: Final = 20
+_PIECES: Final = 20
 _HTML: Final = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def _gone_within(receive: Receive, seconds: float | None) -> bool:
+async def _disconnects_within(receive: Receive, seconds: float | None) -> bool:
     try:
         async with asyncio.timeout(seconds):
-            await _gone(receive)
+            await _disconnect(receive)
     except TimeoutError:
         return False
     return True
 
 
 class _Reset(Response):
-    """Send a TCP RST: with no lingering, closing a socket throws the connection away."""
+    """Send a TCP RST, which closing a socket that does not linger does."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         transport: asyncio.Transport = scope["state"]["transport"]
-        linger_for_nothing = struct.pack("ii", 1, 0)
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_for_nothing)
+        no_linger = struct.pack("ii", 1, 0)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
         transport.abort()
-        await _gone(receive)
+        await _disconnect(receive)
 
 
 class _Hang(Response):
-    """Send nothing until the client leaves or the time is up."""
+    """Send nothing until the client disconnects or the time is over."""
 
     def __init__(self, seconds: float | None) -> None:
         super().__init__()
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not await _gone_within(receive, self._seconds):
+        if not await _disconnects_within(receive, self._seconds):
             scope["state"]["transport"].close()
-            await _gone(receive)
+            await _disconnect(receive)
 
 
-class _Piecemeal(Response):
-    """Send an answer's headers at once, and its body in pieces."""
+class _Pieces(Response):
+    """Send the headers of another response at once, and its body in pieces."""
 
-    def __init__(self, answer: Response) -> None:
+    def __init__(self, response: Response) -> None:
         super().__init__()
-        self.whole = bytes(answer.body)
-        self.status_code = answer.status_code
-        self.raw_headers = answer.raw_headers
+        self.whole = bytes(response.body)
+        self.status_code = response.status_code
+        self.raw_headers = response.raw_headers
 
-    async def _begin(self, send: Send) -> None:
+    async def _send_headers(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
 
-    async def _piece(self, send: Send, body: bytes, last: bool) -> None:
-        await send({"type": "http.response.body", "body": body, "more_body": not last})
+    async def _send_piece(self, send: Send, body: bytes, is_last: bool) -> None:
+        await send({"type": "http.response.body", "body": body, "more_body": not is_last})
 
 
-class _Slow(_Piecemeal):
-    """Let the body drip."""
+class _Slow(_Pieces):
+    """Send the pieces over some seconds."""
 
-    def __init__(self, answer: Response, seconds: float) -> None:
-        super().__init__(answer)
-        self._pause = seconds / _DRIPS
+    def __init__(self, response: Response, seconds: float) -> None:
+        super().__init__(response)
+        self._interval = seconds / _PIECES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._begin(send)
-        size = -(-len(self.whole) // _DRIPS)
-        for drip in range(_DRIPS):
-            if await _gone_within(receive, self._pause):
+        await self._send_headers(send)
+        size = -(-len(self.whole) // _PIECES)
+        for number in range(_PIECES):
+            if await _disconnects_within(receive, self._interval):
                 return
-            await self._piece(send, self.whole[drip * size : (drip + 1) * size], drip == _DRIPS - 1)
+            piece = self.whole[number * size : (number + 1) * size]
+            await self._send_piece(send, piece, number == _PIECES - 1)
 
 
-class _Cut(_Piecemeal):
+class _Cut(_Pieces):
     """Close the connection in the middle of the body."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._begin(send)
-        await self._piece(send, self.whole[: len(self.whole) // 2], last=False)
+        await self._send_headers(send)
+        await self._send_piece(send, self.whole[: len(self.whole) // 2], is_last=False)
         scope["state"]["transport"].close()
-        await _gone(receive)
+        await _disconnect(receive)
 
 
-def instead(request: Request, planned: Planned) -> Response:
-    """
-    Answer in place of the service, which has done nothing.
-
-    :param request: the request struck.
-    :param planned: the fault.
-    """
+def instead(request: Request, planned: PlannedFault) -> Response:
+    """Return the response in place of the service's, which has executed nothing."""
     options = planned.fault.options
     match planned.fault.name:
         case "status":
@@ -120,14 +116,8 @@ def instead(request: Request, planned: Planned) -> Response:
             return _Reset()
 
 
-def afterwards(request: Request, planned: Planned, answer: Response) -> Response:
-    """
-    Spoil the service's answer.
-
-    :param request: the request struck.
-    :param planned: the fault.
-    :param answer: what the service has answered.
-    """
+def afterwards(request: Request, planned: PlannedFault, response: Response) -> Response:
+    """Return what becomes of the service's response to an executed request."""
     options = planned.fault.options
     match planned.fault.name:
         case "status":
@@ -137,23 +127,23 @@ def afterwards(request: Request, planned: Planned, answer: Response) -> Response
         case "reset_after":
             return _Reset()
         case "slow_body":
-            return _Slow(answer, options["seconds"])
+            return _Slow(response, options["seconds"])
         case "cut_body":
-            return _Cut(answer)
+            return _Cut(response)
         case "bad_json":
-            half = bytes(answer.body)[: len(answer.body) // 2]
+            half = bytes(response.body)[: len(response.body) // 2]
             return Response(half, 200, media_type="application/json")
-        case "unknown_status" if answer.status_code == 200:
-            return _unknown_status(answer, options["status"], planned.agent_id)
+        case "unknown_status" if response.status_code == 200:
+            return _unknown_status(response, options["status"], planned.agent_id)
         case _:
-            return answer
+            return response
 
 
-def _status(request: Request, planned: Planned) -> Response:
+def _status(request: Request, planned: PlannedFault) -> Response:
     options = planned.fault.options
     if options["status"] in {204, 304}:
         return Response(status_code=options["status"], headers=options["headers"])
-    return error(request, options["status"], options["code"], options["message"], options["headers"])
+    return error_response(request, options["status"], options["code"], options["message"], options["headers"])
 
 
 def _rate_limited(request: Request, retry_after: int, hints: str) -> Response:
@@ -166,12 +156,12 @@ def _rate_limited(request: Request, retry_after: int, hints: str) -> Response:
     elif hints == "reset":
         reset = int(request.state.emulator.clock.timestamp()) + retry_after
         headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(reset)}
-    return error(request, 429, "rate_limit_exceeded", message, headers, **more)
+    return error_response(request, 429, "rate_limit_exceeded", message, headers, **more)
 
 
-def _unknown_status(answer: Response, status: str, agent_id: str | None) -> Response:
-    shown = json.loads(bytes(answer.body))
-    for agent in shown.get("agents", [shown]):
+def _unknown_status(response: Response, status: str, agent_id: str | None) -> Response:
+    body = json.loads(bytes(response.body))
+    for agent in body.get("agents", [body]):
         if agent_id in {None, agent["id"]}:
             agent["status"] = status
-    return AsciiJsonResponse(shown)
+    return AsciiJsonResponse(body)

@@ -1,4 +1,4 @@
-"""What can go wrong, and when: faults as data. :mod:`.fault_responses` puts them on the wire."""
+"""Faults as data: what goes wrong, and for which requests. :mod:`.fault_responses` applies them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -12,15 +12,25 @@ CALLS: Final = frozenset({*CLASS_OF, "token"})
 
 Hints = Literal["body", "header", "reset", "none"]
 
+# A 404 is left out: the reference's code for it says that the agent is gone.
+_CODES: Final = {
+    400: "validation_error",
+    401: "unauthorized",
+    403: "insufficient_permissions",
+    409: "agent_conflict",
+    429: "rate_limit_exceeded",
+    500: "internal_error",
+}
+
 
 @dataclass(frozen=True)
 class Fault:
     """
-    Describe one way to fail; made by the class methods, which say what each does.
+    Describe one way to fail. The class methods make all faults.
 
     :param name: the class method's name.
-    :param executed: the service does what was asked all the same.
-    :param calls: the calls it can strike.
+    :param executed: whether the service still does what the request asks for.
+    :param calls: the calls that the fault applies to.
     """
 
     name: str
@@ -38,21 +48,21 @@ class Fault:
         executed: bool = False,
     ) -> "Fault":
         """
-        Answer with a status in the service's error shape.
+        Respond with a status, in the service's error shape.
 
-        :param status: any HTTP status from 200.
-        :param code: the error code; the status's name by default.
-        :param message: the text for people.
+        :param status: from 200 to 599.
+        :param code: the error code; by default the reference's for the status, else the status's name.
+        :param message: the error message; the status's name by default.
         :param headers: more headers.
-        :param executed: do first what was asked.
+        :param executed: execute the request first.
         """
         if not 200 <= status <= 599:
             raise ValueError("status must be an HTTP status from 200 to 599")
-        known = status in {entry.value for entry in HTTPStatus}
-        phrase = HTTPStatus(status).phrase if known else f"Status {status}"
+        is_known = status in {entry.value for entry in HTTPStatus}
+        phrase = HTTPStatus(status).phrase if is_known else f"Status {status}"
         options = {
             "status": status,
-            "code": code or phrase.lower().replace(" ", "_").replace("-", "_"),
+            "code": code or _CODES.get(status) or phrase.lower().replace(" ", "_").replace("-", "_"),
             "message": message or phrase,
             "headers": headers or {},
         }
@@ -61,7 +71,7 @@ class Fault:
     @classmethod
     def rate_limited(cls, retry_after: int = 5, hints: Hints = "body") -> "Fault":
         """
-        Answer 429, telling when to come again in only one place.
+        Respond with 429, and the time to wait in only one place.
 
         :param retry_after: seconds to wait.
         :param hints: ``body`` (``retry_after`` and the message), ``header`` (``Retry-After``), ``reset``
@@ -73,71 +83,59 @@ class Fault:
 
     @classmethod
     def html_502(cls) -> "Fault":
-        """Answer as a proxy does that cannot reach the service: 502 with HTML."""
+        """Respond as a proxy that cannot reach the service: 502 with HTML."""
         return cls("html_502", False)
 
     @classmethod
     def redirect(cls, location: str) -> "Fault":
-        """
-        Answer 307.
-
-        :param location: where to.
-        """
+        """Respond with 307 and this ``Location``."""
         return cls("redirect", False, options={"location": location})
 
     @classmethod
     def reset_before(cls) -> "Fault":
-        """Reset the TCP connection before anything is done."""
+        """Reset the TCP connection instead of executing the request."""
         return cls("reset_before", False)
 
     @classmethod
     def reset_after(cls) -> "Fault":
-        """Do what was asked, then reset the TCP connection in place of an answer."""
+        """Execute the request, then reset the TCP connection instead of responding."""
         return cls("reset_after", True)
 
     @classmethod
     def hang(cls, seconds: float | None = None, executed: bool = False) -> "Fault":
         """
-        Answer nothing until the client leaves.
+        Send nothing until the client disconnects.
 
         :param seconds: close the connection after so many real seconds.
-        :param executed: do first what was asked.
+        :param executed: execute the request first.
         """
         return cls("hang", executed, options={"seconds": seconds})
 
     @classmethod
     def slow_body(cls, seconds: float = 2.0) -> "Fault":
-        """
-        Answer with headers at once and a body that drips.
-
-        :param seconds: real seconds until the last byte.
-        """
+        """Send the headers at once, and the body in small pieces over so many real seconds."""
         return cls("slow_body", True, options={"seconds": seconds})
 
     @classmethod
     def cut_body(cls) -> "Fault":
-        """Close the connection after half of the body that Content-Length promises."""
+        """Close the connection after half of the body that Content-Length announces."""
         return cls("cut_body", True)
 
     @classmethod
     def bad_json(cls) -> "Fault":
-        """Do what was asked and answer 200 with what is not JSON."""
+        """Execute the request and respond with 200 and half a JSON text."""
         return cls("bad_json", True)
 
     @classmethod
     def unknown_status(cls, status: str = "hibernating") -> "Fault":
-        """
-        Show a status the reference does not know, in the answers of Get and List.
-
-        :param status: the status to show.
-        """
+        """Show an agent status that the reference does not know, in responses to Get and List."""
         return cls("unknown_status", True, frozenset({"get_agent", "list_agents"}), {"status": status})
 
     @classmethod
     def ends_in_error(cls) -> "Fault":
-        """Let the agent that a create, start, restart or update touches end in error instead of its goal."""
-        struck = frozenset({"create_agent", "start_agent", "restart_agent", "update_agent"})
-        return cls("ends_in_error", True, struck)
+        """Let the agent of a create, start, restart or update end in ``error`` instead of its goal."""
+        calls = frozenset({"create_agent", "start_agent", "restart_agent", "update_agent"})
+        return cls("ends_in_error", True, calls)
 
 
 KINDS: Final[dict[str, Callable[..., Fault]]] = {
@@ -157,15 +155,12 @@ KINDS: Final[dict[str, Callable[..., Fault]]] = {
 
 
 @dataclass
-class Planned:
+class PlannedFault:
     """
-    Hold a fault and the requests it is meant for.
+    Hold a fault and the requests that it is planned for.
 
-    :param fault: what goes wrong.
-    :param on: the calls it strikes.
-    :param times: how many more requests it strikes; ``None``: all.
-    :param after: how many more matching requests it lets through first.
-    :param agent_id: strikes only requests that name this agent.
+    :param times: how many more requests; ``None``: all.
+    :param after: how many more matching requests to leave alone first.
     """
 
     fault: Fault
@@ -175,29 +170,24 @@ class Planned:
     agent_id: str | None
 
     def matches(self, call: str, agent_id: str | None) -> bool:
-        """
-        Say whether a request is one of those meant.
-
-        :param call: the request's call.
-        :param agent_id: the agent in its path.
-        """
-        # A listing names no agent, yet may show the one whose status is to look unknown.
-        shown = self.fault.name == "unknown_status" and call == "list_agents"
-        return call in self.on and (self.agent_id in {None, agent_id} or shown)
+        """Return whether the fault is planned for a request; ``agent_id`` is the agent in its path."""
+        # A listing names no agent in its path, but shows the one whose status is to be unknown.
+        is_shown = self.fault.name == "unknown_status" and call == "list_agents"
+        return call in self.on and (self.agent_id in {None, agent_id} or is_shown)
 
     def as_json(self) -> dict[str, Any]:
         """Return the fault as the control path shows it."""
-        whole = asdict(self.fault)
-        rest = {"on": sorted(self.on), "times": self.times, "after": self.after, "agent_id": self.agent_id}
-        return {"fault": whole["name"], "executed": whole["executed"], **whole["options"], **rest}
+        fault = asdict(self.fault)
+        plan = {"on": sorted(self.on), "times": self.times, "after": self.after, "agent_id": self.agent_id}
+        return {"fault": fault["name"], "executed": fault["executed"], **fault["options"], **plan}
 
 
 class Faults:
-    """Keep the faults that are planned. The first that matches a request strikes it, alone."""
+    """Keep the planned faults. Only the first that matches a request is applied to it."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._planned: list[Planned] = []
+        self._planned: list[PlannedFault] = []
 
     def add(
         self,
@@ -210,38 +200,38 @@ class Faults:
         """
         Plan a fault.
 
-        :param fault: what goes wrong.
-        :param on: the call or calls to strike; all the fault can strike by default.
-        :param times: how many requests to strike; ``None``: every one until :meth:`clear`.
-        :param after: how many matching requests to let through first.
-        :param agent_id: strike only requests that name this agent.
+        :param on: the call or calls; all that the fault applies to by default.
+        :param times: for how many requests; ``None``: for all until :meth:`clear`.
+        :param after: how many matching requests to leave alone first.
+        :param agent_id: only for requests that name this agent.
+        :raises ValueError: the fault does not apply to the call, or a number is out of range.
         """
         calls = fault.calls if on is None else frozenset({on} if isinstance(on, str) else on)
         if wrong := calls - fault.calls:
-            raise ValueError(f"{fault.name} cannot strike {sorted(wrong)}; it can {sorted(fault.calls)}")
+            raise ValueError(
+                f"{fault.name} does not apply to {sorted(wrong)}; it applies to {sorted(fault.calls)}"
+            )
         if (times is not None and times < 1) or after < 0:
             raise ValueError("times must be at least 1, or None; after must not be negative")
         with self._lock:
-            self._planned.append(Planned(fault, calls, times, after, agent_id))
+            self._planned.append(PlannedFault(fault, calls, times, after, agent_id))
 
     def clear(self) -> None:
-        """Forget what is planned; what has struck goes on."""
+        """Drop all planned faults; a fault that is being applied goes on."""
         with self._lock:
             self._planned.clear()
 
-    def active(self) -> list[Planned]:
-        """Return a copy of what is planned, in the order it was added."""
+    def active(self) -> list[PlannedFault]:
+        """Return copies of the planned faults, in the order in which they were added."""
         with self._lock:
             return [replace(planned) for planned in self._planned]
 
-    def take(self, call: str, agent_id: str | None, refused: bool) -> Planned | None:
+    def take(self, call: str, agent_id: str | None, refused: bool) -> PlannedFault | None:
         """
-        Use up and return the fault that strikes a request.
+        Return the fault to apply to a request, and count it.
 
-        :param call: the request's call.
-        :param agent_id: the agent in its path.
-        :param refused: the service will say no for want of a key or of budget; a fault that lets it do what
-            was asked is not wasted on that.
+        :param refused: whether the request lacks a valid key or is over the rate limit. A fault that lets the
+            service execute the request is not used up by such a request.
         """
         with self._lock:
             for planned in self._planned:

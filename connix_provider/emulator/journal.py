@@ -1,4 +1,4 @@
-"""What was asked of the emulator, what it did, and whether its answer went out."""
+"""The journal: each request, whether the service executed it, and whether the response was delivered."""
 
 from collections import deque
 from dataclasses import asdict, dataclass, replace
@@ -17,15 +17,15 @@ class Entry:
     :param at: when it arrived.
     :param method: its HTTP method.
     :param path: its path, without the query.
-    :param request_id: its ``X-Request-ID``, sent or made up.
+    :param request_id: its ``X-Request-ID``, as sent or made up.
     :param key: the last four characters of the key or token.
-    :param call: which call it is; ``None``: none of the service's.
+    :param call: the name of the call; ``None``: no call of the service.
     :param project_id: the project in the path.
     :param agent_id: the agent in the path.
-    :param status: the answer's status, once it is on its way; ``None``: nothing was answered.
-    :param executed: whether the service did what was asked, answered or not.
-    :param delivered: whether the whole answer was sent to a client that was still there.
-    :param fault: the name of the fault that struck it.
+    :param status: the response's status, once it is being sent; ``None``: no response.
+    :param executed: whether the service did what the request asked for, with or without a response.
+    :param delivered: whether the whole response was sent to a client that was still connected.
+    :param fault: the name of the fault that was applied.
     """
 
     at: datetime
@@ -47,24 +47,20 @@ class Entry:
 
 
 class Journal:
-    """Keep the newest 200,000 requests, in the order they arrived."""
+    """Keep the newest 200,000 requests, in the order in which they arrived."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._entries: deque[Entry] = deque(maxlen=_KEPT)
 
     def add(self, entry: Entry) -> None:
-        """
-        Record a request on its arrival, so that one that hangs is there to be seen.
-
-        :param entry: what is known of it; the rest is filled in while it is answered.
-        """
+        """Record a request as it arrives; the emulator fills in the entry while it handles the request."""
         with self._lock:
             self._entries.append(entry)
 
     def entries(self, call: str | None = None, agent_id: str | None = None) -> list[Entry]:
         """
-        Return a copy of what was recorded, oldest first.
+        Return copies of the entries, oldest first.
 
         :param call: only this call.
         :param agent_id: only this agent.
@@ -78,14 +74,10 @@ class Journal:
         ]
 
     def executed(self, call: str | None = None) -> list[Entry]:
-        """
-        Return what the service did, whether or not its answer arrived.
-
-        :param call: only this call.
-        """
+        """Return copies of the entries of executed requests, of one call or of all."""
         return [entry for entry in self.entries(call) if entry.executed]
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all entries."""
         with self._lock:
             self._entries.clear()

@@ -1,4 +1,4 @@
-"""Who may call: API keys, and access tokens with the refresh token grant of RFC 6749 section 6."""
+"""API keys, and access tokens with the refresh token grant of RFC 6749 section 6."""
 
 import hmac
 import secrets
@@ -16,11 +16,11 @@ SCOPES: Final = ("read", "write")
 @dataclass(frozen=True)
 class Caller:
     """
-    Describe who is behind a valid key or token.
+    Describe the owner of a valid key or token.
 
-    :param owner: whose rate limits count; a refreshed token keeps its owner.
+    :param owner: the key of the rate limits; a refreshed token keeps it.
     :param user_id: what an agent's ``created_by`` shows.
-    :param scopes: ``read`` lets it GET, ``write`` lets it do the rest.
+    :param scopes: ``read`` allows GET, ``write`` everything else.
     :param projects: the projects it may see; ``None``: all.
     """
 
@@ -33,7 +33,7 @@ class Caller:
 @dataclass(frozen=True)
 class OAuthGrant:
     """
-    Hold what a machine gets after an authorization, once.
+    Hold the credentials of an authorized OAuth2 client.
 
     :param access_token: for ``Authorization: Bearer``.
     :param refresh_token: for the token endpoint; each use replaces it.
@@ -49,30 +49,18 @@ class OAuthGrant:
 
 @dataclass(eq=False)
 class TokenError(Exception):
-    """
-    Say no at the token endpoint, in the words of RFC 6749 section 5.2.
-
-    :param error: the error code.
-    :param description: the text for people.
-    """
+    """Raised when the token endpoint refuses a request, with the fields of RFC 6749 section 5.2."""
 
     error: str
     description: str
 
 
 @dataclass(frozen=True)
-class Issued:
-    """
-    Hold the token endpoint's answer.
+class IssuedTokens:
+    """Hold the fields of the token endpoint's response; ``expires_in`` is in seconds."""
 
-    :param access_token: the new access token.
-    :param refresh_token: the new refresh token.
-    :param expires_in: seconds until the access token expires.
-    :param scope: what it allows, separated by spaces.
-    """
-
-    access_token: str
-    refresh_token: str
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
     expires_in: int
     scope: str
 
@@ -86,11 +74,7 @@ class _Client:
 
 
 class Keyring:
-    """
-    Keep keys and tokens.
-
-    :param clock: tells when a token has expired.
-    """
+    """Keep keys and tokens."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -103,40 +87,21 @@ class Keyring:
     def add_key(
         self, scopes: Iterable[str] = SCOPES, projects: Iterable[str] | None = None, key: str | None = None
     ) -> str:
-        """
-        Let a key in and return it.
-
-        :param scopes: ``read``, ``write`` or both.
-        :param projects: the ids it may see; all by default.
-        :param key: the key; a random one of the documented shape by default.
-        """
+        """Accept a key from now on, by default a random one of the documented shape, and return it."""
         key = key or f"cx_{secrets.token_hex(16)}"
         with self._lock:
             self._keys[key] = _caller(scopes, projects)
         return key
 
     def revoke_key(self, key: str) -> None:
-        """
-        Refuse a key from now on.
-
-        :param key: a key that was let in.
-        """
+        """Refuse a key from now on."""
         with self._lock:
             del self._keys[key]
 
     def add_token(
-        self,
-        expires_in: int = 3600,
-        scopes: Iterable[str] = SCOPES,
-        projects: Iterable[str] | None = None,
+        self, expires_in: int, scopes: Iterable[str], projects: Iterable[str] | None = None
     ) -> OAuthGrant:
-        """
-        Authorize a new client and return its tokens.
-
-        :param expires_in: seconds each of its access tokens lives.
-        :param scopes: ``read``, ``write`` or both.
-        :param projects: the ids it may see; all by default.
-        """
+        """Authorize a new client and return its credentials."""
         client = _Client(
             f"client_{secrets.token_hex(8)}", secrets.token_hex(16), _caller(scopes, projects), expires_in
         )
@@ -146,21 +111,12 @@ class Keyring:
         return OAuthGrant(issued.access_token, issued.refresh_token, client.client_id, client.client_secret)
 
     def revoke_token(self, access_token: str) -> None:
-        """
-        Refuse an access token from now on; its refresh token stays good.
-
-        :param access_token: a token that was issued.
-        """
+        """Refuse an access token from now on; its refresh token stays valid."""
         with self._lock:
             del self._access[access_token]
 
     def identify(self, api_key: str | None, bearer: str | None) -> Caller:
-        """
-        Return who is calling. A key, where there is one, decides alone.
-
-        :param api_key: what ``X-API-Key`` holds.
-        :param bearer: what ``Authorization`` holds after ``Bearer``.
-        """
+        """Return the owner of a key or token. A key, where there is one, decides alone."""
         with self._lock:
             if api_key is not None:
                 caller = self._keys.get(api_key)
@@ -174,21 +130,14 @@ class Keyring:
 
     def refresh(
         self, client_id: str | None, client_secret: str | None, refresh_token: str, scope: str | None
-    ) -> Issued:
-        """
-        Exchange a refresh token for new tokens; the old refresh token is used up.
-
-        :param client_id: the client's name.
-        :param client_secret: the client's password.
-        :param refresh_token: the token to exchange.
-        :param scope: less than was granted, for the new access token; the same by default.
-        """
+    ) -> IssuedTokens:
+        """Exchange a refresh token, which is used up, for new tokens; ``scope`` may narrow the new one's."""
         with self._lock:
             client = self._clients.get(client_id or "")
-            right = client is not None and hmac.compare_digest(
+            is_right = client is not None and hmac.compare_digest(
                 client.client_secret.encode(), (client_secret or "").encode(errors="surrogatepass")
             )
-            if client is None or not right:
+            if client is None or not is_right:
                 raise TokenError("invalid_client", "Client authentication failed")
             if self._refresh.get(refresh_token) is not client:
                 raise TokenError("invalid_grant", "The refresh token is invalid, used or another client's")
@@ -201,8 +150,8 @@ class Keyring:
             del self._refresh[refresh_token]
             return self._issue(client, caller)
 
-    def _issue(self, client: _Client, caller: Caller) -> Issued:
-        issued = Issued(
+    def _issue(self, client: _Client, caller: Caller) -> IssuedTokens:
+        issued = IssuedTokens(
             secrets.token_urlsafe(32),
             secrets.token_urlsafe(32),
             client.expires_in,
@@ -217,5 +166,5 @@ def _caller(scopes: Iterable[str], projects: Iterable[str] | None) -> Caller:
     granted = frozenset(scopes)
     if not granted <= set(SCOPES):
         raise ValueError(f"scopes are {SCOPES}, not {sorted(granted)}")
-    seen = None if projects is None else frozenset(projects)
-    return Caller(f"owner_{secrets.token_hex(8)}", f"user_{secrets.token_hex(8)}", granted, seen)
+    visible = None if projects is None else frozenset(projects)
+    return Caller(f"owner_{secrets.token_hex(8)}", f"user_{secrets.token_hex(8)}", granted, visible)

@@ -1,16 +1,14 @@
-"""How often each key may call, in fixed windows aligned to the clock."""
+"""Rate limits: how many requests each key may send, in fixed windows aligned to the clock."""
 
 import math
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
 from connix_provider.emulator import errors
 from connix_provider.emulator.clock import Clock
 
-_MINUTE: Final = 60.0
-_HOUR: Final = 3600.0
-
+#: The limit that counts each call, by the names of :class:`Limits`.
 CLASS_OF: Final = {
     "list_agents": "list",
     "create_agent": "create",
@@ -30,7 +28,7 @@ CLASS_OF: Final = {
 @dataclass(frozen=True)
 class Limits:
     """
-    Set how many requests a key may send within a window, for each class of endpoints; ``None``: no limit.
+    Set how many requests a key may send in a window, for each class of endpoints; ``None``: no limit.
 
     :param list: List Agents.
     :param create: Create Agent.
@@ -40,10 +38,10 @@ class Limits:
     :param actions: start, pause, stop and restart together.
     :param logs: Agent Logs.
     :param metrics: Agent Metrics.
-    :param projects: List Projects, for which the reference names no number.
+    :param projects: List Projects, for which the reference names no limit.
     :param window: seconds; a window begins at each multiple of it.
-    :param per_key_minute: all calls of a key in a minute, as in the API overview (100 there).
-    :param per_key_hour: all calls of a key in an hour, as in the API overview (1000 there).
+    :param per_key_minute: all calls of a key in a minute; the API overview names 100.
+    :param per_key_hour: all calls of a key in an hour; the API overview names 1,000.
     """
 
     list: int | None = 100
@@ -55,7 +53,7 @@ class Limits:
     logs: int | None = 100
     metrics: int | None = 50
     projects: int | None = 100
-    window: float = _MINUTE
+    window: float = 60.0
     per_key_minute: int | None = None
     per_key_hour: int | None = None
 
@@ -65,110 +63,74 @@ class Limits:
 
     @classmethod
     def off(cls) -> "Limits":
-        """Let every key call as often as it likes; no headers tell of limits then."""
-        return cls(
-            list=None,
-            create=None,
-            get=None,
-            update=None,
-            delete=None,
-            actions=None,
-            logs=None,
-            metrics=None,
-            projects=None,
-        )
+        """Return no limits; responses carry no rate-limit headers then."""
+        unlimited: dict[str, Any] = dict.fromkeys(CLASS_OF.values())
+        return cls(**unlimited)
 
 
 @dataclass(frozen=True)
 class _Window:
-    """One limit at one time: ``name`` and ``owner`` say whose counter, ``family`` which headers tell it."""
+    """One window of one counter; ``suffix`` ends the names of the headers that show it."""
 
-    name: str
-    owner: str
+    counter: tuple[str, str]
     limit: int
     begin: float
     end: float
-    family: str = ""
+    suffix: str
 
 
-class Meter:
-    """
-    Count what each key has sent.
-
-    :param limits: the numbers.
-    :param clock: tells which window it is.
-    """
+class RateLimiter:
+    """Count the requests of each key."""
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
         self._limits = limits
         self._clock = clock
         self._lock = Lock()
-        # Of each counter only the newest window: the ones before it never come back.
+        # The begin and the count of each counter's newest window.
         self._used: dict[tuple[str, str], tuple[float, int]] = {}
 
-    def refusal(self, owner: str, call: str) -> errors.ApiError | None:
-        """
-        Say no to a request that is one too many; count nothing.
-
-        :param owner: whose budget it is.
-        :param call: the name of the call.
-        """
+    def check(self, owner: str, call: str) -> errors.ApiError | None:
+        """Return the error for a request over the limit; count nothing."""
         with self._lock:
             now = self._clock.timestamp()
-            ends = [
-                window.end
-                for window in self._windows(owner, call, now)
-                if self._used_in(window) >= window.limit
-            ]
-        return errors.rate_limited(max(math.ceil(max(ends) - now), 1)) if ends else None
+            ends = [window.end for window in self._windows(owner, call, now) if not self._left_in(window)]
+        return errors.rate_limit_exceeded(max(math.ceil(max(ends) - now), 1)) if ends else None
 
     def count(self, owner: str, call: str) -> None:
-        """
-        Count a request that is let through. One that is refused is not: it cost the service nothing.
-
-        :param owner: whose budget it is.
-        :param call: the name of the call.
-        """
+        """Count an admitted request; a refused one costs the service nothing and is not counted."""
         with self._lock:
             for window in self._windows(owner, call, self._clock.timestamp()):
-                self._used[window.name, window.owner] = (window.begin, self._used_in(window) + 1)
+                used = window.limit - self._left_in(window)
+                self._used[window.counter] = (window.begin, used + 1)
 
     def headers(self, owner: str, call: str) -> dict[str, str]:
-        """
-        Return the headers that tell a key how much is left.
-
-        :param owner: whose budget it is.
-        :param call: the name of the call.
-        """
-        told: dict[str, tuple[int, _Window]] = {}
+        """Return the rate-limit headers; of two windows with the same headers, the stricter is shown."""
+        shown: dict[str, tuple[int, _Window]] = {}
         with self._lock:
             for window in self._windows(owner, call, self._clock.timestamp()):
-                left = max(window.limit - self._used_in(window), 0)
-                # Of two windows in one family of headers, the stricter is told.
-                if window.family not in told or left < told[window.family][0]:
-                    told[window.family] = (left, window)
+                left = self._left_in(window)
+                if window.suffix not in shown or left < shown[window.suffix][0]:
+                    shown[window.suffix] = (left, window)
         headers: dict[str, str] = {}
-        for family, (left, window) in told.items():
-            headers[f"X-RateLimit-Limit{family}"] = str(window.limit)
-            headers[f"X-RateLimit-Remaining{family}"] = str(left)
-            headers[f"X-RateLimit-Reset{family}"] = str(math.ceil(window.end))
+        for suffix, (left, window) in shown.items():
+            headers[f"X-RateLimit-Limit{suffix}"] = str(window.limit)
+            headers[f"X-RateLimit-Remaining{suffix}"] = str(left)
+            headers[f"X-RateLimit-Reset{suffix}"] = str(math.ceil(window.end))
         return headers
 
     def _windows(self, owner: str, call: str, now: float) -> list[_Window]:
-        limits = self._limits
-        family = "-Requests"
-        wanted: list[tuple[str, int | None, float, str]] = [
-            (CLASS_OF[call], getattr(limits, CLASS_OF[call]), limits.window, ""),
-            ("minute", limits.per_key_minute, _MINUTE, family),
-            ("hour", limits.per_key_hour, _HOUR, family),
-        ]
+        limits, kind = self._limits, CLASS_OF[call]
         windows = []
-        for name, limit, length, suffix in wanted:
+        for name, limit, seconds, suffix in (
+            (kind, getattr(limits, kind), limits.window, ""),
+            ("minute", limits.per_key_minute, 60.0, "-Requests"),
+            ("hour", limits.per_key_hour, 3600.0, "-Requests"),
+        ):
             if limit is not None:
-                begin = math.floor(now / length) * length
-                windows.append(_Window(name, owner, limit, begin, begin + length, suffix))
+                begin = math.floor(now / seconds) * seconds
+                windows.append(_Window((name, owner), limit, begin, begin + seconds, suffix))
         return windows
 
-    def _used_in(self, window: _Window) -> int:
-        begin, used = self._used.get((window.name, window.owner), (window.begin, 0))
-        return used if begin == window.begin else 0
+    def _left_in(self, window: _Window) -> int:
+        begin, used = self._used.get(window.counter, (window.begin, 0))
+        return max(window.limit - used, 0) if begin == window.begin else window.limit

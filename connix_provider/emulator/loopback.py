@@ -1,4 +1,10 @@
-"""The guard against DNS rebinding: pages of other sites that reach this machine by a name of their own."""
+"""
+Loopback addresses: the only ones that the emulator listens on and answers to.
+
+The control paths need no key. The ``Host`` header is checked, because otherwise a web page could reach them
+by DNS rebinding: through a name of its own that points at this machine. A browser sends the name of the
+page's address, so a foreign name means a foreign page.
+"""
 
 import ipaddress
 import re
@@ -7,23 +13,32 @@ from typing import Final
 _HOST: Final = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<name>[^:@/?#\[\]\s]+))(?::[0-9]*)?")
 
 
-def names_this_machine(header: str | None) -> bool:
+def listen_address(host: str) -> str:
     """
-    Return whether a ``Host`` header names a loopback address or ``localhost``.
+    Return the address to listen on.
 
-    A browser sends the name from the page's address, so a foreign name means a foreign page. Requests
-    without the header come from no browser.
-
-    :param header: the header's value.
+    :param host: a loopback address or ``localhost``.
+    :raises ValueError: for any other host.
     """
+    if host == "localhost":
+        return "127.0.0.1"
+    if not _is_loopback(host):
+        raise ValueError(f"the emulator listens on loopback only, not on {host!r}")
+    return host
+
+
+def is_local_host_header(header: str | None) -> bool:
+    """Return whether a ``Host`` header names this machine; without it, no browser sent the request."""
     if header is None:
         return True
-    found = _HOST.fullmatch(header.strip())
-    if found is None:
+    match = _HOST.fullmatch(header.strip())
+    if match is None:
         return False
-    host = found["v6"] or found["name"]
-    if host.lower().removesuffix(".") == "localhost":
-        return True
+    host: str = match["v6"] or match["name"]
+    return host.lower().removesuffix(".") == "localhost" or _is_loopback(host)
+
+
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,28 +1,52 @@
-"""The OAuth2 token endpoint: RFC 6749 section 6, refreshing an access token."""
+"""The OAuth2 token endpoint: refresh an access token, RFC 6749 section 6."""
 
 import base64
 import binascii
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qs, unquote_plus
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
+from fastapi.security.http import HTTPBase
 from starlette.requests import Request
 from starlette.responses import Response
 
-from connix_provider.emulator.document import TOKEN
+from connix_provider.emulator import schemas
 from connix_provider.emulator.keys import TokenError
-from connix_provider.emulator.request_pipeline import Route
+from connix_provider.emulator.request_pipeline import ServiceRoute
 from connix_provider.emulator.responses import AsciiJsonResponse
 
-oauth = APIRouter(route_class=Route, generate_unique_id_function=lambda route: route.name)
+oauth = APIRouter(route_class=ServiceRoute, generate_unique_id_function=lambda route: route.name)
 
 _NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_FORM: Final = {
+    "type": "object",
+    "required": ["grant_type", "refresh_token"],
+    "properties": {
+        "grant_type": {"type": "string", "enum": ["refresh_token"]},
+        "refresh_token": {"type": "string", "minLength": 1},
+        "client_id": {"type": "string"},
+        "client_secret": {"type": "string"},
+        "scope": {"type": "string"},
+    },
+}
+# For the OpenAPI document alone.
+_BASIC: Final = HTTPBase(scheme="basic", scheme_name="Client", auto_error=False)
+_REFUSED: Final[dict[str, Any]] = {
+    "model": schemas.TokenErrorResponse,
+    "description": "The request is refused",
+}
 
 
-@oauth.post("/oauth2/token", **TOKEN)
+@oauth.post(
+    "/oauth2/token",
+    dependencies=[Depends(_BASIC)],
+    response_model=schemas.TokenResponse,
+    responses={400: _REFUSED, 401: _REFUSED, "default": {"model": schemas.Error}},
+    openapi_extra={"requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": _FORM}}}},
+)
 async def token(request: Request) -> Response:
     """Exchange a refresh token for new tokens."""
-    basic = request.headers.get("Authorization") is not None
+    used_basic = "Authorization" in request.headers
     try:
         form = await _form(request)
         client_id, client_secret = _client(request, form)
@@ -31,25 +55,25 @@ async def token(request: Request) -> Response:
             client_id, client_secret, refresh_token, form.get("scope")
         )
     except TokenError as refusal:
-        unknown = refusal.error == "invalid_client"
-        headers = {"WWW-Authenticate": 'Basic realm="connix"'} if unknown and basic else {}
+        is_unknown = refusal.error == "invalid_client"
+        headers = {"WWW-Authenticate": 'Basic realm="connix"'} if is_unknown and used_basic else {}
         body = {"error": refusal.error, "error_description": refusal.description}
-        return AsciiJsonResponse(body, 401 if unknown else 400, _NO_STORE | headers)
-    answer = {
+        return AsciiJsonResponse(body, 401 if is_unknown else 400, _NO_STORE | headers)
+    body = {
         "access_token": issued.access_token,
         "token_type": "Bearer",
         "expires_in": issued.expires_in,
         "refresh_token": issued.refresh_token,
         "scope": issued.scope,
     }
-    return AsciiJsonResponse(answer, headers=_NO_STORE)
+    return AsciiJsonResponse(body, headers=_NO_STORE)
 
 
 async def _form(request: Request) -> dict[str, str]:
-    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
+    media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if media_type != "application/x-www-form-urlencoded":
         raise TokenError("invalid_request", "The body must be application/x-www-form-urlencoded")
-    # Parameters without a value count as omitted, which is what parse_qs does with them.
+    # RFC 6749 treats parameters without a value as omitted, and so does parse_qs.
     fields = parse_qs((await request.body()).decode(errors="replace"))
     if twice := sorted(name for name, values in fields.items() if len(values) > 1):
         raise TokenError("invalid_request", f"{twice[0]} must be given once")

@@ -1,4 +1,8 @@
-"""What every request passes, in this order: fault, key, budget, scope, project, the call itself."""
+"""
+The steps that every request to the service passes: fault, key, rate limit, scope, project, then the call.
+
+A fault that is not executed comes first, as a proxy in front of the service would.
+"""
 
 import json
 from collections.abc import Awaitable, Callable, Coroutine
@@ -13,52 +17,42 @@ from connix_provider.emulator import errors, fault_responses
 from connix_provider.emulator.errors import ApiError
 from connix_provider.emulator.journal import Entry
 from connix_provider.emulator.keys import Caller
-from connix_provider.emulator.responses import refused
+from connix_provider.emulator.responses import from_error
 from connix_provider.emulator.state import EmulatorState
-from connix_provider.emulator.validation import check_query, complaints
+from connix_provider.emulator.validation import check_query, from_framework
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-class StrictRequest(Request):
-    """Read JSON as RFC 8259 has it: Python's parser also takes NaN and Infinity."""
+class _StrictRequest(Request):
+    """Read JSON as RFC 8259 has it; Python's parser also takes NaN and Infinity."""
 
     async def json(self) -> Any:
         """Parse the body once."""
         if not hasattr(self, "_parsed"):
             body = await self.body()
             try:
-                self._parsed: Any = json.loads(body, parse_constant=_no_constant)
+                self._parsed: Any = json.loads(body, parse_constant=_refuse_constant)
             except (RecursionError, ValueError) as problem:
                 raise json.JSONDecodeError(str(problem)[:100], "", 0) from None
         return self._parsed
 
 
-class Route(APIRoute):
-    """A call of the service. The function's name is the call's name in faults, journal and limits."""
+class ServiceRoute(APIRoute):
+    """Route a call of the service. The function's name is the call's name in faults, journal and limits."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Put the gate in front of the call."""
+        """Put the pipeline in front of the call."""
         handle = super().get_route_handler()
         call = self.name
 
-        async def guarded(request: Request) -> Response:
-            return await _pass(call, StrictRequest(request.scope, request.receive), handle)
+        async def run(request: Request) -> Response:
+            return await _run(call, _StrictRequest(request.scope, request.receive), handle)
 
-        return guarded
-
-
-def credential(request: Request) -> tuple[str | None, str | None]:
-    """
-    Return the API key and the bearer token a request carries.
-
-    :param request: the request.
-    """
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return request.headers.get("X-API-Key"), token.strip() if scheme.lower() == "bearer" else None
+        return run
 
 
-async def _pass(call: str, request: Request, handle: Handler) -> Response:
+async def _run(call: str, request: Request, handle: Handler) -> Response:
     emulator: EmulatorState = request.state.emulator
     entry: Entry = request.state.entry
     entry.call = call
@@ -67,31 +61,31 @@ async def _pass(call: str, request: Request, handle: Handler) -> Response:
     entry.key = _last_characters(request)
     emulator.journal.add(entry)
 
-    caller, refusal = (None, None) if call == "token" else _identify(emulator, request, call)
-    planned = emulator.faults.take(call, entry.agent_id, refused=refusal is not None)
+    caller, error = (None, None) if call == "token" else _identify(emulator, request, call)
+    planned = emulator.faults.take(call, entry.agent_id, refused=error is not None)
     if planned is not None:
         entry.fault = planned.fault.name
         if not planned.fault.executed:
             return fault_responses.instead(request, planned)
 
     request.state.fails = entry.fault == "ends_in_error"
-    if caller is not None and refusal is None:
-        emulator.meter.count(caller.owner, call)
-    answer = refused(request, refusal) if refusal else await _handle(emulator, request, caller, handle)
-    entry.executed = answer.status_code < 300
+    if caller is not None and error is None:
+        emulator.limiter.count(caller.owner, call)
+    response = from_error(request, error) if error else await _handle(emulator, request, caller, handle)
+    entry.executed = response.status_code < 300
     if planned is not None:
-        answer = fault_responses.afterwards(request, planned, answer)
+        response = fault_responses.afterwards(request, planned, response)
     if caller is not None:
-        answer.headers.update(emulator.meter.headers(caller.owner, call))
-    return answer
+        response.headers.update(emulator.limiter.headers(caller.owner, call))
+    return response
 
 
 def _identify(emulator: EmulatorState, request: Request, call: str) -> tuple[Caller | None, ApiError | None]:
     try:
-        caller = emulator.keyring.identify(*credential(request))
-    except ApiError as refusal:
-        return None, refusal
-    return caller, emulator.meter.refusal(caller.owner, call)
+        caller = emulator.keyring.identify(*_credentials(request))
+    except ApiError as error:
+        return None, error
+    return caller, emulator.limiter.check(caller.owner, call)
 
 
 async def _handle(
@@ -99,34 +93,40 @@ async def _handle(
 ) -> Response:
     try:
         if caller is not None:
-            _admit(emulator, request, caller)
+            _check_access(emulator, request, caller)
             check_query(request)
         return await handle(request)
-    except ApiError as refusal:
-        return refused(request, refusal)
+    except ApiError as error:
+        return from_error(request, error)
     except RequestValidationError as error:
-        return refused(request, complaints(error))
+        return from_error(request, from_framework(error))
 
 
-def _admit(emulator: EmulatorState, request: Request, caller: Caller) -> None:
+def _check_access(emulator: EmulatorState, request: Request, caller: Caller) -> None:
     project_id = request.path_params.get("project_id")
-    asked_for = "agent" if "agent_id" in request.path_params else "project"
+    what = "agent" if "agent_id" in request.path_params else "project"
     if ("read" if request.method == "GET" else "write") not in caller.scopes:
-        raise errors.forbidden(asked_for)
+        raise errors.insufficient_permissions(what)
     if project_id is not None:
-        if not emulator.service.has_project(project_id):
+        if project_id not in emulator.service.projects():
             raise errors.project_not_found(project_id)
         if caller.projects is not None and project_id not in caller.projects:
-            raise errors.forbidden(asked_for)
+            raise errors.insufficient_permissions(what)
     request.state.caller = caller
 
 
+def _credentials(request: Request) -> tuple[str | None, str | None]:
+    """Return the API key and the bearer token of a request."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return request.headers.get("X-API-Key"), token.strip() if scheme.lower() == "bearer" else None
+
+
 def _last_characters(request: Request) -> str | None:
-    key, token = credential(request)
+    key, token = _credentials(request)
     secret = key or token
     # Of a short secret, four characters could be all of it.
     return secret[-4:] if secret and len(secret) >= 16 else None
 
 
-def _no_constant(name: str) -> Any:
+def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")

@@ -1,4 +1,9 @@
-"""The shapes on the wire: what bodies must be, and what the OpenAPI document says of the answers."""
+"""
+The shapes of request and response bodies.
+
+FastAPI checks requests against theirs. Those of responses are for the OpenAPI document alone: the emulator
+writes its responses itself.
+"""
 
 from typing import Annotated, Any
 
@@ -6,78 +11,72 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import WithJsonSchema
 from typing_extensions import TypedDict
 
-Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
-
-
-def _whole(value: Any) -> Any:
-    # To JSON, 5.0 is an integer.
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
+Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 
 
-# What clients send are dictionaries and not models: a field that is not sent has no value then, not even a
-# default. Unknown fields are accepted, and no types guessed.
-_AS_SENT = ConfigDict(strict=True, extra="allow")
+def _integer(value: Any) -> Any:
+    # To JSON, 5.0 is an integer.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# Requests are dictionaries and not models, because a field that is not sent must have no value, not even a
+# default. Unknown fields are accepted, and no value is converted to another type.
+_REQUEST = ConfigDict(strict=True, extra="allow")
 
 
 class AgentConfig(TypedDict, total=False):
     """An agent's configuration: these fields and any others."""
 
-    __pydantic_config__ = _AS_SENT  # type: ignore[misc]  # pydantic's way to configure a TypedDict
+    __pydantic_config__ = _REQUEST  # type: ignore[misc]  # pydantic's way to configure a TypedDict
 
     model: Annotated[str, Field(examples=["gpt-4"])]
     temperature: Annotated[float, Field(ge=0, le=2)]
-    max_tokens: Annotated[int, Field(gt=0), BeforeValidator(_whole)]
+    max_tokens: Annotated[int, Field(gt=0), BeforeValidator(_integer)]
     tools: list[str]
     system_prompt: str
     environment_variables: dict[str, str]
 
 
-class _Described(TypedDict, total=False):
-    __pydantic_config__ = _AS_SENT  # type: ignore[misc]  # pydantic's way to configure a TypedDict
+class _Optional(TypedDict, total=False):
+    __pydantic_config__ = _REQUEST  # type: ignore[misc]  # pydantic's way to configure a TypedDict
 
     description: str | None
     config: AgentConfig
     metadata: dict[str, Any]
 
 
-class AgentChange(_Described, total=False):
-    """What changes: fields that are not sent stay, and so do keys of config and metadata."""
+class AgentChange(_Optional, total=False):
+    """The changes of an update; fields and keys of config and metadata that are not sent stay."""
 
     name: Name
 
 
-class AgentCreate(_Described):
+class AgentCreate(_Optional):
     """A new agent."""
 
     name: Name
 
 
-class Answer(BaseModel):
-    """Document an answer; the emulator writes answers itself."""
-
-
-class Agent(Answer):
-    """An agent as a list shows it, and without statistics as a reply does."""
+class Agent(BaseModel):
+    """An agent in a listing, and in the response to create and update."""
 
     id: str
     name: Name
     description: str | None
     project_id: str
-    status: str = Field(description="One of the documented statuses; a client has to bear others.")
+    status: str = Field(description="One of the documented statuses; others may be added.")
     config: dict[str, Any]
     metadata: dict[str, Any]
-    created_at: Moment
-    updated_at: Moment
-    last_activity: Moment | None
+    created_at: Timestamp
+    updated_at: Timestamp
+    last_activity: Timestamp | None
 
 
-class Stats(Answer):
-    """An agent's work so far."""
+class Stats(BaseModel):
+    """An agent's statistics."""
 
     total_tasks: Count
     completed_tasks: Count
@@ -87,13 +86,13 @@ class Stats(Answer):
 
 
 class AgentWithStats(Agent):
-    """An agent as Get shows it."""
+    """An agent in the response to Get Agent."""
 
     stats: Stats
 
 
-class Pagination(Answer):
-    """Where a page stands."""
+class Pagination(BaseModel):
+    """The place of a page."""
 
     total: Count
     limit: Count
@@ -101,46 +100,44 @@ class Pagination(Answer):
     has_more: bool
 
 
-class AgentPage(Answer):
+class AgentPage(BaseModel):
     """A page of agents."""
 
     agents: list[Agent]
     pagination: Pagination
 
 
-class Deleted(Answer):
-    """The reply to a deletion."""
+class Deleted(BaseModel):
+    """The response to a deletion."""
 
     message: str
     agent_id: str
 
 
-class Acted(Answer):
-    """The reply to an action: its status is a promise."""
+class ActionResult(Deleted):
+    """The response to an action; the agent has yet to reach the status."""
 
-    message: str
-    agent_id: str
     status: str
 
 
-class LogLine(Answer):
+class LogEntry(BaseModel):
     """A line of an agent's log."""
 
-    timestamp: Moment
+    timestamp: Timestamp
     level: str = Field(json_schema_extra={"enum": ["debug", "info", "warn", "error"]})
     message: str
     context: dict[str, Any]
 
 
-class LogPage(Answer):
-    """A page of lines, newest first."""
+class LogPage(BaseModel):
+    """A page of log lines, newest first."""
 
-    logs: list[LogLine]
+    logs: list[LogEntry]
     pagination: Pagination
 
 
-class Tasks(Answer):
-    """Tasks within the period."""
+class Tasks(BaseModel):
+    """The tasks of the period."""
 
     total: Count
     completed: Count
@@ -149,8 +146,8 @@ class Tasks(Answer):
     success_rate: Fraction
 
 
-class Performance(Answer):
-    """Times in seconds."""
+class Performance(BaseModel):
+    """Response times in seconds, and rates."""
 
     avg_response_time: float
     p95_response_time: float
@@ -159,7 +156,7 @@ class Performance(Answer):
     requests_per_minute: float
 
 
-class ResourceUsage(Answer):
+class ResourceUsage(BaseModel):
     """Fractions, and bytes of network traffic."""
 
     cpu_usage: Fraction
@@ -169,17 +166,17 @@ class ResourceUsage(Answer):
     network_out: Count
 
 
-class Point(Answer):
+class Point(BaseModel):
     """One interval."""
 
-    timestamp: Moment
+    timestamp: Timestamp
     tasks_completed: Count
     avg_response_time: float
     cpu_usage: Fraction
     memory_usage: Fraction
 
 
-class Metrics(Answer):
+class Metrics(BaseModel):
     """An agent's metrics."""
 
     tasks: Tasks
@@ -188,30 +185,30 @@ class Metrics(Answer):
     time_series: list[Point]
 
 
-class Period(Answer):
-    """What the metrics cover."""
+class Period(BaseModel):
+    """The time that the metrics cover."""
 
-    start_time: Moment
-    end_time: Moment
+    start_time: Timestamp
+    end_time: Timestamp
     interval: str
 
 
-class AgentMetrics(Answer):
-    """The answer to Agent Metrics."""
+class AgentMetrics(BaseModel):
+    """The response to Agent Metrics."""
 
     metrics: Metrics
     period: Period
 
 
-class Project(Answer):
+class Project(BaseModel):
     """A project."""
 
     id: str
     name: str
 
 
-class ProjectPagination(Answer):
-    """Where a page of projects stands."""
+class ProjectPagination(BaseModel):
+    """The place of a page of projects."""
 
     total: Count
     page: Count
@@ -219,61 +216,39 @@ class ProjectPagination(Answer):
     has_more: bool
 
 
-class ProjectPage(Answer):
+class ProjectPage(BaseModel):
     """A page of projects."""
 
     projects: list[Project]
     pagination: ProjectPagination
 
 
-class ErrorDetail(Answer):
-    """What is wrong with one field."""
+class ErrorDetail(BaseModel):
+    """One field that is wrong."""
 
     field: str
     message: str
 
 
-class ErrorBody(Answer):
-    """What went wrong."""
+class ErrorBody(BaseModel):
+    """An error: ``details`` with 400, ``retry_after`` with 429."""
 
     code: str
     message: str
+    details: list[ErrorDetail] = []
+    retry_after: int = Field(0, description="Seconds.")
     request_id: str
-    timestamp: Moment
+    timestamp: Timestamp
 
 
-class Error(Answer):
-    """Every refusal."""
+class Error(BaseModel):
+    """The response to a request that fails."""
 
     error: ErrorBody
 
 
-class InvalidBody(ErrorBody):
-    """What is wrong with the request."""
-
-    details: list[ErrorDetail]
-
-
-class Invalid(Answer):
-    """A refusal of values."""
-
-    error: InvalidBody
-
-
-class TooManyBody(ErrorBody):
-    """When to come again."""
-
-    retry_after: Annotated[int, Field(ge=1, description="Seconds.")]
-
-
-class TooMany(Answer):
-    """A refusal for want of budget."""
-
-    error: TooManyBody
-
-
-class TokenIssued(Answer):
-    """RFC 6749 section 5.1."""
+class TokenResponse(BaseModel):
+    """New tokens, RFC 6749 section 5.1."""
 
     access_token: str
     token_type: str
@@ -282,8 +257,8 @@ class TokenIssued(Answer):
     scope: str
 
 
-class TokenError(Answer):
-    """RFC 6749 section 5.2."""
+class TokenErrorResponse(BaseModel):
+    """A refusal, RFC 6749 section 5.2."""
 
     error: str
     error_description: str

@@ -1,7 +1,6 @@
-"""Serve an app on a socket from a thread, with faults that reach below HTTP."""
+"""An HTTP server in a thread of its own, whose connections a fault can reset."""
 
 import asyncio
-import ipaddress
 import socket
 from concurrent.futures import Future
 from threading import Thread
@@ -13,34 +12,18 @@ from uvicorn.server import ServerState
 
 _BACKLOG: Final = 2048
 _KEEP_ALIVE: Final = 75
-_LAST_WORDS: Final = 1.0
+#: Seconds that requests under way have to end after their connections are closed.
+_GRACE: Final = 1.0
 # A connection that is being accepted becomes known only some turns of the event loop later.
 _TURNS: Final = 10
 
 
-def loopback(host: str) -> str:
-    """
-    Return a host that is this machine's own, or refuse it.
-
-    :param host: an address or ``localhost``.
-    """
-    if host == "localhost":
-        return "127.0.0.1"
-    try:
-        own = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        own = False
-    if not own:
-        raise ValueError(f"the emulator listens on loopback only, not on {host!r}")
-    return host
-
-
 class _Protocol(H11Protocol):
-    """Hand the transport to the app, which resets or closes it when a fault says so."""
+    """Give the app the transport, which a fault resets or closes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # The emulator logs requests itself, without what could be secret in a query.
+        # The emulator logs requests itself, without the query, which may hold secrets.
         self.access_log = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
@@ -60,7 +43,7 @@ class ServerThread:
 
     def __init__(self, app: Any, state: dict[str, Any], host: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        # Named TCP, or asyncio leaves Nagle's algorithm on and each answer waits for a delayed ACK: 40 ms.
+        # Named TCP, because otherwise asyncio leaves Nagle's algorithm on, which delays responses by 40 ms.
         self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -74,36 +57,36 @@ class ServerThread:
             http=_Protocol,
             ws="none",
             lifespan="off",
-            # None leaves logging as the user has it; access_log=False would turn it off for any other server.
+            # None leaves logging as the user has it; access_log=False would turn it off for all of uvicorn.
             log_config=None,
             timeout_keep_alive=_KEEP_ALIVE,
         )
         self._state = state
-        self._serving: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+        self._started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         self._thread = Thread(target=self._run, name=f"connix-emulator-{self.port}", daemon=True)
         self._thread.start()
         try:
-            self._loop, self._stopping = self._serving.result()
+            self._loop, self._stopping = self._started.result()
         except BaseException:
             self._thread.join()
             raise
 
     def stop(self) -> None:
-        """Close every connection, whatever it is waiting for, and end the thread."""
+        """Close every connection, also those with a request under way, and end the thread."""
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
 
     def _run(self) -> None:
         try:
-            # Its own kind of loop, whatever policy the user has set: a reset needs the real socket.
+            # A selector loop whatever the user's policy is, because a reset needs the real socket.
             with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
                 runner.run(self._serve())
         except BaseException as error:
-            # Whoever started this is waiting, and is the one to be told.
             self._socket.close()
-            if self._serving.done():
+            if self._started.done():
                 raise
-            self._serving.set_exception(error)
+            # Raised again in the thread that waits for the start.
+            self._started.set_exception(error)
 
     async def _serve(self) -> None:
         loop, stopping = asyncio.get_running_loop(), asyncio.Event()
@@ -112,16 +95,17 @@ class ServerThread:
         server = await loop.create_server(
             lambda: _Protocol(self._config, connections, self._state), sock=self._socket, backlog=_BACKLOG
         )
-        self._serving.set_result((loop, stopping))
+        self._started.set_result((loop, stopping))
         await stopping.wait()
-        # Accept no more, then meet those being accepted, then close: asyncio trips over any other order.
+        # Stop accepting, abort the connections that are being accepted, then close: asyncio fails in any
+        # other order.
         loop.remove_reader(self._socket)
         for _ in range(_TURNS):
             await asyncio.sleep(0)
             for connection in list(connections.connections):
                 connection.transport.abort()
         server.close()
-        # Whoever waits for a client learns that it is gone, and ends by itself.
+        # A request that waits for its client sees the disconnect and ends.
         if connections.tasks:
-            await asyncio.wait(connections.tasks, timeout=_LAST_WORDS)
+            await asyncio.wait(connections.tasks, timeout=_GRACE)
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Which action each status allows, and which statuses follow it. Pure."""
+"""The statuses, which action each of them allows, and which statuses follow an action. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -14,22 +14,22 @@ UPDATING: Final = "updating"
 STATUSES: Final = (CREATING, RUNNING, PAUSED, STOPPED, ERROR, UPDATING)
 
 Step = tuple[float, str | None]
-"""Seconds after the step before, and the status then; ``None``: the agent is gone."""
+"""Seconds after the step before, and the status from then on; ``None``: the agent is removed."""
 
 
 @dataclass(frozen=True)
 class Durations:
     """
-    Set how long the service takes, in seconds; 0 makes a change appear at once.
+    Set how long the service takes, in seconds; 0 makes a change take effect at once.
 
     :param creating: from create to running.
     :param updating: from update to the status before it.
     :param starting: from start to running.
     :param pausing: from pause to paused.
     :param stopping: from stop to stopped.
-    :param restarting_down: from restart until the agent goes down.
+    :param restarting_down: from restart until the agent is stopped.
     :param restarting_up: from there until it runs again.
-    :param deleting: from delete until the agent is gone.
+    :param deleting: from delete until the agent is removed.
     """
 
     creating: float = 2.0
@@ -48,7 +48,7 @@ class Durations:
 
     @classmethod
     def instant(cls) -> "Durations":
-        """Make every change appear at once."""
+        """Return durations of 0."""
         return cls(**{field.name: 0.0 for field in fields(cls)})
 
 
@@ -57,15 +57,13 @@ class Action:
     """
     Describe one of the four actions.
 
-    :param verb: as in the path.
     :param done: the participle in the service's messages.
-    :param promise: the status in the reply, which the agent itself has yet to reach.
-    :param allowed_from: the statuses that allow it.
+    :param promised: the status in the response, which the agent has yet to reach.
     """
 
     verb: str
     done: str
-    promise: str
+    promised: str
     allowed_from: frozenset[str]
 
 
@@ -81,12 +79,7 @@ ACTIONS: Final = {
 
 
 def steps_of_action(verb: str, durations: Durations) -> list[Step]:
-    """
-    Say what follows an action; until the first step the old status stays.
-
-    :param verb: start, pause, stop or restart.
-    :param durations: how long each takes.
-    """
+    """Return what follows an action; the old status stays until the first step."""
     match verb:
         case "start":
             return [(durations.starting, RUNNING)]
@@ -99,9 +92,5 @@ def steps_of_action(verb: str, durations: Durations) -> list[Step]:
 
 
 def ending_in_error(steps: Sequence[Step]) -> list[Step]:
-    """
-    Let the same steps miss their goal.
-
-    :param steps: what would have followed.
-    """
+    """Return the same steps, but with ``error`` in place of the last status."""
     return [*steps[:-1], (steps[-1][0], ERROR)]

@@ -1,4 +1,4 @@
-"""What the service says of values that break the reference's rules."""
+"""The service's error messages for values that break a rule of the reference, and the types of parameters."""
 
 import re
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from pydantic.json_schema import WithJsonSchema
 from starlette.requests import Request
 
 from connix_provider.emulator.clock import micros_of
-from connix_provider.emulator.errors import ApiError, Detail, invalid
+from connix_provider.emulator.errors import ApiError, Detail, validation_error
 
 # The first two are the reference's own words.
 _MESSAGES: Final = {
@@ -28,41 +28,31 @@ _MESSAGES: Final = {
 }
 
 
-def complaints(error: RequestValidationError) -> ApiError:
-    """
-    Turn what the framework found into the service's refusal: one message for each field.
-
-    :param error: all that was found.
-    """
+def from_framework(error: RequestValidationError) -> ApiError:
+    """Return the service's error for what FastAPI found: one message for each field."""
     messages: dict[str, str] = {}
     in_body = False
     for found in error.errors():
         place, *path = found["loc"]
         in_body = in_body or place == "body"
-        # A number in the path is a place in a list or, for a body that is no JSON, in the text.
+        # A number in the path is a position in a list or, for a body that is no JSON, in the text.
         field = ".".join(part for part in path if isinstance(part, str)) or "body"
         while field not in _MESSAGES and "." in field:
             field = field.rpartition(".")[0]
-        found_there = found["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        messages.setdefault(field, _MESSAGES.get(field, f"{field} {found_there}"))
+        complaint = found["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        messages.setdefault(field, _MESSAGES.get(field, f"{field} {complaint}"))
     details: list[Detail] = [{"field": field, "message": message} for field, message in messages.items()]
-    return invalid(details, "Invalid agent configuration" if in_body else "Invalid request parameters")
+    return validation_error(
+        details, "Invalid agent configuration" if in_body else "Invalid request parameters"
+    )
 
 
 def check_query(request: Request) -> None:
-    """
-    Refuse a parameter that is given twice: which one counts would be anybody's guess.
-
-    :param request: the request.
-    """
+    """Refuse a parameter that is given twice, because the reference does not say which of the two counts."""
+    known = {field.alias for field in request.scope["route"].dependant.query_params}
     names = [name for name, _ in request.query_params.multi_items()]
-    twice = sorted({name for name in names if names.count(name) > 1} & _known(request))
-    if twice:
-        raise invalid([{"field": name, "message": f"{name} must be given once"} for name in twice])
-
-
-def _known(request: Request) -> set[str]:
-    return {field.alias for field in request.scope["route"].dependant.query_params}
+    if twice := sorted({name for name in names if names.count(name) > 1} & known):
+        raise validation_error([{"field": name, "message": f"{name} must be given once"} for name in twice])
 
 
 def _digits(value: Any) -> Any:
@@ -71,22 +61,20 @@ def _digits(value: Any) -> Any:
     return value
 
 
-def _moment(value: Any) -> int:
-    # An offset that stands for UTC is assumed where there is none, as ISO 8601 leaves it open.
-    # A date alone is its first moment.
+def _micros(value: Any) -> int:
+    # A time without an offset is UTC, a date alone is its midnight: ISO 8601 leaves both open.
     text, complaint = str(value).upper(), "must be a time in ISO 8601 format"
     if not re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:|\Z)", text):
         raise ValueError(complaint)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        # Python's own words are not the service's.
         raise ValueError(complaint) from None
     return micros_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 Digits: Final = BeforeValidator(_digits)
-"""Lets an integer in a query be digits only, with none of the freedoms Python allows."""
+"""Makes an integer in a query digits only, because Python's own reading also takes ``1_0`` and spaces."""
 
-Instant = Annotated[int, PlainValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
+Instant = Annotated[int, PlainValidator(_micros), WithJsonSchema({"type": "string", "format": "date-time"})]
 """A time in a query, as microseconds since the epoch."""

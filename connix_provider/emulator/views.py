@@ -1,38 +1,32 @@
-"""How an agent looks on the wire: whole, in a reply, in a list."""
+"""How an agent looks in a response: whole, without statistics, or as one of a list."""
 
-from enum import Enum
+from enum import Enum, auto
 from typing import Any, Final
 
 from connix_provider.emulator.agent import Agent
 from connix_provider.emulator.clock import iso
-from connix_provider.emulator.telemetry import Timeline
+from connix_provider.emulator.logs import last_activity
+from connix_provider.emulator.metrics import stats
 
 View = dict[str, Any]
 
-_ONLY_ALONE: Final = frozenset({"system_prompt", "environment_variables"})
+_ONLY_SINGLY: Final = frozenset({"system_prompt", "environment_variables"})
 
 
 class Detail(Enum):
-    """Say how much of an agent is shown: the reference's examples differ in just this."""
+    """How much of an agent a response shows; the reference's examples differ in this."""
 
-    LISTED = "without what may be long or secret"
-    REPLY = "without statistics"
-    FULL = "everything"
+    LISTED = auto()  # without the statistics, the prompt and the variables
+    CHANGED = auto()  # without the statistics
+    FULL = auto()
 
 
 def show(agent: Agent, now: int, detail: Detail) -> View:
-    """
-    Return an agent as the service shows it.
-
-    :param agent: the agent.
-    :param now: the time in microseconds, up to which its work is counted.
-    :param detail: how much of it.
-    """
-    timeline = Timeline(agent, now)
-    active = timeline.last_activity()
+    """Return an agent as the service shows it."""
+    active = last_activity(agent, now)
     config = agent.config
     if detail is Detail.LISTED:
-        config = {key: value for key, value in config.items() if key not in _ONLY_ALONE}
+        config = {key: value for key, value in config.items() if key not in _ONLY_SINGLY}
     view: View = {
         "id": agent.id,
         "name": agent.name,
@@ -46,5 +40,5 @@ def show(agent: Agent, now: int, detail: Detail) -> View:
         "last_activity": None if active is None else iso(active),
     }
     if detail is Detail.FULL:
-        view["stats"] = timeline.stats()
+        view["stats"] = stats(agent, now)
     return view

@@ -65,7 +65,7 @@ def test_ends_in_error(emulator, api, control):
     [
         ({"fault": "earthquake"}, "fault must be one of"),
         ({"fault": "html_502", "seconds": 1}, "html_502 has no seconds"),
-        ({"fault": "html_502", "on": "nothing"}, "cannot strike"),
+        ({"fault": "html_502", "on": "nothing"}, "does not apply to"),
         ({"fault": "status"}, "status"),
         ({"fault": "status", "status": "x"}, "status"),
         ({"fault": "status", "status": 42}, "200 to 599"),

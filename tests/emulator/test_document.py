@@ -38,40 +38,36 @@ def operations(document):
     }
 
 
-def test_it_holds_the_service_s_calls_and_no_control_path(operations, document):
+def test_document_holds_the_calls_without_control_paths(operations, document):
     assert operations.keys() == {*CLASS_OF, "token"}
     assert not any("_emulator" in path for path in document["paths"])
 
 
-def test_every_call_documents_what_it_can_answer(operations):
-    everywhere = {"401", "403", "429", "500"}
-    expected = {
-        "list_projects": {"200", "400"},
-        "list_agents": {"200", "400", "404"},
-        "create_agent": {"201", "400", "404", "409"},
-        "get_agent": {"200", "404"},
-        "update_agent": {"200", "400", "404", "409"},
-        "delete_agent": {"200", "404"},
-        "get_logs": {"200", "400", "404"},
-        "get_metrics": {"200", "400", "404"},
-    } | {f"{verb}_agent": {"200", "404", "409"} for verb in ("start", "pause", "stop", "restart")}
-    for call, statuses in expected.items():
+def test_every_call_documents_its_responses(operations):
+    for call in CLASS_OF:
+        success = "201" if call == "create_agent" else "200"
         responses = operations[call]["responses"]
-        assert responses.keys() == statuses | everywhere, call
-        for status, response in responses.items():
-            assert "schema" in response["content"]["application/json"]
-            assert {"Date", "X-Request-ID"} <= response["headers"].keys()
-            assert ("X-RateLimit-Remaining" in response["headers"]) == (status not in {"401", "500"})
-    assert operations["token"]["responses"].keys() == {"200", "400", "401", "500"}
+        assert responses.keys() == {success, "default"}, call
+        for response in responses.values():
+            assert "$ref" in response["content"]["application/json"]["schema"]
+    assert operations["token"]["responses"].keys() == {"200", "400", "401", "default"}
 
 
-def test_every_call_documents_who_may_send_it(operations):
+def test_query_parameters_may_not_be_null(operations):
+    parameters = [
+        parameter for operation in operations.values() for parameter in operation.get("parameters", [])
+    ]
+    assert len(parameters) > 30
+    assert not any("anyOf" in parameter["schema"] for parameter in parameters)
+
+
+def test_every_call_documents_its_scope(operations):
     for call in CLASS_OF:
         scope = "read" if call.startswith(("get", "list")) else "write"
         assert operations[call]["security"] == [{"Key": []}, {"OAuth2": [scope]}]
 
 
-def test_every_shape_is_used_and_none_is_missing(document):
+def test_every_schema_is_used_and_none_is_missing(document):
     text = json.dumps(document)
     for name in document["components"]["schemas"]:
         assert f'"#/components/schemas/{name}"' in text
@@ -79,14 +75,14 @@ def test_every_shape_is_used_and_none_is_missing(document):
         assert reference.partition('"')[0] in document["components"]["schemas"]
 
 
-def test_what_is_not_sent_has_no_default(document):
+def test_request_fields_have_no_defaults(document):
     for name in ("AgentCreate", "AgentChange", "AgentConfig"):
         properties = document["components"]["schemas"][name]["properties"]
         assert not any("default" in schema for schema in properties.values())
 
 
 @pytest.mark.heavy
-def test_schemathesis_finds_no_fault(emulator, address):
+def test_schemathesis_finds_no_deviation(emulator, address):
     config = SchemathesisConfig.from_dict(
         {
             "seed": 1,

@@ -12,7 +12,7 @@ import pytest
 from starlette.routing import Match
 
 from connix_provider.emulator import Emulator
-from connix_provider.emulator.calls import api
+from connix_provider.emulator.calls import read, write
 from connix_provider.emulator.oauth import oauth
 
 #: Seconds of real time to wait for an answer that will not come.
@@ -92,7 +92,7 @@ def be_impatient(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
 def _call(request: httpx.Request) -> str | None:
     """Say which call of the emulator a request is for."""
     scope = {"type": "http", "path": request.url.path, "method": request.method, "root_path": ""}
-    for route in (*api.routes, *oauth.routes):
+    for route in (*read.routes, *write.routes, *oauth.routes):
         if route.matches(scope)[0] is Match.FULL:
             name: str = route.name
             return name
