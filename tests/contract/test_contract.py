@@ -94,7 +94,7 @@ def agent(agents, project):
         delete(agents, project, made.id)
 
 
-def test_an_agent_is_as_it_was_made(agent, project):
+def test_agent_is_as_created(agent, project):
     assert agent.project_id == project
     assert agent.config.model_dump().items() >= CONFIG.items()
     assert agent.metadata["team"] == "contract"
@@ -102,7 +102,7 @@ def test_an_agent_is_as_it_was_made(agent, project):
     assert agent.stats is not None
 
 
-def test_a_listing_shows_it(agents, project, agent):
+def test_listing_shows_the_agent(agents, project, agent):
     shown = {one.id: one for one in agents.iter(project, status="running", sort="-created_at")}
     assert shown[agent.id].name == agent.name
     page = agents.list(project, limit=1)
@@ -112,7 +112,7 @@ def test_a_listing_shows_it(agents, project, agent):
     assert page.pagination.has_more is (page.pagination.total > 1)
 
 
-def test_an_update_is_a_merge_and_moves_updated_at(agents, project, agent):
+def test_update_merges_and_moves_updated_at(agents, project, agent):
     changed = agents.update(project, agent.id, {"config": {"temperature": 0.5}, "description": "changed"})
     assert (changed.config.temperature, changed.config.model) == (0.5, "gpt-4")
     after = wait(agents, project, agent.id, SETTLED)
@@ -122,7 +122,7 @@ def test_an_update_is_a_merge_and_moves_updated_at(agents, project, agent):
     assert after.updated_at > agent.updated_at
 
 
-def test_the_four_actions(agents, project, agent):
+def test_actions_reach_their_promised_status(agents, project, agent):
     for action, promise in (
         ("pause", AgentStatus.PAUSED),
         ("start", AgentStatus.RUNNING),
@@ -153,12 +153,12 @@ def test_logs_and_metrics(agents, project, agent):
     assert metrics.tasks.total >= 0
 
 
-def test_a_name_is_unique_in_its_project(agents, project, agent):
+def test_name_is_unique_in_its_project(agents, project, agent):
     with pytest.raises(ConnixConflictError):
         agents.create(project, {"name": agent.name})
 
 
-def test_what_is_refused(service, agents, project):
+def test_refusals_have_the_reference_errors(service, agents, project):
     with pytest.raises(ConnixNotFoundError):
         agents.get(project, f"agent_{uuid.uuid4().hex[:16]}")
     with pytest.raises(ConnixValidationError) as caught:
@@ -171,7 +171,7 @@ def test_what_is_refused(service, agents, project):
         stranger.agents.list(project)
 
 
-def test_a_deleted_agent_is_gone(agents, project):
+def test_deleted_agent_is_not_found(agents, project):
     made = agents.create(project, {"name": f"contract-{uuid.uuid4()}"})
     delete(agents, project, made.id)
     with pytest.raises(ConnixNotFoundError):

@@ -35,7 +35,7 @@ def agent_id(emulator):
         ({"fault": "unknown_status", "status": "asleep"}, 200),
     ],
 )
-def test_every_fault_is_planned_shown_and_met(emulator, api, control, agent_id, plan, met):
+def test_every_fault_can_be_planned_over_http(emulator, api, control, agent_id, plan, met):
     added = control.post("/faults", json=plan | {"on": "get_agent", "after": 1, "agent_id": agent_id})
     assert added.status_code == 200
     (shown,) = added.json()["faults"]
@@ -75,10 +75,10 @@ def test_ends_in_error(emulator, api, control):
         ([], "JSON object"),
     ],
 )
-def test_plans_that_make_no_sense(control, plan, complaint):
-    reply = control.post("/faults", json=plan)
-    assert reply.status_code == 400
-    assert complaint in reply.text
+def test_invalid_fault_plans_are_refused(control, plan, complaint):
+    response = control.post("/faults", json=plan)
+    assert response.status_code == 400
+    assert complaint in response.text
     assert control.get("/faults").json() == {"faults": []}
 
 
@@ -89,7 +89,7 @@ def test_faults_are_cleared(api, control, agent_id):
     assert api.get(agent_id).status_code == 200
 
 
-def test_the_journal_is_shown_filtered_and_cleared(emulator, api, control, agent_id):
+def test_journal_is_shown_filtered_and_cleared(emulator, api, control, agent_id):
     api.get(agent_id)
     api.list()
     shown = control.get("/journal", params={"call": "get_agent", "agent_id": agent_id}).json()["entries"]
@@ -113,29 +113,29 @@ def test_the_journal_is_shown_filtered_and_cleared(emulator, api, control, agent
     assert emulator.journal.entries() == []
 
 
-def test_the_clock_is_advanced(emulator, control):
+def test_clock_is_advanced(emulator, control):
     before = emulator.clock.timestamp()
-    reply = control.post("/clock", json={"advance": 90})
+    response = control.post("/clock", json={"advance": 90})
     assert emulator.clock.timestamp() == pytest.approx(before + 90)
-    assert reply.json() == {"now": emulator.clock.now().isoformat()} == control.get("/clock").json()
+    assert response.json() == {"now": emulator.clock.now().isoformat()} == control.get("/clock").json()
 
 
 @pytest.mark.parametrize(
     "advance",
     ["NaN", "Infinity", "-Infinity", "-1", "-0.001", "1e9", "1e400", "31622401", '"60"', "true", "null"],
 )
-def test_an_absurd_advance_is_refused(emulator, control, advance):
+def test_absurd_advance_is_refused(emulator, control, advance):
     before = emulator.clock.timestamp()
-    reply = control.post(
+    response = control.post(
         "/clock", content=f'{{"advance": {advance}}}', headers={"Content-Type": "application/json"}
     )
-    assert reply.status_code == 400
-    assert "advance" in reply.text
+    assert response.status_code == 400
+    assert "advance" in response.text
     assert emulator.clock.timestamp() == pytest.approx(before, abs=5)
 
 
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1, 1e9])
-def test_the_clock_itself_refuses_it(emulator, seconds):
+def test_clock_refuses_an_absurd_advance(emulator, seconds):
     with pytest.raises(ValueError, match="by 0 to 31622400 seconds: advance must not be"):
         emulator.clock.advance(seconds)
 
@@ -157,35 +157,37 @@ def test_the_clock_itself_refuses_it(emulator, seconds):
         "localhost/x",
     ],
 )
-def test_a_foreign_host_is_refused(emulator, host):
+def test_foreign_host_header_is_refused(emulator, host):
     for path in ("/_emulator/clock", f"/api/v1/projects/{emulator.project_id}/agents", "/openapi.json"):
         url = emulator.url.replace("/api/v1", path)
-        reply = httpx.get(url, headers={"Host": host, "X-API-Key": emulator.api_key}, trust_env=False)
-        assert reply.status_code == 421
-        assert reply.json()["error"]["code"] == "misdirected_request"
+        response = httpx.get(url, headers={"Host": host, "X-API-Key": emulator.api_key}, trust_env=False)
+        assert response.status_code == 421
+        assert response.json()["error"]["code"] == "misdirected_request"
     assert emulator.journal.entries() == []
 
 
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST:1", "localhost.", "127.0.0.1", "127.9.9.9:80", "[::1]:80"]
 )
-def test_a_name_of_this_machine_is_served(emulator, host):
+def test_loopback_host_header_is_served(emulator, host):
     url = emulator.url.replace("/api/v1", "/_emulator/clock")
     assert httpx.get(url, headers={"Host": host}, trust_env=False).status_code == 200
 
 
-def test_an_agent_s_status_is_set(emulator, control, agent_id):
-    reply = control.post(f"/agents/{agent_id}/status", json={"status": "error"})
-    assert reply.json() == emulator.agent(agent_id)
-    assert reply.json()["status"] == "error"
-    moved = reply.json()["updated_at"]
-    reply = control.post(f"/agents/{agent_id}/status", json={"status": "running", "move_updated_at": False})
-    assert reply.json()["updated_at"] == moved
+def test_agent_s_status_is_set(emulator, control, agent_id):
+    response = control.post(f"/agents/{agent_id}/status", json={"status": "error"})
+    assert response.json() == emulator.agent(agent_id)
+    assert response.json()["status"] == "error"
+    moved = response.json()["updated_at"]
+    response = control.post(
+        f"/agents/{agent_id}/status", json={"status": "running", "move_updated_at": False}
+    )
+    assert response.json()["updated_at"] == moved
     missing = control.post("/agents/agent_0/status", json={"status": "error"})
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "agent_not_found")
 
 
-def test_control_paths_of_no_meaning(emulator, control):
+def test_unknown_control_paths_are_errors(emulator, control):
     assert control.get("/nothing").status_code == 404
     assert control.put("/faults").status_code == 405
     assert emulator.journal.entries() == []

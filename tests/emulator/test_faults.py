@@ -37,55 +37,55 @@ def agent_id(emulator):
     return emulator.seed()[0]
 
 
-def test_a_status_in_the_service_s_shape(emulator, api, agent_id):
+def test_status_in_the_service_s_shape(emulator, api, agent_id):
     emulator.faults.add(Fault.status(503, headers={"Retry-After": "7"}), on="restart_agent")
-    reply = api.act(agent_id, "restart")
-    assert reply.status_code == 503
-    error = reply.json()["error"]
+    response = api.act(agent_id, "restart")
+    assert response.status_code == 503
+    error = response.json()["error"]
     assert (error["code"], error["message"]) == ("service_unavailable", "Service Unavailable")
-    assert error["request_id"] == reply.headers["X-Request-ID"]
-    assert reply.headers["Retry-After"] == "7"
+    assert error["request_id"] == response.headers["X-Request-ID"]
+    assert response.headers["Retry-After"] == "7"
     emulator.clock.advance(60)
     assert len(emulator.history(agent_id)) == 1
     assert (entry(emulator).executed, entry(emulator).delivered) == (False, True)
 
 
-def test_a_status_of_one_s_own_after_all_was_done(emulator, api, agent_id):
+def test_status_fault_may_follow_an_executed_request(emulator, api, agent_id):
     fault = Fault.status(500, code="internal_error", message="Sorry", executed=True)
     emulator.faults.add(fault)
-    reply = api.act(agent_id, "pause")
-    assert (reply.status_code, reply.json()["error"]["message"]) == (500, "Sorry")
+    response = api.act(agent_id, "pause")
+    assert (response.status_code, response.json()["error"]["message"]) == (500, "Sorry")
     emulator.clock.advance(60)
     assert emulator.agent(agent_id)["status"] == "paused"
     assert (entry(emulator).status, entry(emulator).executed) == (500, True)
 
 
 @pytest.mark.parametrize("status", [204, 304, 422, 599])
-def test_any_status(emulator, api, agent_id, status):
+def test_any_status_can_be_planned(emulator, api, agent_id, status):
     emulator.faults.add(Fault.status(status))
-    reply = api.get(agent_id)
-    assert reply.status_code == status
-    assert bool(reply.content) == (status not in {204, 304})
+    response = api.get(agent_id)
+    assert response.status_code == status
+    assert bool(response.content) == (status not in {204, 304})
 
 
 @pytest.mark.parametrize("status", [100, 199, 600])
-def test_no_status(status):
+def test_status_out_of_range_is_refused(status):
     with pytest.raises(ValueError, match="200 to 599"):
         Fault.status(status)
 
 
 @pytest.mark.parametrize("hints", ["body", "header", "reset", "none"])
-def test_a_rate_limit_that_tells_in_one_place_when_to_come_again(emulator, api, agent_id, hints):
+def test_rate_limit_fault_hints_in_one_place(emulator, api, agent_id, hints):
     emulator.faults.add(Fault.rate_limited(retry_after=9, hints=hints))
-    reply = api.get(agent_id)
-    assert reply.status_code == 429
-    error = reply.json()["error"]
+    response = api.get(agent_id)
+    assert response.status_code == 429
+    error = response.json()["error"]
     assert error["code"] == "rate_limit_exceeded"
     assert error.get("retry_after") == (9 if hints == "body" else None)
     assert ("9" in error["message"]) == (hints == "body")
-    assert reply.headers.get("Retry-After") == ("9" if hints == "header" else None)
+    assert response.headers.get("Retry-After") == ("9" if hints == "header" else None)
     reset = str(int(emulator.clock.timestamp()) + 9) if hints == "reset" else None
-    assert reply.headers.get("X-RateLimit-Reset") == reset
+    assert response.headers.get("X-RateLimit-Reset") == reset
     assert api.get(agent_id).headers["X-RateLimit-Remaining"] == "199", "the service itself counted nothing"
 
 
@@ -94,22 +94,22 @@ def test_hints_are_one_of_four():
         Fault.rate_limited(hints="smoke")  # type: ignore[arg-type]  # what is wrong is the point
 
 
-def test_a_proxy_s_502(emulator, api, agent_id):
+def test_proxy_s_502(emulator, api, agent_id):
     emulator.faults.add(Fault.html_502())
-    reply = api.get(agent_id)
-    assert reply.status_code == 502
-    assert reply.headers["Content-Type"].startswith("text/html")
-    assert "<h1>502 Bad Gateway</h1>" in reply.text
+    response = api.get(agent_id)
+    assert response.status_code == 502
+    assert response.headers["Content-Type"].startswith("text/html")
+    assert "<h1>502 Bad Gateway</h1>" in response.text
 
 
-def test_a_redirect(emulator, api, agent_id):
+def test_redirect(emulator, api, agent_id):
     emulator.faults.add(Fault.redirect("https://elsewhere.example/"))
-    reply = api.get(agent_id)
-    assert (reply.status_code, reply.headers["Location"]) == (307, "https://elsewhere.example/")
+    response = api.get(agent_id)
+    assert (response.status_code, response.headers["Location"]) == (307, "https://elsewhere.example/")
     assert not entry(emulator).executed
 
 
-def test_a_reset_before_anything_is_done(emulator, agent_id):
+def test_reset_before_anything_is_done(emulator, agent_id):
     emulator.faults.add(Fault.reset_before())
     assert raw(emulator, agent_id, "POST", "/pause") == (b"", "reset")
     emulator.clock.advance(60)
@@ -118,7 +118,7 @@ def test_a_reset_before_anything_is_done(emulator, agent_id):
     assert (last.status, last.executed, last.delivered, last.fault) == (None, False, False, "reset_before")
 
 
-def test_a_reset_after_all_was_done(emulator, agent_id):
+def test_reset_after_all_was_done(emulator, agent_id):
     emulator.faults.add(Fault.reset_after())
     assert raw(emulator, agent_id, "POST", "/pause") == (b"", "reset")
     emulator.clock.advance(60)
@@ -127,7 +127,7 @@ def test_a_reset_after_all_was_done(emulator, agent_id):
     assert (last.status, last.executed, last.delivered, last.fault) == (None, True, False, "reset_after")
 
 
-def test_a_created_agent_outlives_its_lost_answer(emulator, api):
+def test_created_agent_outlives_its_lost_response(emulator, api):
     emulator.faults.add(Fault.reset_after(), on="create_agent")
     with pytest.raises(httpx.ReadError):
         api.create("one")
@@ -137,7 +137,7 @@ def test_a_created_agent_outlives_its_lost_answer(emulator, api):
 
 
 @pytest.mark.parametrize("executed", [False, True])
-def test_a_hang_that_ends_by_itself(emulator, agent_id, executed):
+def test_hang_that_ends_by_itself(emulator, agent_id, executed):
     emulator.faults.add(Fault.hang(seconds=0.2, executed=executed))
     begin = time.monotonic()
     assert raw(emulator, agent_id, "POST", "/pause") == (b"", "closed")
@@ -148,7 +148,7 @@ def test_a_hang_that_ends_by_itself(emulator, agent_id, executed):
     assert (last.status, last.executed, last.delivered) == (None, executed, False)
 
 
-def test_a_hang_is_in_the_journal_while_it_lasts_and_ends_with_the_client(emulator, api, agent_id):
+def test_hang_is_in_the_journal_while_it_lasts(emulator, api, agent_id):
     emulator.faults.add(Fault.hang())
     with pytest.raises(httpx.ReadTimeout):
         api.http.get(api.path(agent_id), timeout=httpx.Timeout(5, read=0.4))
@@ -157,7 +157,7 @@ def test_a_hang_is_in_the_journal_while_it_lasts_and_ends_with_the_client(emulat
     assert api.get(agent_id).status_code == 200
 
 
-def test_a_stop_does_not_wait_for_what_hangs(emulator, agent_id):
+def test_stop_does_not_wait_for_a_hang(emulator, agent_id):
     emulator.faults.add(Fault.hang(), times=None)
     url = httpx.URL(emulator.url)
     request = f"GET {url.path}/projects HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
@@ -176,26 +176,26 @@ def test_a_stop_does_not_wait_for_what_hangs(emulator, agent_id):
             connection.close()
 
 
-def test_a_body_that_drips(emulator, api, agent_id):
+def test_body_that_drips(emulator, api, agent_id):
     emulator.faults.add(Fault.slow_body(seconds=0.8))
     begin = time.monotonic()
-    with api.http.stream("GET", api.path(agent_id)) as reply:
-        pieces = list(reply.iter_raw())
+    with api.http.stream("GET", api.path(agent_id)) as response:
+        pieces = list(response.iter_raw())
     assert len(pieces) > 1
     assert time.monotonic() - begin >= 0.8
     assert json.loads(b"".join(pieces)) == emulator.agent(agent_id)
     assert (entry(emulator).status, entry(emulator).delivered) == (200, True)
 
 
-def test_a_client_that_leaves_in_the_middle_of_a_drip(emulator, api, agent_id):
+def test_client_may_disconnect_during_a_slow_body(emulator, api, agent_id):
     emulator.faults.add(Fault.slow_body(seconds=60))
-    with api.http.stream("GET", api.path(agent_id)) as reply:
-        assert reply.status_code == 200
+    with api.http.stream("GET", api.path(agent_id)) as response:
+        assert response.status_code == 200
     emulator.stop()
     assert (entry(emulator).status, entry(emulator).delivered) == (200, False)
 
 
-def test_a_body_that_is_cut(emulator, agent_id):
+def test_body_that_is_cut(emulator, agent_id):
     emulator.faults.add(Fault.cut_body())
     received, end = raw(emulator, agent_id, "POST", "/pause")
     head, _, body = received.partition(b"\r\n\r\n")
@@ -208,17 +208,17 @@ def test_a_body_that_is_cut(emulator, agent_id):
     assert (entry(emulator).executed, entry(emulator).delivered) == (True, False)
 
 
-def test_json_that_is_none(emulator, api, agent_id):
+def test_bad_json_is_half_a_text(emulator, api, agent_id):
     emulator.faults.add(Fault.bad_json())
-    reply = api.act(agent_id, "pause")
-    assert reply.status_code == 200
-    assert reply.headers["Content-Type"] == "application/json"
+    response = api.act(agent_id, "pause")
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "application/json"
     with pytest.raises(json.JSONDecodeError):
-        reply.json()
+        response.json()
     assert entry(emulator).executed
 
 
-def test_an_unknown_status(emulator, api):
+def test_unknown_status(emulator, api):
     first, second = emulator.seed(count=2)
     emulator.faults.add(Fault.unknown_status(), times=2)
     assert [agent["status"] for agent in api.list().json()["agents"]] == ["hibernating", "hibernating"]
@@ -232,7 +232,7 @@ def test_an_unknown_status(emulator, api):
     assert api.get(second).headers["X-RateLimit-Limit"] == "200"
 
 
-def test_an_unknown_status_is_not_shown_in_a_refusal(emulator, api):
+def test_unknown_status_does_not_change_an_error(emulator, api):
     emulator.faults.add(Fault.unknown_status())
     assert api.get("agent_0").status_code == 404
 
@@ -246,20 +246,20 @@ def test_an_unknown_status_is_not_shown_in_a_refusal(emulator, api):
         ("running", "update", ["running", "updating", "error"]),
     ],
 )
-def test_an_agent_that_misses_its_goal(emulator, api, before, verb, statuses):
+def test_agent_ends_in_error_instead_of_its_goal(emulator, api, before, verb, statuses):
     emulator.faults.add(Fault.ends_in_error())
     if verb == "create":
         agent_id = api.create().json()["id"]
     else:
         (agent_id,) = emulator.seed(status=before)
-        reply = api.update(agent_id) if verb == "update" else api.act(agent_id, verb)
-        assert reply.status_code == 200, "the reply promises all the same"
+        response = api.update(agent_id) if verb == "update" else api.act(agent_id, verb)
+        assert response.status_code == 200, "the response promises all the same"
     emulator.clock.advance(60)
     assert [status for _, status in emulator.history(agent_id)] == statuses
     assert emulator.faults.active() == []
 
 
-def test_faults_strike_in_order_after_as_many_and_as_often_as_asked(emulator, api, agent_id):
+def test_faults_apply_in_order_by_after_and_times(emulator, api, agent_id):
     emulator.faults.add(Fault.status(500), on="get_agent", times=2, after=1)
     emulator.faults.add(Fault.status(502), on=["get_agent", "list_agents"], times=1)
     assert [api.get(agent_id).status_code for _ in range(5)] == [502, 500, 500, 200, 200]
@@ -267,7 +267,7 @@ def test_faults_strike_in_order_after_as_many_and_as_often_as_asked(emulator, ap
     assert emulator.faults.active() == []
 
 
-def test_a_fault_for_ever_ends_with_clear(emulator, api, agent_id):
+def test_fault_for_ever_ends_with_clear(emulator, api, agent_id):
     emulator.faults.add(Fault.status(500), times=None)
     assert {api.get(agent_id).status_code for _ in range(10)} == {500}
     (planned,) = emulator.faults.active()
@@ -276,7 +276,7 @@ def test_a_fault_for_ever_ends_with_clear(emulator, api, agent_id):
     assert api.get(agent_id).status_code == 200
 
 
-def test_a_fault_for_one_agent(emulator, api):
+def test_fault_for_one_agent(emulator, api):
     first, second = emulator.seed(count=2)
     emulator.faults.add(Fault.status(500), agent_id=second)
     assert api.get(first).status_code == 200
@@ -284,7 +284,7 @@ def test_a_fault_for_one_agent(emulator, api):
     assert api.get(second).status_code == 500
 
 
-def test_a_fault_at_the_token_endpoint(emulator, connect):
+def test_fault_at_the_token_endpoint(emulator, connect):
     grant = emulator.add_token()
     emulator.faults.add(Fault.status(503), on="token")
     fields = {"grant_type": "refresh_token", "refresh_token": grant.refresh_token}
@@ -295,7 +295,7 @@ def test_a_fault_at_the_token_endpoint(emulator, connect):
     assert [entry.executed for entry in emulator.journal.entries("token")] == [False, True]
 
 
-def test_faults_stand_before_the_door_and_behind_it(emulator, connect):
+def test_executed_faults_spare_refused_requests(emulator, connect):
     stranger = connect(emulator, {})
     emulator.faults.add(Fault.bad_json())
     assert stranger.list().status_code == 401, "not wasted on who is refused anyway"
@@ -314,6 +314,6 @@ def test_faults_stand_before_the_door_and_behind_it(emulator, connect):
         (Fault.html_502(), {"after": -1}, "after"),
     ],
 )
-def test_plans_that_make_no_sense(fault, plan, complaint):
+def test_invalid_fault_plans_are_refused(fault, plan, complaint):
     with pytest.raises(ValueError, match=complaint):
         Emulator().faults.add(fault, **plan)

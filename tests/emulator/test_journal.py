@@ -28,7 +28,7 @@ def test_one_entry_for_each_request_in_order(emulator, api):
     assert emulator.journal.entries("get_agent") == [got] == emulator.journal.entries(agent_id=agent_id)
 
 
-def test_refused_is_answered_but_not_executed(emulator, api, connect):
+def test_refused_request_is_not_executed(emulator, api, connect):
     (agent_id,) = emulator.seed(name="taken")
     api.create("taken")
     api.create("")
@@ -41,7 +41,7 @@ def test_refused_is_answered_but_not_executed(emulator, api, connect):
     assert all(entry.delivered for entry in entries)
 
 
-def test_a_journal_can_be_cleared_and_its_entries_are_copies(emulator, api):
+def test_journal_entries_are_copies_and_can_be_cleared(emulator, api):
     api.list()
     (entry,) = emulator.journal.entries()
     entry.status = 999
@@ -50,7 +50,7 @@ def test_a_journal_can_be_cleared_and_its_entries_are_copies(emulator, api):
     assert emulator.journal.entries() == []
 
 
-def test_a_client_that_left_has_no_answer_delivered(emulator, api):
+def test_disconnected_client_has_no_response_delivered(emulator, api):
     (agent_id,) = emulator.seed()
     emulator.faults.add(Fault.hang(executed=True), on="pause_agent")
     with pytest.raises(httpx.ReadTimeout):
@@ -70,19 +70,19 @@ def test_no_secret_is_kept_or_logged(emulator, connect, caplog, header):
     emulator.stop()  # the line is written once the answer has been sent
     (entry,) = emulator.journal.entries()
     assert entry.key == secret[-4:]
-    told = repr(entry) + repr(entry.as_json()) + caplog.text
-    assert secret not in told
-    assert secret[:-4] not in told
-    assert "hunter2" not in told
+    shown = repr(entry) + repr(entry.as_json()) + caplog.text
+    assert secret not in shown
+    assert secret[:-4] not in shown
+    assert "hunter2" not in shown
     assert "GET /api/v1/projects 200" in caplog.text
 
 
-def test_a_short_secret_is_not_shown_at_all(emulator, connect):
+def test_short_secret_is_not_shown_at_all(emulator, connect):
     connect(emulator, {"X-API-Key": "hunter2"}).list()
     assert emulator.journal.entries()[0].key is None
 
 
-def test_the_log_names_the_fault(emulator, api, caplog):
+def test_log_names_the_fault(emulator, api, caplog):
     caplog.set_level(logging.INFO, "connix_provider.emulator")
     emulator.faults.add(Fault.html_502())
     api.list()

@@ -17,7 +17,7 @@ def threads():
     return {thread.name for thread in threading.enumerate()}
 
 
-def test_starting_and_stopping_leave_nothing():
+def test_starting_and_stopping_leaks_nothing():
     before = threads()
     for _ in range(10):
         with Emulator() as emulator, httpx.Client(verify=False, trust_env=False) as client:
@@ -42,7 +42,7 @@ def test_start_and_stop_may_be_repeated():
     assert emulator.url == url
 
 
-def test_an_outage_keeps_port_and_state(emulator, connect):
+def test_outage_keeps_port_and_state(emulator, connect):
     (agent_id,) = emulator.seed()
     api = connect(emulator)
     assert api.act(agent_id, "pause").status_code == 200
@@ -87,13 +87,13 @@ def test_outages_under_load_leave_no_connection_behind(emulator):
     gc.collect()  # what was left behind would warn now, and warnings are errors
 
 
-def test_a_port_in_use_is_an_error_and_leaks_nothing(emulator):
+def test_port_in_use_is_an_error_without_leaks(emulator):
     port = httpx.URL(emulator.url).port
     with pytest.raises(OSError, match="in use"):
         Emulator(port=port).start()
 
 
-def test_a_start_that_fails_tells_whoever_started_it(caplog):
+def test_failed_start_raises_in_the_starting_thread(caplog):
     before = threads()
     with pytest.raises(SystemExit):
         ServerThread("no_such_module:app", {}, "127.0.0.1", 0)
@@ -116,7 +116,7 @@ def test_every_loopback(host, connect):
         assert connect(emulator).list().status_code == 200
 
 
-def test_a_key_and_a_project_of_one_s_own(connect):
+def test_key_and_project_can_be_chosen(connect):
     with Emulator(api_key="cx_mine", project_id="7") as emulator:
         assert (emulator.api_key, emulator.project_id) == ("cx_mine", "7")
         assert connect(emulator).list().status_code == 200
@@ -154,7 +154,7 @@ def test_python_and_http_at_the_same_time(connect):
         assert len(emulator.journal.executed("create_agent")) == 16
 
 
-def test_of_many_who_create_one_name_one_succeeds(connect):
+def test_concurrent_creates_of_one_name_succeed_once(connect):
     with Emulator(limits=Limits.off()) as emulator:
         apis = [connect(emulator) for _ in range(8)]
         with ThreadPoolExecutor(8) as pool:
@@ -162,22 +162,22 @@ def test_of_many_who_create_one_name_one_succeeds(connect):
         assert sorted(statuses) == [201] + 7 * [409]
 
 
-def test_a_large_body_comes_whole_and_an_idle_connection_stays_open(emulator, api):
+def test_large_body_arrives_whole(emulator, api):
     text = 300_000 * "x"
     assert api.create(description=text).json()["description"] == text
     assert api.list().json()["agents"][0]["description"] == text
 
 
-def test_a_fault_of_the_emulator_itself_is_a_500_in_the_service_s_shape(emulator, api, monkeypatch, caplog):
+def test_internal_error_has_the_service_shape(emulator, api, monkeypatch, caplog):
     def broken(*_):
         raise RuntimeError("out of order")
 
     monkeypatch.setattr("connix_provider.emulator.calls._service", broken)
-    reply = api.list()
-    assert reply.status_code == 500
-    error = reply.json()["error"]
+    response = api.list()
+    assert response.status_code == 500
+    error = response.json()["error"]
     assert error["code"] == "internal_error"
     assert error["message"] == "An unexpected error occurred. Please try again later."
-    assert error["request_id"] == reply.headers["X-Request-ID"]
+    assert error["request_id"] == response.headers["X-Request-ID"]
     emulator.stop()
     assert "out of order" in caplog.text, "and the traceback is there for whoever mends it"

@@ -18,10 +18,10 @@ def pass_time(emulator, seconds):
     emulator.clock.advance(seconds)
 
 
-def test_a_new_agent_is_creating_and_then_runs(emulator, api):
-    reply = api.create()
-    assert (reply.status_code, reply.json()["status"]) == (201, "creating")
-    agent_id = reply.json()["id"]
+def test_new_agent_is_creating_and_then_runs(emulator, api):
+    response = api.create()
+    assert (response.status_code, response.json()["status"]) == (201, "creating")
+    agent_id = response.json()["id"]
 
     pass_time(emulator, DURATIONS.creating - 0.001)
     assert api.get(agent_id).json()["status"] == "creating"
@@ -40,15 +40,13 @@ def test_a_new_agent_is_creating_and_then_runs(emulator, api):
         ("stop", "error", "stopped", DURATIONS.stopping),
     ],
 )
-def test_the_reply_is_a_promise_and_the_old_status_stays_until_it_is_kept(
-    emulator, api, verb, before, goal, seconds
-):
+def test_response_to_an_action_is_a_promise(emulator, api, verb, before, goal, seconds):
     (agent_id,) = emulator.seed(status=before)
 
-    reply = api.act(agent_id, verb)
+    response = api.act(agent_id, verb)
     done = {"start": "started", "pause": "paused", "stop": "stopped"}[verb]
-    assert reply.status_code == 200
-    assert reply.json() == {"message": f"Agent {done} successfully", "agent_id": agent_id, "status": goal}
+    assert response.status_code == 200
+    assert response.json() == {"message": f"Agent {done} successfully", "agent_id": agent_id, "status": goal}
     assert api.get(agent_id).json()["status"] == before
 
     pass_time(emulator, seconds)
@@ -57,11 +55,11 @@ def test_the_reply_is_a_promise_and_the_old_status_stays_until_it_is_kept(
 
 
 @pytest.mark.parametrize("before", ["running", "paused", "stopped", "error"])
-def test_a_restart_goes_down_and_up_again(emulator, api, before):
+def test_restart_goes_down_and_up_again(emulator, api, before):
     (agent_id,) = emulator.seed(status=before)
 
-    reply = api.act(agent_id, "restart")
-    assert reply.json() == {
+    response = api.act(agent_id, "restart")
+    assert response.json() == {
         "message": "Agent restarted successfully",
         "agent_id": agent_id,
         "status": "running",
@@ -85,19 +83,19 @@ ALLOWED = {
 @pytest.mark.parametrize("status", [*STATUSES, "hibernating"])
 def test_every_action_from_every_status(emulator, api, verb, status):
     (agent_id,) = emulator.seed(status=status)
-    reply = api.act(agent_id, verb)
+    response = api.act(agent_id, verb)
     if status in ALLOWED[verb]:
-        assert reply.status_code == 200
+        assert response.status_code == 200
     else:
-        assert reply.status_code == 409
-        assert reply.json()["error"]["code"] == "agent_conflict"
-        assert status in reply.json()["error"]["message"]
+        assert response.status_code == 409
+        assert response.json()["error"]["code"] == "agent_conflict"
+        assert status in response.json()["error"]["message"]
         pass_time(emulator, 60)
         assert statuses(emulator, agent_id) == [status]
 
 
 @pytest.mark.parametrize("status", ["running", "paused", "stopped", "error"])
-def test_an_update_comes_back_to_the_status_before_it(emulator, api, status):
+def test_update_returns_to_the_status_before(emulator, api, status):
     (agent_id,) = emulator.seed(status=status)
     assert api.update(agent_id, description="new").json()["status"] == "updating"
     assert api.get(agent_id).json()["status"] == "updating"
@@ -105,7 +103,7 @@ def test_an_update_comes_back_to_the_status_before_it(emulator, api, status):
     assert api.get(agent_id).json()["status"] == status
 
 
-def test_an_update_during_an_update_or_an_action_keeps_the_promise(emulator, api):
+def test_update_during_an_action_keeps_its_promise(emulator, api):
     (agent_id,) = emulator.seed(status="stopped")
     api.act(agent_id, "start")
     api.update(agent_id, description="new")
@@ -120,11 +118,11 @@ def test_no_update_and_no_action_while_creating(api):
     assert api.act(agent_id, "restart").status_code == 409
 
 
-def test_a_deleted_agent_is_shown_until_it_is_gone_and_keeps_its_name_so_long(emulator, api):
+def test_deleted_agent_keeps_its_name_until_removed(emulator, api):
     (agent_id,) = emulator.seed(name="one")
-    reply = api.delete(agent_id)
-    assert reply.status_code == 200
-    assert reply.json() == {"message": "Agent deleted successfully", "agent_id": agent_id}
+    response = api.delete(agent_id)
+    assert response.status_code == 200
+    assert response.json() == {"message": "Agent deleted successfully", "agent_id": agent_id}
 
     assert api.get(agent_id).json()["status"] == "running"
     assert api.create("one").status_code == 409
@@ -142,7 +140,7 @@ def test_a_deleted_agent_is_shown_until_it_is_gone_and_keeps_its_name_so_long(em
         emulator.agent(agent_id)
 
 
-def test_a_later_action_replaces_an_earlier_one(emulator, api):
+def test_later_action_replaces_an_earlier_one(emulator, api):
     (agent_id,) = emulator.seed()
     api.act(agent_id, "restart")
     api.act(agent_id, "pause")
@@ -150,7 +148,7 @@ def test_a_later_action_replaces_an_earlier_one(emulator, api):
     assert statuses(emulator, agent_id) == ["running", "paused"]
 
 
-def test_changes_happen_at_their_own_moments_however_late_one_looks(emulator, api):
+def test_changes_happen_at_their_planned_times(emulator, api):
     (agent_id,) = emulator.seed()
     begin = emulator.clock.now()
     api.act(agent_id, "restart")
@@ -161,7 +159,7 @@ def test_changes_happen_at_their_own_moments_however_late_one_looks(emulator, ap
     assert datetime.fromisoformat(api.get(agent_id).json()["updated_at"]) == up
 
 
-def test_updated_at_grows_with_every_change_even_when_time_stands_still(instant, connect):
+def test_updated_at_grows_on_a_frozen_clock(instant, connect):
     api = connect(instant)
     agent_id = api.create().json()["id"]
     seen = [api.get(agent_id).json()["updated_at"]]
@@ -178,15 +176,15 @@ def test_updated_at_grows_with_every_change_even_when_time_stands_still(instant,
 
 def test_instant_changes_are_there_at_once(instant, connect):
     api = connect(instant)
-    reply = api.create()
-    assert reply.json()["status"] == "creating", "the reply is the reference's"
-    agent_id = reply.json()["id"]
+    response = api.create()
+    assert response.json()["status"] == "creating", "the response is the reference's"
+    agent_id = response.json()["id"]
     assert api.get(agent_id).json()["status"] == "running"
     api.delete(agent_id)
     assert api.get(agent_id).status_code == 404
 
 
-def test_set_status_is_at_once_and_drops_what_was_planned(emulator, api):
+def test_set_status_drops_planned_changes(emulator, api):
     agent_id = api.create().json()["id"]
     emulator.set_status(agent_id, "hibernating")
     assert api.get(agent_id).json()["status"] == "hibernating"
@@ -212,7 +210,7 @@ def test_set_status_can_leave_updated_at_alone(emulator):
     assert after["updated_at"] == before["updated_at"]
 
 
-def test_a_script_is_a_chain_of_delays_and_may_end_with_the_agent_gone(emulator, api):
+def test_script_is_a_chain_of_delays(emulator, api):
     (agent_id,) = emulator.seed()
     begin = emulator.clock.now()
     emulator.script(agent_id, [(0, "error"), (2, "running"), (3, "error"), (1, None)])
@@ -226,7 +224,7 @@ def test_a_script_is_a_chain_of_delays_and_may_end_with_the_agent_gone(emulator,
     assert api.get(agent_id).status_code == 404
 
 
-def test_an_empty_script_only_drops_what_was_planned(emulator, api):
+def test_empty_script_only_drops_what_was_planned(emulator, api):
     agent_id = api.create().json()["id"]
     emulator.script(agent_id, [])
     pass_time(emulator, 60)
@@ -251,7 +249,7 @@ def test_remove_is_at_once(emulator, api):
         lambda emulator: emulator.history("agent_x"),
     ],
 )
-def test_an_agent_that_is_not_there_is_a_key_error(change):
+def test_unknown_agent_is_a_key_error(change):
     with pytest.raises(KeyError, match="agent_x"):
         change(Emulator())
 
@@ -272,14 +270,14 @@ def test_durations_are_not_negative():
         Durations(creating=-1)
 
 
-def test_a_clock_needs_an_aware_start_and_only_moves_forward():
+def test_clock_needs_aware_start_and_moves_forward():
     with pytest.raises(ValueError, match="aware"):
         Clock(start=datetime(2024, 1, 1))  # noqa: DTZ001  # a naive one is the point
     with pytest.raises(ValueError, match="forward"):
         Clock().advance(-1)
 
 
-def test_a_clock_runs_unless_frozen():
+def test_clock_runs_unless_frozen():
     running, frozen = Clock(), Clock(frozen=True)
     first, still = running.now(), frozen.timestamp()
     running.advance(60)

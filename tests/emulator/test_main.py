@@ -26,14 +26,14 @@ def running(*flags: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_json_is_one_line_and_a_signal_ends_it_cleanly(number):
+def test_json_is_one_line_and_a_signal_ends(number):
     with running("--json", "--agents", "3", "--no-limits") as process:
         facts = json.loads(process.stdout.readline())
         assert facts.keys() == {"url", "api_key", "project_id", "token_url"}
         url = f"{facts['url']}/projects/{facts['project_id']}/agents"
-        reply = httpx.get(url, headers={"X-API-Key": facts["api_key"]}, trust_env=False)
-        assert reply.json()["pagination"]["total"] == 3
-        assert "X-RateLimit-Limit" not in reply.headers
+        response = httpx.get(url, headers={"X-API-Key": facts["api_key"]}, trust_env=False)
+        assert response.json()["pagination"]["total"] == 3
+        assert "X-RateLimit-Limit" not in response.headers
         assert httpx.post(facts["token_url"], trust_env=False).status_code == 400
 
         process.send_signal(number)
@@ -68,25 +68,25 @@ def test_prose_holds_a_command_to_copy():
             "extra": {"project_id": "proj'quoted"},
         }
         url = f"{options['--conn-host']}/projects"
-        reply = httpx.get(url, headers={"X-API-Key": "cx_my key"}, trust_env=False)
-        assert reply.json()["projects"][0]["id"] == "proj'quoted"
-        assert reply.headers["X-RateLimit-Limit"] == "100"
+        response = httpx.get(url, headers={"X-API-Key": "cx_my key"}, trust_env=False)
+        assert response.json()["projects"][0]["id"] == "proj'quoted"
+        assert response.headers["X-RateLimit-Limit"] == "100"
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 0
 
 
-def test_agents_can_be_there_by_name():
+def test_agents_are_added_by_name():
     flags = ("--json", "--agent", "Support agent", "--agent", "Second agent", "--agents", "1")
     with running(*flags) as process:
         facts = json.loads(process.stdout.readline())
         url = f"{facts['url']}/projects/{facts['project_id']}/agents"
-        reply = httpx.get(url, headers={"X-API-Key": facts["api_key"]}, trust_env=False)
-    agents = reply.json()["agents"]
+        response = httpx.get(url, headers={"X-API-Key": facts["api_key"]}, trust_env=False)
+    agents = response.json()["agents"]
     assert [agent["name"] for agent in agents] == ["Support agent", "Second agent", "agent-1"]
     assert {agent["status"] for agent in agents} == {"running"}
 
 
-def test_agents_have_the_metadata_that_is_given():
+def test_agents_get_the_given_metadata():
     described = {
         "name": "B",
         "status": "paused",
@@ -97,8 +97,8 @@ def test_agents_have_the_metadata_that_is_given():
     with running(*flags, "--metadata", "team=data", "--metadata", "cost=a=b") as process:
         facts = json.loads(process.stdout.readline())
         url = f"{facts['url']}/projects/{facts['project_id']}/agents"
-        reply = httpx.get(url, headers={"X-API-Key": facts["api_key"]}, trust_env=False)
-    agents = {agent["name"]: agent for agent in reply.json()["agents"]}
+        response = httpx.get(url, headers={"X-API-Key": facts["api_key"]}, trust_env=False)
+    agents = {agent["name"]: agent for agent in response.json()["agents"]}
     given = {
         name: {key: agent["metadata"].get(key) for key in ("team", "cost", "rank")}
         for name, agent in agents.items()
@@ -123,7 +123,7 @@ def test_agents_have_the_metadata_that_is_given():
         (("--metadata", "=x"), "'=x' is not KEY=VALUE"),
     ],
 )
-def test_what_cannot_be_an_agent_is_one_clear_line(flags, words):
+def test_invalid_agent_flags_are_one_clear_line(flags, words):
     with running(*flags) as process:
         output, errors = process.communicate(timeout=30)
     assert process.returncode == 2
@@ -131,7 +131,7 @@ def test_what_cannot_be_an_agent_is_one_clear_line(flags, words):
     assert words in errors.splitlines()[-1]
 
 
-def test_without_what_it_needs_it_names_the_extra(tmp_path):
+def test_missing_dependency_names_the_extra(tmp_path):
     (tmp_path / "fastapi.py").write_text("raise ModuleNotFoundError(name='fastapi')")
     command = [sys.executable, "-m", "connix_provider.emulator"]
     ended = subprocess.run(
@@ -146,7 +146,7 @@ def test_without_what_it_needs_it_names_the_extra(tmp_path):
     assert last.endswith("the emulator needs fastapi: pip install 'airflow-provider-connix[emulator]'")
 
 
-def test_an_agent_that_is_named_twice_is_one_clear_line():
+def test_agent_named_twice_is_one_clear_line():
     with running("--agent", "A", "--agent", "A") as process:
         output, errors = process.communicate(timeout=30)
     assert process.returncode == 2
@@ -155,7 +155,7 @@ def test_an_agent_that_is_named_twice_is_one_clear_line():
 
 
 @pytest.mark.parametrize("port", ["taken", "70000"])
-def test_a_port_that_cannot_be_had_is_one_clear_line(port):
+def test_unavailable_port_is_one_clear_line(port):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1]) if port == "taken" else port
         with running("--port", port) as process:

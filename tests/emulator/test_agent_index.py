@@ -7,18 +7,18 @@ import pytest
 from connix_provider.emulator import Clock, Durations, Emulator, Limits
 
 
-def names(reply):
-    assert reply.status_code == 200
-    return [agent["name"] for agent in reply.json()["agents"]]
+def names(response):
+    assert response.status_code == 200
+    return [agent["name"] for agent in response.json()["agents"]]
 
 
 def walk(api, **params):
     """Collect the names on all pages."""
     found, offset = [], 0
     while True:
-        reply = api.list(offset=offset, **params)
-        found += names(reply)
-        pagination = reply.json()["pagination"]
+        response = api.list(offset=offset, **params)
+        found += names(response)
+        pagination = response.json()["pagination"]
         assert pagination["offset"] == offset
         if not pagination["has_more"]:
             assert len(found) == pagination["total"]
@@ -26,9 +26,9 @@ def walk(api, **params):
         offset += pagination["limit"]
 
 
-def test_an_empty_project(api):
-    reply = api.list()
-    assert reply.json() == {
+def test_empty_project(api):
+    response = api.list()
+    assert response.json() == {
         "agents": [],
         "pagination": {"total": 0, "limit": 20, "offset": 0, "has_more": False},
     }
@@ -53,13 +53,13 @@ def test_agents_of_one_moment_have_an_order_too(emulator, api):
     assert walk(api, limit=7, sort="-created_at") == [f"agent-{n}" for n in range(50, 0, -1)]
 
 
-def test_an_older_agent_that_comes_later_is_sorted_in(emulator, api):
+def test_agent_seeded_in_the_past_is_sorted_in(emulator, api):
     emulator.seed(name="young")
     emulator.seed(name="old", created_at=datetime(2020, 1, 1, tzinfo=UTC))
     assert names(api.list()) == ["old", "young"]
 
 
-def test_a_filter_follows_the_agents(emulator, api):
+def test_filter_follows_the_agents(emulator, api):
     ids = emulator.seed(count=5)
     assert len(names(api.list(status="running"))) == 5
     emulator.set_status(ids[1], "error")
@@ -88,9 +88,9 @@ def test_renamed_agents_move_in_the_order_of_names(emulator, api):
 @pytest.mark.parametrize("sort", ["name", "-name"])
 def test_offsets_up_to_the_end_and_beyond(emulator, api, offset, expected, more, sort):
     emulator.seed(count=5)
-    reply = api.list(offset=offset, limit=2, sort=sort)
-    assert len(names(reply)) == expected
-    assert reply.json()["pagination"] == {"total": 5, "limit": 2, "offset": offset, "has_more": more}
+    response = api.list(offset=offset, limit=2, sort=sort)
+    assert len(names(response)) == expected
+    assert response.json()["pagination"] == {"total": 5, "limit": 2, "offset": offset, "has_more": more}
 
 
 @pytest.mark.parametrize(
@@ -111,25 +111,25 @@ def test_offsets_up_to_the_end_and_beyond(emulator, api, offset, expected, more,
     ],
 )
 def test_parameters_out_of_range(api, name, value):
-    reply = api.list(**{name: value})
-    assert reply.status_code == 400
-    error = reply.json()["error"]
+    response = api.list(**{name: value})
+    assert response.status_code == 400
+    error = response.json()["error"]
     assert (error["code"], error["message"]) == ("validation_error", "Invalid request parameters")
     assert [detail["field"] for detail in error["details"]] == [name]
 
 
-def test_a_parameter_given_twice_is_refused_and_an_unknown_one_is_not(api):
-    reply = api.http.get(api.agents, params=[("limit", "1"), ("limit", "2")])
-    assert reply.status_code == 400
-    assert reply.json()["error"]["details"] == [{"field": "limit", "message": "limit must be given once"}]
+def test_parameter_given_twice_is_refused(api):
+    response = api.http.get(api.agents, params=[("limit", "1"), ("limit", "2")])
+    assert response.status_code == 400
+    assert response.json()["error"]["details"] == [{"field": "limit", "message": "limit must be given once"}]
     assert api.http.get(api.agents, params=[("colour", "1"), ("colour", "2")]).status_code == 200
 
 
 def test_projects_are_listed_searched_and_paged(emulator, api):
     emulator.add_project("proj_b", "Beta")
     emulator.add_project("7", "Alphabet")
-    reply = api.http.get("/projects")
-    assert reply.json() == {
+    response = api.http.get("/projects")
+    assert response.json() == {
         "projects": [
             {"id": emulator.project_id, "name": "Default project"},
             {"id": "proj_b", "name": "Beta"},
@@ -145,7 +145,7 @@ def test_projects_are_listed_searched_and_paged(emulator, api):
         emulator.add_project("7")
 
 
-def test_a_page_of_fifty_thousand_agents_looks_at_no_more_of_them_than_it_shows(effort, connect):
+def test_page_of_a_large_fleet_is_cheap(effort, connect):
     clock = Clock(frozen=True)
     durations = Durations(pausing=1.0)
     with Emulator(clock=clock, limits=Limits.off(), durations=durations) as emulator:
@@ -156,8 +156,8 @@ def test_a_page_of_fifty_thousand_agents_looks_at_no_more_of_them_than_it_shows(
             emulator.set_status(ids.pop(), "paused")
             clock.advance(1)
             with effort.counted():
-                reply = api.list(limit=100, offset=40_000, **params)
-            assert len(names(reply)) == 100
+                response = api.list(limit=100, offset=40_000, **params)
+            assert len(names(response)) == 100
             assert 100 < effort.calls < 20_000, params
 
 

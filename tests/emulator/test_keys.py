@@ -8,9 +8,9 @@ import pytest
 UNAUTHORIZED = ("unauthorized", "Invalid API key or expired token")
 
 
-def said(reply):
-    error = reply.json()["error"]
-    assert error["request_id"] == reply.headers["X-Request-ID"]
+def said(response):
+    error = response.json()["error"]
+    assert error["request_id"] == response.headers["X-Request-ID"]
     assert "details" not in error
     return error["code"], error["message"]
 
@@ -26,17 +26,17 @@ def said(reply):
         {"Authorization": "Basic wrong"},
     ],
 )
-def test_without_a_valid_key_or_token_nothing_goes(emulator, connect, headers):
+def test_request_without_valid_key_is_refused(emulator, connect, headers):
     api = connect(emulator, headers)
-    for reply in (api.list(), api.create(), api.get("x"), api.delete("x"), api.http.get("/projects")):
-        assert reply.status_code == 401
-        assert said(reply) == UNAUTHORIZED
-        assert reply.headers["WWW-Authenticate"] == 'Bearer realm="connix"'
-        assert "X-RateLimit-Limit" not in reply.headers
+    for response in (api.list(), api.create(), api.get("x"), api.delete("x"), api.http.get("/projects")):
+        assert response.status_code == 401
+        assert said(response) == UNAUTHORIZED
+        assert response.headers["WWW-Authenticate"] == 'Bearer realm="connix"'
+        assert "X-RateLimit-Limit" not in response.headers
     assert emulator.journal.executed() == []
 
 
-def test_the_default_key_has_the_documented_shape(emulator):
+def test_default_key_has_the_documented_shape(emulator):
     assert emulator.api_key.startswith("cx_")
     assert len(emulator.api_key) == 35
     int(emulator.api_key[3:], 16)
@@ -44,13 +44,13 @@ def test_the_default_key_has_the_documented_shape(emulator):
     int(emulator.project_id[5:], 16)
 
 
-def test_a_key_decides_alone_where_there_is_one(emulator, connect):
+def test_key_decides_before_a_token(emulator, connect):
     grant = emulator.add_token()
     api = connect(emulator, {"X-API-Key": "cx_wrong", "Authorization": f"Bearer {grant.access_token}"})
     assert api.list().status_code == 401
 
 
-def test_a_revoked_key_is_refused_from_then_on(emulator, connect):
+def test_revoked_key_is_refused(emulator, connect):
     key = emulator.add_key()
     api = connect(emulator, {"X-API-Key": key})
     assert api.list().status_code == 200
@@ -58,20 +58,20 @@ def test_a_revoked_key_is_refused_from_then_on(emulator, connect):
     assert api.list().status_code == 401
 
 
-def test_the_scope_read_may_only_get_and_write_only_the_rest(emulator, connect):
+def test_scopes_separate_get_from_changes(emulator, connect):
     (agent_id,) = emulator.seed()
     reader = connect(emulator, {"X-API-Key": emulator.add_key(scopes=("read",))})
     assert reader.list().status_code == 200
     assert reader.get(agent_id).status_code == 200
-    for reply in (
+    for response in (
         reader.create(),
         reader.update(agent_id),
         reader.delete(agent_id),
         reader.act(agent_id, "stop"),
     ):
-        assert reply.status_code == 403
-        assert said(reply)[0] == "insufficient_permissions"
-    assert said(reply)[1] == "You don't have permission to access this agent"
+        assert response.status_code == 403
+        assert said(response)[0] == "insufficient_permissions"
+    assert said(response)[1] == "You don't have permission to access this agent"
 
     writer = connect(emulator, {"X-API-Key": emulator.add_key(scopes=("write",))})
     assert writer.act(agent_id, "stop").status_code == 200
@@ -81,7 +81,7 @@ def test_the_scope_read_may_only_get_and_write_only_the_rest(emulator, connect):
         emulator.add_key(scopes=("admin",))
 
 
-def test_a_project_is_hidden_unknown_or_open(emulator, connect):
+def test_project_is_hidden_unknown_or_open(emulator, connect):
     other = emulator.add_project(name="Other")
     (agent_id,) = emulator.seed(project_id=other)
     api = connect(emulator, {"X-API-Key": emulator.add_key(projects=[emulator.project_id])})
@@ -97,7 +97,7 @@ def test_a_project_is_hidden_unknown_or_open(emulator, connect):
     assert [project["id"] for project in projects] == [emulator.project_id]
 
 
-def test_a_bearer_token_works_until_it_expires_or_is_revoked(emulator, connect):
+def test_bearer_token_works_until_expired_or_revoked(emulator, connect):
     grant = emulator.add_token(expires_in=60)
     api = connect(emulator, {"Authorization": f"bearer {grant.access_token}"})
     assert api.create().status_code == 201
@@ -127,14 +127,14 @@ def form(grant, **changes):
     return {name: value for name, value in (fields | changes).items() if value is not None}
 
 
-def test_a_refresh_rotates_both_tokens(emulator, connect):
+def test_refresh_rotates_both_tokens(emulator, connect):
     grant = emulator.add_token(expires_in=60)
     emulator.clock.advance(61)
-    reply = refresh(emulator, data=form(grant))
-    assert reply.status_code == 200
-    assert reply.headers["Cache-Control"] == "no-store"
-    assert reply.headers["Content-Type"] == "application/json"
-    issued = reply.json()
+    response = refresh(emulator, data=form(grant))
+    assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["Content-Type"] == "application/json"
+    issued = response.json()
     assert issued.keys() == {"access_token", "token_type", "expires_in", "refresh_token", "scope"}
     assert (issued["token_type"], issued["expires_in"], issued["scope"]) == ("Bearer", 60, "read write")
     assert connect(emulator, {"Authorization": f"Bearer {issued['access_token']}"}).list().status_code == 200
@@ -145,24 +145,24 @@ def test_a_refresh_rotates_both_tokens(emulator, connect):
     assert once_more.status_code == 200
 
 
-def test_a_client_may_use_http_basic(emulator):
+def test_client_may_use_http_basic(emulator):
     grant = emulator.add_token()
     fields = form(grant, client_id=None, client_secret=None)
     # RFC 6749 section 2.3.1 encodes both before they are joined.
     quoted = base64.b64encode(
         f"{grant.client_id.replace('_', '%5F')}:{grant.client_secret}".encode()
     ).decode()
-    reply = refresh(emulator, data=fields, headers={"Authorization": f"Basic {quoted}"})
-    assert reply.status_code == 200
-    reply = refresh(emulator, data=fields, auth=(grant.client_id, "wrong"))
-    assert (reply.status_code, reply.json()["error"]) == (401, "invalid_client")
-    assert reply.headers["WWW-Authenticate"] == 'Basic realm="connix"'
+    response = refresh(emulator, data=fields, headers={"Authorization": f"Basic {quoted}"})
+    assert response.status_code == 200
+    response = refresh(emulator, data=fields, auth=(grant.client_id, "wrong"))
+    assert (response.status_code, response.json()["error"]) == (401, "invalid_client")
+    assert response.headers["WWW-Authenticate"] == 'Basic realm="connix"'
 
 
-def test_a_scope_may_be_narrowed_but_not_widened(emulator, connect):
+def test_scope_may_be_narrowed_but_not_widened(emulator, connect):
     grant = emulator.add_token(scopes=("read", "write"))
-    reply = refresh(emulator, data=form(grant, scope="admin"))
-    assert (reply.status_code, reply.json()["error"]) == (400, "invalid_scope")
+    response = refresh(emulator, data=form(grant, scope="admin"))
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_scope")
     issued = refresh(emulator, data=form(grant, scope="read")).json()
     assert issued["scope"] == "read"
     api = connect(emulator, {"Authorization": f"Bearer {issued['access_token']}"})
@@ -186,10 +186,10 @@ def test_a_scope_may_be_narrowed_but_not_widened(emulator, connect):
 )
 def test_refusals_of_the_token_endpoint(emulator, changes, status, error):
     grant = emulator.add_token()
-    reply = refresh(emulator, data=form(grant, **changes))
-    assert (reply.status_code, reply.json()["error"]) == (status, error)
-    assert reply.json().keys() == {"error", "error_description"}
-    assert reply.headers["Cache-Control"] == "no-store"
+    response = refresh(emulator, data=form(grant, **changes))
+    assert (response.status_code, response.json()["error"]) == (status, error)
+    assert response.json().keys() == {"error", "error_description"}
+    assert response.headers["Cache-Control"] == "no-store"
     assert refresh(emulator, data=form(grant)).status_code == 200, "nothing was used up"
 
 
@@ -203,22 +203,22 @@ def test_refusals_of_the_token_endpoint(emulator, changes, status, error):
 )
 def test_unreadable_client_credentials(emulator, authorization, status, error):
     fields = form(emulator.add_token(), client_id=None, client_secret=None)
-    reply = refresh(emulator, data=fields, headers={"Authorization": authorization})
-    assert (reply.status_code, reply.json()["error"]) == (status, error)
+    response = refresh(emulator, data=fields, headers={"Authorization": authorization})
+    assert (response.status_code, response.json()["error"]) == (status, error)
 
 
-def test_a_client_authenticates_in_one_way_and_with_a_form(emulator):
+def test_token_client_authenticates_once_and_with_a_form(emulator):
     grant = emulator.add_token()
-    reply = refresh(emulator, data=form(grant), auth=(grant.client_id, grant.client_secret))
-    assert (reply.status_code, reply.json()["error"]) == (400, "invalid_request")
-    reply = refresh(emulator, json=form(grant))
-    assert (reply.status_code, reply.json()["error"]) == (400, "invalid_request")
+    response = refresh(emulator, data=form(grant), auth=(grant.client_id, grant.client_secret))
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
+    response = refresh(emulator, json=form(grant))
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
 
 
-def test_a_refresh_token_is_its_own_client_s(emulator):
+def test_refresh_token_is_its_own_client_s(emulator):
     mine, other = emulator.add_token(), emulator.add_token()
-    reply = refresh(emulator, data=form(mine, refresh_token=other.refresh_token))
-    assert (reply.status_code, reply.json()["error"]) == (400, "invalid_grant")
+    response = refresh(emulator, data=form(mine, refresh_token=other.refresh_token))
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
 
 
 def test_request_ids_are_echoed_or_made_up(api):
@@ -231,12 +231,12 @@ def test_request_ids_are_echoed_or_made_up(api):
         )
 
 
-def test_paths_and_methods_that_are_not_there(api):
-    reply = api.http.get("/nothing")
-    assert (reply.status_code, said(reply)[0]) == (404, "not_found")
-    reply = api.http.patch(api.agents)
-    assert (reply.status_code, said(reply)[0]) == (405, "method_not_allowed")
-    assert reply.headers["Allow"] == "GET, POST"
+def test_unknown_paths_and_methods_are_errors(api):
+    response = api.http.get("/nothing")
+    assert (response.status_code, said(response)[0]) == (404, "not_found")
+    response = api.http.patch(api.agents)
+    assert (response.status_code, said(response)[0]) == (405, "method_not_allowed")
+    assert response.headers["Allow"] == "GET, POST"
     assert api.http.post(api.path("x")).headers["Allow"] == "DELETE, GET, PUT"
     assert api.http.get(api.agents + "/").status_code == 404, "no redirect to the path without the slash"
 

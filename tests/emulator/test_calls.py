@@ -29,17 +29,19 @@ ALWAYS = {
 }
 
 
-def details(reply):
-    assert reply.status_code == 400
-    error = reply.json()["error"]
+def details(response):
+    assert response.status_code == 400
+    error = response.json()["error"]
     assert error["code"] == "validation_error"
     return {detail["field"]: detail["message"] for detail in error["details"]}
 
 
-def test_create_answers_as_the_reference_shows_it(emulator, api):
-    reply = api.create("Customer Support", description="Handles it", config=CONFIG, metadata={"team": "cs"})
-    assert reply.status_code == 201
-    agent = reply.json()
+def test_create_responds_as_in_the_reference(emulator, api):
+    response = api.create(
+        "Customer Support", description="Handles it", config=CONFIG, metadata={"team": "cs"}
+    )
+    assert response.status_code == 201
+    agent = response.json()
     assert agent.keys() == ALWAYS
     assert re.fullmatch(r"agent_[0-9a-f]{16}", agent["id"])
     assert agent["name"] == "Customer Support"
@@ -53,12 +55,12 @@ def test_create_answers_as_the_reference_shows_it(emulator, api):
     assert agent["last_activity"] is None
 
 
-def test_a_name_is_enough(api):
+def test_create_needs_only_a_name(api):
     agent = api.create("bare").json()
     assert (agent["description"], agent["config"]) == (None, {})
 
 
-def test_times_have_a_z_and_a_fraction_only_when_there_is_one(connect):
+def test_times_are_iso_8601_with_z(connect):
     clock = Clock(frozen=True, start=datetime(2024, 1, 15, 10, 30, tzinfo=UTC))
     with Emulator(clock=clock) as emulator:
         api = connect(emulator)
@@ -67,7 +69,7 @@ def test_times_have_a_z_and_a_fraction_only_when_there_is_one(connect):
         assert api.create("half").json()["created_at"] == "2024-01-15T10:30:00.500000Z"
 
 
-def test_get_shows_everything_and_a_list_neither_statistics_nor_secrets(api):
+def test_list_shows_neither_statistics_nor_secrets(api):
     agent_id = api.create(config=CONFIG).json()["id"]
     whole = api.get(agent_id).json()
     assert whole.keys() == ALWAYS | {"stats"}
@@ -77,20 +79,20 @@ def test_get_shows_everything_and_a_list_neither_statistics_nor_secrets(api):
     assert listed["config"].keys() == CONFIG.keys() - {"system_prompt", "environment_variables"}
 
 
-def test_an_update_merges(emulator, api):
+def test_update_merges(emulator, api):
     (agent_id,) = emulator.seed(
         name="one", description="old", config=CONFIG, metadata={"a": 1, "b": {"c": 2}}
     )
     before = emulator.agent(agent_id)
     emulator.clock.advance(1)
-    reply = api.update(
+    response = api.update(
         agent_id,
         name="two",
         config={"temperature": 2, "environment_variables": {"NEW": "1"}},
         metadata={"b": 3, "version": "2.0.0"},
     )
-    assert reply.status_code == 200
-    agent = reply.json()
+    assert response.status_code == 200
+    agent = response.json()
     assert agent.keys() == ALWAYS
     assert (agent["name"], agent["description"]) == ("two", "old")
     assert agent["config"] == CONFIG | {"temperature": 2, "environment_variables": {"NEW": "1"}}
@@ -102,7 +104,7 @@ def test_an_update_merges(emulator, api):
     assert api.update(agent_id, description=None).json()["description"] is None
 
 
-def test_only_the_service_says_who_created_an_agent(emulator, api):
+def test_only_the_service_sets_created_by(emulator, api):
     agent = api.create(metadata={"created_by": "me", "version": "7"}).json()
     assert agent["metadata"]["created_by"] != "me"
     assert agent["metadata"]["version"] == "7"
@@ -110,11 +112,11 @@ def test_only_the_service_says_who_created_an_agent(emulator, api):
     assert api.update(agent["id"], metadata={"created_by": "me"}).json()["metadata"] == agent["metadata"]
 
 
-def test_free_form_objects_keep_what_they_are_given_and_unknown_fields_refuse_nothing(api):
+def test_free_form_objects_and_unknown_fields_are_accepted(api):
     odd = {"nested": {"list": [1, None, True, 2.5, "\u2603", "\U0001f600"]}, "model_config": {}, "": 0}
-    reply = api.create(config=odd, metadata=odd, colour="green")
-    assert reply.status_code == 201
-    whole = api.get(reply.json()["id"]).json()
+    response = api.create(config=odd, metadata=odd, colour="green")
+    assert response.status_code == 201
+    whole = api.get(response.json()["id"]).json()
     assert whole["config"] == odd
     assert {key: whole["metadata"][key] for key in odd} == odd
     assert "colour" not in whole
@@ -128,10 +130,10 @@ def test_agents_made_together_do_not_share_changes(emulator, api):
     assert emulator.agent(second)["config"] == {"model": "a"}
 
 
-def test_the_reference_s_own_example_of_a_refusal(emulator, api):
-    reply = api.create(config={"temperature": 2.1, "max_tokens": 0})
-    assert reply.status_code == 400
-    error = reply.json()["error"]
+def test_refusal_matches_the_reference_example(emulator, api):
+    response = api.create(config={"temperature": 2.1, "max_tokens": 0})
+    assert response.status_code == 400
+    error = response.json()["error"]
     assert error.pop("request_id").startswith("req_")
     assert datetime.fromisoformat(error.pop("timestamp")) == emulator.clock.now()
     assert error == {
@@ -170,7 +172,7 @@ def test_the_reference_s_own_example_of_a_refusal(emulator, api):
         ("metadata", {"metadata": "x"}),
     ],
 )
-def test_values_that_break_a_rule(emulator, api, field, fields):
+def test_invalid_values_are_refused(emulator, api, field, fields):
     assert details(api.create(**fields)).keys() == {field}
     (agent_id,) = emulator.seed()
     assert details(api.update(agent_id, **fields)).keys() == {field}
@@ -191,9 +193,9 @@ def test_values_that_break_a_rule(emulator, api, field, fields):
     ],
 )
 def test_values_at_the_edge(api, config):
-    reply = api.create(name=255 * "n", config=config)
-    assert reply.status_code == 201
-    assert reply.json()["config"] == config
+    response = api.create(name=255 * "n", config=config)
+    assert response.status_code == 201
+    assert response.json()["config"] == config
 
 
 @pytest.mark.parametrize(
@@ -211,31 +213,31 @@ def test_values_at_the_edge(api, config):
         b'{"name": "x", "metadata": {"x": ' + 5000 * b"9" + b"}}",
     ],
 )
-def test_bodies_that_are_no_json_object(api, content):
-    reply = api.http.post(api.agents, content=content, headers={"Content-Type": "application/json"})
-    assert details(reply) == {"body": "Request body must be a JSON object"}
+def test_body_that_is_no_json_object_is_refused(api, content):
+    response = api.http.post(api.agents, content=content, headers={"Content-Type": "application/json"})
+    assert details(response) == {"body": "Request body must be a JSON object"}
 
 
-def test_a_body_of_another_type_is_not_read(api):
-    reply = api.http.post(api.agents, content=b'{"name": "x"}', headers={"Content-Type": "text/plain"})
-    assert details(reply).keys() == {"body"}
+def test_body_of_another_media_type_is_refused(api):
+    response = api.http.post(api.agents, content=b'{"name": "x"}', headers={"Content-Type": "text/plain"})
+    assert details(response).keys() == {"body"}
 
 
-def test_half_a_surrogate_pair_does_no_harm(api):
+def test_half_a_surrogate_pair_is_survived(api):
     def post(content):
         return api.http.post(api.agents, content=content, headers={"Content-Type": "application/json"})
 
     assert details(post(b'{"name": "\\ud83d"}')).keys() == {"name"}
-    reply = post(b'{"name": "x", "metadata": {"half": "\\ud83d"}}')
-    assert reply.status_code in {201, 400}
+    response = post(b'{"name": "x", "metadata": {"half": "\\ud83d"}}')
+    assert response.status_code in {201, 400}
     assert api.list().status_code == 200
 
 
-def test_a_name_is_unique_in_its_project(emulator, api):
+def test_name_is_unique_in_its_project(emulator, api):
     first = api.create("one").json()["id"]
-    reply = api.create("one")
-    assert reply.status_code == 409
-    error = reply.json()["error"]
+    response = api.create("one")
+    assert response.status_code == 409
+    error = response.json()["error"]
     assert (error["code"], error["message"]) == (
         "agent_conflict",
         "Agent name already exists in this project",
@@ -267,12 +269,12 @@ def test_a_name_is_unique_in_its_project(emulator, api):
         ("GET", "/metrics"),
     ],
 )
-def test_an_agent_that_is_not_in_the_project(emulator, api, method, rest):
+def test_agent_of_another_project_is_not_found(emulator, api, method, rest):
     (elsewhere,) = emulator.seed(project_id=emulator.add_project())
     for agent_id in ("agent_1234567890abcdef", elsewhere):
-        reply = api.http.request(method, api.path(agent_id) + rest, json={} if method == "PUT" else None)
-        assert reply.status_code == 404
-        error = reply.json()["error"]
+        response = api.http.request(method, api.path(agent_id) + rest, json={} if method == "PUT" else None)
+        assert response.status_code == 404
+        error = response.json()["error"]
         assert error["code"] == "agent_not_found"
         assert error["message"] == f"Agent with ID '{agent_id}' not found"
     assert emulator.agent(elsewhere)["status"] == "running"
@@ -289,7 +291,7 @@ def test_seed_counts_on_and_refuses_names_in_use(emulator):
         emulator.seed(name="same")
 
 
-def test_seed_sets_what_an_agent_has(emulator, api):
+def test_seed_sets_the_fields_of_an_agent(emulator, api):
     born = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
     (agent_id,) = emulator.seed(
         status="hibernating", name="old", description="d", config={"x": 1}, metadata={"y": 2}, created_at=born
