@@ -37,7 +37,7 @@ def test_json_is_one_line_and_a_signal_ends(number):
         assert httpx.post(facts["token_url"], trust_env=False).status_code == 400
 
         process.send_signal(number)
-        output, errors = process.communicate(timeout=10)
+        output, errors = process.communicate(timeout=30)
         assert process.returncode == 0
         assert output == ""
         assert "GET /api/v1/projects/" in errors
@@ -159,7 +159,7 @@ def test_unavailable_port_is_one_clear_line(port):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1]) if port == "taken" else port
         with running("--port", port) as process:
-            output, errors = process.communicate(timeout=10)
+            output, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert output == ""
     assert len(errors.splitlines()) == 1
