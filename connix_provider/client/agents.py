@@ -20,7 +20,7 @@ from connix_provider.client.models import Agent, AgentPage, LogEntry, LogPage
 from connix_provider.client.pages import AgentWalk, LogWalk
 
 if TYPE_CHECKING:
-    from connix_provider.client.client import AsyncClient, Client  # noqa: F401 - what the text below names
+    from connix_provider.client.client import AsyncClient, Client  # noqa: F401 - for the annotations in quotes
 
 __all__ = ["Agents", "AsyncAgents"]
 

@@ -411,12 +411,12 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
 
     def wants_gone(self, context: Context) -> bool:
         """
-        Tell whether an agent that is gone is a success: this task may have deleted it, or it may be missing.
+        Return whether an agent that is gone is a success.
 
         :param context: Airflow's context
-        :return: whether it is
+        :return: true with ``ignore_if_missing``, and if this task may have deleted the agent
         """
-        # A delete that was refused without effect has left no record.
+        # A delete that was refused without effect left no record.
         return self.ignore_if_missing or self.recall(context) is not None
 
     def act_on(

@@ -94,7 +94,7 @@ def defer_for_rate_limit(
 
 def take_over_permit(client: Client, event: Mapping[str, Any]) -> None:
     """
-    Take over the permit that a trigger acquired, and what it knew of the rate limit.
+    Take over the permit of a trigger, and its state of the rate limit.
 
     :param client: the resumed task's client
     :param event: the trigger's event

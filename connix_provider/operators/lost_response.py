@@ -54,12 +54,12 @@ def seconds_left(client: Client) -> float:
 
 def await_hint(client: Client, error: ConnixError, sent_at: float) -> bool:
     """
-    Wait until the service may be asked again, where its error response says when.
+    Sleep for the service's hint, if its error response has one.
 
     :param client: the client
-    :param error: what the request ended in
-    :param sent_at: epoch seconds at which it was sent
-    :return: whether there is time for another request
+    :param error: the error of the request
+    :param sent_at: epoch seconds at which the request was sent
+    :return: whether another request can be sent before the deadline
     """
     hint = error.retry_after if isinstance(error, ConnixAPIError) else None
     pause = max(0.0, sent_at + (hint or 0.0) - time.time())

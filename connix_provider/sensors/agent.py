@@ -1,4 +1,4 @@
-"""Wait for a Connix agent to be in a given status."""
+"""The sensor that waits for a status of an agent."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ try:
 except ImportError:  # Airflow before 3.2
     from airflow.exceptions import AirflowRescheduleException
 
-# What a DAG file needs in order to be parsed is imported above; everything else is, when a task runs.
+# Modules that parsing a DAG file does not need are imported in functions.
 
 __all__ = ["ConnixAgentStatusSensor"]
 
-#: Seconds before its deadline from when on a rescheduled sensor keeps its worker slot.
+#: Seconds before the deadline during which a rescheduled sensor keeps its worker slot.
 _KEEP_SLOT = 10.0
 
 
@@ -48,19 +48,19 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
     """
     Wait until an agent has a status, on a worker (``poke``, ``reschedule``) or in the triggerer.
 
-    The same agent gives the same outcome in every mode: success in a target status, a
-    :class:`~connix_provider.exceptions.ConnixAgentFailedError` in a failure status, a
-    :class:`~connix_provider.exceptions.ConnixAgentGoneError` when it is deleted, and a
-    :class:`~connix_provider.exceptions.ConnixAgentTimeoutError` when the time is up. Of these only the
-    time-out is skipped by ``soft_fail``. Trouble on the way to Connix is survived; a refused key is not. The
-    sensor never touches the agent, and returns its id.
+    Every mode ends the same way: with success in a target status, with
+    :class:`~connix_provider.exceptions.ConnixAgentFailedError` in a failure status, with
+    :class:`~connix_provider.exceptions.ConnixAgentGoneError` if the agent is deleted, and with
+    :class:`~connix_provider.exceptions.ConnixAgentTimeoutError` at the deadline. ``soft_fail`` skips only the
+    time-out. Transient errors do not end the wait, but a refused key does. The sensor only reads the agent,
+    and returns its id.
 
     :param agent_id: the agent
     :param agent_name: its name, instead of its id
-    :param target_statuses: the status to wait for, or several; default ``running``
-    :param failure_statuses: statuses at which to fail; default ``error``, where that is not a target
-    :param stable_for: seconds that a target status must be seen without a change, default 0; in reschedule
-        mode the worker slot is kept meanwhile
+    :param target_statuses: the status or statuses that end the wait with success; default ``running``
+    :param failure_statuses: statuses that end it with failure; default ``error``, if that is not a target
+    :param stable_for: seconds, or a timedelta, for which polls must show a target status without a change;
+        default 0. In reschedule mode the sensor keeps its worker slot meanwhile
     :param project_id: the project; default the connection's ``project_id``
     :param connix_conn_id: the Airflow connection
     :param deferrable: whether to wait in the triggerer, without a worker slot; default
@@ -106,7 +106,7 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """
-        Wait.
+        Wait for the status.
 
         :param context: Airflow's context
         :return: the agent's id
@@ -140,13 +140,12 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """
-        Send one poll, as in a unit test; :meth:`execute` has a loop of its own.
+        Send one poll. This is for unit tests; :meth:`execute` has a loop of its own.
 
-        It is the first poll of a wait: no earlier one tells how long the agent has been well, so with
-        ``stable_for`` it is never a success.
+        The poll is the first of a new wait, so with ``stable_for`` it is never a success.
 
-        :param context: Airflow's context, of which nothing is needed
-        :return: success with the agent's id, or ``False`` while the wait goes on
+        :param context: Airflow's context, which is not used
+        :return: success with the agent's id, or ``False`` if the wait would go on
         """
         from connix_provider.waiting.drive import Connected, look
 
@@ -158,12 +157,12 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
         """
-        End the task by what its trigger saw.
+        End the task with the result of its trigger.
 
         :param context: Airflow's context
         :param event: the trigger's event
         :return: the agent's id
-        :raises ValueError: for an event that no trigger of this provider sends
+        :raises ValueError: for an event of another kind
         """
         from connix_provider.waiting.drive import explain
 
@@ -171,14 +170,14 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
-        Resume, skipping what ``soft_fail`` and ``never_fail`` are meant to skip, and no more.
+        Resume the task, and apply ``soft_fail`` and ``never_fail``.
 
-        Airflow's own method takes any failure for one that ``soft_fail`` skips, so it is passed over.
+        The method of ``BaseSensorOperator`` is not called, because with ``soft_fail`` it skips every failure.
 
-        :param next_method: the method to go on with
+        :param next_method: the method to call
         :param next_kwargs: its arguments
         :param context: Airflow's context
-        :return: what that method returns
+        :return: the result of the method
         """
         from connix_provider.waiting.agent_ref import AgentRef
         from connix_provider.waiting.deferral import is_deferral_timeout, time_allowed, untended
@@ -197,7 +196,7 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
             raise self._softened(error) from None
 
     def _make_wait(self, first_poke_at: float | None) -> tuple[Wait, float]:
-        """Make the wait of this process, and say when the whole wait ends, in epoch seconds."""
+        """Return the wait of this process, and the deadline of the whole wait in epoch seconds."""
         from connix_provider.waiting.deferral import response_grace, time_allowed
         from connix_provider.waiting.wait import RESPONSE_GRACE, Wait
 
@@ -207,7 +206,7 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         timeout, now = check_seconds("timeout", self.timeout), time.time()
         began_at = first_poke_at or now
         allowed = time_allowed(timeout, self.execution_timeout)
-        # Airflow counts execution_timeout in each process alone when it reschedules a sensor.
+        # In reschedule mode Airflow applies execution_timeout to each process alone.
         ends_at = began_at + (timeout if self.reschedule and not self.deferrable else allowed)
         wait = Wait(
             goal,
@@ -228,16 +227,16 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         return wait, ends_at
 
     def _locate(self, hook: ConnixHook, client: Client) -> tuple[str, str]:
-        """Find project and agent; a name is looked up within the time of a poll."""
+        """Find project and agent."""
         project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
         return project_id, resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
 
     def _reschedule_unless_undecided(self, wait: Wait, ends_at: float) -> None:
         """
-        Give the worker slot back until the next poll.
+        Reschedule the task for the next poll.
 
-        It is kept while the next verdict rests on what this process saw, and right before the deadline, so
-        that the last poll is sent on time however long the task waits for a slot.
+        The slot is kept while the next verdict depends on earlier polls of this process, and right before the
+        deadline, because a task that waits for a slot would send its last poll too late.
         """
         left = ends_at - wait.clock.now()
         if wait.is_undecided or left <= _KEEP_SLOT:
@@ -246,19 +245,19 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         raise AirflowRescheduleException(datetime.fromtimestamp(time.time() + delay, UTC))
 
     def _first_poke_at(self, context: Context) -> float | None:
-        """Say when the first poke was, in epoch seconds, where an earlier process took it: to reschedule."""
+        """Return the time of the first poke in epoch seconds, if an earlier process of this task sent it."""
         if self.deferrable or not self.reschedule:
             return None
         ti = context["ti"]
         if hasattr(ti, "get_first_reschedule_date"):
             first = ti.get_first_reschedule_date(context)
         else:
-            # Airflow 2 asks its database, as its own loop does.
+            # Airflow 2 reads its database, as in its own loop.
             from airflow.sensors.base import _orig_start_date
 
             tries_before = (ti.max_tries or 0) - (self.retries or 0)
             first = _orig_start_date(ti.dag_id, ti.task_id, ti.run_id, ti.map_index, tries_before + 1)
-        if isinstance(first, str):  # Airflow 3.0 hands on what its API answered
+        if isinstance(first, str):  # Airflow 3.0 returns the text of its API
             first = datetime.fromisoformat(first)
         return first.timestamp() if first else None
 
@@ -298,7 +297,7 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
             raise self._softened(error) from None
 
     def _softened(self, error: Exception) -> Exception:
-        """Turn an error into a skip where the sensor was told to: for ``soft_fail`` only a time-out."""
+        """Return a skip in place of an error: for ``never_fail`` of any, for ``soft_fail`` of a time-out."""
         if isinstance(error, AirflowSkipException):
             return error
         if self.never_fail or (self.soft_fail and isinstance(error, AirflowSensorTimeout)):

@@ -1,8 +1,11 @@
 """
-Wait for an agent in the triggerer.
+The trigger that waits for an agent.
 
-The class path below is stored in users' databases: it never moves, and its parameters only grow. They lie
-there in clear text, so only the connection's id travels, never a key.
+Invariants:
+
+- The class path never moves, and parameters are only added, because Airflow stores both in its database.
+- No parameter is a secret, because Airflow stores them in clear. The trigger gets the connection's id and no
+  key.
 """
 
 from __future__ import annotations
@@ -26,31 +29,30 @@ __all__ = ["ConnixAgentStatusTrigger"]
 
 class ConnixAgentStatusTrigger(BaseTrigger):
     """
-    Wait until an agent is where an action, or a sensor, wants it.
+    Wait until an agent reaches the goal of an action or a sensor.
 
     :param project_id: the project
     :param agent_id: the agent
-    :param goal: what is waited for: an action (``create``, ``start``, ``restart``, ``pause``, ``stop``,
-        ``update``, ``delete``), ``settle`` for an agent that can be acted on, or ``sensor`` for the statuses
-        below
-    :param target_statuses: for ``sensor``: statuses to wait for, default ``running``
-    :param failure_statuses: for ``sensor``: statuses at which to fail, default ``error``
-    :param stable_for: for ``sensor``: seconds that a target status must be kept
-    :param poll_state: what the worker saw of the agent, as :meth:`PollState.to_json
-        <connix_provider.poll_state.PollState.to_json>` makes it
+    :param goal: an action (``create``, ``start``, ``restart``, ``pause``, ``stop``, ``update``, ``delete``),
+        ``settle`` for an agent that is not busy, or ``sensor`` for the statuses below
+    :param target_statuses: for ``sensor``: statuses that end the wait with success, default ``running``
+    :param failure_statuses: for ``sensor``: statuses that end it with failure, default ``error``
+    :param stable_for: for ``sensor``: seconds for which polls must show a target status without a change
+    :param poll_state: the state of the wait on the worker, from :meth:`PollState.to_json
+        <connix_provider.poll_state.PollState.to_json>`
     :param agent_name: the agent's name, for messages
     :param poll_interval: seconds between two polls, default 10
     :param exponential_backoff: whether the interval doubles from poll to poll
-    :param max_wait: the longest interval that this may lead to, in seconds
+    :param max_wait: the longest interval with ``exponential_backoff``, in seconds
     :param silent_fail: whether only success and the deadline end the wait, as with Airflow's sensors
-    :param deadline: epoch seconds at which to give up; default one hour after the trigger first runs
+    :param deadline: epoch seconds at which the wait fails; default one hour after the trigger first runs
     :param began_at: epoch seconds at which the task began; default when the trigger first runs
-    :param first_poll_at: epoch seconds before which there is nothing new to see
+    :param first_poll_at: epoch seconds of the first poll
     :param last_seen_at: epoch seconds of the worker's last poll that showed the agent
-    :param poll_errors: the worker's failed polls, as
-        :meth:`PollErrors.to_json <connix_provider.waiting.poll_errors.PollErrors.to_json>` makes it
-    :param undo_on_kill: what to ask of Connix when a user kills the task (Airflow 3.3 and later): ``delete``
-        or ``stop`` the agent; default nothing
+    :param poll_errors: the worker's failed polls, from
+        :meth:`PollErrors.to_json <connix_provider.waiting.poll_errors.PollErrors.to_json>`
+    :param undo_on_kill: the request when a user marks the task as failed (Airflow 3.3 and later): ``delete``
+        or ``stop`` the agent; default none
     :param connix_conn_id: the Airflow connection
     """
 
@@ -100,7 +102,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """
-        Return what is stored in the database: the class's path and its arguments.
+        Return the class path and the arguments, which Airflow stores in its database.
 
         :return: path and arguments
         """
@@ -131,26 +133,26 @@ class ConnixAgentStatusTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """
-        Wait, and yield one event that says how it ended.
+        Wait, and yield one event with the result.
 
-        :return: the event; see :class:`connix_provider.waiting.ending.Ending`, and the deadline
+        :return: the event: the fields of :class:`connix_provider.waiting.ending.Ending`, and ``deadline``
         """
         ending = await self._wait()
-        # Who acts anew keeps the time of the first attempt; ``dag.test()`` drops what a deferral kept for it.
+        # With the deadline, because dag.test() drops the arguments of the method that resumes the task.
         yield TriggerEvent({**ending.to_event(), "deadline": self.deadline})
 
     async def on_kill(self) -> None:
         """
-        Undo the action, where the operator was told to and the task is failed.
+        Undo the action, with ``undo_on_kill`` and if the state of the task is ``failed``.
 
         Airflow 3.3 calls this when a user marks or clears the deferred task, but also in a triggerer that
-        stalled while another one took the trigger over. So the task's own state decides; see
+        stalled while another one took the trigger over. So the state of the task decides; see
         :mod:`connix_provider.waiting.kill`. It takes at most 20 seconds and never raises.
         """
         if self.undo_on_kill is None:
             return
         undoing = asyncio.create_task(self._undo_within_bounds(self.undo_on_kill))
-        # Airflow 3.3 repeats the cancellation of the trigger each second, and would cut the undo off.
+        # In a task of its own, because Airflow 3.3 cancels the trigger again each second.
         while not undoing.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({undoing})
@@ -199,14 +201,14 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         agent, status = AgentRef(self.agent_id, self.agent_name, self.project_id), None
         try:
             wait = self._make_wait()
-            # However long ago it was deferred, one interval is the longest that a first poll is put off.
+            # At most one interval from now, because the clocks of worker and triggerer may differ.
             first_poll_at = min(self.first_poll_at or 0.0, time.time() + wait.poll_interval)
             try:
                 return await wait_async(self.connix_conn_id, wait, first_poll_at=first_poll_at)
             finally:
                 agent, status = wait.agent, wait.status
         except (ConnixError, ValueError) as error:
-            # A connection that was broken meanwhile: the task shall say so, not that its trigger died.
+            # In the event, because otherwise Airflow only reports that the trigger failed.
             return Ending.refused(agent, status, with_subject(error, f"Could not wait for agent {agent}"))
 
     def _make_wait(self) -> Wait:
@@ -244,7 +246,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
 
 
 def _plain(statuses: Collection[str] | str | None) -> list[str] | str | None:
-    """Make a list that any serializer can store."""
+    """Return statuses as JSON."""
     if statuses is None or isinstance(statuses, str):
         return statuses
     return sorted(str(status) for status in statuses)

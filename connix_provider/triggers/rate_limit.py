@@ -1,12 +1,15 @@
 """
-Wait in the triggerer until a key's rate limit has room for a task again.
+The trigger that waits for a permit of a rate limit.
 
-The task sends the request itself, because Airflow may run a trigger twice. What the task's process knew of
-the limit travels to the trigger, and what the triggerer knows travels back with the event: both may be new
-processes on machines of their own.
+The resumed task sends the request, because Airflow may run a trigger twice. The state of the rate limit
+travels from the task to the trigger and back with the event, because both processes may be new and on
+different machines.
 
-The class path below is stored in users' databases: it never moves, and its parameters only grow. They lie
-there in clear text, so only the connection's id travels, never a key.
+Invariants:
+
+- The class path never moves, and parameters are only added, because Airflow stores both in its database.
+- No parameter is a secret, because Airflow stores them in clear. The trigger gets the connection's id and no
+  key.
 """
 
 from __future__ import annotations
@@ -24,16 +27,16 @@ __all__ = ["ConnixRateLimitTrigger"]
 
 class ConnixRateLimitTrigger(BaseTrigger):
     """
-    Acquire a permit for a task that has given its worker slot back.
+    Acquire a permit for a deferred task.
 
-    All tasks that wait here share one limiter, and their permits are spread over the window. So they go back
-    to the workers at the pace of the limit, and not all at once when a window begins.
+    The limiter of the triggerer spreads the permits over the window. So the tasks resume at the pace of the
+    rate limit, and not all at once when a window begins.
 
-    :param bucket: the limit, as :class:`connix_provider.client.ratelimit.Bucket` names it
-    :param not_before: epoch seconds before which the service wants no request
-    :param deadline: epoch seconds at which the task's time is up
+    :param bucket: the rate limit, a value of :class:`connix_provider.client.ratelimit.Bucket`
+    :param not_before: epoch seconds until which the service refuses requests
+    :param deadline: the task's deadline in epoch seconds
     :param connix_conn_id: the Airflow connection
-    :param rate_limit: what the task's process knew of the limit, as ``RateLimiter.snapshot`` returned it
+    :param rate_limit: the state of the rate limit in the task's process, from ``RateLimiter.snapshot``
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class ConnixRateLimitTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """
-        Return what is stored in the database: the class's path and its arguments.
+        Return the class path and the arguments, which Airflow stores in its database.
 
         :return: path and arguments
         """
@@ -72,7 +75,8 @@ class ConnixRateLimitTrigger(BaseTrigger):
         """
         Wait for a permit, and yield one event when the task may send its request.
 
-        :return: the event: ``deadline``, ``has_permit``, and what the triggerer knows as ``rate_limit``
+        :return: the event: ``bucket``, ``deadline``, ``has_permit``, and the state of the rate limit as
+            ``rate_limit``
         """
         from connix_provider.waiting.loading import load
 
@@ -83,7 +87,7 @@ class ConnixRateLimitTrigger(BaseTrigger):
         try:
             event |= await self._acquire()
         except (ConnixError, ValueError, AirflowNotFoundException) as error:
-            # The task meets the same error on its worker, and says so in its own log.
+            # The task meets the same error on its worker, and logs it.
             self.log.warning("The task resumes without a permit of the rate limit: %s", error)
         yield TriggerEvent(event)
 
@@ -96,7 +100,7 @@ class ConnixRateLimitTrigger(BaseTrigger):
         async with line_to(self.connix_conn_id) as line:
             limiter = line.client.limiter
             limiter.restore(bucket, self.rate_limit)
-            # Leaving the block counts the permit as used: the task uses it, in another process.
+            # Leaving the block counts the permit as used, because the task uses it in another process.
             with limiter.permit(bucket, paced=True) as permit:
                 has_permit = False
                 while (left := self.deadline - time.time()) > 0:
