@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from connix_provider.client.errors import ConnixNotFoundError, ConnixResponseError, ConnixTimeoutError
+from connix_provider.client.errors import ConnixNotFoundError
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.lifecycle import TRANSIENT, AgentStatus, Evidence, Snapshot
 from connix_provider.operators.base import DEFERRABLE_BY_DEFAULT, SentAction
 from connix_provider.operators.description import DescribesAgent
 from connix_provider.operators.existing import ConnixActionOperator, ConnixExistingAgentOperator
@@ -19,7 +18,7 @@ from connix_provider.targets import check_name
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from connix_provider.client import Agent, Client
+    from connix_provider.client import Client
     from connix_provider.operators.task_state import ActionRecord
 
 __all__ = [
@@ -285,9 +284,10 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
 
         agent = None
         if record and record.before:
-            under_way, agent = self._resume(client, project_id, record, record.before)
-            if under_way:
-                return under_way
+            found = restart_once.resume_restart(client, project_id, record, record.before)
+            if isinstance(found, SentAction):
+                return found
+            agent = found
         agent = agent or self.read_agent(client, project_id, agent_id)
         restart_once.await_next_second(client, agent)
         record = task_state.ActionRecord(
@@ -298,59 +298,6 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
             record = dataclasses.replace(record, before=acted.before)
             task_state.accepted(context, record, acted.accepted_at or time.time())
         return acted
-
-    def _resume(
-        self, client: Client, project_id: str, record: ActionRecord, before: Snapshot
-    ) -> tuple[SentAction | None, Agent | None]:
-        """Check the restart that an earlier start of this task requested."""
-        from connix_provider.operators import restart_once
-
-        agent_id = record.agent_id
-        check = restart_once.check_restart(
-            client, project_id, agent_id, before, requested_at=record.requested_at
-        )
-        if check is None and record.accepted_at:
-            self.log.info("An earlier try of this task restarted agent %s; waiting for it.", agent_id)
-            return SentAction(agent_id, "restart", before, accepted_at=record.accepted_at), None
-        if check is None:
-            raise ConnixTimeoutError(
-                f"An earlier try of this task requested the restart of agent {agent_id}. Whether it happened "
-                "is unknown: the time allowed was over. Clear the task to restart the agent once more."
-            )
-        agent = check.agent
-        is_restarted = check.evidence is Evidence.RESTARTED
-        if is_restarted and agent.status == AgentStatus.ERROR:
-            self.log.warning(
-                "Agent %r (%s) ended in error after an earlier try restarted it; it is restarted once more.",
-                agent.name,
-                agent_id,
-            )
-            return None, agent
-        if is_restarted or record.accepted_at:
-            self.log.info(
-                "An earlier try of this task restarted agent %r (%s); waiting for it.", agent.name, agent_id
-            )
-            began = record.accepted_at or time.time()
-            return SentAction.of(agent, "restart", before=before, accepted_at=began), agent
-        if agent.status in TRANSIENT:
-            # The record stays, and is checked again when the agent has settled.
-            raise restart_once.busy(agent)
-        if check.evidence is Evidence.NONE and not restart_once.shows_changes(client, project_id, agent):
-            raise ConnixResponseError(
-                f"An earlier try of this task requested the restart of agent {agent.name!r} ({agent_id}). "
-                "Whether it happened is unknown: the service does not show when an agent changes "
-                "(updated_at is missing or never moves). It is not restarted again. Check the agent, and "
-                "clear this task to restart it once more"
-            )
-        self.log.info(
-            "An earlier try requested the restart of agent %r (%s), but %s: it is restarted now.",
-            agent.name,
-            agent_id,
-            "the agent only changed in another way"
-            if check.evidence is Evidence.FOREIGN
-            else "the agent has not changed since",
-        )
-        return None, agent
 
 
 class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):

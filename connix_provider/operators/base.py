@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from connix_provider.client import Client
     from connix_provider.operators.task_state import ActionRecord
-    from connix_provider.waiting.drive import Connected
     from connix_provider.waiting.ending import Ending
     from connix_provider.waiting.wait import Wait
 
@@ -90,11 +89,13 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.deferrable = deferrable
-        self._goes_on = False
+        #: Whether an earlier process of this try has called ``act``.
+        self.is_resumed = False
+        #: Why the action waits, if the agent was busy.
+        self.busy_reason = ""
+        #: Whether the service may have executed a request of this task whose response was lost.
+        self.was_lost = False
         self._permit_event: Mapping[str, Any] = {}
-        self._refusal = ""
-        #: Whether a request of this task may have been executed although its response was lost.
-        self._was_lost = False
 
     def named(self) -> dict[str, Any]:
         """
@@ -160,7 +161,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
             project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
             with self._cleaning_up(context), naming(hook, project_id, self.named):
                 raise ConnixRateLimitWaitError(refusal, 0.0)
-        self._goes_on, self._was_lost, self._permit_event = True, was_lost, event
+        self.is_resumed, self.was_lost, self._permit_event = True, was_lost, event
         return self._act_and_wait(context, deadline)
 
     def resume_after_conflict(
@@ -179,7 +180,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
         from connix_provider.operators.busy_agent import explained
         from connix_provider.waiting.ending import Ending, Outcome
 
-        self._refusal = refusal
+        self.busy_reason = refusal
         ending = explained(Ending.from_event(event), refusal)
         if ending.outcome is Outcome.DONE:
             return self.resume_after_rate_limit(context, event, was_lost=was_lost)
@@ -205,7 +206,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
         """
         from connix_provider.operators.identity import try_number_of
 
-        return self._goes_on or try_number_of(context) > 1
+        return self.is_resumed or try_number_of(context) > 1
 
     def may_have_acted(self, context: Context) -> bool:
         """
@@ -216,7 +217,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
         """
         from connix_provider.operators.identity import try_number_of
 
-        return self._was_lost or try_number_of(context) > 1
+        return self.was_lost or try_number_of(context) > 1
 
     def recall(self, context: Context) -> ActionRecord | None:
         """
@@ -237,6 +238,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
         """
 
     def _act_and_wait(self, context: Context, deadline: float) -> str:
+        from connix_provider.operators.busy_agent import act_when_ready
         from connix_provider.operators.handover import defer_for_agent
         from connix_provider.operators.naming import naming, subject_of
         from connix_provider.waiting import drive
@@ -249,12 +251,12 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
             connected = drive.Connected(hook, deadline=deadline)
         with connected, self._cleaning_up(context), dies_when_killed():
             with naming(hook, project_id, self.named):
-                acted = self._act_when_ready(connected, project_id, context, deadline)
+                acted = act_when_ready(self, connected, project_id, context, deadline)
             self.has_acted(connected.client, acted)
             if acted.goal is None or not (self.wait_for_completion or acted.is_unconfirmed):
                 self._close_record(context, is_done=True)
                 return acted.agent_id
-            wait = self._wait(acted, acted.goal, deadline)
+            wait = self.wait_for(acted, acted.goal, deadline)
             if self.deferrable:
                 # One poll before the deferral, because the agent may have reached the goal.
                 ending = drive.look(connected, project_id, wait, longest_pause=LONGEST_PAUSE)
@@ -264,7 +266,15 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
             defer_for_agent(self, project_id, acted, wait)
         return self._finish(context, ending)
 
-    def _wait(self, acted: SentAction, goal: str, deadline: float) -> Wait:
+    def wait_for(self, acted: SentAction, goal: str, deadline: float) -> Wait:
+        """
+        Return the wait for the goal of an action.
+
+        :param acted: the action
+        :param goal: the goal's name
+        :param deadline: epoch seconds at which the wait times out
+        :return: the wait
+        """
         from connix_provider.waiting.deferral import response_grace
         from connix_provider.waiting.wait import RESPONSE_GRACE, Wait
 
@@ -283,50 +293,16 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
             log=self.log,
         )
 
-    def _act_when_ready(
-        self, connected: Connected, project_id: str, context: Context, deadline: float
-    ) -> SentAction:
-        """Call ``act``, and again whenever a busy agent has settled."""
-        from connix_provider.exceptions import ConnixAgentGoneError
-        from connix_provider.operators.busy_agent import AgentBusyError, await_settled, too_late
-        from connix_provider.operators.handover import defer_for_agent
-        from connix_provider.waiting.agent_ref import AgentRef
+    def act_or_defer(self, client: Client, project_id: str, context: Context, deadline: float) -> SentAction:
+        """
+        Call ``act``; a deferrable task defers if a rate limit delays its request by more than 10 s.
 
-        repeats, agent_id = 0, None
-        while True:
-            self.about_to_act(project_id, context)
-            if self._refusal and time.time() >= deadline:
-                verb, given_id, name = map(self.named().get, ("verb", "agent_id", "agent_name"))
-                link = connected.agent_url(project_id, agent_id or given_id)
-                agent = AgentRef(agent_id or given_id, name, project_id, link)
-                raise too_late(agent, str(verb), self._refusal)
-            try:
-                return self._act(connected.client, project_id, context, deadline)
-            except AgentBusyError as error:
-                busy = error
-            # A request whose response was lost explains each later 409.
-            self._was_lost = busy.may_have_executed = self._was_lost or busy.may_have_executed
-            self._refusal, agent_id = str(busy), busy.agent_id
-            settling = SentAction(busy.agent_id, "settle", undo=busy.undo, found_at=busy.found_at)
-            wait = self._wait(settling, "settle", deadline)
-            repeats += 1
-            try:
-                is_ready = await_settled(
-                    connected, project_id, wait, busy, repeats=repeats, defers=self.deferrable
-                )
-            except ConnixAgentGoneError as gone:
-                if not self.wants_gone(context):
-                    raise
-                self.log.info("%s", gone)
-                return SentAction(busy.agent_id)
-            if not is_ready:
-                kwargs = {"refusal": self._refusal, "was_lost": self._was_lost}
-                defer_for_agent(
-                    self, project_id, settling, wait, method_name="resume_after_conflict", kwargs=kwargs
-                )
-            self._goes_on = True
-
-    def _act(self, client: Client, project_id: str, context: Context, deadline: float) -> SentAction:
+        :param client: a client whose calls end at the task's deadline
+        :param project_id: the project
+        :param context: Airflow's context
+        :param deadline: epoch seconds
+        :return: the action that was sent, and what to wait for
+        """
         from connix_provider.operators.handover import defer_for_rate_limit, take_over_permit
         from connix_provider.waiting.deferral import LONGEST_PAUSE
 

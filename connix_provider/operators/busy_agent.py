@@ -1,8 +1,8 @@
 """
 A 409 of an agent that is creating or updating: wait until it has settled, and send the action again.
 
-An operator raises :class:`AgentBusyError` for the 409. ``ConnixAgentOperator._act_when_ready`` waits for the
-agent to settle, by the rules of every other wait, and calls ``act`` again.
+An operator raises :class:`AgentBusyError` for the 409. :func:`act_when_ready` waits for the agent to settle,
+by the rules of every other wait, and calls the operator's ``act`` again.
 
 Invariants:
 
@@ -24,13 +24,15 @@ from connix_provider.client.errors import ConnixConflictError
 from connix_provider.lifecycle import TRANSIENT, Snapshot
 
 if TYPE_CHECKING:
-    from connix_provider.operators.cancel_on_kill import Undo
-    from connix_provider.waiting.agent_ref import AgentRef
+    from airflow.providers.common.compat.sdk import Context
+
+    from connix_provider.operators.base import ConnixAgentOperator
+    from connix_provider.operators.cancel_on_kill import SentAction, Undo
     from connix_provider.waiting.drive import Connected
     from connix_provider.waiting.ending import Ending
     from connix_provider.waiting.wait import Wait
 
-__all__ = ["AgentBusyError", "await_settled", "explained", "raise_if_busy", "too_late"]
+__all__ = ["AgentBusyError", "act_when_ready", "await_settled", "explained", "raise_if_busy"]
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,57 @@ def raise_if_busy(agent_id: str, action: str, before: Snapshot | None = None) ->
         raise AgentBusyError(agent_id, action, error, before) from error
 
 
+def act_when_ready(
+    task: ConnixAgentOperator, connected: Connected, project_id: str, context: Context, deadline: float
+) -> SentAction:
+    """
+    Call a task's ``act``, and again whenever a busy agent has settled.
+
+    :param task: the task
+    :param connected: the connection
+    :param project_id: the project
+    :param context: Airflow's context
+    :param deadline: the task's deadline, in epoch seconds
+    :return: the action that was sent, and what to wait for
+    :raises TaskDeferred: if the triggerer is to wait for the agent to settle
+    :raises ConnixAgentTimeoutError: if the agent settles at the deadline
+    :raises Exception: any other error of ``act`` or of :func:`await_settled`
+    """
+    from connix_provider.exceptions import ConnixAgentGoneError
+    from connix_provider.operators.cancel_on_kill import SentAction
+    from connix_provider.operators.handover import defer_for_agent
+
+    repeats, agent_id = 0, None
+    while True:
+        task.about_to_act(project_id, context)
+        if task.busy_reason and time.time() >= deadline:
+            raise _too_late(task, connected, project_id, agent_id)
+        try:
+            return task.act_or_defer(connected.client, project_id, context, deadline)
+        except AgentBusyError as error:
+            busy = error
+        task.was_lost = busy.may_have_executed = task.was_lost or busy.may_have_executed
+        task.busy_reason, agent_id = str(busy), busy.agent_id
+        settling = SentAction(busy.agent_id, "settle", undo=busy.undo, found_at=busy.found_at)
+        wait = task.wait_for(settling, "settle", deadline)
+        repeats += 1
+        try:
+            is_ready = await_settled(
+                connected, project_id, wait, busy, repeats=repeats, defers=task.deferrable
+            )
+        except ConnixAgentGoneError as gone:
+            if not task.wants_gone(context):
+                raise
+            log.info("%s", gone)
+            return SentAction(busy.agent_id)
+        if not is_ready:
+            kwargs = {"refusal": task.busy_reason, "was_lost": task.was_lost}
+            defer_for_agent(
+                task, project_id, settling, wait, method_name="resume_after_conflict", kwargs=kwargs
+            )
+        task.is_resumed = True
+
+
 def await_settled(
     connected: Connected, project_id: str, wait: Wait, busy: AgentBusyError, *, repeats: int, defers: bool
 ) -> bool:
@@ -139,21 +192,21 @@ def await_settled(
     return True
 
 
-def too_late(agent: AgentRef, verb: str, why: str) -> Exception:
-    """
-    Return the error for an agent that settled at the deadline.
-
-    :param agent: the agent
-    :param verb: the action
-    :param why: why the action waited
-    :return: the exception to raise
-    """
+def _too_late(
+    task: ConnixAgentOperator, connected: Connected, project_id: str, agent_id: str | None
+) -> Exception:
+    """Return the error for an agent that settled at the deadline."""
     from connix_provider.exceptions import exception_for
+    from connix_provider.waiting.agent_ref import AgentRef
     from connix_provider.waiting.ending import Ending, Outcome
 
+    named = task.named()
+    agent_id = agent_id or named.get("agent_id")
+    link = connected.agent_url(project_id, agent_id)
+    agent = AgentRef(agent_id, named.get("agent_name"), project_id, link)
     message = (
-        f"Agent {agent} settled at the end of the time allowed, so the {verb} was not sent (again). {why} "
-        f"Set a longer timeout, then clear the task{agent.place}."
+        f"Agent {agent} settled at the end of the time allowed, so the {named['verb']} was not sent (again). "
+        f"{task.busy_reason} Set a longer timeout, then clear the task{agent.place}."
     )
     return exception_for(Ending.of(Outcome.TIMEOUT, agent, None, message))
 

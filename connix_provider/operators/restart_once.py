@@ -16,9 +16,15 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from connix_provider.client.errors import ConnixConflictError, ConnixError, ConnixRateLimitError
+from connix_provider.client.errors import (
+    ConnixConflictError,
+    ConnixError,
+    ConnixRateLimitError,
+    ConnixResponseError,
+    ConnixTimeoutError,
+)
 from connix_provider.client.retry import may_pass
-from connix_provider.lifecycle import SETTLED, TRANSIENT, Evidence, restart_evidence
+from connix_provider.lifecycle import SETTLED, TRANSIENT, AgentStatus, Evidence, restart_evidence
 from connix_provider.operators.busy_agent import AgentBusyError
 from connix_provider.operators.cancel_on_kill import SentAction
 from connix_provider.operators.lost_response import (
@@ -32,8 +38,9 @@ from connix_provider.operators.lost_response import (
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
     from connix_provider.lifecycle import Snapshot
+    from connix_provider.operators.task_state import ActionRecord
 
-__all__ = ["RestartCheck", "await_next_second", "busy", "check_restart", "restart_once", "shows_changes"]
+__all__ = ["await_next_second", "restart_once", "resume_restart", "shows_changes"]
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +111,64 @@ def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
         )
         before = check.agent
     raise AssertionError("the loop returns or raises")
+
+
+def resume_restart(
+    client: Client, project_id: str, record: ActionRecord, before: Snapshot
+) -> SentAction | Agent:
+    """
+    Check the restart that an earlier start of the task requested.
+
+    :param client: the client
+    :param project_id: the project
+    :param record: the record of that start
+    :param before: the agent before that restart
+    :return: the restart, if it is under way or done; otherwise the agent, which is to be restarted
+    :raises AgentBusyError: if only the status in which the agent settles will tell
+    :raises ConnixTimeoutError: if the deadline came before the agent showed anything
+    :raises ConnixResponseError: if the service does not show when an agent changes
+    """
+    agent_id = record.agent_id
+    check = check_restart(client, project_id, agent_id, before, requested_at=record.requested_at)
+    if check is None and record.accepted_at:
+        log.info("An earlier try of this task restarted agent %s; waiting for it.", agent_id)
+        return SentAction(agent_id, "restart", before, accepted_at=record.accepted_at)
+    requested = "An earlier try of this task requested the restart of agent"
+    if check is None:
+        raise ConnixTimeoutError(
+            f"{requested} {agent_id}. Whether it happened is unknown: the time allowed was over. "
+            "Clear the task to restart the agent once more."
+        )
+    agent = check.agent
+    is_restarted = check.evidence is Evidence.RESTARTED
+    if is_restarted and agent.status == AgentStatus.ERROR:
+        log.warning(
+            "Agent %r (%s) ended in error after an earlier try restarted it; it is restarted once more.",
+            agent.name,
+            agent_id,
+        )
+        return agent
+    if is_restarted or record.accepted_at:
+        log.info("An earlier try of this task restarted agent %r (%s); waiting for it.", agent.name, agent_id)
+        return SentAction.of(agent, "restart", before=before, accepted_at=record.accepted_at or time.time())
+    if agent.status in TRANSIENT:
+        # The record stays, and is checked again when the agent has settled.
+        raise busy(agent)
+    if check.evidence is Evidence.NONE and not shows_changes(client, project_id, agent):
+        raise ConnixResponseError(
+            f"{requested} {agent.name!r} ({agent_id}). Whether it happened is unknown: the service does not "
+            "show when an agent changes (updated_at is missing or never moves). It is not restarted again. "
+            "Check the agent, and clear this task to restart it once more"
+        )
+    log.info(
+        "An earlier try requested the restart of agent %r (%s), but %s: it is restarted now.",
+        agent.name,
+        agent_id,
+        "the agent only changed in another way"
+        if check.evidence is Evidence.FOREIGN
+        else "the agent has not changed since",
+    )
+    return agent
 
 
 def check_restart(

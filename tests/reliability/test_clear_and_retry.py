@@ -407,7 +407,7 @@ def test_the_last_try_leaves_no_variable(ends_in, scene, task, variables, monkey
     def end(*_: object) -> None:
         raise ends_in
 
-    monkeypatch.setattr(ConnixRestartAgentOperator, "_wait", end)
+    monkeypatch.setattr(ConnixRestartAgentOperator, "wait_for", end)
     run = task(ConnixRestartAgentOperator, remembering=False, retries=0, agent_id=agent_id)
     with pytest.raises(ends_in):
         run.try_once()
