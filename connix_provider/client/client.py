@@ -93,7 +93,7 @@ class _Base:
         self.limiter: RateLimiter = limiter_for(self.base_url, self._auth.identity(), share)
         self._background = False
         self._timeout = float(timeout)
-        check_proxies()
+        check_proxies(self.base_url)
         self._open(certificates)
         self._bind()
 

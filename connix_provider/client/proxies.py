@@ -23,11 +23,13 @@ _HIGHEST_PORT = 65_535
 _HOST = re.compile(r"[\w.:~-]+")
 
 
-def check_proxies() -> None:
+def check_proxies(url: str) -> None:
     """
     Check the proxy settings of the environment.
 
-    :raises ValueError: for an invalid setting; the message names the variable
+    :param url: the address that requests go to
+    :raises ValueError: for an invalid setting, and for an entry of ``NO_PROXY`` that is meant for the address
+        but that httpx does not apply; the message names the variable
     """
     settings = getproxies()
     exceptions = [entry.strip() for entry in settings.get("no", "").split(",")]
@@ -37,8 +39,15 @@ def check_proxies() -> None:
     for name in ("http", "https", "all"):
         if settings.get(name):
             _check_proxy(settings[name], _source(name))
+    target = httpx.URL(url)
+    has_proxy = bool(settings.get(target.scheme) or settings.get("all"))
     for entry in filter(None, exceptions):
         _check_exception(entry)
+        if has_proxy and _is_overlooked(entry, target.host):
+            raise ValueError(
+                f"{_source('no')} holds {entry[:60]!r}, which stands for {target.host} but has no effect here: "
+                f"ranges and stars are not read; list {target.host} itself, or a domain as .example.com"
+            )
 
 
 def proxy_for(url: httpx.URL) -> str | None:
@@ -89,6 +98,16 @@ def _check_exception(entry: str) -> None:
         if "/" in entry and ":" in entry:
             advice = "IPv6 ranges cannot be listed, but single addresses can"
         raise ValueError(f"{_source('no')} holds {entry[:60]!r}, which cannot be read: {advice}") from None
+
+
+def _is_overlooked(entry: str, host: str) -> bool:
+    """Return whether other programs read an entry as one for a host, which httpx does not."""
+    if entry.startswith("*."):
+        return host.lower().endswith(entry[1:].lower())
+    try:
+        return "/" in entry and ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return False
 
 
 def _pattern(entry: str) -> str:

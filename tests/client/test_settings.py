@@ -100,6 +100,44 @@ async def test_a_usual_proxy_is_taken(driver, monkeypatch, variable, value):
     driver.open(KEY)
 
 
+@pytest.mark.parametrize("proxy", ["HTTP_PROXY", "ALL_PROXY"])
+@pytest.mark.parametrize(
+    ("entry", "host"),
+    [
+        ("10.0.0.0/8", "10.1.2.3"),
+        ("10.1.2.3/8", "10.200.0.1"),
+        ("192.168.7.0/255.255.255.0", "192.168.7.9"),
+        ("0.0.0.0/0", "203.0.113.5"),
+        ("*.example.com", "connix.example.com"),
+        ("*.EXAMPLE.com", "a.b.example.com"),
+    ],
+)
+def test_an_entry_of_no_proxy_without_effect_is_named(driver, monkeypatch, proxy, entry, host):
+    monkeypatch.setenv(proxy, "http://proxy:3128")
+    monkeypatch.setenv("NO_PROXY", f"localhost,{entry}")
+    with pytest.raises(ValueError, match="NO_PROXY of the environment holds") as caught:
+        driver.open(KEY, f"http://{host}:8080/api/v1")
+    assert repr(entry) in str(caught.value)
+    assert f"list {host} itself" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("entry", "host", "proxy"),
+    [
+        ("10.0.0.0/8", "192.168.7.9", "HTTP_PROXY"),
+        ("10.0.0.0/8", "connix.example.com", "HTTP_PROXY"),
+        ("10.0.0.0/8", "10.1.2.3", "HTTPS_PROXY"),
+        ("*.example.com", "example.org", "HTTP_PROXY"),
+        (".example.com", "connix.example.com", "HTTP_PROXY"),
+        ("not.a/range", "10.1.2.3", "HTTP_PROXY"),
+    ],
+)
+async def test_an_entry_of_no_proxy_for_others_is_no_fault(driver, monkeypatch, entry, host, proxy):
+    monkeypatch.setenv(proxy, "http://proxy:3128")
+    monkeypatch.setenv("NO_PROXY", entry)
+    driver.open(KEY, f"http://{host}/api/v1")
+
+
 async def test_with_a_star_in_no_proxy_no_other_setting_counts(driver, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "socks4://proxy:port")
     monkeypatch.setenv("NO_PROXY", "fd00::/8,*")
