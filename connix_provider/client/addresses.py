@@ -9,9 +9,18 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-__all__ = ["DEFAULT_BASE_URL", "complete_url", "is_default_host", "is_sent_in_clear", "warn_in_clear"]
+import httpx
+
+__all__ = [
+    "DEFAULT_BASE_URL",
+    "complete_url",
+    "has_two_schemes",
+    "is_default_host",
+    "is_sent_in_clear",
+    "warn_in_clear",
+]
 
 DEFAULT_BASE_URL = "https://api.connix.io/api/v1"
 _API_PATH = "/api/v1"
@@ -36,14 +45,15 @@ def complete_url(url: str | None) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError:
-        parts = None
-    if parts is None:
+        is_usable = bool(httpx.URL(url)) and not any(map(str.isspace, parts.netloc))
+    except (ValueError, httpx.InvalidURL):
+        is_usable = False
+    if not is_usable:
         # Raised outside of the handler, because urlsplit's error quotes the text, which may be a password.
         raise ValueError(f"the base URL cannot be read; write it as {DEFAULT_BASE_URL}")
     if parts.username is not None or parts.password is not None:
         raise ValueError("the base URL must not contain a user or password; the key has a field of its own")
-    if parts.scheme.lower() not in {"http", "https"} or not host:
+    if parts.scheme.lower() not in {"http", "https"} or not host or has_two_schemes(parts):
         # Not quoted, because it may be the key, or contain a password.
         raise ValueError(
             f"the base URL must begin with https:// (or http://) and name a host, as {DEFAULT_BASE_URL}"
@@ -51,6 +61,16 @@ def complete_url(url: str | None) -> str:
     if "?" in url or "#" in url:
         raise ValueError(f"the base URL must not have a query or a fragment; write it as {DEFAULT_BASE_URL}")
     return f"{parts.scheme.lower()}://{parts.netloc}{parts.path.rstrip('/') or _API_PATH}"
+
+
+def has_two_schemes(parts: SplitResult) -> bool:
+    """
+    Return whether an address such as ``https://https://host`` names a host called https.
+
+    :param parts: the address
+    :return: true if a second scheme stands in the place of the host
+    """
+    return parts.hostname in {"http", "https"} and parts.path.startswith("//")
 
 
 def is_default_host(url: str | None) -> bool:

@@ -45,8 +45,8 @@ def check_proxies(url: str) -> None:
         _check_exception(entry)
         if has_proxy and _is_overlooked(entry, target.host):
             raise ValueError(
-                f"{_source('no')} holds {entry[:60]!r}, which stands for {target.host} but has no effect here: "
-                f"ranges and stars are not read; list {target.host} itself, or a domain as .example.com"
+                f"{_source('no')} holds {entry[:60]!r}, which stands for {target.host} but has no effect, "
+                f"because ranges and stars are not read; list {target.host}, or a domain as .example.com"
             )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from connix_provider.client.addresses import has_two_schemes
 from connix_provider.provider_info import EXTRA_FIELDS
 from connix_provider.targets import check_flag
 
@@ -57,6 +58,8 @@ def read_extra(connection: Connection) -> dict[str, Any]:
             extra = json.loads(connection.extra)
         except ValueError:
             raise ValueError("the connection's extra is not JSON") from None
+    if extra is None:
+        return {}
     if not isinstance(extra, dict):
         raise ValueError(f"the connection's extra must be a JSON object, not a {type(extra).__name__}")
     return {name: value for name, value in extra.items() if value not in (None, "")}
@@ -219,6 +222,7 @@ def console_url(value: Any) -> str:
     try:
         parts = urlsplit(str(value).strip())
         is_valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        is_valid = is_valid and not has_two_schemes(parts)
     except ValueError:
         is_valid = False
     if not is_valid or parts.username is not None or parts.query or parts.fragment:

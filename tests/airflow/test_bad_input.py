@@ -93,6 +93,19 @@ CONNECTIONS = [
         {"password": None, "extra": {"project_id": "p", "refresh_token": "r", "token_url": "x"}},
         "token_url must begin",
     ),
+    (
+        {
+            "password": None,
+            "extra": {"project_id": "p", "refresh_token": "r", "token_url": "https://http://x"},
+        },
+        "token_url must begin",
+    ),
+    ({"host": "https://https://api.connix.io"}, "the base URL must begin with https:// (or http://)"),
+    ({"host": "https://api connix.io"}, "the base URL cannot be read"),
+    (
+        {"extra": {"project_id": "p", "console_url": "https://https://c"}},
+        "console_url in the connection's extra",
+    ),
 ]
 
 

@@ -10,6 +10,8 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
+from connix_provider.client.addresses import has_two_schemes
+
 __all__ = ["check_header_value", "check_text", "check_token_url", "json_object", "token_in"]
 
 
@@ -78,6 +80,7 @@ def check_token_url(url: str) -> str:
     try:
         place = urlsplit(url)
         usable = place.scheme in {"http", "https"} and bool(place.hostname) and place.port != 0
+        usable = usable and not has_two_schemes(place)
     except (ValueError, AttributeError, TypeError):
         usable = False
     if not usable:
