@@ -103,7 +103,7 @@ def test_a_change_that_the_service_refuses_is_an_error_and_not_repeated(name, bo
     assert error.status_code == error.response_status == status
     assert not error.may_have_executed
     assert len(done.sent) == 1
-    assert f"Connix answered {status} to " in str(error)
+    assert f"Connix answered {status} with an error" in str(error)
 
 
 @pytest.mark.parametrize("name", READS)
