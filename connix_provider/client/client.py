@@ -171,7 +171,8 @@ class _Base:
             limiter=self.limiter,
             background=self._background,
             secrets=self._auth.secrets,
-            clock=time.time,
+            clock=time.monotonic,
+            epoch=time.time,
         )
 
     def _open(self, certificates: ssl.SSLContext) -> None:

@@ -41,6 +41,21 @@ T = TypeVar("T")
 _system_random = SystemRandom().random
 
 
+class _Time:
+    """The time of one call: ``total_timeout`` on a clock that is never set, the deadline in epoch seconds."""
+
+    def __init__(self, policy: RetryPolicy, clock: Callable[[], float], epoch: Callable[[], float]) -> None:
+        self._clock, self.epoch = clock, epoch
+        self._ends, self._deadline = clock() + policy.total_timeout, policy.deadline
+
+    def left(self) -> float:
+        return min(self._ends - self._clock(), self._deadline - self.epoch())
+
+    def is_tasks(self) -> bool:
+        """Return whether the deadline, which is the task's, comes first."""
+        return self._deadline - self.epoch() <= self._ends - self._clock()
+
+
 def perform(
     call: Call[T],
     policy: RetryPolicy,
@@ -48,7 +63,8 @@ def perform(
     limiter: RateLimiter,
     background: bool = False,
     secrets: Callable[[], tuple[str, ...]] = tuple,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.monotonic,
+    epoch: Callable[[], float] = time.time,
     jitter: Callable[[], float] = _system_random,
 ) -> Flow[T]:
     """
@@ -59,14 +75,21 @@ def perform(
     :param limiter: the limiter of the API key
     :param background: whether the call is a poll, which yields to actions
     :param secrets: returns the present values that no message may show
-    :param clock: epoch seconds, because deadlines travel between processes
+    :param clock: seconds of a clock that is never set, for ``total_timeout``
+    :param epoch: epoch seconds, for the deadline, which travels between processes
     :param jitter: returns a random number from 0 to 1
     :return: the result
     :raises ConnixError: the error of the last attempt
     """
-    deadline = min(clock() + policy.total_timeout, policy.deadline)
+    bounds = _Time(policy, clock, epoch)
     again = functools.partial(
-        perform, limiter=limiter, background=background, secrets=secrets, clock=clock, jitter=jitter
+        perform,
+        limiter=limiter,
+        background=background,
+        secrets=secrets,
+        clock=clock,
+        epoch=epoch,
+        jitter=jitter,
     )
     attempt, refusals, was_lost = 1, 0, False
     foreign = ForeignRefusals()
@@ -74,9 +97,9 @@ def perform(
     error = _name_target(out_of_time(call), call)
     with limiter.permit(call.bucket, background=background) as permit:
         # Checked after each pause, because a pause may last longer than requested.
-        while deadline - clock() > 0:
-            yield from _wait_for_permit(call, permit, policy, deadline, clock, last)
-            if (remaining := deadline - clock()) <= 0:
+        while bounds.left() > 0:
+            yield from _wait_for_permit(call, permit, policy, bounds, last)
+            if (remaining := bounds.left()) <= 0:
                 permit.on_no_response(may_have_arrived=False)
                 break
             request_id = str(uuid.uuid4())
@@ -89,9 +112,7 @@ def perform(
                     if call.when_empty is not None and not outcome.body.strip():
                         assert isinstance(error, ConnixResponseError)
                         permit.on_response(outcome.headers)
-                        return (
-                            yield from _read_result(call.when_empty, error, policy, deadline - clock(), again)
-                        )
+                        return (yield from _read_result(call.when_empty, error, policy, bounds.left(), again))
                 else:
                     permit.on_response(outcome.headers)
                     return result
@@ -128,15 +149,15 @@ def perform(
             if isinstance(outcome, Reply):
                 permit.on_response(outcome.headers, good=outcome.is_good, back_off=delay if limited else None)
             if is_repeat_of_lost and call.repeat_check and call.repeat_check.is_refusal(error):
-                found = yield from _check_repeat(call.repeat_check, policy, deadline - clock(), again)
+                found = yield from _check_repeat(call.repeat_check, policy, bounds.left(), again)
                 if found is not None:
                     return found
             # The wait repeats its polls, because it knows the deadline and logs the reason.
             if delay is None or (limited and (background or delay > policy.longest_pause)):
                 raise error
-            left = deadline - clock()
+            left = bounds.left()
             # No 429 is final before the task's deadline.
-            if is_patient := limited and deadline == policy.deadline:
+            if is_patient := limited and bounds.is_tasks():
                 delay = patience(delay, left)
             if delay >= left:
                 if is_patient and left > 0:
@@ -158,26 +179,24 @@ def _wait_for_permit(
     call: Call[Any],
     permit: Permit,
     policy: RetryPolicy,
-    deadline: float,
-    clock: Callable[[], float],
+    bounds: _Time,
     last: ConnixError | None,
 ) -> Flow[None]:
     """Wait for a permit, or raise; ``last`` is the error of the attempt before."""
     while wait := permit.try_acquire():
-        now = clock()
+        left = bounds.left()
         # The wait is an estimate, so a task waits until its deadline even if the estimate is later.
-        ends = now if deadline == policy.deadline else now + wait
-        if wait > policy.longest_pause or ends >= deadline:
+        if wait > policy.longest_pause or (0.0 if bounds.is_tasks() else wait) >= left:
             if last is not None and not isinstance(last, ConnixRateLimitError):
                 # The error that made the call fail explains more than the limit that its attempts used up.
                 last.note = f"not sent again: the rate limit has room for {call.bucket} in {wait:.0f} s only"
                 raise last
-            error = rate_limit_wait_error(call, wait, now)
+            error = rate_limit_wait_error(call, wait, bounds.epoch())
             _name_target(error, call)
             error.bucket = call.bucket
             error.may_have_executed = last is not None and last.may_have_executed
             raise error
-        yield Pause(min(recheck_delay(wait), deadline - now))
+        yield Pause(min(recheck_delay(wait), left))
 
 
 def _read_result(

@@ -177,7 +177,7 @@ def test_names_and_status_survive_pickling():
 
 
 def test_an_error_before_the_first_request_names_them_too():
-    flow = perform(CALLS["get"], RetryPolicy(deadline=NOW - 1), limiter=RateLimiter(), clock=lambda: NOW)
+    flow = perform(CALLS["get"], RetryPolicy(deadline=NOW - 1), limiter=RateLimiter(), epoch=lambda: NOW)
     with pytest.raises(Exception, match="the time allowed was over") as caught:
         next(flow)
     assert (caught.value.project_id, caught.value.agent_id) == ("p", "a")

@@ -64,9 +64,8 @@ class Process:
     def call(self, name, *outcomes, background=True, **bounds):
         """Carry out one call at once; the seconds that it would sleep are not slept."""
         policy = RetryPolicy(max_attempts=1, **{"total_timeout": 60.0, "longest_pause": 0.0, **bounds})
-        flow = perform(
-            CALLS[name], policy, limiter=self.limiter, background=background, clock=lambda: self.now
-        )
+        clocks = {"clock": lambda: self.now, "epoch": lambda: self.now}
+        flow = perform(CALLS[name], policy, limiter=self.limiter, background=background, **clocks)
         outcomes, outcome = iter(outcomes), None
         while True:
             try:

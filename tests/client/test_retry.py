@@ -269,6 +269,23 @@ def test_nothing_is_sent_after_the_deadline():
     assert run.sent == []
 
 
+@pytest.mark.parametrize("step", [-3600, 3600])
+def test_total_timeout_ignores_a_wall_clock_that_is_set(step):
+    outcomes = (repeat(refusal(503)), repeat(refusal(503)))
+    runs = [
+        Run(CALLS["get"], RetryPolicy(total_timeout=20, max_attempts=99), each, clock_step=by)
+        for by, each in zip((0, step), outcomes, strict=True)
+    ]
+    assert runs[0].pauses == runs[1].pauses
+    assert 10 < runs[1].now - NOW < 20
+
+
+def test_deadline_follows_the_wall_clock():
+    policy = RetryPolicy(total_timeout=math.inf, deadline=NOW + 20, max_attempts=99)
+    run = Run(CALLS["get"], policy, repeat(refusal(503)), clock_step=3600)
+    assert (len(run.sent), run.error.status_code) == (1, 503)
+
+
 def test_the_nearer_of_deadline_and_total_timeout_counts():
     for policy in (RetryPolicy(deadline=NOW + 7, total_timeout=50), RetryPolicy(total_timeout=7)):
         run = Run(CALLS["get"], policy, iter([said("get")]))

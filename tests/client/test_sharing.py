@@ -176,6 +176,7 @@ class Caller:
             limiter=self.limiter,
             background=background,
             clock=lambda: self.now,
+            epoch=lambda: self.now,
             jitter=lambda: 0.0,
         )
         self.pauses = []

@@ -57,16 +57,17 @@ def refusal(status, *, code="c", **stated):
 
 
 class Run:
-    """Drive a flow by hand: time passes only in pauses, and as each request says."""
+    """Drive a flow by hand: time passes only in pauses and requests; ``clock_step`` sets the wall clock."""
 
-    def __init__(self, call, policy, outcomes, *, took=0.0, jitter=0.5, oversleep=0.0, **options):
+    def __init__(
+        self, call, policy, outcomes, *, took=0.0, jitter=0.5, oversleep=0.0, clock_step=0.0, **options
+    ):
         self.now = NOW
         self.sent, self.pauses, self.sent_at = [], [], []
         outcomes = iter(outcomes)
         limiter = RateLimiter(clock=lambda: self.now)
-        flow = perform(
-            call, policy, limiter=limiter, clock=lambda: self.now, jitter=lambda: jitter, **options
-        )
+        clocks = {"clock": lambda: self.now, "epoch": lambda: self.now + clock_step * bool(self.sent)}
+        flow = perform(call, policy, limiter=limiter, jitter=lambda: jitter, **clocks, **options)
         self.result = self.error = None
         outcome = None
         while True:
