@@ -15,7 +15,6 @@ from connix_provider.emulator.transitions import (
     Durations,
     Step,
     ending_in_error,
-    steps_of_action,
 )
 from connix_provider.emulator.views import Detail, View, show
 
@@ -97,7 +96,7 @@ class AgentService:
             action = ACTIONS[verb]
             if agent.deleting or agent.status not in action.allowed_from:
                 raise _state_conflict(agent, action.done)
-            self._plan(agent, now, steps_of_action(verb, self._durations), fails)
+            self._plan(agent, now, action.steps(self._durations), fails)
 
     @contextmanager
     def agent(self, project_id: str, agent_id: str) -> Iterator[tuple[Agent, int]]:

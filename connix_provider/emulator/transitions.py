@@ -59,36 +59,30 @@ class Action:
 
     :param done: the participle in the service's messages.
     :param promised: the status in the response, which the agent has yet to reach.
+    :param changes: the statuses that follow, each with the name of its duration.
     """
 
-    verb: str
     done: str
     promised: str
     allowed_from: frozenset[str]
+    changes: tuple[tuple[str, str], ...]
+
+    def steps(self, durations: Durations) -> list[Step]:
+        """Return what follows the action; the old status stays until the first step."""
+        return [(getattr(durations, name), status) for name, status in self.changes]
 
 
 ACTIONS: Final = {
-    action.verb: action
-    for action in (
-        Action("start", "started", RUNNING, frozenset({PAUSED, STOPPED})),
-        Action("pause", "paused", PAUSED, frozenset({RUNNING})),
-        Action("stop", "stopped", STOPPED, frozenset({RUNNING, PAUSED, ERROR})),
-        Action("restart", "restarted", RUNNING, frozenset({RUNNING, PAUSED, STOPPED, ERROR})),
-    )
+    "start": Action("started", RUNNING, frozenset({PAUSED, STOPPED}), (("starting", RUNNING),)),
+    "pause": Action("paused", PAUSED, frozenset({RUNNING}), (("pausing", PAUSED),)),
+    "stop": Action("stopped", STOPPED, frozenset({RUNNING, PAUSED, ERROR}), (("stopping", STOPPED),)),
+    "restart": Action(
+        "restarted",
+        RUNNING,
+        frozenset({RUNNING, PAUSED, STOPPED, ERROR}),
+        (("restarting_down", STOPPED), ("restarting_up", RUNNING)),
+    ),
 }
-
-
-def steps_of_action(verb: str, durations: Durations) -> list[Step]:
-    """Return what follows an action; the old status stays until the first step."""
-    match verb:
-        case "start":
-            return [(durations.starting, RUNNING)]
-        case "pause":
-            return [(durations.pausing, PAUSED)]
-        case "stop":
-            return [(durations.stopping, STOPPED)]
-        case _:
-            return [(durations.restarting_down, STOPPED), (durations.restarting_up, RUNNING)]
 
 
 def ending_in_error(steps: Sequence[Step]) -> list[Step]:
