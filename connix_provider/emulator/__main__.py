@@ -135,7 +135,7 @@ def _as_json(emulator: Emulator) -> str:
 def _as_prose(emulator: Emulator) -> str:
     command = ["airflow", "connections", "add", "connix_default"]
     command += ["--conn-type", "connix", "--conn-host", emulator.url, "--conn-password", emulator.api_key]
-    # Without a port, the Test button of Airflow's form answers 400.
+    # Without a port, the Test button of Airflow's form fails with 400.
     command += ["--conn-port", "0", "--conn-extra", json.dumps({"project_id": emulator.project_id})]
     return (
         f"Connix emulator\n"

@@ -12,7 +12,7 @@ CALLS: Final = frozenset({*CLASS_OF, "token"})
 
 Hints = Literal["body", "header", "reset", "none"]
 
-# A 404 is left out: the reference's code for it says that the agent is gone.
+# A 404 is left out, because the reference's code for it means that the agent is gone.
 _CODES: Final = {
     400: "validation_error",
     401: "unauthorized",

@@ -1,5 +1,5 @@
 """
-Loopback addresses: the only ones that the emulator listens on and answers to.
+Loopback addresses: the only ones that the emulator listens on and serves.
 
 The control paths need no key. The ``Host`` header is checked, because otherwise a web page could reach them
 by DNS rebinding: through a name of its own that points at this machine. A browser sends the name of the

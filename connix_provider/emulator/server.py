@@ -116,7 +116,7 @@ class Emulator(TestControls):
                 "conn_type": "connix",
                 "host": self.url,
                 "password": self.api_key,
-                # Without a port, the Test button of Airflow's form answers 400.
+                # Without a port, the Test button of Airflow's form fails with 400.
                 "port": 0,
                 "extra": {"project_id": self.project_id},
             }

@@ -1,5 +1,5 @@
 """
-What the reference documents, asked of a service: the emulator, or a live one.
+What the reference documents, tested on the emulator or on a live service.
 
 ``CONNIX_CONTRACT_URL``, ``CONNIX_CONTRACT_API_KEY`` and ``CONNIX_CONTRACT_PROJECT`` name a live service. All
 three have to be there, or none. Every agent that is made there is deleted again.

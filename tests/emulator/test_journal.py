@@ -1,4 +1,4 @@
-"""The journal tells the truth: what was asked, what was done, what was answered."""
+"""The journal: requests, whether they were executed, and whether the response was delivered."""
 
 import logging
 
@@ -67,7 +67,7 @@ def test_no_secret_is_kept_or_logged(emulator, connect, caplog, header):
     name, value = ("X-API-Key", secret) if header == "key" else ("Authorization", f"Bearer {secret}")
     api = connect(emulator, {name: value})
     api.http.get("/projects", params={"search": "hunter2"})
-    emulator.stop()  # the line is written once the answer has been sent
+    emulator.stop()  # the line is written after the response
     (entry,) = emulator.journal.entries()
     assert entry.key == secret[-4:]
     shown = repr(entry) + repr(entry.as_json()) + caplog.text

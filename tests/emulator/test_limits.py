@@ -38,7 +38,7 @@ def test_each_endpoint_class_has_the_reference_limit(emulator, api):
     assert shown(api.logs(agent_id))[0] == 100
     assert shown(api.metrics(agent_id))[0] == 50
     actions = [shown(api.act(agent_id, verb))[:2] for verb in ("pause", "start", "stop", "restart")]
-    assert actions == [(50, 49), (50, 48), (50, 47), (50, 46)], "the four share one budget"
+    assert actions == [(50, 49), (50, 48), (50, 47), (50, 46)], "the four share one limit"
     assert shown(api.delete(agent_id))[0] == 10
     assert shown(api.http.get("/projects"))[0] == 100
 

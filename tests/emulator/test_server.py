@@ -63,17 +63,17 @@ def test_outages_under_load_leave_no_connection_behind(emulator):
     over = threading.Event()
 
     def ask():
-        answers = 0
+        responses = 0
         while not over.is_set():
             try:
                 with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
                     connection.sendall(request)
-                    answers += bool(connection.recv(65536))
+                    responses += bool(connection.recv(65536))
             except TimeoutError:
                 raise
             except OSError:
                 continue
-        return answers
+        return responses
 
     with ThreadPoolExecutor(6) as pool:
         asking = [pool.submit(ask) for _ in range(6)]
@@ -180,4 +180,4 @@ def test_internal_error_has_the_service_shape(emulator, api, monkeypatch, caplog
     assert error["message"] == "An unexpected error occurred. Please try again later."
     assert error["request_id"] == response.headers["X-Request-ID"]
     emulator.stop()
-    assert "out of order" in caplog.text, "and the traceback is there for whoever mends it"
+    assert "out of order" in caplog.text, "the traceback is logged"

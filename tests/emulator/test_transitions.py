@@ -130,7 +130,7 @@ def test_deleted_agent_keeps_its_name_until_removed(emulator, api):
         assert refused.status_code == 409
         assert "being deleted" in refused.json()["error"]["message"]
     pass_time(emulator, DURATIONS.deleting / 2)
-    assert api.delete(agent_id).status_code == 200, "a repeat is answered alike"
+    assert api.delete(agent_id).status_code == 200, "a second delete gets the same response"
     pass_time(emulator, DURATIONS.deleting / 2)
     assert api.get(agent_id).status_code == 404, "and does not put the end off"
     assert api.delete(agent_id).status_code == 404
