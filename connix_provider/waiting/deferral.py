@@ -1,4 +1,4 @@
-"""Choose the deadline of a task, and say when Airflow itself gives up on a deferred one."""
+"""Compute the deadline of a task, and recognize Airflow's own time-out of a deferred one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TIMED_OUT = "Trigger/execution timeout"
 
 def time_allowed(timeout: float, execution_timeout: timedelta | None) -> float:
     """
-    Say how long a task may take until its own deadline.
+    Return the time until a task's own deadline.
 
     :param timeout: the task's ``timeout``, in seconds
     :param execution_timeout: Airflow's
@@ -41,11 +41,11 @@ def time_allowed(timeout: float, execution_timeout: timedelta | None) -> float:
 
 def response_grace(allowed: float, execution_timeout: timedelta | None, longest: float) -> float:
     """
-    Say how long after the deadline the last response may be awaited.
+    Return the time after the deadline during which the last response is awaited.
 
     :param allowed: seconds until the task's own deadline, as :func:`time_allowed` has it
     :param execution_timeout: Airflow's
-    :param longest: seconds where nothing is in the way
+    :param longest: upper bound in seconds
     :return: seconds
     """
     if execution_timeout is None:
@@ -55,9 +55,9 @@ def response_grace(allowed: float, execution_timeout: timedelta | None, longest:
 
 def deferral_timeout(deadline: float) -> timedelta:
     """
-    Say how long Airflow shall keep a deferred task.
+    Return Airflow's time-out for a deferred task.
 
-    The trigger ends the wait at its deadline; this is for when no triggerer runs.
+    The trigger ends the wait at its deadline. This time-out counts only when no triggerer runs.
 
     :param deadline: epoch seconds
     :return: the time left, and a grace
@@ -67,7 +67,7 @@ def deferral_timeout(deadline: float) -> timedelta:
 
 def is_deferral_timeout(error: BaseException) -> bool:
     """
-    Tell whether a resumed task was given up by Airflow.
+    Check for Airflow's own time-out of a deferred task.
 
     The exception's home differs between Airflow versions, and importing it from the old one warns.
 
@@ -80,7 +80,7 @@ def is_deferral_timeout(error: BaseException) -> bool:
 
 def untended(timeout: float, agent: str = "") -> str:
     """
-    Say what it means that Airflow gave up.
+    Return the message for Airflow's own time-out.
 
     :param timeout: the task's time in seconds
     :param agent: the agent, where it is known

@@ -1,4 +1,4 @@
-"""Count the time that a wait spends waiting for a rate limit, and say when that begins and ends."""
+"""Count the time that a wait spends on a rate limit, and log when that begins and ends."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def limit_name(bucket: str | None) -> str:
 
 class RateLimitWaits:
     """
-    Hold how long polls have waited for a rate limit.
+    The time that the polls of one wait have waited for a rate limit.
 
-    :param log: where the lines go
+    :param log: the logger
     """
 
     def __init__(self, log: Any) -> None:
@@ -43,7 +43,7 @@ class RateLimitWaits:
         self._is_logged = False
         self._logged_at = -math.inf
         self.bucket: str | None = None
-        #: What the last poll failed with, where that was the rate limit.
+        #: The error of the last poll, if a rate limit delayed it.
         self.error: ConnixRateLimitError | None = None
 
     @property

@@ -1,13 +1,13 @@
 """
-Decide after each poll of an agent whether a wait is over, and when the next poll is due; without any I/O.
+Judge each poll of a wait, and compute when the next poll is due; without any I/O.
 
 Invariants:
 
 - Nothing is sent after the deadline. The last poll is sent right before it; its response may take
   :data:`RESPONSE_GRACE` seconds more. Only then has the wait timed out.
 - The next poll comes after the poll interval. A hint of the service delays it by at most :data:`MAX_HINT`.
-- A transient error never ends a wait. Which other errors do is :class:`PollErrors`' to say.
-- The time is the monotonic clock's. Epoch seconds are only handed from process to process.
+- A transient error never ends a wait. :class:`PollErrors` holds the errors that do.
+- Inside a process the monotonic clock counts. Only between processes moments are epoch seconds.
 
 Workers and triggers drive a wait with the loops of :mod:`connix_provider.waiting.drive`.
 """
@@ -57,27 +57,27 @@ _ROUNDING = 0.002
 
 class Wait:
     """
-    Hold one wait.
+    One wait for an agent.
 
-    :param goal: what it is for
-    :param agent_id: the agent, or ``None`` while it is only known by name
+    :param goal: the goal
+    :param agent_id: the agent, or ``None`` while only its name is known
     :param poll_interval: seconds between two polls
-    :param deadline: epoch seconds at which the wait gives up
-    :param agent_name: the agent's name, where that is known
+    :param deadline: epoch seconds at which the wait times out
+    :param agent_name: the agent's name, if known
     :param project_id: the agent's project
     :param link: the address of the agent's page in the Connix console
     :param connix_conn_id: the Airflow connection, for messages
-    :param state: what is known of the agent from before; it is brought up to date
+    :param state: the state of earlier polls; it is updated
     :param exponential_backoff: whether the interval doubles from poll to poll
-    :param max_wait: the longest interval that this may lead to, in seconds
+    :param max_wait: upper bound of the interval in seconds; default none
     :param silent_fail: whether only success and the deadline end the wait, as with Airflow's sensors
     :param began_at: epoch seconds at which the task began; default now
     :param is_resumed: whether another process sent the polls before
-    :param last_seen_at: epoch seconds of the last poll in the state, where another process sent it
-    :param has_answered: whether a response showed before that the connection is right
+    :param last_seen_at: epoch seconds of the last poll in the state, if another process sent it
+    :param has_answered: whether an earlier response showed that the connection is right
     :param errors: the failed polls of another process, as :meth:`PollErrors.to_json` makes it
-    :param response_grace: seconds after the deadline until which the last response is awaited
-    :param log: where changes are logged, once each
+    :param response_grace: seconds after the deadline during which the last response is awaited
+    :param log: the logger for changes, each of which is logged once
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Wait:
         self.began_at = self.clock.now() if began_at is None else began_at
         self.state = PollState() if state is None else state
         self.response_grace = response_grace
-        #: The agent as the last poll showed it, where that was a Get.
+        #: The agent of the last poll, if that was a Get.
         self.last_agent: Agent | None = None
         self.last_seen_at = last_seen_at
         self._max_wait = math.inf if max_wait is None else max_wait
@@ -138,23 +138,23 @@ class Wait:
 
     @property
     def status(self) -> str | None:
-        """The status that a poll showed last, ``None`` where none did or the agent is gone."""
+        """The status of the last poll, ``None`` if there was none or the agent is gone."""
         return self.state.last.status if self.state.last else None
 
     @property
     def seen(self) -> Snapshot | None:
-        """What a poll showed last, or ``None`` where none showed the agent."""
+        """The snapshot of the last poll, or ``None`` if no poll showed the agent."""
         return self.state.last
 
     @property
     def is_undecided(self) -> bool:
-        """Whether the next polls must come from this process: what they rest on is not handed on."""
+        """Whether this process must send the next polls, because their verdict rests on what it has seen."""
         is_holding = self.goal.stable_for > 0 and self.state.stable_since is not None
         return is_holding or self.errors.is_undecided
 
     def left(self) -> float:
         """
-        Tell how much time there is.
+        Return the time left.
 
         :return: seconds until the deadline, not positive after it
         """
@@ -162,9 +162,9 @@ class Wait:
 
     def poll_timeout(self) -> float:
         """
-        Bound the next poll.
+        Return the time for the next poll.
 
-        :return: seconds within which it is to be sent
+        :return: seconds, at most :data:`MAX_POLL`
         """
         if self._first_poll_at is None:
             self._first_poll_at = self.clock.now()
@@ -172,27 +172,27 @@ class Wait:
 
     def rest(self) -> float:
         """
-        Say when the next poll is due.
+        Return the pause before the next poll.
 
-        :return: seconds to sleep; right before the deadline there is one more poll
+        :return: seconds; the last poll is right before the deadline
         """
         left = max(0.0, self.left())
         return min(self.delay(), left - _LAST_POLL) if left > _LAST_POLL + _ROUNDING else left
 
     def delay(self) -> float:
         """
-        Say when the next poll would be due if there were no deadline.
+        Return the pause before the next poll if there were no deadline.
 
-        :return: seconds: the interval, or what a rate limit or the service asks for
+        :return: seconds: the interval, or a longer pause for a rate limit or a hint of the service
         """
         return self.interval() if self._hint is None else self._hint
 
     def interval(self) -> float:
         """
-        Say how long the interval is by now.
+        Return the present poll interval.
 
-        With exponential backoff it follows from the time since the first poll alone, so it is the same in a
-        process that knows nothing of the polls before.
+        With exponential backoff it depends on the time since the first poll only, so that another process
+        computes the same.
 
         :return: seconds
         """
@@ -206,15 +206,15 @@ class Wait:
 
     def overdue(self) -> Ending | None:
         """
-        Tell whether the time is up; to be asked before anything is sent.
+        Check the deadline; call this before each request.
 
-        :return: the ending, or ``None`` while there is time
+        :return: the ending, or ``None`` before the deadline
         """
         return None if self.left() > _ROUNDING else self.timed_out()
 
     def timed_out(self) -> Ending:
         """
-        Make the ending for a wait whose time is up.
+        Return the ending of a wait that timed out.
 
         :return: the ending
         """
@@ -224,7 +224,7 @@ class Wait:
         request_id = getattr(error, "request_id", None)
         is_told = isinstance(error, ConnixRateLimitError) and limited_for >= wording.WORTH_TELLING
         if is_told or (isinstance(error, ConnixRateLimitWaitError) and self._last_error):
-            # A poll that was not sent hides no earlier error; the seconds spent on waiting tell of the limit.
+            # A poll that was not sent hides no earlier error, and the message counts the seconds it waited.
             error = self._last_error
         message = wording.timed_out(
             self.goal,
@@ -241,7 +241,7 @@ class Wait:
 
     def unanswered(self) -> Ending:
         """
-        Make the ending for a wait whose last poll had no response.
+        Return the ending of a wait whose last poll had no response.
 
         :return: the ending
         """
@@ -251,7 +251,7 @@ class Wait:
 
     def located(self, agent_id: str, project_id: str, link: str | None) -> None:
         """
-        Take in which agent a name means.
+        Store the agent that a name stands for.
 
         :param agent_id: the agent
         :param project_id: its project
@@ -261,14 +261,14 @@ class Wait:
 
     def linked(self, link: str) -> None:
         """
-        Take in where the agent's page is.
+        Store the link to the agent's page.
 
         :param link: its address
         """
         self.agent = dataclasses.replace(self.agent, link=link)
 
     def log_new_key(self) -> None:
-        """Log that Connix refused the key and that the connection holds another by now."""
+        """Log that the service refused the key and that the connection has another one now."""
         self._log.info(
             "Agent %s: Connix refused the key; the connection holds another one now, which is used from here "
             "on.",
@@ -277,9 +277,9 @@ class Wait:
 
     def handover(self) -> dict[str, Any]:
         """
-        Make the arguments with which a trigger goes on with the wait.
+        Return the arguments with which a trigger continues the wait.
 
-        :return: plain JSON; all moments are by the system's clock as it is set now
+        :return: plain JSON; moments are epoch seconds of the system's clock
         """
         state = self.state.to_json()
         names = ("accepted_at", "found_at", "stable_since")
@@ -301,10 +301,10 @@ class Wait:
 
     def observe(self, seen: Agent | Exception) -> Ending | None:
         """
-        Take in what a poll showed.
+        Judge the result of a poll.
 
-        :param seen: the agent, or the error that came instead
-        :return: the ending, or ``None`` while the wait goes on
+        :param seen: the agent, or the error
+        :return: the ending, or ``None`` if the wait continues
         """
         ending = self._observe(seen)
         self._due_at = self.clock.now() + self.rest()
@@ -315,7 +315,7 @@ class Wait:
 
     def limited(self, error: ConnixRateLimitError) -> None:
         """
-        Take in that a rate limit delays the next poll.
+        Delay the next poll for a rate limit.
 
         :param error: the 429, or the limiter's own error
         """
@@ -330,7 +330,7 @@ class Wait:
     def _observe(self, seen: Agent | Exception) -> Ending | None:
         self._hint = None
         if isinstance(seen, ConnixTimeoutError) and seen.request_id is None:
-            # It was not sent, so it tells nothing.
+            # The poll was not sent.
             return None
         if isinstance(seen, ConnixRateLimitWaitError):
             self.limited(seen)
@@ -351,7 +351,7 @@ class Wait:
         return self._judge(seen.snapshot())
 
     def _failed(self, error: Exception) -> Ending | None:
-        """Take in a poll that failed."""
+        """Judge a failed poll."""
         now = self.clock.now()
         if isinstance(error, ConnixRateLimitError):
             self.errors.is_final(error, now)
@@ -415,13 +415,13 @@ class Wait:
         return Ending.of(outcome, self.agent, status, message, request_id=request_id)
 
     def _log_failure(self, error: Exception) -> None:
-        """Log a failed poll once, until another kind of error comes."""
+        """Log a failed poll, unless the poll before failed in the same way."""
         if type(error) is not type(self._last_error):
             self._log.warning("Agent %s: a poll failed and will be repeated: %s", self.agent, error)
         self._last_error = error
 
     def _log_status(self, status: str | None) -> None:
-        """Log a status once, when it is new."""
+        """Log a status if it is new."""
         if status == self._logged_status:
             return
         before, self._logged_status = self._logged_status, status
