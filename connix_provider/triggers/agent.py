@@ -158,9 +158,9 @@ class ConnixAgentStatusTrigger(BaseTrigger):
                 await asyncio.wait({undoing})
 
     async def _undo_within_bounds(self, undo: str) -> None:
-        from connix_provider.waiting.loading import load
+        from connix_provider.waiting.preload import preload
 
-        await load()
+        await preload()
         from connix_provider.waiting.undoing import UNDO_TIMEOUT
 
         try:
@@ -189,9 +189,9 @@ class ConnixAgentStatusTrigger(BaseTrigger):
             await client.drive(undoing(client, *which, deadline=deadline, log=self.log))
 
     async def _wait(self) -> Ending:
-        from connix_provider.waiting.loading import load
+        from connix_provider.waiting.preload import preload
 
-        await load()
+        await preload()
         from connix_provider.client import ConnixError
         from connix_provider.hooks.diagnosis import with_subject
         from connix_provider.waiting.agent_ref import AgentRef

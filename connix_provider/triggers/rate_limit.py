@@ -78,9 +78,9 @@ class ConnixRateLimitTrigger(BaseTrigger):
         :return: the event: ``bucket``, ``deadline``, ``has_permit``, and the state of the rate limit as
             ``rate_limit``
         """
-        from connix_provider.waiting.loading import load
+        from connix_provider.waiting.preload import preload
 
-        await load()
+        await preload()
         from connix_provider.client import ConnixError
 
         event: dict[str, Any] = {"bucket": self.bucket, "deadline": self.deadline}
@@ -93,12 +93,12 @@ class ConnixRateLimitTrigger(BaseTrigger):
 
     async def _acquire(self) -> dict[str, Any]:
         from connix_provider.client.ratelimit import Bucket, recheck_delay
-        from connix_provider.waiting.line import line_to
+        from connix_provider.waiting.shared_client import shared_client
 
         bucket = Bucket(self.bucket)
         await asyncio.sleep(max(0.0, min(self.not_before, self.deadline) - time.time()))
-        async with line_to(self.connix_conn_id) as line:
-            limiter = line.client.limiter
+        async with shared_client(self.connix_conn_id) as shared:
+            limiter = shared.client.limiter
             limiter.restore(bucket, self.rate_limit)
             # Leaving the block counts the permit as used, because the task uses it in another process.
             with limiter.permit(bucket, paced=True) as permit:

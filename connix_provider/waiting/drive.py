@@ -19,8 +19,8 @@ from connix_provider.waiting.rate_limit_waits import SHORT_WAIT
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
     from connix_provider.hooks.connix import ConnixHook
-    from connix_provider.waiting.line import Line
-    from connix_provider.waiting.seat import Seat
+    from connix_provider.waiting.shared_client import SharedClient
+    from connix_provider.waiting.subscription import Subscription
     from connix_provider.waiting.wait import Wait
 
 __all__ = ["Connected", "Locate", "explain", "look", "wait_async", "wait_sync"]
@@ -237,7 +237,7 @@ async def wait_async(connix_conn_id: str, wait: Wait, *, first_poll_at: float = 
     """
     due = wait.clock.to_monotonic(first_poll_at)
     async with AsyncExitStack() as stack:
-        joined: tuple[Line, Seat] | None = None
+        joined: tuple[SharedClient, Subscription] | None = None
         while True:
             if (ending := wait.overdue()) is not None:
                 return ending
@@ -257,28 +257,33 @@ async def wait_async(connix_conn_id: str, wait: Wait, *, first_poll_at: float = 
                 await asyncio.sleep(rest)
 
 
-async def _join(stack: AsyncExitStack, connix_conn_id: str, wait: Wait) -> tuple[Line, Seat]:
+async def _join(stack: AsyncExitStack, connix_conn_id: str, wait: Wait) -> tuple[SharedClient, Subscription]:
     """Open the client that all waits share, or join those that did, and take a place among them."""
-    from connix_provider.waiting.line import line_to
+    from connix_provider.waiting.shared_client import shared_client
 
-    line = await stack.enter_async_context(line_to(connix_conn_id))
-    wait.linked(line.agent_url(wait.agent.project_id, wait.agent_id))
+    shared = await stack.enter_async_context(shared_client(connix_conn_id))
+    wait.linked(shared.agent_url(wait.agent.project_id, wait.agent_id))
     deadline = wait.clock.to_monotonic(wait.deadline)
-    place = line.seat(str(wait.agent.project_id), wait.agent_id, wait.poll_interval, deadline)
-    return line, await stack.enter_async_context(place)
+    subscription = shared.subscription(
+        str(wait.agent.project_id), wait.agent_id, wait.poll_interval, deadline
+    )
+    return shared, await stack.enter_async_context(subscription)
 
 
-async def _poll_async(line: Line, seat: Seat, wait: Wait, due: float) -> Agent | Exception | None:
+async def _poll_async(
+    shared: SharedClient, subscription: Subscription, wait: Wait, due: float
+) -> Agent | Exception | None:
     """Wait for the next poll, and for one more for each key that the connection got meanwhile."""
-    from connix_provider.waiting.seat import Delayed
+    from connix_provider.waiting.subscription import Delayed
 
-    if seat.deadline - seat.lead() < due:
-        due = max(seat.deadline - seat.lead(), min(due, time.monotonic() + wait.poll_interval / 2))
+    last = subscription.deadline - subscription.lead()
+    if last < due:
+        due = max(last, min(due, time.monotonic() + wait.poll_interval / 2))
     while True:
-        seen = await seat.look(due)
+        seen = await subscription.poll(due)
         if isinstance(seen, Delayed):
             wait.limited(seen.error)
-        elif isinstance(seen, ConnixAuthenticationError) and await line.renew(seat.version):
+        elif isinstance(seen, ConnixAuthenticationError) and await shared.renew(subscription.version):
             wait.log_new_key()
             due = 0.0
         else:

@@ -1,104 +1,120 @@
 """
-Look at many agents with few requests, for all the waits of one event loop on one project.
+Poll the agents of one project for all waits of one event loop.
 
-Each wait takes a seat and asks it for the next look. The watcher looks at what is due: singly, or by pages of
-the listing where that costs less (:mod:`connix_provider.waiting.sweep`). Whatever a page shows is shown to
-everybody who waits for it, early where something has changed. What a listing misses is asked for singly
-before anybody is told anything.
+Each wait subscribes and asks its subscription for the next poll. For each permit of the rate limiter the
+watcher sends the read that :mod:`connix_provider.waiting.read_scheduler` chooses, and publishes the response
+to all subscriptions of the agents that it shows.
 
-The watcher never judges. It hands on what it saw, agent or error, and each wait judges for itself in its own
-task, with its own log. The watcher's requests run in an empty logging context: started in a wait's own, their
-lines would land in that task's log, also after it had ended.
+Invariants:
+
+- The watcher never judges. It hands on what it saw, agent or error, and each wait judges in its own task.
+- An error reaches only subscriptions that the failed read was for.
+- Requests run in an empty logging context. Started in a wait's own, their lines would land in that task's
+  log, also after it had ended.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from connix_provider.client.calls import get_agent, list_agents
 from connix_provider.client.failures import rate_limit_wait_error
-from connix_provider.waiting.plan import PAGE, singly_up_to
+from connix_provider.client.ratelimit import DOCUMENTED, Bucket
+from connix_provider.waiting.listing_scan import PAGE
 from connix_provider.waiting.rate_limit_waits import SHORT_WAIT
-from connix_provider.waiting.seat import Delayed, Seat
-from connix_provider.waiting.survey import Survey
-from connix_provider.waiting.sweep import Sweep
+from connix_provider.waiting.read_scheduler import Read, ReadScheduler
+from connix_provider.waiting.subscription import Delayed, Subscription
 from connix_provider.waiting.wait import RESPONSE_GRACE
 
 if TYPE_CHECKING:
-    from connix_provider.client import Agent, AgentPage, AsyncClient, ConnixError
+    from connix_provider.client import Agent, AsyncClient, ConnixError
     from connix_provider.client.call import Call
-    from connix_provider.waiting.line import Line
 
 __all__ = ["Watcher"]
 
-#: Seconds that one look may take at most: a whole window of the limiter, and half a minute for the answer.
-LONGEST_LOOK = 90.0
-#: Seconds between a call and the turn that it is for.
+log = logging.getLogger(__name__)
+
+#: Seconds that one read may take at most: a whole window of the rate limit, and half a minute for the
+#: response.
+_LONGEST_READ = 90.0
+#: Seconds for which requests to wake up are collected, because hundreds of waits begin at the same moment.
 _TURN = 0.05
-#: Single Gets under way at a time: enough to use the limiter, few enough not to storm the service.
-_AT_ONCE = 10
+#: Seconds after which the next read is chosen again where a limit delays it: another may be more overdue by
+#: then.
+_RECHECK = 1.0
+#: Reads in flight at a time: enough to use the limits, few enough not to storm the service.
+_AT_ONCE = {Bucket.GET: 10, Bucket.LIST: 3}
+
+
+class ClientSource(Protocol):
+    """Give the client of the present key, and the key's version."""
+
+    version: int
+
+    @property
+    def client(self) -> AsyncClient:
+        """The client."""
 
 
 class Watcher:
     """
-    Look at the agents of one project for everybody who has a seat.
+    Poll the agents of one project for all subscriptions.
 
-    :param line: the connection to Connix that the waits share
+    :param source: gives the client that the waits share
     :param project_id: the project
+    :param clock: seconds of a clock that is never set
     """
 
-    def __init__(self, line: Line, project_id: str) -> None:
-        self._line = line
+    def __init__(
+        self, source: ClientSource, project_id: str, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._source = source
         self._project_id = project_id
-        self._seats: dict[str, list[Seat]] = {}
-        self._intervals: Counter[float] = Counter()
-        self._survey = Survey()
-        self._asked: set[str] = set()
-        self._sweeping = False
-        self._gate = asyncio.Semaphore(_AT_ONCE)
-        self._called = asyncio.Event()
+        self._clock = clock
+        self._scheduler = ReadScheduler()
+        self._in_flight: Counter[Bucket] = Counter()
+        self._next_page_at = 0.0
+        self._woken = asyncio.Event()
         self._sleeps_until = 0.0
-        #: Agents with a longer interval than the first are listed, which takes the second, in seconds.
-        self._up_to, self._sweep_seconds = math.inf, 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def join(self, agent_id: str, interval: float, deadline: float) -> Seat:
+    def subscribe(self, agent_id: str, interval: float, deadline: float) -> Subscription:
         """
-        Take a seat.
+        Begin to poll an agent.
 
         :param agent_id: the agent
-        :param interval: seconds between two polls that the wait would like
-        :param deadline: when the wait ends, in seconds of the monotonic clock
-        :return: the seat
+        :param interval: seconds between two polls
+        :param deadline: when the wait ends, in seconds of the clock
+        :return: the subscription
         """
-        seat = Seat(self._call, agent_id, interval, deadline, lambda: self._lead(agent_id))
-        before = self._interval(agent_id) if agent_id in self._seats else None
-        self._seats.setdefault(agent_id, []).append(seat)
-        self._recount(agent_id, before)
+        subscription = Subscription(
+            agent_id,
+            interval,
+            deadline,
+            clock=self._clock,
+            wake=self._wake,
+            lead=lambda: self._scheduler.patience,
+        )
+        self._scheduler.join(subscription)
         if not self._tasks:
-            self._start(self._run(), self._seats)
-        return seat
+            self._start(self._run(), None)
+        return subscription
 
-    def leave(self, seat: Seat) -> None:
+    def unsubscribe(self, subscription: Subscription) -> None:
         """
-        Give a seat up; with the last one the watcher ends, and is not to be joined again.
+        End a subscription; with the last one the watcher ends, and takes no other.
 
-        :param seat: the seat
+        :param subscription: the subscription
         """
-        before = self._interval(seat.agent_id)
-        seats = self._seats[seat.agent_id]
-        seats.remove(seat)
-        if not seats:
-            del self._seats[seat.agent_id]
-            self._survey.forget(seat.agent_id)
-        self._recount(seat.agent_id, before)
-        if not self._seats:
+        self._scheduler.leave(subscription)
+        if not self.is_watching:
             for task in self._tasks:
                 task.cancel()
 
@@ -109,200 +125,177 @@ class Watcher:
 
     @property
     def is_watching(self) -> bool:
-        """Whether anybody has a seat."""
-        return bool(self._seats)
+        """Whether there is a subscription."""
+        return len(self._scheduler) > 0
 
-    def _call(self, moment: float) -> None:
-        """Make sure that the watcher is awake at a given moment."""
+    def _wake(self, moment: float) -> None:
+        """Make sure that the watcher is awake at a moment."""
         if moment < self._sleeps_until:
-            self._called.set()
+            self._woken.set()
 
     async def _run(self) -> None:
-        # Who begins to wait at the same moment shares the first look.
         await asyncio.sleep(_TURN)
         while True:
-            now = time.monotonic()
-            waiting = [seat for seats in self._seats.values() for seat in seats if seat.is_waiting]
-            for seat in waiting:
-                if self._gives_up_at(seat) <= now:
-                    seat.show(None, now)
-            due = {seat.agent_id for seat in waiting if seat.due <= now < seat.deadline}
-            if due:
-                self._ask(due, {seat.agent_id for seat in waiting if seat.is_nearly_due(now)})
-            ends = (self._gives_up_at(seat) for seat in waiting)
-            moments = (moment for moment in (*(seat.due for seat in waiting), *ends) if moment > now)
-            await self._sleep(min(moments, default=now + LONGEST_LOOK) - now)
+            permit_in = await self._send_reads()
+            await self._sleep(min(permit_in, self._end_waits()))
 
-    def _gives_up_at(self, seat: Seat) -> float:
-        """Return when a wait ends: a request that was sent in time may be answered a little later."""
-        is_under_way = self._sweeping or seat.agent_id in self._asked
-        return seat.deadline + (RESPONSE_GRACE if is_under_way else 0.0)
+    def _end_waits(self) -> float:
+        """End the waits whose deadline has come; return the seconds until another is due or ends."""
+        now, soonest = self._clock(), _LONGEST_READ
+        for subscription in self._scheduler.subscriptions():
+            if not subscription.is_waiting:
+                continue
+            # A request that was sent in time may be answered a little later.
+            grace = RESPONSE_GRACE if self._scheduler.is_in_flight(subscription.agent_id) else 0.0
+            ends_in = subscription.deadline + grace - now
+            if ends_in <= 0:
+                subscription.publish(None, now)
+                continue
+            due_in = subscription.due - now
+            soonest = min(soonest, ends_in, due_in if due_in > 0 else ends_in)
+        return soonest
 
-    def _lead(self, agent_id: str) -> float:
-        """Return how many seconds before a deadline the last poll of an agent should begin."""
-        is_listed = agent_id in self._seats and self._interval(agent_id) > self._up_to
-        return self._sweep_seconds if is_listed else 0.0
+    async def _send_reads(self) -> float:
+        """Send reads as long as there are permits; return the seconds until there may be another one."""
+        while True:
+            now = self._clock()
+            waits = {bucket: self._permit_in(bucket, now) for bucket in _AT_ONCE}
+            reads: tuple[Read | None, ...] = ()
+            if any(wait == 0 or SHORT_WAIT < wait < math.inf for wait in waits.values()):
+                reads = self._scheduler.next_reads(now, self._rate(Bucket.GET))
+            started = None
+            for (bucket, wait), read in zip(waits.items(), reads, strict=False):
+                if read and wait == 0:
+                    started = self._start(self._perform(read, bucket), read)
+                elif read:
+                    self._report_delay(read, bucket, wait)
+            if started is None:
+                return min(
+                    (min(wait, _RECHECK) for wait in waits.values() if wait > 0), default=_LONGEST_READ
+                )
+            # One turn of the loop, in which the read takes its permit; ``sleep`` would let others pass.
+            await asyncio.wait({started}, timeout=0)
+
+    def _permit_in(self, bucket: Bucket, now: float) -> float:
+        """Return the seconds until a read may be sent; infinite while as many as allowed are in flight."""
+        if self._in_flight[bucket] >= _AT_ONCE[bucket]:
+            return math.inf
+        wait = self._source.client.limiter.expected_wait(bucket, background=True)
+        return max(wait, self._next_page_at - now) if bucket is Bucket.LIST else wait
+
+    def _rate(self, bucket: Bucket) -> float:
+        """Return how many requests a second may be planned for."""
+        # A service that tells of no limit is no reason to storm it.
+        return min(self._source.client.limiter.rate(bucket), DOCUMENTED[bucket] / 60)
 
     async def _sleep(self, seconds: float) -> None:
-        """Sleep, unless somebody calls."""
-        self._sleeps_until = time.monotonic() + seconds
+        """Sleep, unless a subscription or a response wakes the watcher."""
+        self._sleeps_until = self._clock() + seconds
         timer = asyncio.ensure_future(asyncio.sleep(seconds))
-        call = asyncio.ensure_future(self._called.wait())
+        woken = asyncio.ensure_future(self._woken.wait())
         try:
-            await asyncio.wait({timer, call}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({timer, woken}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             timer.cancel()
-            call.cancel()
-        if self._called.is_set():
-            # Many call at the same moment: a turn for each would go through all seats each time.
+            woken.cancel()
+        if self._woken.is_set():
             await asyncio.sleep(_TURN)
-        self._called.clear()
+        self._woken.clear()
 
-    def _ask(self, due: set[str], nearly: set[str]) -> None:
-        """Begin to look at what is due; a sweep takes along what nearly is."""
-        up_to = self._up_to = self._singly_up_to()
-        listed = {agent_id for agent_id in nearly - self._asked if self._interval(agent_id) > up_to}
-        for agent_id in due - listed - self._asked:
-            self._ask_singly(agent_id)
-        if listed & due and not self._sweeping:
-            self._sweeping = True
-            self._start(self._sweep(listed), self._seats)
-
-    def _singly_up_to(self) -> float:
-        if not self._survey.can_list:
-            return math.inf
-        rates = self._line.rates()
-        route = self._survey.route(self._seats, rates, time.monotonic(), besides=["singly"])
-        self._sweep_seconds = route.seconds
-        return singly_up_to(self._intervals, pages=route.pages, rates=rates)
-
-    def _ask_singly(self, agent_id: str) -> None:
-        self._asked.add(agent_id)
-        self._start(self._get(agent_id), [agent_id])
-
-    async def _get(self, agent_id: str) -> None:
-        """Look at one agent."""
+    async def _perform(self, read: Read, bucket: Bucket) -> None:
+        """Send one read, and publish the response."""
         from connix_provider.client import ConnixError
 
+        self._scheduler.begin(read)
+        self._in_flight[bucket] += 1
+        if bucket is Bucket.LIST:
+            # At an even pace, because a burst at the beginning of a window slows the rest of it down.
+            self._next_page_at = self._clock() + 1.0 / self._rate(bucket)
+        version, client = self._source.version, self._client(read)
         try:
-            async with self._gate:
-                version, client = self._line.version, self._client([agent_id])
-                self._log_delay(get_agent(self._project_id, agent_id))
-                seen: Agent | ConnixError
-                try:
-                    seen = agent = await client.agents.get(self._project_id, agent_id)
-                except ConnixError as error:
-                    seen = error
-                else:
-                    if agent_id in self._seats:
-                        self._survey.saw(agent_id, agent.status, created=agent.created_at)
-            self._show([agent_id], seen, version)
-        finally:
-            self._asked.discard(agent_id)
-            self._called.set()
-
-    async def _sweep(self, wanted: set[str]) -> None:
-        """Look for agents in the listing, and ask singly for whom it misses."""
-        from connix_provider.client import ConnixAuthenticationError, ConnixError
-
-        version = self._line.version
-        sweep = Sweep(
-            self._survey,
-            self._project_id,
-            read=self._page,
-            rates=self._line.rates,
-            miss=self._miss,
-            waited=self._seats,
-            asked=self._asked,
-        )
-        try:
-            await sweep.look_for(wanted)
+            if read.page is None:
+                (agent_id,) = read.agent_ids
+                agent = await client.agents.get(self._project_id, agent_id)
+                self._scheduler.saw(agent_id, agent.status)
+                self._publish([agent_id], agent, version)
+            else:
+                page = await client.agents.list(
+                    self._project_id, status=read.status, limit=PAGE, offset=read.offset, sort="created_at"
+                )
+                self._scheduler.saw_page(read, page)
+                for agent in page:
+                    self._publish([agent.id], agent, version)
         except ConnixError as error:
-            # Who is asked for singly will hear; unless the key is no good.
-            others = set() if isinstance(error, ConnixAuthenticationError) else self._asked
-            self._show(self._seats.keys() - others, error, version)
+            self._failed(read, error, version)
         finally:
-            self._sweeping = False
-            self._called.set()
+            self._scheduler.end(read)
+            self._in_flight[bucket] -= 1
+            self._woken.set()
 
-    def _miss(self, agent_ids: set[str]) -> None:
-        """Ask singly for whom the listing does not show: only a Get can tell what became of them."""
-        for agent_id in agent_ids - self._asked:
-            self._survey.forget(agent_id)
-            self._ask_singly(agent_id)
+    def _failed(self, read: Read, error: ConnixError, version: int) -> None:
+        from connix_provider.client import ConnixAuthenticationError
+        from connix_provider.client.retry import may_pass
 
-    async def _page(self, status: str | None, offset: int) -> AgentPage:
-        """Look at one page, and show it to everybody who waits for its agents."""
-        version, client = self._line.version, self._client(self._seats)
-        self._log_delay(list_agents(self._project_id))
-        page = await client.agents.list(
-            self._project_id, status=status, limit=PAGE, offset=offset, sort="created_at"
-        )
-        self._survey.counted(status, page.pagination.total, time.monotonic())
-        for place, agent in enumerate(page, offset):
-            if agent.id in self._seats:
-                self._survey.saw(agent.id, agent.status, place if status is None else None, agent.created_at)
-                self._show([agent.id], agent, version)
-        return page
+        if read.page is None:
+            self._publish(read.agent_ids, error, version)
+        elif may_pass(error) or isinstance(error, ConnixAuthenticationError):
+            self._publish(self._scheduler.may_be_on(read), error, version)
+        else:
+            self._scheduler.avoid(read)
+            by = "by status" if read.status else "; each agent is read by id"
+            log.warning("Project %s cannot be listed %s: %s", self._project_id, by, error)
 
-    def _client(self, agent_ids: Iterable[str]) -> AsyncClient:
-        """Bound a request by the time that those have who wait for it."""
-        deadlines = (seat.deadline for agent_id in agent_ids for seat in self._seats.get(agent_id, ()))
-        left = max(deadlines, default=0.0) - time.monotonic()
+    def _client(self, read: Read) -> AsyncClient:
+        """Bound a request by the time of the waits that it is for."""
+        deadlines = (each.deadline for each in self._subscribed(read))
         # One attempt: the waits are what repeats, at their own pace.
-        return self._line.client.with_options(
+        return self._source.client.with_options(
             max_attempts=1,
-            total_timeout=LONGEST_LOOK,
-            deadline=time.time() + left,
+            total_timeout=_LONGEST_READ,
+            deadline=time.time() + max(deadlines, default=0.0) - self._clock(),
             background=True,
             response_grace=RESPONSE_GRACE,
         )
 
-    def _log_delay(self, call: Call[Any]) -> None:
-        """Tell each wait whose poll is due that a rate limit delays it, if it does so noticeably."""
-        seconds = self._line.client.limiter.expected_wait(call.bucket, background=True)
-        if seconds <= SHORT_WAIT:
+    def _report_delay(self, read: Read, bucket: Bucket, seconds: float) -> None:
+        """Tell each wait whose poll is due that a rate limit delays it noticeably."""
+        if not SHORT_WAIT < seconds < math.inf:
             return
+        if read.page is None:
+            (agent_id,) = read.agent_ids
+            call: Call[Any] = get_agent(self._project_id, agent_id)
+        else:
+            call = list_agents(self._project_id)
         error = rate_limit_wait_error(call, seconds, time.time())
-        error.bucket = call.bucket
-        now = time.monotonic()
-        for seats in self._seats.values():
-            for seat in seats:
-                seat.delay(Delayed(error), now)
+        error.bucket = bucket
+        now = self._clock()
+        is_for_all = self._scheduler.is_by_id or bucket is Bucket.LIST
+        for subscription in self._scheduler.subscriptions(None if is_for_all else read.agent_ids):
+            subscription.delay(Delayed(error), now)
 
-    def _show(self, agent_ids: Iterable[str], seen: Agent | ConnixError, version: int) -> None:
+    def _publish(self, agent_ids: Iterable[str], seen: Agent | ConnixError, version: int) -> None:
         from connix_provider.client import ConnixAuthenticationError
 
-        if isinstance(seen, ConnixAuthenticationError) and version != self._line.version:
-            # The key was changed while the request was under way: it is asked again with the new one.
+        if isinstance(seen, ConnixAuthenticationError) and version != self._source.version:
+            # The key was changed while the request was under way: it is sent again with the new one.
             return
-        now = time.monotonic()
-        for agent_id in agent_ids:
-            for seat in self._seats.get(agent_id, ()):
-                seat.show(seen, now, version)
+        now = self._clock()
+        for subscription in self._scheduler.subscriptions(agent_ids):
+            subscription.publish(seen, now, version)
 
-    def _start(self, work: Coroutine[Any, Any, None], agent_ids: Iterable[str]) -> None:
-        """Start work for some seats in an empty context; should it die, those waits must not hang."""
+    def _subscribed(self, read: Read | None) -> list[Subscription]:
+        return self._scheduler.subscriptions(read.agent_ids if read and read.page is None else None)
+
+    def _start(self, work: Coroutine[Any, Any, None], read: Read | None) -> asyncio.Task[None]:
+        """Start work in an empty context; should it die, the waits that it is for must not hang."""
         task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
         self._tasks.add(task)
 
         def done(_: object) -> None:
             self._tasks.discard(task)
             if not task.cancelled() and (error := task.exception()):
-                for agent_id in agent_ids:
-                    for seat in self._seats.get(agent_id, ()):
-                        seat.fail(error)
+                for subscription in self._subscribed(read):
+                    subscription.fail(error)
 
         task.add_done_callback(done)
-
-    def _interval(self, agent_id: str) -> float:
-        return min(seat.interval for seat in self._seats[agent_id])
-
-    def _recount(self, agent_id: str, before: float | None) -> None:
-        """Keep count of how many agents are to be looked at how often."""
-        if before is not None:
-            self._intervals[before] -= 1
-            if not self._intervals[before]:
-                del self._intervals[before]
-        if agent_id in self._seats:
-            self._intervals[self._interval(agent_id)] += 1
+        return task

@@ -72,5 +72,5 @@ def test_a_trigger_imports_hardly_anything_in_its_event_loop(emulator, connectio
     heavy = {"connix_provider", "anyio", "httpx", "httpcore", "pydantic"}
     assert [name for name in loaded.split() if name.partition(".")[0] in heavy] == [
         "connix_provider.waiting",
-        "connix_provider.waiting.loading",
+        "connix_provider.waiting.preload",
     ]

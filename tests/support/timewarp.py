@@ -19,7 +19,7 @@ import connix_provider
 from connix_provider.client import AsyncClient
 from connix_provider.emulator import Clock
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.waiting.line import Line
+from connix_provider.waiting.shared_client import SharedClient
 
 #: Where Airflow's own loop of a sensor sleeps.
 SENSOR_LOOP = "airflow.sdk.bases.sensor" if airflow_version() >= (3,) else "airflow.sensors.base"
@@ -99,9 +99,10 @@ class Timewarp:
         """Make every room of the provider, and Airflow's loop of a sensor, live by this clock."""
         clock = _Standin(time, time=self.time, monotonic=self.monotonic, sleep=self.sleep)
         loop = _Standin(asyncio, sleep=self.sleep_async)
-        # Line.open: hundreds of waits take its lock one after another, a step of the event loop each. A clock
-        # that moved meanwhile would let some of them begin later, how many being the speed of the machine.
-        for owner, name in ((AsyncClient, "_send"), (ConnixHook, "get_async_conn"), (Line, "open")):
+        # SharedClient.open: hundreds of waits take its lock one after another, a step of the event loop each.
+        # A clock that moved meanwhile would let some of them begin later, how many being the speed of the
+        # machine.
+        for owner, name in ((AsyncClient, "_send"), (ConnixHook, "get_async_conn"), (SharedClient, "open")):
             monkeypatch.setattr(owner, name, self._counted(getattr(owner, name)))
         for module in (*_rooms(), importlib.import_module(SENSOR_LOOP)):
             if getattr(module, "time", None) is time:

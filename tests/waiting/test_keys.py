@@ -14,8 +14,8 @@ from connix_provider.client import ConnixAuthenticationError
 from connix_provider.emulator import Emulator
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.waiting.drive import Connected
-from connix_provider.waiting.line import _lines, line_to
-from connix_provider.waiting.seat import Seat
+from connix_provider.waiting.shared_client import _shared, shared_client
+from connix_provider.waiting.subscription import Subscription
 
 
 @pytest.fixture
@@ -54,16 +54,16 @@ async def test_a_new_key_goes_on(count, emulator, wait, connection, reads, asked
 async def test_who_hears_of_a_refusal_after_another_has_renewed_the_key_goes_on(
     emulator, wait, connection, reads, asked, monkeypatch
 ):
-    look = Seat.look
+    look = Subscription.poll
 
-    async def hear_late(seat, due):
-        seen = await look(seat, due)
+    async def hear_late(subscription, due):
+        seen = await look(subscription, due)
         if isinstance(seen, ConnixAuthenticationError):
-            (line,) = _lines[asyncio.get_running_loop()].values()
-            assert await line.renew(line.version)
+            (shared,) = _shared[asyncio.get_running_loop()].values()
+            assert await shared.renew(shared.version)
         return seen
 
-    monkeypatch.setattr(Seat, "look", hear_late)
+    monkeypatch.setattr(Subscription, "poll", hear_late)
     waiting = await _waiting(emulator, wait, asked, 1)
     old, new = emulator.api_key, emulator.add_key()
     connection(password=new)
@@ -76,14 +76,14 @@ async def test_a_key_that_is_changed_after_another_wait_was_refused_goes_on(
     emulator, wait, warp, connection, reads, asked, monkeypatch
 ):
     hasty, patient = emulator.seed(2, status="creating")
-    look, may_look = Seat.look, asyncio.Event()
+    look, may_look = Subscription.poll, asyncio.Event()
 
-    async def hold(seat, due):
-        if seat.agent_id == patient and seat.last:
+    async def hold(subscription, due):
+        if subscription.agent_id == patient and subscription.last:
             await may_look.wait()
-        return await look(seat, due)
+        return await look(subscription, due)
 
-    monkeypatch.setattr(Seat, "look", hold)
+    monkeypatch.setattr(Subscription, "poll", hold)
     later = asyncio.create_task(wait(patient))
     await asked(1)
     emulator.revoke_key(emulator.api_key)
@@ -97,17 +97,17 @@ async def test_a_key_that_is_changed_after_another_wait_was_refused_goes_on(
 
 
 async def test_a_refusal_from_before_a_reading_asks_for_no_other(emulator, warp, connection, reads):
-    async with line_to("connix_default") as line:
-        first = line.version
-        assert not await line.renew(first)
-        assert not await line.renew(first)
+    async with shared_client("connix_default") as shared:
+        first = shared.version
+        assert not await shared.renew(first)
+        assert not await shared.renew(first)
         assert len(reads) == 2
-        second = line.version
+        second = shared.version
         connection(password=emulator.add_key())
-        assert not await line.renew(second), "it was read a moment ago"
+        assert not await shared.renew(second), "it was read a moment ago"
         warp.sleep(2)
-        assert await line.renew(second)
-        assert await line.renew(first)
+        assert await shared.renew(second)
+        assert await shared.renew(first)
         assert len(reads) == 3
 
 
@@ -117,13 +117,13 @@ async def test_what_a_token_is_renewed_with_may_change_too(changed, emulator, wa
     extra = {"project_id": emulator.project_id, **renewable(emulator, grant)}
     connection(password="", extra=extra)
     with Connected(ConnixHook(), deadline=time.time() + 60) as connected:
-        async with line_to("connix_default") as line:
+        async with shared_client("connix_default") as shared:
             assert not connected.renew()
-            assert not await line.renew(line.version)
+            assert not await shared.renew(shared.version)
             warp.sleep(2)
             connection(password="", extra={**extra, changed: extra[changed] + "x"})
             assert connected.renew()
-            assert await line.renew(line.version)
+            assert await shared.renew(shared.version)
 
 
 @pytest.mark.parametrize("count", [1, 5, 200])

@@ -114,9 +114,10 @@ class RateLimiter:
             endpoint = self._state.endpoints[bucket]
             place = len(endpoint.queues[background])
             limits = self._state.limits(bucket, now)
-            return seconds_until_allowed(
+            wait = seconds_until_allowed(
                 endpoint, limits, now, place, share=self.share, background=background, paced=background
             )
+            return min(wait, endpoint.poll_probe.wait(now)) if background else wait
 
     def server_time(self) -> float | None:
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 import types
@@ -154,6 +155,8 @@ def stable_from_the_trigger_on() -> Replacements:
 
 
 def the_wall_clock_counts() -> Replacements:
+    from connix_provider.waiting.watcher import Watcher
+
     wall = types.SimpleNamespace(
         time=lambda: time.time(), monotonic=lambda: time.time(), sleep=lambda seconds: time.sleep(seconds)
     )
@@ -161,7 +164,9 @@ def the_wall_clock_counts() -> Replacements:
         "connix_provider.waiting.clock.SteadyClock.now": lambda self: time.time(),
         "connix_provider.waiting.clock.SteadyClock.to_monotonic": lambda self, moment: moment,
         "connix_provider.waiting.drive.time": wall,
-        "connix_provider.waiting.watcher.time": wall,
+        "connix_provider.waiting.shared_client.Watcher": functools.partial(
+            Watcher, clock=lambda: time.time()
+        ),
     }
 
 

@@ -1,9 +1,10 @@
 """
 Share one client among all waits of an event loop on one Airflow connection.
 
-The first wait opens it, the last one closes it. A connection is read in a wait's own task, because only there
-can Airflow be asked for it, and once for all of them: when it is opened, and when Connix refuses the key. A
-key that was changed meanwhile goes on; the same key again ends every wait at once.
+The first wait opens the client, and the last one closes it. A connection is read in a wait's own task,
+because only there can Airflow be asked for it. It is read once for all waits: when the client is opened, and
+when Connix refuses the key. With a key that was changed meanwhile all waits go on; the same key again ends
+each of them.
 """
 
 from __future__ import annotations
@@ -18,55 +19,56 @@ from weakref import WeakKeyDictionary
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.waiting.plan import Rates
 from connix_provider.waiting.watcher import Watcher
 
 if TYPE_CHECKING:
     from connix_provider.client import AsyncClient
-    from connix_provider.waiting.seat import Seat
+    from connix_provider.waiting.subscription import Subscription
 
-__all__ = ["Line", "line_to"]
+__all__ = ["SharedClient", "shared_client"]
 
-#: Seconds for which a key that is refused is not read again: thousands may hear of it one after the other.
+#: Seconds for which a refused key is not read again, because thousands of waits may hear of it one after
+#: another.
 _FRESH = 1.0
-#: The lines of each event loop. A forked process has no loop yet, and so none of these.
-_lines: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Line]] = WeakKeyDictionary()
+#: The shared clients of each event loop, by connection id. A forked process has no loop yet, and so none of
+#: these.
+_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SharedClient]] = WeakKeyDictionary()
 
 
 @asynccontextmanager
-async def line_to(connix_conn_id: str) -> AsyncIterator[Line]:
+async def shared_client(connix_conn_id: str) -> AsyncIterator[SharedClient]:
     """
-    Join the line to a connection, and open it if nobody has yet.
+    Use the client of a connection together with others in the event loop.
 
     :param connix_conn_id: the Airflow connection
-    :return: the line; the last one out closes it
+    :return: the shared client, opened; leaving the last of these contexts closes it
     :raises ValueError: for a connection whose settings cannot be right
     :raises AirflowNotFoundException: for a connection id that is not defined
     """
-    lines = _lines.setdefault(asyncio.get_running_loop(), {})
-    line = lines.setdefault(connix_conn_id, Line(connix_conn_id))
-    line.users += 1
+    by_id = _shared.setdefault(asyncio.get_running_loop(), {})
+    shared = by_id.setdefault(connix_conn_id, SharedClient(connix_conn_id))
+    shared.users += 1
     try:
-        await line.open()
-        yield line
+        await shared.open()
+        yield shared
     finally:
-        line.users -= 1
-        if not line.users:
-            # Whoever comes while this one closes opens another.
-            del lines[connix_conn_id]
-            await line.close()
+        shared.users -= 1
+        if not shared.users:
+            # A wait that begins while this one closes opens another.
+            del by_id[connix_conn_id]
+            await shared.close()
 
 
-class Line:
+class SharedClient:
     """
-    Hold the client that the waits share.
+    Hold the client that the waits of one event loop share, and their watchers.
 
     :param connix_conn_id: the Airflow connection
     """
 
     def __init__(self, connix_conn_id: str) -> None:
         self.users = 0
-        #: Rises with each change of the key, so that an old key's refusal is told from the new one's.
+        #: Rises with each change of the key, so that a late refusal of an old key is recognized.
         self.version = 0
         self._hook = ConnixHook(connix_conn_id)
         self._clients: list[AsyncClient] = []
@@ -111,50 +113,36 @@ class Line:
             return version != self.version
 
     async def close(self) -> None:
-        """Close every client, also those of former keys, whose last answers may have been under way."""
+        """Close all clients, also those of former keys, whose last responses may have been in flight."""
         async with AsyncExitStack() as every:
             for client in self._clients:
                 every.push_async_callback(client.aclose)
 
     @asynccontextmanager
-    async def seat(
+    async def subscription(
         self, project_id: str, agent_id: str, interval: float, deadline: float
-    ) -> AsyncIterator[Seat]:
+    ) -> AsyncIterator[Subscription]:
         """
-        Take a seat at the watcher of a project.
+        Subscribe to an agent.
 
         :param project_id: the project
         :param agent_id: the agent
-        :param interval: seconds between two polls that the wait would like
+        :param interval: seconds between two polls
         :param deadline: when the wait ends, in seconds of the monotonic clock
-        :return: the seat
+        :return: the subscription
         """
         watcher = self._watchers.setdefault(project_id, Watcher(self, project_id))
-        seat = watcher.join(agent_id, interval, deadline)
+        subscription = watcher.subscribe(agent_id, interval, deadline)
         try:
-            yield seat
+            yield subscription
         finally:
-            watcher.leave(seat)
+            watcher.unsubscribe(subscription)
             if not watcher.is_watching:
                 del self._watchers[project_id]
                 await watcher.ended()
 
-    def rates(self) -> Rates:
-        """
-        Say how fast agents may be asked for.
-
-        :return: the rates of single Gets and of pages of the listing
-        """
-        from connix_provider.client.ratelimit import DOCUMENTED, Bucket
-
-        limiter = self.client.limiter
-        # A service that tells of no limit is no reason to storm it.
-        return Rates(
-            *(min(limiter.rate(which), DOCUMENTED[which] / 60) for which in (Bucket.GET, Bucket.LIST))
-        )
-
     async def _read(self) -> bool:
-        """Read the connection; say whether it holds another key than before."""
+        """Read the connection; return whether it holds another key than before."""
         if self._undefined and time.monotonic() - self._read_at < _FRESH:
             # Each of thousands of waits would read it again.
             raise self._undefined

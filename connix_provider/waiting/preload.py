@@ -1,4 +1,4 @@
-"""Load what only a running trigger needs, without keeping its event loop waiting."""
+"""Import what only a running trigger needs, without blocking its event loop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib
 import sys
 from contextlib import suppress
 
-__all__ = ["load"]
+__all__ = ["preload"]
 
 #: Everything else is imported with these.
 _NEEDED = (
@@ -16,21 +16,21 @@ _NEEDED = (
     "connix_provider.targets",
     "connix_provider.waiting.drive",
     "connix_provider.waiting.kill",
-    "connix_provider.waiting.line",
+    "connix_provider.waiting.shared_client",
     "connix_provider.waiting.undoing",
     # What httpx sends with in an event loop: it is imported with the first request, in the loop.
     "anyio._backends._asyncio",
 )
 
 
-async def load() -> None:
-    """Import them; the first time that takes a third of a second, which an event loop has not got."""
+async def preload() -> None:
+    """Import them in a thread, because the first import takes a third of a second."""
     if missing := [name for name in _NEEDED if name not in sys.modules]:
         await asyncio.to_thread(_import, missing)
 
 
 def _import(names: list[str]) -> None:
     for name in names:
-        # Where an httpx of another time sends in another way, that one is imported in the loop.
+        # Another version of httpx may send in another way; then that is imported in the loop.
         with suppress(ModuleNotFoundError):
             importlib.import_module(name)

@@ -1,0 +1,349 @@
+"""
+Choose which read shows the most overdue agents next; without I/O and without a clock.
+
+A read is one request: a Get shows one agent, a page of the listing up to a hundred. Each has a rate limit of
+its own. Where a few agents are waited for, Gets suffice and no page is read. Otherwise each permit for a page
+goes to the page whose agents are overdue the most, in seconds and in sum. Each permit for a Get goes to the
+most overdue agent that pages do not show in time. An example: 1,000 waits in a project of 1,000 agents, a
+poll interval of 5 s and 94 pages a minute. The ten pages are read in turns, each every 6.4 s, whenever each
+wait began.
+
+There are three ways to a read:
+
+- *By place*: the page of the whole listing that showed an agent last shows it again.
+- *By status*: the agents in one status have a listing of their own. In a project of 50,000 agents, of which
+  1,000 are being created, it has eleven pages. An agent that left the status is not on them, so these pages
+  count half. Where the status is not known, all statuses are likely, the more so the more agents are in them.
+- *By id*: an agent that is on no page with another, because a page is no better than a Get then. An agent
+  that left its page is such an agent, and only a Get can tell what became of it. So is one that is overdue
+  much longer than the agents that pages show.
+
+Invariants: no request shows only agents that are not due; no agent and no page is read twice at a time; a
+page that does not show an agent tells nothing about the agent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from connix_provider.lifecycle import AgentStatus
+from connix_provider.waiting.listing_scan import PAGE, DuePages, ListingScan
+
+if TYPE_CHECKING:
+    from connix_provider.client import AgentPage
+    from connix_provider.waiting.subscription import Subscription
+
+__all__ = ["Read", "ReadScheduler"]
+
+#: Up to this part of the limit of Gets, all agents are read by id.
+_COMFORT = 0.75
+#: A page that shows fewer due agents is no better than a Get.
+_WORTH_A_PAGE = 2.0
+#: How much a page by status counts.
+_BY_STATUS = 0.5
+#: Entries by which pages by status overlap: where an agent leaves the status, those behind it move forward.
+_OVERLAP = 5
+#: An agent is read by id once it is overdue so many times longer than those on pages, and so many seconds
+#: more.
+_PATIENCE, _MORE_PATIENCE = 1.5, 2.0
+#: How much the last page counts in the average of how long agents are overdue.
+_SMOOTHING = 0.2
+#: What an agent counts that is due at this very moment, in seconds.
+_JUST_DUE = 0.001
+
+
+@dataclasses.dataclass(frozen=True)
+class Read:
+    """
+    Describe one request.
+
+    :param agent_ids: of a Get the agent; of a page the agents that it showed last
+    :param page: the page's number, ``None`` for a Get
+    :param status: the status that the page is of, ``None`` for all
+    :param offset: where the page begins
+    :param lateness: by how many seconds the agents on the page are overdue, on average
+    """
+
+    agent_ids: frozenset[str]
+    page: int | None = None
+    status: str | None = None
+    offset: int = 0
+    lateness: float = 0.0
+
+
+class _WatchedAgent:
+    """Hold the subscriptions of one agent, and where the listings showed it."""
+
+    __slots__ = ("is_missing", "places", "status", "subscriptions", "unplaced_since")
+
+    def __init__(self, number: int) -> None:
+        self.subscriptions: list[Subscription] = []
+        self.status: str | None = None
+        #: Its place in the listings that showed it, by their status.
+        self.places: dict[str | None, int] = {}
+        #: The number of the first read that would have shown it in other listings.
+        self.unplaced_since = number
+        #: Whether it was not on the page that showed it before.
+        self.is_missing = False
+
+    @property
+    def interval(self) -> float:
+        """The shortest poll interval."""
+        return min(subscription.interval for subscription in self.subscriptions)
+
+    def overdue(self, now: float) -> float:
+        """Return by how many seconds its polls are overdue, in sum; 0 where none is due."""
+        overdue = 0.0
+        for subscription in self.subscriptions:
+            if subscription.is_waiting:
+                late = now - subscription.due
+                if late >= 0.0 or (self.is_missing and subscription.is_nearly_due(now)):
+                    overdue += max(_JUST_DUE, late)
+        return overdue
+
+
+class ReadScheduler:
+    """Hold the agents that are waited for in one project, and choose the next reads. Moments are seconds."""
+
+    def __init__(self) -> None:
+        #: Whether the service lets the project be listed, and listed by status.
+        self.can_list = True
+        self.can_filter = True
+        #: Whether all agents are read by id, as was decided last.
+        self.is_by_id = True
+        self._agents: dict[str, _WatchedAgent] = {}
+        self._in_flight: Counter[str] = Counter()
+        self._pages_in_flight = 0
+        self._scans: dict[str | None, ListingScan] = {None: ListingScan()}
+        self._pages_read = 0
+        #: By how many seconds agents are overdue when pages show them, as a moving average.
+        self._lateness = 0.0
+
+    @property
+    def patience(self) -> float:
+        """The seconds by which an agent is overdue before it is read by id although a page shows it."""
+        return 0.0 if self.is_by_id else _PATIENCE * self._lateness + _MORE_PATIENCE
+
+    def __len__(self) -> int:
+        return len(self._agents)
+
+    def subscriptions(self, agent_ids: Iterable[str] | None = None) -> list[Subscription]:
+        """
+        Return subscriptions.
+
+        :param agent_ids: to these agents; default all
+        :return: the subscriptions
+        """
+        wanted = self._agents if agent_ids is None else self._agents.keys() & agent_ids
+        return [each for agent_id in wanted for each in self._agents[agent_id].subscriptions]
+
+    def join(self, subscription: Subscription) -> None:
+        """
+        Add a subscription.
+
+        :param subscription: the subscription
+        """
+        agent = self._agents.setdefault(subscription.agent_id, _WatchedAgent(self._pages_read + 1))
+        agent.subscriptions.append(subscription)
+
+    def leave(self, subscription: Subscription) -> None:
+        """
+        Remove a subscription.
+
+        :param subscription: the subscription
+        """
+        subscriptions = self._agents[subscription.agent_id].subscriptions
+        subscriptions.remove(subscription)
+        if not subscriptions:
+            del self._agents[subscription.agent_id]
+
+    def next_reads(self, now: float, get_rate: float) -> tuple[Read | None, Read | None]:
+        """
+        Choose the agent that Get Agent shall show, and the page that List Agents shall show.
+
+        :param now: the moment
+        :param get_rate: Gets a second that polling may send
+        :return: both reads, each ``None`` where none is needed
+        """
+        self.is_by_id = self._gets_suffice(get_rate)
+        due = self._due(now)
+        if not due:
+            return None, None
+        if self.is_by_id:
+            return Read(frozenset({max(due, key=due.__getitem__)})), None
+        expected = self._expect(due)
+        return self._next_by_id(due, expected), self._next_page(expected)
+
+    def is_in_flight(self, agent_id: str) -> bool:
+        """
+        Tell whether a request is in flight that may show an agent.
+
+        :param agent_id: the agent
+        :return: whether there is one
+        """
+        return self._pages_in_flight > 0 or agent_id in self._in_flight
+
+    def may_be_on(self, read: Read) -> frozenset[str]:
+        """
+        Return the agents that a page was read for.
+
+        :param read: the page
+        :return: the agents that it showed last, and those that its listing has not shown yet
+        """
+        unplaced = (agent_id for agent_id, agent in self._agents.items() if read.status not in agent.places)
+        return read.agent_ids.union(unplaced)
+
+    def begin(self, read: Read) -> None:
+        """
+        Take in that a request is sent.
+
+        :param read: what it reads
+        """
+        self._in_flight.update(read.agent_ids)
+        if read.page is not None:
+            self._lateness += _SMOOTHING * (read.lateness - self._lateness)
+            self._pages_in_flight += 1
+            self._scans[read.status].in_flight.add(read.page)
+
+    def end(self, read: Read) -> None:
+        """
+        Take in that a request has ended.
+
+        :param read: what it read
+        """
+        self._in_flight -= Counter(read.agent_ids)
+        if read.page is not None:
+            self._pages_in_flight -= 1
+            self._scans[read.status].in_flight.discard(read.page)
+
+    def avoid(self, read: Read) -> None:
+        """
+        Send no more such requests, because the service does not allow them.
+
+        :param read: a page
+        """
+        if read.status is None:
+            self.can_list = False
+        else:
+            self.can_filter = False
+
+    def saw(self, agent_id: str, status: str) -> None:
+        """
+        Take in what a response shows of an agent.
+
+        :param agent_id: the agent
+        :param status: its status
+        """
+        agent = self._agents.get(agent_id)
+        if agent is None:
+            return
+        agent.is_missing = False
+        if agent.status != status:
+            if agent.status is not None:
+                agent.places.pop(agent.status, None)
+            agent.status, agent.unplaced_since = status, self._pages_read + 1
+
+    def saw_page(self, read: Read, page: AgentPage) -> None:
+        """
+        Take in a page; agents that left it may be on those that were read before.
+
+        :param read: the request
+        :param page: the page
+        """
+        self._pages_read += 1
+        scan, paging = self._scans[read.status], page.pagination
+        scan.took(read.offset, self._pages_read, size=page.size, total=paging.total, has_more=paging.has_more)
+        places = {agent.id: place for place, agent in enumerate(page, read.offset)}
+        for agent in page:
+            self.saw(agent.id, agent.status)
+        for agent_id, watched in self._agents.items():
+            last_page = scan.page_of(watched.places.get(read.status, -1))
+            if agent_id in places:
+                if read.status in (None, watched.status):
+                    watched.places[read.status] = places[agent_id]
+            elif last_page == read.page or last_page >= scan.pages:
+                watched.places.clear()
+                watched.is_missing, watched.unplaced_since = True, self._pages_read
+
+    def _gets_suffice(self, get_rate: float) -> bool:
+        load = 0.0
+        for agent in self._agents.values():
+            load += 1.0 / agent.interval
+            if self.can_list and load > _COMFORT * get_rate:
+                return False
+        return True
+
+    def _due(self, now: float) -> dict[str, float]:
+        """Return the due agents that are not being read, with the seconds by which they are overdue."""
+        overdue = ((agent_id, agent.overdue(now)) for agent_id, agent in self._agents.items())
+        return {
+            agent_id: seconds for agent_id, seconds in overdue if seconds and agent_id not in self._in_flight
+        }
+
+    def _expect(self, due: Mapping[str, float]) -> dict[str | None, DuePages]:
+        """Sum up the due agents for each listing that may be read."""
+        whole = DuePages(self._scans[None])
+        expected: dict[str | None, DuePages] = {None: whole}
+        known = Counter(agent.status for agent in self._agents.values() if agent.status)
+        # Where every second agent is waited for, no page by status is worth more than one of the whole
+        # listing.
+        is_sparse = whole.scan.pages * PAGE > len(self._agents) / _BY_STATUS
+        statuses = sorted({*AgentStatus, *known}) if self.can_filter and is_sparse else []
+        likely = {status: (known[status] + 1) / (known.total() + len(statuses)) for status in statuses}
+        for status in statuses:
+            length = known[status] + likely[status] * (len(self._agents) - known.total())
+            scan = self._scans.setdefault(status, ListingScan(_OVERLAP))
+            expected[status] = DuePages(scan, length)
+        for agent_id, overdue in due.items():
+            agent = self._agents[agent_id]
+            whole.add(agent.places.get(None), agent.unplaced_since, overdue)
+            if agent.status is None:
+                for status, part in likely.items():
+                    expected[status].add(None, agent.unplaced_since, overdue * part, part)
+            elif agent.status in expected:
+                place = agent.places.get(agent.status)
+                expected[agent.status].add(place, agent.unplaced_since, overdue)
+        for each in expected.values():
+            each.spread()
+        return expected
+
+    def _next_by_id(self, due: Mapping[str, float], expected: Mapping[str | None, DuePages]) -> Read | None:
+        most, chosen = 0.0, None
+        for agent_id, overdue in due.items():
+            if overdue > most and self._needs_a_get(self._agents[agent_id], overdue, expected):
+                most, chosen = overdue, agent_id
+        return None if chosen is None else Read(frozenset({chosen}))
+
+    def _needs_a_get(
+        self, agent: _WatchedAgent, overdue: float, expected: Mapping[str | None, DuePages]
+    ) -> bool:
+        # The page of an agent without a place comes within a round of all pages.
+        patience = self.patience if agent.places else max(self.patience, agent.interval)
+        if overdue > patience * len(agent.subscriptions):
+            return True
+        if not self._scans[None].pages:
+            # The first page tells how many there are.
+            return False
+        listings = expected if agent.status is None else expected.keys() & {None, agent.status}
+        return all(expected[each].company(agent.places.get(each)) < _WORTH_A_PAGE for each in listings)
+
+    def _next_page(self, expected: Mapping[str | None, DuePages]) -> Read | None:
+        most, chosen = 0.0, None
+        for status, due_pages in expected.items():
+            for page, agents, overdue in due_pages.pages():
+                worth = overdue if status is None else overdue * _BY_STATUS
+                if agents >= 1.0 and worth > most:
+                    most, chosen = worth, (status, page, overdue / agents)
+        if chosen is None:
+            return None
+        status, page, lateness = chosen
+        scan = self._scans[status]
+        showed = (
+            agent_id
+            for agent_id, agent in self._agents.items()
+            if status in agent.places and scan.page_of(agent.places[status]) == page
+        )
+        return Read(frozenset(showed), page, status, page * scan.stride, lateness)
