@@ -201,3 +201,22 @@ def test_stale_token_does_not_start_a_refresh():
     cache.refresh(used, lambda _: pytest.fail("refreshed twice")).result(LIMIT)
     assert (cache.access.value, cache.refresh_token) == ("access-1", "refresh-1")
     assert cache.previous() == ("refresh-0",)
+
+
+def test_a_refresh_that_never_ends_is_replaced(monkeypatch):
+    cache, release = TokenCache("refresh-1"), threading.Event()
+    used = cache.access
+
+    def stuck(refresh_token):
+        release.wait(LIMIT)
+        return Tokens("access-late")
+
+    first = cache.refresh(used, stuck)
+    assert cache.refresh(used, stuck) is first
+    monkeypatch.setattr("connix_provider.client.auth.token_cache._LONGEST_REFRESH", 0.0)
+    cache.refresh(used, lambda token: Tokens("access-2", "refresh-2")).result(LIMIT)
+    assert cache.secrets() == ("access-2", "refresh-2")
+    release.set()
+    first.result(LIMIT)
+    # The newest refresh token is kept, whichever refresh brought it.
+    assert cache.refresh_token == "refresh-2"

@@ -30,6 +30,8 @@ __all__ = ["AccessToken", "TokenCache", "Tokens", "token_cache_for"]
 
 #: An access token is refreshed this many seconds before it expires, or after nine tenths of a short life.
 _EARLY = 30.0
+#: Seconds after which another refresh may start beside one whose response never ends.
+_LONGEST_REFRESH = 90.0
 #: Previous tokens that are still redacted, since a response may quote a request that was sent before.
 _MAX_PREVIOUS = 8
 #: Of more caches than this, the least recently used is dropped. None is dropped for its age: its refresh
@@ -86,6 +88,7 @@ class TokenCache:
         self._given: deque[str] = deque(maxlen=_MAX_PREVIOUS)
         self._previous: deque[str] = deque(maxlen=_MAX_PREVIOUS)
         self._refresh: Future[None] | None = None
+        self._began = 0.0
         # Reentrant, because a signal handler may run while this thread holds the lock.
         self._lock = threading.RLock()
 
@@ -125,14 +128,14 @@ class TokenCache:
         :return: done when :attr:`access` is another token, or failed with the error of ``fetch``
         """
         with self._lock:
-            if self._refresh is not None:
+            if self._refresh is not None and time.monotonic() - self._began < _LONGEST_REFRESH:
                 return self._refresh
             future: Future[None] = Future()
             future.set_running_or_notify_cancel()
             if self.access is not used:
                 future.set_result(None)
                 return future
-            self._refresh = future
+            self._refresh, self._began = future, time.monotonic()
         threading.Thread(
             target=self._run, args=(future, fetch), daemon=True, name="connix-token-refresh"
         ).start()
@@ -155,7 +158,8 @@ class TokenCache:
                     self._previous.append(self.refresh_token)
                 self.refresh_token = tokens.refresh_token or self.refresh_token
                 self._replace(AccessToken(tokens.access_token, tokens.expires_in))
-            self._refresh = None
+            if self._refresh is future:
+                self._refresh = None
         if error is None:
             future.set_result(None)
         else:
