@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import os
 import pathlib
 import re
@@ -73,35 +73,37 @@ def test_a_script_without_python_fails_with_one_line(script, tmp_path):
     ]
 
 
-@pytest.fixture(scope="module")
-def noxfile():
-    pytest.importorskip("nox")
-    spec = importlib.util.spec_from_file_location("noxfile", ROOT / "noxfile.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def mirrors(**environment: str) -> dict[str, str]:
+    """Return the variables that the noxfile sets for uv, in this environment."""
+    python = ROOT / ".nox" / "tools" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("only scripts/nox installs nox; this pytest was started by hand")
+    script = "import json, noxfile; print(json.dumps(noxfile.mirrors()))"
+    rest = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "PYTHON"))
+    }
+    done = subprocess.run(
+        [python, "-c", script], env=rest | environment, cwd=ROOT, capture_output=True, check=True
+    )
+    return json.loads(done.stdout)
 
 
-def test_uv_gets_the_package_index_of_pip(noxfile, monkeypatch, tmp_path):
+def test_uv_gets_the_package_index_of_pip(tmp_path):
     config = tmp_path / "pip.conf"
     config.write_text(
         "[global]\nindex-url = https://mirror.test/simple\n[install]\ntrusted-host = mirror.test\n"
     )
-    monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
-    monkeypatch.setenv("PIP_CERT", "/a/certificate.pem")
-    for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"):
-        monkeypatch.delenv(name, raising=False)
-    assert noxfile.mirrors() == {
+    settings = {"PIP_CONFIG_FILE": str(config), "PIP_CERT": "/a/certificate.pem"}
+    assert mirrors(**settings) == {
         "UV_DEFAULT_INDEX": "https://mirror.test/simple",
         "UV_INSECURE_HOST": "mirror.test",
         "SSL_CERT_FILE": "/a/certificate.pem",
     }
-    monkeypatch.setenv("PIP_INDEX_URL", "https://other.test/simple")
-    assert noxfile.mirrors()["UV_DEFAULT_INDEX"] == "https://other.test/simple"
+    index = mirrors(**settings, PIP_INDEX_URL="https://other.test/simple")["UV_DEFAULT_INDEX"]
+    assert index == "https://other.test/simple"
 
 
 @pytest.mark.parametrize("name", ["UV_DEFAULT_INDEX", "UV_INDEX_URL"])
-def test_the_package_index_of_uv_wins(noxfile, monkeypatch, name):
-    monkeypatch.setenv(name, "https://mirror.test/simple")
-    monkeypatch.setenv("PIP_INDEX_URL", "https://other.test/simple")
-    assert noxfile.mirrors() == {}
+def test_the_package_index_of_uv_wins(name):
+    settings = {name: "https://mirror.test/simple", "PIP_INDEX_URL": "https://other.test/simple"}
+    assert mirrors(**settings) == {}
