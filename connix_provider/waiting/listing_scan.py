@@ -128,6 +128,7 @@ class DuePages:
     def __init__(self, scan: ListingScan, length: float = 0.0) -> None:
         self.scan = scan
         self._length = length
+        self._longest_unread = scan.longest_unread()
         self._placed: dict[int, list[float]] = defaultdict(_nothing)
         #: The agents without a place, by the number of the first read that would have shown them.
         self._unplaced: dict[int, list[float]] = defaultdict(_nothing)
@@ -159,21 +160,26 @@ class DuePages:
         :return: due agents, and the seconds by which they are overdue in sum
         """
         agents, overdue = self._placed.get(page, (0.0, 0.0))
-        last_read = self.scan.last_read(page)
-        for since, (more, seconds) in self._unplaced.items():
-            if since > last_read:
-                agents, overdue = agents + more, overdue + seconds
-        return agents, overdue
+        more, seconds = self._unplaced_on(page)
+        return agents + more, overdue + seconds
 
-    def company(self, place: int | None) -> float:
+    def _unplaced_on(self, page: int) -> tuple[float, float]:
+        last_read = self.scan.last_read(page)
+        sums = [sums for since, sums in self._unplaced.items() if since > last_read]
+        return sum(agents for agents, _ in sums), sum(overdue for _, overdue in sums)
+
+    def company(self, place: int | None, *, is_missing: bool = False) -> float:
         """
         Return how many due agents the page that shows an agent shows with it.
 
         :param place: the agent's place, where it is known
+        :param is_missing: whether it left its page, so that only pages read for such agents may show it
         :return: due agents, the agent itself among them
         """
-        page = self.scan.longest_unread() if place is None else self.scan.page_of(place)
-        return 0.0 if page is None else self.on_page(page)[0]
+        page = self._longest_unread if place is None else self.scan.page_of(place)
+        if page is None:
+            return 0.0
+        return self._unplaced_on(page)[0] if is_missing else self.on_page(page)[0]
 
     def pages(self) -> Iterator[tuple[int, float, float]]:
         """

@@ -303,7 +303,7 @@ class ReadScheduler:
             if agent.status is None:
                 for status, part in likely.items():
                     expected[status].add(None, agent.unplaced_since, overdue * part, part)
-            elif agent.status in expected:
+            elif agent.status in expected and not agent.is_missing:
                 place = agent.places.get(agent.status)
                 expected[agent.status].add(place, agent.unplaced_since, overdue)
         for each in expected.values():
@@ -327,8 +327,14 @@ class ReadScheduler:
         if not self._scans[None].pages:
             # The first page tells how many there are.
             return False
-        listings = expected if agent.status is None else expected.keys() & {None, agent.status}
-        return all(expected[each].company(agent.places.get(each)) < _WORTH_A_PAGE for each in listings)
+        if agent.is_missing:
+            listings: Iterable[str | None] = [None]
+        else:
+            listings = expected if agent.status is None else expected.keys() & {None, agent.status}
+        return all(
+            expected[each].company(agent.places.get(each), is_missing=agent.is_missing) < _WORTH_A_PAGE
+            for each in listings
+        )
 
     def _next_page(self, expected: Mapping[str | None, DuePages]) -> Read | None:
         most, chosen = 0.0, None

@@ -163,18 +163,20 @@ class Watcher:
             reads: tuple[Read | None, ...] = ()
             if any(wait == 0 or SHORT_WAIT < wait < math.inf for wait in waits.values()):
                 reads = self._scheduler.next_reads(now, self._rate(Bucket.GET))
-            started = None
+            started: dict[Bucket, asyncio.Task[None]] = {}
             for (bucket, wait), read in zip(waits.items(), reads, strict=False):
                 if read and wait == 0:
-                    started = self._start(self._perform(read, bucket), read)
+                    started[bucket] = self._start(self._perform(read, bucket), read)
                 elif read:
                     self._report_delay(read, bucket, wait)
-            if started is None:
-                return min(
-                    (min(wait, _RECHECK) for wait in waits.values() if wait > 0), default=_LONGEST_READ
-                )
-            # One turn of the loop, in which the read takes its permit; ``sleep`` would let others pass.
-            await asyncio.wait({started}, timeout=0)
+            if started:
+                # One turn of the loop, in which the reads take their permits; ``sleep`` would let others
+                # pass.
+                await asyncio.wait(started.values(), timeout=0)
+            if Bucket.GET not in started:
+                # Pages keep a pace, so only Gets may follow each other at once.
+                longest = _RECHECK if self._in_flight.total() else _LONGEST_READ
+                return min((min(wait, _RECHECK) for wait in waits.values() if wait > 0), default=longest)
 
     def _permit_in(self, bucket: Bucket, now: float) -> float:
         """Return the seconds until a read may be sent; infinite while as many as allowed are in flight."""
