@@ -53,7 +53,7 @@ CASES: dict[str, History] = {
     "a mapped create finds its agent by its place alone": task(
         "create", names=("beta",), runs=(Run(), Run("clear", 2.0, {"names": ["alpha", "gamma"]}))
     ),
-    "one's own agent is left as it is": task(
+    "the task's own agent is left as it is": task(
         "create", runs=(Run(), Run("clear", 60.0, {"description": "corrected"}))
     ),
     "the key names no deployment": task(
@@ -208,7 +208,7 @@ CASES: dict[str, History] = {
     "a limit that lasts to the deadline is not told": task(
         "sensor", "deferred", poke_interval=30.0, faults=(fault("hint 429 90", "get", times=ALWAYS),)
     ),
-    "a replica that lags hides one's own agent": task(
+    "a replica that lags hides the task's own agent": task(
         "create",
         timeout=300.0,
         temper=Temperament(get_lag=6.0, lag_varies=True, change_time=25.0),

@@ -65,7 +65,7 @@ OLD_FAULTS = (
         lambda: put_back.recall_whatever_the_wish("ConnixDeleteAgentOperator"),
     ),
     OldFault("A3", "a mapped create finds its agent by its place alone", put_back.found_by_key_alone),
-    OldFault("A4", "one's own agent is left as it is", put_back.left_as_it_is),
+    OldFault("A4", "the task's own agent is left as it is", put_back.left_as_it_is),
     OldFault(
         "A5", "the key names no deployment", lambda: {f"{OPERATORS}.identity.deployment_id": lambda: ""}
     ),
