@@ -132,6 +132,11 @@ class Task:
     looks_first: bool = False
     once: bool = False
 
+    @property
+    def is_refused_again(self) -> bool:
+        """Whether the service refuses the deed while or after it was done."""
+        return self.deed in {"start_agent", "pause_agent", "stop_agent", "delete_agent"}
+
 
 TASKS = {
     "create": Task(ConnixCreateAgentOperator, "create_agent", None, "running", {"name": "made"}, once=True),
@@ -173,6 +178,11 @@ class Expected:
         return error is None or type(error) in self.errors or limited
 
 
+def keeps_status(trouble: Trouble) -> bool:
+    """Return whether an error response that is struck still shows its status, and so what it means."""
+    return trouble.fault.name == "cut_body"
+
+
 def of_the_deed(task: Task, trouble: Trouble, every: bool) -> Expected:
     """Say what a task comes to whose deed is struck, by one or two troubles or by every one."""
     done = int(trouble.fault.executed)
@@ -186,6 +196,9 @@ def of_the_deed(task: Task, trouble: Trouble, every: bool) -> Expected:
             return Expected(FAILED, 0, (trouble.error,))
         case Nature.LIMITED if every:
             return Expected(TIMED_OUT, 0, (ConnixRateLimitError, ConnixTimeoutError))
+        case Nature.DOUBTFUL if every and task.is_refused_again and keeps_status(trouble):
+            # The repeat is refused because of the first one, and that shows in spite of the cut.
+            return Expected(SUCCEEDED, 1)
         case Nature.DOUBTFUL if every and not task.once:
             return Expected(FAILED, done, (trouble.error,))
         case Nature.DOUBTFUL if every and not done:
@@ -211,6 +224,8 @@ def of_a_look(task: Task, trouble: Trouble, which: str) -> Expected:
         case Nature.LASTING:
             return Expected(FAILED, int(not before), (trouble.error,))
         case _ if which != "every" or trouble.nature is Nature.HARMLESS:
+            return Expected(SUCCEEDED, 1)
+        case Nature.DOUBTFUL if task.after is None and keeps_status(trouble):
             return Expected(SUCCEEDED, 1)
         case Nature.RIDDLE:
             if task.after is None:
