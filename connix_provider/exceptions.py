@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSensorTimeout
 
-from connix_provider.waiting.ending import Ending, Outcome
+from connix_provider.polling.poll_result import Outcome, PollResult
 
 __all__ = [
     "ConnixAgentFailedError",
@@ -82,7 +82,9 @@ _KINDS: dict[Outcome, type[_AgentError]] = {
 }
 
 
-def exception_for(ending: Ending, *, timeout: type[_AgentError] = ConnixAgentTimeoutError) -> Exception:
+def exception_for(
+    poll_result: PollResult, *, timeout: type[_AgentError] = ConnixAgentTimeoutError
+) -> Exception:
     """
     Return the exception for a wait that ended without success.
 
@@ -90,14 +92,14 @@ def exception_for(ending: Ending, *, timeout: type[_AgentError] = ConnixAgentTim
     :param timeout: the class to use if the deadline passed
     :return: the exception to raise
     """
-    kind = timeout if ending.outcome is Outcome.TIMEOUT else _KINDS.get(ending.outcome)
+    kind = timeout if poll_result.outcome is Outcome.TIMEOUT else _KINDS.get(poll_result.outcome)
     if kind is None:
-        return ending.rebuild_error()
+        return poll_result.rebuild_error()
     return kind(
-        ending.message,
-        agent_id=ending.agent_id,
-        agent_name=ending.agent_name,
-        project_id=ending.project_id,
-        status=ending.status,
-        request_id=ending.request_id,
+        poll_result.message,
+        agent_id=poll_result.agent_id,
+        agent_name=poll_result.agent_name,
+        project_id=poll_result.project_id,
+        status=poll_result.status,
+        request_id=poll_result.request_id,
     )

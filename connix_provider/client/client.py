@@ -33,7 +33,7 @@ from connix_provider.client.ratelimit import RateLimiter
 from connix_provider.client.ratelimit.registry import check_share, limiter_for
 from connix_provider.client.redaction import redact
 from connix_provider.client.retry import RetryPolicy
-from connix_provider.client.steps import Flow, Outcome, Pause, Send
+from connix_provider.client.steps import Flow, Outcome, Send, Sleep
 from connix_provider.client.transport import build_request, translate
 from connix_provider.client.wirelog import hide_secrets_of
 
@@ -264,7 +264,7 @@ class Client(_Base):
                 except StopIteration as end:
                     result: T = end.value
                     return result
-                if isinstance(step, Pause):
+                if isinstance(step, Sleep):
                     time.sleep(step.seconds)
                     outcome = None
                 else:
@@ -341,7 +341,7 @@ class AsyncClient(_Base):
                 except StopIteration as end:
                     result: T = end.value
                     return result
-                if isinstance(step, Pause):
+                if isinstance(step, Sleep):
                     await asyncio.sleep(step.seconds)
                     outcome = None
                 else:

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from connix_provider.client.bodies import Body
-from connix_provider.client.steps import Reply
+from connix_provider.client.steps import Response
 
 __all__ = ["ASYNC_HOOKS", "HOOKS", "exchange", "exchange_async"]
 
@@ -40,7 +40,7 @@ class _RedirectError(Exception):
 
     def __init__(self, response: httpx.Response) -> None:
         super().__init__()
-        self.reply = Reply(response.status_code, _headers(response), b"")
+        self.reply = Response(response.status_code, _headers(response), b"")
 
 
 def _refuse_redirect(response: httpx.Response) -> None:
@@ -57,7 +57,9 @@ HOOKS: dict[str, list[Any]] = {"response": [_refuse_redirect]}
 ASYNC_HOOKS: dict[str, list[Any]] = {"response": [_refuse_redirect_async]}
 
 
-def exchange(client: httpx.Client, auth: httpx.Auth | None, request: httpx.Request, seconds: float) -> Reply:
+def exchange(
+    client: httpx.Client, auth: httpx.Auth | None, request: httpx.Request, seconds: float
+) -> Response:
     """
     Send a request, and what its credentials need sent besides.
 
@@ -96,7 +98,7 @@ def exchange(client: httpx.Client, auth: httpx.Auth | None, request: httpx.Reque
 
 async def exchange_async(
     client: httpx.AsyncClient, auth: httpx.Auth | None, request: httpx.Request, seconds: float
-) -> Reply:
+) -> Response:
     """
     Do the same without blocking the event loop; here ``seconds`` bound the headers, too.
 
@@ -140,10 +142,10 @@ def _quiet() -> Iterator[None]:
         _is_quiet.reset(token)
 
 
-def _reply(response: httpx.Response, body: Body | None) -> Reply:
+def _reply(response: httpx.Response, body: Body | None) -> Response:
     # An auth of the user's own may have read the body.
     content = response.content if body is None else body.content()
-    return Reply(response.status_code, _headers(response), content)
+    return Response(response.status_code, _headers(response), content)
 
 
 def _headers(response: httpx.Response) -> dict[str, str]:

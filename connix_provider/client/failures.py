@@ -23,7 +23,7 @@ from connix_provider.client.ratelimit import retry_after_hint
 from connix_provider.client.redaction import Redactor
 from connix_provider.client.replies import NoResultError
 from connix_provider.client.retry import is_transient_status
-from connix_provider.client.steps import Reply
+from connix_provider.client.steps import Response
 
 __all__ = [
     "MAX_ERROR_BODY",
@@ -47,7 +47,7 @@ _REQUEST_TIMEOUT, _TOO_MANY_REQUESTS, _LEAST_ERROR = 408, 429, 400
 MAX_ERROR_BODY = 64 * 2**10
 
 
-def refusal(call: Call[Any], reply: Reply, secrets: tuple[str, ...]) -> ConnixAPIError:
+def refusal(call: Call[Any], reply: Response, secrets: tuple[str, ...]) -> ConnixAPIError:
     """Turn an answer that says no into its exception."""
     status = reply.status_code
     if 300 <= status < 400:
@@ -63,7 +63,7 @@ def refusal(call: Call[Any], reply: Reply, secrets: tuple[str, ...]) -> ConnixAP
 
 
 def no_result(
-    call: Call[Any], reply: Reply, why: Exception, secrets: tuple[str, ...]
+    call: Call[Any], reply: Response, why: Exception, secrets: tuple[str, ...]
 ) -> ConnixAPIError | ConnixResponseError:
     """
     Turn a success status whose body is no result into its exception.
@@ -95,7 +95,7 @@ def no_result(
 
 
 def _api_error(
-    status: int, stated: dict[str, Any], call: Call[Any], reply: Reply, secrets: tuple[str, ...]
+    status: int, stated: dict[str, Any], call: Call[Any], reply: Response, secrets: tuple[str, ...]
 ) -> ConnixAPIError:
     redact = Redactor(secrets).redact
     code = stated.get("code") or f"http_{status}"
@@ -124,12 +124,12 @@ def _quoted(value: Any, redact: Callable[[Any], Any], *, most_bytes: int = _LONG
     return shortened(str(said), _LONGEST_QUOTE, most_bytes)
 
 
-def _plain_message(reply: Reply) -> str:
+def _plain_message(reply: Response) -> str:
     kind = reply.headers.get("content-type", "").split(";")[0] or "nothing"
     return f"no error body of Connix, but {len(reply.body)} bytes of {kind}; a proxy may have answered"
 
 
-def _redirect_message(reply: Reply) -> str:
+def _redirect_message(reply: Response) -> str:
     # Only the place is shown: a query may carry a token.
     try:
         target = urlsplit(reply.headers.get("location", ""))
@@ -144,7 +144,7 @@ def _redirect_message(reply: Reply) -> str:
     )
 
 
-def unreadable(call: Call[Any], reply: Reply, why: Exception) -> ConnixResponseError:
+def unreadable(call: Call[Any], reply: Response, why: Exception) -> ConnixResponseError:
     """Say that a good status came with a body that cannot be read, without quoting the body."""
     if isinstance(why, ValidationError):
         # include_input=False: the values may be secrets, the places are not.

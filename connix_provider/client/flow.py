@@ -1,7 +1,7 @@
 """
 The attempts of one call, decided without I/O.
 
-:func:`perform` is a generator. It yields :class:`Send` and :class:`Pause`, and the driver sends the outcome
+:func:`perform` is a generator. It yields :class:`Send` and :class:`Sleep`, and the driver sends the outcome
 back: a response, an error, or ``None`` after a pause. The two clients are thin drivers of it.
 
 One attempt waits for a permit of the rate limit, sends the request and reads the response. After a failure:
@@ -30,8 +30,8 @@ from connix_provider.client.errors import ConnixError, ConnixRateLimitError, Con
 from connix_provider.client.failures import no_result, out_of_time, rate_limit_wait_error, refusal
 from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
 from connix_provider.client.ratelimit import LONGEST_POLL_DELAY, Permit, RateLimiter, recheck_delay
-from connix_provider.client.retry import RetryPolicy, patience, retry_delay
-from connix_provider.client.steps import Flow, Pause, Reply, Send
+from connix_provider.client.retry import RetryPolicy, cap_retry_delay, retry_delay
+from connix_provider.client.steps import Flow, Response, Send, Sleep
 
 __all__ = ["perform"]
 
@@ -104,7 +104,7 @@ def perform(
                 break
             request_id = str(uuid.uuid4())
             outcome = yield Send(call, request_id, remaining + policy.response_grace)
-            if isinstance(outcome, Reply) and outcome.is_good:
+            if isinstance(outcome, Response) and outcome.is_good:
                 try:
                     result = call.read(outcome.body)
                 except (ValidationError, ValueError, RecursionError) as why:
@@ -116,7 +116,7 @@ def perform(
                 else:
                     permit.on_response(outcome.headers)
                     return result
-            elif isinstance(outcome, Reply):
+            elif isinstance(outcome, Response):
                 error = refusal(call, outcome, (*secrets(), *call.secrets))
             else:
                 assert isinstance(outcome, ConnixError)
@@ -146,7 +146,7 @@ def perform(
             )
             if background and delay is not None:
                 delay = min(delay, LONGEST_POLL_DELAY)
-            if isinstance(outcome, Reply):
+            if isinstance(outcome, Response):
                 permit.on_response(outcome.headers, good=outcome.is_good, back_off=delay if limited else None)
             if is_repeat_of_lost and call.repeat_check and call.repeat_check.is_refusal(error):
                 found = yield from _check_repeat(call.repeat_check, policy, bounds.left(), again)
@@ -158,12 +158,12 @@ def perform(
             left = bounds.left()
             # No 429 is final before the task's deadline.
             if is_patient := limited and bounds.is_tasks():
-                delay = patience(delay, left)
+                delay = cap_retry_delay(delay, left)
             if delay >= left:
                 if is_patient and left > 0:
-                    yield Pause(left)
+                    yield Sleep(left)
                 raise error
-            yield Pause(delay)
+            yield Sleep(delay)
             attempt += not limited
     raise error
 
@@ -196,7 +196,7 @@ def _wait_for_permit(
             error.bucket = call.bucket
             error.may_have_executed = last is not None and last.may_have_executed
             raise error
-        yield Pause(min(recheck_delay(wait), left))
+        yield Sleep(min(recheck_delay(wait), left))
 
 
 def _read_result(

@@ -14,7 +14,7 @@ from connix_provider.client.errors import (
     ConnixTimeoutError,
 )
 
-__all__ = ["RetryPolicy", "is_transient_status", "may_pass", "patience", "retry_delay"]
+__all__ = ["RetryPolicy", "cap_retry_delay", "is_transient", "is_transient_status", "retry_delay"]
 
 #: Transient statuses besides 5xx: request timeout, too early, rate limit.
 _TRANSIENT = frozenset({408, 425, 429})
@@ -66,7 +66,7 @@ def is_transient_status(status_code: int) -> bool:
     return status_code in _TRANSIENT or (500 <= status_code <= 599 and status_code != _NOT_IMPLEMENTED)
 
 
-def may_pass(error: ConnixError) -> bool:
+def is_transient(error: ConnixError) -> bool:
     """
     Return whether an error is transient.
 
@@ -107,7 +107,7 @@ def retry_delay(
         and for a refusal that is final
     :return: seconds to wait, or ``None`` for a final error
     """
-    if not (foreign or may_pass(error)) or (error.may_have_executed and not idempotent):
+    if not (foreign or is_transient(error)) or (error.may_have_executed and not idempotent):
         return None
     if not isinstance(error, ConnixRateLimitError) and attempt >= policy.max_attempts:
         return None
@@ -123,7 +123,7 @@ def retry_delay(
     return max(hint or 0.0, backoff * (0.5 + jitter / 2))
 
 
-def patience(delay: float, left: float) -> float:
+def cap_retry_delay(delay: float, left: float) -> float:
     """
     Cap the delay after a 429 if it goes beyond the deadline.
 

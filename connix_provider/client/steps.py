@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from connix_provider.client.call import Call
 from connix_provider.client.errors import ConnixError
 
-__all__ = ["Flow", "Outcome", "Pause", "Reply", "Send"]
+__all__ = ["Flow", "Outcome", "Response", "Send", "Sleep"]
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class Send:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Pause:
+class Sleep:
     """
     The driver sleeps.
 
@@ -41,7 +41,7 @@ class Pause:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Reply:
+class Response:
     """
     A complete response.
 
@@ -60,5 +60,5 @@ class Reply:
         return 200 <= self.status_code < 300
 
 
-Outcome = Reply | ConnixError | None
-Flow = Generator[Send | Pause, Outcome, T]
+Outcome = Response | ConnixError | None
+Flow = Generator[Send | Sleep, Outcome, T]

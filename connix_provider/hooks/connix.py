@@ -205,7 +205,7 @@ class ConnixHook(BaseHook):
         :raises ValueError: if two agents have the name
         :raises AgentNameNotFoundError: if no agent has the name
         """
-        from connix_provider.targets import resolve_agent_id
+        from connix_provider.params import resolve_agent_id
 
         project = project_id or self.project_id
         return self.client.agents.get(project, resolve_agent_id(self.client, project, None, name))

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from connix_provider.client.addresses import has_two_schemes
+from connix_provider.params import check_flag
 from connix_provider.provider_info import EXTRA_FIELDS
-from connix_provider.targets import check_flag
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from connix_provider.client.errors import ConnixNotFoundError
 from connix_provider.hooks.connix import ConnixHook
+from connix_provider.operators.agent_description import AgentDescriptionMixin
 from connix_provider.operators.base import DEFERRABLE_BY_DEFAULT, SentAction
-from connix_provider.operators.description import DescribesAgent
 from connix_provider.operators.existing import ConnixActionOperator, ConnixExistingAgentOperator
-from connix_provider.targets import check_name
+from connix_provider.params import check_name
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -35,7 +35,7 @@ IF_EXISTS = ("fail", "adopt", "update")
 ON_FAILURE = ("keep", "delete")
 
 
-class ConnixCreateAgentOperator(DescribesAgent):
+class ConnixCreateAgentOperator(AgentDescriptionMixin):
     """
     Create an agent and wait until it runs.
 
@@ -56,7 +56,7 @@ class ConnixCreateAgentOperator(DescribesAgent):
     The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
     """
 
-    template_fields: Sequence[str] = (*DescribesAgent.template_fields, "if_exists", "on_failure")
+    template_fields: Sequence[str] = (*AgentDescriptionMixin.template_fields, "if_exists", "on_failure")
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class ConnixCreateAgentOperator(DescribesAgent):
         delete_own(self, context)
 
 
-class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):
+class ConnixUpdateAgentOperator(AgentDescriptionMixin, ConnixExistingAgentOperator):
     """
     Update an agent and wait until it has settled.
 
@@ -156,7 +156,7 @@ class ConnixUpdateAgentOperator(DescribesAgent, ConnixExistingAgentOperator):
 
     template_fields: Sequence[str] = (
         *ConnixExistingAgentOperator.template_fields,
-        *DescribesAgent.description_fields,
+        *AgentDescriptionMixin.description_fields,
     )
     action = "update"
     keeps_record = True

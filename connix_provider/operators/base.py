@@ -25,15 +25,15 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.lifecycle import GOALS
 from connix_provider.operators.cancel_on_kill import CancelOnKillMixin, SentAction
-from connix_provider.targets import TaskParameters, check_seconds, resolve_project_id
+from connix_provider.params import TaskParameters, check_seconds, resolve_project_id
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Client
     from connix_provider.operators.task_state import ActionRecord
-    from connix_provider.waiting.ending import Ending
-    from connix_provider.waiting.wait import Wait
+    from connix_provider.polling.poll_result import PollResult
+    from connix_provider.polling.status_poller import StatusPoller
 
 # Modules that parsing a DAG file does not need are imported in functions.
 
@@ -155,7 +155,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
         if isinstance(deadline, bool) or not isinstance(deadline, int | float):
             raise ValueError(f"the task was resumed with {event!r}, not with an event of its trigger")
         if refusal is not None and time.time() >= deadline:
-            from connix_provider.operators.naming import naming
+            from connix_provider.operators.error_context import naming
 
             hook = ConnixHook(self.connix_conn_id)
             project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
@@ -178,15 +178,15 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
         :raises ValueError: for an event of another kind
         """
         from connix_provider.operators.busy_agent import explained
-        from connix_provider.waiting.ending import Ending, Outcome
+        from connix_provider.polling.poll_result import Outcome, PollResult
 
         self.busy_reason = refusal
-        ending = explained(Ending.from_event(event), refusal)
-        if ending.outcome is Outcome.DONE:
+        poll_result = explained(PollResult.from_event(event), refusal)
+        if poll_result.outcome is Outcome.DONE:
             return self.resume_after_rate_limit(context, event, was_lost=was_lost)
-        if ending.outcome is Outcome.GONE and self.wants_gone(context):
-            ending = dataclasses.replace(ending, outcome=Outcome.DONE)
-        return self._finish(context, ending)
+        if poll_result.outcome is Outcome.GONE and self.wants_gone(context):
+            poll_result = dataclasses.replace(poll_result, outcome=Outcome.DONE)
+        return self._finish(context, poll_result)
 
     def wants_gone(self, context: Context) -> bool:
         """
@@ -239,17 +239,17 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
 
     def _act_and_wait(self, context: Context, deadline: float) -> str:
         from connix_provider.operators.busy_agent import act_when_ready
-        from connix_provider.operators.handover import defer_for_agent
-        from connix_provider.operators.naming import naming, subject_of
-        from connix_provider.waiting import drive
-        from connix_provider.waiting.deferral import LONGEST_PAUSE
-        from connix_provider.waiting.kill import dies_when_killed
+        from connix_provider.operators.error_context import naming, subject_of
+        from connix_provider.operators.rate_limit_deferral import defer_for_agent
+        from connix_provider.polling import session
+        from connix_provider.polling.deferral import LONGEST_PAUSE
+        from connix_provider.polling.task_kill import exit_on_sigterm
 
         hook = ConnixHook(self.connix_conn_id)
         with naming_subject(subject_of(**self.named())):
             project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
-            connected = drive.Connected(hook, deadline=deadline)
-        with connected, self._cleaning_up(context), dies_when_killed():
+            connected = session.PollingSession(hook, deadline=deadline)
+        with connected, self._cleaning_up(context), exit_on_sigterm():
             with naming(hook, project_id, self.named):
                 acted = act_when_ready(self, connected, project_id, context, deadline)
             self.has_acted(connected.client, acted)
@@ -259,14 +259,14 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
             wait = self.wait_for(acted, acted.goal, deadline)
             if self.deferrable:
                 # One poll before the deferral, because the agent may have reached the goal.
-                ending = drive.look(connected, project_id, wait, longest_pause=LONGEST_PAUSE)
+                poll_result = session.poll_once(connected, project_id, wait, longest_pause=LONGEST_PAUSE)
             else:
-                ending = drive.wait_sync(connected, project_id, wait)
-        if ending is None:
+                poll_result = session.poll_until_done(connected, project_id, wait)
+        if poll_result is None:
             defer_for_agent(self, project_id, acted, wait)
-        return self._finish(context, ending)
+        return self._finish(context, poll_result)
 
-    def wait_for(self, acted: SentAction, goal: str, deadline: float) -> Wait:
+    def wait_for(self, acted: SentAction, goal: str, deadline: float) -> StatusPoller:
         """
         Return the wait for the goal of an action.
 
@@ -275,11 +275,11 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
         :param deadline: epoch seconds at which the wait times out
         :return: the wait
         """
-        from connix_provider.waiting.deferral import response_grace
-        from connix_provider.waiting.wait import RESPONSE_GRACE, Wait
+        from connix_provider.polling.deferral import response_grace
+        from connix_provider.polling.status_poller import RESPONSE_GRACE, StatusPoller
 
         allowed = self._time_allowed()
-        return Wait(
+        return StatusPoller(
             GOALS[goal],
             acted.agent_id,
             # A busy agent settles within seconds, whatever the poll interval.
@@ -303,8 +303,8 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
         :param deadline: epoch seconds
         :return: the action that was sent, and what to wait for
         """
-        from connix_provider.operators.handover import defer_for_rate_limit, take_over_permit
-        from connix_provider.waiting.deferral import LONGEST_PAUSE
+        from connix_provider.operators.rate_limit_deferral import defer_for_rate_limit, take_over_permit
+        from connix_provider.polling.deferral import LONGEST_PAUSE
 
         if not self.deferrable:
             return self.act(client, project_id, context)
@@ -324,7 +324,7 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
         :return: the agent's id
         :raises ValueError: for an event of another kind
         """
-        from connix_provider.waiting.drive import explain
+        from connix_provider.polling.session import explain
 
         return self._finish(context, explain(ConnixHook(self.connix_conn_id), event))
 
@@ -339,8 +339,8 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
         :raises ConnixAgentTimeoutError: if no triggerer ended the wait in time
         """
         from connix_provider.exceptions import ConnixAgentTimeoutError
-        from connix_provider.waiting.agent_ref import AgentRef
-        from connix_provider.waiting.deferral import is_deferral_timeout, untended
+        from connix_provider.polling.agent_ref import AgentRef
+        from connix_provider.polling.deferral import is_deferral_timeout, no_triggerer_message
 
         try:
             return super().resume_execution(next_method, next_kwargs, context)
@@ -351,28 +351,28 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
                 agent_id, name = (getattr(self, field, None) for field in ("agent_id", "agent_name"))
                 name = name or (None if agent_id else getattr(self, "name", None))
                 raise ConnixAgentTimeoutError(
-                    untended(self._time_allowed(), str(AgentRef(agent_id, name))),
+                    no_triggerer_message(self._time_allowed(), str(AgentRef(agent_id, name))),
                     agent_id=agent_id,
                     agent_name=name,
                     project_id=self.project_id,
                 ) from None
             raise
 
-    def _finish(self, context: Context, ending: Ending) -> str:
+    def _finish(self, context: Context, poll_result: PollResult) -> str:
         from connix_provider.exceptions import exception_for
-        from connix_provider.waiting.ending import Outcome
+        from connix_provider.polling.poll_result import Outcome
 
-        if ending.outcome is Outcome.DONE:
+        if poll_result.outcome is Outcome.DONE:
             self._close_record(context, is_done=True)
-            self.log.info("%s", ending.message)
-            return ending.agent_id
+            self.log.info("%s", poll_result.message)
+            return poll_result.agent_id
         # The action has failed for certain, so the next try may send it again.
-        if ending.outcome in {Outcome.FAILED, Outcome.GONE} and self.forgets_failure:
+        if poll_result.outcome in {Outcome.FAILED, Outcome.GONE} and self.forgets_failure:
             self._close_record(context, is_done=False)
-        if ending.outcome in {Outcome.FAILED, Outcome.TIMEOUT}:
+        if poll_result.outcome in {Outcome.FAILED, Outcome.TIMEOUT}:
             self.clean_up_failure(context)
         with self._cleaning_up(context):
-            raise exception_for(ending)
+            raise exception_for(poll_result)
 
     @contextmanager
     def _cleaning_up(self, context: Context) -> Iterator[None]:
@@ -414,6 +414,6 @@ class ConnixAgentOperator(TaskParameters, CancelOnKillMixin):
         return time.time() + self._time_allowed()
 
     def _time_allowed(self) -> float:
-        from connix_provider.waiting.deferral import time_allowed
+        from connix_provider.polling.deferral import time_allowed
 
         return time_allowed(check_seconds("timeout", self.timeout), self.execution_timeout)

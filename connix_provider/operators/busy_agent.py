@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from connix_provider.operators.base import ConnixAgentOperator
     from connix_provider.operators.cancel_on_kill import SentAction, Undo
-    from connix_provider.waiting.drive import Connected
-    from connix_provider.waiting.ending import Ending
-    from connix_provider.waiting.wait import Wait
+    from connix_provider.polling.poll_result import PollResult
+    from connix_provider.polling.session import PollingSession
+    from connix_provider.polling.status_poller import StatusPoller
 
 __all__ = ["AgentBusyError", "act_when_ready", "await_settled", "explained", "raise_if_busy"]
 
@@ -95,7 +95,7 @@ def raise_if_busy(agent_id: str, action: str, before: Snapshot | None = None) ->
 
 
 def act_when_ready(
-    task: ConnixAgentOperator, connected: Connected, project_id: str, context: Context, deadline: float
+    task: ConnixAgentOperator, connected: PollingSession, project_id: str, context: Context, deadline: float
 ) -> SentAction:
     """
     Call a task's ``act``, and again whenever a busy agent has settled.
@@ -112,7 +112,7 @@ def act_when_ready(
     """
     from connix_provider.exceptions import ConnixAgentGoneError
     from connix_provider.operators.cancel_on_kill import SentAction
-    from connix_provider.operators.handover import defer_for_agent
+    from connix_provider.operators.rate_limit_deferral import defer_for_agent
 
     repeats, agent_id = 0, None
     while True:
@@ -146,7 +146,13 @@ def act_when_ready(
 
 
 def await_settled(
-    connected: Connected, project_id: str, wait: Wait, busy: AgentBusyError, *, repeats: int, defers: bool
+    connected: PollingSession,
+    project_id: str,
+    wait: StatusPoller,
+    busy: AgentBusyError,
+    *,
+    repeats: int,
+    defers: bool,
 ) -> bool:
     """
     Wait on a worker until an action can be sent again.
@@ -163,13 +169,13 @@ def await_settled(
     :raises Exception: any other error that ends a wait
     """
     from connix_provider.exceptions import exception_for
-    from connix_provider.waiting import drive
-    from connix_provider.waiting.deferral import LONGEST_PAUSE
-    from connix_provider.waiting.ending import Outcome
+    from connix_provider.polling import session
+    from connix_provider.polling.deferral import LONGEST_PAUSE
+    from connix_provider.polling.poll_result import Outcome
 
     was_busy = False
     pause = LONGEST_PAUSE if defers else None
-    while (ending := drive.look(connected, project_id, wait, longest_pause=pause)) is None:
+    while (poll_result := session.poll_once(connected, project_id, wait, longest_pause=pause)) is None:
         if wait.status in TRANSIENT and not was_busy:
             was_busy = True
             log.info("Agent %s is %s, so the %s waits: %s", wait.agent, wait.status, busy.action, busy)
@@ -179,8 +185,8 @@ def await_settled(
         if defers:
             return False
         time.sleep(wait.rest())
-    if ending and ending.outcome is not Outcome.DONE:
-        raise exception_for(explained(ending, str(busy))) from busy.error
+    if poll_result and poll_result.outcome is not Outcome.DONE:
+        raise exception_for(explained(poll_result, str(busy))) from busy.error
     if was_busy:
         return True
     if busy.error is not None:
@@ -193,12 +199,12 @@ def await_settled(
 
 
 def _too_late(
-    task: ConnixAgentOperator, connected: Connected, project_id: str, agent_id: str | None
+    task: ConnixAgentOperator, connected: PollingSession, project_id: str, agent_id: str | None
 ) -> Exception:
     """Return the error for an agent that settled at the deadline."""
     from connix_provider.exceptions import exception_for
-    from connix_provider.waiting.agent_ref import AgentRef
-    from connix_provider.waiting.ending import Ending, Outcome
+    from connix_provider.polling.agent_ref import AgentRef
+    from connix_provider.polling.poll_result import Outcome, PollResult
 
     named = task.named()
     agent_id = agent_id or named.get("agent_id")
@@ -208,10 +214,10 @@ def _too_late(
         f"Agent {agent} settled at the end of the time allowed, so the {named['verb']} was not sent (again). "
         f"{task.busy_reason} Set a longer timeout, then clear the task{agent.place}."
     )
-    return exception_for(Ending.of(Outcome.TIMEOUT, agent, None, message))
+    return exception_for(PollResult.of(Outcome.TIMEOUT, agent, None, message))
 
 
-def explained(ending: Ending, why: str) -> Ending:
+def explained(poll_result: PollResult, why: str) -> PollResult:
     """
     Append the reason of the wait to the message of a time-out.
 
@@ -219,8 +225,8 @@ def explained(ending: Ending, why: str) -> Ending:
     :param why: why the action waited
     :return: the ending
     """
-    from connix_provider.waiting.ending import Outcome
+    from connix_provider.polling.poll_result import Outcome
 
-    if ending.outcome is not Outcome.TIMEOUT or not why:
-        return ending
-    return dataclasses.replace(ending, message=f"{ending.message} {why}")
+    if poll_result.outcome is not Outcome.TIMEOUT or not why:
+        return poll_result
+    return dataclasses.replace(poll_result, message=f"{poll_result.message} {why}")

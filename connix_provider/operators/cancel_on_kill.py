@@ -137,9 +137,9 @@ class CancelOnKillMixin(BaseOperator):
             )
 
     def _undo_if_failed(self, project_id: str, context: Context, deadline: float) -> None:
-        from connix_provider.waiting.kill import why_left
+        from connix_provider.polling.task_kill import reason_not_to_cancel
 
-        if reason := why_left(context.get("ti")):
+        if reason := reason_not_to_cancel(context.get("ti")):
             agent = f"Agent {self._done.agent_id}" if self._done else "The agent of this task"
             self.log.info("%s is left as it is: %s.", agent, reason)
             return
@@ -162,18 +162,18 @@ class CancelOnKillMixin(BaseOperator):
         return None
 
     def _undo(self, client: Client, project_id: str, acted: SentAction, deadline: float) -> None:
-        from connix_provider.waiting.undoing import undoing
+        from connix_provider.polling.cancel_action import cancel_action
 
         if acted.undo is None or acted.agent_id == self._undone:
             return
         self._undone = acted.agent_id
         which = (acted.undo, project_id, acted.agent_id, acted.before)
-        client.drive(undoing(client, *which, deadline=deadline, log=self.log))
+        client.drive(cancel_action(client, *which, deadline=deadline, log=self.log))
 
 
 def _undo_timeout(context: Context) -> float:
     """Return the seconds that an undo may take on a worker."""
-    from connix_provider.waiting.undoing import KILL_GRACE, UNDO_TIMEOUT
+    from connix_provider.polling.cancel_action import CANCEL_TIMEOUT, KILL_GRACE
 
     # Only the task instance of Airflow 3 has this attribute.
-    return KILL_GRACE if hasattr(context.get("ti"), "get_task_states") else UNDO_TIMEOUT
+    return KILL_GRACE if hasattr(context.get("ti"), "get_task_states") else CANCEL_TIMEOUT

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from connix_provider.client.redaction import SECRET_FIELDS
-from connix_provider.targets import gave_nothing
+from connix_provider.params import gave_nothing
 
 __all__ = ["REMEDY_FOR_TEXT", "as_given", "hidden_when_stored", "is_text", "with_documented_types"]
 

@@ -21,7 +21,7 @@ from connix_provider.client.errors import (
     ConnixNotFoundError,
     ConnixRateLimitError,
 )
-from connix_provider.client.retry import may_pass
+from connix_provider.client.retry import is_transient
 from connix_provider.operators.identity import IDENTITY_FIELD
 from connix_provider.operators.lost_response import (
     MAX_ATTEMPTS,
@@ -30,8 +30,8 @@ from connix_provider.operators.lost_response import (
     explained,
     seconds_left,
 )
-from connix_provider.targets import name_conflict
-from connix_provider.waiting.poll_errors import PollErrors
+from connix_provider.params import name_conflict
+from connix_provider.polling.poll_errors import PollErrors
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
@@ -115,9 +115,9 @@ def create_once(
             raise
         except ConnixError as error:
             # Raise a final error; instead of a transient one, raise the lost response, which explains more.
-            cause = lost if may_pass(error) else error
+            cause = lost if is_transient(error) else error
             raise _unconfirmed(cause, name, "the look-up failed" if cause is error else f"{error}") from None
-        if attempts == MAX_ATTEMPTS or not may_pass(lost) or not await_hint(client, lost, sent_at):
+        if attempts == MAX_ATTEMPTS or not is_transient(lost) or not await_hint(client, lost, sent_at):
             times = "once" if attempts == 1 else f"{attempts} times"
             raise _unconfirmed(lost, name, f"it was sent {times}, and no such agent is listed")
         log.info("There is no agent named %r: the lost create did not happen. Creating it again.", name)
@@ -185,7 +185,7 @@ def _scan_until_complete(
             raise
         except ConnixError as error:
             if (
-                not may_pass(error)
+                not is_transient(error)
                 or errors.is_final(error, time.monotonic())
                 or pause >= seconds_left(client)
             ):

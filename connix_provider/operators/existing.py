@@ -12,7 +12,7 @@ from connix_provider.client.errors import ConnixConflictError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS, TRANSIENT
 from connix_provider.operators.base import DEFERRABLE_BY_DEFAULT, ConnixAgentOperator, SentAction
-from connix_provider.targets import resolve_agent_id
+from connix_provider.params import resolve_agent_id
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -25,7 +25,7 @@ from connix_provider.operators.existing import send_action
 from connix_provider.operators.identity import IDENTITY_FIELD, identity_key
 from connix_provider.operators.restart_once import restart_once
 from connix_provider.operators.task_state import ActionRecord, accepted, recorded
-from connix_provider.targets import name_conflict
+from connix_provider.params import name_conflict
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -170,8 +170,8 @@ def delete_own(task: ConnixCreateAgentOperator, context: Context) -> None:
     :param context: Airflow's context
     """
     from connix_provider.hooks.connix import ConnixHook
-    from connix_provider.targets import resolve_project_id
-    from connix_provider.waiting.undoing import undoing
+    from connix_provider.params import resolve_project_id
+    from connix_provider.polling.cancel_action import cancel_action
 
     deadline = time.time() + _DELETE_TIMEOUT
     try:
@@ -185,7 +185,7 @@ def delete_own(task: ConnixCreateAgentOperator, context: Context) -> None:
                 return
             which = ("delete", project_id, agent.id, None)
             why = "The task failed, and on_failure is 'delete'"
-            client.drive(undoing(client, *which, deadline=deadline, log=log, why=why))
+            client.drive(cancel_action(client, *which, deadline=deadline, log=log, why=why))
     except (ConnixError, ValueError, AirflowException) as error:
         log.warning("The agent of this task run could not be deleted: %s", error)
 

@@ -23,7 +23,7 @@ from connix_provider.client.errors import (
     ConnixResponseError,
     ConnixTimeoutError,
 )
-from connix_provider.client.retry import may_pass
+from connix_provider.client.retry import is_transient
 from connix_provider.lifecycle import SETTLED, TRANSIENT, AgentStatus, Evidence, restart_evidence
 from connix_provider.operators.busy_agent import AgentBusyError
 from connix_provider.operators.cancel_on_kill import SentAction
@@ -100,7 +100,7 @@ def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
         if check.evidence is Evidence.RESTARTED:
             log.info("Agent %r (%s) shows that it was restarted.", before.name, before.id)
             return _restarted(before, sent_at)
-        if attempt == MAX_ATTEMPTS or not may_pass(lost) or not await_hint(client, lost, sent_at):
+        if attempt == MAX_ATTEMPTS or not is_transient(lost) or not await_hint(client, lost, sent_at):
             times = "once" if attempt == 1 else f"{attempt} times"
             raise explained(lost, f"The restart was sent {times} and the agent shows no sign of it")
         log.info(
@@ -270,9 +270,11 @@ def _confirm(
     except ConnixError as error:
         # Raise a final error; instead of a transient one, raise the lost response, which explains more.
         why = (
-            "the agent could not be read" if not may_pass(error) else f"the agent could not be read: {error}"
+            "the agent could not be read"
+            if not is_transient(error)
+            else f"the agent could not be read: {error}"
         )
-        lost = lost if may_pass(error) else error
+        lost = lost if is_transient(error) else error
     lost.may_have_executed = True
     raise explained(
         lost,

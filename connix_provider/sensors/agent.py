@@ -21,15 +21,15 @@ from connix_provider.exceptions import ConnixSensorTimeoutError, exception_for
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.lifecycle import goal_for_statuses
-from connix_provider.targets import TaskParameters, check_seconds, resolve_agent_id, resolve_project_id
+from connix_provider.params import TaskParameters, check_seconds, resolve_agent_id, resolve_project_id
+from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
-from connix_provider.waiting.ending import Ending, Outcome
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Client
-    from connix_provider.waiting.wait import Wait
+    from connix_provider.polling.status_poller import StatusPoller
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException
@@ -111,9 +111,9 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         :param context: Airflow's context
         :return: the agent's id
         """
-        from connix_provider.waiting.drive import Connected, look, wait_sync
-        from connix_provider.waiting.kill import dies_when_killed
-        from connix_provider.waiting.wording import not_waited_for
+        from connix_provider.polling.messages import not_waited_for
+        from connix_provider.polling.session import PollingSession, poll_once, poll_until_done
+        from connix_provider.polling.task_kill import exit_on_sigterm
 
         first_poke_at = self._first_poke_at(context)
         wait, ends_at = self._make_wait(first_poke_at)
@@ -125,18 +125,18 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         with naming_subject(not_waited_for(wait.goal, wait.agent)):
             if not is_resumed:
                 resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
-            connected = Connected(hook, deadline=ends_at, is_resumed=is_resumed)
+            connected = PollingSession(hook, deadline=ends_at, is_resumed=is_resumed)
         locate = partial(self._locate, hook)
-        with connected, dies_when_killed():
+        with connected, exit_on_sigterm():
             if not self.deferrable and not self.reschedule:
-                return self._end(wait_sync(connected, None, wait, locate=locate))
-            while (ending := look(connected, None, wait, locate=locate)) is None:
+                return self._end(poll_until_done(connected, None, wait, locate=locate))
+            while (poll_result := poll_once(connected, None, wait, locate=locate)) is None:
                 if self.deferrable and wait.agent.link:
                     self._defer(wait)
                 if self.reschedule and not self.deferrable:
                     self._reschedule_unless_undecided(wait, ends_at)
                 time.sleep(wait.rest())
-        return self._end(ending)
+        return self._end(poll_result)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """
@@ -147,13 +147,13 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         :param context: Airflow's context, which is not used
         :return: success with the agent's id, or ``False`` if the wait would go on
         """
-        from connix_provider.waiting.drive import Connected, look
+        from connix_provider.polling.session import PollingSession, poll_once
 
         wait, ends_at = self._make_wait(None)
         hook = ConnixHook(self.connix_conn_id)
-        with Connected(hook, deadline=ends_at) as connected:
-            ending = look(connected, None, wait, locate=partial(self._locate, hook))
-        return False if ending is None else PokeReturnValue(True, self._finish(ending))
+        with PollingSession(hook, deadline=ends_at) as connected:
+            poll_result = poll_once(connected, None, wait, locate=partial(self._locate, hook))
+        return False if poll_result is None else PokeReturnValue(True, self._finish(poll_result))
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
         """
@@ -164,7 +164,7 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         :return: the agent's id
         :raises ValueError: for an event of another kind
         """
-        from connix_provider.waiting.drive import explain
+        from connix_provider.polling.session import explain
 
         return self._end(explain(ConnixHook(self.connix_conn_id), event))
 
@@ -179,8 +179,8 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         :param context: Airflow's context
         :return: the result of the method
         """
-        from connix_provider.waiting.agent_ref import AgentRef
-        from connix_provider.waiting.deferral import is_deferral_timeout, time_allowed, untended
+        from connix_provider.polling.agent_ref import AgentRef
+        from connix_provider.polling.deferral import is_deferral_timeout, no_triggerer_message, time_allowed
 
         try:
             return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
@@ -188,17 +188,17 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
             if is_deferral_timeout(error):
                 allowed = time_allowed(self.timeout, self.execution_timeout)
                 error = ConnixSensorTimeoutError(
-                    untended(allowed, str(AgentRef(self.agent_id, self.agent_name))),
+                    no_triggerer_message(allowed, str(AgentRef(self.agent_id, self.agent_name))),
                     agent_id=self.agent_id,
                     agent_name=self.agent_name,
                     project_id=self.project_id,
                 )
             raise self._softened(error) from None
 
-    def _make_wait(self, first_poke_at: float | None) -> tuple[Wait, float]:
+    def _make_wait(self, first_poke_at: float | None) -> tuple[StatusPoller, float]:
         """Return the wait of this process, and the deadline of the whole wait in epoch seconds."""
-        from connix_provider.waiting.deferral import response_grace, time_allowed
-        from connix_provider.waiting.wait import RESPONSE_GRACE, Wait
+        from connix_provider.polling.deferral import response_grace, time_allowed
+        from connix_provider.polling.status_poller import RESPONSE_GRACE, StatusPoller
 
         self.check_parameters()
         goal = goal_for_statuses(self.target_statuses, self.failure_statuses, stable_for=self.stable_for)
@@ -208,7 +208,7 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         allowed = time_allowed(timeout, self.execution_timeout)
         # In reschedule mode Airflow applies execution_timeout to each process alone.
         ends_at = began_at + (timeout if self.reschedule and not self.deferrable else allowed)
-        wait = Wait(
+        wait = StatusPoller(
             goal,
             None if self.agent_id is None else str(self.agent_id),
             poll_interval=interval,
@@ -231,7 +231,7 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
         return project_id, resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
 
-    def _reschedule_unless_undecided(self, wait: Wait, ends_at: float) -> None:
+    def _reschedule_unless_undecided(self, wait: StatusPoller, ends_at: float) -> None:
         """
         Reschedule the task for the next poll.
 
@@ -261,8 +261,8 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
             first = datetime.fromisoformat(first)
         return first.timestamp() if first else None
 
-    def _defer(self, wait: Wait) -> NoReturn:
-        from connix_provider.waiting.deferral import deferral_timeout
+    def _defer(self, wait: StatusPoller) -> NoReturn:
+        from connix_provider.polling.deferral import deferral_timeout
 
         self.log.info("Agent %s: waiting in the triggerer from here on.", wait.agent)
         handover = wait.handover()
@@ -284,15 +284,15 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
             timeout=deferral_timeout(handover["deadline"]),
         )
 
-    def _finish(self, ending: Ending) -> str:
-        if ending.outcome is Outcome.DONE:
-            self.log.info("%s", ending.message)
-            return ending.agent_id
-        raise exception_for(ending, timeout=ConnixSensorTimeoutError)
+    def _finish(self, poll_result: PollResult) -> str:
+        if poll_result.outcome is Outcome.DONE:
+            self.log.info("%s", poll_result.message)
+            return poll_result.agent_id
+        raise exception_for(poll_result, timeout=ConnixSensorTimeoutError)
 
-    def _end(self, ending: Ending) -> str:
+    def _end(self, poll_result: PollResult) -> str:
         try:
-            return self._finish(ending)
+            return self._finish(poll_result)
         except Exception as error:
             raise self._softened(error) from None
 

@@ -21,8 +21,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from connix_provider.lifecycle import GOALS, Goal, PollState, goal_for_statuses
 
 if TYPE_CHECKING:
-    from connix_provider.waiting.ending import Ending
-    from connix_provider.waiting.wait import Wait
+    from connix_provider.polling.poll_result import PollResult
+    from connix_provider.polling.status_poller import StatusPoller
 
 __all__ = ["ConnixAgentStatusTrigger"]
 
@@ -50,7 +50,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
     :param first_poll_at: epoch seconds of the first poll
     :param last_seen_at: epoch seconds of the worker's last poll that showed the agent
     :param poll_errors: the worker's failed polls, from
-        :meth:`PollErrors.to_json <connix_provider.waiting.poll_errors.PollErrors.to_json>`
+        :meth:`PollErrors.to_json <connix_provider.polling.poll_errors.PollErrors.to_json>`
     :param undo_on_kill: the request when a user marks the task as failed (Airflow 3.3 and later): ``delete``
         or ``stop`` the agent; default none
     :param connix_conn_id: the Airflow connection
@@ -135,11 +135,11 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         """
         Wait, and yield one event with the result.
 
-        :return: the event: the fields of :class:`connix_provider.waiting.ending.Ending`, and ``deadline``
+        :return: the event: a :class:`~connix_provider.polling.poll_result.PollResult` and ``deadline``
         """
-        ending = await self._wait()
+        poll_result = await self._wait()
         # With the deadline, because dag.test() drops the arguments of the method that resumes the task.
-        yield TriggerEvent({**ending.to_event(), "deadline": self.deadline})
+        yield TriggerEvent({**poll_result.to_event(), "deadline": self.deadline})
 
     async def on_kill(self) -> None:
         """
@@ -147,25 +147,25 @@ class ConnixAgentStatusTrigger(BaseTrigger):
 
         Airflow 3.3 calls this when a user marks or clears the deferred task, but also in a triggerer that
         stalled while another one took the trigger over. So the state of the task decides; see
-        :mod:`connix_provider.waiting.kill`. It takes at most 20 seconds and never raises.
+        :mod:`connix_provider.polling.task_kill`. It takes at most 20 seconds and never raises.
         """
         if self.undo_on_kill is None:
             return
-        undoing = asyncio.create_task(self._undo_within_bounds(self.undo_on_kill))
+        cancel_action = asyncio.create_task(self._undo_within_bounds(self.undo_on_kill))
         # In a task of its own, because Airflow 3.3 cancels the trigger again each second.
-        while not undoing.done():
+        while not cancel_action.done():
             with suppress(asyncio.CancelledError):
-                await asyncio.wait({undoing})
+                await asyncio.wait({cancel_action})
 
     async def _undo_within_bounds(self, undo: str) -> None:
-        from connix_provider.waiting.preload import preload
+        from connix_provider.polling.preload import preload
 
         await preload()
-        from connix_provider.waiting.undoing import UNDO_TIMEOUT
+        from connix_provider.polling.cancel_action import CANCEL_TIMEOUT
 
         try:
-            async with asyncio.timeout(UNDO_TIMEOUT):
-                await self._undo(undo, time.time() + UNDO_TIMEOUT - 1.0)
+            async with asyncio.timeout(CANCEL_TIMEOUT):
+                await self._undo(undo, time.time() + CANCEL_TIMEOUT - 1.0)
         except Exception as error:
             self.log.warning(
                 "The task was killed, but the %s of agent %s failed; check the agent at Connix: %s: %s",
@@ -176,27 +176,27 @@ class ConnixAgentStatusTrigger(BaseTrigger):
             )
 
     async def _undo(self, undo: str, deadline: float) -> None:
-        from connix_provider.waiting.kill import why_left_async
+        from connix_provider.polling.task_kill import reason_not_to_cancel_async
 
-        if reason := await why_left_async(self.task_instance):
+        if reason := await reason_not_to_cancel_async(self.task_instance):
             self.log.info("Agent %s is left as it is: %s.", self.agent_id, reason)
             return
         from connix_provider.hooks.connix import ConnixHook
-        from connix_provider.waiting.undoing import undoing
+        from connix_provider.polling.cancel_action import cancel_action
 
         async with await ConnixHook(self.connix_conn_id).get_async_conn() as client:
             which = (undo, self.project_id, self.agent_id, self._state().before)
-            await client.drive(undoing(client, *which, deadline=deadline, log=self.log))
+            await client.drive(cancel_action(client, *which, deadline=deadline, log=self.log))
 
-    async def _wait(self) -> Ending:
-        from connix_provider.waiting.preload import preload
+    async def _wait(self) -> PollResult:
+        from connix_provider.polling.preload import preload
 
         await preload()
         from connix_provider.client import ConnixError
         from connix_provider.hooks.diagnosis import with_subject
-        from connix_provider.waiting.agent_ref import AgentRef
-        from connix_provider.waiting.drive import wait_async
-        from connix_provider.waiting.ending import Ending
+        from connix_provider.polling.agent_ref import AgentRef
+        from connix_provider.polling.poll_result import PollResult
+        from connix_provider.polling.session import poll_until_done_async
 
         agent, status = AgentRef(self.agent_id, self.agent_name, self.project_id), None
         try:
@@ -204,18 +204,18 @@ class ConnixAgentStatusTrigger(BaseTrigger):
             # At most one interval from now, because the clocks of worker and triggerer may differ.
             first_poll_at = min(self.first_poll_at or 0.0, time.time() + wait.poll_interval)
             try:
-                return await wait_async(self.connix_conn_id, wait, first_poll_at=first_poll_at)
+                return await poll_until_done_async(self.connix_conn_id, wait, first_poll_at=first_poll_at)
             finally:
                 agent, status = wait.agent, wait.status
         except (ConnixError, ValueError) as error:
             # In the event, because otherwise Airflow only reports that the trigger failed.
-            return Ending.refused(agent, status, with_subject(error, f"Could not wait for agent {agent}"))
+            return PollResult.refused(agent, status, with_subject(error, f"Could not wait for agent {agent}"))
 
-    def _make_wait(self) -> Wait:
-        from connix_provider.targets import check_seconds
-        from connix_provider.waiting.wait import Wait
+    def _make_wait(self) -> StatusPoller:
+        from connix_provider.params import check_seconds
+        from connix_provider.polling.status_poller import StatusPoller
 
-        return Wait(
+        return StatusPoller(
             self._goal(),
             self.agent_id,
             poll_interval=check_seconds("poll_interval", self.poll_interval),

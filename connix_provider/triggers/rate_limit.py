@@ -78,7 +78,7 @@ class ConnixRateLimitTrigger(BaseTrigger):
         :return: the event: ``bucket``, ``deadline``, ``has_permit``, and the state of the rate limit as
             ``rate_limit``
         """
-        from connix_provider.waiting.preload import preload
+        from connix_provider.polling.preload import preload
 
         await preload()
         from connix_provider.client import ConnixError
@@ -93,7 +93,7 @@ class ConnixRateLimitTrigger(BaseTrigger):
 
     async def _acquire(self) -> dict[str, Any]:
         from connix_provider.client.ratelimit import Bucket, recheck_delay
-        from connix_provider.waiting.shared_client import shared_client
+        from connix_provider.polling.shared_client import shared_client
 
         bucket = Bucket(self.bucket)
         await asyncio.sleep(max(0.0, min(self.not_before, self.deadline) - time.time()))

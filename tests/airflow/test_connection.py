@@ -11,7 +11,7 @@ from connix_provider.client import addresses
 from connix_provider.client.addresses import is_sent_in_clear
 from connix_provider.hooks import connix
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.targets import AgentNameNotFoundError
+from connix_provider.params import AgentNameNotFoundError
 
 KEY = "cx_0123456789abcdef0123456789abcdef"
 

@@ -71,6 +71,6 @@ def test_a_trigger_imports_hardly_anything_in_its_event_loop(emulator, connectio
     # What Airflow itself imports to read a connection is Airflow's.
     heavy = {"connix_provider", "anyio", "httpx", "httpcore", "pydantic"}
     assert [name for name in loaded.split() if name.partition(".")[0] in heavy] == [
-        "connix_provider.waiting",
-        "connix_provider.waiting.preload",
+        "connix_provider.polling",
+        "connix_provider.polling.preload",
     ]

@@ -66,7 +66,7 @@ def test_a_worker_that_is_killed(
         get_current_context()["ti"].task.on_kill()
         raise KilledError
 
-    monkeypatch.setattr("connix_provider.waiting.drive.wait_sync", kill)
+    monkeypatch.setattr("connix_provider.polling.session.poll_until_done", kill)
     emulator.clock.advance(60)
     ran = run(operator, cancel_on_kill=cancel_on_kill, **which)
     assert isinstance(ran.error, KilledError)
@@ -412,8 +412,8 @@ def test_a_trigger_without_its_task_instance_leaves_the_agent(emulator, connecti
 
 @pytest.mark.parametrize("mode", ["worker", "triggerer"])
 def test_a_state_that_airflow_never_tells_is_not_waited_for(mode, emulator, connection, monkeypatch):
-    monkeypatch.setattr("connix_provider.waiting.kill._state_of", lambda ti: time.sleep(4))
-    monkeypatch.setattr("connix_provider.waiting.kill._ANSWER_TIMEOUT", 0.2)
+    monkeypatch.setattr("connix_provider.polling.task_kill._state_of", lambda ti: time.sleep(4))
+    monkeypatch.setattr("connix_provider.polling.task_kill._ANSWER_TIMEOUT", 0.2)
     (agent_id,) = emulator.seed(status="running")
     began = time.monotonic()
     if mode == "worker":
@@ -473,7 +473,7 @@ async def test_a_killed_trigger_never_raises(host, emulator, connection, monkeyp
 #: A task of Airflow 3 by the part that matters here: its handler of SIGTERM returns.
 KILLED = """
 import signal, sys, time
-from connix_provider.waiting.kill import dies_when_killed
+from connix_provider.polling.task_kill import dies_when_killed
 
 def on_term(signum, frame):
     print("on_kill", flush=True)

@@ -26,9 +26,9 @@ from connix_provider.operators.agent import (
     ConnixStartAgentOperator,
     ConnixStopAgentOperator,
 )
+from connix_provider.polling import session
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
-from connix_provider.waiting import drive
 
 pytestmark = pytest.mark.heavy
 
@@ -196,15 +196,15 @@ def test_a_key_that_is_refused_while_a_worker_waits_is_read_again(
     is_new, emulator, run, connection, warp, monkeypatch
 ):
     (agent_id,) = emulator.seed(status="running")
-    wait_sync = drive.wait_sync
+    poll_until_done = session.poll_until_done
 
     def wait_with_a_refused_key(*args):
         if is_new:
             connection(password=emulator.add_key())
         emulator.revoke_key(emulator.api_key)
-        return wait_sync(*args)
+        return poll_until_done(*args)
 
-    monkeypatch.setattr(drive, "wait_sync", wait_with_a_refused_key)
+    monkeypatch.setattr(session, "wait_sync", wait_with_a_refused_key)
     ran = run(ConnixStopAgentOperator, agent_id=agent_id, poll_interval=5)
     if is_new:
         assert (ran.state, ran.result) == ("success", agent_id), ran.log

@@ -11,8 +11,8 @@ from connix_provider.client.errors import ConnixAuthenticationError
 from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixAgentFailedError, ConnixAgentGoneError
 from connix_provider.hooks.connix import ConnixHook
+from connix_provider.params import AgentNameNotFoundError
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
-from connix_provider.targets import AgentNameNotFoundError
 
 pytestmark = pytest.mark.heavy
 

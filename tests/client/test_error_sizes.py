@@ -13,9 +13,9 @@ from connix_provider.client import ConnixServerError, ConnixValidationError
 from connix_provider.client.calls import create_agent, get_agent
 from connix_provider.client.errors import ConnixAPIError, api_error_class
 from connix_provider.client.failures import MAX_ERROR_BODY, refusal
-from connix_provider.client.steps import Reply
-from connix_provider.waiting.agent_ref import AgentRef
-from connix_provider.waiting.ending import Ending
+from connix_provider.client.steps import Response
+from connix_provider.polling.agent_ref import AgentRef
+from connix_provider.polling.poll_result import PollResult
 
 KEY = "cx_" + 4 * "fedcba98"
 MIB = 2**20
@@ -54,7 +54,7 @@ SMALL = {
 
 @pytest.mark.parametrize("make", [*HUGE.values(), *SMALL.values()], ids=[*HUGE, *SMALL])
 def test_no_error_body_takes_long_or_makes_a_large_event(make):
-    reply = Reply(400, {}, make()[:MAX_ERROR_BODY])
+    reply = Response(400, {}, make()[:MAX_ERROR_BODY])
     # Seconds of the processor, because a shared machine may stop any step for a while.
     took = []
     for _ in range(3):
@@ -66,7 +66,7 @@ def test_no_error_body_takes_long_or_makes_a_large_event(make):
     assert type(error) is ConnixValidationError
     assert len(json.dumps(error.details)) < 4096
     assert len(text) < 5000
-    event = json.dumps(Ending.refused(AgentRef("agent_1"), "running", error).to_event())
+    event = json.dumps(PollResult.refused(AgentRef("agent_1"), "running", error).to_event())
     assert len(event) < 10 * 1024
     assert "canary" not in event
 
@@ -116,22 +116,22 @@ async def test_a_status_counts_however_its_body_is_packed(
 BEGINNING = b'{"error": {"code": "agent_conflict", "message": "cut of'
 
 
-def hang_up(connection, ending):
+def hang_up(connection, poll_result):
     """End the body early."""
 
 
-def reset(connection, ending):
+def reset(connection, poll_result):
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     time.sleep(0.05)
     connection.close()
 
 
-def fall_silent(connection, ending):
-    ending.wait(20)
+def fall_silent(connection, poll_result):
+    poll_result.wait(20)
 
 
-def drip(connection, ending):
-    while not ending.wait(0.02):
+def drip(connection, poll_result):
+    while not poll_result.wait(0.02):
         connection.sendall(b"x")
 
 
@@ -153,7 +153,7 @@ async def test_a_status_counts_where_its_body_breaks_off(driver, raw_server, sta
 
     def behave(connection, request):
         connection.sendall(f"HTTP/1.1 {status} No\r\n{header}\r\n\r\n".encode() + begun)
-        then(connection, servers[0].ending)
+        then(connection, servers[0].poll_result)
 
     servers.append(raw_server(behave))
     client = driver.open(KEY, servers[0].url, max_attempts=1, timeout=0.5, total_timeout=1)
@@ -194,10 +194,10 @@ async def test_the_rest_of_a_huge_error_is_not_read(driver, raw_server):
 def test_usual_details_stay_as_they_are():
     details = [{"field": "config.temperature", "message": "Temperature must be between 0 and 2"}]
     for usual in (details, {"name": "too long"}, "in words", 7, 0.5, None, True, [], {}):
-        assert refusal(get_agent("p", "a"), Reply(400, {}, body(usual)), ()).details == usual
+        assert refusal(get_agent("p", "a"), Response(400, {}, body(usual)), ()).details == usual
 
 
 def test_details_that_were_cut_show_it():
-    cut = refusal(CALL, Reply(400, {}, body(["x" * 40] * 1000)), ()).details
+    cut = refusal(CALL, Response(400, {}, body(["x" * 40] * 1000)), ()).details
     assert cut[0] == "x" * 40
     assert cut[-1] == "…"

@@ -32,9 +32,9 @@ from connix_provider.client.flow import perform
 from connix_provider.client.ratelimit import RateLimiter
 from connix_provider.client.redaction import redact
 from connix_provider.client.retry import RetryPolicy
-from connix_provider.client.steps import Reply
+from connix_provider.client.steps import Response
 from connix_provider.emulator import Fault
-from connix_provider.targets import AgentNameNotFoundError
+from connix_provider.params import AgentNameNotFoundError
 
 KEY = "cx_" + 4 * "fedcba98"
 DETAILS = [
@@ -258,7 +258,7 @@ def test_absurdly_deep_error_bodies_of_any_depth_are_read():
             )
             next(flow)
             with pytest.raises(ConnixNotFoundError) as caught:
-                flow.send(Reply(404, {}, body))
+                flow.send(Response(404, {}, body))
             assert len(str(caught.value)) < 1000
             assert len(repr(caught.value)) < 2000
 
@@ -491,7 +491,7 @@ def test_no_repr_shows_a_secret():
         for secret in (*SECRETS, "sesame"):
             assert secret not in repr(call)
         assert set(SECRETS) <= set(call.secrets)
-    assert "body" not in repr(Reply(200, {}, PROMPT.encode()))
+    assert "body" not in repr(Response(200, {}, PROMPT.encode()))
 
 
 @pytest.mark.parametrize(

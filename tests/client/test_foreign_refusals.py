@@ -16,8 +16,8 @@ from connix_provider.client import (
 from connix_provider.client.flow import perform
 from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
 from connix_provider.client.ratelimit import RateLimiter
-from connix_provider.client.retry import RetryPolicy, may_pass
-from connix_provider.client.steps import Reply
+from connix_provider.client.retry import RetryPolicy, is_transient
+from connix_provider.client.steps import Response
 
 HTML = b"<html><title>Forbidden</title></html>"
 #: What a gateway, a login page or another service answers in Connix's place.
@@ -40,7 +40,7 @@ CLASSES = {401: ConnixAuthenticationError, 403: ConnixPermissionError, 404: Conn
 
 
 def own(status, code="unauthorized"):
-    return Reply(status, {}, json.dumps({"error": {"code": code, "message": "No."}}).encode())
+    return Response(status, {}, json.dumps({"error": {"code": code, "message": "No."}}).encode())
 
 
 def error_of(reply):
@@ -76,11 +76,11 @@ def test_another_response_starts_the_count_again():
 @pytest.mark.parametrize("status", CLASSES)
 @pytest.mark.parametrize("body", FOREIGN_BODIES.values(), ids=FOREIGN_BODIES)
 def test_a_body_that_is_not_of_connix_is_foreign(status, body):
-    error = error_of(Reply(status, {}, body))
+    error = error_of(Response(status, {}, body))
     assert type(error) is CLASSES[status]
     assert not error.has_error_body
     assert is_foreign(error)
-    assert not may_pass(error)
+    assert not is_transient(error)
     assert not getattr(error, "is_of_an_agent", False)
     assert not pickle.loads(pickle.dumps(error)).has_error_body
 
@@ -108,7 +108,7 @@ def test_only_the_agents_own_404_says_that_it_is_gone(status, code, gone):
 
 @pytest.mark.parametrize("status", [400, 405, 409, 410, 418, 422, 501])
 def test_other_refusals_are_final_whatever_their_body(status):
-    run = Run(CALLS["get"], RetryPolicy(), iter([Reply(status, {}, HTML)]))
+    run = Run(CALLS["get"], RetryPolicy(), iter([Response(status, {}, HTML)]))
     assert run.error.status_code == status
     assert not is_foreign(run.error)
 
@@ -117,26 +117,26 @@ def test_other_refusals_are_final_whatever_their_body(status):
 @pytest.mark.parametrize("status", CLASSES)
 class TestAttempts:
     def test_a_foreign_refusal_is_repeated(self, name, status):
-        outcomes = [Reply(status, {}, HTML), Reply(status, {}, HTML), said(name)]
+        outcomes = [Response(status, {}, HTML), Response(status, {}, HTML), said(name)]
         run = Run(CALLS[name], RetryPolicy(), iter(outcomes))
         assert run.error is None
         assert len(run.sent) == 3
 
     @pytest.mark.parametrize("jitter", [0.0, 1.0])
     def test_it_is_final_after_15_seconds(self, name, status, jitter):
-        run = Run(CALLS[name], RetryPolicy(), repeat(Reply(status, {}, HTML)), jitter=jitter)
+        run = Run(CALLS[name], RetryPolicy(), repeat(Response(status, {}, HTML)), jitter=jitter)
         assert type(run.error) is CLASSES[status]
         assert not run.error.may_have_executed
         assert len(run.sent) == 5
         assert 15 <= run.now - NOW < 17
 
     def test_it_is_final_after_15_seconds_without_a_bound_on_attempts(self, name, status):
-        run = Run(CALLS[name], RetryPolicy(max_attempts=10**9), repeat(Reply(status, {}, HTML)))
+        run = Run(CALLS[name], RetryPolicy(max_attempts=10**9), repeat(Response(status, {}, HTML)))
         assert type(run.error) is CLASSES[status]
         assert len(run.sent) == 5
 
     def test_it_is_raised_at_once_with_one_attempt(self, name, status):
-        run = Run(CALLS[name], RetryPolicy(max_attempts=1), iter([Reply(status, {}, HTML)]))
+        run = Run(CALLS[name], RetryPolicy(max_attempts=1), iter([Response(status, {}, HTML)]))
         assert type(run.error) is CLASSES[status]
         assert (len(run.sent), run.pauses) == (1, [])
 
@@ -146,14 +146,14 @@ class TestAttempts:
         assert len(run.sent) == 1
 
     def test_a_refusal_of_connix_after_foreign_ones_is_final(self, name, status):
-        run = Run(CALLS[name], RetryPolicy(), iter([Reply(status, {}, HTML), own(status)]))
+        run = Run(CALLS[name], RetryPolicy(), iter([Response(status, {}, HTML), own(status)]))
         assert run.error.has_error_body
         assert len(run.sent) == 2
 
 
 @pytest.mark.parametrize("status", range(500, 600))
 def test_every_5xx_but_501_is_repeated(status):
-    run = Run(CALLS["get"], RetryPolicy(), repeat(Reply(status, {}, HTML)))
+    run = Run(CALLS["get"], RetryPolicy(), repeat(Response(status, {}, HTML)))
     assert type(run.error) is ConnixServerError
     assert len(run.sent) == (1 if status == 501 else 5)
 

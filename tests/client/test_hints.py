@@ -11,7 +11,7 @@ from connix_provider.client import ConnixRateLimitError, ConnixServerError
 from connix_provider.client.flow import perform
 from connix_provider.client.ratelimit import Bucket, RateLimiter
 from connix_provider.client.retry import RetryPolicy
-from connix_provider.client.steps import Pause, Reply
+from connix_provider.client.steps import Response, Sleep
 from connix_provider.emulator import Fault
 
 HINTS = {
@@ -49,7 +49,7 @@ STATUSES = (429, 503, 500, 529)
 
 def refused(status, headers, hint):
     stated = {"code": "c", "message": "m"} | ({} if hint is None else {"retry_after": hint})
-    return Reply(
+    return Response(
         status, {"date": formatdate(NOW, usegmt=True)} | headers, json.dumps({"error": stated}).encode()
     )
 
@@ -76,7 +76,7 @@ class Process:
                 return error
             except ConnixServerError as error:
                 return error
-            assert not isinstance(step, Pause)
+            assert not isinstance(step, Sleep)
             outcome = next(outcomes)
 
 
@@ -132,7 +132,7 @@ def test_a_call_that_is_no_poll_keeps_to_the_hint():
 def test_a_good_response_that_tells_of_a_used_up_limit_is_believed():
     process = Process()
     headers = {"date": formatdate(NOW, usegmt=True), **HINTS["reset in an hour"]}
-    assert process.call("get", Reply(200, headers, said("get").body)) is True
+    assert process.call("get", Response(200, headers, said("get").body)) is True
     process.now += 60
     assert process.call("get").retry_after > 3000
 
@@ -179,7 +179,7 @@ def test_a_permanent_5xx_ends_with_the_services_own_error(name, status):
     for headers in ({}, {"date": formatdate(NOW, usegmt=True), **used_up}):
         for bounds in ({}, {"total_timeout": 20}, {"longest_pause": 2}, {"deadline": NOW + 30}):
             run = Run(
-                CALLS[name], RetryPolicy(**bounds), repeat(Reply(status, headers, refusal(status).body))
+                CALLS[name], RetryPolicy(**bounds), repeat(Response(status, headers, refusal(status).body))
             )
             assert type(run.error) is ConnixServerError
             assert run.error.status_code == status

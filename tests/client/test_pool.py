@@ -14,7 +14,7 @@ import pytest
 from connix_provider.client import AsyncClient, Client, ConnixAPIError
 from connix_provider.client.calls import get_agent
 from connix_provider.client.pool import AsyncPool
-from connix_provider.client.steps import Reply, Send
+from connix_provider.client.steps import Response, Send
 from connix_provider.emulator import Emulator, Limits
 
 
@@ -141,7 +141,7 @@ async def test_a_client_recovers_after_an_outage(outage):
         async def ask():
             # Below the limiter, which would hold most of so many calls back.
             outcome = await client._send(Send(get_agent("p", "agent_1"), "id", 5.0))
-            return outcome.status_code if isinstance(outcome, Reply) else None
+            return outcome.status_code if isinstance(outcome, Response) else None
 
         first = client._http
         # A call that is cancelled a few steps after it got the place of another keeps that place for ever.

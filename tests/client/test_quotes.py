@@ -11,7 +11,7 @@ from connix_provider.client.calls import create_agent, update_agent
 from connix_provider.client.failures import refusal
 from connix_provider.client.quoting import printable
 from connix_provider.client.redaction import redact, secrets_of
-from connix_provider.client.steps import Reply
+from connix_provider.client.steps import Response
 
 PROMPT = (
     "  You are the agent of the Müller account.\r\n"
@@ -98,7 +98,7 @@ def test_no_quote_shows_a_secret(quoted, encode):
 @pytest.mark.parametrize("quoted", QUOTES.values(), ids=QUOTES)
 def test_no_exception_shows_a_quoted_secret(call, quoted):
     stated = {"code": "c", "message": f"bad {quoted}", "details": [{"field": quoted, "message": [quoted]}]}
-    error = refusal(call, Reply(400, {}, json.dumps({"error": stated}).encode()), call.secrets)
+    error = refusal(call, Response(400, {}, json.dumps({"error": stated}).encode()), call.secrets)
     bare = "".join(f"{error}{error!r}{error.details}".split())
     for canary in (*CANARIES, *NUMBERS):
         assert canary not in bare
@@ -163,7 +163,7 @@ def test_no_control_character_reaches_a_message(control):
         "details": [{"field": said, "message": said}],
     }
     error = refusal(
-        create_agent("p", {"name": "x"}), Reply(400, {}, json.dumps({"error": stated}).encode()), ()
+        create_agent("p", {"name": "x"}), Response(400, {}, json.dumps({"error": stated}).encode()), ()
     )
     for text in (str(error), error.code, error.message, error.request_id, error.details[0]["message"]):
         assert control[0] not in text

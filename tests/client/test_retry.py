@@ -26,8 +26,8 @@ from connix_provider.client import (
 from connix_provider.client.calls import update_agent
 from connix_provider.client.flow import perform
 from connix_provider.client.ratelimit import Bucket, RateLimiter, number, retry_after_hint, server_time
-from connix_provider.client.retry import RetryPolicy, may_pass, retry_delay
-from connix_provider.client.steps import Reply
+from connix_provider.client.retry import RetryPolicy, is_transient, retry_delay
+from connix_provider.client.steps import Response
 
 ONCE = {"create", "restart"}
 
@@ -103,7 +103,7 @@ def test_the_decision_keeps_its_promises(error, idempotent, attempt, refusals, p
     )
     status = getattr(error, "status_code", None)
     passes = status is None or status in PASSING
-    assert may_pass(error) is passes
+    assert is_transient(error) is passes
     limited = status == 429
     allowed = (
         passes and (idempotent or not error.may_have_executed) and (limited or attempt < policy.max_attempts)
@@ -141,7 +141,7 @@ def test_a_limit_without_a_hint_is_asked_less_and_less_often():
 
 
 def test_an_unknown_failure_does_not_pass():
-    assert not may_pass(ConnixError("odd"))
+    assert not is_transient(ConnixError("odd"))
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ OUTCOMES = st.sampled_from(
         lambda: refusal(429, retry_after=0),
         lambda: refusal(404),
         lambda: refusal(409),
-        lambda: Reply(200, {}, b"not JSON"),
-        lambda: Reply(200, {}, AGENT),
+        lambda: Response(200, {}, b"not JSON"),
+        lambda: Response(200, {}, AGENT),
     ]
 )
 
@@ -199,7 +199,7 @@ def test_no_flow_breaks_its_bounds(name, outcomes, policy, took, jitter, oversle
     outcomes_of_own = [
         outcome for step, outcome in zip(run.sent, given_out, strict=False) if step.call is CALLS[name]
     ]
-    limited = sum(isinstance(outcome, Reply) and outcome.status_code == 429 for outcome in outcomes_of_own)
+    limited = sum(isinstance(outcome, Response) and outcome.status_code == 429 for outcome in outcomes_of_own)
     assert len(own) <= policy.max_attempts + limited
     assert all(at < NOW + policy.total_timeout for at in run.sent_at)
     assert all(0 < step.timeout <= policy.total_timeout + 1e-6 for step in run.sent)
@@ -310,7 +310,7 @@ def test_what_may_be_repeated_is(name):
 
 @pytest.mark.parametrize("name", sorted(ONCE))
 def test_what_may_not_be_repeated_is_not_but_where_it_was_surely_not_done(name):
-    doubtful = (failure(ConnixTimeoutError, True, None), refusal(502), refusal(408), Reply(200, {}, b"[]"))
+    doubtful = (failure(ConnixTimeoutError, True, None), refusal(502), refusal(408), Response(200, {}, b"[]"))
     for outcome in doubtful:
         run = Run(CALLS[name], RetryPolicy(), iter([outcome]))
         assert run.error.may_have_executed
@@ -345,7 +345,7 @@ LOST = failure(ConnixTimeoutError, True, None)
     ],
 )
 def test_a_refused_repeat_is_settled_by_a_look(name, status, settled):
-    look = Reply(200, {}, f'{{"id": "a", "status": "{status}"}}'.encode())
+    look = Response(200, {}, f'{{"id": "a", "status": "{status}"}}'.encode())
     run = Run(CALLS[name], RetryPolicy(), iter([LOST, refusal(409), look]))
     assert [step.call.method for step in run.sent] == ["POST", "POST", "GET"]
     if settled:
@@ -360,14 +360,14 @@ def test_an_update_whose_repeat_is_refused_is_settled_by_the_agent_as_it_is():
     changes = {"name": "x", "config": {"temperature": 1, "new": {"a": [1, 2]}}, "description": None}
     call = update_agent("p", "a", changes)
     has = b'{"id":"a","status":"running","name":"x","config":{"temperature":1.0,"new":{"a":[1,2],"b":0}}}'
-    run = Run(call, RetryPolicy(), iter([LOST, refusal(409), Reply(200, {}, has)]))
+    run = Run(call, RetryPolicy(), iter([LOST, refusal(409), Response(200, {}, has)]))
     assert run.result.name == "x"
     for differs in (
         has.replace(b"1.0", b"0.9"),
         has.replace(b'"a":[1,2],', b""),
         has.replace(b'"x"', b'"y"'),
     ):
-        run = Run(call, RetryPolicy(), iter([LOST, refusal(409), Reply(200, {}, differs)]))
+        run = Run(call, RetryPolicy(), iter([LOST, refusal(409), Response(200, {}, differs)]))
         assert isinstance(run.error, ConnixConflictError)
 
 
@@ -383,7 +383,8 @@ def test_a_delete_whose_repeat_finds_nothing_is_done():
 
 
 @pytest.mark.parametrize(
-    "other", [refusal(404, code="project_not_found"), refusal(404), Reply(404, {}, b"<html>no route</html>")]
+    "other",
+    [refusal(404, code="project_not_found"), refusal(404), Response(404, {}, b"<html>no route</html>")],
 )
 def test_a_delete_whose_repeat_meets_another_404_is_not_done(other):
     run = Run(CALLS["delete"], RetryPolicy(), itertools.chain([LOST], repeat(other)))
@@ -401,7 +402,7 @@ def test_a_look_that_fails_leaves_the_refusal():
 
 
 def test_a_look_is_repeated_as_any_get_is():
-    look = Reply(200, {}, AGENT)
+    look = Response(200, {}, AGENT)
     run = Run(CALLS["start"], RetryPolicy(), iter([LOST, refusal(409), refusal(503), look]))
     assert run.result.status == "running"
     assert len(run.sent) == 4
@@ -515,7 +516,7 @@ def test_a_reset_counts_only_on_a_refusal_for_the_rate_limit():
         flow = perform(CALLS["get"], policy, limiter=RateLimiter())
         next(flow)
         with pytest.raises(ConnixAPIError) as caught:
-            flow.send(Reply(status, told, b""))
+            flow.send(Response(status, told, b""))
         assert caught.value.retry_after == hint
 
 
@@ -526,13 +527,13 @@ def test_no_header_breaks_the_hint(date, retry_after, reset):
 
 
 def test_an_address_to_redirect_to_that_cannot_be_read_is_told():
-    run = Run(CALLS["get"], RetryPolicy(), iter([Reply(302, {"location": "http://[::1"}, b"")]))
+    run = Run(CALLS["get"], RetryPolicy(), iter([Response(302, {"location": "http://[::1"}, b"")]))
     assert "an address that cannot be read" in str(run.error)
 
 
-@pytest.mark.parametrize("reply", [Reply(204, {}, b""), Reply(202, {}, b" ")])
+@pytest.mark.parametrize("reply", [Response(204, {}, b""), Response(202, {}, b" ")])
 def test_an_update_whose_good_answer_is_empty_is_looked_at(reply):
-    run = Run(CALLS["update"], RetryPolicy(), iter([reply, refusal(503), Reply(200, {}, AGENT)]))
+    run = Run(CALLS["update"], RetryPolicy(), iter([reply, refusal(503), Response(200, {}, AGENT)]))
     assert [step.call.method for step in run.sent] == ["PUT", "GET", "GET"]
     assert run.result.id == "a"
 
@@ -540,14 +541,14 @@ def test_an_update_whose_good_answer_is_empty_is_looked_at(reply):
 def test_an_update_of_which_nothing_can_be_seen_was_accepted_all_the_same():
     for outcomes in ([refusal(404)], [refusal(503)] * 5):
         policy = RetryPolicy(total_timeout=100, longest_pause=5)
-        run = Run(CALLS["update"], policy, iter([Reply(204, {}, b""), *outcomes]))
+        run = Run(CALLS["update"], policy, iter([Response(204, {}, b""), *outcomes]))
         assert type(run.error) is ConnixResponseError
         assert run.error.may_have_executed
         assert run.error.request_id == run.sent[-1].request_id
         assert "204 to PUT" in str(run.error)
         assert "could not be read either: Connix answered " in str(run.error)
         assert sum(step.call.method == "PUT" for step in run.sent) == 1
-    run = Run(CALLS["update"], RetryPolicy(total_timeout=5), iter([Reply(204, {}, b"")]), took=6)
+    run = Run(CALLS["update"], RetryPolicy(total_timeout=5), iter([Response(204, {}, b"")]), took=6)
     assert len(run.sent) == 1
     assert run.error.may_have_executed
 
@@ -557,7 +558,7 @@ def test_whatever_a_result_cannot_be_read_for_is_one_kind_of_error():
         raise RecursionError("secret")
 
     call = dataclasses.replace(CALLS["create"], read=read)
-    run = Run(call, RetryPolicy(), iter([Reply(201, {}, b"{}")]))
+    run = Run(call, RetryPolicy(), iter([Response(201, {}, b"{}")]))
     assert isinstance(run.error, ConnixResponseError)
     assert str(run.error).endswith("RecursionError")
 

@@ -17,7 +17,7 @@ from connix_provider.client.flow import perform
 from connix_provider.client.ratelimit import Bucket, RateLimiter, registry
 from connix_provider.client.ratelimit.registry import limiter_for
 from connix_provider.client.retry import RetryPolicy
-from connix_provider.client.steps import Pause, Reply, Send
+from connix_provider.client.steps import Response, Send, Sleep
 from connix_provider.emulator import Clock, Emulator, Fault, Limits
 
 KEY = "cx_" + 32 * "a"
@@ -184,7 +184,7 @@ class Caller:
     def go_on(self, outcome=None):
         """Go on to the next request."""
         step = self.flow.send(outcome)
-        while isinstance(step, Pause):
+        while isinstance(step, Sleep):
             self.pauses.append(step.seconds)
             self.now += step.seconds
             step = self.flow.send(None)
@@ -204,7 +204,7 @@ def test_a_call_waits_for_its_budget():
     caller.go_on()
     assert sum(caller.pauses) == pytest.approx(40, abs=0.1)
     with pytest.raises(StopIteration) as end:
-        caller.flow.send(Reply(200, {}, AGENT))
+        caller.flow.send(Response(200, {}, AGENT))
     assert end.value.value.id == "a"
 
 
@@ -234,7 +234,7 @@ def test_a_budget_that_opens_too_late_is_told_at_once_but_in_a_task_when_its_tim
 def test_a_nap_that_lasted_beyond_the_deadline_sends_nothing():
     caller = Caller(total_timeout=30)
     use_up(caller, 20)
-    assert isinstance(caller.flow.send(None), Pause)
+    assert isinstance(caller.flow.send(None), Sleep)
     caller.now += 31
     with pytest.raises(ConnixTimeoutError, match="the time allowed was over before GET"):
         caller.flow.send(None)
@@ -258,7 +258,7 @@ def test_a_signals_handler_may_ask_for_the_same_budget_in_the_middle_of_anything
 
 
 def test_a_refusal_longer_than_the_longest_pause_is_told_at_once():
-    refusal = Reply(429, {"retry-after": "31"}, b"")
+    refusal = Response(429, {"retry-after": "31"}, b"")
     caller = Caller(longest_pause=30)
     caller.go_on()
     with pytest.raises(ConnixRateLimitError) as caught:
@@ -275,10 +275,10 @@ def test_a_refusal_keeps_all_others_away_and_is_nobodys_attempt():
     other = Caller(caller.limiter)
     caller.go_on()
     other.now = caller.now
-    step = caller.flow.send(Reply(429, {"retry-after": "7"}, b""))
-    assert isinstance(step, Pause)
+    step = caller.flow.send(Response(429, {"retry-after": "7"}, b""))
+    assert isinstance(step, Sleep)
     assert step.seconds >= 7
-    assert isinstance(other.flow.send(None), Pause)
+    assert isinstance(other.flow.send(None), Sleep)
     caller.now += step.seconds
     assert isinstance(caller.flow.send(None), Send)
 
@@ -292,7 +292,7 @@ def test_a_call_that_is_broken_off_leaves_nothing_behind():
     assert endpoint.limit.in_flight == 0
     use_up(caller)
     waiting = Caller(caller.limiter)
-    assert isinstance(waiting.flow.send(None), Pause)
+    assert isinstance(waiting.flow.send(None), Sleep)
     assert len(endpoint.queues[0]) == 1
     del waiting
     gc.collect()

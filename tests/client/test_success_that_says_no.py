@@ -18,7 +18,7 @@ from connix_provider.client import (
 )
 from connix_provider.client.calls import list_projects
 from connix_provider.client.retry import RetryPolicy
-from connix_provider.client.steps import Reply
+from connix_provider.client.steps import Response
 
 READS = ("list", "get", "logs", "metrics", "projects")
 WRITES = ("create", "update", "delete", "start", "pause", "stop", "restart")
@@ -87,7 +87,7 @@ UNDOCUMENTED = [
 
 
 def reply(body, status=200):
-    return Reply(status, {}, json.dumps(body).encode())
+    return Response(status, {}, json.dumps(body).encode())
 
 
 def run(name, body, *, attempts=1, status=200):
@@ -200,14 +200,14 @@ def test_an_agent_that_says_why_it_is_in_error_is_an_agent():
 @pytest.mark.parametrize("name", [*WRITES, *READS])
 @pytest.mark.parametrize("body", [b"[]", b"null", b"true", b'"ok"', b"7", b"<html>", b'{"message": "cut'])
 def test_what_is_no_json_object_cannot_be_read(name, body):
-    done = Run(ALL_CALLS[name], RetryPolicy(max_attempts=1), repeat(Reply(200, {}, body)))
+    done = Run(ALL_CALLS[name], RetryPolicy(max_attempts=1), repeat(Response(200, {}, body)))
     assert type(done.error) is ConnixResponseError
 
 
 @pytest.mark.parametrize("name", ["delete", "start", "pause", "stop", "restart"])
 @pytest.mark.parametrize(("status", "body"), [(204, b""), (200, b""), (202, b" \n")])
 def test_an_empty_body_confirms(name, status, body):
-    done = Run(ALL_CALLS[name], RetryPolicy(), iter([Reply(status, {}, body)]))
+    done = Run(ALL_CALLS[name], RetryPolicy(), iter([Response(status, {}, body)]))
     assert done.result.agent_id == "a"
 
 

@@ -9,8 +9,8 @@ from connix_provider.client.auth.token_cache import Tokens
 from connix_provider.client.auth.token_endpoint import TokenEndpoint
 from connix_provider.client.errors import ConnixAPIError, api_error_class
 from connix_provider.client.foreign_refusals import is_foreign
-from connix_provider.client.retry import may_pass
-from connix_provider.client.steps import Reply
+from connix_provider.client.retry import is_transient
+from connix_provider.client.steps import Response
 
 TOKENS = {"access_token": "new-access", "refresh_token": "new-refresh", "expires_in": 60}
 REFUSED = {"error": "invalid_grant", "error_description": "expired"}
@@ -18,7 +18,7 @@ REFUSED = {"error": "invalid_grant", "error_description": "expired"}
 
 def read(status, body):
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return TokenEndpoint("https://login.example.com/token").tokens(Reply(status, {}, content), ())
+    return TokenEndpoint("https://login.example.com/token").tokens(Response(status, {}, content), ())
 
 
 def error_of(status, body):
@@ -37,7 +37,7 @@ def test_a_success_without_tokens_is_final(status):
     for body in (REFUSED, {}, b"", b"<html>"):
         error = error_of(status, body)
         assert type(error) is ConnixAuthenticationError
-        assert not may_pass(error)
+        assert not is_transient(error)
         assert not is_foreign(error)
 
 
@@ -45,7 +45,7 @@ def test_a_success_without_tokens_is_final(status):
 def test_trouble_passes_but_501(status):
     for body in (REFUSED, b"<html>", b""):
         error = error_of(status, body)
-        assert may_pass(error) is (status != 501)
+        assert is_transient(error) is (status != 501)
         if status != 501:
             assert type(error) is api_error_class(status)
 
@@ -54,7 +54,7 @@ def test_trouble_passes_but_501(status):
 def test_a_refusal_of_the_endpoint_is_final(status):
     error = error_of(status, REFUSED)
     assert type(error) is ConnixAuthenticationError
-    assert not may_pass(error)
+    assert not is_transient(error)
     assert not is_foreign(error)
 
 

@@ -22,7 +22,7 @@ from connix_provider.lifecycle import (
     goal_for_statuses,
     judge,
 )
-from connix_provider.waiting.ending import Ending, Outcome
+from connix_provider.polling.poll_result import Outcome, PollResult
 
 pytestmark = pytest.mark.heavy
 
@@ -187,20 +187,20 @@ spoilt = st.builds(
 @given(event=st.one_of(anything, likely, spoilt))
 def test_any_event_is_an_ending_or_a_value_error(event):
     try:
-        ending = Ending.from_event(event)
+        poll_result = PollResult.from_event(event)
     except ValueError:
         return
-    assert isinstance(ending.outcome, Outcome)
-    assert isinstance(ending.agent_id, str)
-    assert ending.agent_id
+    assert isinstance(poll_result.outcome, Outcome)
+    assert isinstance(poll_result.agent_id, str)
+    assert poll_result.agent_id
     # What is believed can also be raised, told, and sent on.
-    error = ending.rebuild_error()
+    error = poll_result.rebuild_error()
     assert isinstance(error, (ConnixError, ValueError))
     assert isinstance(str(error), str)
-    assert Ending.from_event(json.loads(json.dumps(ending.to_event()))) == ending
+    assert PollResult.from_event(json.loads(json.dumps(poll_result.to_event()))) == poll_result
 
 
 @given(event=likely)
 def test_an_event_of_a_trigger_is_believed(event):
-    ending = Ending.from_event(event)
-    assert (ending.outcome, ending.agent_id) == (event["outcome"], event["agent_id"])
+    poll_result = PollResult.from_event(event)
+    assert (poll_result.outcome, poll_result.agent_id) == (event["outcome"], event["agent_id"])

@@ -16,7 +16,7 @@ from connix_provider.client.calls import (
 )
 from connix_provider.client.flow import perform
 from connix_provider.client.ratelimit import RateLimiter
-from connix_provider.client.steps import Pause, Reply, Send
+from connix_provider.client.steps import Response, Send, Sleep
 
 NOW = 1_705_334_400.0
 
@@ -45,7 +45,7 @@ GOOD = {
 
 def said(name):
     """Answer a call well."""
-    return Reply(200, {}, GOOD.get(name, AGENT))
+    return Response(200, {}, GOOD.get(name, AGENT))
 
 
 def refusal(status, *, code="c", **stated):
@@ -53,7 +53,7 @@ def refusal(status, *, code="c", **stated):
         code,
         "".join(f', "{key}": {value}' for key, value in stated.items()),
     )
-    return Reply(status, {}, body.encode())
+    return Response(status, {}, body.encode())
 
 
 class Run:
@@ -79,7 +79,7 @@ class Run:
             except ConnixError as error:
                 self.error = error
                 return
-            if isinstance(step, Pause):
+            if isinstance(step, Sleep):
                 self.pauses.append(step.seconds)
                 self.now += step.seconds + oversleep
                 outcome = None

@@ -23,7 +23,7 @@ from connix_provider.client.quoting import printable
 from connix_provider.client.ratelimit.headers import number, retry_after_hint
 from connix_provider.client.redaction import redact
 from connix_provider.client.retry import is_transient_status
-from connix_provider.client.steps import Reply
+from connix_provider.client.steps import Response
 from connix_provider.client.transport import USER_AGENT, connection_error, timeouts
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class TokenEndpoint:
             raise connection_error(error, missed="new tokens", setting="the connection's token_url") from None
         return self.tokens(reply, secrets)
 
-    def tokens(self, response: Reply, secrets: tuple[str, ...]) -> Tokens:
+    def tokens(self, response: Response, secrets: tuple[str, ...]) -> Tokens:
         """
         Read a response.
 
@@ -153,7 +153,7 @@ class TokenEndpoint:
         # RFC 6749 section 2.3.1: both are form-encoded before they go into HTTP Basic.
         return httpx.BasicAuth(quote(self._client_id, safe=""), quote(self._client_secret, safe=""))
 
-    def _error(self, response: Reply, content: dict[str, Any], secrets: tuple[str, ...]) -> ConnixAPIError:
+    def _error(self, response: Response, content: dict[str, Any], secrets: tuple[str, ...]) -> ConnixAPIError:
         status = response.status_code
         # A refusal is final, whatever 4xx the endpoint chose.
         is_transient = is_transient_status(status)

@@ -47,7 +47,7 @@ def _nothing_is_left(played: Played) -> Iterator[str]:
         last = endings[-1]
         is_over = last.outcome == "green" or (last.outcome == "red" and played.instances[index].was_last)
         if played.world.variables and is_over and len(played.endings) == 1:
-            yield f"a Variable is left after a run that ended {last.ending}"
+            yield f"a Variable is left after a run that ended {last.poll_result}"
 
 
 def _events_are_small(played: Played) -> Iterator[str]:
@@ -70,7 +70,7 @@ def _is_undone(played: Played) -> Iterator[str]:
         actor = played.instances[index].actor
         alive = [a.id for a in played.world.service.agents.values() if a.creator == actor and a.now.status]
         if (is_killed or is_failed) and alive:
-            yield f"run {last.index} ended {last.ending}, but {alive[0]} is left"
+            yield f"run {last.index} ended {last.poll_result}, but {alive[0]} is left"
 
 
 AFTERMATH: dict[str, Callable[[Played], Iterator[str]]] = {

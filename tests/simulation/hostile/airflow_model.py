@@ -76,7 +76,7 @@ class Ended:
     asked: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
-    def ending(self) -> str:
+    def poll_result(self) -> str:
         """The outcome, and for a red one its kind, so that modes can be compared."""
         return self.outcome if self.outcome != "red" else f"red: {type(self.error).__name__}"
 
@@ -153,7 +153,7 @@ class TaskInstance:
         ended.ended, world.instance = world.clock.elapsed, None
         if ended.error is not None:
             world.said.append(f"{ended.error} {getattr(ended.error, '__notes__', '')}")
-        world.tell("airflow", f"run {index} ends {ended.ending}: {ended.error or ended.result}")
+        world.tell("airflow", f"run {index} ends {ended.poll_result}: {ended.error or ended.result}")
         return ended
 
     def interrupt(self, what: str) -> None:

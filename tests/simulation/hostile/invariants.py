@@ -199,7 +199,9 @@ def agreement(endings: dict[str, Ended]) -> list[Breach]:
     """Check that the same history ended the same in every mode."""
     if len({_family(ended) for ended in endings.values()}) <= 1:
         return []
-    shown = "; ".join(f"{mode}: {ended.ending} ({str(ended.error)[:160]})" for mode, ended in endings.items())
+    shown = "; ".join(
+        f"{mode}: {ended.poll_result} ({str(ended.error)[:160]})" for mode, ended in endings.items()
+    )
     return [Breach("every mode ends the same", shown)]
 
 

@@ -85,7 +85,7 @@ OLD_FAULTS = (
     OldFault(
         "B1",
         "a service asks for an hour and is left alone for it",
-        lambda: {"connix_provider.waiting.wait.MAX_HINT": 86_400.0},
+        lambda: {"connix_provider.polling.status_poller.MAX_HINT": 86_400.0},
     ),
     OldFault("B2", "no poll is sent at the deadline", put_back.no_poll_at_the_deadline),
     OldFault("B3", "a status is stable from the trigger on", put_back.stable_from_the_trigger_on),
@@ -102,7 +102,7 @@ OLD_FAULTS = (
     OldFault(
         "B9",
         "a connection that can never work is waited for",
-        lambda: {"connix_provider.waiting.poll_errors.MISCONFIGURED_AFTER": 1e9},
+        lambda: {"connix_provider.polling.poll_errors.MISCONFIGURED_AFTER": 1e9},
     ),
     OldFault(
         "C1",
@@ -145,12 +145,12 @@ OLD_FAULTS = (
     OldFault(
         "E2",
         "a secrets backend that is down ends a wait",
-        lambda: {"connix_provider.waiting.poll_errors.UNDEFINED_AFTER": 0.0},
+        lambda: {"connix_provider.polling.poll_errors.UNDEFINED_AFTER": 0.0},
     ),
     OldFault("G", "details without end are put into an event", put_back.events_without_bounds),
     OldFault(
         "H1",
         "a triggerer that stalled undoes what goes on",
-        lambda: {"connix_provider.waiting.kill._reason": lambda state: None},
+        lambda: {"connix_provider.polling.task_kill._reason": lambda state: None},
     ),
 )

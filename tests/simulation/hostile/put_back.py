@@ -139,32 +139,32 @@ def no_poll_at_the_deadline() -> Replacements:
     def rest(self: Any) -> float:
         return max(0.0, min(self.delay(), self.left()))
 
-    return {"connix_provider.waiting.wait.Wait.rest": rest}
+    return {"connix_provider.polling.status_poller.StatusPoller.rest": rest}
 
 
 def stable_from_the_trigger_on() -> Replacements:
-    from connix_provider.waiting.wait import Wait
+    from connix_provider.polling.status_poller import StatusPoller
 
-    before = Wait.handover
+    before = StatusPoller.handover
 
     def handover(self: Any) -> dict[str, Any]:
         told = before(self)
         return {**told, "poll_state": {**told["poll_state"], "stable_since": None}}
 
-    return {"connix_provider.waiting.wait.Wait.handover": handover}
+    return {"connix_provider.polling.status_poller.StatusPoller.handover": handover}
 
 
 def the_wall_clock_counts() -> Replacements:
-    from connix_provider.waiting.watcher import Watcher
+    from connix_provider.polling.watcher import Watcher
 
     wall = types.SimpleNamespace(
         time=lambda: time.time(), monotonic=lambda: time.time(), sleep=lambda seconds: time.sleep(seconds)
     )
     return {
-        "connix_provider.waiting.clock.SteadyClock.now": lambda self: time.time(),
-        "connix_provider.waiting.clock.SteadyClock.to_monotonic": lambda self, moment: moment,
-        "connix_provider.waiting.drive.time": wall,
-        "connix_provider.waiting.shared_client.Watcher": functools.partial(
+        "connix_provider.polling.clock.SteadyClock.now": lambda self: time.time(),
+        "connix_provider.polling.clock.SteadyClock.to_monotonic": lambda self, moment: moment,
+        "connix_provider.polling.session.time": wall,
+        "connix_provider.polling.shared_client.Watcher": functools.partial(
             Watcher, clock=lambda: time.time()
         ),
     }
@@ -172,8 +172,8 @@ def the_wall_clock_counts() -> Replacements:
 
 def events_without_bounds() -> Replacements:
     return {
-        "connix_provider.waiting.ending._short_details": lambda details: details,
-        "connix_provider.waiting.ending._cut": lambda value, length: value,
+        "connix_provider.polling.poll_result._short_details": lambda details: details,
+        "connix_provider.polling.poll_result._cut": lambda value, length: value,
         "connix_provider.client.failures.bounded": lambda details, redact: redact(details),
         "connix_provider.client.failures.shortened": lambda text, *_: text,
     }

@@ -23,7 +23,7 @@ from connix_provider.client.auth import token_cache
 from connix_provider.client.failures import too_slow
 from connix_provider.client.ratelimit import registry
 from connix_provider.client.ratelimit.shared import DIRECTORY_SETTING
-from connix_provider.client.steps import Outcome, Reply, Send
+from connix_provider.client.steps import Outcome, Response, Send
 from connix_provider.client.transport import translate
 from hostile.answers import Answer
 from hostile.clock import Installed, installed
@@ -136,7 +136,7 @@ def _request(wire: Wire, send: Send) -> tuple[str, str, str, bytes | None, float
 def _outcome(send: Send, result: Answer | Broken) -> Outcome:
     """Put what came back into the words of the client."""
     if isinstance(result, Answer):
-        return Reply(result.status, result.headers, result.body)
+        return Response(result.status, result.headers, result.body)
     request = httpx.Request(send.call.method, f"{HOST}{send.call.path}")
     match result.how:
         case "silence":

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from connix_provider.client.errors import ConnixRateLimitError
     from connix_provider.operators.base import ConnixAgentOperator
     from connix_provider.operators.cancel_on_kill import SentAction
-    from connix_provider.waiting.wait import Wait
+    from connix_provider.polling.status_poller import StatusPoller
 
 __all__ = ["defer_for_agent", "defer_for_rate_limit", "take_over_permit"]
 
@@ -22,7 +22,7 @@ def defer_for_agent(
     task: ConnixAgentOperator,
     project_id: str,
     acted: SentAction,
-    wait: Wait,
+    wait: StatusPoller,
     *,
     method_name: str = "execute_complete",
     kwargs: dict[str, Any] | None = None,
@@ -37,7 +37,7 @@ def defer_for_agent(
     :param method_name: the method that resumes the task
     :param kwargs: its arguments besides the trigger's event
     """
-    from connix_provider.waiting.deferral import deferral_timeout
+    from connix_provider.polling.deferral import deferral_timeout
 
     handover = wait.handover()
     task.log.info("Agent %s: waiting in the triggerer from here on.", wait.agent)
@@ -69,14 +69,14 @@ def defer_for_rate_limit(
     :raises ConnixRateLimitError: the error, if the deadline has passed or it names no rate limit
     """
     from connix_provider.client.ratelimit import Bucket
-    from connix_provider.client.retry import patience
+    from connix_provider.client.retry import cap_retry_delay
+    from connix_provider.polling.deferral import deferral_timeout
     from connix_provider.triggers.rate_limit import ConnixRateLimitTrigger
-    from connix_provider.waiting.deferral import deferral_timeout
 
     now = time.time()
     if error.bucket is None or now >= deadline:
         raise error
-    not_before = now + patience(error.retry_after or 0.0, deadline - now)
+    not_before = now + cap_retry_delay(error.retry_after or 0.0, deadline - now)
     task.log.info("%s The task waits for it in the triggerer.", error)
     task.defer(
         trigger=ConnixRateLimitTrigger(

@@ -22,13 +22,13 @@ from connix_provider.exceptions import ConnixSensorTimeoutError
 from connix_provider.lifecycle import GOALS
 from connix_provider.operators.agent import ConnixRestartAgentOperator
 from connix_provider.poll_state import PollState, Snapshot
+from connix_provider.polling.agent_ref import AgentRef
+from connix_provider.polling.deferral import time_allowed
+from connix_provider.polling.last_error import add_last_error
+from connix_provider.polling.poll_result import Outcome, PollResult
+from connix_provider.polling.rate_limit_waits import RateLimitWaits
+from connix_provider.polling.status_poller import StatusPoller
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
-from connix_provider.waiting.agent_ref import AgentRef
-from connix_provider.waiting.deferral import time_allowed
-from connix_provider.waiting.ending import Ending, Outcome
-from connix_provider.waiting.last_error import add_last_error
-from connix_provider.waiting.rate_limit_waits import RateLimitWaits
-from connix_provider.waiting.wait import Wait
 
 ALPHA = AgentRef("agent_1", "alpha", "p_1")
 
@@ -116,7 +116,9 @@ def test_a_key_always_over_its_limit_logs_one_pair_a_minute(caplog):
 
 
 def test_a_timeout_under_a_limit_says_how_long_and_what_to_change():
-    wait = Wait(GOALS["start"], "agent_1", poll_interval=5, deadline=time.time() + 60, agent_name="alpha")
+    wait = StatusPoller(
+        GOALS["start"], "agent_1", poll_interval=5, deadline=time.time() + 60, agent_name="alpha"
+    )
     wait.observe(limited(30.0))
     wait.limits.end(ALPHA, wait.clock.now() + 30.0)
     message = wait.timed_out().message
@@ -139,17 +141,19 @@ def refused() -> ConnixRateLimitError:
 )
 @pytest.mark.parametrize("goal", ["start", "restart", "update", "delete"])
 def test_a_timeout_names_the_limit_the_last_poll_met(goal, error, seconds, told, not_told):
-    wait = Wait(GOALS[goal], "agent_1", poll_interval=5, deadline=time.time() + 60, is_resumed=True)
+    wait = StatusPoller(GOALS[goal], "agent_1", poll_interval=5, deadline=time.time() + 60, is_resumed=True)
     begun = wait.clock.now()
     wait.observe(error)
     wait.clock.now = lambda: begun + seconds
-    for ending in (wait.timed_out(), wait.unanswered()):
-        assert told in ending.message
-        assert not_told not in ending.message
+    for poll_result in (wait.timed_out(), wait.unanswered()):
+        assert told in poll_result.message
+        assert not_told not in poll_result.message
 
 
 def test_a_limit_hides_no_error_of_the_service():
-    wait = Wait(GOALS["start"], "agent_1", poll_interval=5, deadline=time.time() + 60, is_resumed=True)
+    wait = StatusPoller(
+        GOALS["start"], "agent_1", poll_interval=5, deadline=time.time() + 60, is_resumed=True
+    )
     begun = wait.clock.now()
     wait.observe(ConnixServerError(502, "bad_gateway", "no upstream"))
     wait.observe(limited(30.0))
@@ -168,10 +172,10 @@ def test_an_event_is_under_10_kib(character, details):
     long = character * 100_000
     error = ConnixServerError(500, long, long, details, long)
     error.request = error.note = long
-    ending = Ending.refused(AgentRef(long, long, long, long), long, error)
-    event = ending.to_event()
+    poll_result = PollResult.refused(AgentRef(long, long, long, long), long, error)
+    event = poll_result.to_event()
     assert len(json.dumps(event)) < 10 * 1024
-    assert isinstance(Ending.from_event(json.loads(json.dumps(event))).rebuild_error(), ConnixServerError)
+    assert isinstance(PollResult.from_event(json.loads(json.dumps(event))).rebuild_error(), ConnixServerError)
 
 
 # The last error line
@@ -225,7 +229,7 @@ class LogService:
         self.server.server_close()
 
 
-FAILED = Ending.of(Outcome.FAILED, ALPHA, "error", "Agent 'alpha' (agent_1) failed.")
+FAILED = PollResult.of(Outcome.FAILED, ALPHA, "error", "Agent 'alpha' (agent_1) failed.")
 
 
 def test_the_quoted_line_is_redacted_and_escaped():
@@ -297,7 +301,7 @@ def test_a_sensor_keeps_to_execution_timeout(scene: Scene, mode):
 def test_a_restart_without_a_sign_says_so():
     seen = Snapshot("running", datetime(2026, 1, 15, tzinfo=UTC))
     state = PollState(before=seen, last=seen)
-    wait = Wait(GOALS["restart"], "agent_1", poll_interval=5, deadline=time.time(), state=state)
+    wait = StatusPoller(GOALS["restart"], "agent_1", poll_interval=5, deadline=time.time(), state=state)
     message = wait.timed_out().message
     assert "showed no sign of a restart within the time allowed" in message
     assert "last seen running" in message
@@ -306,7 +310,7 @@ def test_a_restart_without_a_sign_says_so():
 
 @pytest.mark.parametrize("is_limited", [False, True])
 def test_a_last_poll_without_a_response_is_told(is_limited):
-    wait = Wait(GOALS["stop"], "agent_1", poll_interval=5, deadline=time.time(), is_resumed=True)
+    wait = StatusPoller(GOALS["stop"], "agent_1", poll_interval=5, deadline=time.time(), is_resumed=True)
     if is_limited:
         wait.limits.begin(ALPHA, limited(9.0), 9.0, wait.clock.now() - 9)
     message = wait.unanswered().message

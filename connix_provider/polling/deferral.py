@@ -9,9 +9,9 @@ __all__ = [
     "LONGEST_PAUSE",
     "deferral_timeout",
     "is_deferral_timeout",
+    "no_triggerer_message",
     "response_grace",
     "time_allowed",
-    "untended",
 ]
 
 #: Seconds that a deferrable task sleeps on its worker at most for a rate limit.
@@ -78,7 +78,7 @@ def is_deferral_timeout(error: BaseException) -> bool:
     return name == "TaskDeferralTimeout" or (name == "TaskDeferralError" and _TIMED_OUT in str(error))
 
 
-def untended(timeout: float, agent: str = "") -> str:
+def no_triggerer_message(timeout: float, agent: str = "") -> str:
     """
     Return the message for Airflow's own time-out.
 

@@ -10,11 +10,11 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from connix_provider.client.errors import ConnixError
 from connix_provider.hooks.diagnosis import remedy
 from connix_provider.lifecycle import DOWN, AgentStatus
-from connix_provider.waiting.rate_limit_waits import limit_name
+from connix_provider.polling.rate_limit_waits import limit_name
 
 if TYPE_CHECKING:
     from connix_provider.lifecycle import Goal, PollState
-    from connix_provider.waiting.agent_ref import AgentRef
+    from connix_provider.polling.agent_ref import AgentRef
 
 __all__ = [
     "WORTH_TELLING",

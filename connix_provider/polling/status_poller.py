@@ -9,7 +9,7 @@ Invariants:
 - A transient error never ends a wait. :class:`PollErrors` holds the errors that do.
 - Inside a process the monotonic clock counts. Only between processes moments are epoch seconds.
 
-Workers and triggers drive a wait with the loops of :mod:`connix_provider.waiting.drive`.
+Workers and triggers drive a wait with the loops of :mod:`connix_provider.polling.session`.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from connix_provider.client.errors import (
     ConnixTimeoutError,
 )
 from connix_provider.lifecycle import KNOWN, Goal, PollState, Snapshot, Verdict, judge
-from connix_provider.waiting import wording
-from connix_provider.waiting.agent_ref import AgentRef
-from connix_provider.waiting.clock import SteadyClock
-from connix_provider.waiting.ending import Ending, Outcome
-from connix_provider.waiting.poll_errors import PollErrors
-from connix_provider.waiting.rate_limit_waits import RateLimitWaits
+from connix_provider.polling import messages
+from connix_provider.polling.agent_ref import AgentRef
+from connix_provider.polling.clock import SteadyClock
+from connix_provider.polling.poll_errors import PollErrors
+from connix_provider.polling.poll_result import Outcome, PollResult
+from connix_provider.polling.rate_limit_waits import RateLimitWaits
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent
 
-__all__ = ["MAX_HINT", "MAX_POLL", "RESPONSE_GRACE", "Wait"]
+__all__ = ["MAX_HINT", "MAX_POLL", "RESPONSE_GRACE", "StatusPoller"]
 
 #: Seconds that one poll may take: a service that hangs must not stretch the interval for ever.
 MAX_POLL = 60.0
@@ -55,7 +55,7 @@ _LAST_POLL = 0.05
 _ROUNDING = 0.002
 
 
-class Wait:
+class StatusPoller:
     """
     One wait for an agent.
 
@@ -204,7 +204,7 @@ class Wait:
         doublings = int(math.log2(max(0.0, intervals) + 1.0))
         return min(self.poll_interval * 2.0 ** min(doublings, 60), self._max_wait)
 
-    def overdue(self) -> Ending | None:
+    def overdue(self) -> PollResult | None:
         """
         Check the deadline; call this before each request.
 
@@ -212,7 +212,7 @@ class Wait:
         """
         return None if self.left() > _ROUNDING else self.timed_out()
 
-    def timed_out(self) -> Ending:
+    def timed_out(self) -> PollResult:
         """
         Return the ending of a wait that timed out.
 
@@ -222,11 +222,11 @@ class Wait:
         limited_for = self.limits.total(now)
         error = self.limits.error or self._last_error
         request_id = getattr(error, "request_id", None)
-        is_told = isinstance(error, ConnixRateLimitError) and limited_for >= wording.WORTH_TELLING
+        is_told = isinstance(error, ConnixRateLimitError) and limited_for >= messages.WORTH_TELLING
         if is_told or (isinstance(error, ConnixRateLimitWaitError) and self._last_error):
             # A poll that was not sent hides no earlier error, and the message counts the seconds it waited.
             error = self._last_error
-        message = wording.timed_out(
+        message = messages.timed_out(
             self.goal,
             self.agent,
             self.state,
@@ -239,7 +239,7 @@ class Wait:
         )
         return self._ending(Outcome.TIMEOUT, self.status, message, request_id=request_id)
 
-    def unanswered(self) -> Ending:
+    def unanswered(self) -> PollResult:
         """
         Return the ending of a wait whose last poll had no response.
 
@@ -299,18 +299,18 @@ class Wait:
 
     # What a poll showed
 
-    def observe(self, seen: Agent | Exception) -> Ending | None:
+    def observe(self, seen: Agent | Exception) -> PollResult | None:
         """
         Judge the result of a poll.
 
         :param seen: the agent, or the error
         :return: the ending, or ``None`` if the wait continues
         """
-        ending = self._observe(seen)
+        poll_result = self._observe(seen)
         self._due_at = self.clock.now() + self.rest()
-        if ending is None or not self._silent_fail or ending.outcome is Outcome.DONE:
-            return ending
-        self._log.error("%s Waiting on, as silent_fail says.", ending.message)
+        if poll_result is None or not self._silent_fail or poll_result.outcome is Outcome.DONE:
+            return poll_result
+        self._log.error("%s Waiting on, as silent_fail says.", poll_result.message)
         return None
 
     def limited(self, error: ConnixRateLimitError) -> None:
@@ -327,7 +327,7 @@ class Wait:
             self._hint = max(min(hint, MAX_HINT), self.interval())
         self.limits.begin(self.agent, error, self.rest(), self.clock.now(), due_at=self._due_at)
 
-    def _observe(self, seen: Agent | Exception) -> Ending | None:
+    def _observe(self, seen: Agent | Exception) -> PollResult | None:
         self._hint = None
         if isinstance(seen, ConnixTimeoutError) and seen.request_id is None:
             # The poll was not sent.
@@ -350,7 +350,7 @@ class Wait:
             self.agent = dataclasses.replace(self.agent, name=seen.name)
         return self._judge(seen.snapshot())
 
-    def _failed(self, error: Exception) -> Ending | None:
+    def _failed(self, error: Exception) -> PollResult | None:
         """Judge a failed poll."""
         now = self.clock.now()
         if isinstance(error, ConnixRateLimitError):
@@ -370,10 +370,10 @@ class Wait:
         self._log_failure(error)
         return None
 
-    def _refused(self, error: Exception) -> Ending:
+    def _refused(self, error: Exception) -> PollResult:
         if isinstance(error, ConnixError):
             error.status = self.status
-            wording.refused(
+            messages.refused(
                 error,
                 self.goal,
                 self.agent,
@@ -381,10 +381,10 @@ class Wait:
                 is_misconfigured=self.errors.is_misconfigured,
             )
         elif isinstance(error, AirflowNotFoundException):
-            error = wording.undefined(error, self.goal, self.agent)
-        return Ending.refused(self.agent, self.status, error)
+            error = messages.undefined(error, self.goal, self.agent)
+        return PollResult.refused(self.agent, self.status, error)
 
-    def _judge(self, seen: Snapshot, why: str = "") -> Ending | None:
+    def _judge(self, seen: Snapshot, why: str = "") -> PollResult | None:
         held_since = self.state.stable_since
         judgement = judge(self.goal, seen, self.state, now=self.clock.now())
         if seen.status is None and judgement.verdict is Verdict.WAITING:
@@ -401,18 +401,18 @@ class Wait:
                 return None
             case Verdict.DONE:
                 waited = self.clock.now() - self.began_at
-                message = wording.done(self.goal, self.agent, seen.status, waited)
+                message = messages.done(self.goal, self.agent, seen.status, waited)
                 return self._ending(Outcome.DONE, seen.status, message)
             case Verdict.GONE:
-                return self._ending(Outcome.GONE, None, wording.gone(self.goal, self.agent, why))
+                return self._ending(Outcome.GONE, None, messages.gone(self.goal, self.agent, why))
             case Verdict.FAILED:
-                message = wording.failed(self.goal, self.agent, judgement.reason)
+                message = messages.failed(self.goal, self.agent, judgement.reason)
                 return self._ending(Outcome.FAILED, seen.status, message)
 
     def _ending(
         self, outcome: Outcome, status: str | None, message: str, *, request_id: str | None = None
-    ) -> Ending:
-        return Ending.of(outcome, self.agent, status, message, request_id=request_id)
+    ) -> PollResult:
+        return PollResult.of(outcome, self.agent, status, message, request_id=request_id)
 
     def _log_failure(self, error: Exception) -> None:
         """Log a failed poll, unless the poll before failed in the same way."""
@@ -446,6 +446,6 @@ class Wait:
             return "no poll showed it"
         when = ""
         if self.last_seen_at is not None:
-            ago, at = max(0.0, now - self.last_seen_at), wording.moment(self.last_seen_at)
+            ago, at = max(0.0, now - self.last_seen_at), messages.moment(self.last_seen_at)
             when = f" {ago:.0f} s before that ended, at {at}" if ago >= 1.0 else f" at {at}"
         return f"it was last seen {self.status or 'gone'}{when}"

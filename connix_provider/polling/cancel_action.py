@@ -20,17 +20,17 @@ from connix_provider.client.errors import (
     ConnixPermissionError,
     ConnixTimeoutError,
 )
-from connix_provider.client.steps import Flow, Pause
+from connix_provider.client.steps import Flow, Sleep
 from connix_provider.lifecycle import SETTLED, AgentStatus, Snapshot, has_changed
 
 if TYPE_CHECKING:
     from connix_provider.client import AsyncClient, Client
     from connix_provider.client.call import Call
 
-__all__ = ["KILL_GRACE", "UNDO_TIMEOUT", "undoing"]
+__all__ = ["CANCEL_TIMEOUT", "KILL_GRACE", "cancel_action"]
 
 #: Seconds that an undo may take: Airflow allows a trigger 30 s for it, and a task of Airflow 2 a minute.
-UNDO_TIMEOUT = 20.0
+CANCEL_TIMEOUT = 20.0
 #: Seconds that an undo may take in a task of Airflow 3, which sends SIGKILL five seconds after SIGTERM.
 KILL_GRACE = 4.0
 #: Seconds between two polls, and twice as many each time before a request is repeated: actions are scarce.
@@ -44,7 +44,7 @@ _UNDOINGS: dict[str, tuple[Callable[[str, str], Call[Any]], frozenset[AgentStatu
 }
 
 
-def undoing(
+def cancel_action(
     client: Client | AsyncClient,
     undo: str,
     project_id: str,
@@ -119,7 +119,7 @@ def _until_undone(
         rest = pause if asks else _PAUSE
         if time.time() + rest >= deadline:
             break
-        yield Pause(rest)
+        yield Sleep(rest)
         pause = 2 * pause if asks else pause
     if is_down and refusal is None:
         return str(seen.status)

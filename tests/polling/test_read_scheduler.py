@@ -7,8 +7,8 @@ import json
 import pytest
 
 from connix_provider.client.models import AgentPage
-from connix_provider.waiting.listing_scan import PAGE
-from connix_provider.waiting.read_scheduler import Read, ReadScheduler
+from connix_provider.polling.listing_scan import PAGE
+from connix_provider.polling.read_scheduler import Read, ReadScheduler
 
 #: Gets a second, as the reference has them.
 GET_RATE = 200 / 60

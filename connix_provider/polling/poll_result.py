@@ -14,9 +14,9 @@ from enum import StrEnum
 from typing import Any
 
 from connix_provider.client.errors import ConnixError
-from connix_provider.waiting.agent_ref import AgentRef
+from connix_provider.polling.agent_ref import AgentRef
 
-__all__ = ["Ending", "Outcome"]
+__all__ = ["Outcome", "PollResult"]
 
 #: Bytes of JSON that an event's message, and the details of an error, take at most.
 _MAX_MESSAGE, _MAX_DETAILS = 2500, 900
@@ -39,7 +39,7 @@ class Outcome(StrEnum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Ending:
+class PollResult:
     """
     Hold how a wait ended.
 
@@ -73,7 +73,7 @@ class Ending:
         message: str,
         *,
         request_id: str | None = None,
-    ) -> Ending:
+    ) -> PollResult:
         """
         Make an ending for an agent.
 
@@ -88,7 +88,7 @@ class Ending:
         return cls(outcome, status=status, message=message, request_id=request_id, **names)
 
     @classmethod
-    def refused(cls, agent: AgentRef, status: str | None, error: Exception) -> Ending:
+    def refused(cls, agent: AgentRef, status: str | None, error: Exception) -> PollResult:
         """
         Make the ending for an error that will not pass.
 
@@ -132,7 +132,7 @@ class Ending:
         return event
 
     @classmethod
-    def from_event(cls, event: Any) -> Ending:
+    def from_event(cls, event: Any) -> PollResult:
         """
         Read the payload of a trigger's event.
 

@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING, Any, Self
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
-from connix_provider.waiting.ending import Ending, Outcome
-from connix_provider.waiting.last_error import add_last_error
-from connix_provider.waiting.rate_limit_waits import SHORT_WAIT
+from connix_provider.polling.last_error import add_last_error
+from connix_provider.polling.poll_result import Outcome, PollResult
+from connix_provider.polling.rate_limit_waits import SHORT_WAIT
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
     from connix_provider.hooks.connix import ConnixHook
-    from connix_provider.waiting.shared_client import SharedClient
-    from connix_provider.waiting.subscription import Subscription
-    from connix_provider.waiting.wait import Wait
+    from connix_provider.polling.shared_client import SharedClient
+    from connix_provider.polling.status_poller import StatusPoller
+    from connix_provider.polling.subscription import Subscription
 
-__all__ = ["Connected", "Locate", "explain", "look", "wait_async", "wait_sync"]
+__all__ = ["Locate", "PollingSession", "explain", "poll_once", "poll_until_done", "poll_until_done_async"]
 
 #: Finds an agent that may only be known by name; returns project and agent.
 Locate = Callable[["Client"], tuple[str, str]]
 
 
-class Connected:
+class PollingSession:
     """
     Hold a worker's client, and notice when the key in its Airflow connection changes.
 
@@ -100,7 +100,7 @@ class Connected:
         """
         return self._hook.agent_url(project_id, agent_id) if agent_id else None
 
-    def locate(self, client: Client, project_id: str | None, wait: Wait, find: Locate | None) -> None:
+    def locate(self, client: Client, project_id: str | None, wait: StatusPoller, find: Locate | None) -> None:
         """
         Tell a wait where its agent is.
 
@@ -127,14 +127,14 @@ class Connected:
             )
 
 
-def look(
-    connected: Connected,
+def poll_once(
+    connected: PollingSession,
     project_id: str | None,
-    wait: Wait,
+    wait: StatusPoller,
     *,
     locate: Locate | None = None,
     longest_pause: float | None = None,
-) -> Ending | None:
+) -> PollResult | None:
     """
     Send one poll from a worker and judge it.
 
@@ -145,16 +145,16 @@ def look(
     :param longest_pause: seconds to wait for a rate limit at most; more than 2 s is never waited here
     :return: the ending, or ``None`` while the wait goes on
     """
-    if (ending := wait.overdue()) is not None:
-        return ending
+    if (poll_result := wait.overdue()) is not None:
+        return poll_result
     # Where the poll took all of the time, another process would not know what it failed with.
-    ending = wait.observe(_poll(connected, project_id, wait, locate)) or wait.overdue()
-    if ending is None or ending.outcome is not Outcome.FAILED:
-        return ending
-    return add_last_error(connected.client, ending, seconds=wait.left(), agent=wait.last_agent)
+    poll_result = wait.observe(_poll(connected, project_id, wait, locate)) or wait.overdue()
+    if poll_result is None or poll_result.outcome is not Outcome.FAILED:
+        return poll_result
+    return add_last_error(connected.client, poll_result, seconds=wait.left(), agent=wait.last_agent)
 
 
-def explain(hook: ConnixHook, event: Mapping[str, Any]) -> Ending:
+def explain(hook: ConnixHook, event: Mapping[str, Any]) -> PollResult:
     """
     Read how a deferred wait ended, and add to a failure what the agent's log says.
 
@@ -163,21 +163,21 @@ def explain(hook: ConnixHook, event: Mapping[str, Any]) -> Ending:
     :return: how it ended
     :raises ValueError: for an event that no trigger of this provider sends
     """
-    ending, deadline = Ending.from_event(event), event.get("deadline")
+    poll_result, deadline = PollResult.from_event(event), event.get("deadline")
     left = deadline - time.time() if isinstance(deadline, int | float) else math.inf
-    if ending.outcome is not Outcome.FAILED or left <= 0:
-        return ending
+    if poll_result.outcome is not Outcome.FAILED or left <= 0:
+        return poll_result
     try:
         with hook.get_conn() as client:
-            return add_last_error(client, ending, seconds=left)
+            return add_last_error(client, poll_result, seconds=left)
     except (AirflowNotFoundException, ValueError) as error:
         hook.log.debug("The agent's log could not be read: %s", error)
-        return ending
+        return poll_result
 
 
-def wait_sync(
-    connected: Connected, project_id: str | None, wait: Wait, *, locate: Locate | None = None
-) -> Ending:
+def poll_until_done(
+    connected: PollingSession, project_id: str | None, wait: StatusPoller, *, locate: Locate | None = None
+) -> PollResult:
     """
     Wait on a worker.
 
@@ -187,13 +187,13 @@ def wait_sync(
     :param locate: finds the agent, where the wait does not know it yet
     :return: how it ended
     """
-    while (ending := look(connected, project_id, wait, locate=locate)) is None:
+    while (poll_result := poll_once(connected, project_id, wait, locate=locate)) is None:
         time.sleep(wait.rest())
-    return ending
+    return poll_result
 
 
 def _poll(
-    connected: Connected, project_id: str | None, wait: Wait, locate: Locate | None
+    connected: PollingSession, project_id: str | None, wait: StatusPoller, locate: Locate | None
 ) -> Agent | Exception:
     """Send one request for the agent, and one more for each key that the connection got meanwhile."""
     while True:
@@ -225,7 +225,9 @@ def _poll(
         wait.log_new_key()
 
 
-async def wait_async(connix_conn_id: str, wait: Wait, *, first_poll_at: float = 0.0) -> Ending:
+async def poll_until_done_async(
+    connix_conn_id: str, wait: StatusPoller, *, first_poll_at: float = 0.0
+) -> PollResult:
     """
     Wait in a trigger, without blocking its event loop, and together with all other waits there.
 
@@ -239,8 +241,8 @@ async def wait_async(connix_conn_id: str, wait: Wait, *, first_poll_at: float = 
     async with AsyncExitStack() as stack:
         joined: tuple[SharedClient, Subscription] | None = None
         while True:
-            if (ending := wait.overdue()) is not None:
-                return ending
+            if (poll_result := wait.overdue()) is not None:
+                return poll_result
             try:
                 joined = joined or await _join(stack, connix_conn_id, wait)
                 seen = await _poll_async(*joined, wait, due)
@@ -248,8 +250,8 @@ async def wait_async(connix_conn_id: str, wait: Wait, *, first_poll_at: float = 
                 seen = error
             if seen is None:
                 return wait.unanswered()
-            if (ending := wait.observe(seen)) is not None:
-                return ending
+            if (poll_result := wait.observe(seen)) is not None:
+                return poll_result
             rest = wait.rest()
             due = time.monotonic() + rest
             if joined is None or rest >= wait.left():
@@ -257,9 +259,11 @@ async def wait_async(connix_conn_id: str, wait: Wait, *, first_poll_at: float = 
                 await asyncio.sleep(rest)
 
 
-async def _join(stack: AsyncExitStack, connix_conn_id: str, wait: Wait) -> tuple[SharedClient, Subscription]:
+async def _join(
+    stack: AsyncExitStack, connix_conn_id: str, wait: StatusPoller
+) -> tuple[SharedClient, Subscription]:
     """Open the client that all waits share, or join those that did, and take a place among them."""
-    from connix_provider.waiting.shared_client import shared_client
+    from connix_provider.polling.shared_client import shared_client
 
     shared = await stack.enter_async_context(shared_client(connix_conn_id))
     wait.linked(shared.agent_url(wait.agent.project_id, wait.agent_id))
@@ -271,10 +275,10 @@ async def _join(stack: AsyncExitStack, connix_conn_id: str, wait: Wait) -> tuple
 
 
 async def _poll_async(
-    shared: SharedClient, subscription: Subscription, wait: Wait, due: float
+    shared: SharedClient, subscription: Subscription, wait: StatusPoller, due: float
 ) -> Agent | Exception | None:
     """Wait for the next poll, and for one more for each key that the connection got meanwhile."""
-    from connix_provider.waiting.subscription import Delayed
+    from connix_provider.polling.subscription import Delayed
 
     last = subscription.deadline - subscription.lead()
     if last < due:

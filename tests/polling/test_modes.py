@@ -13,8 +13,8 @@ from connix_provider.client.errors import ConnixNotFoundError, ConnixPermissionE
 from connix_provider.emulator import Clock, Emulator, Fault, Limits
 from connix_provider.exceptions import ConnixAgentFailedError, ConnixSensorTimeoutError
 from connix_provider.operators.agent import ConnixDeleteAgentOperator
+from connix_provider.polling import clock
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
-from connix_provider.waiting import clock
 
 pytestmark = pytest.mark.heavy
 

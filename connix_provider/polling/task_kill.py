@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["dies_when_killed", "why_left", "why_left_async"]
+__all__ = ["exit_on_sigterm", "reason_not_to_cancel", "reason_not_to_cancel_async"]
 
 #: The one state in which ``cancel_on_kill`` undoes.
 _FAILED = "failed"
@@ -28,7 +28,7 @@ _ANSWER_TIMEOUT = 2.0
 _TASK_RUNNER = "airflow.sdk.execution_time.task_runner"
 
 
-def why_left(ti: Any) -> str | None:
+def reason_not_to_cancel(ti: Any) -> str | None:
     """
     Say why the action of a killed task is not undone.
 
@@ -53,7 +53,7 @@ def why_left(ti: Any) -> str | None:
         return _unknown(error)
 
 
-async def why_left_async(ti: Any) -> str | None:
+async def reason_not_to_cancel_async(ti: Any) -> str | None:
     """
     Say the same in a trigger, without blocking its event loop.
 
@@ -94,7 +94,7 @@ def _state_of(ti: Any) -> str | None:
 
 
 @contextmanager
-def dies_when_killed() -> Iterator[None]:
+def exit_on_sigterm() -> Iterator[None]:
     """
     Let SIGTERM end a task of Airflow 3 at once, after ``on_kill``.
 

@@ -2,7 +2,7 @@
 Poll the agents of one project for all waits of one event loop.
 
 Each wait subscribes and asks its subscription for the next poll. For each permit of the rate limiter the
-watcher sends the read that :mod:`connix_provider.waiting.read_scheduler` chooses, and publishes the response
+watcher sends the read that :mod:`connix_provider.polling.read_scheduler` chooses, and publishes the response
 to all subscriptions of the agents that it shows.
 
 Invariants:
@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from connix_provider.client.calls import get_agent, list_agents
 from connix_provider.client.failures import rate_limit_wait_error
 from connix_provider.client.ratelimit import DOCUMENTED, Bucket
-from connix_provider.waiting.listing_scan import PAGE
-from connix_provider.waiting.rate_limit_waits import SHORT_WAIT
-from connix_provider.waiting.read_scheduler import Read, ReadScheduler
-from connix_provider.waiting.subscription import Delayed, Subscription
-from connix_provider.waiting.wait import RESPONSE_GRACE
+from connix_provider.polling.listing_scan import PAGE
+from connix_provider.polling.rate_limit_waits import SHORT_WAIT
+from connix_provider.polling.read_scheduler import Read, ReadScheduler
+from connix_provider.polling.status_poller import RESPONSE_GRACE
+from connix_provider.polling.subscription import Delayed, Subscription
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, AsyncClient, ConnixError
@@ -100,7 +100,7 @@ class Watcher:
             deadline,
             clock=self._clock,
             wake=self._wake,
-            lead=lambda: self._scheduler.patience,
+            lead=lambda: self._scheduler.cap_retry_delay,
         )
         self._scheduler.join(subscription)
         if not self._tasks:
@@ -236,11 +236,11 @@ class Watcher:
 
     def _failed(self, read: Read, error: ConnixError, version: int) -> None:
         from connix_provider.client import ConnixAuthenticationError
-        from connix_provider.client.retry import may_pass
+        from connix_provider.client.retry import is_transient
 
         if read.page is None:
             self._publish(read.agent_ids, error, version)
-        elif may_pass(error) or isinstance(error, ConnixAuthenticationError):
+        elif is_transient(error) or isinstance(error, ConnixAuthenticationError):
             self._publish(self._scheduler.may_be_on(read), error, version)
         else:
             self._scheduler.avoid(read)

@@ -19,11 +19,11 @@ from weakref import WeakKeyDictionary
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.waiting.watcher import Watcher
+from connix_provider.polling.watcher import Watcher
 
 if TYPE_CHECKING:
     from connix_provider.client import AsyncClient
-    from connix_provider.waiting.subscription import Subscription
+    from connix_provider.polling.subscription import Subscription
 
 __all__ = ["SharedClient", "shared_client"]
 

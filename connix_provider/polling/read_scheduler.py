@@ -30,11 +30,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from connix_provider.lifecycle import AgentStatus
-from connix_provider.waiting.listing_scan import PAGE, DuePages, ListingScan
+from connix_provider.polling.listing_scan import PAGE, DuePages, ListingScan
 
 if TYPE_CHECKING:
     from connix_provider.client import AgentPage
-    from connix_provider.waiting.subscription import Subscription
+    from connix_provider.polling.subscription import Subscription
 
 __all__ = ["Read", "ReadScheduler"]
 
@@ -123,7 +123,7 @@ class ReadScheduler:
         self._lateness = 0.0
 
     @property
-    def patience(self) -> float:
+    def cap_retry_delay(self) -> float:
         """The seconds by which an agent is overdue before it is read by id although a page shows it."""
         return 0.0 if self.is_by_id else _PATIENCE * self._lateness + _MORE_PATIENCE
 
@@ -321,8 +321,8 @@ class ReadScheduler:
         self, agent: _WatchedAgent, overdue: float, expected: Mapping[str | None, DuePages]
     ) -> bool:
         # The page of an agent without a place comes within a round of all pages.
-        patience = self.patience if agent.places else max(self.patience, agent.interval)
-        if overdue > patience * len(agent.subscriptions):
+        cap_retry_delay = self.cap_retry_delay if agent.places else max(self.cap_retry_delay, agent.interval)
+        if overdue > cap_retry_delay * len(agent.subscriptions):
             return True
         if not self._scans[None].pages:
             # The first page tells how many there are.

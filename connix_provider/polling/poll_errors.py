@@ -21,7 +21,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from connix_provider.client.errors import ConnixError, ConnixNotFoundError
 from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
-from connix_provider.client.retry import may_pass
+from connix_provider.client.retry import is_transient
 
 __all__ = ["MISCONFIGURED_AFTER", "UNDEFINED_AFTER", "PollErrors"]
 
@@ -106,4 +106,4 @@ class PollErrors:
         self._foreign.reset()
         if self._is_misconfigured and now - self._began_at >= MISCONFIGURED_AFTER:
             return True
-        return not may_pass(error)
+        return not is_transient(error)

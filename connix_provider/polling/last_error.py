@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from connix_provider.client.redaction import secrets_of
-from connix_provider.waiting.ending import Ending, Outcome
+from connix_provider.polling.poll_result import Outcome, PollResult
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client, LogEntry
@@ -28,7 +28,9 @@ SECONDS = 5.0
 _LONGEST = 300
 
 
-def add_last_error(client: Client, ending: Ending, *, seconds: float, agent: Agent | None = None) -> Ending:
+def add_last_error(
+    client: Client, poll_result: PollResult, *, seconds: float, agent: Agent | None = None
+) -> PollResult:
     """
     Add the last error line to an ending that is a failure of the agent.
 
@@ -39,24 +41,24 @@ def add_last_error(client: Client, ending: Ending, *, seconds: float, agent: Age
     :return: the ending with the line, or as it was
     """
     seconds = min(SECONDS, seconds)
-    if ending.outcome is not Outcome.FAILED or ending.project_id is None or seconds <= 0:
-        return ending
+    if poll_result.outcome is not Outcome.FAILED or poll_result.project_id is None or seconds <= 0:
+        return poll_result
     ends = time.time() + seconds
     bounded = client.with_options(
         max_attempts=1, total_timeout=seconds, deadline=ends, longest_pause=seconds / 2
     )
     try:
         # Its secrets are not to be quoted, and a listing leaves them out.
-        known = agent or bounded.agents.get(ending.project_id, ending.agent_id)
-        page = bounded.agents.logs(ending.project_id, ending.agent_id, level="error", limit=1)
+        known = agent or bounded.agents.get(poll_result.project_id, poll_result.agent_id)
+        page = bounded.agents.logs(poll_result.project_id, poll_result.agent_id, level="error", limit=1)
         if not page.logs:
-            return ending
+            return poll_result
         line = _quote(client, known, page.logs[0])
     except Exception as error:
         # It must not hide the failure, whatever it is.
-        log.debug("The last error line of agent %s could not be read: %s", ending.agent_id, error)
-        return ending
-    return dataclasses.replace(ending, message=f"{ending.message} Its last error log line: {line}.")
+        log.debug("The last error line of agent %s could not be read: %s", poll_result.agent_id, error)
+        return poll_result
+    return dataclasses.replace(poll_result, message=f"{poll_result.message} Its last error log line: {line}.")
 
 
 def _quote(client: Client, agent: Agent, entry: LogEntry) -> str:

@@ -13,11 +13,11 @@ __all__ = ["preload"]
 _NEEDED = (
     "connix_provider.client.client",
     "connix_provider.compat",
-    "connix_provider.targets",
-    "connix_provider.waiting.drive",
-    "connix_provider.waiting.kill",
-    "connix_provider.waiting.shared_client",
-    "connix_provider.waiting.undoing",
+    "connix_provider.params",
+    "connix_provider.polling.session",
+    "connix_provider.polling.task_kill",
+    "connix_provider.polling.shared_client",
+    "connix_provider.polling.cancel_action",
     # What httpx sends with in an event loop: it is imported with the first request, in the loop.
     "anyio._backends._asyncio",
 )

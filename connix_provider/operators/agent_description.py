@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from connix_provider.operators.base import ConnixAgentOperator
-from connix_provider.targets import check_name, gave_nothing, nothing_given
+from connix_provider.params import check_name, gave_nothing, nothing_given
 
 if TYPE_CHECKING:
     from connix_provider.rendering import Renderer
 
-__all__ = ["DescribesAgent"]
+__all__ = ["AgentDescriptionMixin"]
 
 
-class DescribesAgent(ConnixAgentOperator):
+class AgentDescriptionMixin(ConnixAgentOperator):
     """
     Parameters of "Create Agent" and "Update Agent" of the reference.
 

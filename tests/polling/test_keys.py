@@ -13,9 +13,9 @@ from connix_provider import compat
 from connix_provider.client import ConnixAuthenticationError
 from connix_provider.emulator import Emulator
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.waiting.drive import Connected
-from connix_provider.waiting.shared_client import _shared, shared_client
-from connix_provider.waiting.subscription import Subscription
+from connix_provider.polling.session import PollingSession
+from connix_provider.polling.shared_client import _shared, shared_client
+from connix_provider.polling.subscription import Subscription
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ async def test_what_a_token_is_renewed_with_may_change_too(changed, emulator, wa
     grant = emulator.add_token()
     extra = {"project_id": emulator.project_id, **renewable(emulator, grant)}
     connection(password="", extra=extra)
-    with Connected(ConnixHook(), deadline=time.time() + 60) as connected:
+    with PollingSession(ConnixHook(), deadline=time.time() + 60) as connected:
         async with shared_client("connix_default") as shared:
             assert not connected.renew()
             assert not await shared.renew(shared.version)
