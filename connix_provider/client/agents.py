@@ -14,18 +14,20 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from connix_provider.client import calls
-from connix_provider.client.ahead import walk, walk_async
 from connix_provider.client.call import Call
-from connix_provider.client.models import Agent, AgentPage, LogEntry, LogPage
-from connix_provider.client.pages import AgentWalk, LogWalk
+from connix_provider.client.models import Agent, LogEntry
+from connix_provider.client.page import Page
+from connix_provider.client.pagination import AgentPaginator, LogPaginator, Paginator
 
 if TYPE_CHECKING:
-    from connix_provider.client.client import AsyncClient, Client  # noqa: F401 - for the annotations in quotes
+    from connix_provider.client.client import AsyncClient, Client
 
 __all__ = ["Agents", "AsyncAgents"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+ItemT = TypeVar("ItemT")
+PageT = TypeVar("PageT", bound=Page[Any])
 ClientT = TypeVar("ClientT")
 MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 
@@ -106,11 +108,11 @@ class Agents(_Resource["Client"]):
         :param sort: as for :meth:`list`
         :param limit: agents in a page, 1 to 100
         :param offset: agents to skip
-        :return: the agents; the next page is fetched while one is used
+        :return: the agents; a page is fetched once its first agent is wanted
         :raises ValueError: for an argument out of bounds, before any request
         """
-        pages = _agent_walk(project_id, status=status, sort=sort, limit=limit, offset=offset)
-        return walk(self._client, pages, pages.next_call())
+        page = functools.partial(calls.list_agents, project_id, status=status, sort=sort, limit=_size(limit))
+        return _iterate(self._client, AgentPaginator[Agent](page, offset))
 
     def iter_logs(
         self,
@@ -133,19 +135,20 @@ class Agents(_Resource["Client"]):
         :param end_time: as for :meth:`logs`
         :param limit: entries in a page, 1 to 1000
         :param offset: entries to skip
-        :return: the entries; the next page is fetched while one is used
+        :return: the entries, some twice if the log grows meanwhile; a page is fetched once its first entry is
+            wanted
         :raises ValueError: for an argument out of bounds, before any request
         """
-        pages = _log_walk(
+        page = functools.partial(
+            calls.get_logs,
             project_id,
             agent_id,
             level=level,
             start_time=start_time,
             end_time=end_time,
             limit=limit,
-            offset=offset,
         )
-        return walk(self._client, pages, pages.next_call())
+        return _iterate(self._client, LogPaginator[LogEntry](page, offset))
 
 
 class AsyncAgents(_Resource["AsyncClient"]):
@@ -180,11 +183,11 @@ class AsyncAgents(_Resource["AsyncClient"]):
         :param sort: as for :meth:`list`
         :param limit: agents in a page, 1 to 100
         :param offset: agents to skip
-        :return: the agents; the next page is fetched while one is used
+        :return: the agents; a page is fetched once its first agent is wanted
         :raises ValueError: for an argument out of bounds, before any request
         """
-        pages = _agent_walk(project_id, status=status, sort=sort, limit=limit, offset=offset)
-        return walk_async(self._client, pages, pages.next_call())
+        page = functools.partial(calls.list_agents, project_id, status=status, sort=sort, limit=_size(limit))
+        return _iterate_async(self._client, AgentPaginator[Agent](page, offset))
 
     def iter_logs(
         self,
@@ -207,52 +210,31 @@ class AsyncAgents(_Resource["AsyncClient"]):
         :param end_time: as for :meth:`logs`
         :param limit: entries in a page, 1 to 1000
         :param offset: entries to skip
-        :return: the entries; the next page is fetched while one is used
+        :return: the entries, some twice if the log grows meanwhile; a page is fetched once its first entry is
+            wanted
         :raises ValueError: for an argument out of bounds, before any request
         """
-        pages = _log_walk(
+        page = functools.partial(
+            calls.get_logs,
             project_id,
             agent_id,
             level=level,
             start_time=start_time,
             end_time=end_time,
             limit=limit,
-            offset=offset,
         )
-        return walk_async(self._client, pages, pages.next_call())
+        return _iterate_async(self._client, LogPaginator[LogEntry](page, offset))
 
 
-def _agent_walk(
-    project_id: str, *, status: str | None, sort: str | None, limit: int, offset: int
-) -> AgentWalk:
-    def page(at: int) -> Call[AgentPage]:
-        return calls.list_agents(project_id, status=status, sort=sort, limit=_size(limit), offset=at)
-
-    return AgentWalk(page, offset)
+def _iterate(client: Client, pages: Paginator[PageT, ItemT]) -> Iterator[ItemT]:
+    while pages.next_call is not None:
+        yield from pages.take(client.perform(pages.next_call))
 
 
-def _log_walk(
-    project_id: str,
-    agent_id: str,
-    *,
-    level: str | None,
-    start_time: str | datetime | None,
-    end_time: str | datetime | None,
-    limit: int,
-    offset: int,
-) -> LogWalk:
-    def page(at: int) -> Call[LogPage]:
-        return calls.get_logs(
-            project_id,
-            agent_id,
-            level=level,
-            start_time=start_time,
-            end_time=end_time,
-            limit=_size(limit),
-            offset=at,
-        )
-
-    return LogWalk(page, offset)
+async def _iterate_async(client: AsyncClient, pages: Paginator[PageT, ItemT]) -> AsyncIterator[ItemT]:
+    while pages.next_call is not None:
+        for item in pages.take(await client.perform(pages.next_call)):
+            yield item
 
 
 def _size(limit: int) -> int:

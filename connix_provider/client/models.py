@@ -31,7 +31,7 @@ from connix_provider.client.fields import (
     Text,
     Timestamp,
 )
-from connix_provider.client.listing import Page, Pagination
+from connix_provider.client.page import Page, Pagination
 from connix_provider.lifecycle import AgentStatus, Snapshot
 
 __all__ = [

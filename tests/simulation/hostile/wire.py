@@ -18,7 +18,6 @@ import httpx
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection
 
 from connix_provider.client import AsyncClient, Client
-from connix_provider.client import ahead as look_ahead
 from connix_provider.client.auth import token_cache
 from connix_provider.client.failures import too_slow
 from connix_provider.client.ratelimit import registry
@@ -84,7 +83,6 @@ def wired() -> Iterator[Wire]:
             ("aget_connection", get_async_connection),
         ):
             stack.enter_context(patch.object(BaseHook, name, staticmethod(replacement), create=True))
-        stack.enter_context(patch.object(look_ahead, "_in_a_thread", _at_once))
         stack.enter_context(patch.object(uuid, "uuid4", lambda: _uuid(wire.world.chance)))
         _seed_jitter(wire, stack)
         yield wire
@@ -155,18 +153,6 @@ def _caused(cause: OSError, request: httpx.Request) -> httpx.ConnectError:
     error = httpx.ConnectError(str(cause), request=request)
     error.__cause__ = cause
     return error
-
-
-def _at_once(client: Any, call: Any) -> Any:
-    """Carry a call out that would be in a thread: who is first must not be left to chance."""
-    from concurrent.futures import Future
-
-    future: Future[Any] = Future()
-    try:
-        future.set_result(client.perform(call))
-    except Exception as error:
-        future.set_exception(error)
-    return future
 
 
 def _uuid(chance: Random) -> uuid.UUID:

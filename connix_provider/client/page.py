@@ -1,8 +1,4 @@
-"""
-Hold one page of a listing.
-
-An entry that cannot be read is left out, not the page it stands on: nobody could use any of it otherwise.
-"""
+"""One page of a listing. An entry that cannot be read is left out alone, and not the page with it."""
 
 from __future__ import annotations
 
@@ -32,10 +28,10 @@ Whole = Annotated[int | None, OrElse(_whole)]
 
 class Pagination(ConnixModel):
     """
-    Say where a page stands in the whole.
+    Hold where a page is in its listing.
 
-    ``has_more`` is worked out where the service does not tell: from ``total``, or else from how full the
-    page is.
+    ``has_more`` is worked out if the service does not tell it: from ``total``, or else from how full the page
+    is.
     """
 
     total: Whole = None
@@ -59,30 +55,30 @@ class Page(ConnixModel, Generic[ItemT]):
         """
         Read a page, and leave out the entries that cannot be read.
 
-        :param body: the body of the service's answer
-        :param offset: how many entries the page was to pass over
-        :param limit: how many it was to hold
+        :param body: the body of the response
+        :param offset: entries that the request skipped
+        :param limit: entries that it asked for
         :return: the page
-        :raises ValueError: for what is no page at all
+        :raises ValueError: if the body holds no page
         """
         page = cls._read(body)
         paging = page.pagination
-        if not page._is_told:  # noqa: SLF001 - it is one of us
-            goes_on = page.goes_on(offset)
-            if goes_on is None:
-                # More than was asked for is all there is: such a service has no pages.
-                goes_on = page.size == limit if paging.limit is None else page.size >= paging.limit
-            paging.has_more = goes_on
-            # Worked out is not told: a walk goes on until it sees the end.
+        if not page._is_told:  # noqa: SLF001 - a class of this module
+            has_more = page.has_next_page(offset)
+            if has_more is None:
+                # A service that gives more than was asked for has no pages, so this is everything.
+                has_more = page.size == limit if paging.limit is None else page.size >= paging.limit
+            paging.has_more = has_more
+            # A paginator must not believe what was only worked out.
             paging.model_fields_set.discard("has_more")
         return page
 
-    def goes_on(self, offset: int) -> bool | None:
+    def has_next_page(self, offset: int) -> bool | None:
         """
-        Say whether more pages follow.
+        Tell whether more pages follow.
 
-        :param offset: how many entries this page passed over
-        :return: whether they do, or ``None`` where only the next page can tell
+        :param offset: entries that the request for this page skipped
+        :return: whether they do, or ``None`` if only the next page can tell
         """
         if self._is_told:
             return self.pagination.has_more
@@ -110,7 +106,7 @@ class Page(ConnixModel, Generic[ItemT]):
         items = [item for entry in entries if (item := cls._item(entry)) is not None]
         page = cls.model_validate({**whole, cls.listed: items})
         if left_out := len(entries) - len(items):
-            page._left_out = left_out  # noqa: SLF001 - it is one of us
+            page._left_out = left_out  # noqa: SLF001 - a class of this module
             log.warning(
                 "%d of %d %s on a page cannot be read and are left out", left_out, len(entries), cls.listed
             )
@@ -125,7 +121,7 @@ class Page(ConnixModel, Generic[ItemT]):
 
     @property
     def size(self) -> int:
-        """Return how many entries the service gave, those that cannot be read among them."""
+        """Return how many entries the service gave, including those that cannot be read."""
         return len(self) + self._left_out
 
     @property
@@ -133,7 +129,7 @@ class Page(ConnixModel, Generic[ItemT]):
         """Return the page's items, whatever the service calls them."""
         raise NotImplementedError
 
-    def __iter__(self) -> Iterator[ItemT]:  # type: ignore[override]  # a page is read as its items, not as its fields
+    def __iter__(self) -> Iterator[ItemT]:  # type: ignore[override]  # a page iterates over its items
         return iter(self.items)
 
     def __len__(self) -> int:

@@ -1,17 +1,19 @@
-"""Walks over pages that shift underneath."""
+"""Listings that are read page by page while they shift."""
 
 import json
 import math
 import re
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connix_provider.client import ConnixNotFoundError, ConnixResponseError
+from connix_provider.client import ConnixNotFoundError, ConnixResponseError, ConnixServerError
 from connix_provider.client.calls import get_logs, list_agents
 from connix_provider.client.models import AgentPage, LogPage, Pagination
-from connix_provider.client.pages import AgentWalk, LogWalk
+from connix_provider.client.pagination import AgentPaginator, LogPaginator
+from connix_provider.emulator import Fault
 
 
 def agent_page(ids, offset, limit, total=True):
@@ -24,14 +26,14 @@ def agent_page(ids, offset, limit, total=True):
     )
 
 
-def walk_agents(listing, limit, change=lambda step: None, offset=0):
-    walk = AgentWalk(lambda at: list_agents("p", offset=at, limit=limit), offset)
+def read_agents(listing, limit, change=lambda step: None, offset=0):
+    pages = AgentPaginator(partial(list_agents, "p", limit=limit), offset)
     given_out = []
     step = 0
-    while (call := walk.next_call()) is not None:
-        assert step < 5_000, "the walk does not end"
-        at = int(call.query.rpartition("=")[2])
-        given_out += [int(agent.id) for agent in walk.take(agent_page(listing, at, limit))]
+    while pages.next_call is not None:
+        assert step < 5_000, "the listing does not end"
+        at = int(pages.next_call.query.rpartition("=")[2])
+        given_out += [int(agent.id) for agent in pages.take(agent_page(listing, at, limit))]
         change(step)
         step += 1
     return given_out, step
@@ -48,7 +50,7 @@ CHANGES = st.lists(st.tuples(st.booleans(), st.integers(0, 1_000)), max_size=25)
     st.booleans(),
     st.sampled_from([0, 3]),
 )
-def test_whoever_is_there_all_the_time_is_given_out_once(size, limit, changes, descending, offset):
+def test_agents_that_exist_all_the_time_are_given_once(size, limit, changes, descending, offset):
     # Ids are the places in the order, as times of creation or names are: who comes later may come anywhere.
     listing = [1_000 * n for n in range(size)]
     throughout = set(listing[offset:])
@@ -65,7 +67,7 @@ def test_whoever_is_there_all_the_time_is_given_out_once(size, limit, changes, d
 
     listing.sort(reverse=descending)
     throughout = set(listing[offset:])
-    given_out, _ = walk_agents(listing, limit, change, offset)
+    given_out, _ = read_agents(listing, limit, change, offset)
     assert len(given_out) == len(set(given_out))
     if not offset:
         assert throughout <= set(given_out)
@@ -73,21 +75,21 @@ def test_whoever_is_there_all_the_time_is_given_out_once(size, limit, changes, d
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 7])
-def test_a_listing_that_stands_still_is_walked_in_order(size, limit):
-    given_out, requests = walk_agents(list(range(size)), limit)
+def test_a_listing_that_stands_still_is_given_in_order(size, limit):
+    given_out, requests = read_agents(list(range(size)), limit)
     assert given_out == list(range(size))
     assert requests <= 3 * size + 1
 
 
 @pytest.mark.parametrize(("size", "limit"), [(500, 100), (1_000, 50), (7, 3)])
 def test_pages_that_overlap_spare_the_steps_back(size, limit):
-    given_out, requests = walk_agents(list(range(size)), limit)
+    given_out, requests = read_agents(list(range(size)), limit)
     assert given_out == list(range(size))
     # Each page but the first brings one agent less than it holds, and none is read twice.
     assert requests == 1 + math.ceil((size - limit) / (limit - 1))
 
 
-def test_hundreds_that_go_away_in_front_hide_nobody():
+def test_hundreds_deleted_in_front_hide_no_agent():
     listing = list(range(1_000))
     gone = iter([list(range(90)), list(range(90, 180)), [*range(180, 270), 271]])
 
@@ -95,69 +97,44 @@ def test_hundreds_that_go_away_in_front_hide_nobody():
         for one in next(gone, ()):
             listing.remove(one)
 
-    given_out, requests = walk_agents(listing, 100, change)
+    given_out, requests = read_agents(listing, 100, change)
     assert set(listing) <= set(given_out)
     assert len(given_out) == len(set(given_out))
     assert requests < 40
 
 
-def test_all_but_a_few_that_go_away_end_the_walk_soon():
+def test_deleting_almost_all_ends_the_listing_soon():
     listing = list(range(500))
 
     def change(step):
         listing[:] = listing[-5:]
 
-    given_out, requests = walk_agents(listing, 100, change)
+    given_out, requests = read_agents(listing, 100, change)
     assert given_out == [*range(100), *range(495, 500)]
     assert requests < 12
 
 
 def test_an_agent_twice_on_a_page_is_given_out_once():
-    walk = AgentWalk(lambda at: list_agents("p", offset=at))
-    assert [agent.id for agent in walk.take(agent_page([1, 2, 1], 0, 9))] == ["1", "2"]
+    pages = AgentPaginator(partial(list_agents, "p"))
+    assert [agent.id for agent in pages.take(agent_page([1, 2, 1], 0, 9))] == ["1", "2"]
 
 
-NEVER_ENDING = [
-    (AgentWalk, list_agents("p"), agent_page([1], 0, 9)),
-    (AgentWalk, list_agents("p"), agent_page([1, 2], 0, 9)),
-    (LogWalk, get_logs("p", "a"), LogPage(logs=[{"timestamp": "2024-01-15T10:00:00Z"}])),
-]
-
-
-@pytest.mark.parametrize(("total", "pages"), [(45, 3), (None, 10)])
-@pytest.mark.parametrize("kind", [AgentWalk, LogWalk])
-def test_a_listing_that_takes_no_notice_of_the_offset_is_given_up_soon(kind, total, pages):
-    page = (agent_page if kind is AgentWalk else log_page)(list(range(20)), 0, 20)
+@pytest.mark.parametrize(("size", "pages"), [(1, 1001), (2, 501), (20, 51), (100, 11)])
+@pytest.mark.parametrize("total", [None, 5])
+@pytest.mark.parametrize("kind", [AgentPaginator, LogPaginator])
+def test_a_listing_without_progress_is_an_error(kind, total, size, pages):
+    page = (agent_page if kind is AgentPaginator else log_page)(list(range(size)), 0, size)
     page = page.model_copy(update={"pagination": Pagination(has_more=True, total=total)})
-    walk = kind(lambda at: get_logs("p", "a", offset=at))
-    given_out = []
-    # Where lines are counted, those that look alike are others, up to that number.
-    counted = 2 if kind is LogWalk and total else 0
-    for _ in range(pages + counted):
-        given_out += walk.take(page)
-        assert walk.next_call()
-    assert len(given_out) == (100 if counted else 20)
-    with pytest.raises(ConnixResponseError, match=rf"{pages} pages in a row .* the listing does not end"):
-        walk.take(page)
-
-
-@pytest.mark.parametrize(("kind", "call", "page"), NEVER_ENDING[:2])
-def test_a_listing_that_never_ends_is_given_up(kind, call, page):
-    walk = kind(lambda at: call)
-    for total in range(101):
-        assert walk.next_call() is call
-        walk.take(page.model_copy(update={"pagination": Pagination(has_more=True, total=total % 2)}))
-    with pytest.raises(ConnixResponseError, match="the listing does not end"):
-        walk.take(page.model_copy(update={"pagination": Pagination(has_more=True, total=1)}))
-
-
-def test_lines_that_are_all_alike_do_not_go_on_for_ever():
-    walk = LogWalk(lambda at: get_logs("p", "a", offset=at))
-    page = log_page([5] * 9, 0, 3, total=False)
-    for number in range(101):
-        assert len(walk.take(page)) == (2 if number else 3)
-    with pytest.raises(ConnixResponseError, match="the listing does not end"):
-        walk.take(page)
+    paginator = kind(partial(get_logs, "p", "a"))
+    given = paginator.take(page)
+    # Entries of a log may look alike, so as many as the service counts are given.
+    while kind is LogPaginator and total and len(given) < total:
+        given += paginator.take(page)
+    for _ in range(pages - 1):
+        paginator.take(page)
+        assert paginator.next_call
+    with pytest.raises(ConnixResponseError, match=f"{pages} pages in a row .* the listing does not end"):
+        paginator.take(page)
 
 
 # Services that say less of their pages than the reference does
@@ -166,9 +143,7 @@ def test_lines_that_are_all_alike_do_not_go_on_for_ever():
 @pytest.mark.parametrize("limit", [1, 2, 7, 100])
 @pytest.mark.parametrize("size", [0, 1, 2, 7, 23])
 @pytest.mark.parametrize("told", ["total", "nothing", "no pagination", "garbage"])
-async def test_no_page_is_left_out_where_the_service_does_not_say_that_it_follows(
-    driver, raw_server, answer, limit, size, told
-):
+async def test_pages_are_read_though_the_service_tells_of_none(driver, raw_server, answer, limit, size, told):
     paging = {"total": {"total": size}, "nothing": {}, "garbage": {"has_more": "perhaps", "total": []}}
 
     def behave(connection, request):
@@ -209,30 +184,35 @@ def test_whether_more_follows_is_worked_out(size, paging, asked, has_more):
     assert page.pagination.has_more is has_more
 
 
-def test_a_service_that_has_no_pages_is_asked_twice():
-    walk = AgentWalk(lambda at: list_agents("p", offset=at, limit=2))
-    page = list_agents("p", limit=2).read(b'{"agents": [{"id": "1", "status": "running"}]}')
-    assert [len(walk.take(page)), walk.next_call() is None] == [1, False]
-    assert [len(walk.take(page)), walk.next_call() is None] == [0, True]
+def test_a_service_without_pages_is_asked_twice():
+    agents = AgentPaginator(partial(list_agents, "p", limit=2))
+    logs = LogPaginator(partial(get_logs, "p", "a", limit=2))
+    body = b'{"agents": [{"id": "1", "status": "running"}], "logs": [{"message": "one"}]}'
+    for pages, page in (
+        (agents, list_agents("p", limit=2).read(body)),
+        (logs, get_logs("p", "a", limit=2).read(body)),
+    ):
+        assert [len(pages.take(page)), pages.next_call is None] == [1, False]
+        assert [len(pages.take(page)), pages.next_call is None] == [0, True]
 
 
-def test_entries_that_cannot_be_read_hide_nobody_behind_them():
+def test_unreadable_entries_hide_no_agent_behind_them():
     entries = [{"id": f"a{n}", "status": "running"} if n % 7 < 2 else {"id": n} for n in range(40)]
-    walk = AgentWalk(lambda at: list_agents("p", offset=at, limit=3))
+    pages = AgentPaginator(partial(list_agents, "p", limit=3))
     given_out, requests = [], 0
-    while (call := walk.next_call()) is not None:
+    while (call := pages.next_call) is not None:
         at = int(call.query.rpartition("=")[2])
         body = {"agents": entries[at : at + 3], "pagination": {"has_more": at + 3 < 40}}
-        given_out += [agent.id for agent in walk.take(call.read(json.dumps(body).encode()))]
+        given_out += [agent.id for agent in pages.take(call.read(json.dumps(body).encode()))]
         requests += 1
     assert given_out == [f"a{n}" for n in range(40) if n % 7 < 2]
     assert requests < 30
 
 
-def test_an_empty_page_that_promises_more_ends_the_walk():
-    walk = AgentWalk(lambda at: list_agents("p", offset=at))
-    assert walk.take(AgentPage.model_validate({"agents": [], "pagination": {"has_more": True}})) == []
-    assert walk.next_call() is None
+def test_an_empty_page_that_promises_more_is_the_last():
+    pages = AgentPaginator(partial(list_agents, "p"))
+    assert pages.take(AgentPage.model_validate({"agents": [], "pagination": {"has_more": True}})) == []
+    assert pages.next_call is None
 
 
 # Logs: newest first, no ids
@@ -252,60 +232,39 @@ def log_page(lines, offset, limit, total=True):
     )
 
 
-def walk_log(log, limit, grow, total):
-    walk = LogWalk(lambda at: get_logs("p", "a", offset=at, limit=limit))
+def read_log(log, limit, grow, total):
+    pages = LogPaginator(partial(get_logs, "p", "a", limit=limit))
     given_out = []
     step = 0
-    while (call := walk.next_call()) is not None:
-        assert step < 5_000, "the walk does not end"
+    while (call := pages.next_call) is not None:
+        assert step < 5_000, "the log does not end"
         at = int(call.query.rpartition("=")[2])
-        given_out += [int(entry.message) for entry in walk.take(log_page(log, at, limit, total))]
+        given_out += [int(entry.message) for entry in pages.take(log_page(log, at, limit, total))]
         grow(step)
         step += 1
     return given_out
 
 
 @settings(max_examples=60)
-@given(
-    st.lists(st.integers(0, 2), max_size=60),
-    st.integers(1, 12),
-    st.lists(st.lists(st.integers(0, 2), max_size=5), max_size=12),
-)
-def test_lines_that_look_alike_are_told_apart_where_the_service_counts(lines, limit, news):
-    log = list(lines)
-    pages_before_they_run_away = min(limit, 4)
-
-    def grow(step):
-        if step < len(news):
-            log[:0] = news[step][:pages_before_they_run_away]
-
-    assert walk_log(log, limit, grow, total=True) == lines
+@given(st.lists(st.integers(0, 3), max_size=60), st.integers(1, 12), st.booleans())
+def test_entries_that_look_alike_are_all_given(lines, limit, total):
+    # As the times of entries are: those that look alike stand together.
+    lines = sorted(lines, reverse=True)
+    assert read_log(lines, limit, lambda step: None, total) == lines
 
 
-@given(st.integers(0, 200), st.integers(2, 12), st.lists(st.integers(0, 30), max_size=6))
-def test_each_line_is_given_out_once_however_many_come_in(size, limit, news):
+@given(st.integers(0, 200), st.integers(2, 12), st.lists(st.integers(0, 30), max_size=6), st.booleans())
+def test_no_entry_is_lost_while_a_log_grows(size, limit, news, total):
     log = list(range(size, 0, -1))
     newest = iter(range(size + 1, 10_000))
 
     def grow(step):
-        # Not so many that the walk is carried back to before its own beginning.
-        room = (step + 1) * (limit - 1) - (len(log) - size)
-        for _ in range(min(news[step], room) if step < len(news) else 0):
+        for _ in range(news[step] if step < len(news) else 0):
             log.insert(0, next(newest))
 
-    for total in (False, True):
-        log[:] = range(size, 0, -1)
-        given_out = walk_log(log, limit, grow, total)
-        assert len(given_out) == len(set(given_out))
-        assert set(range(1, size + 1)) <= set(given_out)
-
-
-@settings(max_examples=60)
-@given(st.lists(st.integers(0, 3), max_size=60), st.integers(2, 12))
-def test_no_line_that_looks_like_another_is_lost_where_the_service_does_not_count(lines, limit):
-    # As the times of lines are: those that look alike stand together.
-    lines = sorted(lines, reverse=True)
-    assert walk_log(lines, limit, lambda step: None, total=False) == lines
+    given_out = read_log(log, limit, grow, total)
+    assert set(range(1, size + 1)) <= set(given_out)
+    assert len(given_out) <= size + sum(news) + limit
 
 
 # Over the service itself
@@ -364,8 +323,8 @@ async def test_iter_logs_while_lines_come_in(driver, emulator, project):
             emulator.add_logs(agent_id, 3, "error")
 
     seen = await step_through(driver, walk, each)
-    first = [(entry.message, entry.context["of"]) for entry in seen]
-    assert first == [(f"Line {n}", 50) for n in range(50, 0, -1)]
+    first = dict.fromkeys((entry.message, entry.context["of"]) for entry in seen)
+    assert list(first) == [(f"Line {n}", 50) for n in range(50, 0, -1)]
 
 
 async def test_iter_logs_passes_its_filter_on(driver, emulator, project):
@@ -380,7 +339,7 @@ async def test_iter_logs_passes_its_filter_on(driver, emulator, project):
     assert [line.message for line in lines] == ["Line 4", "Line 3", "Line 2", "Line 1"]
 
 
-async def test_pages_of_one_miss_nobody_when_they_shift(driver, emulator, project):
+async def test_pages_of_one_miss_no_agent_when_they_shift(driver, emulator, project):
     ids = emulator.seed(8, project_id=project)
     walk = driver.to(emulator).agents.iter(project, sort="created_at", limit=1)
 
@@ -393,6 +352,24 @@ async def test_pages_of_one_miss_nobody_when_they_shift(driver, emulator, projec
     assert len(seen) == len(set(seen))
 
 
-async def test_a_walk_fails_as_a_call_does(driver, emulator):
+async def test_iter_fails_as_a_call_does(driver, emulator):
     with pytest.raises(ConnixNotFoundError):
         await driver.walk(driver.to(emulator), "iter", "proj_none")
+
+
+async def test_a_page_is_fetched_once_it_is_wanted(driver, emulator, project):
+    emulator.seed(30, project_id=project)
+    emulator.faults.add(Fault.status(500), on="list_agents", after=1)
+    agents = driver.to(emulator, max_attempts=1).agents.iter(project, limit=10)
+    for _ in range(10):
+        assert await anext(agents) if driver.is_async else next(agents)
+        assert len(emulator.journal.entries()) == 1
+    with pytest.raises(ConnixServerError):
+        assert await anext(agents) if driver.is_async else next(agents)
+
+
+async def test_bad_arguments_are_refused_before_the_first_item(driver, emulator, project):
+    with pytest.raises(ValueError, match="limit"):
+        driver.to(emulator).agents.iter(project, limit=0)
+    with pytest.raises(ValueError, match="limit"):
+        driver.to(emulator).agents.iter_logs(project, "agent_1", limit=1001)
