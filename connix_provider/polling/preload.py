@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import sys
 from contextlib import suppress
 
 __all__ = ["preload"]
@@ -23,14 +22,24 @@ _NEEDED = (
 )
 
 
+_is_complete = False
+
+
 async def preload() -> None:
-    """Import them in a thread, because the first import takes a third of a second."""
-    if missing := [name for name in _NEEDED if name not in sys.modules]:
-        await asyncio.to_thread(_import, missing)
+    """
+    Import them in a thread, because the first import takes a third of a second.
+
+    Each trigger waits until the import is complete: a module that is still being imported would block the
+    event loop.
+    """
+    if not _is_complete:
+        await asyncio.to_thread(_import)
 
 
-def _import(names: list[str]) -> None:
-    for name in names:
+def _import() -> None:
+    global _is_complete
+    for name in _NEEDED:
         # Another version of httpx may send in another way; then that is imported in the loop.
         with suppress(ModuleNotFoundError):
             importlib.import_module(name)
+    _is_complete = True
