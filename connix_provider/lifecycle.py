@@ -81,6 +81,8 @@ DOWN = frozenset({AgentStatus.PAUSED, AgentStatus.STOPPED})
 #: Seconds after a create made or found its agent for which a 404 proves nothing, because a read replica may
 #: lag behind.
 REPLICA_LAG = 15.0
+#: The longest `stable_for` in seconds; no datetime can be made of much more.
+_LONGEST_STABLE = 300 * 365 * 86400.0
 #: Stale snapshots in a row that are ignored. A further one means that the service's clock was set back.
 _MAX_STALE = 3
 
@@ -325,9 +327,11 @@ def goal_for_statuses(
     if (
         isinstance(stable_for, bool)
         or not isinstance(stable_for, int | float)
-        or not 0 <= stable_for < float("inf")
+        or not 0 <= stable_for <= _LONGEST_STABLE
     ):
-        raise ValueError(f"stable_for must be a number of seconds, 0 or more, not {stable_for!r}")
+        raise ValueError(
+            f"stable_for must be a number of seconds, 0 or more and less than 300 years, not {stable_for!r}"
+        )
     return Goal("sensor", done=done, failed=frozenset(failed), stable_for=float(stable_for))
 
 

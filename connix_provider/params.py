@@ -47,6 +47,15 @@ _NOTHING = frozenset({"none", "null", "undefined", "nan"})
 #: Texts that Airflow reads as booleans in its configuration.
 _TRUE = frozenset({"true", "t", "yes", "y", "on", "1"})
 _PERHAPS = "if it comes from a template or another task,"
+#: What parameters hold that are not text.
+_KINDS = {
+    "config": "a mapping",
+    "metadata": "a mapping",
+    "config.environment_variables": "a mapping",
+    "config.tools": "a list",
+    "config.temperature": "a number",
+    "config.max_tokens": "a whole number",
+}
 _FALSE = frozenset({"false", "f", "no", "n", "off", "0"})
 
 
@@ -225,7 +234,7 @@ def nothing_given(parameter: str, value: Any, *, by_a_template: bool = False) ->
     :return: the message
     """
     origin = "it came from a template or another task, and" if by_a_template else _PERHAPS
-    kind = "a mapping" if parameter in {"config", "metadata"} else "a string that is not empty"
+    kind = _KINDS.get(parameter, "a string that is not empty")
     message = f"{parameter} must be {kind}, not {value!r}; {origin} that gave nothing"
     has_text = isinstance(value, str) and bool(value.strip())
     if has_text and parameter == "agent_name":

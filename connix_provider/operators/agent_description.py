@@ -81,7 +81,7 @@ class AgentDescriptionMixin(ConnixAgentOperator):
         return super().render_field(field, value, renderer)
 
     def _render_json(self, field: str, path: tuple[Any, ...], value: Any, renderer: Renderer) -> Any:
-        from connix_provider.operators.configuration import is_text
+        from connix_provider.operators.configuration import CONTAINERS, is_text
 
         if renderer.is_done(value):
             return value
@@ -89,16 +89,16 @@ class AgentDescriptionMixin(ConnixAgentOperator):
             return {
                 name: self._render_json(field, (*path, name), item, renderer) for name, item in value.items()
             }
-        if isinstance(value, list | tuple):
+        if isinstance(value, Sequence) and not isinstance(value, str | bytes):
             return [
                 self._render_json(field, (*path, number), item, renderer) for number, item in enumerate(value)
             ]
-        if field == "config" and is_text(path):
-            rendered = renderer.as_text(value)
-            if path[-1] in {"model", "system_prompt"} and renderer.is_template(value):
-                self._rendered_texts[".".join(map(str, path))] = rendered
-            return rendered
-        return renderer.as_airflow(value)
+        is_documented = field == "config" and (is_text(path) or path in CONTAINERS)
+        rendered = renderer.as_text(value) if is_documented and is_text(path) else renderer.as_airflow(value)
+        needs_value = rendered is None or path[-1:] in {("model",), ("system_prompt",)}
+        if is_documented and needs_value and renderer.is_template(value):
+            self._rendered_texts[".".join(map(str, path))] = rendered
+        return rendered
 
     @staticmethod
     def _mask(task: Any) -> None:

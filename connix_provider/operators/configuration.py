@@ -16,12 +16,21 @@ from typing import Any
 from connix_provider.client.redaction import SECRET_FIELDS
 from connix_provider.params import gave_nothing
 
-__all__ = ["REMEDY_FOR_TEXT", "as_given", "hidden_when_stored", "is_text", "with_documented_types"]
+__all__ = [
+    "CONTAINERS",
+    "REMEDY_FOR_TEXT",
+    "as_given",
+    "hidden_when_stored",
+    "is_text",
+    "with_documented_types",
+]
 
 _MASK = "***"
 #: Text fields of the reference, besides those in ``environment_variables`` and ``tools``.
 _TEXT = frozenset({"model", "system_prompt"})
 _NUMBERS: dict[str, type[int] | type[float]] = {"temperature": float, "max_tokens": int}
+#: The paths of the reference's mapping and list.
+CONTAINERS = frozenset({("environment_variables",), ("tools",)})
 #: The remedy for a template that gives the text of a mapping or list.
 REMEDY_FOR_TEXT = (
     "a template gives text: pass the output of the other task itself (config=task.output), or set "

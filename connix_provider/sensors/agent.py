@@ -78,7 +78,7 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         "project_id",
         "connix_conn_id",
     )
-    flag_fields = ("deferrable", "soft_fail", "never_fail", "silent_fail")
+    flag_fields = ("deferrable", "soft_fail", "never_fail", "silent_fail", "exponential_backoff")
     ui_color = "#e4f2ea"
 
     def __init__(
@@ -215,7 +215,7 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
             deadline=min(ends_at, now + time_allowed(math.inf, self.execution_timeout)),
             agent_name=None if self.agent_name is None else str(self.agent_name),
             connix_conn_id=self.connix_conn_id,
-            exponential_backoff=bool(self.exponential_backoff),
+            exponential_backoff=self.exponential_backoff,
             max_wait=self.max_wait.total_seconds() if self.max_wait else None,
             silent_fail=self.silent_fail,
             began_at=began_at,
@@ -274,7 +274,7 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
                 target_statuses=wait.goal.done,
                 failure_statuses=wait.goal.failed,
                 stable_for=wait.goal.stable_for,
-                exponential_backoff=bool(self.exponential_backoff),
+                exponential_backoff=self.exponential_backoff,
                 max_wait=self.max_wait.total_seconds() if self.max_wait else None,
                 silent_fail=self.silent_fail,
                 connix_conn_id=self.connix_conn_id,

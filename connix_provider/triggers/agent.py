@@ -212,7 +212,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
             return PollResult.refused(agent, status, with_subject(error, f"Could not wait for agent {agent}"))
 
     def _make_wait(self) -> StatusPoller:
-        from connix_provider.params import check_seconds
+        from connix_provider.params import check_flag, check_seconds
         from connix_provider.polling.status_poller import StatusPoller
 
         return StatusPoller(
@@ -224,9 +224,9 @@ class ConnixAgentStatusTrigger(BaseTrigger):
             project_id=self.project_id,
             connix_conn_id=self.connix_conn_id,
             state=self._state(),
-            exponential_backoff=self.exponential_backoff,
+            exponential_backoff=check_flag("exponential_backoff", self.exponential_backoff),
             max_wait=self.max_wait,
-            silent_fail=self.silent_fail,
+            silent_fail=check_flag("silent_fail", self.silent_fail),
             began_at=self.began_at,
             is_resumed=self.began_at is not None,
             last_seen_at=self.last_seen_at,

@@ -50,7 +50,11 @@ CASES = [
     ),
     (SENSOR, {**AGENT, "target_statuses": []}, "target_statuses is empty"),
     (SENSOR, {**AGENT, "failure_statuses": ["eror"]}, "failure_statuses: 'eror' is not a status"),
-    (SENSOR, {**AGENT, "stable_for": -1}, "stable_for must be a number of seconds, 0 or more, not -1"),
+    (
+        SENSOR,
+        {**AGENT, "stable_for": -1},
+        "stable_for must be a number of seconds, 0 or more and less than 300 years, not -1",
+    ),
     (CREATE, {"name": ""}, "name must be a string that is not empty"),
     (CREATE, {"name": 7}, "name must be a string, not int"),
     (CREATE, {"name": "a", "config": "no mapping"}, "config must be a mapping, not str"),

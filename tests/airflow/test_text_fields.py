@@ -254,6 +254,9 @@ FLAG_FIELDS = [
     (START, "deferrable"),
     (ConnixAgentStatusSensor, "deferrable"),
     (ConnixAgentStatusSensor, "soft_fail"),
+    (ConnixAgentStatusSensor, "silent_fail"),
+    (ConnixAgentStatusSensor, "never_fail"),
+    (ConnixAgentStatusSensor, "exponential_backoff"),
 ]
 
 
@@ -289,6 +292,58 @@ def test_any_mapping_and_sequence_is_sent(mapping):
     task = rendered(UPDATE, config=mapping, metadata=mapping, **AGENT)
     task.check()
     assert task.body() == {"config": {"a": {"b": ["x", "y"]}}, "metadata": {"a": {"b": ["x", "y"]}}}
+
+
+class Output:
+    """What another task returned, as far as rendering asks for it."""
+
+    operator = None
+
+    def __init__(self, value):
+        self.value = value
+
+    def resolve(self, context):
+        return self.value
+
+    def iter_references(self):
+        return iter(())
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("tools", [("{{ params.x }}",), collections.UserList, collections.deque])
+def test_templates_in_any_sequence_are_rendered(tools, native):
+    listed = tools if isinstance(tools, tuple) else tools(["{{ params.x }}"])
+    config = types.MappingProxyType({"tools": listed, "own": Words(a=[listed])})
+    task = rendered(UPDATE, native=native, params={"x": "search"}, config=config, **AGENT)
+    task.check()
+    assert task.body()["config"] == {"tools": ["search"], "own": {"a": [["search"]]}}
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"model": Output(None)}, "config.model must be a string"),
+        ({"system_prompt": Output(None)}, "config.system_prompt must be a string"),
+        ({"environment_variables": {"A": Output(None)}}, "config.environment_variables.A must be a string"),
+        ({"environment_variables": Output(None)}, "config.environment_variables must be a mapping"),
+        ({"tools": ["a", Output(None)]}, "config.tools.1 must be a string"),
+        ({"tools": Output(None)}, "config.tools must be a list"),
+        ({"temperature": Output(None)}, "config.temperature must be a number"),
+        ({"max_tokens": Output(None)}, "config.max_tokens must be a whole number"),
+    ],
+)
+def test_a_task_that_gave_nothing_is_no_setting(config, says, native):
+    task = rendered(UPDATE, native=native, config=config, **AGENT)
+    with pytest.raises(ValueError, match="not None; it came from a template or another task") as caught:
+        task.check()
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [Output("{{ params.x }}"), Output(["{{ params.x }}"])])
+def test_what_a_task_returned_is_not_rendered_again(value):
+    task = rendered(UPDATE, params={"x": "secret"}, metadata={"a": value}, **AGENT)
+    assert task.body()["metadata"] == {"a": value.value}
 
 
 REMEDIES = [
@@ -345,3 +400,5 @@ def test_what_is_no_time_is_refused(value):
 def test_a_time_beyond_any_calendar_is_refused(value):
     with pytest.raises(ValueError, match="timeout must be"):
         rendered(START, timeout=value, **AGENT).check()
+    with pytest.raises(ValueError, match="stable_for must be"):
+        rendered(ConnixAgentStatusSensor, stable_for=value, **AGENT)._make_wait(None)

@@ -220,6 +220,8 @@ def test_its_repr_shows_no_secret(emulator):
         ({"poll_interval": 0}, ["poll_interval", "more than 0"]),
         ({"poll_interval": None}, ["poll_interval", "None"]),
         ({"goal": "stroll"}, ["goal", "'stroll'", "restart"]),
+        ({"silent_fail": "maybe"}, ["silent_fail must be true or false", "'maybe'"]),
+        ({"exponential_backoff": 2}, ["exponential_backoff must be true or false", "2"]),
         ({"target_statuses": ["runing"]}, ["target_statuses", "Did you mean 'running'?"]),
     ],
 )
