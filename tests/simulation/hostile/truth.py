@@ -207,7 +207,7 @@ class Wish:
                 for deed in mine
                 if deed.ends_at >= self.began and (deed.verb != "update" or self._changed_nothing(deed))
             ]
-        if self.played.history.temper.heartbeat and asked_at:
+        if self.played.history.temper.heartbeat and (asked_at or is_killed):
             return None  # what moves by itself looks like a restart
         if not restarts:
             return "no restart began since it was asked for"
