@@ -151,14 +151,16 @@ class PollResult:
             ) from None
         if not isinstance(agent_id, str) or not agent_id:
             raise ValueError(f"the task was resumed with an event that names no agent: {dict(event)!r}")
-        names = ("agent_name", "project_id", "request_id")
+        error = event.get("error")
         return cls(
             outcome,
             agent_id,
             event.get("status"),
             str(message),
-            event.get("error"),
-            *(event.get(name) for name in names),
+            dict(error) if isinstance(error, Mapping) else None,
+            agent_name=_text_or_none(event.get("agent_name")),
+            project_id=_text_or_none(event.get("project_id")),
+            request_id=_text_or_none(event.get("request_id")),
         )
 
     def rebuild_error(self) -> Exception:
@@ -191,13 +193,15 @@ class PollResult:
             str(described.get("message")),
             described.get("details"),
         )
-        error.request = described.get("request")
+        request = described.get("request")
+        error.request = request if isinstance(request, str) else None
         return self._named(error, described)
 
     def _named(self, error: Any, described: Mapping[str, Any]) -> Exception:
         """Complete an error of the client by what travelled of it."""
         for name in _OF_AN_ERROR:
-            if described.get(name) is not None:
+            # An event of another origin may hold anything, and the error's text joins these.
+            if isinstance(described.get(name), int if name == "response_status" else str):
                 setattr(error, name, described[name])
         error.agent_id, error.agent_name = self.agent_id, self.agent_name
         error.project_id, error.status = self.project_id, self.status
@@ -208,6 +212,10 @@ class PollResult:
 def _names(agent: AgentRef) -> dict[str, Any]:
     agent_id = agent.agent_id or str(agent.name)
     return {"agent_id": agent_id, "agent_name": agent.name, "project_id": agent.project_id}
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _cut(value: Any, length: int) -> Any:
