@@ -54,6 +54,8 @@ class _OffsetPaginator(Generic[PageT]):
         self._call = call
         self._first = self._offset = offset
         self._pages_without_progress = 0
+        #: How many items of the page before stand on the next page, unless agents came or went.
+        self._overlap = 0
         self.next_call: Call[PageT] | None = call(offset=offset)
 
     def _go_to(self, offset: int | None) -> None:
@@ -66,7 +68,8 @@ class _OffsetPaginator(Generic[PageT]):
         if has_next is None:
             has_next = has_news
         # A page of one item cannot overlap and still make progress.
-        step = page.size - min(overlap, page.size - 1)
+        self._overlap = min(overlap, max(page.size - 1, 0))
+        step = page.size - self._overlap
         self._go_to(self._offset + step if page.size and has_next else None)
 
     def _check_progress(self, page: PageT, *, has_news: bool) -> None:
@@ -107,8 +110,8 @@ class AgentPaginator(_OffsetPaginator[Page[AgentT]], Generic[AgentT]):
         :raises ConnixResponseError: for a listing that makes no progress
         """
         fresh = list({agent.id: agent for agent in page if agent.id not in self._seen}.values())
-        # An entry that cannot be read may be the one that was seen before. Pages of one entry cannot overlap.
-        overlaps = not self._seen or len(fresh) < page.size or page.size == 1
+        # An entry that cannot be read may be the one that was seen before.
+        overlaps = len(fresh) < page.size or not self._overlap
         self._check_progress(page, has_news=bool(fresh) and overlaps)
         if not overlaps and self._offset > self._first:
             # Agents before this page went away and the rest moved up, so some may have slipped past.

@@ -6,7 +6,7 @@ import re
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connix_provider.client import ConnixNotFoundError, ConnixResponseError, ConnixServerError
@@ -42,6 +42,8 @@ def read_agents(listing, limit, change=lambda step: None, offset=0):
 CHANGES = st.lists(st.tuples(st.booleans(), st.integers(0, 1_000)), max_size=25)
 
 
+# A short last page is no page of one item: it must overlap, too.
+@example(25, 12, [[], [(False, 0), (False, 0)]], False, 0)
 @settings(max_examples=60)
 @given(
     st.integers(0, 40),
