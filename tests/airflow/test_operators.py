@@ -204,7 +204,7 @@ def test_a_key_that_is_refused_while_a_worker_waits_is_read_again(
         emulator.revoke_key(emulator.api_key)
         return poll_until_done(*args)
 
-    monkeypatch.setattr(session, "wait_sync", wait_with_a_refused_key)
+    monkeypatch.setattr(session, "poll_until_done", wait_with_a_refused_key)
     ran = run(ConnixStopAgentOperator, agent_id=agent_id, poll_interval=5)
     if is_new:
         assert (ran.state, ran.result) == ("success", agent_id), ran.log
