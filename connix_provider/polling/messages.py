@@ -143,7 +143,7 @@ def timed_out(
         text += f"; the last poll failed: {type(last_error).__name__}: {_summary(last_error)}"
     if limited_for >= WORTH_TELLING:
         text += f"; {limited_for:.0f} s of that went by waiting for the {limit_name(limited_by)}"
-        advice = "Use deferrable=True (such tasks share requests), a longer poll interval, or fewer tasks"
+        advice = "Set a longer poll interval or run fewer tasks at a time; deferrable tasks share their polls"
     else:
         known = remedy(last_error, connix_conn_id) if last_error else None
         advice = known or _advice_on_status(goal, state.last.status if state.last else None)

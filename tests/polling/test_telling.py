@@ -124,7 +124,7 @@ def test_a_timeout_under_a_limit_says_how_long_and_what_to_change():
     wait.limits.end(ALPHA, wait.clock.now() + 30.0)
     message = wait.timed_out().message
     assert "30 s of that went by waiting for the rate limit on Get Agent requests" in message
-    assert "deferrable=True" in message
+    assert "deferrable tasks share their polls" in message
 
 
 def refused() -> ConnixRateLimitError:
