@@ -70,6 +70,7 @@ class AgentNameNotFoundError(ConnixNotFoundError):
     def __init__(self, name: str, project_id: str) -> None:
         super().__init__(404, "agent_not_found", f"project {project_id} has no agent named {name!r}")
         self.has_response = False
+        self.agent_name, self.project_id = name, project_id
 
 
 def name_conflict(message: str) -> ConnixConflictError:

@@ -155,11 +155,14 @@ def resume_restart(
         # The record stays, and is checked again when the agent has settled.
         raise busy(agent)
     if check.evidence is Evidence.NONE and not shows_changes(client, project_id, agent):
-        raise ConnixResponseError(
+        unknown = ConnixResponseError(
             f"{requested} {agent.name!r} ({agent_id}). Whether it happened is unknown: the service does not "
             "show when an agent changes (updated_at is missing or never moves). It is not restarted again. "
             "Check the agent, and clear this task to restart it once more"
         )
+        # Connix answered, so the connection is right.
+        unknown.may_be_misconfiguration = False
+        raise unknown
     log.info(
         "An earlier try requested the restart of agent %r (%s), but %s: it is restarted now.",
         agent.name,

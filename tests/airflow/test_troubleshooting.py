@@ -11,8 +11,10 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowException
 from foreign_service import html_service, write_certificate
 
+from connix_provider.client import ConnixError
 from connix_provider.emulator import Fault
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
@@ -260,6 +262,9 @@ def test_a_failed_task_says_what_the_page_quotes(case, stage, run, warp):
         assert part in said[at:], said
         at = said.index(part, at) + len(part)
     assert at <= FIRST_LINE, said
+    if isinstance(ran.error, ConnixError | AirflowException) and hasattr(ran.error, "agent_id"):
+        assert ran.error.project_id == stage.emulator.project_id
+        assert ran.error.agent_id or ran.error.agent_name == "Translator"
 
 
 def test_every_section_about_a_task_has_its_case():
