@@ -37,15 +37,6 @@ class ListingScan:
         #: Pages that are being read.
         self.in_flight: set[int] = set()
 
-    def page_of(self, place: int) -> int:
-        """
-        Return the page on which an entry stands.
-
-        :param place: the entry's place in the listing, from 0
-        :return: the page's number, from 0
-        """
-        return place // self.stride
-
     def pages_for(self, entries: float) -> int:
         """
         Return how many pages so many entries take.
@@ -83,21 +74,22 @@ class ListingScan:
         """
         return max(0, self.pages - sum(read >= number for read in self._read.values()))
 
-    def took(self, offset: int, number: int, *, size: int, total: int | None, has_more: bool) -> None:
+    def took(self, page: int, number: int, *, size: int, total: int | None, has_more: bool) -> bool:
         """
         Take in a page.
 
-        :param offset: where it begins
+        :param page: its number
         :param number: the number of its read
         :param size: entries on it
         :param total: entries of the listing, if the service tells
         :param has_more: whether more pages follow
+        :return: whether the grid is another from now on, because the service's own pages are smaller
         """
         if has_more and 0 < size < self._size:
-            # The service's own limit for a page is smaller, so the grid is another.
             self._size, self.stride = size, size - min(self._overlap, size // 10)
             self._read.clear()
-        page = self.page_of(offset)
+            self.pages = 0
+            return True
         self._read[page] = number
         if total is not None:
             self.pages = self.pages_for(total)
@@ -108,6 +100,7 @@ class ListingScan:
             self.pages = page + 1
         for gone in [known for known in self._read if known >= self.pages]:
             del self._read[gone]
+        return False
 
 
 def _nothing() -> list[float]:
@@ -130,24 +123,24 @@ class DuePages:
         self._length = length
         self._longest_unread = scan.longest_unread()
         self._placed: dict[int, list[float]] = defaultdict(_nothing)
-        #: The agents without a place, by the number of the first read that would have shown them.
+        #: The agents that no page has shown, by the number of the first read that would have.
         self._unplaced: dict[int, list[float]] = defaultdict(_nothing)
 
-    def add(self, place: int | None, since: int, overdue: float, agents: float = 1.0) -> None:
+    def add(self, page: int | None, since: int, overdue: float, agents: float = 1.0) -> None:
         """
         Add due agents.
 
-        :param place: their place in the listing, where it is known
-        :param since: otherwise the number of the first read that would have shown them
+        :param page: the page that showed them last
+        :param since: where there is none, the number of the first read that would have shown them
         :param overdue: the seconds by which they are overdue
         :param agents: how many, or how likely one is in this listing
         """
-        sums = self._unplaced[since] if place is None else self._placed[self.scan.page_of(place)]
+        sums = self._unplaced[since] if page is None else self._placed[page]
         sums[0] += agents
         sums[1] += overdue
 
     def spread(self) -> None:
-        """Spread the agents without a place over the pages that may show them; once, after all are added."""
+        """Spread the agents without a page over the pages that may show them; once, after all are added."""
         for since, sums in self._unplaced.items():
             pages = self.scan.unread_since(since) if self.scan.pages else self.scan.pages_for(self._length)
             sums[:] = (amount / max(1, pages) for amount in sums)
@@ -168,15 +161,15 @@ class DuePages:
         sums = [sums for since, sums in self._unplaced.items() if since > last_read]
         return sum(agents for agents, _ in sums), sum(overdue for _, overdue in sums)
 
-    def company(self, place: int | None, *, is_missing: bool = False) -> float:
+    def company(self, page: int | None, *, is_missing: bool = False) -> float:
         """
         Return how many due agents the page that shows an agent shows with it.
 
-        :param place: the agent's place, where it is known
+        :param page: the page that showed it last, if any
         :param is_missing: whether it left its page, so that only pages read for such agents may show it
         :return: due agents, the agent itself among them
         """
-        page = self._longest_unread if place is None else self.scan.page_of(place)
+        page = self._longest_unread if page is None else page
         if page is None:
             return 0.0
         return self._unplaced_on(page)[0] if is_missing else self.on_page(page)[0]

@@ -25,6 +25,7 @@ page that does not show an agent tells nothing about the agent.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -46,9 +47,10 @@ _WORTH_A_PAGE = 2.0
 _BY_STATUS = 0.5
 #: Entries by which pages by status overlap: where an agent leaves the status, those behind it move forward.
 _OVERLAP = 5
-#: An agent is read by id once it is overdue so many times longer than those on pages, and so many seconds
-#: more.
-_PATIENCE, _MORE_PATIENCE = 1.5, 2.0
+#: An agent is read by id once it is overdue so many times longer than those on pages, plus so many seconds.
+_GET_AFTER, _GET_AFTER_MORE = 1.5, 2.0
+#: Seconds for which pages that the service refused are not tried again.
+_AVOID_FOR = 300.0
 #: How much the last page counts in the average of how long agents are overdue.
 _SMOOTHING = 0.2
 #: What an agent counts that is due at this very moment, in seconds.
@@ -77,13 +79,13 @@ class Read:
 class _WatchedAgent:
     """Hold the subscriptions of one agent, and where the listings showed it."""
 
-    __slots__ = ("is_missing", "places", "status", "subscriptions", "unplaced_since")
+    __slots__ = ("is_missing", "pages", "status", "subscriptions", "unplaced_since")
 
     def __init__(self, number: int) -> None:
         self.subscriptions: list[Subscription] = []
         self.status: str | None = None
-        #: Its place in the listings that showed it, by their status.
-        self.places: dict[str | None, int] = {}
+        #: The page that showed it last, by the status of the listing.
+        self.pages: dict[str | None, int] = {}
         #: The number of the first read that would have shown it in other listings.
         self.unplaced_since = number
         #: Whether it was not on the page that showed it before.
@@ -109,9 +111,6 @@ class ReadScheduler:
     """Hold the agents that are waited for in one project, and choose the next reads. Moments are seconds."""
 
     def __init__(self) -> None:
-        #: Whether the service lets the project be listed, and listed by status.
-        self.can_list = True
-        self.can_filter = True
         #: Whether all agents are read by id, as was decided last.
         self.is_by_id = True
         self._agents: dict[str, _WatchedAgent] = {}
@@ -119,13 +118,15 @@ class ReadScheduler:
         self._pages_in_flight = 0
         self._scans: dict[str | None, ListingScan] = {None: ListingScan()}
         self._pages_read = 0
+        #: Until when the service is believed to refuse pages of the whole listing, and by status.
+        self._avoid_all_until = self._avoid_statuses_until = -math.inf
         #: By how many seconds agents are overdue when pages show them, as a moving average.
         self._lateness = 0.0
 
     @property
-    def cap_retry_delay(self) -> float:
+    def get_after(self) -> float:
         """The seconds by which an agent is overdue before it is read by id although a page shows it."""
-        return 0.0 if self.is_by_id else _PATIENCE * self._lateness + _MORE_PATIENCE
+        return 0.0 if self.is_by_id else _GET_AFTER * self._lateness + _GET_AFTER_MORE
 
     def __len__(self) -> int:
         return len(self._agents)
@@ -168,13 +169,13 @@ class ReadScheduler:
         :param get_rate: Gets a second that polling may send
         :return: both reads, each ``None`` where none is needed
         """
-        self.is_by_id = self._gets_suffice(get_rate)
+        self.is_by_id = now < self._avoid_all_until or self._gets_suffice(get_rate)
         due = self._due(now)
         if not due:
             return None, None
         if self.is_by_id:
             return Read(frozenset({max(due, key=due.__getitem__)})), None
-        expected = self._expect(due)
+        expected = self._expect(due, with_statuses=now >= self._avoid_statuses_until)
         return self._next_by_id(due, expected), self._next_page(expected)
 
     def is_in_flight(self, agent_id: str) -> bool:
@@ -193,7 +194,7 @@ class ReadScheduler:
         :param read: the page
         :return: the agents that it showed last, and those that its listing has not shown yet
         """
-        unplaced = (agent_id for agent_id, agent in self._agents.items() if read.status not in agent.places)
+        unplaced = (agent_id for agent_id, agent in self._agents.items() if read.status not in agent.pages)
         return read.agent_ids.union(unplaced)
 
     def begin(self, read: Read) -> None:
@@ -219,16 +220,17 @@ class ReadScheduler:
             self._pages_in_flight -= 1
             self._scans[read.status].in_flight.discard(read.page)
 
-    def avoid(self, read: Read) -> None:
+    def avoid(self, read: Read, now: float) -> None:
         """
-        Send no more such requests, because the service does not allow them.
+        Send no such requests for some minutes, because the service does not allow them.
 
         :param read: a page
+        :param now: the moment
         """
         if read.status is None:
-            self.can_list = False
+            self._avoid_all_until = now + _AVOID_FOR
         else:
-            self.can_filter = False
+            self._avoid_statuses_until = now + _AVOID_FOR
 
     def saw(self, agent_id: str, status: str) -> None:
         """
@@ -243,7 +245,7 @@ class ReadScheduler:
         agent.is_missing = False
         if agent.status != status:
             if agent.status is not None:
-                agent.places.pop(agent.status, None)
+                agent.pages.pop(agent.status, None)
             agent.status, agent.unplaced_since = status, self._pages_read + 1
 
     def saw_page(self, read: Read, page: AgentPage) -> None:
@@ -254,25 +256,29 @@ class ReadScheduler:
         :param page: the page
         """
         self._pages_read += 1
-        scan, paging = self._scans[read.status], page.pagination
-        scan.took(read.offset, self._pages_read, size=page.size, total=paging.total, has_more=paging.has_more)
-        places = {agent.id: place for place, agent in enumerate(page, read.offset)}
         for agent in page:
             self.saw(agent.id, agent.status)
+        scan, paging, number = self._scans[read.status], page.pagination, self._pages_read
+        assert read.page is not None
+        if scan.took(read.page, number, size=page.size, total=paging.total, has_more=paging.has_more):
+            for watched in self._agents.values():
+                watched.pages.pop(read.status, None)
+            return
+        shown = {agent.id for agent in page}
         for agent_id, watched in self._agents.items():
-            last_page = scan.page_of(watched.places.get(read.status, -1))
-            if agent_id in places:
+            last_page = watched.pages.get(read.status, -1)
+            if agent_id in shown:
                 if read.status in (None, watched.status):
-                    watched.places[read.status] = places[agent_id]
+                    watched.pages[read.status] = read.page
             elif last_page == read.page or last_page >= scan.pages:
-                watched.places.clear()
-                watched.is_missing, watched.unplaced_since = True, self._pages_read
+                watched.pages.clear()
+                watched.is_missing, watched.unplaced_since = True, number
 
     def _gets_suffice(self, get_rate: float) -> bool:
         load = 0.0
         for agent in self._agents.values():
             load += 1.0 / agent.interval
-            if self.can_list and load > _COMFORT * get_rate:
+            if load > _COMFORT * get_rate:
                 return False
         return True
 
@@ -283,7 +289,7 @@ class ReadScheduler:
             agent_id: seconds for agent_id, seconds in overdue if seconds and agent_id not in self._in_flight
         }
 
-    def _expect(self, due: Mapping[str, float]) -> dict[str | None, DuePages]:
+    def _expect(self, due: Mapping[str, float], *, with_statuses: bool) -> dict[str | None, DuePages]:
         """Sum up the due agents for each listing that may be read."""
         whole = DuePages(self._scans[None])
         expected: dict[str | None, DuePages] = {None: whole}
@@ -291,7 +297,7 @@ class ReadScheduler:
         # Where every second agent is waited for, no page by status is worth more than one of the whole
         # listing.
         is_sparse = whole.scan.pages * PAGE > len(self._agents) / _BY_STATUS
-        statuses = sorted({*AgentStatus, *known}) if self.can_filter and is_sparse else []
+        statuses = sorted({*AgentStatus, *known}) if with_statuses and is_sparse else []
         likely = {status: (known[status] + 1) / (known.total() + len(statuses)) for status in statuses}
         for status in statuses:
             length = known[status] + likely[status] * (len(self._agents) - known.total())
@@ -299,13 +305,16 @@ class ReadScheduler:
             expected[status] = DuePages(scan, length)
         for agent_id, overdue in due.items():
             agent = self._agents[agent_id]
-            whole.add(agent.places.get(None), agent.unplaced_since, overdue)
+            since = agent.unplaced_since
+            if agent.status in expected and agent.status in agent.pages:
+                expected[agent.status].add(agent.pages[agent.status], since, overdue)
+                continue
+            whole.add(agent.pages.get(None), since, overdue)
             if agent.status is None:
                 for status, part in likely.items():
-                    expected[status].add(None, agent.unplaced_since, overdue * part, part)
+                    expected[status].add(None, since, overdue * part, part)
             elif agent.status in expected and not agent.is_missing:
-                place = agent.places.get(agent.status)
-                expected[agent.status].add(place, agent.unplaced_since, overdue)
+                expected[agent.status].add(None, since, overdue)
         for each in expected.values():
             each.spread()
         return expected
@@ -320,9 +329,9 @@ class ReadScheduler:
     def _needs_a_get(
         self, agent: _WatchedAgent, overdue: float, expected: Mapping[str | None, DuePages]
     ) -> bool:
-        # The page of an agent without a place comes within a round of all pages.
-        cap_retry_delay = self.cap_retry_delay if agent.places else max(self.cap_retry_delay, agent.interval)
-        if overdue > cap_retry_delay * len(agent.subscriptions):
+        # The page of an agent that no page has shown comes within a round of all pages.
+        get_after = self.get_after if agent.pages else max(self.get_after, agent.interval)
+        if overdue > get_after * len(agent.subscriptions):
             return True
         if not self._scans[None].pages:
             # The first page tells how many there are.
@@ -332,7 +341,7 @@ class ReadScheduler:
         else:
             listings = expected if agent.status is None else expected.keys() & {None, agent.status}
         return all(
-            expected[each].company(agent.places.get(each), is_missing=agent.is_missing) < _WORTH_A_PAGE
+            expected[each].company(agent.pages.get(each), is_missing=agent.is_missing) < _WORTH_A_PAGE
             for each in listings
         )
 
@@ -347,9 +356,5 @@ class ReadScheduler:
             return None
         status, page, lateness = chosen
         scan = self._scans[status]
-        showed = (
-            agent_id
-            for agent_id, agent in self._agents.items()
-            if status in agent.places and scan.page_of(agent.places[status]) == page
-        )
+        showed = (agent_id for agent_id, agent in self._agents.items() if agent.pages.get(status) == page)
         return Read(frozenset(showed), page, status, page * scan.stride, lateness)

@@ -41,13 +41,11 @@ __all__ = ["Watcher"]
 
 log = logging.getLogger(__name__)
 
-#: Seconds that one read may take at most: a whole window of the rate limit, and half a minute for the
-#: response.
+#: Seconds that one read may take at most: a window of the rate limit, and half a minute for the response.
 _LONGEST_READ = 90.0
 #: Seconds for which requests to wake up are collected, because hundreds of waits begin at the same moment.
 _TURN = 0.05
-#: Seconds after which the next read is chosen again where a limit delays it: another may be more overdue by
-#: then.
+#: Seconds after which a read that a limit delays is chosen anew, because another may be more overdue by then.
 _RECHECK = 1.0
 #: Reads in flight at a time: enough to use the limits, few enough not to storm the service.
 _AT_ONCE = {Bucket.GET: 10, Bucket.LIST: 3}
@@ -81,6 +79,7 @@ class Watcher:
         self._scheduler = ReadScheduler()
         self._in_flight: Counter[Bucket] = Counter()
         self._next_page_at = 0.0
+        self._warned: set[str] = set()
         self._woken = asyncio.Event()
         self._sleeps_until = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -100,7 +99,7 @@ class Watcher:
             deadline,
             clock=self._clock,
             wake=self._wake,
-            lead=lambda: self._scheduler.cap_retry_delay,
+            lead=lambda: self._scheduler.get_after,
         )
         self._scheduler.join(subscription)
         if not self._tasks:
@@ -170,8 +169,7 @@ class Watcher:
                 elif read:
                     self._report_delay(read, bucket, wait)
             if started:
-                # One turn of the loop, in which the reads take their permits; ``sleep`` would let others
-                # pass.
+                # One turn of the loop, in which the reads take their permits.
                 await asyncio.wait(started.values(), timeout=0)
             if Bucket.GET not in started:
                 # Pages keep a pace, so only Gets may follow each other at once.
@@ -186,9 +184,10 @@ class Watcher:
         return max(wait, self._next_page_at - now) if bucket is Bucket.LIST else wait
 
     def _rate(self, bucket: Bucket) -> float:
-        """Return how many requests a second may be planned for."""
+        """Return how many requests a second may be planned for; a page a minute is always planned."""
+        rate = self._source.client.limiter.rate(bucket)
         # A service that tells of no limit is no reason to storm it.
-        return min(self._source.client.limiter.rate(bucket), DOCUMENTED[bucket] / 60)
+        return max(rate, 1 / 60) if math.isfinite(rate) else DOCUMENTED[bucket] / 60
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, unless a subscription or a response wakes the watcher."""
@@ -243,9 +242,11 @@ class Watcher:
         elif is_transient(error) or isinstance(error, ConnixAuthenticationError):
             self._publish(self._scheduler.may_be_on(read), error, version)
         else:
-            self._scheduler.avoid(read)
-            by = "by status" if read.status else "; each agent is read by id"
-            log.warning("Project %s cannot be listed %s: %s", self._project_id, by, error)
+            self._scheduler.avoid(read, self._clock())
+            how = "by status" if read.status else "and its agents are read by id"
+            if how not in self._warned:
+                self._warned.add(how)
+                log.warning("Project %s cannot be listed %s: %s", self._project_id, how, error)
 
     def _client(self, read: Read) -> AsyncClient:
         """Bound a request by the time of the waits that it is for."""

@@ -51,7 +51,7 @@ async def test_a_new_key_goes_on(count, emulator, wait, connection, reads, asked
     assert len(reads) == 2
 
 
-async def test_who_hears_of_a_refusal_after_another_has_renewed_the_key_goes_on(
+async def test_a_refusal_heard_after_the_key_changed_ends_nothing(
     emulator, wait, connection, reads, asked, monkeypatch
 ):
     look = Subscription.poll
@@ -72,7 +72,7 @@ async def test_who_hears_of_a_refusal_after_another_has_renewed_the_key_goes_on(
     assert len(reads) == 2
 
 
-async def test_a_key_that_is_changed_after_another_wait_was_refused_goes_on(
+async def test_a_key_changed_after_one_wait_failed_goes_on(
     emulator, wait, warp, connection, reads, asked, monkeypatch
 ):
     hasty, patient = emulator.seed(2, status="creating")
@@ -96,7 +96,7 @@ async def test_a_key_that_is_changed_after_another_wait_was_refused_goes_on(
     assert len(reads) == 3
 
 
-async def test_a_refusal_from_before_a_reading_asks_for_no_other(emulator, warp, connection, reads):
+async def test_an_older_refusal_reads_the_connection_no_more(emulator, warp, connection, reads):
     async with shared_client("connix_default") as shared:
         first = shared.version
         assert not await shared.renew(first)
@@ -112,7 +112,7 @@ async def test_a_refusal_from_before_a_reading_asks_for_no_other(emulator, warp,
 
 
 @pytest.mark.parametrize("changed", ["client_secret", "access_token", "token_url"])
-async def test_what_a_token_is_renewed_with_may_change_too(changed, emulator, warp, connection, reads):
+async def test_what_refreshes_a_token_may_change_too(changed, emulator, warp, connection, reads):
     grant = emulator.add_token()
     extra = {"project_id": emulator.project_id, **renewable(emulator, grant)}
     connection(password="", extra=extra)
@@ -150,7 +150,7 @@ async def test_a_key_may_change_again_and_again(emulator, wait, connection, read
     assert len(reads) <= 4
 
 
-async def test_who_comes_after_a_refusal_reads_the_connection_anew(emulator, wait, connection, reads, asked):
+async def test_a_wait_after_a_refusal_reads_the_connection(emulator, wait, connection, reads, asked):
     (agent_id,) = emulator.seed()
     connection(password="cx_" + "0" * 32)
     assert (await wait(agent_id))["outcome"] == "refused"
@@ -158,7 +158,7 @@ async def test_who_comes_after_a_refusal_reads_the_connection_anew(emulator, wai
     assert (await wait(agent_id))["outcome"] == "done"
 
 
-async def test_who_joins_others_after_a_refusal_reads_the_connection_anew(
+async def test_a_wait_that_joins_after_a_refusal_reads_the_connection(
     emulator, wait, warp, connection, reads, asked
 ):
     (paused,) = emulator.seed(status="paused")
