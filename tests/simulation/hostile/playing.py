@@ -79,6 +79,7 @@ class Stage:
                 self._run(played, number, run)
         except Runaway as endless:
             played.runaway = str(endless)
+            return played
         # What the task set going comes to its end.
         world.clock.sleep(300.0)
         world.service.settle(world.clock.elapsed)
