@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from connix_provider.client.calls import get_agent, list_agents
 from connix_provider.client.failures import rate_limit_wait_error
+from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
 from connix_provider.client.ratelimit import DOCUMENTED, Bucket
 from connix_provider.polling.listing_scan import PAGE
 from connix_provider.polling.rate_limit_waits import SHORT_WAIT
@@ -77,6 +78,7 @@ class Watcher:
         self._project_id = project_id
         self._clock = clock
         self._scheduler = ReadScheduler()
+        self._refused_pages = ForeignRefusals()
         self._in_flight: Counter[Bucket] = Counter()
         self._next_page_at = 0.0
         self._warned: set[str] = set()
@@ -224,6 +226,7 @@ class Watcher:
                     self._project_id, status=read.status, limit=PAGE, offset=read.offset, sort="created_at"
                 )
                 self._scheduler.saw_page(read, page)
+                self._refused_pages.reset()
                 for agent in page:
                     self._publish([agent.id], agent, version)
         except ConnixError as error:
@@ -239,7 +242,12 @@ class Watcher:
 
         if read.page is None:
             self._publish(read.agent_ids, error, version)
-        elif is_transient(error) or isinstance(error, ConnixAuthenticationError):
+        elif (
+            is_transient(error)
+            # A gateway may refuse one page and pass the next.
+            or (is_foreign(error) and not self._refused_pages.add(self._clock()))
+            or isinstance(error, ConnixAuthenticationError)
+        ):
             self._publish(self._scheduler.may_be_on(read), error, version)
         else:
             self._scheduler.avoid(read, self._clock())

@@ -217,4 +217,12 @@ CASES: dict[str, History] = {
     "a method that the service does not have is asked for again": task(
         "restart", retries=0, faults=(fault("html 501", "restart", times=ALWAYS),)
     ),
+    "one page that a gateway refuses ends the listing": task(
+        "sensor",
+        "deferred",
+        timeout=900.0,
+        target_statuses=["stopped"],
+        crowd=120,
+        faults=(fault("html 404", "list"),),
+    ),
 }
