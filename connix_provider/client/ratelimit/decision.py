@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from random import SystemRandom
 
 from connix_provider.client.ratelimit.limits import Limit
 from connix_provider.client.ratelimit.state import Endpoint
@@ -13,10 +12,6 @@ __all__ = ["response_delay", "seconds_until_allowed"]
 
 #: Seconds after which a response may be there; calls further behind in the queue wait a step longer each.
 _RESPONSE, _STEP = 0.05, 0.0025
-#: The part of the time between two paced requests that a call sleeps longer at most.
-_JITTER = 0.1
-#: Not the generator of ``random`` itself: a task that seeds it wants its numbers.
-_chance = SystemRandom().random
 #: Counting with fractions leaves a little less than a whole now and then.
 _EPSILON = 1e-6
 
@@ -30,9 +25,10 @@ def seconds_until_allowed(
     share: float,
     background: bool,
     paced: bool,
+    reserves: bool,
 ) -> float:
     """
-    Return how long a request has to wait; a paced one also fills the endpoint's credit up to this moment.
+    Return how long a request has to wait.
 
     :param endpoint: the endpoint
     :param limits: the limits that count for it, as they stand now
@@ -41,6 +37,7 @@ def seconds_until_allowed(
     :param share: the part of each limit that this process keeps to
     :param background: whether it is a poll
     :param paced: whether it is spread over the window
+    :param reserves: whether the first one in the queue reserves its slot, if it is paced
     :return: seconds, 0 where it may be sent now
     """
     if now < endpoint.blocked_until:
@@ -63,12 +60,15 @@ def seconds_until_allowed(
             wait = max(wait, limit.opens(now, wanted - max(usable, 0.0), share))
         elif (room := limit.room()) < wanted:
             wait = max(wait, response_delay(wanted - room))
-    if paced and limits:
-        earned = pace * (now - endpoint.credited_at) if endpoint.credit < burst else 0.0
-        endpoint.credit, endpoint.credited_at = min(burst, endpoint.credit + earned), now
-        if endpoint.credit < wanted and pace > 0:
-            # Without jitter, the process that computed its wait last would win each race for the next permit.
-            wait = max(wait, (wanted - endpoint.credit + _JITTER * _chance()) / pace)
+    if paced and limits and pace > 0:
+        free = max(endpoint.next_slot, now - (burst - 1) / pace)
+        due = (free if endpoint.slot is None else endpoint.slot) + place / pace
+        is_first = not place and endpoint.slot is None
+        if reserves and not wait and (is_first or (place and due <= now)):
+            if is_first:
+                endpoint.slot = free
+            endpoint.next_slot = min(free + 1 / pace, *(limit.end for limit in limits), math.inf)
+        wait = max(wait, due - now)
     return wait
 
 

@@ -19,6 +19,8 @@ __all__ = ["FixedWindow"]
 _LENGTHS = (60.0, 3600.0, 86_400.0)
 #: A reset may be rounded either way.
 _ROUNDING = 1.0
+#: The part of a window by which the last paced request is early, because a later one may be another window's.
+_EARLY = 0.02
 
 
 class FixedWindow(Limit):
@@ -31,12 +33,13 @@ class FixedWindow(Limit):
     """
 
     #: How many numbers :meth:`dump` returns.
-    SIZE = 10
+    SIZE = 12
 
     #: How many requests the service still takes, for all users of the key, as far as it told.
     remaining: float
-    #: When the window ends.
-    end: float
+    #: Requests of this machine in the window, and those of all users before its first response.
+    _sent: float
+    _before: float
     _polled: float
     _is_told: bool
 
@@ -58,6 +61,8 @@ class FixedWindow(Limit):
             self.reset,
             self.remaining,
             self.in_flight,
+            self._sent,
+            self._before,
             self._polled,
             self._told_at,
             float(self.is_confirmed),
@@ -72,7 +77,8 @@ class FixedWindow(Limit):
         :param now: the moment
         :return: whether they are numbers of a window that can be right
         """
-        limit, length, end, reset, remaining, in_flight, polled, told_at, is_confirmed, is_told = numbers
+        limit, length, end, reset, remaining, in_flight, sent, before, polled, *others = numbers
+        told_at, is_confirmed, is_told = others
         if not (limit >= 1 and 0 < length <= _LENGTHS[-1] and 0 <= remaining <= limit):
             return False
         if not (told_at <= now and end - told_at <= _LENGTHS[-1] and 0 <= in_flight < math.inf):
@@ -82,7 +88,8 @@ class FixedWindow(Limit):
         if self._is_told and (reset != self.reset or end > self.end + _ROUNDING):
             self.sent_here = 0
         self.limit, self.length, self.end, self.reset = limit, length, end, reset
-        self.remaining, self.in_flight, self._polled = remaining, in_flight, polled
+        self.remaining, self.in_flight = remaining, in_flight
+        self._sent, self._before, self._polled = sent, before, polled
         self._told_at, self.is_confirmed, self._is_told = told_at, bool(is_confirmed), bool(is_told)
         return True
 
@@ -129,12 +136,15 @@ class FixedWindow(Limit):
     def _tell(self, told: RateLimitHeaders) -> None:
         # Responses overtake each other: within a window only less can be left, unless the limit itself grew.
         grown = max(0.0, self.remaining + told.limit - self.limit)
+        if not self._is_told:
+            self._before = max(0.0, told.limit - told.remaining - self._sent)
         self.remaining = min(grown, told.remaining) if self._is_told else told.remaining
         self.limit, self._is_told = told.limit, True
 
     def take(self, now: float, *, background: bool) -> None:
         """Count a request that is sent now."""
         super().take(now, background=background)
+        self._sent += 1
         self._polled += background
 
     def spend(self) -> None:
@@ -144,6 +154,7 @@ class FixedWindow(Limit):
     def give_back(self, *, background: bool) -> None:
         """Take back a request that never left."""
         self.sent_here = max(0, self.sent_here - 1)
+        self._sent = max(0.0, self._sent - 1)
         self._polled = max(0.0, self._polled - background)
 
     def spare(self, share: float) -> float:
@@ -156,8 +167,15 @@ class FixedWindow(Limit):
         return max(0.0, self.floor(share) - self._polled)
 
     def pace(self, now: float, usable: float, share: float) -> float:
-        """Spread what is left over the time that is left."""
-        return max(0.0, usable) / max(self.end - now, 1e-3)
+        """Spread what is left over the time that is left, among the machines that use the key."""
+        left = self.end - now - _EARLY * self.length
+        return math.sqrt(self._part()) * max(0.0, usable) / max(left, 1e-3)
+
+    def _part(self) -> float:
+        """Return the part of the requests since this machine's first one that it sent itself."""
+        answered = max(0.0, self._sent - self.in_flight)
+        used = max(0.0, self.limit - self.remaining - self._before)
+        return min(1.0, (answered + 1) / (used + 1))
 
     def opens(self, now: float, missing: float, share: float) -> float:
         """Return the seconds until a later window has room."""
@@ -174,5 +192,6 @@ class FixedWindow(Limit):
     def _begin(self) -> None:
         self.remaining = self.limit
         # A request in flight is forgotten here, because a killed process would leave it there for ever.
-        self.in_flight, self.sent_here, self._polled = 0.0, 0, 0.0
+        self.in_flight, self.sent_here = 0.0, 0
+        self._sent, self._before, self._polled = 0.0, 0.0, 0.0
         self.is_confirmed = self._is_told = False

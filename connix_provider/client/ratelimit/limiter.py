@@ -6,8 +6,12 @@ everything in a process that uses a key; :mod:`connix_provider.client.ratelimit.
 
 **The rule.** What is left by the headers is spread over the time that is left in the window. An example:
 List Agents allows 100 requests a minute. The window ends in 30 s, and ``X-RateLimit-Remaining`` is 66. Six
-of them stay in reserve for actions, so polls go at (66 - 6) / 30 s = 2 a second. If another user of the key
-then takes 30 requests, the next response says so, and polls go at 1 a second.
+of them stay in reserve for actions, so polls go at (66 - 6) / 30 s = 2 a second.
+
+**Other machines.** If another machine then sends 30 requests, the next response says so, and 1 a second is
+left for both. Each takes the square root of its part of the window's requests: of two equal machines
+sqrt(0.5) = 0.7 a second. By its plain part, each would keep whatever part it has; by the square root, parts
+even out.
 
 - *Actions* are requests that a task waits for now. They are not spread: they may use all that is left at
   once.
@@ -98,7 +102,7 @@ class RateLimiter:
         :param bucket: the limit
         :return: requests a second, infinite where there is no limit
         """
-        with self._exclusive() as now:
+        with self._exclusive(bucket) as now:
             limits = self._state.limits(bucket, now)
             return min((limit.rate(self.share) for limit in limits), default=math.inf)
 
@@ -110,12 +114,19 @@ class RateLimiter:
         :param background: whether it is a poll
         :return: seconds, 0 where it could be sent at once
         """
-        with self._exclusive() as now:
+        with self._exclusive(bucket) as now:
             endpoint = self._state.endpoints[bucket]
             place = len(endpoint.queues[background])
             limits = self._state.limits(bucket, now)
             wait = seconds_until_allowed(
-                endpoint, limits, now, place, share=self.share, background=background, paced=background
+                endpoint,
+                limits,
+                now,
+                place,
+                share=self.share,
+                background=background,
+                paced=background,
+                reserves=False,
             )
             return min(wait, endpoint.poll_probe.wait(now)) if background else wait
 
@@ -125,8 +136,7 @@ class RateLimiter:
 
         :return: epoch seconds, or ``None`` while no response had a ``Date``
         """
-        with self._lock:
-            return self._state.server_clock.at(self._clock())
+        return self._state.server_clock.at(self._clock())
 
     def snapshot(self, bucket: Bucket) -> list[dict[str, Any]]:
         """
@@ -136,20 +146,8 @@ class RateLimiter:
         :return: JSON; for each limit its ``limit``, ``remaining``, ``length`` and ``reset``, ``ends_at`` as
             epoch seconds of this machine, and whether it counts all requests of the key ``together``
         """
-        with self._exclusive() as now:
-            own = self._state.endpoints[bucket].limit
-            return [
-                {
-                    "limit": limit.limit,
-                    "remaining": max(0.0, limit.remaining - limit.in_flight),
-                    "length": limit.length,
-                    "reset": limit.reset,
-                    "ends_at": time.time() + limit.end - now,
-                    "together": limit is not own,
-                }
-                for limit in self._state.limits(bucket, now)
-                if isinstance(limit, FixedWindow)
-            ]
+        with self._exclusive(bucket) as now:
+            return self._state.snapshot(bucket, now, time.time())
 
     def restore(
         self, bucket: Bucket, snapshot: Sequence[Mapping[str, Any]], *, granted: bool = False
@@ -161,7 +159,7 @@ class RateLimiter:
         :param snapshot: as :meth:`snapshot` returned it
         :param granted: whether that process acquired a permit that this one is to use
         """
-        with self._exclusive() as now:
+        with self._exclusive(bucket) as now:
             endpoint = self._state.endpoints[bucket]
             for each in snapshot:
                 self._state.restore(bucket, now, each, each["ends_at"] - time.time())
@@ -175,12 +173,12 @@ class RateLimiter:
         self._lock = threading.RLock()
         self._is_exclusive = False
         for endpoint in self._state.endpoints.values():
-            endpoint.queues = ([], [])
+            endpoint.queues, endpoint.slot = ([], []), None
             if endpoint.limit:
                 endpoint.limit.in_flight = 0.0
 
     @contextmanager
-    def _exclusive(self) -> Iterator[float]:
+    def _exclusive(self, bucket: Bucket) -> Iterator[float]:
         """Keep other threads and processes away, and yield the moment."""
         with self._lock:
             # A signal's handler in the middle of this goes on with the numbers as they are.
@@ -190,14 +188,15 @@ class RateLimiter:
             if file is None or self._shared is None:
                 yield now
                 return
+            numbers = list(self._shared.read(file))
             try:
                 self._is_exclusive = True
-                if numbers := self._shared.read(file):
-                    self._state.load(numbers, now)
+                self._state.load(numbers, bucket, now)
                 yield now
             finally:
                 self._is_exclusive = False
-                self._shared.write_and_close(file, self._state.dump())
+                self._state.dump(numbers, bucket)
+                self._shared.write_and_close(file, numbers)
 
     def try_acquire(self, permit: Permit) -> float:
         """
@@ -206,7 +205,7 @@ class RateLimiter:
         :param permit: the permit
         :return: 0 where it is acquired, otherwise the seconds after which it may be
         """
-        with self._exclusive() as now:
+        with self._exclusive(permit.bucket) as now:
             self.used_at = now
             endpoint = self._state.endpoints[permit.bucket]
             queue = endpoint.queues[permit.background]
@@ -224,6 +223,7 @@ class RateLimiter:
                     share=self.share,
                     background=permit.background,
                     paced=permit.paced,
+                    reserves=True,
                 )
             if permit.background:
                 # Only the first in the queue; those behind it learn from its response.
@@ -237,7 +237,8 @@ class RateLimiter:
                 del queue[place]
             for limit in limits:
                 limit.take(now, background=permit.background)
-            endpoint.credit -= permit.paced
+            if permit.paced and not place:
+                endpoint.slot = None
             if permit.background:
                 endpoint.poll_probe.sent(now)
             return 0.0
@@ -265,7 +266,7 @@ class RateLimiter:
         :param good: whether it is a success
         :param back_off: seconds for which all requests keep away, where it is a 429
         """
-        with self._exclusive() as now:
+        with self._exclusive(permit.bucket) as now:
             endpoint = self._state.endpoints[permit.bucket]
             for limit in self._state.limits(permit.bucket, now):
                 limit.settle()
@@ -294,11 +295,12 @@ class RateLimiter:
         :param permit: the request's permit
         :param may_have_arrived: whether the service may have counted it
         """
-        with self._exclusive() as now:
+        with self._exclusive(permit.bucket) as now:
             for limit in self._state.limits(permit.bucket, now):
                 limit.settle()
                 if may_have_arrived:
                     limit.spend()
                 else:
                     limit.give_back(background=permit.background)
-            self._state.endpoints[permit.bucket].credit += permit.paced and not may_have_arrived
+            if permit.paced and not may_have_arrived:
+                self._state.endpoints[permit.bucket].slot = now

@@ -39,6 +39,8 @@ class Limit(ABC):
         self.in_flight = 0.0
         #: Requests of this process in the window.
         self.sent_here = 0
+        #: When the window ends, where that is known.
+        self.end = math.inf
         #: Whether a response has shown that the service takes requests now.
         self.is_confirmed = False
 

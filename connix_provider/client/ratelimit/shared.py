@@ -80,6 +80,7 @@ class SharedNumbers:
     def __init__(self, path: Path, count: int) -> None:
         self._path = path
         self._struct = struct.Struct(f"={count}d")
+        self._zeros = count * (0.0,)
         if not path.exists():
             _delete_stale(path.parent)
 
@@ -104,18 +105,18 @@ class SharedNumbers:
         os.close(fd)
         return None
 
-    def read(self, fd: int) -> Sequence[float] | None:
+    def read(self, fd: int) -> Sequence[float]:
         """
         Read the numbers.
 
         :param fd: what :meth:`open` returned
-        :return: the numbers, or ``None`` where there are none
+        :return: the numbers; zeros where there are none
         """
-        try:
+        with contextlib.suppress(OSError):
             data = os.pread(fd, self._struct.size, 0)
-        except OSError:
-            return None
-        return self._struct.unpack(data) if len(data) == self._struct.size else None
+            if len(data) == self._struct.size:
+                return self._struct.unpack(data)
+        return self._zeros
 
     def write_and_close(self, fd: int, numbers: Sequence[float]) -> None:
         """
@@ -126,6 +127,8 @@ class SharedNumbers:
         """
         with contextlib.suppress(OSError):
             os.pwrite(fd, self._struct.pack(*numbers), 0)
+            # Closing alone would leave the lock to a process that another thread forks now.
+            fcntl.flock(fd, fcntl.LOCK_UN)
         os.close(fd)
 
 

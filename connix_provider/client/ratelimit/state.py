@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connix_provider.client.ratelimit.buckets import DOCUMENTED, Bucket
@@ -21,9 +21,10 @@ __all__ = ["Endpoint", "KeyState"]
 
 _MINUTE = 60.0
 #: Numbers of an endpoint that processes share besides those of its window.
-_OWN = 3
+_OWN = 2
+_PLACES = {bucket: place * (_OWN + FixedWindow.SIZE) for place, bucket in enumerate(Bucket)}
 #: The API overview knows two limits on all requests of a key: of a minute and of an hour.
-_KEY_WINDOWS = 2
+_TOGETHER = [len(Bucket) * (_OWN + FixedWindow.SIZE) + place * FixedWindow.SIZE for place in range(2)]
 _NO_WINDOW = FixedWindow.SIZE * (0.0,)
 
 
@@ -39,8 +40,10 @@ class Endpoint:
         self.limit: Limit | None = None
         self.was_refused = False
         self.blocked_until = -math.inf
-        #: Paced requests that may be sent at once: the pace fills it, each of them takes one.
-        self.credit, self.credited_at = math.inf, -math.inf
+        #: The moment of the next paced request of the machine, and the one that this process has reserved.
+        #: Each process reserves one at a time, so they take turns.
+        self.next_slot = -math.inf
+        self.slot: float | None = None
         #: Until when a permit that a trigger handed over may be used.
         self.granted_until = -math.inf
         self.poll_probe = PollProbe()
@@ -72,8 +75,8 @@ class Endpoint:
 class KeyState:
     """Hold how all limits of a key stand."""
 
-    #: How many numbers :meth:`dump` returns.
-    SIZE = len(Bucket) * (_OWN + FixedWindow.SIZE) + _KEY_WINDOWS * FixedWindow.SIZE
+    #: How many numbers the processes of a machine share.
+    SIZE = _TOGETHER[-1] + FixedWindow.SIZE
 
     def __init__(self) -> None:
         self.endpoints = {bucket: Endpoint(bucket) for bucket in Bucket}
@@ -169,6 +172,29 @@ class KeyState:
         self.together[told.limit].learn(now, told, ahead)
         self._told_last = told.limit
 
+    def snapshot(self, bucket: Bucket, now: float, epoch: float) -> list[dict[str, Any]]:
+        """
+        Return the limits that responses told, for a process on another machine.
+
+        :param bucket: the endpoint
+        :param now: the moment
+        :param epoch: the same moment in epoch seconds
+        :return: JSON, as :meth:`RateLimiter.snapshot` describes it
+        """
+        own = self.endpoints[bucket].limit
+        return [
+            {
+                "limit": limit.limit,
+                "remaining": max(0.0, limit.remaining - limit.in_flight),
+                "length": limit.length,
+                "reset": limit.reset,
+                "ends_at": epoch + limit.end - now,
+                "together": limit is not own,
+            }
+            for limit in self.limits(bucket, now)
+            if isinstance(limit, FixedWindow)
+        ]
+
     def restore(self, bucket: Bucket, now: float, saved: Mapping[str, Any], ahead: float) -> None:
         """
         Take over one limit that a process on another machine told.
@@ -195,39 +221,44 @@ class KeyState:
         elif not isinstance(self.endpoints[bucket].limit, FixedWindow):
             self.endpoints[bucket].limit = window
 
-    def dump(self) -> Sequence[float]:
-        """Return the numbers that the processes of a machine share."""
-        return tuple(self._numbers())
-
-    def _numbers(self) -> Iterator[float]:
-        for endpoint in self.endpoints.values():
-            yield from (endpoint.blocked_until, endpoint.credit, endpoint.credited_at)
-            yield from endpoint.limit.dump() if isinstance(endpoint.limit, FixedWindow) else _NO_WINDOW
-        windows = list(self.together.values())[-_KEY_WINDOWS:]
-        for place in range(_KEY_WINDOWS):
-            yield from windows[place].dump() if place < len(windows) else _NO_WINDOW
-
-    def load(self, numbers: Sequence[float], now: float) -> None:
+    def load(self, numbers: Sequence[float], bucket: Bucket, now: float) -> None:
         """
-        Take over what other processes of the machine know.
+        Take over what other processes of the machine know of the limits that count for an endpoint.
 
-        :param numbers: as :meth:`dump` returned them
+        :param numbers: what they share: a part for each endpoint, then a part for each limit on all requests
+        :param bucket: the endpoint
         :param now: the moment
         """
-        at = 0
-        for endpoint in self.endpoints.values():
-            blocked_until, credit, credited_at = numbers[at : at + _OWN]
-            if endpoint.blocked_until < blocked_until <= now + 60 * _MINUTE:
-                endpoint.blocked_until = blocked_until
-            if endpoint.credited_at <= credited_at <= now:
-                endpoint.credit, endpoint.credited_at = credit, credited_at
-            at += _OWN
-            window = endpoint.window(1, None, now)
+        endpoint, at = self.endpoints[bucket], _PLACES[bucket]
+        blocked_until, next_slot = numbers[at : at + _OWN]
+        if endpoint.blocked_until < blocked_until <= now + 60 * _MINUTE:
+            endpoint.blocked_until = blocked_until
+        if next_slot <= now + 60 * _MINUTE:
+            endpoint.next_slot = next_slot
+        window = endpoint.window(1, None, now)
+        if window.load(numbers[at + _OWN : at + _OWN + FixedWindow.SIZE], now):
+            endpoint.limit = window
+        for at in _TOGETHER:
+            # The limit itself is the first number of its window.
+            if not (limit := numbers[at]):
+                continue
+            window = self.together.get(limit) or FixedWindow(limit, None, now)
             if window.load(numbers[at : at + FixedWindow.SIZE], now):
-                endpoint.limit = window
-            at += FixedWindow.SIZE
-        for _ in range(_KEY_WINDOWS):
-            window = self.together.get(numbers[at]) or FixedWindow(1, None, now)
-            if window.load(numbers[at : at + FixedWindow.SIZE], now):
-                self.together[window.limit] = window
-            at += FixedWindow.SIZE
+                self.together[limit] = window
+
+    def dump(self, numbers: list[float], bucket: Bucket) -> None:
+        """
+        Share what this process knows of the limits that count for an endpoint.
+
+        :param numbers: as for :meth:`load`; changed in place
+        :param bucket: the endpoint
+        """
+        endpoint, at = self.endpoints[bucket], _PLACES[bucket]
+        numbers[at : at + _OWN] = endpoint.blocked_until, endpoint.next_slot
+        if isinstance(endpoint.limit, FixedWindow):
+            numbers[at + _OWN : at + _OWN + FixedWindow.SIZE] = endpoint.limit.dump()
+        windows = list(self.together.values())[-len(_TOGETHER) :]
+        for place, at in enumerate(_TOGETHER):
+            numbers[at : at + FixedWindow.SIZE] = (
+                windows[place].dump() if place < len(windows) else _NO_WINDOW
+            )
