@@ -27,7 +27,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from connix_provider.lifecycle import AgentStatus
@@ -197,28 +198,26 @@ class ReadScheduler:
         unplaced = (agent_id for agent_id, agent in self._agents.items() if read.status not in agent.pages)
         return read.agent_ids.union(unplaced)
 
-    def begin(self, read: Read) -> None:
+    @contextmanager
+    def in_flight(self, read: Read) -> Iterator[None]:
         """
-        Take in that a request is sent.
+        Choose nothing that a request shows while it is in flight.
 
-        :param read: what it reads
+        :param read: the request
         """
-        self._in_flight.update(read.agent_ids)
+        pages = set() if read.page is None else self._scans[read.status].in_flight
         if read.page is not None:
             self._lateness += _SMOOTHING * (read.lateness - self._lateness)
             self._pages_in_flight += 1
-            self._scans[read.status].in_flight.add(read.page)
-
-    def end(self, read: Read) -> None:
-        """
-        Take in that a request has ended.
-
-        :param read: what it read
-        """
-        self._in_flight -= Counter(read.agent_ids)
-        if read.page is not None:
-            self._pages_in_flight -= 1
-            self._scans[read.status].in_flight.discard(read.page)
+            pages.add(read.page)
+        self._in_flight.update(read.agent_ids)
+        try:
+            yield
+        finally:
+            self._in_flight -= Counter(read.agent_ids)
+            if read.page is not None:
+                self._pages_in_flight -= 1
+                pages.discard(read.page)
 
     def avoid(self, read: Read, now: float) -> None:
         """

@@ -25,9 +25,11 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from connix_provider.client.calls import get_agent, list_agents
+from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
 from connix_provider.client.failures import rate_limit_wait_error
 from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
 from connix_provider.client.ratelimit import DOCUMENTED, Bucket
+from connix_provider.client.retry import is_transient
 from connix_provider.polling.listing_scan import PAGE
 from connix_provider.polling.rate_limit_waits import SHORT_WAIT
 from connix_provider.polling.read_scheduler import Read, ReadScheduler
@@ -35,7 +37,7 @@ from connix_provider.polling.status_poller import RESPONSE_GRACE
 from connix_provider.polling.subscription import Delayed, Subscription
 
 if TYPE_CHECKING:
-    from connix_provider.client import Agent, AsyncClient, ConnixError
+    from connix_provider.client import Agent, AsyncClient
     from connix_provider.client.call import Call
 
 __all__ = ["Watcher"]
@@ -207,39 +209,39 @@ class Watcher:
 
     async def _perform(self, read: Read, bucket: Bucket) -> None:
         """Send one read, and publish the response."""
-        from connix_provider.client import ConnixError
-
-        self._scheduler.begin(read)
         self._in_flight[bucket] += 1
         if bucket is Bucket.LIST:
             # At an even pace, because a burst at the beginning of a window slows the rest of it down.
             self._next_page_at = self._clock() + 1.0 / self._rate(bucket)
         version, client = self._source.version, self._client(read)
         try:
-            if read.page is None:
-                (agent_id,) = read.agent_ids
-                agent = await client.agents.get(self._project_id, agent_id)
-                self._scheduler.saw(agent_id, agent.status)
-                self._publish([agent_id], agent, version)
-            else:
-                page = await client.agents.list(
-                    self._project_id, status=read.status, limit=PAGE, offset=read.offset, sort="created_at"
-                )
-                self._scheduler.saw_page(read, page)
-                self._refused_pages.reset()
-                for agent in page:
-                    self._publish([agent.id], agent, version)
+            with self._scheduler.in_flight(read):
+                if read.page is None:
+                    await self._get(read, client, version)
+                else:
+                    await self._list(read, client, version)
         except ConnixError as error:
             self._failed(read, error, version)
         finally:
-            self._scheduler.end(read)
             self._in_flight[bucket] -= 1
             self._woken.set()
 
-    def _failed(self, read: Read, error: ConnixError, version: int) -> None:
-        from connix_provider.client import ConnixAuthenticationError
-        from connix_provider.client.retry import is_transient
+    async def _get(self, read: Read, client: AsyncClient, version: int) -> None:
+        (agent_id,) = read.agent_ids
+        agent = await client.agents.get(self._project_id, agent_id)
+        self._scheduler.saw(agent_id, agent.status)
+        self._publish([agent_id], agent, version)
 
+    async def _list(self, read: Read, client: AsyncClient, version: int) -> None:
+        page = await client.agents.list(
+            self._project_id, status=read.status, limit=PAGE, offset=read.offset, sort="created_at"
+        )
+        self._scheduler.saw_page(read, page)
+        self._refused_pages.reset()
+        for agent in page:
+            self._publish([agent.id], agent, version)
+
+    def _failed(self, read: Read, error: ConnixError, version: int) -> None:
         if read.page is None:
             self._publish(read.agent_ids, error, version)
         elif (
@@ -285,8 +287,6 @@ class Watcher:
             subscription.delay(Delayed(error), now)
 
     def _publish(self, agent_ids: Iterable[str], seen: Agent | ConnixError, version: int) -> None:
-        from connix_provider.client import ConnixAuthenticationError
-
         if isinstance(seen, ConnixAuthenticationError) and version != self._source.version:
             # The key was changed while the request was under way: it is sent again with the new one.
             return

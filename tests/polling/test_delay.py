@@ -114,18 +114,18 @@ class VirtualClient:
 
 
 @dataclasses.dataclass
-class Told:
+class Delays:
     """Hold the seconds from each change to the end of its wait, and what the service counted."""
 
-    delays: list[float]
+    seconds: list[float]
     service: Service
 
     @property
     def p95(self) -> float:
-        return statistics.quantiles(self.delays, n=20)[-1]
+        return statistics.quantiles(self.seconds, n=20)[-1]
 
 
-def run(service: Service, numbers: Iterable[int], **arguments: float) -> Told:
+def run(service: Service, numbers: Iterable[int], **arguments: float) -> Delays:
     """Wait for the agents with these numbers."""
     agent_ids = [f"agent_{number}" for number in numbers]
     return virtual_loop.run(wait_for_all(service, agent_ids, **arguments))
@@ -138,7 +138,7 @@ async def wait_for_all(
     begin_within: float,
     change_within: float,
     interval: float = 5.0,
-) -> Told:
+) -> Delays:
     """Wait for agents that begin to run from the fifth second on, one after the other in any order."""
     loop = asyncio.get_running_loop()
     source = types.SimpleNamespace(client=VirtualClient(service), version=1)
@@ -162,23 +162,23 @@ async def wait_for_all(
     chance.shuffle(moments)
     await asyncio.gather(*map(wait, agent_ids, moments))
     await watcher.ended()
-    return Told(delays, service)
+    return Delays(delays, service)
 
 
 @pytest.mark.parametrize(("begin_within", "begins_at"), [(0, 0), (2, 40), (30, 20)])
 def test_waits_hear_of_changes_within_a_sweep(begin_within, begins_at):
     service, sweep = Service(1000, begins_at), 6.0
-    told = run(service, range(1000), begin_within=begin_within, change_within=180)
+    heard = run(service, range(1000), begin_within=begin_within, change_within=180)
     assert service.refused == 0
-    assert told.p95 <= 1.1 * sweep
-    assert max(told.delays) <= 2 * sweep
+    assert heard.p95 <= 1.1 * sweep
+    assert max(heard.seconds) <= 2 * sweep
 
 
 @pytest.mark.heavy
 def test_waits_in_a_large_project_hear_of_changes_within_a_sweep():
     scattered, sweep = range(25, 50_000, 50), 6.0
     service = Service(50_000, begins_at=10, creating=scattered)
-    told = run(service, scattered, begin_within=2, change_within=400)
+    heard = run(service, scattered, begin_within=2, change_within=400)
     assert service.refused == 0
-    assert told.p95 <= 1.3 * sweep
-    assert max(told.delays) <= 2 * sweep
+    assert heard.p95 <= 1.3 * sweep
+    assert max(heard.seconds) <= 2 * sweep

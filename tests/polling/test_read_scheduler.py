@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 
 import pytest
 
@@ -72,7 +73,14 @@ class Project:
     def carry_out(self, read: Read) -> set[str]:
         """Send a read; return the agents that it shows."""
         self.read.append(read)
-        self.scheduler.begin(read)
+        with self.scheduler.in_flight(read):
+            shown = self.response(read)
+        for agent_id in shown & self.waiting.keys():
+            self.waiting[agent_id].due = self.now + self.waiting[agent_id].interval
+        return shown
+
+    def response(self, read: Read) -> set[str]:
+        """Give the scheduler the response; return the agents that it shows."""
         if read.page is None:
             (agent_id,) = read.agent_ids
             self.scheduler.saw(agent_id, self.agents[int(agent_id.removeprefix("agent_"))])
@@ -81,9 +89,6 @@ class Project:
             page = self.page(read)
             self.scheduler.saw_page(read, page)
             shown = {agent.id for agent in page}
-        self.scheduler.end(read)
-        for agent_id in shown & self.waiting.keys():
-            self.waiting[agent_id].due = self.now + self.waiting[agent_id].interval
         return shown
 
     def go_on(self, seconds: float, *, gets: bool = True, pages: bool = True) -> list[Read]:
@@ -333,12 +338,13 @@ def test_nothing_is_read_twice_at_a_time():
     project.wait_for(*range(1000))
     project.go_on(6)
     project.now = 12.0
-    for _ in range(10):
-        read = project.next()[1]
-        project.scheduler.begin(read)
-        project.read.append(read)
-    assert project.next() == (None, None)
+    with ExitStack() as requests:
+        for _ in range(10):
+            project.read.append(project.next()[1])
+            requests.enter_context(project.scheduler.in_flight(project.read[-1]))
+        assert project.next() == (None, None)
     assert len(set(pages(project.read[-10:]))) == 10
+    assert project.next() != (None, None)
 
 
 def test_a_subscription_that_ended_is_read_for_no_more():
