@@ -29,6 +29,7 @@ from connix_provider.client.call import Call, RepeatCheck
 from connix_provider.client.errors import ConnixError, ConnixRateLimitError, ConnixResponseError
 from connix_provider.client.failures import no_result, out_of_time, rate_limit_wait_error, refusal
 from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
+from connix_provider.client.limit_log import LimitLog
 from connix_provider.client.ratelimit import LONGEST_POLL_DELAY, Permit, RateLimiter, recheck_delay
 from connix_provider.client.retry import RetryPolicy, cap_retry_delay, retry_delay
 from connix_provider.client.steps import Flow, Response, Send, Sleep
@@ -36,6 +37,7 @@ from connix_provider.client.steps import Flow, Response, Send, Sleep
 __all__ = ["perform"]
 
 T = TypeVar("T")
+_TOO_MANY_REQUESTS = 429
 
 #: Not the ``random`` module's, because tasks that seed it would all retry at the same moment.
 _system_random = SystemRandom().random
@@ -93,17 +95,20 @@ def perform(
     )
     attempt, refusals, was_lost = 1, 0, False
     foreign = ForeignRefusals()
+    limit_log = LimitLog(call, clock, epoch, is_quiet=background)
     last: ConnixError | None = None
     error = _name_target(out_of_time(call), call)
     with limiter.permit(call.bucket, background=background) as permit:
         # Checked after each pause, because a pause may last longer than requested.
         while bounds.left() > 0:
-            yield from _wait_for_permit(call, permit, policy, bounds, last)
+            yield from _wait_for_permit(call, permit, policy, bounds, last, limit_log)
             if (remaining := bounds.left()) <= 0:
                 permit.on_no_response(may_have_arrived=False)
                 break
             request_id = str(uuid.uuid4())
             outcome = yield Send(call, request_id, remaining + policy.response_grace)
+            if not isinstance(outcome, Response) or outcome.status_code != _TOO_MANY_REQUESTS:
+                limit_log.end()
             if isinstance(outcome, Response) and outcome.is_good:
                 try:
                     result = call.read(outcome.body)
@@ -159,6 +164,8 @@ def perform(
             # No 429 is final before the task's deadline.
             if is_patient := limited and bounds.is_tasks():
                 delay = cap_retry_delay(delay, left)
+            if limited:
+                limit_log.begin(min(delay, left), error)
             if delay >= left:
                 if is_patient and left > 0:
                     yield Sleep(left)
@@ -181,6 +188,7 @@ def _wait_for_permit(
     policy: RetryPolicy,
     bounds: _Time,
     last: ConnixError | None,
+    limit_log: LimitLog,
 ) -> Flow[None]:
     """Wait for a permit, or raise; ``last`` is the error of the attempt before."""
     while wait := permit.try_acquire():
@@ -196,6 +204,7 @@ def _wait_for_permit(
             error.bucket = call.bucket
             error.may_have_executed = last is not None and last.may_have_executed
             raise error
+        limit_log.begin(min(wait, left))
         yield Sleep(min(recheck_delay(wait), left))
 
 

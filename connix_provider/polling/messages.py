@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from connix_provider.client.errors import ConnixError
+from connix_provider.client.limit_log import limit_name
 from connix_provider.hooks.diagnosis import remedy
 from connix_provider.lifecycle import DOWN, AgentStatus
-from connix_provider.polling.rate_limit_waits import limit_name
 
 if TYPE_CHECKING:
     from connix_provider.lifecycle import Goal, PollState

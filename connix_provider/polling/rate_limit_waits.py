@@ -6,27 +6,15 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from connix_provider.client.limit_log import SHORT_WAIT, limit_name
+
 if TYPE_CHECKING:
     from connix_provider.client.errors import ConnixRateLimitError
 
-__all__ = ["SHORT_WAIT", "RateLimitWaits", "limit_name"]
+__all__ = ["RateLimitWaits"]
 
-#: Seconds of waiting for a rate limit that no log line is worth.
-SHORT_WAIT = 2.0
 #: Seconds between two such lines of one wait: a key that is always over its limit would fill the log.
 _QUIET = 60.0
-_ENDPOINTS = {"get": "Get Agent", "list": "List Agents", "logs": "Agent Logs", "action": "Agent Actions"}
-
-
-def limit_name(bucket: str | None) -> str:
-    """
-    Name a rate limit as the reference's table does.
-
-    :param bucket: the limit, as :class:`connix_provider.client.ratelimit.Bucket` names it
-    :return: words that go after "the"
-    """
-    named = _ENDPOINTS.get(str(bucket), str(bucket).title()) if bucket else ""
-    return f"rate limit on {named} requests" if named else "rate limit"
 
 
 class RateLimitWaits:

@@ -28,10 +28,10 @@ from connix_provider.client.calls import get_agent, list_agents
 from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
 from connix_provider.client.failures import rate_limit_wait_error
 from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
+from connix_provider.client.limit_log import SHORT_WAIT
 from connix_provider.client.ratelimit import DOCUMENTED, Bucket
 from connix_provider.client.retry import is_transient
 from connix_provider.polling.listing_scan import PAGE
-from connix_provider.polling.rate_limit_waits import SHORT_WAIT
 from connix_provider.polling.read_scheduler import Read, ReadScheduler
 from connix_provider.polling.status_poller import RESPONSE_GRACE
 from connix_provider.polling.subscription import Delayed, Subscription

@@ -17,10 +17,12 @@ from scene import Scene, stage
 
 from connix_provider.client import Client, ConnixServerError
 from connix_provider.client.errors import ConnixRateLimitError, ConnixRateLimitWaitError
+from connix_provider.client.ratelimit import Bucket
 from connix_provider.emulator import Clock, Emulator, Fault, Limits
 from connix_provider.exceptions import ConnixSensorTimeoutError
+from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS
-from connix_provider.operators.agent import ConnixRestartAgentOperator
+from connix_provider.operators.agent import ConnixRestartAgentOperator, ConnixStartAgentOperator
 from connix_provider.poll_state import PollState, Snapshot
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.deferral import time_allowed
@@ -333,3 +335,52 @@ def test_a_limit_until_the_deadline_names_the_agent(scene: Scene, hint):
     ).try_once()
     assert isinstance(ran.error, ConnixRateLimitError), ran.error
     assert "Could not restart agent 'alpha'" in str(ran.error)
+
+
+BEGINS_AND_ENDS = [
+    "waits for the rate limit on Agent Actions requests until about",
+    "goes on after waiting 2",
+]
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("hint", "times", "lines"),
+    [(1, 1, []), (20, 1, BEGINS_AND_ENDS), (9, 3, BEGINS_AND_ENDS)],
+)
+def test_an_action_that_waits_for_a_limit_says_so_once(scene: Scene, caplog, hint, times, lines):
+    caplog.set_level(logging.INFO, "connix_provider.client")
+    (agent_id,) = scene.emulator.seed(status="stopped", project_id=scene.project_id)
+    scene.emulator.faults.add(Fault.rate_limited(retry_after=hint), on="start_agent", times=times)
+    ran = TaskRun(
+        scene.warp,
+        ConnixStartAgentOperator,
+        project_id=scene.project_id,
+        agent_id=agent_id,
+        timeout=600,
+    ).try_once()
+    assert ran.error is None, ran.error
+    told = [record.getMessage() for record in caplog.records if "rate limit on" in record.getMessage()]
+    assert len(told) == len(lines), told
+    for line, words in zip(told, lines, strict=True):
+        assert line.startswith(f"POST /projects/{scene.project_id}/agents/{agent_id}/start {words}")
+    assert not told or "429" in told[0]
+
+
+@pytest.mark.heavy
+def test_an_action_that_finds_no_request_left_says_so(scene: Scene, caplog):
+    caplog.set_level(logging.INFO, "connix_provider.client")
+    (agent_id,) = scene.emulator.seed(status="stopped", project_id=scene.project_id)
+    with ConnixHook().get_conn() as client, client.limiter.permit(Bucket.ACTION) as permit:
+        assert permit.try_acquire() == 0
+        permit.on_response({"x-ratelimit-limit": "50", "x-ratelimit-remaining": "0"})
+    ran = TaskRun(
+        scene.warp,
+        ConnixStartAgentOperator,
+        project_id=scene.project_id,
+        agent_id=agent_id,
+        timeout=600,
+    ).try_once()
+    assert ran.error is None, ran.error
+    told = [record.getMessage() for record in caplog.records if "rate limit on" in record.getMessage()]
+    assert ["no request is left in this window" in line for line in told] == [True, False]
