@@ -473,14 +473,14 @@ async def test_a_killed_trigger_never_raises(host, emulator, connection, monkeyp
 #: A task of Airflow 3 by the part that matters here: its handler of SIGTERM returns.
 KILLED = """
 import signal, sys, time
-from connix_provider.polling.task_kill import dies_when_killed
+from connix_provider.polling.task_kill import exit_on_sigterm
 
 def on_term(signum, frame):
     print("on_kill", flush=True)
 
 on_term.__module__ = sys.argv[1]
 signal.signal(signal.SIGTERM, on_term)
-with dies_when_killed():
+with exit_on_sigterm():
     print("waits", flush=True)
     time.sleep(3)
 assert signal.getsignal(signal.SIGTERM) is on_term
