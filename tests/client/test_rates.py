@@ -100,7 +100,7 @@ def test_processes_of_a_machine_poll_steadily(world, processes, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("is_one_machine", "pages", "p95"), [(True, 3, 9), (True, 10, 26), (False, 3, 18), (False, 10, 36)]
+    ("is_one_machine", "pages", "p95"), [(True, 3, 9), (True, 10, 26), (False, 3, 12), (False, 10, 32)]
 )
 def test_four_processes_read_each_page_in_time(is_one_machine, pages, p95, tmp_path):
     gaps = []

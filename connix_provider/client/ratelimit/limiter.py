@@ -9,9 +9,9 @@ List Agents allows 100 requests a minute. The window ends in 30 s, and ``X-RateL
 of them stay in reserve for actions, so polls go at (66 - 6) / 30 s = 2 a second.
 
 **Other machines.** If another machine then sends 30 requests, the next response says so, and 1 a second is
-left for both. Each takes the square root of its part of the window's requests: of two equal machines
-sqrt(0.5) = 0.7 a second. By its plain part, each would keep whatever part it has; by the square root, parts
-even out.
+left for both. Each machine takes a power of its part of the window's requests: of two equal ones 0.5 **
+0.65 = 0.64 a second. The power is below 1, because by their plain parts uneven machines would stay uneven.
+Together they take too much at first, so each slows down by as much as less is left than time.
 
 - *Actions* are requests that a task waits for now. They are not spread: they may use all that is left at
   once.
@@ -52,8 +52,6 @@ from connix_provider.client.ratelimit.shared import SharedNumbers
 from connix_provider.client.ratelimit.state import KeyState
 
 __all__ = ["RateLimiter"]
-
-_MINUTE = 60.0
 
 
 class RateLimiter:
@@ -166,7 +164,7 @@ class RateLimiter:
             if granted:
                 limits = self._state.limits(bucket, now)
                 ends = [limit.end for limit in limits if isinstance(limit, FixedWindow)]
-                endpoint.granted_until = min(ends, default=now + _MINUTE)
+                endpoint.granted_until = min(ends, default=now + 60.0)
 
     def begin_as_child(self) -> None:
         """Begin as a forked process: without the requests, queues and locks of the parent."""
@@ -215,15 +213,9 @@ class RateLimiter:
                 endpoint.granted_until = -math.inf
                 wait = 0.0
             else:
+                kind = {"background": permit.background, "paced": permit.paced}
                 wait = seconds_until_allowed(
-                    endpoint,
-                    limits,
-                    now,
-                    place,
-                    share=self.share,
-                    background=permit.background,
-                    paced=permit.paced,
-                    reserves=True,
+                    endpoint, limits, now, place, share=self.share, reserves=True, **kind
                 )
             if permit.background:
                 # Only the first in the queue; those behind it learn from its response.
