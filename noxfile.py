@@ -34,6 +34,11 @@ EVERYDAY = "airflow-3.3"
 OLDER_PYTHON = ">=3.11,<3.13"
 #: More workers than this spend their time on importing Airflow, and need more than half a GiB each.
 IN_PARALLEL = ("-n", "auto", "--maxprocesses", "8")
+#: The tests whose outcome depends on the version of Airflow.
+MEET_AIRFLOW = (
+    *(f"tests/unit/{folder}" for folder in ("hooks", "operators", "sensors", "triggers")),
+    *("tests/unit/test_provider_info.py", "tests/docs", "tests/example_dags"),
+)
 #: Seconds that tests and what they started get to stop after Ctrl-C.
 PATIENCE = 30
 
@@ -111,7 +116,7 @@ def compat(session: nox.Session, airflow: str) -> None:
     """Run the tests that meet Airflow on another version of it, or pytest with the arguments after ``--``."""
     folder, constraints = Path(session.virtualenv.location), f"airflow-{airflow}"
     _install(session, folder, constraints, "test")
-    everything = ("-m", "not slow", *IN_PARALLEL, "tests/airflow", "tests/example_dags")
+    everything = ("-m", "not slow", *IN_PARALLEL, *MEET_AIRFLOW)
     # Warnings are errors in .venv only, because other versions warn of other things.
     options = ("-p", "no:cacheprovider", "-W", "default", "--disable-warnings")
     _pytest(session, folder, constraints, *options, *(session.posargs or everything))
@@ -152,7 +157,7 @@ def reliability(session: nox.Session) -> None:
     session.run("scripts/_postgresql", external=True)
     outcome = "right"
     # With the same seed each time, two tables differ by the provider, not by luck.
-    faults = ("tests/reliability", "tests/client/test_faults.py", "--hypothesis-seed=0")
+    faults = ("tests/reliability", "tests/unit/client/test_faults.py", "--hypothesis-seed=0")
     for arguments in (
         (*faults, "-m", "not slow", *IN_PARALLEL),
         ("tests/system/test_crash.py", "tests/system/test_kill.py", "tests/system/test_canary.py"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
-from scene import Scene, stage
+from scenarios import Scenario, open_scenario
 
 from connix_provider.emulator import Clock, Emulator, Limits
 
@@ -23,6 +23,6 @@ def emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def scene(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    with stage(emulator, monkeypatch) as scene:
-        yield scene
+def scenario(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenario]:
+    with open_scenario(emulator, monkeypatch) as scenario:
+        yield scenario

@@ -50,77 +50,79 @@ def variables(monkeypatch) -> dict[str, str]:
 
 
 @pytest.fixture
-def task(scene, variables):
+def task(scenario, variables):
     """Make a run of a task."""
 
     def make(operator, *, remembering=True, **arguments):
-        common = {"project_id": scene.project_id, "poll_interval": 5, "timeout": 300}
+        common = {"project_id": scenario.project_id, "poll_interval": 5, "timeout": 300}
         options = {
             name: arguments.pop(name) for name in ("retries", "map_index", "dag_id") if name in arguments
         }
-        return TaskRun(scene.warp, operator, remembering=remembering, **options, **{**common, **arguments})
+        return TaskRun(scenario.warp, operator, remembering=remembering, **options, **{**common, **arguments})
 
     return make
 
 
-def seed(scene, status="running", **fields):
-    (agent_id,) = scene.emulator.seed(status=status, project_id=scene.project_id, **fields)
-    scene.emulator.clock.advance(60)
+def seed(scenario, status="running", **fields):
+    (agent_id,) = scenario.emulator.seed(status=status, project_id=scenario.project_id, **fields)
+    scenario.emulator.clock.advance(60)
     return agent_id
 
 
-def foreign_update(scene, agent_id):
-    with Client(scene.emulator.api_key, scene.emulator.url) as client:
-        client.agents.update(scene.project_id, agent_id, {"description": "by others"})
-    scene.emulator.clock.advance(30)
+def foreign_update(scenario, agent_id):
+    with Client(scenario.emulator.api_key, scenario.emulator.url) as client:
+        client.agents.update(scenario.project_id, agent_id, {"description": "by others"})
+    scenario.emulator.clock.advance(30)
 
 
 @STORES
 @MODES
 @pytest.mark.parametrize("again", ["retry", "clear"])
-def test_a_foreign_update_is_not_the_restart(again, deferrable, remembering, scene, task):
-    agent_id = seed(scene)
+def test_a_foreign_update_is_not_the_restart(again, deferrable, remembering, scenario, task):
+    agent_id = seed(scenario)
     run = task(ConnixRestartAgentOperator, remembering=remembering, agent_id=agent_id, deferrable=deferrable)
-    scene.emulator.faults.add(UNAVAILABLE, on="restart_agent", times=None)
+    scenario.emulator.faults.add(UNAVAILABLE, on="restart_agent", times=None)
     assert isinstance(run.try_once().error, ConnixServerError)
-    assert scene.executed("restart_agent") == 0
-    scene.emulator.faults.clear()
-    foreign_update(scene, agent_id)
+    assert scenario.executed("restart_agent") == 0
+    scenario.emulator.faults.clear()
+    foreign_update(scenario, agent_id)
     if again == "clear":
         run.clear()
     ran = run.try_once()
     assert (ran.result, ran.error) == (agent_id, None)
-    assert scene.executed("restart_agent") == 1
+    assert scenario.executed("restart_agent") == 1
 
 
 @STORES
 @MODES
 @pytest.mark.parametrize(("again", "executed"), [("retry", 1), ("same try", 1), ("clear", 2)])
-def test_a_restart_without_a_known_end(again, executed, deferrable, remembering, scene, task):
-    agent_id = seed(scene)
+def test_a_restart_without_a_known_end(again, executed, deferrable, remembering, scenario, task):
+    agent_id = seed(scenario)
     run = task(ConnixRestartAgentOperator, remembering=remembering, agent_id=agent_id, deferrable=deferrable)
-    scene.emulator.faults.add(FORBIDDEN, on="get_agent", after=1, times=1)
+    scenario.emulator.faults.add(FORBIDDEN, on="get_agent", after=1, times=1)
     assert run.try_once().error is not None
     if again == "clear":
         run.clear()
     ran = run.try_once(same_try=again == "same try")
     assert (ran.result, ran.error) == (agent_id, None)
-    assert scene.executed("restart_agent") == executed
+    assert scenario.executed("restart_agent") == executed
 
 
 @STORES
 @MODES
-def test_a_retry_that_finds_its_agent_updating_waits_before_it_judges(deferrable, remembering, scene, task):
-    agent_id = seed(scene)
+def test_a_retry_that_finds_its_agent_updating_waits_before_it_judges(
+    deferrable, remembering, scenario, task
+):
+    agent_id = seed(scenario)
     run = task(ConnixRestartAgentOperator, remembering=remembering, agent_id=agent_id, deferrable=deferrable)
-    scene.emulator.faults.add(Fault.reset_after(), on="restart_agent", times=1)
-    scene.emulator.faults.add(FORBIDDEN, on="get_agent", after=1, times=1)
+    scenario.emulator.faults.add(Fault.reset_after(), on="restart_agent", times=1)
+    scenario.emulator.faults.add(FORBIDDEN, on="get_agent", after=1, times=1)
     assert run.try_once().error is not None
-    scene.emulator.script(agent_id, [(1, "updating"), (60, "running")])
-    scene.emulator.clock.advance(2)
+    scenario.emulator.script(agent_id, [(1, "updating"), (60, "running")])
+    scenario.emulator.clock.advance(2)
     ran = run.try_once()
     assert (ran.result, ran.error) == (agent_id, None)
-    assert scene.executed("restart_agent") == 1
+    assert scenario.executed("restart_agent") == 1
 
 
 #: When a worker died of its restart: before the service executed it, before the response, after the response.
@@ -130,23 +132,23 @@ DIED = {"before": Fault.reset_before(), "during": Fault.reset_after(), "after": 
 @STORES
 @MODES
 @pytest.mark.parametrize("died", DIED)
-def test_a_retry_whose_agent_stays_updating_ends_in_time(died, deferrable, remembering, scene, task):
-    agent_id = seed(scene, name="alpha")
+def test_a_retry_whose_agent_stays_updating_ends_in_time(died, deferrable, remembering, scenario, task):
+    agent_id = seed(scenario, name="alpha")
     run = task(ConnixRestartAgentOperator, remembering=remembering, agent_id=agent_id, deferrable=deferrable)
     if fault := DIED[died]:
-        scene.emulator.faults.add(fault, on="restart_agent", times=1)
-    scene.emulator.faults.add(FORBIDDEN, on="get_agent", after=1, times=1)
+        scenario.emulator.faults.add(fault, on="restart_agent", times=1)
+    scenario.emulator.faults.add(FORBIDDEN, on="get_agent", after=1, times=1)
     assert run.try_once().error is not None
-    scene.emulator.script(agent_id, [(1, "updating")])
-    scene.emulator.clock.advance(2)
+    scenario.emulator.script(agent_id, [(1, "updating")])
+    scenario.emulator.clock.advance(2)
     ran = run.try_once()
     assert isinstance(ran.error, ConnixAgentTimeoutError), repr(ran.error)
     message = str(ran.error)
     for word in ("alpha", agent_id, "updating", "restarted", "300 s"):
         assert word in message
     assert "answered 409" not in message
-    assert abs(scene.warp.time() - ran.deadline) < 1
-    assert scene.executed("restart_agent") == (died != "before")
+    assert abs(scenario.warp.time() - ran.deadline) < 1
+    assert scenario.executed("restart_agent") == (died != "before")
 
 
 #: Statuses before and after an action.
@@ -156,108 +158,108 @@ ACTIONS = {"start": ("stopped", "running"), "pause": ("running", "paused"), "sto
 @MODES
 @pytest.mark.parametrize("waits", [True, False], ids=["waits", "accepts"])
 @pytest.mark.parametrize("action", ACTIONS)
-def test_a_retry_waits_for_what_the_try_before_began(action, waits, deferrable, scene, task):
+def test_a_retry_waits_for_what_the_try_before_began(action, waits, deferrable, scenario, task):
     before, after = ACTIONS[action]
-    agent_id = seed(scene, before)
+    agent_id = seed(scenario, before)
     operators = {
         "start": ConnixStartAgentOperator,
         "pause": ConnixPauseAgentOperator,
         "stop": ConnixStopAgentOperator,
     }
     run = task(operators[action], agent_id=agent_id, deferrable=deferrable)
-    scene.emulator.faults.add(FORBIDDEN, on="get_agent", after=1, times=1)
+    scenario.emulator.faults.add(FORBIDDEN, on="get_agent", after=1, times=1)
     assert run.try_once().error is not None
     # The service shows the status from before, and refuses what it is doing already.
-    scene.emulator.script(agent_id, [(0, before), (40, after)])
-    scene.emulator.faults.add(CONFLICT, on=f"{action}_agent", times=None)
+    scenario.emulator.script(agent_id, [(0, before), (40, after)])
+    scenario.emulator.faults.add(CONFLICT, on=f"{action}_agent", times=None)
     ran = run.try_once(wait_for_completion=waits)
     assert (ran.result, ran.error) == (agent_id, None)
-    assert scene.emulator.agent(agent_id)["status"] == after
+    assert scenario.emulator.agent(agent_id)["status"] == after
 
 
 @MODES
-def test_a_lost_start_of_an_updated_agent_is_waited_for(deferrable, scene, task):
-    agent_id = seed(scene, "stopped", name="alpha", config={"model": "gpt-4", "temperature": 0.3})
+def test_a_lost_start_of_an_updated_agent_is_waited_for(deferrable, scenario, task):
+    agent_id = seed(scenario, "stopped", name="alpha", config={"model": "gpt-4", "temperature": 0.3})
     run = task(ConnixCreateAgentOperator, if_exists="update", deferrable=deferrable, **CREATE)
-    scene.emulator.faults.add(Fault.reset_before(), on="start_agent", times=1)
-    scene.emulator.faults.add(CONFLICT, on="start_agent", times=None)
-    scene.emulator.script(agent_id, [(40, "running")])
+    scenario.emulator.faults.add(Fault.reset_before(), on="start_agent", times=1)
+    scenario.emulator.faults.add(CONFLICT, on="start_agent", times=None)
+    scenario.emulator.script(agent_id, [(40, "running")])
     ran = run.try_once()
     assert (ran.result, ran.error) == (agent_id, None)
 
 
 @MODES
 @pytest.mark.parametrize(("again", "executed"), [("retry", 1), ("same try", 1), ("clear", 2)])
-def test_a_restart_that_is_done(again, executed, deferrable, scene, task):
-    agent_id = seed(scene)
+def test_a_restart_that_is_done(again, executed, deferrable, scenario, task):
+    agent_id = seed(scenario)
     run = task(ConnixRestartAgentOperator, agent_id=agent_id, deferrable=deferrable)
     assert run.try_once().result == agent_id
     if again == "clear":
         run.clear()
     assert run.try_once(same_try=again == "same try").result == agent_id
-    assert scene.executed("restart_agent") == executed
+    assert scenario.executed("restart_agent") == executed
 
 
 @STORES
 @MODES
-def test_a_cleared_delete_by_name_deletes_the_new_agent(deferrable, remembering, scene, task):
-    first = seed(scene, name="alpha")
+def test_a_cleared_delete_by_name_deletes_the_new_agent(deferrable, remembering, scenario, task):
+    first = seed(scenario, name="alpha")
     run = task(ConnixDeleteAgentOperator, remembering=remembering, agent_name="alpha", deferrable=deferrable)
-    scene.emulator.faults.add(FORBIDDEN, on="get_agent", times=1)
+    scenario.emulator.faults.add(FORBIDDEN, on="get_agent", times=1)
     assert run.try_once().error is not None
-    scene.emulator.clock.advance(60)
-    second = seed(scene, name="alpha")
+    scenario.emulator.clock.advance(60)
+    second = seed(scenario, name="alpha")
     run.clear()
     ran = run.try_once()
     assert (ran.result, ran.error) == (second, None)
     assert first != second
-    assert scene.agents() == []
+    assert scenario.agents() == []
 
 
 @STORES
 @MODES
 @pytest.mark.parametrize("again", ["retry", "same try"])
-def test_a_retried_delete_leaves_a_namesake_alone(again, deferrable, remembering, scene, task):
-    first = seed(scene, name="alpha")
+def test_a_retried_delete_leaves_a_namesake_alone(again, deferrable, remembering, scenario, task):
+    first = seed(scenario, name="alpha")
     run = task(ConnixDeleteAgentOperator, remembering=remembering, agent_name="alpha", deferrable=deferrable)
-    scene.emulator.faults.add(FORBIDDEN, on="get_agent", times=1)
+    scenario.emulator.faults.add(FORBIDDEN, on="get_agent", times=1)
     assert run.try_once().error is not None
-    scene.emulator.clock.advance(60)
-    second = seed(scene, name="alpha")
+    scenario.emulator.clock.advance(60)
+    second = seed(scenario, name="alpha")
     assert run.try_once(same_try=again == "same try").result == first
-    assert [agent["id"] for agent in scene.agents()] == [second]
+    assert [agent["id"] for agent in scenario.agents()] == [second]
 
 
 @MODES
-def test_a_delete_waits_while_its_agent_is_updating(deferrable, scene, task):
-    agent_id = seed(scene, "updating")
-    scene.emulator.script(agent_id, [(40, "running")])
+def test_a_delete_waits_while_its_agent_is_updating(deferrable, scenario, task):
+    agent_id = seed(scenario, "updating")
+    scenario.emulator.script(agent_id, [(40, "running")])
     ran = task(ConnixDeleteAgentOperator, agent_id=agent_id, deferrable=deferrable).try_once()
     assert (ran.result, ran.error) == (agent_id, None)
-    assert scene.agents() == []
+    assert scenario.agents() == []
 
 
 @MODES
 @pytest.mark.parametrize("again", ["retry", "clear"])
-def test_an_own_agent_is_brought_to_what_is_asked_now(again, deferrable, scene, task):
+def test_an_own_agent_is_brought_to_what_is_asked_now(again, deferrable, scenario, task):
     run = task(ConnixCreateAgentOperator, deferrable=deferrable, **CREATE)
     agent_id = run.try_once().result
     if again == "clear":
         run.clear()
     changed = {"name": "beta", "config": {"model": "gpt-4", "temperature": 0.5}}
     assert run.try_once(**changed).result == agent_id
-    (agent,) = scene.agents()
+    (agent,) = scenario.agents()
     assert (agent["name"], agent["config"]["temperature"]) == ("beta", 0.5)
-    assert scene.executed("update_agent") == 1
+    assert scenario.executed("update_agent") == 1
 
 
 @MODES
-def test_an_own_agent_that_is_as_asked_is_not_updated(deferrable, scene, task):
+def test_an_own_agent_that_is_as_asked_is_not_updated(deferrable, scenario, task):
     run = task(ConnixCreateAgentOperator, deferrable=deferrable, **CREATE)
     agent_id = run.try_once().result
     run.clear()
     assert run.try_once().result == agent_id
-    assert scene.executed("update_agent") == 0
+    assert scenario.executed("update_agent") == 0
 
 
 #: Names of a mapped create before and after a clear, and what each index ends with: its name, or the error.
@@ -272,7 +274,7 @@ MAPPED = [
 
 @pytest.mark.parametrize(("before", "after", "ends"), MAPPED)
 @MODES
-def test_a_mapped_create_finds_its_agents_by_key_and_name(before, after, ends, deferrable, scene, task):
+def test_a_mapped_create_finds_its_agents_by_key_and_name(before, after, ends, deferrable, scenario, task):
     dag_id = f"mapped_{next(NUMBERS)}"
     runs = [
         task(
@@ -288,13 +290,13 @@ def test_a_mapped_create_finds_its_agents_by_key_and_name(before, after, ends, d
     ids = [run.try_once().result for run in runs[: len(before)]]
     for run in runs:
         run.clear()
-    by_name = {agent["name"]: agent["id"] for agent in scene.agents()}
+    by_name = {agent["name"]: agent["id"] for agent in scenario.agents()}
     assert [by_name[name] for name in before] == ids
     for run, name, end in zip(runs, after, ends, strict=True):
         ran = run.try_once(name=name)
         if isinstance(end, str):
             assert ran.error is None
-            now = {agent["id"]: agent["name"] for agent in scene.agents()}
+            now = {agent["id"]: agent["name"] for agent in scenario.agents()}
             assert now[ran.result] == name == end
         else:
             assert isinstance(ran.error, end)
@@ -303,44 +305,44 @@ def test_a_mapped_create_finds_its_agents_by_key_and_name(before, after, ends, d
 
 @pytest.mark.parametrize("status", ["running", "paused", "stopped", "error"])
 @MODES
-def test_if_exists_update_ends_with_the_agent_as_described_and_running(status, deferrable, scene, task):
-    agent_id = seed(scene, status, name="alpha", config={"model": "gpt-3"})
+def test_if_exists_update_ends_with_the_agent_as_described_and_running(status, deferrable, scenario, task):
+    agent_id = seed(scenario, status, name="alpha", config={"model": "gpt-3"})
     run = task(ConnixCreateAgentOperator, if_exists="update", deferrable=deferrable, **CREATE)
     assert run.try_once().result == agent_id
-    (agent,) = scene.agents()
+    (agent,) = scenario.agents()
     assert agent["status"] == "running"
     assert agent["config"]["model"] == "gpt-4"
-    assert scene.executed("restart_agent") == (status == "error")
-    assert scene.executed("start_agent") == (status in {"paused", "stopped"})
+    assert scenario.executed("restart_agent") == (status == "error")
+    assert scenario.executed("start_agent") == (status in {"paused", "stopped"})
 
 
 @pytest.mark.parametrize("status", ["running", "creating", "paused", "stopped", "error"])
 @MODES
-def test_if_exists_adopt_changes_nothing(status, deferrable, scene, task):
-    agent_id = seed(scene, status, name="alpha")
+def test_if_exists_adopt_changes_nothing(status, deferrable, scenario, task):
+    agent_id = seed(scenario, status, name="alpha")
     if status == "creating":
-        scene.emulator.script(agent_id, [(20, "running")])
+        scenario.emulator.script(agent_id, [(20, "running")])
     ran = task(ConnixCreateAgentOperator, if_exists="adopt", deferrable=deferrable, **CREATE).try_once()
     if status in {"running", "creating"}:
         assert ran.result == agent_id
     else:
         assert isinstance(ran.error, ConnixAgentFailedError)
         assert status in str(ran.error)
-    changed = [entry for entry in scene.emulator.journal.executed() if entry.method != "GET"]
+    changed = [entry for entry in scenario.emulator.journal.executed() if entry.method != "GET"]
     assert changed == []
 
 
 @pytest.mark.parametrize("if_exists", ["fail", "adopt", "update"])
-def test_if_exists_gives_its_reason_in_the_same_words(if_exists, scene, task, caplog):
+def test_if_exists_gives_its_reason_in_the_same_words(if_exists, scenario, task, caplog):
     caplog.set_level("INFO")
-    agent_id = seed(scene, name="alpha", metadata={"airflow_task_run": "prod/dag/run/task/-1"})
+    agent_id = seed(scenario, name="alpha", metadata={"airflow_task_run": "prod/dag/run/task/-1"})
     ran = task(ConnixCreateAgentOperator, if_exists=if_exists, **CREATE).try_once()
     said = f"gent 'alpha' ({agent_id}) exists, is running, and was not created by this task run"
     assert said in (str(ran.error) if if_exists == "fail" else caplog.text)
     assert "but by the Airflow task run prod/dag/run/task/-1" in (str(ran.error) + caplog.text)
 
 
-def test_another_deployment_has_another_key(scene, task, monkeypatch):
+def test_another_deployment_has_another_key(scenario, task, monkeypatch):
     options = {"dag_id": "in_two_deployments", **CREATE}
     monkeypatch.setenv("AIRFLOW__CONNIX__DEPLOYMENT_ID", "prod")
     assert task(ConnixCreateAgentOperator, **options).try_once().error is None
@@ -348,61 +350,61 @@ def test_another_deployment_has_another_key(scene, task, monkeypatch):
     ran = task(ConnixCreateAgentOperator, **options).try_once()
     assert isinstance(ran.error, ConnixConflictError)
     assert "prod/in_two_deployments/run/task/-1" in str(ran.error)
-    assert scene.executed("create_agent") == 1
+    assert scenario.executed("create_agent") == 1
 
 
 @pytest.mark.parametrize(("on_failure", "left"), [("keep", 1), ("delete", 0)])
 @pytest.mark.parametrize("fault", [Fault.ends_in_error(), Fault.unknown_status("hibernating")])
 @MODES
 def test_on_failure_decides_about_the_agent_of_a_failed_create(
-    fault, deferrable, on_failure, left, scene, task
+    fault, deferrable, on_failure, left, scenario, task
 ):
     on = "create_agent" if fault == Fault.ends_in_error() else "get_agent"
-    scene.emulator.faults.add(fault, on=on, times=None)
+    scenario.emulator.faults.add(fault, on=on, times=None)
     run = task(ConnixCreateAgentOperator, on_failure=on_failure, deferrable=deferrable, **CREATE)
     assert run.try_once().error is not None
-    assert len(scene.agents()) == left
+    assert len(scenario.agents()) == left
 
 
-def test_on_failure_leaves_an_adopted_agent_alone(scene, task):
-    seed(scene, "error", name="alpha")
+def test_on_failure_leaves_an_adopted_agent_alone(scenario, task):
+    seed(scenario, "error", name="alpha")
     run = task(ConnixCreateAgentOperator, on_failure="delete", if_exists="adopt", **CREATE)
     assert isinstance(run.try_once().error, ConnixAgentFailedError)
-    assert len(scene.agents()) == 1
+    assert len(scenario.agents()) == 1
 
 
 @MODES
-def test_an_update_that_differs_in_nothing_sends_nothing(deferrable, scene, task):
-    agent_id = seed(scene, "paused", description="same", config={"temperature": 0.5, "tools": ["a"]})
+def test_an_update_that_differs_in_nothing_sends_nothing(deferrable, scenario, task):
+    agent_id = seed(scenario, "paused", description="same", config={"temperature": 0.5, "tools": ["a"]})
     same = {"description": "same", "config": {"temperature": 0.5, "tools": ["a"]}}
     run = task(ConnixUpdateAgentOperator, agent_id=agent_id, deferrable=deferrable, **same)
     assert run.try_once().result == agent_id
-    assert scene.executed("update_agent") == 0
+    assert scenario.executed("update_agent") == 0
 
 
 @MODES
-def test_an_update_that_breaks_its_agent_fails_in_every_try(deferrable, scene, task):
-    agent_id = seed(scene)
-    scene.emulator.faults.add(Fault.ends_in_error(), on="update_agent", times=None)
+def test_an_update_that_breaks_its_agent_fails_in_every_try(deferrable, scenario, task):
+    agent_id = seed(scenario)
+    scenario.emulator.faults.add(Fault.ends_in_error(), on="update_agent", times=None)
     run = task(ConnixUpdateAgentOperator, agent_id=agent_id, description="new", deferrable=deferrable)
     for _ in range(2):
         assert isinstance(run.try_once().error, ConnixAgentFailedError)
-    assert scene.executed("update_agent") == 1
+    assert scenario.executed("update_agent") == 1
 
 
 @MODES
-def test_an_update_that_renames_finds_its_agent_in_a_retry(deferrable, scene, task):
-    agent_id = seed(scene, name="alpha")
-    scene.emulator.faults.add(FORBIDDEN, on="get_agent", after=1, times=1)
+def test_an_update_that_renames_finds_its_agent_in_a_retry(deferrable, scenario, task):
+    agent_id = seed(scenario, name="alpha")
+    scenario.emulator.faults.add(FORBIDDEN, on="get_agent", after=1, times=1)
     run = task(ConnixUpdateAgentOperator, agent_name="alpha", name="beta", deferrable=deferrable)
     assert run.try_once().error is not None
     assert run.try_once().result == agent_id
-    assert scene.executed("update_agent") == 1
+    assert scenario.executed("update_agent") == 1
 
 
 @pytest.mark.parametrize("ends_in", [AirflowTaskTimeout, KeyboardInterrupt, SystemExit])
-def test_the_last_try_leaves_no_variable(ends_in, scene, task, variables, monkeypatch):
-    agent_id = seed(scene)
+def test_the_last_try_leaves_no_variable(ends_in, scenario, task, variables, monkeypatch):
+    agent_id = seed(scenario)
 
     def end(*_: object) -> None:
         raise ends_in
@@ -411,78 +413,78 @@ def test_the_last_try_leaves_no_variable(ends_in, scene, task, variables, monkey
     run = task(ConnixRestartAgentOperator, remembering=False, retries=0, agent_id=agent_id)
     with pytest.raises(ends_in):
         run.try_once()
-    assert scene.executed("restart_agent") == 1
+    assert scenario.executed("restart_agent") == 1
     assert variables == {}
 
 
-def test_a_conflict_without_an_agent_is_tried_again_for_30_seconds(scene, task):
+def test_a_conflict_without_an_agent_is_tried_again_for_30_seconds(scenario, task):
     conflict = Fault.status(409, code="agent_conflict", message="Agent name already exists in this project")
-    scene.emulator.faults.add(conflict, on="create_agent", times=4)
+    scenario.emulator.faults.add(conflict, on="create_agent", times=4)
     ran = task(ConnixCreateAgentOperator, **CREATE).try_once()
     assert ran.error is None
-    assert scene.executed("create_agent") == 1
+    assert scenario.executed("create_agent") == 1
 
 
 @pytest.mark.parametrize("timeout", [5, 300])
-def test_a_conflict_that_stays_is_the_error_that_is_told(timeout, scene, task):
+def test_a_conflict_that_stays_is_the_error_that_is_told(timeout, scenario, task):
     limit = Fault.status(409, code="agent_limit", message="agent limit reached")
-    scene.emulator.faults.add(limit, on="create_agent", times=None)
-    began = scene.warp.time()
+    scenario.emulator.faults.add(limit, on="create_agent", times=None)
+    began = scenario.warp.time()
     ran = task(ConnixCreateAgentOperator, timeout=timeout, **CREATE).try_once()
     assert isinstance(ran.error, ConnixConflictError)
     assert "agent limit reached" in str(ran.error)
-    assert scene.warp.time() - began <= min(timeout, 40)
+    assert scenario.warp.time() - began <= min(timeout, 40)
 
 
 @pytest.mark.parametrize("operator", [ConnixCreateAgentOperator, ConnixRestartAgentOperator])
-def test_a_permanent_500_is_sent_five_times_and_told(operator, scene, task):
-    what = CREATE if operator is ConnixCreateAgentOperator else {"agent_id": seed(scene)}
+def test_a_permanent_500_is_sent_five_times_and_told(operator, scenario, task):
+    what = CREATE if operator is ConnixCreateAgentOperator else {"agent_id": seed(scenario)}
     call = "create_agent" if operator is ConnixCreateAgentOperator else "restart_agent"
     broken = Fault.status(500, code="internal_error", message="broken inside")
-    scene.emulator.faults.add(broken, on=call, times=None)
+    scenario.emulator.faults.add(broken, on=call, times=None)
     ran = task(operator, timeout=600, **what).try_once()
     assert isinstance(ran.error, ConnixServerError)
     assert "broken inside" in str(ran.error)
-    assert len(scene.emulator.journal.entries(call)) == 5
-    assert len(scene.emulator.journal.entries("list_agents")) <= 6
+    assert len(scenario.emulator.journal.entries(call)) == 5
+    assert len(scenario.emulator.journal.entries("list_agents")) <= 6
 
 
 @MODES
 @pytest.mark.parametrize("hint", [3, 40, 3600])
 @pytest.mark.parametrize("operator", [ConnixCreateAgentOperator, ConnixRestartAgentOperator])
-def test_a_hint_delays_the_repeat_of_a_lost_request(operator, hint, deferrable, scene, task):
-    what = CREATE if operator is ConnixCreateAgentOperator else {"agent_id": seed(scene)}
+def test_a_hint_delays_the_repeat_of_a_lost_request(operator, hint, deferrable, scenario, task):
+    what = CREATE if operator is ConnixCreateAgentOperator else {"agent_id": seed(scenario)}
     call = "create_agent" if operator is ConnixCreateAgentOperator else "restart_agent"
     later = Fault.status(503, code="service_unavailable", headers={"Retry-After": str(hint)})
-    scene.emulator.faults.add(later, on=call, times=1)
-    began = scene.warp.time()
+    scenario.emulator.faults.add(later, on=call, times=1)
+    began = scenario.warp.time()
     ran = task(operator, deferrable=deferrable, **what).try_once()
     if hint == 3600:
         # The task has no such time.
         assert isinstance(ran.error, ConnixServerError)
-        assert len(scene.emulator.journal.entries(call)) == 1
+        assert len(scenario.emulator.journal.entries(call)) == 1
     else:
         assert ran.error is None
-        assert scene.warp.time() - began >= hint
+        assert scenario.warp.time() - began >= hint
 
 
 @MODES
 @pytest.mark.parametrize("is_executed", [False, True])
 @pytest.mark.parametrize("operator", [ConnixCreateAgentOperator, ConnixRestartAgentOperator])
-def test_a_501_is_sent_once(operator, is_executed, deferrable, scene, task):
-    what = CREATE if operator is ConnixCreateAgentOperator else {"agent_id": seed(scene)}
+def test_a_501_is_sent_once(operator, is_executed, deferrable, scenario, task):
+    what = CREATE if operator is ConnixCreateAgentOperator else {"agent_id": seed(scenario)}
     call = "create_agent" if operator is ConnixCreateAgentOperator else "restart_agent"
     fault = Fault.status(501, code="not_implemented", message="no such thing", executed=is_executed)
-    scene.emulator.faults.add(fault, on=call, times=None)
+    scenario.emulator.faults.add(fault, on=call, times=None)
     ran = task(operator, deferrable=deferrable, **what).try_once()
     if is_executed:
         assert ran.error is None
     else:
         assert isinstance(ran.error, ConnixServerError)
         assert "no such thing" in str(ran.error)
-    assert len(scene.emulator.journal.entries(call)) == 1
+    assert len(scenario.emulator.journal.entries(call)) == 1
 
 
-def test_a_missing_agent_is_no_success_of_a_delete(scene, task):
+def test_a_missing_agent_is_no_success_of_a_delete(scenario, task):
     ran = task(ConnixDeleteAgentOperator, agent_id="agent_none").try_once()
     assert isinstance(ran.error, ConnixNotFoundError)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import pytest
-from impatience import be_impatient
-from in_process import Ran, TaskRun
-from scene import Scene
-from tally import record
-from troubles import (
+from fast_timeouts import shorten_timeouts
+from fault_matrix import (
     FAILED,
+    FAULTS,
     SENSOR,
     SILENT,
     SUCCEEDED,
     TASKS,
     TIMED_OUT,
-    TROUBLES,
     Expected,
     Nature,
     of_a_look,
     of_the_deed,
 )
+from in_process import Ran, TaskRun
+from scenarios import Scenario
+from tally import record
 
 from connix_provider.client import ConnixConnectionError, ConnixTimeoutError
 from connix_provider.emulator import Fault
@@ -47,7 +47,7 @@ def cases(call: str | None, *often: str) -> list[tuple[str, str, str, bool]]:
     combined = (
         (task, name, which, deferrable)
         for task in TASKS
-        for name, trouble in TROUBLES.items()
+        for name, trouble in FAULTS.items()
         if (call or TASKS[task].deed) in trouble.fault.calls
         for which in (often[:1] if name in SILENT else often)
         for deferrable in (False, True)
@@ -61,30 +61,30 @@ def named(value: object) -> str | None:
 
 def expected(call: str | None, task: str, trouble: str, which: str) -> Expected:
     if call == "get_agent":
-        return of_a_look(TASKS[task], TROUBLES[trouble], which)
-    return of_the_deed(TASKS[task], TROUBLES[trouble], which == "every")
+        return of_a_look(TASKS[task], FAULTS[trouble], which)
+    return of_the_deed(TASKS[task], FAULTS[trouble], which == "every")
 
 
 def test_no_fault_of_the_emulator_is_left_out():
-    assert {trouble.fault.name for trouble in TROUBLES.values()} == set(KINDS)
+    assert {trouble.fault.name for trouble in FAULTS.values()} == set(KINDS)
 
 
 @pytest.mark.parametrize(
     ("task", "trouble", "which", "deferrable"), cases(None, "first", "first two", "every"), ids=named
 )
-def test_a_deed_is_struck(scene, task, trouble, which, deferrable):
-    run = set_up(scene, task, trouble, deferrable)
-    scene.emulator.faults.add(TROUBLES[trouble].fault, on=TASKS[task].deed, **STRIKES[which])
-    check(scene, task, trouble, run.try_once(), expected(None, task, trouble, which))
+def test_a_deed_is_struck(scenario, task, trouble, which, deferrable):
+    run = set_up(scenario, task, trouble, deferrable)
+    scenario.emulator.faults.add(FAULTS[trouble].fault, on=TASKS[task].deed, **STRIKES[which])
+    check(scenario, task, trouble, run.try_once(), expected(None, task, trouble, which))
 
 
 @pytest.mark.parametrize(
     ("task", "trouble", "which", "deferrable"), cases("get_agent", "first", "second", "every"), ids=named
 )
-def test_a_look_is_struck(scene, task, trouble, which, deferrable):
-    run = set_up(scene, task, trouble, deferrable)
-    scene.emulator.faults.add(TROUBLES[trouble].fault, on="get_agent", **STRIKES[which])
-    check(scene, task, trouble, run.try_once(), expected("get_agent", task, trouble, which))
+def test_a_look_is_struck(scenario, task, trouble, which, deferrable):
+    run = set_up(scenario, task, trouble, deferrable)
+    scenario.emulator.faults.add(FAULTS[trouble].fault, on="get_agent", **STRIKES[which])
+    check(scenario, task, trouble, run.try_once(), expected("get_agent", task, trouble, which))
 
 
 @pytest.mark.parametrize(
@@ -95,25 +95,25 @@ def test_a_look_is_struck(scene, task, trouble, which, deferrable):
     [
         (task, trouble)
         for task in ("create", "restart", "delete")
-        for trouble in TROUBLES
+        for trouble in FAULTS
         if trouble not in SILENT
     ],
 )
-def test_a_retry_ends_what_an_earlier_try_began(scene, task, trouble, where, deferrable):
+def test_a_retry_ends_what_an_earlier_try_began(scenario, task, trouble, where, deferrable):
     struck = TASKS[task].deed if where == "deed" else where
-    if struck not in TROUBLES[trouble].fault.calls:
+    if struck not in FAULTS[trouble].fault.calls:
         return
-    run = set_up(scene, task, trouble, deferrable)
-    scene.emulator.faults.add(TROUBLES[trouble].fault, on=struck, times=None)
+    run = set_up(scenario, task, trouble, deferrable)
+    scenario.emulator.faults.add(FAULTS[trouble].fault, on=struck, times=None)
     first = run.try_once()
-    assert in_time(scene, first)
-    scene.emulator.faults.clear()
-    scene.warp.sleep(300)
+    assert in_time(scenario, first)
+    scenario.emulator.faults.clear()
+    scenario.warp.sleep(300)
     second = run.try_once() if first.error else first
     # An agent that ended in error is restarted, once.
-    again = TROUBLES[trouble].nature is Nature.AGENTS_OWN and task == "restart"
-    check(scene, task, trouble, second, Expected(SUCCEEDED, 2 if again else 1), again=int(again))
-    assert scene.executed("restart_agent") <= 1 + again
+    again = FAULTS[trouble].nature is Nature.AGENTS_OWN and task == "restart"
+    check(scenario, task, trouble, second, Expected(SUCCEEDED, 2 if again else 1), again=int(again))
+    assert scenario.executed("restart_agent") <= 1 + again
 
 
 @pytest.mark.parametrize("deed", [Fault.reset_before(), Fault.reset_after()], ids=["undone", "done"])
@@ -121,16 +121,16 @@ def test_a_retry_ends_what_an_earlier_try_began(scene, task, trouble, where, def
     ("trouble", "which"),
     [
         (name, which)
-        for name, trouble in TROUBLES.items()
+        for name, trouble in FAULTS.items()
         if "list_agents" in trouble.fault.calls and name not in SILENT
         for which in ("first", "every")
     ],
 )
-def test_a_create_is_lost_and_so_is_the_look_for_it(scene, trouble, which, deed):
-    run = set_up(scene, "create", trouble, deferrable=False)
-    nature, error = TROUBLES[trouble].nature, TROUBLES[trouble].error
-    scene.emulator.faults.add(deed, on="create_agent")
-    scene.emulator.faults.add(TROUBLES[trouble].fault, on="list_agents", **STRIKES[which])
+def test_a_create_is_lost_and_so_is_the_look_for_it(scenario, trouble, which, deed):
+    run = set_up(scenario, "create", trouble, deferrable=False)
+    nature, error = FAULTS[trouble].nature, FAULTS[trouble].error
+    scenario.emulator.faults.add(deed, on="create_agent")
+    scenario.emulator.faults.add(FAULTS[trouble].fault, on="list_agents", **STRIKES[which])
     if nature is Nature.LASTING:
         right = Expected(FAILED, int(deed.executed), (error,))
     elif which == "every" and nature not in {Nature.HARMLESS, Nature.RIDDLE}:
@@ -139,11 +139,11 @@ def test_a_create_is_lost_and_so_is_the_look_for_it(scene, trouble, which, deed)
     else:
         right = Expected(SUCCEEDED, 1)
     first = run.try_once()
-    check(scene, "create", trouble, first, right)
+    check(scenario, "create", trouble, first, right)
     if first.error:
-        scene.emulator.faults.clear()
-        scene.warp.sleep(300)
-        check(scene, "create", trouble, run.try_once(), Expected(SUCCEEDED, 1))
+        scenario.emulator.faults.clear()
+        scenario.warp.sleep(300)
+        check(scenario, "create", trouble, run.try_once(), Expected(SUCCEEDED, 1))
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule", "deferred"])
@@ -151,43 +151,43 @@ def test_a_create_is_lost_and_so_is_the_look_for_it(scene, trouble, which, deed)
     ("trouble", "which"),
     [case[1:3] for case in cases("get_agent", "first", "second", "every") if case[::3] == ("update", False)],
 )
-def test_a_sensor_is_struck(scene, trouble, which, mode):
-    (agent_id,) = scene.emulator.seed(status="creating", project_id=scene.project_id)
-    scene.emulator.script(agent_id, [(12, "running")])
+def test_a_sensor_is_struck(scenario, trouble, which, mode):
+    (agent_id,) = scenario.emulator.seed(status="creating", project_id=scenario.project_id)
+    scenario.emulator.script(agent_id, [(12, "running")])
     if trouble in SILENT:
-        be_impatient(scene.emulator, scene.monkeypatch)
+        shorten_timeouts(scenario.emulator, scenario.monkeypatch)
     run = TaskRun(
-        scene.warp,
+        scenario.warp,
         ConnixAgentStatusSensor,
-        project_id=scene.project_id,
+        project_id=scenario.project_id,
         agent_id=agent_id,
         timeout=TIMEOUT,
         poke_interval=POLL,
         deferrable=mode == "deferred",
         mode="reschedule" if mode == "reschedule" else "poke",
     )
-    scene.emulator.faults.add(TROUBLES[trouble].fault, on="get_agent", **STRIKES[which])
+    scenario.emulator.faults.add(FAULTS[trouble].fault, on="get_agent", **STRIKES[which])
     ran = run.try_once()
-    right = of_a_look(SENSOR, TROUBLES[trouble], which)
-    outcome = outcome_of(scene, ran)
-    record(f"sensor: {TROUBLES[trouble].fault.name}", outcome)
+    right = of_a_look(SENSOR, FAULTS[trouble], which)
+    outcome = outcome_of(scenario, ran)
+    record(f"sensor: {FAULTS[trouble].fault.name}", outcome)
     assert outcome == right.outcome, ran
     assert ran.error is None or isinstance(ran.error, right.errors)
-    assert in_time(scene, ran)
-    assert all(entry.method == "GET" for entry in scene.emulator.journal.entries())
+    assert in_time(scenario, ran)
+    assert all(entry.method == "GET" for entry in scenario.emulator.journal.entries())
 
 
 @pytest.mark.parametrize(
     ("mode", "deferrals", "reschedules"), [("poke", 0, 0), ("reschedule", 0, 2), ("deferred", 1, 0)]
 )
-def test_a_sensor_waits_where_it_is_told_to(scene, mode, deferrals, reschedules):
-    (agent_id,) = scene.emulator.seed(status="creating", project_id=scene.project_id)
-    scene.emulator.script(agent_id, [(12, "running")])
+def test_a_sensor_waits_where_it_is_told_to(scenario, mode, deferrals, reschedules):
+    (agent_id,) = scenario.emulator.seed(status="creating", project_id=scenario.project_id)
+    scenario.emulator.script(agent_id, [(12, "running")])
     how = {"deferrable": True} if mode == "deferred" else {"mode": mode}
     run = TaskRun(
-        scene.warp,
+        scenario.warp,
         ConnixAgentStatusSensor,
-        project_id=scene.project_id,
+        project_id=scenario.project_id,
         agent_id=agent_id,
         timeout=TIMEOUT,
         poke_interval=POLL,
@@ -197,19 +197,19 @@ def test_a_sensor_waits_where_it_is_told_to(scene, mode, deferrals, reschedules)
     assert ran == Ran(agent_id, None, ran.deadline, deferrals, reschedules)
 
 
-def set_up(scene: Scene, task: str, trouble: str, deferrable: bool) -> TaskRun:
+def set_up(scenario: Scenario, task: str, trouble: str, deferrable: bool) -> TaskRun:
     """Put the task's agent there, and make the task ready to run."""
     arguments = dict(TASKS[task].arguments)
     if (status := TASKS[task].before) is not None:
-        (arguments["agent_id"],) = scene.emulator.seed(status=status, project_id=scene.project_id)
-        scene.warp.sleep(60)
+        (arguments["agent_id"],) = scenario.emulator.seed(status=status, project_id=scenario.project_id)
+        scenario.warp.sleep(60)
     if trouble in SILENT:
-        be_impatient(scene.emulator, scene.monkeypatch)
+        shorten_timeouts(scenario.emulator, scenario.monkeypatch)
     return TaskRun(
-        scene.warp,
+        scenario.warp,
         TASKS[task].operator,
         remembering=True,
-        project_id=scene.project_id,
+        project_id=scenario.project_id,
         timeout=TIMEOUT,
         poll_interval=POLL,
         deferrable=deferrable,
@@ -217,21 +217,21 @@ def set_up(scene: Scene, task: str, trouble: str, deferrable: bool) -> TaskRun:
     )
 
 
-def check(scene: Scene, task: str, trouble: str, ran: Ran, right: Expected, *, again: int = 0) -> None:
+def check(scenario: Scenario, task: str, trouble: str, ran: Ran, right: Expected, *, again: int = 0) -> None:
     """Count what came of a case, and compare it with what should have."""
-    what, outcome = TASKS[task], outcome_of(scene, ran)
-    punctual = in_time(scene, ran)
-    struck = [entry.fault for entry in scene.emulator.journal.entries() if entry.fault]
-    deeds = scene.executed(what.deed)
-    restarts = scene.executed("restart_agent") if task in {"create", "restart"} else 0
-    scene.warp.sleep(60)
-    agents = scene.agents()
+    what, outcome = TASKS[task], outcome_of(scenario, ran)
+    punctual = in_time(scenario, ran)
+    struck = [entry.fault for entry in scenario.emulator.journal.entries() if entry.fault]
+    deeds = scenario.executed(what.deed)
+    restarts = scenario.executed("restart_agent") if task in {"create", "restart"} else 0
+    scenario.warp.sleep(60)
+    agents = scenario.agents()
     record(
-        f"operators: {TROUBLES[trouble].fault.name}",
+        f"operators: {FAULTS[trouble].fault.name}",
         outcome,
         creates_lost=int(task == "create" and right.deeds > 0 and not agents),
         creates_doubled=max(0, len(agents) - 1),
-        unsafe_repeats=max(0, scene.executed("create_agent") - 1) + max(0, restarts - 1 - again),
+        unsafe_repeats=max(0, scenario.executed("create_agent") - 1) + max(0, restarts - 1 - again),
     )
     assert outcome == right.outcome, ran
     assert right.allows(ran.error), repr(ran.error)
@@ -247,14 +247,14 @@ def check(scene: Scene, task: str, trouble: str, ran: Ran, right: Expected, *, a
         assert [(agent["id"], agent["status"]) for agent in agents] == [(ran.result, what.after)]
 
 
-def outcome_of(scene: Scene, ran: Ran) -> str:
+def outcome_of(scenario: Scenario, ran: Ran) -> str:
     """Tell apart what gave up because of time from what gave up because of what it met."""
     if ran.error is None:
         return SUCCEEDED
-    spent = scene.warp.time() >= ran.deadline - LONGEST_PAUSE
+    spent = scenario.warp.time() >= ran.deadline - LONGEST_PAUSE
     return TIMED_OUT if spent or isinstance(ran.error, ConnixAgentTimeoutError) else FAILED
 
 
-def in_time(scene: Scene, ran: Ran) -> bool:
+def in_time(scenario: Scenario, ran: Ran) -> bool:
     """Tell whether nothing was sent after the deadline, by the clock of who received it."""
-    return all(entry.at.timestamp() <= ran.deadline for entry in scene.emulator.journal.entries())
+    return all(entry.at.timestamp() <= ran.deadline for entry in scenario.emulator.journal.entries())

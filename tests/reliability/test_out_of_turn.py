@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 from in_process import TaskRun
-from scene import Scene
+from scenarios import Scenario
 
 from connix_provider.client import Client
 from connix_provider.client.agents import Agents
@@ -29,14 +29,14 @@ pytestmark = pytest.mark.heavy
 MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 
 
-def _task(scene: Scene, operator, **arguments):
-    common = {"project_id": scene.project_id, "poll_interval": 5, "timeout": 300}
-    return TaskRun(scene.warp, operator, remembering=True, **{**common, **arguments})
+def _task(scenario: Scenario, operator, **arguments):
+    common = {"project_id": scenario.project_id, "poll_interval": 5, "timeout": 300}
+    return TaskRun(scenario.warp, operator, remembering=True, **{**common, **arguments})
 
 
-def _updating(scene: Scene, *steps) -> str:
-    (agent_id,) = scene.emulator.seed(status="updating", project_id=scene.project_id)
-    scene.emulator.script(agent_id, steps)
+def _updating(scenario: Scenario, *steps) -> str:
+    (agent_id,) = scenario.emulator.seed(status="updating", project_id=scenario.project_id)
+    scenario.emulator.script(agent_id, steps)
     return agent_id
 
 
@@ -51,38 +51,38 @@ def _updating(scene: Scene, *steps) -> str:
     ],
 )
 def test_an_agent_that_is_updating_is_waited_for_and_then_acted_on(
-    operator, then, call, ends, deferrable, scene
+    operator, then, call, ends, deferrable, scenario
 ):
-    agent_id = _updating(scene, (40, then))
-    ran = _task(scene, operator, agent_id=agent_id, deferrable=deferrable).try_once()
+    agent_id = _updating(scenario, (40, then))
+    ran = _task(scenario, operator, agent_id=agent_id, deferrable=deferrable).try_once()
     assert (ran.result, ran.error) == (agent_id, None)
-    assert scene.executed(call) == 1
-    assert scene.emulator.agent(agent_id)["status"] == ends
+    assert scenario.executed(call) == 1
+    assert scenario.emulator.agent(agent_id)["status"] == ends
 
 
-def test_an_agent_that_updates_for_ever_runs_the_time_out(scene):
-    agent_id = _updating(scene)
-    ran = _task(scene, ConnixStopAgentOperator, agent_id=agent_id).try_once()
+def test_an_agent_that_updates_for_ever_runs_the_time_out(scenario):
+    agent_id = _updating(scenario)
+    ran = _task(scenario, ConnixStopAgentOperator, agent_id=agent_id).try_once()
     assert isinstance(ran.error, ConnixAgentTimeoutError), repr(ran.error)
-    assert scene.warp.time() <= ran.deadline
-    assert scene.executed("stop_agent") == 0
+    assert scenario.warp.time() <= ran.deadline
+    assert scenario.executed("stop_agent") == 0
 
 
-def test_an_agent_that_gets_there_by_itself_is_left_alone(scene):
-    agent_id = _updating(scene, (40, "stopped"))
-    ran = _task(scene, ConnixStopAgentOperator, agent_id=agent_id).try_once()
-    assert (ran.result, scene.executed("stop_agent")) == (agent_id, 0)
+def test_an_agent_that_gets_there_by_itself_is_left_alone(scenario):
+    agent_id = _updating(scenario, (40, "stopped"))
+    ran = _task(scenario, ConnixStopAgentOperator, agent_id=agent_id).try_once()
+    assert (ran.result, scenario.executed("stop_agent")) == (agent_id, 0)
 
 
-def test_a_refusal_that_nothing_changes_is_told_at_once(scene):
-    (agent_id,) = scene.emulator.seed(status="error", project_id=scene.project_id)
-    ran = _task(scene, ConnixPauseAgentOperator, agent_id=agent_id).try_once()
+def test_a_refusal_that_nothing_changes_is_told_at_once(scenario):
+    (agent_id,) = scenario.emulator.seed(status="error", project_id=scenario.project_id)
+    ran = _task(scenario, ConnixPauseAgentOperator, agent_id=agent_id).try_once()
     assert isinstance(ran.error, ConnixConflictError)
-    assert len(scene.emulator.journal.entries("pause_agent")) == 1
+    assert len(scenario.emulator.journal.entries("pause_agent")) == 1
 
 
-def test_a_sign_of_life_is_no_reason_to_hurry(scene, monkeypatch):
-    (agent_id,) = scene.emulator.seed(status="error", project_id=scene.project_id)
+def test_a_sign_of_life_is_no_reason_to_hurry(scenario, monkeypatch):
+    (agent_id,) = scenario.emulator.seed(status="error", project_id=scenario.project_id)
     get, beats = Agents.get, itertools.count()
 
     def alive(*args):
@@ -91,21 +91,21 @@ def test_a_sign_of_life_is_no_reason_to_hurry(scene, monkeypatch):
         return agent.model_copy(update={"updated_at": moved})
 
     monkeypatch.setattr(Agents, "get", alive)
-    ran = _task(scene, ConnixPauseAgentOperator, agent_id=agent_id).try_once()
+    ran = _task(scenario, ConnixPauseAgentOperator, agent_id=agent_id).try_once()
     assert ran.error is not None
     # One each five seconds for five minutes, at most.
-    assert 2 <= len(scene.emulator.journal.entries("pause_agent")) <= 61
+    assert 2 <= len(scenario.emulator.journal.entries("pause_agent")) <= 61
 
 
 @MODES
-def test_a_repeat_that_is_refused_while_the_first_is_under_way_is_waited_for(deferrable, scene):
-    (agent_id,) = scene.emulator.seed(project_id=scene.project_id)
-    scene.warp.sleep(60)
-    scene.emulator.faults.add(Fault.reset_after(), on="stop_agent", times=1)
-    scene.emulator.faults.add(Fault.status(409, code="agent_conflict"), on="stop_agent", times=1)
-    ran = _task(scene, ConnixStopAgentOperator, agent_id=agent_id, deferrable=deferrable).try_once()
+def test_a_repeat_that_is_refused_while_the_first_is_under_way_is_waited_for(deferrable, scenario):
+    (agent_id,) = scenario.emulator.seed(project_id=scenario.project_id)
+    scenario.warp.sleep(60)
+    scenario.emulator.faults.add(Fault.reset_after(), on="stop_agent", times=1)
+    scenario.emulator.faults.add(Fault.status(409, code="agent_conflict"), on="stop_agent", times=1)
+    ran = _task(scenario, ConnixStopAgentOperator, agent_id=agent_id, deferrable=deferrable).try_once()
     assert (ran.result, ran.error) == (agent_id, None)
-    assert scene.executed("stop_agent") == 1
+    assert scenario.executed("stop_agent") == 1
 
 
 #: A delete that waits for its turn while the agent goes away: what it was told before, and how it ends.
@@ -119,12 +119,12 @@ GOES_AWAY = [
 @MODES
 @pytest.mark.parametrize("timeout", [60, 300], ids=["gone at the deadline", "gone in time"])
 @pytest.mark.parametrize(("lost", "arguments", "ends"), GOES_AWAY)
-def test_a_delete_whose_agent_goes_away_meanwhile(lost, arguments, ends, timeout, deferrable, scene):
-    agent_id = _updating(scene, (59, None))
+def test_a_delete_whose_agent_goes_away_meanwhile(lost, arguments, ends, timeout, deferrable, scenario):
+    agent_id = _updating(scenario, (59, None))
     for fault in (*lost, Fault.status(409, code="agent_conflict")):
-        scene.emulator.faults.add(fault, on="delete_agent", times=1)
+        scenario.emulator.faults.add(fault, on="delete_agent", times=1)
     ran = _task(
-        scene,
+        scenario,
         ConnixDeleteAgentOperator,
         agent_id=agent_id,
         deferrable=deferrable,
@@ -136,15 +136,15 @@ def test_a_delete_whose_agent_goes_away_meanwhile(lost, arguments, ends, timeout
     else:
         assert isinstance(ran.error, ends), repr(ran.error)
         assert agent_id in str(ran.error)
-    assert scene.warp.time() <= ran.deadline
+    assert scenario.warp.time() <= ran.deadline
 
 
 @MODES
 @pytest.mark.parametrize("interval", [30, dt.timedelta(minutes=10)])
-def test_an_agent_settles_long_before_a_long_poll_interval(interval, deferrable, scene):
-    agent_id = _updating(scene, (12, "running"))
+def test_an_agent_settles_long_before_a_long_poll_interval(interval, deferrable, scenario):
+    agent_id = _updating(scenario, (12, "running"))
     ran = _task(
-        scene,
+        scenario,
         ConnixStopAgentOperator,
         agent_id=agent_id,
         deferrable=deferrable,
@@ -152,7 +152,7 @@ def test_an_agent_settles_long_before_a_long_poll_interval(interval, deferrable,
         timeout=60,
     ).try_once()
     assert (ran.result, ran.error) == (agent_id, None)
-    assert scene.emulator.journal.executed("stop_agent")
+    assert scenario.emulator.journal.executed("stop_agent")
 
 
 #: An action whose response is lost undone, and whose repeat is refused because of what others do.
@@ -165,16 +165,16 @@ UNCONFIRMED = [
 
 @MODES
 @pytest.mark.parametrize(("operator", "call"), UNCONFIRMED)
-def test_a_refused_repeat_confirms_no_action(operator, call, deferrable, scene):
-    (agent_id,) = scene.emulator.seed(project_id=scene.project_id)
-    scene.warp.sleep(60)
-    scene.emulator.faults.add(Fault.reset_before(), on=call, times=1)
-    scene.emulator.faults.add(Fault.status(409, code="agent_conflict"), on=call, times=None)
+def test_a_refused_repeat_confirms_no_action(operator, call, deferrable, scenario):
+    (agent_id,) = scenario.emulator.seed(project_id=scenario.project_id)
+    scenario.warp.sleep(60)
+    scenario.emulator.faults.add(Fault.reset_before(), on=call, times=1)
+    scenario.emulator.faults.add(Fault.status(409, code="agent_conflict"), on=call, times=None)
     ran = _task(
-        scene, operator, agent_id=agent_id, deferrable=deferrable, wait_for_completion=False
+        scenario, operator, agent_id=agent_id, deferrable=deferrable, wait_for_completion=False
     ).try_once()
     assert ran.error is not None
-    assert scene.executed(call) == 0
+    assert scenario.executed(call) == 0
 
 
 @MODES
@@ -184,31 +184,31 @@ def test_a_refused_repeat_confirms_no_action(operator, call, deferrable, scene):
 @pytest.mark.parametrize(
     ("operator", "call", "ends"), [(*UNCONFIRMED[0], "stopped"), (*UNCONFIRMED[1], "paused")]
 )
-def test_a_lost_response_explains_each_later_refusal(operator, call, ends, between, deferrable, scene):
-    (agent_id,) = scene.emulator.seed(project_id=scene.project_id)
-    scene.warp.sleep(60)
+def test_a_lost_response_explains_each_later_refusal(operator, call, ends, between, deferrable, scenario):
+    (agent_id,) = scenario.emulator.seed(project_id=scenario.project_id)
+    scenario.warp.sleep(60)
     for fault in (Fault.reset_before(), between):
-        scene.emulator.faults.add(fault, on=call, times=1)
-    scene.emulator.faults.add(Fault.status(409, code="agent_conflict"), on=call, times=None)
-    scene.emulator.script(agent_id, [(100, ends)])
-    ran = _task(scene, operator, agent_id=agent_id, deferrable=deferrable).try_once()
+        scenario.emulator.faults.add(fault, on=call, times=1)
+    scenario.emulator.faults.add(Fault.status(409, code="agent_conflict"), on=call, times=None)
+    scenario.emulator.script(agent_id, [(100, ends)])
+    ran = _task(scenario, operator, agent_id=agent_id, deferrable=deferrable).try_once()
     assert (ran.result, ran.error) == (agent_id, None)
 
 
-def test_a_template_that_names_the_agent_anew_in_each_try_leaves_one_agent(scene):
-    task = _task(scene, ConnixCreateAgentOperator, name="tried-1")
-    scene.emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", times=1)
+def test_a_template_that_names_the_agent_anew_in_each_try_leaves_one_agent(scenario):
+    task = _task(scenario, ConnixCreateAgentOperator, name="tried-1")
+    scenario.emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", times=1)
     assert task.try_once().error is not None
     ran = task.try_once(name="tried-2")
-    assert [agent["id"] for agent in scene.agents()] == [ran.result]
-    assert scene.executed("create_agent") == 1
+    assert [agent["id"] for agent in scenario.agents()] == [ran.result]
+    assert scenario.executed("create_agent") == 1
 
 
-def test_a_project_that_does_not_exist_is_no_agent_that_is_missing(scene):
+def test_a_project_that_does_not_exist_is_no_agent_that_is_missing(scenario):
     arguments = {"agent_id": "agent_1", "project_id": "proj_nowhere", "ignore_if_missing": True}
-    ran = _task(scene, ConnixDeleteAgentOperator, **arguments).try_once()
+    ran = _task(scenario, ConnixDeleteAgentOperator, **arguments).try_once()
     assert isinstance(ran.error, ConnixNotFoundError)
-    ran = _task(scene, ConnixDeleteAgentOperator, agent_id="agent_1", ignore_if_missing=True).try_once()
+    ran = _task(scenario, ConnixDeleteAgentOperator, agent_id="agent_1", ignore_if_missing=True).try_once()
     assert ran.error is None
 
 

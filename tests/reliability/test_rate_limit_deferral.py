@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 from in_process import TaskRun
-from scene import Scene, stage
+from scenarios import Scenario, open_scenario
 
 from connix_provider.client.errors import ConnixAuthenticationError, ConnixRateLimitError
 from connix_provider.emulator import Clock, Emulator, Fault, Limits
@@ -24,134 +24,158 @@ pytestmark = pytest.mark.heavy
 ARGUMENTS = {"poll_interval": 5, "timeout": 600, "deferrable": True}
 
 
-def _agent(scene: Scene, status: str) -> str:
-    (agent_id,) = scene.emulator.seed(status=status, project_id=scene.project_id)
-    scene.warp.sleep(60)
+def _agent(scenario: Scenario, status: str) -> str:
+    (agent_id,) = scenario.emulator.seed(status=status, project_id=scenario.project_id)
+    scenario.warp.sleep(60)
     return agent_id
 
 
-def test_a_refused_task_gives_its_slot_back_and_comes_again(scene):
-    agent_id = _agent(scene, "stopped")
-    scene.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent", times=2)
+def test_a_refused_task_gives_its_slot_back_and_comes_again(scenario):
+    agent_id = _agent(scenario, "stopped")
+    scenario.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent", times=2)
     ran = TaskRun(
-        scene.warp, ConnixStartAgentOperator, agent_id=agent_id, project_id=scene.project_id, **ARGUMENTS
+        scenario.warp,
+        ConnixStartAgentOperator,
+        agent_id=agent_id,
+        project_id=scenario.project_id,
+        **ARGUMENTS,
     ).try_once()
     assert (ran.result, ran.error) == (agent_id, None)
     assert ran.deferrals == 3
-    assert scene.executed("start_agent") == 1
+    assert scenario.executed("start_agent") == 1
 
 
-def test_a_short_pause_is_no_reason_to_give_way(scene):
-    agent_id = _agent(scene, "stopped")
-    scene.emulator.faults.add(Fault.rate_limited(retry_after=2), on="start_agent", times=2)
+def test_a_short_pause_is_no_reason_to_give_way(scenario):
+    agent_id = _agent(scenario, "stopped")
+    scenario.emulator.faults.add(Fault.rate_limited(retry_after=2), on="start_agent", times=2)
     ran = TaskRun(
-        scene.warp, ConnixStartAgentOperator, agent_id=agent_id, project_id=scene.project_id, **ARGUMENTS
+        scenario.warp,
+        ConnixStartAgentOperator,
+        agent_id=agent_id,
+        project_id=scenario.project_id,
+        **ARGUMENTS,
     ).try_once()
     assert (ran.result, ran.error, ran.deferrals) == (agent_id, None, 1)
 
 
-def test_on_a_worker_there_is_nowhere_to_give_way_to(scene):
-    agent_id = _agent(scene, "stopped")
-    scene.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent", times=2)
+def test_on_a_worker_there_is_nowhere_to_give_way_to(scenario):
+    agent_id = _agent(scenario, "stopped")
+    scenario.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent", times=2)
     arguments = {**ARGUMENTS, "deferrable": False}
     ran = TaskRun(
-        scene.warp, ConnixStartAgentOperator, agent_id=agent_id, project_id=scene.project_id, **arguments
+        scenario.warp,
+        ConnixStartAgentOperator,
+        agent_id=agent_id,
+        project_id=scenario.project_id,
+        **arguments,
     ).try_once()
     assert (ran.result, ran.error, ran.deferrals) == (agent_id, None, 0)
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
 @pytest.mark.parametrize(("hint", "timeout"), [(3600, 600), (120, 25)])
-def test_no_refusal_is_final_before_the_tasks_time_is_over(scene, deferrable, hint, timeout):
-    agent_id = _agent(scene, "stopped")
-    scene.emulator.faults.add(Fault.rate_limited(retry_after=hint), on="start_agent", times=None)
+def test_no_refusal_is_final_before_the_tasks_time_is_over(scenario, deferrable, hint, timeout):
+    agent_id = _agent(scenario, "stopped")
+    scenario.emulator.faults.add(Fault.rate_limited(retry_after=hint), on="start_agent", times=None)
     arguments = {**ARGUMENTS, "timeout": timeout, "deferrable": deferrable}
     ran = TaskRun(
-        scene.warp, ConnixStartAgentOperator, agent_id=agent_id, project_id=scene.project_id, **arguments
+        scenario.warp,
+        ConnixStartAgentOperator,
+        agent_id=agent_id,
+        project_id=scenario.project_id,
+        **arguments,
     ).try_once()
     assert isinstance(ran.error, ConnixRateLimitError)
     assert "start" in str(ran.error)
-    assert scene.warp.time() >= ran.deadline - 1
-    tries = len(scene.emulator.journal.entries("start_agent"))
+    assert scenario.warp.time() >= ran.deadline - 1
+    tries = len(scenario.emulator.journal.entries("start_agent"))
     assert tries == (ran.deferrals if deferrable else tries)
     # A hint may be far off: a limit is full again within a minute as a rule.
     assert tries in range(timeout // 60, timeout // 60 + 2)
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
-def test_a_hint_that_was_far_off_costs_a_minute(scene, deferrable):
-    agent_id = _agent(scene, "stopped")
-    scene.emulator.faults.add(Fault.rate_limited(retry_after=3600), on="start_agent")
+def test_a_hint_that_was_far_off_costs_a_minute(scenario, deferrable):
+    agent_id = _agent(scenario, "stopped")
+    scenario.emulator.faults.add(Fault.rate_limited(retry_after=3600), on="start_agent")
     arguments = {**ARGUMENTS, "timeout": 80, "deferrable": deferrable}
     ran = TaskRun(
-        scene.warp, ConnixStartAgentOperator, agent_id=agent_id, project_id=scene.project_id, **arguments
+        scenario.warp,
+        ConnixStartAgentOperator,
+        agent_id=agent_id,
+        project_id=scenario.project_id,
+        **arguments,
     ).try_once()
     assert (ran.result, ran.error) == (agent_id, None)
 
 
-def test_giving_way_wins_a_task_no_time(scene):
-    agent_id = _agent(scene, "stopped")
-    scene.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent", times=6)
+def test_giving_way_wins_a_task_no_time(scenario):
+    agent_id = _agent(scenario, "stopped")
+    scenario.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent", times=6)
     arguments = {**ARGUMENTS, "timeout": 200}
     ran = TaskRun(
-        scene.warp, ConnixStartAgentOperator, agent_id=agent_id, project_id=scene.project_id, **arguments
+        scenario.warp,
+        ConnixStartAgentOperator,
+        agent_id=agent_id,
+        project_id=scenario.project_id,
+        **arguments,
     ).try_once()
     assert isinstance(ran.error, ConnixRateLimitError)
     assert 1 <= ran.deferrals <= 4
-    assert scene.warp.time() == pytest.approx(ran.deadline, abs=1)
-    assert not scene.executed("start_agent")
+    assert scenario.warp.time() == pytest.approx(ran.deadline, abs=1)
+    assert not scenario.executed("start_agent")
 
 
 @pytest.mark.parametrize("remembering", [False, True], ids=["Variable", "task_state_store"])
-def test_a_restart_that_was_lost_before_is_not_sent_again(remembering, scene, monkeypatch):
+def test_a_restart_that_was_lost_before_is_not_sent_again(remembering, scenario, monkeypatch):
     if not remembering:
         pytest.importorskip("airflow.models.variable")
         _keep_variables(monkeypatch)
-    agent_id = _agent(scene, "running")
-    scene.emulator.faults.add(Fault.reset_after(), on="restart_agent", times=1)
-    scene.emulator.faults.add(Fault.rate_limited(retry_after=50), on="get_agent", after=1, times=1)
+    agent_id = _agent(scenario, "running")
+    scenario.emulator.faults.add(Fault.reset_after(), on="restart_agent", times=1)
+    scenario.emulator.faults.add(Fault.rate_limited(retry_after=50), on="get_agent", after=1, times=1)
     ran = TaskRun(
-        scene.warp,
+        scenario.warp,
         ConnixRestartAgentOperator,
         remembering=remembering,
         agent_id=agent_id,
-        project_id=scene.project_id,
+        project_id=scenario.project_id,
         **ARGUMENTS,
     ).try_once()
     assert (ran.result, ran.error) == (agent_id, None)
-    assert scene.executed("restart_agent") == 1
+    assert scenario.executed("restart_agent") == 1
 
 
-def test_a_create_that_was_lost_before_is_not_sent_again(scene):
-    scene.emulator.faults.add(Fault.reset_after(), on="create_agent", times=1)
-    scene.emulator.faults.add(Fault.rate_limited(retry_after=50), on="list_agents", times=1)
+def test_a_create_that_was_lost_before_is_not_sent_again(scenario):
+    scenario.emulator.faults.add(Fault.reset_after(), on="create_agent", times=1)
+    scenario.emulator.faults.add(Fault.rate_limited(retry_after=50), on="list_agents", times=1)
     ran = TaskRun(
-        scene.warp, ConnixCreateAgentOperator, name="new", project_id=scene.project_id, **ARGUMENTS
+        scenario.warp, ConnixCreateAgentOperator, name="new", project_id=scenario.project_id, **ARGUMENTS
     ).try_once()
     assert ran.error is None
-    assert scene.executed("create_agent") == 1
-    assert len(scene.agents()) == 1
+    assert scenario.executed("create_agent") == 1
+    assert len(scenario.agents()) == 1
 
 
 def test_tasks_come_back_as_fast_as_the_service_takes_them(monkeypatch):
     with (
         Emulator(clock=Clock(frozen=True), limits=Limits(actions=5)) as emulator,
-        stage(emulator, monkeypatch) as scene,
+        open_scenario(emulator, monkeypatch) as scenario,
     ):
-        agent_ids = emulator.seed(20, status="stopped", project_id=scene.project_id)
-        scene.connect()
-        began = scene.warp.time()
+        agent_ids = emulator.seed(20, status="stopped", project_id=scenario.project_id)
+        scenario.connect()
+        began = scenario.warp.time()
         for agent_id in agent_ids:
             run = TaskRun(
-                scene.warp,
+                scenario.warp,
                 ConnixStartAgentOperator,
                 agent_id=agent_id,
-                project_id=scene.project_id,
+                project_id=scenario.project_id,
                 **ARGUMENTS,
             )
             assert run.try_once().result == agent_id
         assert not [entry for entry in emulator.journal.entries() if entry.status == 429]
-        assert scene.warp.time() - began < 5 * 60
+        assert scenario.warp.time() - began < 5 * 60
 
 
 def _keep_variables(monkeypatch):
@@ -166,18 +190,18 @@ def _keep_variables(monkeypatch):
 
 @pytest.mark.parametrize("is_last", [False, True], ids=["a retry follows", "the last try"])
 def test_a_try_without_a_known_end_leaves_its_memory_to_the_next_and_to_nobody_else(
-    is_last, scene, monkeypatch
+    is_last, scenario, monkeypatch
 ):
     kept = _keep_variables(monkeypatch)
-    agent_id = _agent(scene, "running")
-    scene.emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", after=1)
-    task = ConnixRestartAgentOperator(task_id="task", agent_id=agent_id, project_id=scene.project_id)
+    agent_id = _agent(scenario, "running")
+    scenario.emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", after=1)
+    task = ConnixRestartAgentOperator(task_id="task", agent_id=agent_id, project_id=scenario.project_id)
     ti = SimpleNamespace(
         dag_id="dag", run_id="run", task_id="task", map_index=-1, try_number=1 + is_last, max_tries=1
     )
     with pytest.raises(ConnixAuthenticationError):
         task.execute({"ti": ti})
-    assert scene.executed("restart_agent") == 1
+    assert scenario.executed("restart_agent") == 1
     assert len(kept) == (not is_last)
 
 
@@ -188,21 +212,21 @@ def test_a_task_that_is_resumed_with_anything_else_says_so(event):
         task.resume_after_rate_limit({}, event)
 
 
-async def test_a_line_to_a_connection_that_is_gone_is_left_to_the_task(scene):
-    trigger = ConnixRateLimitTrigger("action", 0.0, scene.warp.time() + 60, "connix_of_nobody")
+async def test_a_line_to_a_connection_that_is_gone_is_left_to_the_task(scenario):
+    trigger = ConnixRateLimitTrigger("action", 0.0, scenario.warp.time() + 60, "connix_of_nobody")
     (event,) = [event async for event in trigger.run()]
     assert event.payload == {"bucket": "action", "deadline": trigger.deadline}
 
 
-def test_what_the_trigger_stores_is_plain_and_without_secrets(scene):
-    agent_id = _agent(scene, "stopped")
-    scene.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent")
+def test_what_the_trigger_stores_is_plain_and_without_secrets(scenario):
+    agent_id = _agent(scenario, "stopped")
+    scenario.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent")
     task = ConnixStartAgentOperator(
-        task_id="task", agent_id=agent_id, project_id=scene.project_id, **ARGUMENTS
+        task_id="task", agent_id=agent_id, project_id=scenario.project_id, **ARGUMENTS
     )
     with pytest.raises(TaskDeferred) as deferred:
         task.execute({})
     path, arguments = deferred.value.trigger.serialize()
     assert path == "connix_provider.triggers.rate_limit.ConnixRateLimitTrigger"
-    assert scene.emulator.api_key not in json.dumps(arguments)
+    assert scenario.emulator.api_key not in json.dumps(arguments)
     assert ConnixRateLimitTrigger(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)

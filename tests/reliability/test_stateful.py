@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException
+from fault_matrix import FAULTS, SILENT, SUCCEEDED, TASKS
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -17,9 +18,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from in_process import TaskRun
-from scene import stage
+from scenarios import open_scenario
 from tally import record
-from troubles import SILENT, SUCCEEDED, TASKS, TROUBLES
 
 from connix_provider.client import AsyncClient, Client, ConnixError
 from connix_provider.emulator import Emulator
@@ -43,7 +43,7 @@ ENDS = {
     "restart_agent": "running",
 }
 #: What strikes a step itself; most of what goes wrong goes wrong for whoever changes something.
-STRUCK = st.none() | st.sampled_from(sorted(TROUBLES.keys() - SILENT))
+STRUCK = st.none() | st.sampled_from(sorted(FAULTS.keys() - SILENT))
 READS = ("get", "list", "logs", "metrics", "iter", "iter_logs")
 #: What must not be carried out twice for one wish.
 UNSAFE = ("create_agent", "restart_agent")
@@ -57,25 +57,25 @@ class Agents(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._patch = pytest.MonkeyPatch()
-        self._stage = stage(self.emulator, self._patch)
-        self.scene = self._stage.__enter__()
+        self._opened = open_scenario(self.emulator, self._patch)
+        self.scenario = self._opened.__enter__()
         self.model: dict[str, tuple[str, str]] = {}
         self._client = Client(self.emulator.api_key, self.emulator.url, verify=False, total_timeout=60)
 
     def teardown(self) -> None:
         self._client.close()
-        self._stage.__exit__(None, None, None)
+        self._opened.__exit__(None, None, None)
         self._patch.undo()
 
     # What happens
 
     @rule(
-        trouble=st.sampled_from(sorted(TROUBLES.keys() - SILENT)),
+        trouble=st.sampled_from(sorted(FAULTS.keys() - SILENT)),
         times=st.sampled_from([1, 1, 2, 5, None]),
         after=st.sampled_from([0, 0, 1]),
     )
     def trouble_comes(self, trouble: str, times: int | None, after: int) -> None:
-        self.emulator.faults.add(TROUBLES[trouble].fault, times=times, after=after)
+        self.emulator.faults.add(FAULTS[trouble].fault, times=times, after=after)
 
     @rule()
     def trouble_goes(self) -> None:
@@ -84,7 +84,7 @@ class Agents(RuleBasedStateMachine):
     @rule(name=NAMES, status=st.sampled_from(["running", "paused", "stopped", "error"]))
     def somebody_else_makes_an_agent(self, name: str, status: str) -> None:
         if name not in {taken for taken, _ in self.model.values()}:
-            (agent_id,) = self.emulator.seed(name=name, status=status, project_id=self.scene.project_id)
+            (agent_id,) = self.emulator.seed(name=name, status=status, project_id=self.scenario.project_id)
             self.model[agent_id] = (name, status)
 
     @rule(which=WHICH)
@@ -155,10 +155,10 @@ class Agents(RuleBasedStateMachine):
         make = ConnixAgentStatusSensor if task == "sensor" else TASKS[task].operator
         interval = {"poke_interval" if task == "sensor" else "poll_interval": 10}
         run = TaskRun(
-            self.scene.warp,
+            self.scenario.warp,
             make,
             remembering=True,
-            project_id=self.scene.project_id,
+            project_id=self.scenario.project_id,
             timeout=45,
             deferrable=deferrable,
             **interval,
@@ -171,7 +171,7 @@ class Agents(RuleBasedStateMachine):
                 assert all(entry.at.timestamp() <= ran.deadline for entry in self.emulator.journal.entries())
                 if ran.error is None or attempt == tries:
                     break
-                self.scene.warp.sleep(60)
+                self.scenario.warp.sleep(60)
             if ran.error is not None:
                 raise ran.error
             return ran.result
@@ -186,7 +186,7 @@ class Agents(RuleBasedStateMachine):
 
     @invariant()
     def model_and_service_agree(self) -> None:
-        truth = {agent["id"]: (agent["name"], agent["status"]) for agent in self.scene.agents()}
+        truth = {agent["id"]: (agent["name"], agent["status"]) for agent in self.scenario.agents()}
         assert truth == self.model
 
     # How it is done
@@ -197,8 +197,8 @@ class Agents(RuleBasedStateMachine):
         return ids[which % len(ids)] if ids and which >= 0 else NOBODY
 
     def _strike(self, trouble: str | None, call: str) -> None:
-        if trouble is not None and call in TROUBLES[trouble].fault.calls:
-            self.emulator.faults.add(TROUBLES[trouble].fault, on=call)
+        if trouble is not None and call in FAULTS[trouble].fault.calls:
+            self.emulator.faults.add(FAULTS[trouble].fault, on=call)
 
     def _struck(self, *names: str) -> bool:
         return any(
@@ -213,7 +213,7 @@ class Agents(RuleBasedStateMachine):
 
         def call() -> Any:
             if not asynchronous:
-                result = getattr(self._client.agents, method)(self.scene.project_id, *args)
+                result = getattr(self._client.agents, method)(self.scenario.project_id, *args)
                 return list(result) if method.startswith("iter") else result
             return asyncio.run(self._call_async(method, args))
 
@@ -223,7 +223,7 @@ class Agents(RuleBasedStateMachine):
     async def _call_async(self, method: str, args: tuple[Any, ...]) -> Any:
         bounds = {"verify": False, "total_timeout": 60}
         async with AsyncClient(self.emulator.api_key, self.emulator.url, **bounds) as client:
-            result = getattr(client.agents, method)(self.scene.project_id, *args)
+            result = getattr(client.agents, method)(self.scenario.project_id, *args)
             return [item async for item in result] if method.startswith("iter") else await result
 
     def _watch(self, what: str, work: Callable[[], Any], *, name: str, unsafe: int) -> Any:
@@ -234,7 +234,7 @@ class Agents(RuleBasedStateMachine):
             result = work()
         except (ConnixError, AirflowException, ValueError) as caught:
             error = caught
-        self.scene.warp.sleep(60)
+        self.scenario.warp.sleep(60)
         done = [entry for entry in self.emulator.journal.executed() if entry.method != "GET"]
         for entry in done:
             self._apply(entry, name)
@@ -257,7 +257,7 @@ class Agents(RuleBasedStateMachine):
     def _apply(self, entry: Entry, name: str) -> None:
         """Do to the model what the service did to its agents."""
         if entry.call == "create_agent":
-            (made,) = (agent for agent in self.scene.agents() if agent["id"] not in self.model)
+            (made,) = (agent for agent in self.scenario.agents() if agent["id"] not in self.model)
             assert made["name"] == name
             self.model[made["id"]] = (name, "error" if entry.fault == "ends_in_error" else "running")
         elif entry.call == "delete_agent":

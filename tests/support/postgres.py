@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hunt import Hunt
 from real_airflow import free_port
+from secret_scan import SecretScan
 
 #: Debian keeps the server's programs here, one folder a version, and not on PATH.
 _DEBIAN = Path("/usr/lib/postgresql")
@@ -106,14 +106,14 @@ class PostgreSQL:
         assert not done.returncode, done.stderr
         return [line.split("\t") for line in done.stdout.splitlines()]
 
-    def secrets(self, hunt: Hunt) -> set[str]:
+    def secrets(self, scan: SecretScan) -> set[str]:
         """
         Search a dump of the whole database.
 
         :return: one entry for each column and secret in it, such as ``dag_run.conf: planted (plain)``
         """
         dump = subprocess.run(self._client("pg_dump", "airflow"), capture_output=True, check=True).stdout
-        return {f"{column}: {name}" for column, value in _values(dump) for name in hunt.search(value)}
+        return {f"{column}: {name}" for column, value in _values(dump) for name in scan.search(value)}
 
     def _run(self, *arguments: str) -> None:
         subprocess.run(self._command(*arguments), check=True, capture_output=True)

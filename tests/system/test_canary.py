@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
-from hunt import Hunt
 from real_airflow import RealAirflow
+from secret_scan import SecretScan
 from tally import record
 from tokens import renewable
 
@@ -65,7 +65,7 @@ def test_no_secret_is_left_anywhere(tmp_path):
             airflow.until_states("canary", run_id, _only_the_killed_are_left)
             # What lies in triggers' rows is there only as long as they run.
             known |= {f"token {number}": token for number, token in enumerate(tokens)}
-            found = set(Hunt(known, fernet_key).database(home / "airflow.db"))
+            found = set(SecretScan(known, fernet_key).database(home / "airflow.db"))
             for task in ("killed_sensor", "killed_start"):
                 airflow.set_state("canary", run_id, task, "failed")
             airflow.until(
@@ -74,12 +74,12 @@ def test_no_secret_is_left_anywhere(tmp_path):
             airflow.until_ended("canary", run_id)
             states = airflow.states("canary", run_id)
     (home / "said.txt").write_text(said)
-    found |= {*Hunt(known, fernet_key).database(home / "airflow.db"), *Hunt(known).folder(home)}
+    found |= {*SecretScan(known, fernet_key).database(home / "airflow.db"), *SecretScan(known).folder(home)}
 
     leaks = sorted(line for line in found if line.partition(":")[0] not in STORES)
     record("canary", "found" if leaks else "nothing found", secrets_found=len(leaks), tried=len(known))
     assert not leaks, "\n".join(leaks)
-    assert {line.partition(":")[0] for line in found} == STORES, "the hunt does not see what is there"
+    assert {line.partition(":")[0] for line in found} == STORES, "the scan does not see what is there"
     assert {task for task, state in states.items() if state != "success"} == FAILING
     assert "is refused" in said, "the connection's test has not met the fault"
 

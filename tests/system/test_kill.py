@@ -11,9 +11,9 @@ from datetime import datetime
 
 import pytest
 from cryptography.fernet import Fernet
-from hunt import Hunt
 from postgres import PostgreSQL
 from real_airflow import RealAirflow
+from secret_scan import SecretScan
 from tally import record
 
 from connix_provider.client import Client
@@ -245,7 +245,7 @@ def _runs(pid: int) -> bool:
 
 
 def _hunt(database: PostgreSQL, known: dict[str, str]) -> None:
-    found = database.secrets(Hunt(known, FERNET_KEY))
+    found = database.secrets(SecretScan(known, FERNET_KEY))
     planted = {line for line in found if ": planted " in line}
     leaks = sorted(line for line in found - planted if line.partition(":")[0] not in STORES)
     record(
@@ -255,8 +255,8 @@ def _hunt(database: PostgreSQL, known: dict[str, str]) -> None:
         tried=len(known) - 1,
     )
     assert not leaks, "\n".join(leaks)
-    assert {line.partition(":")[0] for line in found - planted} == STORES, "the hunt opens nothing encrypted"
-    assert "dag_run.conf: planted (plain)" in planted, "the hunt does not see what is there"
+    assert {line.partition(":")[0] for line in found - planted} == STORES, "the scan opens nothing encrypted"
+    assert "dag_run.conf: planted (plain)" in planted, "the scan does not see what is there"
 
 
 def _log(airflow: RealAirflow, run_id: str, task: str, attempt: int = 1) -> str:

@@ -24,7 +24,7 @@ from connix_provider.sensors.agent import ConnixAgentStatusSensor
 log = logging.getLogger(__name__)
 
 #: Agents whose looks go wrong, each in its own way; the test plans the faults.
-TROUBLES = ["500", "401", "429", "reset", "redirect", "bad_json", "cut_body"]
+FAULTS = ["500", "401", "429", "reset", "redirect", "bad_json", "cut_body"]
 CONFIG: dict[str, Any] = {
     "model": "gpt-4",
     "system_prompt": "{{ var.value.canary_prompt }}",
@@ -95,7 +95,7 @@ with DAG(
             timeout=300,
             deferrable=mode == "deferred",
             mode="poke" if mode == "deferred" else mode,
-        ).expand(agent_name=TROUBLES)
+        ).expand(agent_name=FAULTS)
     ConnixAgentStatusSensor(
         task_id="fails_renewal",
         agent_name="watched",

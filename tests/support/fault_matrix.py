@@ -84,7 +84,7 @@ def _limited(hints: Any) -> Trouble:
     return Trouble(Fault.rate_limited(5, hints), Nature.LIMITED, ConnixRateLimitError)
 
 
-TROUBLES = {
+FAULTS = {
     "500": _doubtful(Fault.status(500)),
     "500 after the deed": _doubtful(Fault.status(500, executed=True)),
     "502 in HTML": _doubtful(Fault.html_502()),

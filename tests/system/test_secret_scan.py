@@ -12,7 +12,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 from cryptography.fernet import Fernet
-from hunt import Hunt
+from secret_scan import SecretScan
 
 SECRET = "postgres://user:4f1c77e0b2-canary'\"\n@höst/9d0be5a1c4-canary"
 HIDDEN = {
@@ -41,16 +41,16 @@ HIDDEN = {
 
 @pytest.mark.parametrize("how", HIDDEN)
 def test_it_is_found(how, tmp_path):
-    hunt = Hunt({"it": SECRET, "another": "never-stored-anywhere"})
-    assert {line.split()[0] for line in hunt.search(HIDDEN[how])} == {"it"}
+    scan = SecretScan({"it": SECRET, "another": "never-stored-anywhere"})
+    assert {line.split()[0] for line in scan.search(HIDDEN[how])} == {"it"}
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "file").write_bytes(HIDDEN[how])
-    assert [line for line in hunt.folder(tmp_path) if line.startswith("deep/file: it")]
+    assert [line for line in scan.folder(tmp_path) if line.startswith("deep/file: it")]
     with sqlite3.connect(tmp_path / "db") as connection:
         connection.execute('CREATE TABLE "a table" (number INTEGER, "a column" TEXT)')
         connection.execute('INSERT INTO "a table" VALUES (1, NULL), (2, ?)', (HIDDEN[how],))
     connection.close()
-    found = hunt.database(tmp_path / "db")
+    found = scan.database(tmp_path / "db")
     assert found
     assert all(line.startswith("a table.a column: it (") for line in found)
 
@@ -58,21 +58,21 @@ def test_it_is_found(how, tmp_path):
 def test_what_airflow_encrypts_is_opened():
     key = Fernet.generate_key()
     token = Fernet(key).encrypt(json.dumps({"a": SECRET}).encode())
-    assert Hunt({"it": SECRET}, key.decode()).search(b'{"kwargs": "' + token + b'"}')
-    assert not Hunt({"it": SECRET}).search(token)
-    assert not Hunt({"it": SECRET}, Fernet.generate_key().decode()).search(token)
+    assert SecretScan({"it": SECRET}, key.decode()).search(b'{"kwargs": "' + token + b'"}')
+    assert not SecretScan({"it": SECRET}).search(token)
+    assert not SecretScan({"it": SECRET}, Fernet.generate_key().decode()).search(token)
 
 
 def test_a_name_of_a_file_is_searched(tmp_path):
     (tmp_path / "run_4f1c77e0b2-canary").mkdir()
-    assert Hunt({"it": SECRET}).folder(tmp_path)
+    assert SecretScan({"it": SECRET}).folder(tmp_path)
 
 
 def test_nothing_is_found_where_nothing_is(tmp_path):
     (tmp_path / "file").write_text("postgres://user:***@host/other" * 1000)
-    assert not Hunt({"it": SECRET}).folder(tmp_path)
+    assert not SecretScan({"it": SECRET}).folder(tmp_path)
 
 
 def test_a_secret_without_a_word_cannot_be_hunted():
     with pytest.raises(ValueError, match="short has no word"):
-        Hunt({"short": "päss wörd"})
+        SecretScan({"short": "päss wörd"})

@@ -10,7 +10,7 @@ import time
 from urllib.parse import parse_qs
 
 import pytest
-from impatience import be_impatient
+from fast_timeouts import shorten_timeouts
 from tokens import renewable
 
 from connix_provider.client import (
@@ -258,7 +258,7 @@ async def test_a_token_endpoint_that_hangs_holds_nobody_for_ever(
 ):
     client = refreshing(access_token=None, max_attempts=2)
     emulator.faults.add(Fault.hang(), "token", times=None)
-    be_impatient(emulator, monkeypatch)
+    shorten_timeouts(emulator, monkeypatch)
     with pytest.raises(ConnixTimeoutError) as caught:
         await driver.run(client, "create", project, {"name": "x"})
     assert not caught.value.may_have_executed or driver.is_async

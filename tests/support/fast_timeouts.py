@@ -34,7 +34,7 @@ def bounds_until(arrived: Callable[[], Any]) -> Iterator[float]:
             return
 
 
-def be_impatient(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def shorten_timeouts(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Wait for a moment only where a ``hang`` is planned for what is asked, until the test is over.
 

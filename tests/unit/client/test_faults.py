@@ -4,7 +4,7 @@ import random
 import re
 
 import pytest
-from impatience import be_impatient, bounds_until
+from fast_timeouts import bounds_until, shorten_timeouts
 from tally import record
 from timewarp import Timewarp
 
@@ -100,7 +100,7 @@ async def test_each_fault_has_its_outcome(
         # It is asked again until the time is over, which is not left to how fast this machine is.
         Timewarp(emulator.clock).install(monkeypatch)
     elif silent(name):
-        be_impatient(emulator, monkeypatch)
+        shorten_timeouts(emulator, monkeypatch)
     elif limited and times is None:
         # Beyond the time allowed: it is not asked again.
         fault = Fault.rate_limited(3600, fault.options["hints"])

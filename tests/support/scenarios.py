@@ -1,4 +1,4 @@
-"""A project of its own in an emulator that many cases share, and the truth about it afterwards."""
+"""What an emulator holds and does before a task runs, and how a test reads its state afterwards."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import http.client
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,16 +14,16 @@ from urllib.parse import urlsplit
 import pytest
 from timewarp import Timewarp
 
-from connix_provider.emulator import Emulator
+from connix_provider.emulator import Emulator, Fault
 
 #: Seconds between two cases: whatever a case has planned, used up or been told to wait for is over then.
 _APART = 7200.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Scene:
+class Scenario:
     """
-    Hold the place of one case.
+    One test case and its project in a shared emulator.
 
     :param emulator: shared, with an empty journal and no faults
     :param warp: its clock, which the provider lives by too
@@ -72,7 +72,7 @@ class Scene:
 
 
 @contextmanager
-def stage(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+def open_scenario(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenario]:
     """
     Set up a case.
 
@@ -86,7 +86,46 @@ def stage(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene
     warp.install(monkeypatch)
     # Thousands of lines about requests that the journal holds anyway.
     monkeypatch.setattr(logging.getLogger("connix_provider.emulator"), "disabled", True)
-    scene = Scene(emulator, warp, emulator.add_project(), monkeypatch)
-    scene.connect()
-    yield scene
+    scenario = Scenario(emulator, warp, emulator.add_project(), monkeypatch)
+    scenario.connect()
+    yield scenario
     emulator.faults.clear()
+
+
+#: Prepares an emulator and returns arguments for the task.
+Prepare = Callable[[Emulator], dict[str, Any] | None]
+
+#: Transient errors, which must not end a wait.
+PASSING = {
+    "503": Fault.status(503),
+    "502 in HTML": Fault.html_502(),
+    "429 without a hint": Fault.rate_limited(hints="none"),
+    "429": Fault.rate_limited(retry_after=20, hints="header"),
+    "reset": Fault.reset_before(),
+    "reset after": Fault.reset_after(),
+    "cut": Fault.cut_body(),
+    "not JSON": Fault.bad_json(),
+}
+
+
+def agent(status: str, *steps: tuple[float, str], **arguments: Any) -> Prepare:
+    """Prepare an agent in a status, and the statuses that it takes later without a request."""
+
+    def prepare(emulator: Emulator) -> dict[str, Any]:
+        (agent_id,) = emulator.seed(status=status, name="scenario")
+        if steps:
+            emulator.script(agent_id, list(steps))
+        return {"agent_id": agent_id, **arguments}
+
+    return prepare
+
+
+def faulty(fault: Fault, on: str, prepare: Prepare = lambda _: None, **how: Any) -> Prepare:
+    """Prepare a fault after the rest."""
+
+    def with_fault(emulator: Emulator) -> dict[str, Any] | None:
+        arguments = prepare(emulator)
+        emulator.faults.add(fault, on=on, **how)
+        return arguments
+
+    return with_fault

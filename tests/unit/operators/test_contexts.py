@@ -45,7 +45,7 @@ def test_a_create_says_what_it_misses(context, emulator, execute):
     with pytest.raises(
         ValueError, match=r"context has no task run.* no dag_id, no run_id, no task_id, no map"
     ):
-        execute(ConnixCreateAgentOperator, context, name="scene")
+        execute(ConnixCreateAgentOperator, context, name="scenario")
     assert not emulator.journal.entries()
 
 

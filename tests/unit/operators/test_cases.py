@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from scenes import PASSING, Prepare, agent, faulty
+from scenarios import PASSING, Prepare, agent, faulty
 
 from connix_provider.client.errors import (
     ConnixAuthenticationError,
@@ -40,7 +40,7 @@ class Case:
     """
     One case.
 
-    ``prepare`` sets the scene and returns arguments for the task; ``executed`` is how often the service
+    ``prepare`` sets the scenario and returns arguments for the task; ``executed`` is how often the service
     carried each changing call out; ``status`` is what the agent is in at the end (``None``: no agent).
     """
 

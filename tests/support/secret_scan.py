@@ -1,5 +1,5 @@
 """
-Hunt for secrets in all that Airflow keeps, whatever they are encoded in.
+SecretScan for secrets in all that Airflow keeps, whatever they are encoded in.
 
 What is looked for are the words of a secret: runs of ASCII letters, digits, ``-`` and ``_``. No escaping
 (JSON's, Python's, HTML's, a URL's) changes them, so they are found in all of these, and in what was cut off
@@ -26,9 +26,9 @@ _FERNET_TOKEN = re.compile(rb"gAAAAA[A-Za-z0-9_=-]{60,}")
 _PACKED_BASE64 = re.compile(rb"(?:eJ|eN|eA|H4sI)[A-Za-z0-9+/_-]{20,}={0,2}")
 
 
-class Hunt:
+class SecretScan:
     """
-    Hunt for the given secrets.
+    SecretScan for the given secrets.
 
     :param secrets: each secret by the name that it is reported under; each needs a word of 12 characters
     :param fernet_key: Airflow's key, to open what is encrypted with it

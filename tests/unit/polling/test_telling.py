@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from in_process import TaskRun
-from scene import Scene, stage
+from scenarios import Scenario, open_scenario
 
 from connix_provider.client import Client, ConnixServerError
 from connix_provider.client.errors import ConnixRateLimitError, ConnixRateLimitWaitError
@@ -272,23 +272,23 @@ def test_the_deadline_keeps_a_margin_to_execution_timeout(timeout, execution_tim
 
 
 @pytest.fixture
-def scene(monkeypatch):
+def scenario(monkeypatch):
     with (
         Emulator(clock=Clock(frozen=True), limits=Limits.off()) as emulator,
-        stage(emulator, monkeypatch) as scene,
+        open_scenario(emulator, monkeypatch) as scenario,
     ):
-        yield scene
+        yield scenario
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("mode", ["poke", "deferred"])
-def test_a_sensor_keeps_to_execution_timeout(scene: Scene, mode):
-    (agent_id,) = scene.emulator.seed(status="paused", project_id=scene.project_id)
-    began = scene.warp.time()
+def test_a_sensor_keeps_to_execution_timeout(scenario: Scenario, mode):
+    (agent_id,) = scenario.emulator.seed(status="paused", project_id=scenario.project_id)
+    began = scenario.warp.time()
     ran = TaskRun(
-        scene.warp,
+        scenario.warp,
         ConnixAgentStatusSensor,
-        project_id=scene.project_id,
+        project_id=scenario.project_id,
         agent_id=agent_id,
         deferrable=mode == "deferred",
         poke_interval=10,
@@ -297,8 +297,8 @@ def test_a_sensor_keeps_to_execution_timeout(scene: Scene, mode):
     ).try_once()
     assert type(ran.error) is ConnixSensorTimeoutError
     assert "(54 s)" in str(ran.error)
-    assert scene.warp.time() - began < 60
-    assert scene.emulator.journal.entries("get_agent")[-1].at.timestamp() - began <= 54.1
+    assert scenario.warp.time() - began < 60
+    assert scenario.emulator.journal.entries("get_agent")[-1].at.timestamp() - began <= 54.1
 
 
 def test_a_restart_without_a_sign_says_so():
@@ -323,12 +323,12 @@ def test_a_last_poll_without_a_response_is_told(is_limited):
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("hint", [60, 3600])
-def test_a_limit_until_the_deadline_names_the_agent(scene: Scene, hint):
-    scene.emulator.faults.add(Fault.status(429, headers={"Retry-After": str(hint)}), times=None)
+def test_a_limit_until_the_deadline_names_the_agent(scenario: Scenario, hint):
+    scenario.emulator.faults.add(Fault.status(429, headers={"Retry-After": str(hint)}), times=None)
     ran = TaskRun(
-        scene.warp,
+        scenario.warp,
         ConnixRestartAgentOperator,
-        project_id=scene.project_id,
+        project_id=scenario.project_id,
         agent_name="alpha",
         deferrable=True,
         timeout=20,
@@ -348,14 +348,14 @@ BEGINS_AND_ENDS = [
     ("hint", "times", "lines"),
     [(1, 1, []), (20, 1, BEGINS_AND_ENDS), (9, 3, BEGINS_AND_ENDS)],
 )
-def test_an_action_that_waits_for_a_limit_says_so_once(scene: Scene, caplog, hint, times, lines):
+def test_an_action_that_waits_for_a_limit_says_so_once(scenario: Scenario, caplog, hint, times, lines):
     caplog.set_level(logging.INFO, "connix_provider.client")
-    (agent_id,) = scene.emulator.seed(status="stopped", project_id=scene.project_id)
-    scene.emulator.faults.add(Fault.rate_limited(retry_after=hint), on="start_agent", times=times)
+    (agent_id,) = scenario.emulator.seed(status="stopped", project_id=scenario.project_id)
+    scenario.emulator.faults.add(Fault.rate_limited(retry_after=hint), on="start_agent", times=times)
     ran = TaskRun(
-        scene.warp,
+        scenario.warp,
         ConnixStartAgentOperator,
-        project_id=scene.project_id,
+        project_id=scenario.project_id,
         agent_id=agent_id,
         timeout=600,
     ).try_once()
@@ -363,21 +363,21 @@ def test_an_action_that_waits_for_a_limit_says_so_once(scene: Scene, caplog, hin
     told = [record.getMessage() for record in caplog.records if "rate limit on" in record.getMessage()]
     assert len(told) == len(lines), told
     for line, words in zip(told, lines, strict=True):
-        assert line.startswith(f"POST /projects/{scene.project_id}/agents/{agent_id}/start {words}")
+        assert line.startswith(f"POST /projects/{scenario.project_id}/agents/{agent_id}/start {words}")
     assert not told or "429" in told[0]
 
 
 @pytest.mark.heavy
-def test_an_action_that_finds_no_request_left_says_so(scene: Scene, caplog):
+def test_an_action_that_finds_no_request_left_says_so(scenario: Scenario, caplog):
     caplog.set_level(logging.INFO, "connix_provider.client")
-    (agent_id,) = scene.emulator.seed(status="stopped", project_id=scene.project_id)
+    (agent_id,) = scenario.emulator.seed(status="stopped", project_id=scenario.project_id)
     with ConnixHook().get_conn() as client, client.limiter.permit(Bucket.ACTION) as permit:
         assert permit.try_acquire() == 0
         permit.on_response({"x-ratelimit-limit": "50", "x-ratelimit-remaining": "0"})
     ran = TaskRun(
-        scene.warp,
+        scenario.warp,
         ConnixStartAgentOperator,
-        project_id=scene.project_id,
+        project_id=scenario.project_id,
         agent_id=agent_id,
         timeout=600,
     ).try_once()

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from scenes import PASSING, Prepare, agent, faulty
+from scenarios import PASSING, Prepare, agent, faulty
 
 from connix_provider.client.errors import ConnixAuthenticationError
 from connix_provider.emulator import Fault

@@ -8,7 +8,7 @@ import zlib
 from operator import attrgetter
 
 import pytest
-from impatience import bounds_until
+from fast_timeouts import bounds_until
 
 from connix_provider.client import (
     Agent,

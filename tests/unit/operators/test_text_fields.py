@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pendulum
 import pytest
+from airflow.providers.common.compat.sdk import XComArg
 
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
@@ -294,15 +295,15 @@ def test_any_mapping_and_sequence_is_sent(mapping):
     assert task.body() == {"config": {"a": {"b": ["x", "y"]}}, "metadata": {"a": {"b": ["x", "y"]}}}
 
 
-class Output:
-    """What another task returned, as far as rendering asks for it."""
+class Output(XComArg):
+    """The output of another task, as Airflow resolves it when it renders."""
 
     operator = None
 
     def __init__(self, value):
         self.value = value
 
-    def resolve(self, context):
+    def resolve(self, context, **options):
         return self.value
 
     def iter_references(self):

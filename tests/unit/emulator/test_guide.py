@@ -11,7 +11,7 @@ from connix_provider.emulator.faults import CALLS, KINDS
 from connix_provider.emulator.journal import Entry
 from connix_provider.emulator.metrics import METRICS
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text()
+GUIDE = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -47,10 +48,13 @@ def database() -> None:
     """Migrate the database of the test run, once."""
     from airflow.utils.db import initdb
 
+    level = logging.getLogger().level
     # Alembic and SQLAlchemy warn of Airflow's own models.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         initdb()
+    # The migrations of Airflow 2.11 raise it to WARNING, which no task of a worker meets.
+    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture(scope="session", autouse=True)

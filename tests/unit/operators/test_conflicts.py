@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from scenes import PASSING
+from scenarios import PASSING
 
 from connix_provider.client.errors import (
     ConnixAuthenticationError,
@@ -36,7 +36,7 @@ ACTIONS = pytest.mark.parametrize(
         (ConnixUpdateAgentOperator, {"description": "better"}, "update_agent", 1),
         (
             ConnixCreateAgentOperator,
-            {"name": "scene", "description": "better", "if_exists": "update"},
+            {"name": "scenario", "description": "better", "if_exists": "update"},
             "update_agent",
             1,
         ),
@@ -46,7 +46,7 @@ ACTIONS = pytest.mark.parametrize(
 
 
 def _creating(emulator: Emulator, operator, *steps) -> dict[str, object]:
-    (agent_id,) = emulator.seed(status="creating", name="scene")
+    (agent_id,) = emulator.seed(status="creating", name="scenario")
     emulator.script(agent_id, steps)
     common = {"poll_interval": 5, "timeout": 300}
     return common if operator is ConnixCreateAgentOperator else {**common, "agent_id": agent_id}
@@ -55,19 +55,19 @@ def _creating(emulator: Emulator, operator, *steps) -> dict[str, object]:
 @MODES
 @ACTIONS
 def test_an_outage_meanwhile_ends_nothing(operator, arguments, call, looks, deferrable, emulator, run, warp):
-    scene = _creating(emulator, operator, (100, "running"))
+    scenario = _creating(emulator, operator, (100, "running"))
     # More than any single call is repeated.
     emulator.faults.add(Fault.status(503), on="get_agent", after=looks, times=9)
-    ran = run(operator, deferrable=deferrable, **scene, **arguments)
+    ran = run(operator, deferrable=deferrable, **scenario, **arguments)
     assert (ran.state, ran.error) == ("success", None), ran.log
     assert len(emulator.journal.executed(call)) == 1
 
 
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
 def test_whatever_may_pass_passes(fault, emulator, run, warp):
-    scene = _creating(emulator, ConnixPauseAgentOperator, (100, "running"))
+    scenario = _creating(emulator, ConnixPauseAgentOperator, (100, "running"))
     emulator.faults.add(fault, on="get_agent", after=2, times=7)
-    ran = run(ConnixPauseAgentOperator, **scene)
+    ran = run(ConnixPauseAgentOperator, **scenario)
     assert (ran.state, ran.error) == ("success", None), ran.log
     assert len(emulator.journal.executed("pause_agent")) == 1
 
@@ -77,9 +77,9 @@ def test_whatever_may_pass_passes(fault, emulator, run, warp):
 def test_the_end_of_the_time_names_the_last_trouble(
     operator, arguments, call, looks, deferrable, emulator, run, warp
 ):
-    scene = _creating(emulator, operator)
+    scenario = _creating(emulator, operator)
     emulator.faults.add(Fault.status(503), on="get_agent", after=looks + 1, times=None)
-    ran = run(operator, deferrable=deferrable, **scene, **arguments)
+    ran = run(operator, deferrable=deferrable, **scenario, **arguments)
     assert type(ran.error) is ConnixAgentTimeoutError, ran.log
     assert "the last poll failed: ConnixServerError" in str(ran.error)
     assert "was not ready to be acted on" in str(ran.error)
@@ -98,16 +98,16 @@ def test_the_end_of_the_time_names_the_last_trouble(
     ids=["401", "403", "404"],
 )
 def test_what_will_not_pass_ends_it_at_once(fault, error, deferrable, emulator, run, warp):
-    scene = _creating(emulator, ConnixPauseAgentOperator, (100, "running"))
+    scenario = _creating(emulator, ConnixPauseAgentOperator, (100, "running"))
     emulator.faults.add(fault, on="get_agent", after=2, times=None)
-    ran = run(ConnixPauseAgentOperator, deferrable=deferrable, **scene)
+    ran = run(ConnixPauseAgentOperator, deferrable=deferrable, **scenario)
     assert type(ran.error) is error, ran.log
     assert len(emulator.journal.entries("get_agent")) == 3
     assert len(emulator.journal.entries("pause_agent")) == 1
 
 
 def test_a_key_that_is_changed_meanwhile_goes_on(emulator, run, connection, warp, monkeypatch):
-    scene = _creating(emulator, ConnixPauseAgentOperator, (40, "running"))
+    scenario = _creating(emulator, ConnixPauseAgentOperator, (40, "running"))
     await_settled = busy_agent.await_settled
 
     def with_a_refused_key(*args, **kwargs):
@@ -116,14 +116,14 @@ def test_a_key_that_is_changed_meanwhile_goes_on(emulator, run, connection, warp
         return await_settled(*args, **kwargs)
 
     monkeypatch.setattr(busy_agent, "await_settled", with_a_refused_key)
-    ran = run(ConnixPauseAgentOperator, **scene)
+    ran = run(ConnixPauseAgentOperator, **scenario)
     assert (ran.state, ran.error) == ("success", None), ran.log
     assert len([entry for entry in emulator.journal.entries() if entry.status == 401]) == 1
 
 
 @MODES
 def test_an_update_refused_while_updating_is_sent_again(deferrable, emulator, run, warp):
-    (agent_id,) = emulator.seed(status="updating", name="scene")
+    (agent_id,) = emulator.seed(status="updating", name="scenario")
     emulator.script(agent_id, [(40, "running")])
     emulator.faults.add(Fault.status(409, code="agent_conflict"), on="update_agent", times=1)
     ran = run(ConnixUpdateAgentOperator, agent_id=agent_id, description="better", deferrable=deferrable)
@@ -199,7 +199,7 @@ def test_a_status_that_nobody_knows_explains_no_refusal(deferrable, emulator, ru
 def test_a_deferrable_task_leaves_its_slot_at_once(
     operator, arguments, call, looks, emulator, run, warp, monkeypatch
 ):
-    scene = _creating(emulator, operator, (100, "running"))
+    scenario = _creating(emulator, operator, (100, "running"))
     triggers = []
     defer = operator.defer
 
@@ -208,7 +208,7 @@ def test_a_deferrable_task_leaves_its_slot_at_once(
         defer(self, **how)
 
     monkeypatch.setattr(operator, "defer", keep)
-    ran = run(operator, deferrable=True, **scene, **arguments)
+    ran = run(operator, deferrable=True, **scenario, **arguments)
     assert ran.state == "success", ran.log
     trigger, method_name, slept = triggers[0]
     assert isinstance(trigger, ConnixAgentStatusTrigger)

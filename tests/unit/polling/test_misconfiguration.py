@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from foreign_service import html_service, write_certificate
 from in_process import TaskRun
-from scene import Scene, stage
+from scenarios import Scenario, open_scenario
 
 from connix_provider.client.errors import (
     ConnixConnectionError,
@@ -53,27 +53,27 @@ BY = pytest.mark.parametrize("by", ["agent_id", "agent_name"])
 
 
 @pytest.fixture
-def scene(monkeypatch):
+def scenario(monkeypatch):
     with (
         Emulator(clock=Clock(frozen=True), limits=Limits.off()) as emulator,
-        stage(emulator, monkeypatch) as scene,
+        open_scenario(emulator, monkeypatch) as scenario,
     ):
-        yield scene
+        yield scenario
 
 
-def sensor(scene: Scene, mode: str, **arguments: Any) -> TaskRun:
+def sensor(scenario: Scenario, mode: str, **arguments: Any) -> TaskRun:
     how = {"deferrable": True} if mode == "deferred" else {"mode": mode, "deferrable": False}
     return TaskRun(
-        scene.warp,
+        scenario.warp,
         ConnixAgentStatusSensor,
-        project_id=scene.project_id,
+        project_id=scenario.project_id,
         **how,
         **{"poke_interval": 30, "timeout": 604_800, **arguments},
     )
 
 
 @pytest.fixture
-def wrong(request, scene, monkeypatch, tmp_path):
+def wrong(request, scenario, monkeypatch, tmp_path):
     """Define a connection with a mistake in it."""
     with ExitStack() as opened:
         match request.param:
@@ -92,7 +92,7 @@ def wrong(request, scene, monkeypatch, tmp_path):
                 url = opened.enter_context(html_service(200, tmp_path / "certificate.pem"))
             case status:
                 url = opened.enter_context(html_service(int(status)))
-        connection = {"conn_type": "connix", "host": url, "password": scene.emulator.api_key}
+        connection = {"conn_type": "connix", "host": url, "password": scenario.emulator.api_key}
         monkeypatch.setenv("AIRFLOW_CONN_CONNIX_DEFAULT", json.dumps(connection))
         yield
 
@@ -108,45 +108,45 @@ def wrong(request, scene, monkeypatch, tmp_path):
     ],
     indirect=["wrong"],
 )
-def test_a_wrong_connection_ends_a_wait_after_10_minutes(scene, mode, by, wrong, kind, says):
-    began = scene.warp.time()
-    ran = sensor(scene, mode, **{by: "alpha"}).try_once()
+def test_a_wrong_connection_ends_a_wait_after_10_minutes(scenario, mode, by, wrong, kind, says):
+    began = scenario.warp.time()
+    ran = sensor(scenario, mode, **{by: "alpha"}).try_once()
     assert type(ran.error) is kind, ran.error
-    assert 600 <= scene.warp.time() - began <= 700
+    assert 600 <= scenario.warp.time() - began <= 700
     for words in (says, "alpha", "Airflow connection 'connix_default'", "no other response came"):
         assert words in str(ran.error)
 
 
 @MODES
 @pytest.mark.parametrize("wrong", ["404"], indirect=True)
-def test_a_page_that_is_not_found_is_final_sooner(scene, mode, wrong):
-    began = scene.warp.time()
-    ran = sensor(scene, mode, agent_id="alpha").try_once()
+def test_a_page_that_is_not_found_is_final_sooner(scenario, mode, wrong):
+    began = scenario.warp.time()
+    ran = sensor(scenario, mode, agent_id="alpha").try_once()
     assert type(ran.error) is ConnixNotFoundError, ran.error
-    assert 15 <= scene.warp.time() - began <= 120
+    assert 15 <= scenario.warp.time() - began <= 120
     assert "whether the agent is gone is not known" in str(ran.error)
 
 
 @MODES
 @pytest.mark.parametrize("before", [1, 3])
-def test_a_connection_that_was_right_is_never_taken_for_wrong(scene, mode, before):
-    (agent_id,) = scene.emulator.seed(status="paused", project_id=scene.project_id)
-    scene.emulator.script(agent_id, [(1500, "running")])
-    scene.emulator.faults.add(Fault.bad_json(), on="get_agent", times=60, after=before)
-    began = scene.warp.time()
-    ran = sensor(scene, mode, agent_id=agent_id).try_once()
+def test_a_connection_that_was_right_is_never_taken_for_wrong(scenario, mode, before):
+    (agent_id,) = scenario.emulator.seed(status="paused", project_id=scenario.project_id)
+    scenario.emulator.script(agent_id, [(1500, "running")])
+    scenario.emulator.faults.add(Fault.bad_json(), on="get_agent", times=60, after=before)
+    began = scenario.warp.time()
+    ran = sensor(scenario, mode, agent_id=agent_id).try_once()
     assert ran.error is None, ran.error
-    assert scene.warp.time() - began > 1700
+    assert scenario.warp.time() - began > 1700
 
 
 @MODES
-def test_one_other_failure_is_enough_to_wait_on(scene, mode):
-    (agent_id,) = scene.emulator.seed(status="running", project_id=scene.project_id)
-    scene.emulator.faults.add(Fault.status(503), on="get_agent", times=1, after=2)
-    scene.emulator.faults.add(Fault.bad_json(), on="get_agent", times=60)
-    began = scene.warp.time()
-    assert sensor(scene, mode, agent_id=agent_id).try_once().error is None
-    assert scene.warp.time() - began > 1700
+def test_one_other_failure_is_enough_to_wait_on(scenario, mode):
+    (agent_id,) = scenario.emulator.seed(status="running", project_id=scenario.project_id)
+    scenario.emulator.faults.add(Fault.status(503), on="get_agent", times=1, after=2)
+    scenario.emulator.faults.add(Fault.bad_json(), on="get_agent", times=60)
+    began = scenario.warp.time()
+    assert sensor(scenario, mode, agent_id=agent_id).try_once().error is None
+    assert scenario.warp.time() - began > 1700
 
 
 @WORKERS
@@ -163,67 +163,67 @@ def test_one_other_failure_is_enough_to_wait_on(scene, mode):
 )
 @pytest.mark.parametrize("tries", [1, 2])
 def test_an_operator_on_a_wrong_connection_ends_within_10_minutes(
-    scene, deferrable, task, wrong, says, tries
+    scenario, deferrable, task, wrong, says, tries
 ):
     kind, arguments = TASKS[task]
     run = TaskRun(
-        scene.warp,
+        scenario.warp,
         kind,
         remembering=True,
-        project_id=scene.project_id,
+        project_id=scenario.project_id,
         deferrable=deferrable,
         timeout=36_000,
         **arguments,
     )
     for _ in range(tries):
-        began = scene.warp.time()
+        began = scenario.warp.time()
         ran = run.try_once()
         assert isinstance(ran.error, ConnixError), ran.error
-        assert scene.warp.time() - began <= 700
+        assert scenario.warp.time() - began <= 700
         for words in (says, "alpha", "Airflow connection 'connix_default'"):
             assert words in str(ran.error)
 
 
 @WORKERS
-def test_a_connection_that_breaks_after_the_action_ends_no_wait(scene, deferrable):
-    (agent_id,) = scene.emulator.seed(status="stopped", project_id=scene.project_id)
-    scene.emulator.faults.add(Fault.bad_json(), on="get_agent", times=70, after=1)
-    began = scene.warp.time()
+def test_a_connection_that_breaks_after_the_action_ends_no_wait(scenario, deferrable):
+    (agent_id,) = scenario.emulator.seed(status="stopped", project_id=scenario.project_id)
+    scenario.emulator.faults.add(Fault.bad_json(), on="get_agent", times=70, after=1)
+    began = scenario.warp.time()
     ran = TaskRun(
-        scene.warp,
+        scenario.warp,
         ConnixStartAgentOperator,
-        project_id=scene.project_id,
+        project_id=scenario.project_id,
         agent_id=agent_id,
         deferrable=deferrable,
         timeout=36_000,
     ).try_once()
     assert ran.error is None, ran.error
-    assert scene.warp.time() - began > 650
+    assert scenario.warp.time() - began > 650
 
 
 @WORKERS
-def test_a_lost_create_is_looked_up_as_long_as_connix_answers(scene, deferrable):
-    scene.emulator.faults.add(Fault.reset_after(), on="create_agent", times=1)
-    scene.emulator.faults.add(Fault.status(503), on="list_agents", times=100)
+def test_a_lost_create_is_looked_up_as_long_as_connix_answers(scenario, deferrable):
+    scenario.emulator.faults.add(Fault.reset_after(), on="create_agent", times=1)
+    scenario.emulator.faults.add(Fault.status(503), on="list_agents", times=100)
     ran = TaskRun(
-        scene.warp,
+        scenario.warp,
         ConnixCreateAgentOperator,
-        project_id=scene.project_id,
+        project_id=scenario.project_id,
         name="alpha",
         config=CONFIG,
         deferrable=deferrable,
         timeout=36_000,
     ).try_once()
     assert ran.error is None, ran.error
-    assert scene.executed("create_agent") == 1
+    assert scenario.executed("create_agent") == 1
 
 
 @MODES
-def test_a_closed_port_is_no_mistake_in_the_connection(scene, mode, monkeypatch):
-    connection = {"conn_type": "connix", "host": "http://127.0.0.1:9", "password": scene.emulator.api_key}
+def test_a_closed_port_is_no_mistake_in_the_connection(scenario, mode, monkeypatch):
+    connection = {"conn_type": "connix", "host": "http://127.0.0.1:9", "password": scenario.emulator.api_key}
     monkeypatch.setenv("AIRFLOW_CONN_CONNIX_DEFAULT", json.dumps(connection))
-    began = scene.warp.time()
-    ran = sensor(scene, mode, agent_id="alpha", timeout=2000).try_once()
+    began = scenario.warp.time()
+    ran = sensor(scenario, mode, agent_id="alpha", timeout=2000).try_once()
     assert type(ran.error) is ConnixSensorTimeoutError, ran.error
     assert "nothing listens there; check the connection's host and port" in str(ran.error)
-    assert scene.warp.time() - began >= 1999
+    assert scenario.warp.time() - began >= 1999

@@ -17,7 +17,7 @@ REFUSED = Fault.status(401, code="unauthorized")
 
 
 def _agent(emulator: Emulator) -> str:
-    (agent_id,) = emulator.seed(status="running", name="scene")
+    (agent_id,) = emulator.seed(status="running", name="scenario")
     emulator.clock.advance(60)
     return agent_id
 
@@ -87,7 +87,7 @@ def test_a_restart_found_in_error_is_done_again_once(emulator, run, warp):
 def test_a_retry_finds_that_an_earlier_try_deleted_it(by, deferrable, emulator, run, warp):
     _unless_3_0(deferrable)
     agent_id = _agent(emulator)
-    which = {"agent_id": agent_id} if by == "agent_id" else {"agent_name": "scene"}
+    which = {"agent_id": agent_id} if by == "agent_id" else {"agent_name": "scenario"}
     emulator.faults.add(REFUSED, on="get_agent", times=1)
 
     ran = run(
@@ -108,9 +108,9 @@ def test_a_retry_deletes_no_namesake_of_what_an_earlier_try_deleted(emulator, ru
 
     def replace(context):
         emulator.clock.advance(60)
-        namesakes.extend(emulator.seed(status="running", name="scene"))
+        namesakes.extend(emulator.seed(status="running", name="scenario"))
 
-    ran = run(ConnixDeleteAgentOperator, retries=1, on_retry_callback=replace, agent_name="scene")
+    ran = run(ConnixDeleteAgentOperator, retries=1, on_retry_callback=replace, agent_name="scenario")
     assert (ran.state, ran.result) == ("success", deleted), ran.log
     assert emulator.agent(namesakes[0])["status"] == "running"
 
@@ -118,14 +118,14 @@ def test_a_retry_deletes_no_namesake_of_what_an_earlier_try_deleted(emulator, ru
 @pytest.mark.parametrize("by", ["agent_id", "agent_name"])
 def test_a_refusal_of_the_repeat_does_not_let_the_first_delete_be_forgotten(by, emulator, run, warp):
     deleted, namesakes = _agent(emulator), []
-    which = {"agent_id": f" {deleted}\n"} if by == "agent_id" else {"agent_name": "scene"}
+    which = {"agent_id": f" {deleted}\n"} if by == "agent_id" else {"agent_name": "scenario"}
     emulator.faults.add(REFUSED, on="get_agent", times=1)
     emulator.faults.add(REFUSED, on="delete_agent", after=1, times=1)
 
     def replace(context):
         emulator.clock.advance(60)
         if not namesakes:
-            namesakes.extend(emulator.seed(status="running", name="scene"))
+            namesakes.extend(emulator.seed(status="running", name="scenario"))
 
     ran = run(ConnixDeleteAgentOperator, retries=2, on_retry_callback=replace, **which)
     assert (ran.state, ran.result) == ("success", deleted), ran.log

@@ -5,7 +5,7 @@ from __future__ import annotations
 from unittest.mock import MagicMock
 
 import pytest
-from scenes import PASSING, agent, faulty
+from scenarios import PASSING, agent, faulty
 
 from connix_provider.client.errors import ConnixAuthenticationError
 from connix_provider.emulator import Fault
@@ -108,5 +108,5 @@ def test_a_name_that_cannot_be_looked_up_now_is_warned_of(emulator, poke, capfd,
 
 
 def test_a_name_is_looked_up_and_looked_at(emulator, poke):
-    assert poke(agent("running", agent_id=None), agent_name="scene")
+    assert poke(agent("running", agent_id=None), agent_name="scenario")
     assert [entry.method for entry in emulator.journal.entries()] == ["GET", "GET"]
