@@ -23,7 +23,7 @@ class Child:
     """
     Run a function in a fresh process.
 
-    The process is told to end by its end of the pipe.
+    The process gets one end of a pipe, and should end when the other end is closed.
 
     :param work: the function
     :param arguments: its arguments after one end of the pipe
@@ -39,7 +39,7 @@ class Child:
 
     def __enter__(self) -> Self:
         self._process.start()
-        # With that end open in this process, too, the end of the other would go unnoticed.
+        # Closed here, because otherwise this process would not notice that the other one ended.
         self._theirs.close()
         return self
 

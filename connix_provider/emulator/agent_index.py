@@ -52,7 +52,7 @@ class AgentIndex:
 
     def page(self, sort: str, status: str | None, offset: int, limit: int) -> tuple[list[Agent], int]:
         """
-        Return one page, and the number of all agents that match.
+        Return one page, and the total of the matching agents.
 
         :param sort: ``created_at`` or ``name``, with ``-`` in front for the reverse.
         """

@@ -60,7 +60,7 @@ class AgentService:
     def page(
         self, project_id: str, sort: str, status: str | None, offset: int, limit: int
     ) -> tuple[list[View], int]:
-        """Return one page of an existing project's agents, and the number of all that match."""
+        """Return one page of an existing project's agents, and the total of the matching agents."""
         with self._store.transaction() as now:
             agents, total = self._store.indexes[project_id].page(sort, status, offset, limit)
             return [show(agent, now, Detail.LISTED) for agent in agents], total

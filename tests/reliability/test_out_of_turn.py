@@ -108,7 +108,7 @@ def test_a_repeat_that_is_refused_while_the_first_is_under_way_is_waited_for(def
     assert scenario.executed("stop_agent") == 1
 
 
-#: A delete that waits for its turn while the agent goes away: what it was told before, and how it ends.
+#: The agent of a refused delete disappears before the retry: earlier faults, arguments, and the task's exception.
 GOES_AWAY = [
     pytest.param([Fault.reset_after()], {}, None, id="deleted by the request whose response was lost"),
     pytest.param([], {"ignore_if_missing": True}, None, id="deleted by others, and may be missing"),
