@@ -108,7 +108,7 @@ def test_a_repeat_that_is_refused_while_the_first_is_under_way_is_waited_for(def
     assert scenario.executed("stop_agent") == 1
 
 
-#: The agent of a refused delete disappears before the retry: earlier faults, arguments, and the task's exception.
+#: The agent of a refused delete disappears before the retry: faults before that, arguments, exception.
 GOES_AWAY = [
     pytest.param([Fault.reset_after()], {}, None, id="deleted by the request whose response was lost"),
     pytest.param([], {"ignore_if_missing": True}, None, id="deleted by others, and may be missing"),
