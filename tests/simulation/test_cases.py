@@ -15,6 +15,7 @@ def playing():
         yield playing
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("what", CASES)
 def test_a_mended_history_breaks_no_invariant(playing, what):
     verdict = judge(playing, CASES[what])

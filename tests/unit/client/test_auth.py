@@ -265,6 +265,7 @@ async def test_a_token_endpoint_that_hangs_holds_nobody_for_ever(
     assert calls(emulator) == ["token", "token"]
 
 
+@pytest.mark.heavy
 def test_threads_do_not_queue_behind_a_renewal_beyond_their_deadlines(
     emulator, project, grant, open_client, monkeypatch
 ):

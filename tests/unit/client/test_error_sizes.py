@@ -52,6 +52,7 @@ SMALL = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("make", [*HUGE.values(), *SMALL.values()], ids=[*HUGE, *SMALL])
 def test_no_error_body_takes_long_or_makes_a_large_event(make):
     reply = Response(400, {}, make()[:MAX_ERROR_BODY])
@@ -71,6 +72,7 @@ def test_no_error_body_takes_long_or_makes_a_large_event(make):
     assert "canary" not in event
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("make", HUGE.values(), ids=HUGE)
 @pytest.mark.parametrize("packed", [False, True])
 async def test_the_beginning_of_a_huge_body_is_enough(driver, raw_server, answer, make, packed):
@@ -146,6 +148,7 @@ CUTS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("status", [400, 401, 404, 409, 500])
 @pytest.mark.parametrize(("header", "begun", "then"), CUTS.values(), ids=CUTS)
 async def test_a_status_counts_where_its_body_breaks_off(driver, raw_server, status, header, begun, then):

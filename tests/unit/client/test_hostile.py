@@ -424,6 +424,7 @@ async def test_a_dripping_response_ends_at_the_deadline(driver, raw_server, what
     assert servers[0].requests
 
 
+@pytest.mark.heavy
 def test_a_synchronous_call_waits_for_headers_that_drip(open_client, raw_server, answer):
     ended = []
 

@@ -173,6 +173,7 @@ def check(error, key):
 FIXTURE_IS_FINE = settings(suppress_health_check=["function_scoped_fixture", "too_slow"])
 
 
+@pytest.mark.heavy
 @settings(FIXTURE_IS_FINE, max_examples=250)
 @given(answer=answers())
 def test_any_answer_is_a_result_or_an_error(reply, answer):

@@ -135,6 +135,7 @@ def taken(client):
     return len(client._http._transport._pool.connections)
 
 
+@pytest.mark.heavy
 async def test_a_client_recovers_after_an_outage(outage):
     async with AsyncClient("cx_" + 32 * "0", outage.url, verify=False, timeout=4) as client:
 

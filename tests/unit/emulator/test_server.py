@@ -55,6 +55,7 @@ def test_outage_keeps_port_and_state(emulator, connect):
     assert [entry.call for entry in emulator.journal.entries()] == ["pause_agent", "get_agent"]
 
 
+@pytest.mark.heavy
 def test_outages_under_load_leave_no_connection_behind(emulator):
     port = httpx.URL(emulator.url).port
     request = (
@@ -130,6 +131,7 @@ def test_several_emulators_share_nothing(connect):
         assert connect(two).list().json()["pagination"]["total"] == 0
 
 
+@pytest.mark.heavy
 def test_python_and_http_at_the_same_time(connect):
     durations = Durations(creating=0.001, pausing=0.001, starting=0.001, deleting=0.001)
     with Emulator(limits=Limits.off(), durations=durations) as emulator:

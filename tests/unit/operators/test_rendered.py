@@ -53,6 +53,7 @@ def shape(fields):
     return fields["config"] if isinstance(fields["config"], dict) else json.loads(fields["config"])
 
 
+@pytest.mark.heavy
 def test_rendered_fields_hide_what_is_secret(emulator, run, warp):
     ran = run(ConnixCreateAgentOperator, name="rendered", config=CONFIG, params=SECRETS)
     assert ran.state == "success", ran.log

@@ -165,6 +165,7 @@ async def wait_for_all(
     return Delays(delays, service)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("begin_within", "begins_at"), [(0, 0), (2, 40), (30, 20)])
 def test_waits_hear_of_changes_within_a_sweep(begin_within, begins_at):
     service, sweep = Service(1000, begins_at), 6.0

@@ -41,6 +41,7 @@ async def _waiting(emulator: Emulator, wait, asked, count):
     return waiting
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("count", [1, 5, 200])
 async def test_a_new_key_goes_on(count, emulator, wait, connection, reads, asked):
     waiting = await _waiting(emulator, wait, asked, count)

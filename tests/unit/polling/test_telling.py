@@ -252,6 +252,7 @@ def test_a_failed_log_request_leaves_the_failure(status):
         assert add_last_error(client, FAILED, seconds=60) == FAILED
 
 
+@pytest.mark.heavy
 def test_a_slow_log_request_is_given_up_after_5_seconds():
     with LogService("line", seconds=30) as client:
         began = time.monotonic()

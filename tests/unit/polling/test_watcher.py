@@ -145,6 +145,7 @@ async def test_many_deleted_in_front_cost_few_gets(emulator, wait, asked):
     assert {event["outcome"] for event in await asyncio.gather(*waiting)} == {"done"}
 
 
+@pytest.mark.heavy
 async def test_one_more_wait_costs_no_request(emulator, wait, warp):
     agent_ids = emulator.seed(300, status="creating")
     counts = []
