@@ -1,7 +1,7 @@
 """
 ``client.agents``: the calls as methods, synchronous and asynchronous.
 
-The methods of single calls are made from the functions of :mod:`connix_provider.client.calls`, which have
+The methods of single calls are made from the functions of :mod:`connix_provider.client.endpoints`, which have
 their parameters, checks and documentation.
 """
 
@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from connix_provider.client import calls
-from connix_provider.client.call import Call
+from connix_provider.client import endpoints
+from connix_provider.client.calls.call import Call
+from connix_provider.client.modeling.page import Page
 from connix_provider.client.models import Agent, LogEntry
-from connix_provider.client.page import Page
 from connix_provider.client.pagination import AgentPaginator, LogPaginator, Paginator
 
 if TYPE_CHECKING:
@@ -79,17 +79,17 @@ def _signed(method: MethodT, make: Callable[..., Any]) -> MethodT:
 class Agents(_Resource["Client"]):
     """The eleven calls, and iterators over all pages."""
 
-    list = _method(calls.list_agents)
-    create = _method(calls.create_agent)
-    get = _method(calls.get_agent)
-    update = _method(calls.update_agent)
-    delete = _method(calls.delete_agent)
-    start = _method(calls.start_agent)
-    pause = _method(calls.pause_agent)
-    stop = _method(calls.stop_agent)
-    restart = _method(calls.restart_agent)
-    logs = _method(calls.get_logs)
-    metrics = _method(calls.get_metrics)
+    list = _method(endpoints.list_agents)
+    create = _method(endpoints.create_agent)
+    get = _method(endpoints.get_agent)
+    update = _method(endpoints.update_agent)
+    delete = _method(endpoints.delete_agent)
+    start = _method(endpoints.start_agent)
+    pause = _method(endpoints.pause_agent)
+    stop = _method(endpoints.stop_agent)
+    restart = _method(endpoints.restart_agent)
+    logs = _method(endpoints.get_logs)
+    metrics = _method(endpoints.get_metrics)
 
     def iter(
         self,
@@ -97,7 +97,7 @@ class Agents(_Resource["Client"]):
         *,
         status: str | None = None,
         sort: str | None = None,
-        limit: int = calls.MAX_AGENTS_PER_PAGE,
+        limit: int = endpoints.MAX_AGENTS_PER_PAGE,
         offset: int = 0,
     ) -> Iterator[Agent]:
         """
@@ -111,7 +111,9 @@ class Agents(_Resource["Client"]):
         :return: the agents; a page is fetched once its first agent is wanted
         :raises ValueError: for an argument out of bounds, before any request
         """
-        page = functools.partial(calls.list_agents, project_id, status=status, sort=sort, limit=_size(limit))
+        page = functools.partial(
+            endpoints.list_agents, project_id, status=status, sort=sort, limit=_size(limit)
+        )
         return _iterate(self._client, AgentPaginator[Agent](page, offset))
 
     def iter_logs(
@@ -122,7 +124,7 @@ class Agents(_Resource["Client"]):
         level: str | None = None,
         start_time: str | datetime | None = None,
         end_time: str | datetime | None = None,
-        limit: int = calls.MAX_LOGS_PER_PAGE,
+        limit: int = endpoints.MAX_LOGS_PER_PAGE,
         offset: int = 0,
     ) -> Iterator[LogEntry]:
         """
@@ -140,7 +142,7 @@ class Agents(_Resource["Client"]):
         :raises ValueError: for an argument out of bounds, before any request
         """
         page = functools.partial(
-            calls.get_logs,
+            endpoints.get_logs,
             project_id,
             agent_id,
             level=level,
@@ -154,17 +156,17 @@ class Agents(_Resource["Client"]):
 class AsyncAgents(_Resource["AsyncClient"]):
     """The eleven calls, and iterators over all pages, asynchronous."""
 
-    list = _async_method(calls.list_agents)
-    create = _async_method(calls.create_agent)
-    get = _async_method(calls.get_agent)
-    update = _async_method(calls.update_agent)
-    delete = _async_method(calls.delete_agent)
-    start = _async_method(calls.start_agent)
-    pause = _async_method(calls.pause_agent)
-    stop = _async_method(calls.stop_agent)
-    restart = _async_method(calls.restart_agent)
-    logs = _async_method(calls.get_logs)
-    metrics = _async_method(calls.get_metrics)
+    list = _async_method(endpoints.list_agents)
+    create = _async_method(endpoints.create_agent)
+    get = _async_method(endpoints.get_agent)
+    update = _async_method(endpoints.update_agent)
+    delete = _async_method(endpoints.delete_agent)
+    start = _async_method(endpoints.start_agent)
+    pause = _async_method(endpoints.pause_agent)
+    stop = _async_method(endpoints.stop_agent)
+    restart = _async_method(endpoints.restart_agent)
+    logs = _async_method(endpoints.get_logs)
+    metrics = _async_method(endpoints.get_metrics)
 
     def iter(
         self,
@@ -172,7 +174,7 @@ class AsyncAgents(_Resource["AsyncClient"]):
         *,
         status: str | None = None,
         sort: str | None = None,
-        limit: int = calls.MAX_AGENTS_PER_PAGE,
+        limit: int = endpoints.MAX_AGENTS_PER_PAGE,
         offset: int = 0,
     ) -> AsyncIterator[Agent]:
         """
@@ -186,7 +188,9 @@ class AsyncAgents(_Resource["AsyncClient"]):
         :return: the agents; a page is fetched once its first agent is wanted
         :raises ValueError: for an argument out of bounds, before any request
         """
-        page = functools.partial(calls.list_agents, project_id, status=status, sort=sort, limit=_size(limit))
+        page = functools.partial(
+            endpoints.list_agents, project_id, status=status, sort=sort, limit=_size(limit)
+        )
         return _iterate_async(self._client, AgentPaginator[Agent](page, offset))
 
     def iter_logs(
@@ -197,7 +201,7 @@ class AsyncAgents(_Resource["AsyncClient"]):
         level: str | None = None,
         start_time: str | datetime | None = None,
         end_time: str | datetime | None = None,
-        limit: int = calls.MAX_LOGS_PER_PAGE,
+        limit: int = endpoints.MAX_LOGS_PER_PAGE,
         offset: int = 0,
     ) -> AsyncIterator[LogEntry]:
         """
@@ -215,7 +219,7 @@ class AsyncAgents(_Resource["AsyncClient"]):
         :raises ValueError: for an argument out of bounds, before any request
         """
         page = functools.partial(
-            calls.get_logs,
+            endpoints.get_logs,
             project_id,
             agent_id,
             level=level,

@@ -1,7 +1,7 @@
 """
 Drive the flow of a call: two thin clients, one synchronous and one asynchronous.
 
-All that can be decided is decided in :mod:`connix_provider.client.flow`; here bytes move and time passes.
+All decisions are made in :mod:`connix_provider.client.attempts.flow`; a client sends requests and sleeps.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from connix_provider.client.addresses import complete_url, warn_in_clear
 from connix_provider.client.agents import Agents, AsyncAgents
+from connix_provider.client.attempts.flow import perform
 from connix_provider.client.auth import Auth, choose_auth
-from connix_provider.client.call import Call
-from connix_provider.client.certificates import ssl_context
+from connix_provider.client.auth.httpcore_log import hide_secrets_of
+from connix_provider.client.calls.call import Call
+from connix_provider.client.calls.steps import Flow, Outcome, Send, Sleep
 from connix_provider.client.errors import ConnixError
-from connix_provider.client.exchange import ASYNC_HOOKS, HOOKS, exchange, exchange_async
-from connix_provider.client.failures import too_slow
-from connix_provider.client.flow import perform
-from connix_provider.client.pool import AsyncPool, ForkSafePool
-from connix_provider.client.proxies import check_proxies
 from connix_provider.client.ratelimit import RateLimiter
 from connix_provider.client.ratelimit.registry import check_share, limiter_for
 from connix_provider.client.redaction import redact
+from connix_provider.client.responses.failures import too_slow
 from connix_provider.client.retry import RetryPolicy
-from connix_provider.client.steps import Flow, Outcome, Send, Sleep
-from connix_provider.client.transport import build_request, translate
-from connix_provider.client.wirelog import hide_secrets_of
+from connix_provider.client.transport.addresses import complete_url, warn_in_clear
+from connix_provider.client.transport.certificates import ssl_context
+from connix_provider.client.transport.exchange import ASYNC_HOOKS, HOOKS, exchange, exchange_async
+from connix_provider.client.transport.httpx_errors import translate
+from connix_provider.client.transport.pool import AsyncPool, ForkSafePool
+from connix_provider.client.transport.proxies import check_proxies
+from connix_provider.client.transport.request import build_request
 
 __all__ = ["AsyncClient", "Client"]
 

@@ -6,7 +6,7 @@ Invariants:
 - Unknown fields are kept and unknown statuses accepted, because the service may add them.
 - Only ``id`` and ``status`` of an agent are required. A field of an undocumented type never spoils its
   response: it is passed on as it came, or counts as missing if no use can be made of it
-  (:mod:`connix_provider.client.fields`).
+  (:mod:`connix_provider.client.modeling.fields`).
 - Times are aware, or ``None`` if they cannot be read.
 - No ``repr`` shows ``environment_variables`` or ``system_prompt``, because they hold secrets.
 """
@@ -19,7 +19,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AliasPath, Field, PrivateAttr, ValidationError
 
-from connix_provider.client.fields import (
+from connix_provider.client.modeling.fields import (
     ConnixModel,
     Count,
     Id,
@@ -31,7 +31,7 @@ from connix_provider.client.fields import (
     Text,
     Timestamp,
 )
-from connix_provider.client.page import Page, Pagination
+from connix_provider.client.modeling.page import Page, Pagination
 from connix_provider.lifecycle import AgentStatus, Snapshot
 
 __all__ = [

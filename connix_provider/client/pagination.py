@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
-from connix_provider.client.call import Call
+from connix_provider.client.calls.call import Call
 from connix_provider.client.errors import ConnixResponseError
-from connix_provider.client.page import Page
+from connix_provider.client.modeling.page import Page
 
 __all__ = ["AgentPaginator", "LogPaginator", "Paginator"]
 

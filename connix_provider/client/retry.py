@@ -5,21 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from connix_provider.client.errors import (
-    ConnixAPIError,
-    ConnixConnectionError,
-    ConnixError,
-    ConnixRateLimitError,
-    ConnixResponseError,
-    ConnixTimeoutError,
-)
+from connix_provider.client.errors import ConnixAPIError, ConnixError, ConnixRateLimitError
+from connix_provider.client.transient import is_transient
 
-__all__ = ["RetryPolicy", "cap_retry_delay", "is_transient", "is_transient_status", "retry_delay"]
+__all__ = ["RetryPolicy", "cap_retry_delay", "retry_delay"]
 
-#: Transient statuses besides 5xx: request timeout, too early, rate limit.
-_TRANSIENT = frozenset({408, 425, 429})
-#: The only 5xx that is final, because the service does not know the method.
-_NOT_IMPLEMENTED = 501
 #: Seconds of a window of the reference's rate limits.
 _DEFAULT_WINDOW = 60.0
 #: Upper bound of the jitter on top of a hint, in seconds.
@@ -54,31 +44,6 @@ class RetryPolicy:
             raise ValueError(f"max_attempts must be 1 or more, not {self.max_attempts!r}")
         if not isinstance(self.total_timeout, int | float) or not self.total_timeout > 0:
             raise ValueError(f"total_timeout must be more than 0 seconds, not {self.total_timeout!r}")
-
-
-def is_transient_status(status_code: int) -> bool:
-    """
-    Return whether a status is transient.
-
-    :param status_code: HTTP status
-    :return: true for every 5xx but 501, for 408, 425 and 429
-    """
-    return status_code in _TRANSIENT or (500 <= status_code <= 599 and status_code != _NOT_IMPLEMENTED)
-
-
-def is_transient(error: ConnixError) -> bool:
-    """
-    Return whether an error is transient.
-
-    For a 401, 403 or 404 without Connix's error body this returns false. Its number in a row decides
-    (:class:`~connix_provider.client.foreign_refusals.ForeignRefusals`).
-
-    :param error: the error
-    :return: true for connection errors, time-outs, unreadable responses, 429 and transient statuses
-    """
-    if isinstance(error, ConnixAPIError):
-        return isinstance(error, ConnixRateLimitError) or is_transient_status(error.status_code)
-    return isinstance(error, ConnixConnectionError | ConnixTimeoutError | ConnixResponseError)
 
 
 def retry_delay(

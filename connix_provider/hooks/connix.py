@@ -280,7 +280,7 @@ class ConnixHook(BaseHook):
         :return: whether it works, and a sentence that says so or names the fault
         """
         from connix_provider.client import ConnixError
-        from connix_provider.client.addresses import is_sent_in_clear
+        from connix_provider.client.transport.addresses import is_sent_in_clear
         from connix_provider.hooks.diagnosis import as_sentence, explain_connection_error
         from connix_provider.hooks.settings import read_extra, unknown_fields
 
@@ -301,7 +301,7 @@ class ConnixHook(BaseHook):
             return False, as_sentence(error)
 
     def _try(self, client: Client) -> str:
-        from connix_provider.client.calls import list_projects
+        from connix_provider.client.endpoints import list_projects
 
         if project := self.default_project_id:
             page = client.agents.list(project, limit=1)

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from connix_provider.client.addresses import has_two_schemes
+from connix_provider.client.transport.addresses import has_two_schemes
 from connix_provider.params import check_flag
 from connix_provider.provider_info import EXTRA_FIELDS
 

@@ -126,7 +126,7 @@ class AgentDescriptionMixin(ConnixAgentOperator):
         :return: the body
         :raises ValueError: for a value that cannot be converted to its field's type
         """
-        from connix_provider.client.arguments import plain
+        from connix_provider.client.calls.arguments import plain
         from connix_provider.operators.configuration import with_documented_types
 
         fields = {field: getattr(self, field) for field in self.description_fields}

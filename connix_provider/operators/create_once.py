@@ -21,7 +21,7 @@ from connix_provider.client.errors import (
     ConnixNotFoundError,
     ConnixRateLimitError,
 )
-from connix_provider.client.retry import is_transient
+from connix_provider.client.transient import is_transient
 from connix_provider.operators.identity import IDENTITY_FIELD
 from connix_provider.operators.lost_response import (
     MAX_ATTEMPTS,

@@ -23,7 +23,7 @@ from connix_provider.client.errors import (
     ConnixResponseError,
     ConnixTimeoutError,
 )
-from connix_provider.client.retry import is_transient
+from connix_provider.client.transient import is_transient
 from connix_provider.lifecycle import SETTLED, TRANSIENT, AgentStatus, Evidence, restart_evidence
 from connix_provider.operators.busy_agent import AgentBusyError
 from connix_provider.operators.cancel_on_kill import SentAction

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from connix_provider.client.calls import delete_agent, get_agent, stop_agent
+from connix_provider.client.calls.steps import Flow, Sleep
+from connix_provider.client.endpoints import delete_agent, get_agent, stop_agent
 from connix_provider.client.errors import (
     ConnixAuthenticationError,
     ConnixError,
@@ -20,12 +21,11 @@ from connix_provider.client.errors import (
     ConnixPermissionError,
     ConnixTimeoutError,
 )
-from connix_provider.client.steps import Flow, Sleep
 from connix_provider.lifecycle import SETTLED, AgentStatus, Snapshot, has_changed
 
 if TYPE_CHECKING:
     from connix_provider.client import AsyncClient, Client
-    from connix_provider.client.call import Call
+    from connix_provider.client.calls.call import Call
 
 __all__ = ["CANCEL_TIMEOUT", "KILL_GRACE", "cancel_action"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
+from connix_provider.client.attempts.limit_log import limit_name
 from connix_provider.client.errors import ConnixError
-from connix_provider.client.limit_log import limit_name
 from connix_provider.hooks.diagnosis import remedy
 from connix_provider.lifecycle import DOWN, AgentStatus
 

@@ -19,9 +19,9 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
+from connix_provider.client.attempts.foreign_refusals import ForeignRefusals, is_foreign
 from connix_provider.client.errors import ConnixError, ConnixNotFoundError
-from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
-from connix_provider.client.retry import is_transient
+from connix_provider.client.transient import is_transient
 
 __all__ = ["MISCONFIGURED_AFTER", "UNDEFINED_AFTER", "PollErrors"]
 

@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from connix_provider.client.limit_log import SHORT_WAIT, limit_name
+from connix_provider.client.attempts.limit_log import SHORT_WAIT, limit_name
 
 if TYPE_CHECKING:
     from connix_provider.client.errors import ConnixRateLimitError

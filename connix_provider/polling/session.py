@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
+from connix_provider.client.attempts.limit_log import SHORT_WAIT
 from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
-from connix_provider.client.limit_log import SHORT_WAIT
 from connix_provider.polling.last_error import add_last_error
 from connix_provider.polling.poll_result import Outcome, PollResult
 

@@ -24,13 +24,13 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from connix_provider.client.calls import get_agent, list_agents
+from connix_provider.client.attempts.foreign_refusals import ForeignRefusals, is_foreign
+from connix_provider.client.attempts.limit_log import SHORT_WAIT
+from connix_provider.client.endpoints import get_agent, list_agents
 from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
-from connix_provider.client.failures import rate_limit_wait_error
-from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
-from connix_provider.client.limit_log import SHORT_WAIT
 from connix_provider.client.ratelimit import DOCUMENTED, Bucket
-from connix_provider.client.retry import is_transient
+from connix_provider.client.responses.failures import rate_limit_wait_error
+from connix_provider.client.transient import is_transient
 from connix_provider.polling.listing_scan import PAGE
 from connix_provider.polling.read_scheduler import Read, ReadScheduler
 from connix_provider.polling.status_poller import RESPONSE_GRACE
@@ -38,7 +38,7 @@ from connix_provider.polling.subscription import Delayed, Subscription
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, AsyncClient
-    from connix_provider.client.call import Call
+    from connix_provider.client.calls.call import Call
 
 __all__ = ["Watcher"]
 

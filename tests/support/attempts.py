@@ -1,7 +1,9 @@
 """Drive the flow of a call by hand: outcomes are given, and time passes only in pauses."""
 
 from connix_provider.client import ConnixError
-from connix_provider.client.calls import (
+from connix_provider.client.attempts.flow import perform
+from connix_provider.client.calls.steps import Response, Send, Sleep
+from connix_provider.client.endpoints import (
     create_agent,
     delete_agent,
     get_agent,
@@ -14,9 +16,7 @@ from connix_provider.client.calls import (
     stop_agent,
     update_agent,
 )
-from connix_provider.client.flow import perform
 from connix_provider.client.ratelimit import RateLimiter
-from connix_provider.client.steps import Response, Send, Sleep
 
 NOW = 1_705_334_400.0
 

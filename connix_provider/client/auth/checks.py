@@ -10,7 +10,7 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from connix_provider.client.addresses import has_two_schemes
+from connix_provider.client.transport.addresses import has_two_schemes
 
 __all__ = ["check_header_value", "check_text", "check_token_url", "json_object", "token_in"]
 

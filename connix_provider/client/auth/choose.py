@@ -6,10 +6,10 @@ import os
 import ssl
 from collections.abc import Callable
 
-from connix_provider.client.addresses import is_default_host
 from connix_provider.client.auth.base import Auth
 from connix_provider.client.auth.oauth2 import DEFAULT_TOKEN_URL, RefreshingBearerAuth
 from connix_provider.client.auth.static import ApiKeyAuth, BearerAuth
+from connix_provider.client.transport.addresses import is_default_host
 
 __all__ = ["API_KEY_VARIABLE", "choose_auth"]
 

@@ -9,22 +9,24 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from connix_provider.client.addresses import warn_in_clear
 from connix_provider.client.auth.checks import check_text, check_token_url, json_object, token_in
 from connix_provider.client.auth.token_cache import Tokens
+from connix_provider.client.calls.steps import Response
 from connix_provider.client.errors import (
     ConnixAPIError,
     ConnixAuthenticationError,
     ConnixTimeoutError,
     api_error_class,
 )
-from connix_provider.client.exchange import HOOKS, exchange
-from connix_provider.client.quoting import printable
-from connix_provider.client.ratelimit.headers import number, retry_after_hint
+from connix_provider.client.ratelimit.headers import number
+from connix_provider.client.ratelimit.retry_after import retry_after_hint
 from connix_provider.client.redaction import redact
-from connix_provider.client.retry import is_transient_status
-from connix_provider.client.steps import Response
-from connix_provider.client.transport import USER_AGENT, connection_error, timeouts
+from connix_provider.client.redaction.quoting import printable
+from connix_provider.client.transient import is_transient_status
+from connix_provider.client.transport.addresses import warn_in_clear
+from connix_provider.client.transport.exchange import HOOKS, exchange
+from connix_provider.client.transport.httpx_errors import connection_error
+from connix_provider.client.transport.request import USER_AGENT, timeouts
 
 if TYPE_CHECKING:
     import ssl

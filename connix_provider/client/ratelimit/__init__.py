@@ -5,16 +5,12 @@ Every request asks the key's limiter for a permit first, and every response teac
 """
 
 from connix_provider.client.ratelimit.buckets import DOCUMENTED, Bucket
-from connix_provider.client.ratelimit.headers import (
-    KEY_FAMILY,
-    RateLimitHeaders,
-    number,
-    retry_after_hint,
-    server_time,
-)
+from connix_provider.client.ratelimit.headers import KEY_FAMILY, RateLimitHeaders, number
 from connix_provider.client.ratelimit.limiter import RateLimiter
 from connix_provider.client.ratelimit.permit import Permit, recheck_delay
 from connix_provider.client.ratelimit.poll_probe import LONGEST_POLL_DELAY
+from connix_provider.client.ratelimit.retry_after import retry_after_hint
+from connix_provider.client.ratelimit.server_clock import server_time
 
 __all__ = [
     "DOCUMENTED",

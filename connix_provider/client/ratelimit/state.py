@@ -8,14 +8,10 @@ from typing import Any
 
 from connix_provider.client.ratelimit.buckets import DOCUMENTED, Bucket
 from connix_provider.client.ratelimit.fixed_window import FixedWindow
-from connix_provider.client.ratelimit.headers import (
-    KEY_FAMILY,
-    RateLimitHeaders,
-    ServerClock,
-    server_time,
-)
+from connix_provider.client.ratelimit.headers import KEY_FAMILY, RateLimitHeaders
 from connix_provider.client.ratelimit.limits import Limit, SlidingWindowLog
 from connix_provider.client.ratelimit.poll_probe import PollProbe
+from connix_provider.client.ratelimit.server_clock import ServerClock, server_time
 
 __all__ = ["Endpoint", "KeyState"]
 

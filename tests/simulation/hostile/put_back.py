@@ -128,7 +128,7 @@ def a_200_is_a_yes() -> Replacements:
             return kind(agent_id=agent_id)
         return result if result.agent_id else result.model_copy(update={"agent_id": agent_id})
 
-    return {"connix_provider.client.calls.read_confirmation": read_confirmation}
+    return {"connix_provider.client.endpoints.read_confirmation": read_confirmation}
 
 
 def names_are_free_at_once() -> Replacements:
@@ -174,6 +174,6 @@ def events_without_bounds() -> Replacements:
     return {
         "connix_provider.polling.poll_result._short_details": lambda details: details,
         "connix_provider.polling.poll_result._cut": lambda value, length: value,
-        "connix_provider.client.failures.bounded": lambda details, redact: redact(details),
-        "connix_provider.client.failures.shortened": lambda text, *_: text,
+        "connix_provider.client.responses.failures.bounded": lambda details, redact: redact(details),
+        "connix_provider.client.responses.failures.shortened": lambda text, *_: text,
     }

@@ -19,11 +19,11 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from connix_provider.client import AsyncClient, Client
 from connix_provider.client.auth import token_cache
-from connix_provider.client.failures import too_slow
+from connix_provider.client.calls.steps import Outcome, Response, Send
 from connix_provider.client.ratelimit import registry
 from connix_provider.client.ratelimit.shared import DIRECTORY_SETTING
-from connix_provider.client.steps import Outcome, Response, Send
-from connix_provider.client.transport import translate
+from connix_provider.client.responses.failures import too_slow
+from connix_provider.client.transport.httpx_errors import translate
 from hostile.answers import Answer
 from hostile.clock import Installed, installed
 from hostile.world import Broken, Killed, World

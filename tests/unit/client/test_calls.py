@@ -177,7 +177,7 @@ async def test_metrics(driver, emulator, project):
 
 
 async def test_projects_can_be_listed_for_the_test_of_a_connection(emulator, project, open_client):
-    from connix_provider.client.calls import list_projects
+    from connix_provider.client.endpoints import list_projects
 
     page = open_client(emulator.api_key, emulator.url).perform(list_projects(limit=100))
     assert project in [entry.id for entry in page]

@@ -10,10 +10,10 @@ import zlib
 import pytest
 
 from connix_provider.client import ConnixServerError, ConnixValidationError
-from connix_provider.client.calls import create_agent, get_agent
+from connix_provider.client.calls.steps import Response
+from connix_provider.client.endpoints import create_agent, get_agent
 from connix_provider.client.errors import ConnixAPIError, api_error_class
-from connix_provider.client.failures import MAX_ERROR_BODY, refusal
-from connix_provider.client.steps import Response
+from connix_provider.client.responses.failures import MAX_ERROR_BODY, error_from_response
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.poll_result import PollResult
 
@@ -60,7 +60,7 @@ def test_no_error_body_takes_long_or_makes_a_large_event(make):
     took = []
     for _ in range(3):
         began = time.thread_time()
-        error = refusal(CALL, reply, CALL.secrets)
+        error = error_from_response(CALL, reply, CALL.secrets)
         text = str(error)
         took.append(time.thread_time() - began)
     assert min(took) < 0.1
@@ -197,10 +197,10 @@ async def test_the_rest_of_a_huge_error_is_not_read(driver, raw_server):
 def test_usual_details_stay_as_they_are():
     details = [{"field": "config.temperature", "message": "Temperature must be between 0 and 2"}]
     for usual in (details, {"name": "too long"}, "in words", 7, 0.5, None, True, [], {}):
-        assert refusal(get_agent("p", "a"), Response(400, {}, body(usual)), ()).details == usual
+        assert error_from_response(get_agent("p", "a"), Response(400, {}, body(usual)), ()).details == usual
 
 
 def test_details_that_were_cut_show_it():
-    cut = refusal(CALL, Response(400, {}, body(["x" * 40] * 1000)), ()).details
+    cut = error_from_response(CALL, Response(400, {}, body(["x" * 40] * 1000)), ()).details
     assert cut[0] == "x" * 40
     assert cut[-1] == "…"

@@ -26,13 +26,13 @@ from connix_provider.client import (
     ConnixTimeoutError,
     ConnixValidationError,
 )
-from connix_provider.client.calls import create_agent, update_agent
+from connix_provider.client.attempts.flow import perform
+from connix_provider.client.calls.steps import Response
+from connix_provider.client.endpoints import create_agent, update_agent
 from connix_provider.client.errors import ConnixRateLimitWaitError, api_error_class
-from connix_provider.client.flow import perform
 from connix_provider.client.ratelimit import RateLimiter
 from connix_provider.client.redaction import redact
 from connix_provider.client.retry import RetryPolicy
-from connix_provider.client.steps import Response
 from connix_provider.emulator import Fault
 from connix_provider.params import AgentNameNotFoundError
 

@@ -13,11 +13,12 @@ from connix_provider.client import (
     ConnixPermissionError,
     ConnixServerError,
 )
-from connix_provider.client.flow import perform
-from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
+from connix_provider.client.attempts.flow import perform
+from connix_provider.client.attempts.foreign_refusals import ForeignRefusals, is_foreign
+from connix_provider.client.calls.steps import Response
 from connix_provider.client.ratelimit import RateLimiter
-from connix_provider.client.retry import RetryPolicy, is_transient
-from connix_provider.client.steps import Response
+from connix_provider.client.retry import RetryPolicy
+from connix_provider.client.transient import is_transient
 
 HTML = b"<html><title>Forbidden</title></html>"
 #: What a gateway, a login page or another service answers in Connix's place.

@@ -8,10 +8,10 @@ from attempts import CALLS, NOW, Run, refusal, repeat, said
 from timewarp import Timewarp
 
 from connix_provider.client import ConnixRateLimitError, ConnixServerError
-from connix_provider.client.flow import perform
+from connix_provider.client.attempts.flow import perform
+from connix_provider.client.calls.steps import Response, Sleep
 from connix_provider.client.ratelimit import Bucket, RateLimiter
 from connix_provider.client.retry import RetryPolicy
-from connix_provider.client.steps import Response, Sleep
 from connix_provider.emulator import Fault
 
 HINTS = {

@@ -9,7 +9,7 @@ import pytest
 
 from connix_provider.client import ConnixConflictError, ConnixRateLimitError
 from connix_provider.client.auth.checks import json_object
-from connix_provider.client.ratelimit.headers import retry_after_hint
+from connix_provider.client.ratelimit.retry_after import retry_after_hint
 
 KEY = "cx_" + 32 * "0"
 JSON = json.dumps({"id": "a", "name": "Ä", "status": "running"}, ensure_ascii=False).encode()

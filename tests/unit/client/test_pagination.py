@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connix_provider.client import ConnixNotFoundError, ConnixResponseError, ConnixServerError
-from connix_provider.client.calls import get_logs, list_agents
+from connix_provider.client.endpoints import get_logs, list_agents
 from connix_provider.client.models import AgentPage, LogPage, Pagination
 from connix_provider.client.pagination import AgentPaginator, LogPaginator
 from connix_provider.emulator import Fault

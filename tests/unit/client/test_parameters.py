@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connix_provider.client import ConnixNotFoundError, ConnixValidationError
-from connix_provider.client.calls import (
+from connix_provider.client.endpoints import (
     create_agent,
     get_agent,
     get_logs,

@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from connix_provider.client import AsyncClient, Client, ConnixAPIError
-from connix_provider.client.calls import get_agent
-from connix_provider.client.pool import AsyncPool
-from connix_provider.client.steps import Response, Send
+from connix_provider.client.calls.steps import Response, Send
+from connix_provider.client.endpoints import get_agent
+from connix_provider.client.transport.pool import AsyncPool
 from connix_provider.emulator import Emulator, Limits
 
 

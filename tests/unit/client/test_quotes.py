@@ -7,11 +7,11 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from connix_provider.client.auth import RefreshingBearerAuth
-from connix_provider.client.calls import create_agent, update_agent
-from connix_provider.client.failures import refusal
-from connix_provider.client.quoting import printable
+from connix_provider.client.calls.steps import Response
+from connix_provider.client.endpoints import create_agent, update_agent
 from connix_provider.client.redaction import redact, secrets_of
-from connix_provider.client.steps import Response
+from connix_provider.client.redaction.quoting import printable
+from connix_provider.client.responses.failures import error_from_response
 
 PROMPT = (
     "  You are the agent of the Müller account.\r\n"
@@ -98,7 +98,7 @@ def test_no_quote_shows_a_secret(quoted, encode):
 @pytest.mark.parametrize("quoted", QUOTES.values(), ids=QUOTES)
 def test_no_exception_shows_a_quoted_secret(call, quoted):
     stated = {"code": "c", "message": f"bad {quoted}", "details": [{"field": quoted, "message": [quoted]}]}
-    error = refusal(call, Response(400, {}, json.dumps({"error": stated}).encode()), call.secrets)
+    error = error_from_response(call, Response(400, {}, json.dumps({"error": stated}).encode()), call.secrets)
     bare = "".join(f"{error}{error!r}{error.details}".split())
     for canary in (*CANARIES, *NUMBERS):
         assert canary not in bare
@@ -162,7 +162,7 @@ def test_no_control_character_reaches_a_message(control):
         "request_id": said,
         "details": [{"field": said, "message": said}],
     }
-    error = refusal(
+    error = error_from_response(
         create_agent("p", {"name": "x"}), Response(400, {}, json.dumps({"error": stated}).encode()), ()
     )
     for text in (str(error), error.code, error.message, error.request_id, error.details[0]["message"]):

@@ -23,11 +23,12 @@ from connix_provider.client import (
     ConnixTimeoutError,
     ConnixValidationError,
 )
-from connix_provider.client.calls import update_agent
-from connix_provider.client.flow import perform
+from connix_provider.client.attempts.flow import perform
+from connix_provider.client.calls.steps import Response
+from connix_provider.client.endpoints import update_agent
 from connix_provider.client.ratelimit import Bucket, RateLimiter, number, retry_after_hint, server_time
-from connix_provider.client.retry import RetryPolicy, is_transient, retry_delay
-from connix_provider.client.steps import Response
+from connix_provider.client.retry import RetryPolicy, retry_delay
+from connix_provider.client.transient import is_transient
 
 ONCE = {"create", "restart"}
 

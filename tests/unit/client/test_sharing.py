@@ -11,13 +11,13 @@ import pytest
 from tokens import renewable
 
 from connix_provider.client import AsyncClient, Client, ConnixRateLimitError, ConnixTimeoutError
-from connix_provider.client.calls import get_agent
+from connix_provider.client.attempts.flow import perform
+from connix_provider.client.calls.steps import Response, Send, Sleep
+from connix_provider.client.endpoints import get_agent
 from connix_provider.client.errors import ConnixRateLimitWaitError
-from connix_provider.client.flow import perform
 from connix_provider.client.ratelimit import Bucket, RateLimiter, registry
 from connix_provider.client.ratelimit.registry import limiter_for
 from connix_provider.client.retry import RetryPolicy
-from connix_provider.client.steps import Response, Send, Sleep
 from connix_provider.emulator import Clock, Emulator, Fault, Limits
 
 KEY = "cx_" + 32 * "a"

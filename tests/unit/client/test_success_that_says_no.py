@@ -16,9 +16,9 @@ from connix_provider.client import (
     ConnixServerError,
     ConnixValidationError,
 )
-from connix_provider.client.calls import list_projects
+from connix_provider.client.calls.steps import Response
+from connix_provider.client.endpoints import list_projects
 from connix_provider.client.retry import RetryPolicy
-from connix_provider.client.steps import Response
 
 READS = ("list", "get", "logs", "metrics", "projects")
 WRITES = ("create", "update", "delete", "start", "pause", "stop", "restart")
@@ -217,7 +217,7 @@ def test_any_json_object_is_no_list_of_projects(body):
 
 
 def test_secrets_that_a_refusal_quotes_are_hidden():
-    from connix_provider.client.calls import create_agent
+    from connix_provider.client.endpoints import create_agent
 
     call = create_agent("p", {"name": "x", "config": {"environment_variables": {"A": "top-secret-value"}}})
     body = {"error": {"code": "c", "message": "bad top-secret-value", "details": ["top-secret-value"]}}

@@ -7,21 +7,21 @@ import sys
 import pytest
 
 import connix_provider.client
-from connix_provider.client import AsyncClient, Client, calls
+from connix_provider.client import AsyncClient, Client, endpoints
 from connix_provider.client.agents import Agents, AsyncAgents
 
 MADE_FROM = {
-    "list": calls.list_agents,
-    "create": calls.create_agent,
-    "get": calls.get_agent,
-    "update": calls.update_agent,
-    "delete": calls.delete_agent,
-    "start": calls.start_agent,
-    "pause": calls.pause_agent,
-    "stop": calls.stop_agent,
-    "restart": calls.restart_agent,
-    "logs": calls.get_logs,
-    "metrics": calls.get_metrics,
+    "list": endpoints.list_agents,
+    "create": endpoints.create_agent,
+    "get": endpoints.get_agent,
+    "update": endpoints.update_agent,
+    "delete": endpoints.delete_agent,
+    "start": endpoints.start_agent,
+    "pause": endpoints.pause_agent,
+    "stop": endpoints.stop_agent,
+    "restart": endpoints.restart_agent,
+    "logs": endpoints.get_logs,
+    "metrics": endpoints.get_metrics,
 }
 
 
@@ -52,7 +52,9 @@ def test_a_method_has_the_signature_of_its_call(name):
         assert inspect.iscoroutinefunction(method) is (cls is AsyncAgents)
 
 
-@pytest.mark.parametrize(("walk", "page"), [("iter", calls.list_agents), ("iter_logs", calls.get_logs)])
+@pytest.mark.parametrize(
+    ("walk", "page"), [("iter", endpoints.list_agents), ("iter_logs", endpoints.get_logs)]
+)
 def test_a_walk_takes_what_its_page_takes(walk, page):
     mine, other = (inspect.signature(getattr(cls, walk)).parameters for cls in (Agents, AsyncAgents))
     assert mine == other

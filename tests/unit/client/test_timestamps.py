@@ -105,7 +105,7 @@ def test_a_date_alone_is_its_first_moment():
 def test_usual_times_are_read_without_python(monkeypatch):
     """10,000 agents a minute are read in a triggerer, and each has three times."""
     seen = []
-    monkeypatch.setattr("connix_provider.client.timestamps._read_text", seen.append)
+    monkeypatch.setattr("connix_provider.client.modeling.timestamps._read_text", seen.append)
     for written in ("2026-01-15T10:30:00Z", "2026-01-15T10:30:00.123456+00:00", "2026-01-15 10:30:00+00:00"):
         assert agent(written).updated_at is not None
     assert seen == []

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from connix_provider.client import ConnixAuthenticationError
+from connix_provider.client.attempts.foreign_refusals import is_foreign
 from connix_provider.client.auth.token_cache import Tokens
 from connix_provider.client.auth.token_endpoint import TokenEndpoint
+from connix_provider.client.calls.steps import Response
 from connix_provider.client.errors import ConnixAPIError, api_error_class
-from connix_provider.client.foreign_refusals import is_foreign
-from connix_provider.client.retry import is_transient
-from connix_provider.client.steps import Response
+from connix_provider.client.transient import is_transient
 
 TOKENS = {"access_token": "new-access", "refresh_token": "new-refresh", "expires_in": 60}
 REFUSED = {"error": "invalid_grant", "error_description": "expired"}

@@ -18,13 +18,12 @@ from connix_provider.client import (
     ConnixAPIError,
     ConnixConnectionError,
     ConnixError,
-    wirelog,
 )
-from connix_provider.client.addresses import complete_url
-from connix_provider.client.auth import ApiKeyAuth
-from connix_provider.client.calls import get_agent
-from connix_provider.client.steps import Send
-from connix_provider.client.transport import translate
+from connix_provider.client.auth import ApiKeyAuth, httpcore_log
+from connix_provider.client.calls.steps import Send
+from connix_provider.client.endpoints import get_agent
+from connix_provider.client.transport.addresses import complete_url
+from connix_provider.client.transport.httpx_errors import translate
 
 KEY = "cx_" + 32 * "0"
 DEFAULT = "https://api.connix.io/api/v1"
@@ -189,19 +188,19 @@ async def test_no_request_is_worth_a_line_in_the_log_of_a_task(driver, emulator,
 
 def test_whoever_opens_a_client_in_the_middle_of_a_line_does_not_break_it():
     proofs = [ApiKeyAuth(KEY)]
-    wirelog.hide_secrets_of(proofs[0])
+    httpcore_log.hide_secrets_of(proofs[0])
     line = logging.LogRecord("httpcore.http11", logging.DEBUG, "", 0, "%s", (KEY,), None)
 
     def break_in(*_):
         # As another thread may, or a signal's handler.
         sys.setprofile(None)
         proofs.append(ApiKeyAuth(KEY))
-        wirelog.hide_secrets_of(proofs[-1])
+        httpcore_log.hide_secrets_of(proofs[-1])
         sys.setprofile(break_in)
 
     sys.setprofile(break_in)
     try:
-        wirelog._filter.filter(line)
+        httpcore_log._filter.filter(line)
     finally:
         sys.setprofile(None)
     assert len(proofs) > 1
@@ -211,11 +210,11 @@ def test_whoever_opens_a_client_in_the_middle_of_a_line_does_not_break_it():
 def test_a_proof_is_known_once_and_for_as_long_as_it_is_in_use():
     proof = ApiKeyAuth(KEY)
     for _ in range(2):
-        wirelog.hide_secrets_of(proof)
-    assert [known is proof for known in wirelog._in_use()].count(True) == 1
+        httpcore_log.hide_secrets_of(proof)
+    assert [known is proof for known in httpcore_log._in_use()].count(True) == 1
     del proof
     gc.collect()
-    assert None not in [known() for known in wirelog._auths]
+    assert None not in [known() for known in httpcore_log._auths]
 
 
 async def test_nobody_listens_there(driver, raw_server, answer):

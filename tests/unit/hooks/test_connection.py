@@ -7,8 +7,8 @@ import json
 import pytest
 from dag_store import airflow_version
 
-from connix_provider.client import addresses
-from connix_provider.client.addresses import is_sent_in_clear
+from connix_provider.client.transport import addresses
+from connix_provider.client.transport.addresses import is_sent_in_clear
 from connix_provider.hooks import connix
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.params import AgentNameNotFoundError

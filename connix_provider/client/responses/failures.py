@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from connix_provider.client.call import Call
-from connix_provider.client.error_bodies import error_object, is_connix_error, parse, says_no, stated_status
+from connix_provider.client.calls.call import Call
+from connix_provider.client.calls.steps import Response
 from connix_provider.client.errors import (
     ConnixAPIError,
     ConnixRateLimitWaitError,
@@ -18,19 +18,25 @@ from connix_provider.client.errors import (
     ConnixTimeoutError,
     api_error_class,
 )
-from connix_provider.client.quoting import bounded, printable, shortened
 from connix_provider.client.ratelimit import retry_after_hint
 from connix_provider.client.redaction import Redactor
-from connix_provider.client.replies import NoResultError
-from connix_provider.client.retry import is_transient_status
-from connix_provider.client.steps import Response
+from connix_provider.client.redaction.quoting import bounded, printable, shortened
+from connix_provider.client.responses.error_bodies import (
+    error_object,
+    is_connix_error,
+    parse,
+    says_no,
+    stated_status,
+)
+from connix_provider.client.responses.results import NoResultError
+from connix_provider.client.transient import is_transient_status
 
 __all__ = [
     "MAX_ERROR_BODY",
+    "error_from_response",
     "no_result",
     "out_of_time",
     "rate_limit_wait_error",
-    "refusal",
     "too_slow",
     "unreadable",
 ]
@@ -47,7 +53,7 @@ _REQUEST_TIMEOUT, _TOO_MANY_REQUESTS, _LEAST_ERROR = 408, 429, 400
 MAX_ERROR_BODY = 64 * 2**10
 
 
-def refusal(call: Call[Any], reply: Response, secrets: tuple[str, ...]) -> ConnixAPIError:
+def error_from_response(call: Call[Any], reply: Response, secrets: tuple[str, ...]) -> ConnixAPIError:
     """Turn an answer that says no into its exception."""
     status = reply.status_code
     if 300 <= status < 400:

@@ -1,87 +1,28 @@
-"""
-Move the bytes: what httpx is told, and what its exceptions mean.
-
-Nothing here decides anything about Connix. It builds requests from calls, and turns httpx's exceptions into
-the client's own, without their chain: httpx's hold the request with its key.
-"""
+"""Turn httpx's exceptions into the client's own, without their chain, because it holds the request's key."""
 
 from __future__ import annotations
 
-import functools
-import platform
 import socket
 import ssl
 from collections.abc import Iterator
 
 import httpx
 
-from connix_provider import __version__
+from connix_provider.client.calls.steps import Send
 from connix_provider.client.errors import (
     ConnixConnectionError,
     ConnixError,
     ConnixResponseError,
     ConnixTimeoutError,
 )
-from connix_provider.client.failures import too_slow
-from connix_provider.client.proxies import proxy_for
-from connix_provider.client.steps import Send
+from connix_provider.client.responses.failures import too_slow
+from connix_provider.client.transport.proxies import proxy_for
 
-__all__ = ["USER_AGENT", "build_request", "connection_error", "timeouts", "translate"]
+__all__ = ["connection_error", "translate"]
 
-USER_AGENT = f"airflow-provider-connix/{__version__} (Python {platform.python_version()})"
-#: gzip alone: what is not asked for is not unpacked.
-_HEADERS = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"}
-_CONNECT_TIMEOUT = 10.0
 #: After these the request was not sent.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _NOT_HTTP = (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL)
-#: Sockets refuse to wait for some centuries, or for ever in numbers.
-_LONGEST_WAIT = 86_400.0
-
-
-def build_request(url: str, send: Send, *, timeout: float) -> httpx.Request:
-    """
-    Build the request for a step of the flow.
-
-    :param url: the base URL
-    :param send: the step
-    :param timeout: seconds to wait for the service to go on with its answer
-    :return: the request
-    """
-    call = send.call
-    headers = {**_HEADERS, "X-Request-ID": send.request_id}
-    if call.body is not None:
-        headers["Content-Type"] = "application/json"
-    return httpx.Request(
-        call.method,
-        _url(f"{url}{call.path}?{call.query}" if call.query else f"{url}{call.path}"),
-        content=call.body,
-        headers=headers,
-        extensions={"timeout": timeouts(min(timeout, send.timeout))},
-    )
-
-
-def timeouts(seconds: float) -> dict[str, float]:
-    """
-    Bound each wait inside a request.
-
-    :param seconds: the longest wait for the service to go on
-    :return: httpx's time-outs
-    """
-    longest = min(seconds, _LONGEST_WAIT)
-    return {
-        "read": longest,
-        "write": longest,
-        # Shorter, because a request that is cancelled at its end would not tell that it waited for the pool.
-        "pool": 0.9 * longest,
-        "connect": min(longest, _CONNECT_TIMEOUT),
-    }
-
-
-# Taking a URL apart costs as much as reading an answer, and polls repeat it.
-@functools.lru_cache(maxsize=128)
-def _url(text: str) -> httpx.URL:
-    return httpx.URL(text)
 
 
 def translate(error: httpx.HTTPError | httpx.InvalidURL, send: Send) -> ConnixError:

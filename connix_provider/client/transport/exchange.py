@@ -17,8 +17,8 @@ from typing import Any
 
 import httpx
 
-from connix_provider.client.bodies import Body
-from connix_provider.client.steps import Response
+from connix_provider.client.calls.steps import Response
+from connix_provider.client.transport.bodies import Body
 
 __all__ = ["ASYNC_HOOKS", "HOOKS", "exchange", "exchange_async"]
 

@@ -1,9 +1,9 @@
 """
-The calls of the Agents API as data: the request, its rate limit, and how its response is read.
+The endpoints of the Agents API: each function makes a call, which holds the request and reads its response.
 
-Each function checks its arguments and returns a :class:`~connix_provider.client.call.Call`, without I/O. The
-methods of both clients are made from these functions, so parameters, checks and documentation are written
-once.
+The functions check their arguments and return a :class:`~connix_provider.client.calls.call.Call`, without
+I/O. The methods of both clients are made from these functions, so parameters, checks and documentation are
+written once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypedDict
 
-from connix_provider.client.arguments import (
+from connix_provider.client.calls.arguments import (
     body,
     check_choice,
     check_int,
@@ -23,7 +23,7 @@ from connix_provider.client.arguments import (
     period,
     query,
 )
-from connix_provider.client.call import Call, RepeatCheck
+from connix_provider.client.calls.call import Call, RepeatCheck
 from connix_provider.client.errors import ConnixConflictError, ConnixError, ConnixNotFoundError
 from connix_provider.client.models import (
     ActionResult,
@@ -36,7 +36,7 @@ from connix_provider.client.models import (
 )
 from connix_provider.client.ratelimit import Bucket
 from connix_provider.client.redaction import secrets_of
-from connix_provider.client.replies import checked, read_agent, read_confirmation
+from connix_provider.client.responses.results import checked, read_agent, read_confirmation
 from connix_provider.lifecycle import AgentStatus
 
 SORT_ORDERS = ("created_at", "-created_at", "name", "-name")

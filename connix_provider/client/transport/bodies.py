@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from connix_provider.client.failures import MAX_ERROR_BODY
+from connix_provider.client.responses.failures import MAX_ERROR_BODY
 
 __all__ = ["MAX_BODY", "Body"]
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_core import from_json
 
-from connix_provider.client.fields import ConnixModel, OrElse
+from connix_provider.client.modeling.fields import ConnixModel, OrElse
 
 __all__ = ["Page", "Pagination"]
 

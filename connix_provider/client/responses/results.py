@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from pydantic_core import from_json
 
-from connix_provider.client.error_bodies import says_no
-from connix_provider.client.fields import ConnixModel
+from connix_provider.client.modeling.fields import ConnixModel
 from connix_provider.client.models import ActionResult, Agent, DeleteResult
+from connix_provider.client.responses.error_bodies import says_no
 
 __all__ = ["NoResultError", "checked", "read_agent", "read_confirmation"]
 

@@ -1,4 +1,4 @@
-"""A call as data: one endpoint with its arguments. :mod:`connix_provider.client.calls` makes them."""
+"""A call as data: one endpoint with its arguments. :mod:`connix_provider.client.endpoints` makes them."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Generator, Mapping
 from typing import Any, TypeVar
 
-from connix_provider.client.call import Call
+from connix_provider.client.calls.call import Call
 from connix_provider.client.errors import ConnixError
 
 __all__ = ["Flow", "Outcome", "Response", "Send", "Sleep"]

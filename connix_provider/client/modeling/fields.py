@@ -18,8 +18,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from connix_provider.client.modeling.timestamps import ISO_PATTERN, aware, read_timestamp
 from connix_provider.client.redaction import SECRET_FIELDS
-from connix_provider.client.timestamps import ISO_PATTERN, aware, read_timestamp
 from connix_provider.lifecycle import AgentStatus
 
 __all__ = [

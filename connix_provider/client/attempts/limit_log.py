@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from connix_provider.client.call import Call
+from connix_provider.client.calls.call import Call
 
 __all__ = ["SHORT_WAIT", "LimitLog", "limit_name"]
 

@@ -25,14 +25,19 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from connix_provider.client.call import Call, RepeatCheck
+from connix_provider.client.attempts.foreign_refusals import ForeignRefusals, is_foreign
+from connix_provider.client.attempts.limit_log import LimitLog
+from connix_provider.client.calls.call import Call, RepeatCheck
+from connix_provider.client.calls.steps import Flow, Response, Send, Sleep
 from connix_provider.client.errors import ConnixError, ConnixRateLimitError, ConnixResponseError
-from connix_provider.client.failures import no_result, out_of_time, rate_limit_wait_error, refusal
-from connix_provider.client.foreign_refusals import ForeignRefusals, is_foreign
-from connix_provider.client.limit_log import LimitLog
 from connix_provider.client.ratelimit import LONGEST_POLL_DELAY, Permit, RateLimiter, recheck_delay
+from connix_provider.client.responses.failures import (
+    error_from_response,
+    no_result,
+    out_of_time,
+    rate_limit_wait_error,
+)
 from connix_provider.client.retry import RetryPolicy, cap_retry_delay, retry_delay
-from connix_provider.client.steps import Flow, Response, Send, Sleep
 
 __all__ = ["perform"]
 
@@ -122,7 +127,7 @@ def perform(
                     permit.on_response(outcome.headers)
                     return result
             elif isinstance(outcome, Response):
-                error = refusal(call, outcome, (*secrets(), *call.secrets))
+                error = error_from_response(call, outcome, (*secrets(), *call.secrets))
             else:
                 assert isinstance(outcome, ConnixError)
                 error = outcome

@@ -3,7 +3,7 @@ Know what is secret in an agent, and hide it in text of a service, which may quo
 
 A service may quote a value as it came, escaped as JSON or Python writes it, encoded for a URL, without its
 line breaks, or only a part of it. So neither side is compared as it is: text is read in several ways
-(:mod:`connix_provider.client.readings`), and white space counts nowhere. Hidden is
+(:mod:`connix_provider.client.redaction.decoded_text`), and white space counts nowhere. Hidden is
 
 - a whole value, and each line of it that :func:`secrets_of` takes for a secret of its own;
 - the beginning of either, from 12 characters on: services cut what they quote;
@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from connix_provider.client.readings import SPACE, Reading, readings
+from connix_provider.client.redaction.decoded_text import SPACE, Reading, readings
 
 __all__ = ["SECRET_FIELDS", "Redactor", "redact", "secrets_of"]
 

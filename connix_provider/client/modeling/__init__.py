@@ -1,0 +1,1 @@
+"""The parts of the models: lenient field types, times, pages."""

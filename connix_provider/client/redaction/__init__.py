@@ -1,0 +1,5 @@
+"""Hide secrets in text of a service, and quote the rest within bounds."""
+
+from connix_provider.client.redaction.redactor import SECRET_FIELDS, Redactor, redact, secrets_of
+
+__all__ = ["SECRET_FIELDS", "Redactor", "redact", "secrets_of"]

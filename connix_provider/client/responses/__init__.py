@@ -1,0 +1,1 @@
+"""Read a response: its result, or the exception that it means."""

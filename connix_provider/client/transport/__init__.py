@@ -1,0 +1,1 @@
+"""Move bytes with httpx: addresses, proxies, certificates, connections, bounded bodies."""
