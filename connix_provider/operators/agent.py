@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from connix_provider.client.errors import ConnixNotFoundError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.agent_description import AgentDescriptionMixin
-from connix_provider.operators.base import DEFERRABLE_BY_DEFAULT, SentAction
+from connix_provider.operators.agent_task import DEFERRABLE_BY_DEFAULT
+from connix_provider.operators.cancel_on_kill import SentAction
 from connix_provider.operators.existing import ConnixActionOperator, ConnixExistingAgentOperator
 from connix_provider.params import check_name
 
@@ -53,10 +53,12 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
     :param on_failure: for the agent that this task run created, if the task fails because the agent does not
         run: ``keep`` (default) or ``delete``
 
-    The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
+    The other parameters are those of :class:`~connix_provider.operators.agent_task.AgentTask`.
     """
 
     template_fields: Sequence[str] = (*AgentDescriptionMixin.template_fields, "if_exists", "on_failure")
+    # A create needs no record, but the restart of an agent in error does.
+    keeps_record = True
 
     def __init__(
         self,
@@ -117,8 +119,8 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
         if found.is_new:
             return SentAction.of(found.agent, "create", undo="delete", accepted_at=time.time())
         if found.is_own:
-            return existing_agent.bring_to(client, project_id, found.agent, body, undo="delete")
-        return existing_agent.use(client, project_id, found.agent, body, key, self.if_exists)
+            return existing_agent.bring_to(client, project_id, found.agent, body, context, undo="delete")
+        return existing_agent.use(client, project_id, found.agent, body, key, self.if_exists, context)
 
     def find_unfinished(self, client: Client, project_id: str, context: Context) -> SentAction | None:
         """Find the agent of a create that was sent when the task was killed."""
@@ -134,7 +136,7 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
             return
         from connix_provider.operators.existing_agent import delete_own
 
-        delete_own(self, context)
+        delete_own(self, str(self.name), context)
 
 
 class ConnixUpdateAgentOperator(AgentDescriptionMixin, ConnixExistingAgentOperator):
@@ -151,7 +153,7 @@ class ConnixUpdateAgentOperator(AgentDescriptionMixin, ConnixExistingAgentOperat
     :param description: the new description
     :param metadata: fields of the metadata to change
 
-    The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
+    The other parameters are those of :class:`~connix_provider.operators.agent_task.AgentTask`.
     """
 
     template_fields: Sequence[str] = (
@@ -223,7 +225,7 @@ class ConnixStartAgentOperator(ConnixActionOperator):
     :param agent_id: the agent
     :param agent_name: its name, instead of its id
 
-    The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
+    The other parameters are those of :class:`~connix_provider.operators.agent_task.AgentTask`.
     """
 
     action = "start"
@@ -238,7 +240,7 @@ class ConnixPauseAgentOperator(ConnixActionOperator):
     :param agent_id: the agent
     :param agent_name: its name, instead of its id
 
-    The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
+    The other parameters are those of :class:`~connix_provider.operators.agent_task.AgentTask`.
     """
 
     action = "pause"
@@ -253,7 +255,7 @@ class ConnixStopAgentOperator(ConnixActionOperator):
     :param agent_id: the agent
     :param agent_name: its name, instead of its id
 
-    The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
+    The other parameters are those of :class:`~connix_provider.operators.agent_task.AgentTask`.
     """
 
     action = "stop"
@@ -269,7 +271,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
     :param agent_id: the agent
     :param agent_name: its name, instead of its id
 
-    The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
+    The other parameters are those of :class:`~connix_provider.operators.agent_task.AgentTask`.
     """
 
     action = "restart"
@@ -279,25 +281,17 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
         self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
     ) -> SentAction:
         """Send the restart, unless an earlier start of this task did."""
-        from connix_provider.operators import restart_once, task_state
-        from connix_provider.operators.busy_agent import raise_if_busy
+        from connix_provider.operators.restart_once import restart_in_run
 
-        agent = None
-        if record and record.before:
-            found = restart_once.resume_restart(client, project_id, record, record.before)
-            if isinstance(found, SentAction):
-                return found
-            agent = found
-        agent = agent or self.read_agent(client, project_id, agent_id)
-        restart_once.await_next_second(client, agent)
-        record = task_state.ActionRecord(
-            agent_id, self.agent_name, agent.snapshot(), requested_at=client.limiter.server_time()
+        return restart_in_run(
+            client,
+            project_id,
+            agent_id,
+            context,
+            record=record,
+            read=lambda: self.read_agent(client, project_id, agent_id),
+            agent_name=self.agent_name,
         )
-        with raise_if_busy(agent_id, "restart", agent.snapshot()), task_state.recorded(context, record):
-            acted = restart_once.restart_once(client, project_id, agent)
-            record = dataclasses.replace(record, before=acted.before)
-            task_state.accepted(context, record, acted.accepted_at or time.time())
-        return acted
 
 
 class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
@@ -310,7 +304,7 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
     :param agent_name: its name, instead of its id
     :param ignore_if_missing: whether a missing agent is a success; default no
 
-    The other parameters are those of :class:`~connix_provider.operators.base.ConnixAgentOperator`.
+    The other parameters are those of :class:`~connix_provider.operators.agent_task.AgentTask`.
     """
 
     action = "delete"

@@ -21,12 +21,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from connix_provider.client.errors import ConnixConflictError
+from connix_provider.exceptions import ConnixAgentGoneError, exception_for
 from connix_provider.lifecycle import TRANSIENT, Snapshot
+from connix_provider.operators.cancel_on_kill import SentAction
+from connix_provider.operators.rate_limit_deferral import defer_for_agent
+from connix_provider.polling import session
+from connix_provider.polling.agent_ref import AgentRef
+from connix_provider.polling.deferral import LONGEST_PAUSE
+from connix_provider.polling.poll_result import Outcome, PollResult
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from connix_provider.operators.base import ConnixAgentOperator
+    from connix_provider.operators.agent_task import AgentTask
     from connix_provider.operators.cancel_on_kill import SentAction, Undo
     from connix_provider.polling.poll_result import PollResult
     from connix_provider.polling.session import PollingSession
@@ -95,7 +102,7 @@ def raise_if_busy(agent_id: str, action: str, before: Snapshot | None = None) ->
 
 
 def act_when_ready(
-    task: ConnixAgentOperator, connected: PollingSession, project_id: str, context: Context, deadline: float
+    task: AgentTask, connected: PollingSession, project_id: str, context: Context, deadline: float
 ) -> SentAction:
     """
     Call a task's ``act``, and again whenever a busy agent has settled.
@@ -110,10 +117,6 @@ def act_when_ready(
     :raises ConnixAgentTimeoutError: if the agent settles at the deadline
     :raises Exception: any other error of ``act`` or of :func:`await_settled`
     """
-    from connix_provider.exceptions import ConnixAgentGoneError
-    from connix_provider.operators.cancel_on_kill import SentAction
-    from connix_provider.operators.rate_limit_deferral import defer_for_agent
-
     repeats, agent_id = 0, None
     while True:
         task.about_to_act(project_id, context)
@@ -168,11 +171,6 @@ def await_settled(
     :raises ConnixAgentGoneError: if the agent is gone
     :raises Exception: any other error that ends a wait
     """
-    from connix_provider.exceptions import exception_for
-    from connix_provider.polling import session
-    from connix_provider.polling.deferral import LONGEST_PAUSE
-    from connix_provider.polling.poll_result import Outcome
-
     was_busy = False
     pause = LONGEST_PAUSE if defers else None
     while (poll_result := session.poll_once(connected, project_id, wait, longest_pause=pause)) is None:
@@ -198,14 +196,8 @@ def await_settled(
     return True
 
 
-def _too_late(
-    task: ConnixAgentOperator, connected: PollingSession, project_id: str, agent_id: str | None
-) -> Exception:
+def _too_late(task: AgentTask, connected: PollingSession, project_id: str, agent_id: str | None) -> Exception:
     """Return the error for an agent that settled at the deadline."""
-    from connix_provider.exceptions import exception_for
-    from connix_provider.polling.agent_ref import AgentRef
-    from connix_provider.polling.poll_result import Outcome, PollResult
-
     named = task.named()
     agent_id = agent_id or named.get("agent_id")
     link = connected.agent_url(project_id, agent_id)
@@ -225,8 +217,6 @@ def explained(poll_result: PollResult, why: str) -> PollResult:
     :param why: why the action waited
     :return: the ending
     """
-    from connix_provider.polling.poll_result import Outcome
-
     if poll_result.outcome is not Outcome.TIMEOUT or not why:
         return poll_result
     return dataclasses.replace(poll_result, message=f"{poll_result.message} {why}")

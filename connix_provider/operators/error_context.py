@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.errors import ConnixError
 from connix_provider.hooks.diagnosis import remedy
+from connix_provider.polling.agent_ref import AgentRef
 
 if TYPE_CHECKING:
     from connix_provider.hooks.connix import ConnixHook
@@ -24,8 +25,6 @@ def subject_of(verb: str, agent_id: object = None, agent_name: object = None) ->
     :param agent_name: its name, if known
     :return: such as ``Could not restart agent agent_1``
     """
-    from connix_provider.polling.agent_ref import AgentRef
-
     agent = AgentRef(str(agent_id) if agent_id else None, str(agent_name) if agent_name else None)
     return f"Could not {verb} agent {agent}" if agent_id or agent_name else f"Could not {verb} the agent"
 

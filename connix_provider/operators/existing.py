@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from connix_provider.client.errors import ConnixConflictError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS, TRANSIENT
-from connix_provider.operators.base import DEFERRABLE_BY_DEFAULT, ConnixAgentOperator, SentAction
+from connix_provider.operators.agent_task import DEFERRABLE_BY_DEFAULT
+from connix_provider.operators.base import ConnixAgentOperator
+from connix_provider.operators.cancel_on_kill import SentAction
 from connix_provider.params import resolve_agent_id
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
     :param agent_id: the agent
     :param agent_name: its name, instead of its id
 
-    The other parameters are those of :class:`ConnixAgentOperator`.
+    The other parameters are those of :class:`~connix_provider.operators.agent_task.AgentTask`.
     """
 
     template_fields: Sequence[str] = (*ConnixAgentOperator.template_fields, "agent_id", "agent_name")

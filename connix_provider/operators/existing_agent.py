@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException
 
 from connix_provider.client.errors import ConnixError
+from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import DOWN, TRANSIENT, AgentStatus
 from connix_provider.operators.busy_agent import AgentBusyError, raise_if_busy
 from connix_provider.operators.cancel_on_kill import SentAction, Undo
@@ -23,15 +24,16 @@ from connix_provider.operators.create_once import find_own
 from connix_provider.operators.difference import changed_fields, difference
 from connix_provider.operators.existing import send_action
 from connix_provider.operators.identity import IDENTITY_FIELD, identity_key
-from connix_provider.operators.restart_once import restart_once
-from connix_provider.operators.task_state import ActionRecord, accepted, recorded
-from connix_provider.params import name_conflict
+from connix_provider.operators.restart_once import restart_in_run
+from connix_provider.operators.task_state import ActionRecord, accepted, recall, recorded
+from connix_provider.params import name_conflict, resolve_project_id
+from connix_provider.polling.cancel_action import cancel_action
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Agent, Client
-    from connix_provider.operators.agent import ConnixCreateAgentOperator
+    from connix_provider.operators.agent_task import AgentTask
 
 __all__ = ["bring_to", "delete_own", "update", "use"]
 
@@ -42,7 +44,13 @@ _DELETE_TIMEOUT = 20.0
 
 
 def use(
-    client: Client, project_id: str, agent: Agent, body: Mapping[str, Any], key: str, if_exists: str
+    client: Client,
+    project_id: str,
+    agent: Agent,
+    body: Mapping[str, Any],
+    key: str,
+    if_exists: str,
+    context: Context,
 ) -> SentAction:
     """
     Apply ``if_exists`` to an agent of the same name that this task run did not create.
@@ -53,6 +61,7 @@ def use(
     :param body: the parameters of the task, as the body of a request
     :param key: the identity key of this task run
     :param if_exists: ``fail``, ``adopt`` or ``update``
+    :param context: Airflow's context
     :return: the action, with the goal of the wait
     :raises ConnixConflictError: for ``fail``
     """
@@ -69,11 +78,17 @@ def use(
     log.info(
         "%s; if_exists='update' updates it to the task's parameters and gets it running.", _sentence(found)
     )
-    return bring_to(client, project_id, agent, body, undo=None)
+    return bring_to(client, project_id, agent, body, context, undo=None)
 
 
 def bring_to(
-    client: Client, project_id: str, agent: Agent, body: Mapping[str, Any], *, undo: Undo | None
+    client: Client,
+    project_id: str,
+    agent: Agent,
+    body: Mapping[str, Any],
+    context: Context,
+    *,
+    undo: Undo | None,
 ) -> SentAction:
     """
     Update the fields that differ, and start or restart an agent that does not run.
@@ -82,12 +97,13 @@ def bring_to(
     :param project_id: the project
     :param agent: the agent, from Get Agent
     :param body: the parameters of the task, as the body of a request
+    :param context: Airflow's context
     :param undo: the request of ``cancel_on_kill``
     :return: the action, with the goal of the wait
     """
     changes, found_at = difference(body, agent), time.time()
     try:
-        acted = _bring_to(client, project_id, agent, changes, undo)
+        acted = _bring_to(client, project_id, agent, changes, context, undo)
         return dataclasses.replace(acted, found_at=found_at)
     except AgentBusyError as busy:
         busy.undo, busy.found_at = undo, found_at
@@ -97,7 +113,12 @@ def bring_to(
 
 
 def _bring_to(
-    client: Client, project_id: str, agent: Agent, changes: Mapping[str, Any], undo: Undo | None
+    client: Client,
+    project_id: str,
+    agent: Agent,
+    changes: Mapping[str, Any],
+    context: Context,
+    undo: Undo | None,
 ) -> SentAction:
     status = agent.status
     if changes:
@@ -111,8 +132,10 @@ def _bring_to(
         raise AgentBusyError(agent.id, "start", before=before, reason=f"it is {status}")
     if status == AgentStatus.ERROR:
         log.warning("Agent %r (%s) is in error; it is restarted once.", agent.name, agent.id)
-        with raise_if_busy(agent.id, "restart", before):
-            return dataclasses.replace(restart_once(client, project_id, agent), undo=undo)
+        record = recall(context)
+        known = record if record and record.agent_id == agent.id else None
+        acted = restart_in_run(client, project_id, agent.id, context, record=known, read=lambda: agent)
+        return dataclasses.replace(acted, undo=undo)
     if status in DOWN:
         log.warning("Agent %r (%s) is %s; it is started.", agent.name, agent.id, status)
         acted = send_action(client, project_id, agent, "start")
@@ -162,24 +185,21 @@ def update(
     )
 
 
-def delete_own(task: ConnixCreateAgentOperator, context: Context) -> None:
+def delete_own(task: AgentTask, name: str, context: Context) -> None:
     """
     Delete the agent of a failed create. A failure of the delete is logged and has no other effect.
 
-    :param task: the task
+    :param task: the create
+    :param name: the agent's name
     :param context: Airflow's context
     """
-    from connix_provider.hooks.connix import ConnixHook
-    from connix_provider.params import resolve_project_id
-    from connix_provider.polling.cancel_action import cancel_action
-
     deadline = time.time() + _DELETE_TIMEOUT
     try:
         hook = ConnixHook(task.connix_conn_id)
         project_id = resolve_project_id(task.project_id, hook.default_project_id, task.connix_conn_id)
         with hook.get_conn() as connection:
             client = connection.with_options(deadline=deadline)
-            agent = find_own(client, project_id, str(task.name), identity_key(context))
+            agent = find_own(client, project_id, name, identity_key(context))
             if agent is None:
                 log.info("There is no agent of this task run to delete.")
                 return

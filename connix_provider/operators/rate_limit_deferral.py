@@ -6,20 +6,21 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from connix_provider.polling.deferral import deferral_timeout
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
+from connix_provider.triggers.rate_limit import ConnixRateLimitTrigger
 
 if TYPE_CHECKING:
     from connix_provider.client import Client
     from connix_provider.client.errors import ConnixRateLimitError
-    from connix_provider.operators.base import ConnixAgentOperator
-    from connix_provider.operators.cancel_on_kill import SentAction
+    from connix_provider.operators.cancel_on_kill import CancelOnKillMixin, SentAction
     from connix_provider.polling.status_poller import StatusPoller
 
 __all__ = ["defer_for_agent", "defer_for_rate_limit", "take_over_permit"]
 
 
 def defer_for_agent(
-    task: ConnixAgentOperator,
+    task: CancelOnKillMixin,
     project_id: str,
     acted: SentAction,
     wait: StatusPoller,
@@ -37,8 +38,6 @@ def defer_for_agent(
     :param method_name: the method that resumes the task
     :param kwargs: its arguments besides the trigger's event
     """
-    from connix_provider.polling.deferral import deferral_timeout
-
     handover = wait.handover()
     task.log.info("Agent %s: waiting in the triggerer from here on.", wait.agent)
     task.defer(
@@ -57,7 +56,7 @@ def defer_for_agent(
 
 
 def defer_for_rate_limit(
-    task: ConnixAgentOperator, client: Client, error: ConnixRateLimitError, deadline: float
+    task: CancelOnKillMixin, client: Client, error: ConnixRateLimitError, deadline: float
 ) -> NoReturn:
     """
     Defer until the rate limit has a permit, or the deadline has passed.
@@ -70,8 +69,6 @@ def defer_for_rate_limit(
     """
     from connix_provider.client.ratelimit import Bucket
     from connix_provider.client.retry import cap_retry_delay
-    from connix_provider.polling.deferral import deferral_timeout
-    from connix_provider.triggers.rate_limit import ConnixRateLimitTrigger
 
     now = time.time()
     if error.bucket is None or now >= deadline:

@@ -1,10 +1,9 @@
 """
 Restart an agent once, although responses are lost and tasks are killed and retried.
 
-A restart leaves no trace of the task that requested it. After a lost response only the agent shows whether it
-was restarted (:func:`connix_provider.lifecycle.restart_evidence`): its status changed, or ``updated_at``
-moved while its content stayed. An unmoved ``updated_at`` proves that nothing happened only if the service is
-known to move it at all.
+A restart leaves no trace of the task that requested it. It is recorded before it is sent
+(:mod:`connix_provider.operators.task_state`), and after a lost response the agent is checked
+(:mod:`connix_provider.operators.restart_check`).
 
 Invariant: without evidence that the first request was not executed, the restart is not repeated.
 """
@@ -14,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from connix_provider.client.errors import (
@@ -24,41 +24,68 @@ from connix_provider.client.errors import (
     ConnixTimeoutError,
 )
 from connix_provider.client.transient import is_transient
-from connix_provider.lifecycle import SETTLED, TRANSIENT, AgentStatus, Evidence, restart_evidence
-from connix_provider.operators.busy_agent import AgentBusyError
+from connix_provider.lifecycle import SETTLED, TRANSIENT, AgentStatus, Evidence
+from connix_provider.operators.busy_agent import raise_if_busy
 from connix_provider.operators.cancel_on_kill import SentAction
-from connix_provider.operators.lost_response import (
-    CHECK_PAUSES,
-    MAX_ATTEMPTS,
-    await_hint,
-    checks,
-    explained,
+from connix_provider.operators.lost_response import MAX_ATTEMPTS, await_hint, explained
+from connix_provider.operators.restart_check import (
+    RestartCheck,
+    await_next_second,
+    busy,
+    check_restart,
+    shows_changes,
 )
+from connix_provider.operators.task_state import ActionRecord, accepted, recorded
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
     from connix_provider.client import Agent, Client
     from connix_provider.lifecycle import Snapshot
-    from connix_provider.operators.task_state import ActionRecord
 
-__all__ = ["await_next_second", "restart_once", "resume_restart", "shows_changes"]
+__all__ = ["restart_in_run", "restart_once", "resume_restart"]
 
 log = logging.getLogger(__name__)
 
-#: Seconds by which the local clock may be wrong.
-_DAY = 86_400.0
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class RestartCheck:
+def restart_in_run(
+    client: Client,
+    project_id: str,
+    agent_id: str,
+    context: Context,
+    *,
+    record: ActionRecord | None,
+    read: Callable[[], Agent],
+    agent_name: str | None = None,
+) -> SentAction:
     """
-    What an agent shows of a restart.
+    Restart an agent once in a task run.
 
-    :param evidence: whether it was restarted
-    :param agent: the agent in the last check
+    :param client: the client
+    :param project_id: the project
+    :param agent_id: the agent
+    :param context: Airflow's context
+    :param record: the record of an earlier start of this task for this agent
+    :param read: returns the agent before the restart
+    :param agent_name: the name by which the task found the agent, if it did
+    :return: the restart, or that of an earlier start of the task
+    :raises AgentBusyError: for a 409, or if only the status in which the agent settles will tell
+    :raises ConnixError: if the agent was not restarted, or its restart could not be confirmed
     """
-
-    evidence: Evidence
-    agent: Agent
+    agent = None
+    if record and record.before:
+        found = resume_restart(client, project_id, record, record.before)
+        if isinstance(found, SentAction):
+            return found
+        agent = found
+    agent = agent or read()
+    await_next_second(client, agent)
+    record = ActionRecord(agent_id, agent_name, agent.snapshot(), requested_at=client.limiter.server_time())
+    with raise_if_busy(agent_id, "restart", agent.snapshot()), recorded(context, record):
+        acted = restart_once(client, project_id, agent)
+        record = dataclasses.replace(record, before=acted.before)
+        accepted(context, record, acted.accepted_at or time.time())
+    return acted
 
 
 def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
@@ -174,82 +201,6 @@ def resume_restart(
     return agent
 
 
-def check_restart(
-    client: Client, project_id: str, agent_id: str, before: Snapshot, *, requested_at: float | None = None
-) -> RestartCheck | None:
-    """
-    Read an agent until it shows a restart, for as long as a restart may take to begin.
-
-    If the agent is creating or updating in the last check, the caller waits for it and checks again.
-
-    :param client: the client
-    :param project_id: the project
-    :param agent_id: the agent
-    :param before: the agent before the restart
-    :param requested_at: epoch seconds of the request by the service's clock, if known
-    :return: the last check; ``None`` if the agent was creating or updating before the restart, or if the
-        deadline passed
-    :raises ConnixError: if the agent cannot be read
-    """
-    if before.status not in SETTLED:
-        return None
-    last = len(CHECK_PAUSES) - 1
-    for number in checks(client):
-        agent = client.agents.get(project_id, agent_id)
-        check = RestartCheck(restart_evidence(before, agent.snapshot(), requested_at=requested_at), agent)
-        if check.evidence is Evidence.RESTARTED or number == last:
-            return check
-    return None
-
-
-def shows_changes(client: Client, project_id: str, agent: Agent) -> bool:
-    """
-    Return whether the service moves ``updated_at`` when an agent changes.
-
-    It does if ``updated_at`` differs from ``created_at``, for this agent or for another one of the project's
-    first page.
-
-    :param client: the client
-    :param project_id: the project
-    :param agent: the agent
-    :return: whether an unmoved ``updated_at`` proves that nothing happened
-    :raises ConnixError: if the project cannot be listed
-    """
-    return _has_moved(agent) or any(map(_has_moved, client.agents.list(project_id, limit=100)))
-
-
-def busy(agent: Agent) -> AgentBusyError:
-    """
-    Return the exception for an agent whose status does not show yet whether it was restarted.
-
-    :param agent: the agent, which is creating or updating
-    :return: the exception, after which the operator waits and checks again
-    """
-    reason = f"it is {agent.status}, so whether it was restarted is not known yet"
-    error = AgentBusyError(agent.id, "restart", before=agent.snapshot(), reason=reason)
-    error.may_have_executed = True
-    return error
-
-
-def await_next_second(client: Client, agent: Agent) -> None:
-    """
-    Sleep until the next change moves ``updated_at``, if the service writes whole seconds.
-
-    :param client: the client that read the agent
-    :param agent: the agent
-    """
-    if agent.updated_at is None or agent.updated_at.microsecond:
-        return
-    changed = agent.updated_at.timestamp()
-    now = client.limiter.server_time()
-    if now is None:
-        # The local clock may be wrong, so it does not show how old the change is.
-        ago = time.time() - changed
-        time.sleep(1.0 if abs(ago) < _DAY else 0.0)
-    else:
-        time.sleep(max(0.0, min(1.0, changed + 1.0 - now)))
-
-
 def _confirm(
     client: Client, project_id: str, before: Agent, lost: ConnixError, requested_at: float | None
 ) -> RestartCheck:
@@ -294,7 +245,3 @@ def _restarted(before: Agent, accepted_at: float, *, is_unconfirmed: bool = Fals
         accepted_at=accepted_at,
         is_unconfirmed=is_unconfirmed,
     )
-
-
-def _has_moved(agent: Agent) -> bool:
-    return None not in (agent.created_at, agent.updated_at) and agent.created_at != agent.updated_at

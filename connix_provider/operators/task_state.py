@@ -2,7 +2,8 @@
 The record of a request, kept from one start of a task to the next.
 
 A create needs no record, because its agent's metadata has the identity key. A restart, an update and a delete
-leave no trace of the task that requested them, so each is recorded before it is sent. Airflow 3.3 and later
+leave no trace of the task that requested them, so each is recorded before it is sent. A create that finds its
+agent in error restarts it, and records that. Airflow 3.3 and later
 keep the record in the task's ``task_state_store``, older versions in a Variable until the task ends.
 
 Invariants, which must not be relaxed:
@@ -118,11 +119,10 @@ def finish(context: Context) -> None:
 
     :param context: Airflow's context
     """
-    record = recall(context)
-    if record is not None and context.get("task_state_store") is not None:
-        _write(context, dataclasses.replace(record, is_done=True))
-    else:
+    if context.get("task_state_store") is None:
         forget(context)
+    elif (record := recall(context)) is not None:
+        _write(context, dataclasses.replace(record, is_done=True))
 
 
 def recall(context: Context) -> ActionRecord | None:
@@ -152,7 +152,7 @@ def forget(context: Context) -> None:
     """
     if (store := context.get("task_state_store")) is not None:
         store.delete(_NAME)
-    elif variable := _variable(context):
+    elif (variable := _variable(context)) and Variable.get(variable, None) is not None:
         Variable.delete(variable)
 
 

@@ -13,10 +13,16 @@ __all__ = ["SteadyClock"]
 
 
 class SteadyClock:
-    """Give epoch seconds that no later step of the system's clock moves."""
+    """
+    Give epoch seconds that no later step of the system's clock moves.
 
-    def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()
+    :param not_before: epoch seconds of a moment that has passed. A system's clock that shows an earlier time
+        was set back, or is another machine's; the moments of the other process count then.
+    """
+
+    def __init__(self, not_before: float | None = None) -> None:
+        now = time.time() if not_before is None else max(time.time(), not_before)
+        self._offset = now - time.monotonic()
 
     def now(self) -> float:
         """

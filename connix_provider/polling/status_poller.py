@@ -103,7 +103,7 @@ class StatusPoller:
         response_grace: float = RESPONSE_GRACE,
         log: Any = None,
     ) -> None:
-        self.clock = SteadyClock()
+        self.clock = SteadyClock(not_before=began_at if last_seen_at is None else last_seen_at)
         self.goal = goal
         self.agent = AgentRef(agent_id, agent_name, project_id, link)
         self.connix_conn_id = connix_conn_id

@@ -316,6 +316,30 @@ def test_if_exists_update_ends_with_the_agent_as_described_and_running(status, d
     assert scenario.executed("start_agent") == (status in {"paused", "stopped"})
 
 
+@STORES
+@MODES
+@pytest.mark.parametrize("is_own", [True, False], ids=["own agent", "if_exists=update"])
+@pytest.mark.parametrize(("again", "executed"), [("retry", 1), ("same try", 1), ("clear", 2)])
+def test_a_create_restarts_its_agent_in_error_once(
+    again, executed, is_own, deferrable, remembering, scenario, task
+):
+    arguments = {"if_exists": "update", "deferrable": deferrable, **CREATE}
+    run = task(ConnixCreateAgentOperator, remembering=remembering, **arguments)
+    agent_id = run.try_once().result if is_own else seed(scenario, **CREATE)
+    scenario.emulator.set_status(agent_id, "error")
+    scenario.emulator.clock.advance(60)
+    # The task ends after its restart was accepted, and before the agent shows it.
+    scenario.emulator.faults.add(FORBIDDEN, on="get_agent", after=1, times=1)
+    assert run.try_once().error is not None
+    assert scenario.executed("restart_agent") == 1
+    scenario.emulator.script(agent_id, [(4, "stopped"), (5, "running")])
+    if again == "clear":
+        run.clear()
+    ran = run.try_once(same_try=again == "same try")
+    assert (ran.result, ran.error) == (agent_id, None)
+    assert scenario.executed("restart_agent") == executed
+
+
 @pytest.mark.parametrize("status", ["running", "creating", "paused", "stopped", "error"])
 @MODES
 def test_if_exists_adopt_changes_nothing(status, deferrable, scenario, task):

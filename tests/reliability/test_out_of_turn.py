@@ -14,7 +14,7 @@ from connix_provider.client.agents import Agents
 from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
 from connix_provider.emulator import Clock, Emulator, Fault
 from connix_provider.exceptions import ConnixAgentGoneError, ConnixAgentTimeoutError
-from connix_provider.operators import restart_once
+from connix_provider.operators import restart_check
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
     ConnixDeleteAgentOperator,
@@ -220,12 +220,12 @@ def test_a_second_is_waited_for_by_the_services_clock(ahead, passed, wait, monke
     began = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     clock = Clock(frozen=True, start=began)
     slept = []
-    monkeypatch.setattr(restart_once.time, "sleep", slept.append)
-    monkeypatch.setattr(restart_once.time, "time", lambda: clock.timestamp() + ahead)
+    monkeypatch.setattr(restart_check.time, "sleep", slept.append)
+    monkeypatch.setattr(restart_check.time, "time", lambda: clock.timestamp() + ahead)
     with Emulator(clock=clock) as emulator, Client(emulator.api_key, emulator.url) as client:
         (agent_id,) = emulator.seed()
         clock.advance(passed)
         agent = client.agents.get(emulator.project_id, agent_id)
-        restart_once.await_next_second(client, agent)
+        restart_check.await_next_second(client, agent)
     # The service tells whole seconds of its clock.
     assert slept == [pytest.approx(min(1.0, wait + passed % 1), abs=0.5)] if wait else [0.0]

@@ -150,7 +150,12 @@ def test_a_create_that_was_lost_before_is_not_sent_again(scenario):
     scenario.emulator.faults.add(Fault.reset_after(), on="create_agent", times=1)
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=50), on="list_agents", times=1)
     ran = TaskRun(
-        scenario.warp, ConnixCreateAgentOperator, name="new", project_id=scenario.project_id, **ARGUMENTS
+        scenario.warp,
+        ConnixCreateAgentOperator,
+        remembering=True,
+        name="new",
+        project_id=scenario.project_id,
+        **ARGUMENTS,
     ).try_once()
     assert ran.error is None
     assert scenario.executed("create_agent") == 1

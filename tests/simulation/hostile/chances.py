@@ -46,6 +46,8 @@ def must_be_green(history: History) -> bool:
         return False
     pace = arguments.get("poll_interval") or arguments.get("poke_interval")
     strikes = sum(min(fault.times, 4) * max(pace, _cost(fault)) for fault in faults)
+    # A poll without a response may begin a whole interval later, and then leaves no time for the last poll.
+    strikes += max((pace for fault in faults if fault.kind == "silence"), default=0.0)
     change = temper.change_time + temper.restart_delay + float(arguments.get("stable_for", 0.0))
     lag = temper.get_lag + temper.list_lag + 12 * temper.latency + 2 * temper.name_held
     # The last poll is at the deadline, so the interval counts only where a status must be kept.

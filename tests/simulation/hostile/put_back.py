@@ -38,7 +38,7 @@ def any_move_is_a_restart() -> Replacements:
 
     return {
         "connix_provider.lifecycle.restart_evidence": evidence,
-        f"{OPERATORS}.restart_once.restart_evidence": evidence,
+        f"{OPERATORS}.restart_check.restart_evidence": evidence,
     }
 
 

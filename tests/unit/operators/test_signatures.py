@@ -8,7 +8,7 @@ import re
 import pytest
 
 from connix_provider.operators import agent
-from connix_provider.operators.base import ConnixAgentOperator
+from connix_provider.operators.agent_task import AgentTask
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
 OPERATORS = [getattr(agent, name) for name in agent.__all__]
@@ -25,7 +25,7 @@ def parameters(cls):
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_an_operator_shows_the_shared_parameters_with_their_defaults(operator):
-    shared, own = parameters(ConnixAgentOperator), parameters(operator)
+    shared, own = parameters(AgentTask), parameters(operator)
     assert len(shared) == 7
     for name, parameter in shared.items():
         assert own[name].default == parameter.default
@@ -37,8 +37,8 @@ def test_documented_and_shown_parameters_are_the_same(operator):
     shown = set(parameters(operator))
     documented = set(re.findall(r":param (\w+):", operator.__doc__))
     if operator is not ConnixAgentStatusSensor:
-        assert "ConnixAgentOperator`" in operator.__doc__
-        documented |= set(re.findall(r":param (\w+):", ConnixAgentOperator.__doc__))
+        assert "AgentTask`" in operator.__doc__
+        documented |= set(re.findall(r":param (\w+):", AgentTask.__doc__))
     assert shown == documented
 
 

@@ -1,0 +1,218 @@
+"""
+What every operator on an agent has: parameters, an action to send, and a wait for the action's goal.
+
+:class:`~connix_provider.operators.base.ConnixAgentOperator` runs such a task from start to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import conf
+
+from connix_provider.client.errors import ConnixRateLimitError
+from connix_provider.hooks.connix import ConnixHook
+from connix_provider.lifecycle import GOALS
+from connix_provider.operators.cancel_on_kill import CancelOnKillMixin, SentAction
+from connix_provider.operators.identity import try_number_of
+from connix_provider.operators.rate_limit_deferral import defer_for_rate_limit, take_over_permit
+from connix_provider.params import TaskParameters, check_seconds
+from connix_provider.polling.deferral import LONGEST_PAUSE, response_grace, time_allowed
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from connix_provider.client import Client
+    from connix_provider.operators.task_state import ActionRecord
+    from connix_provider.polling.status_poller import StatusPoller
+
+__all__ = ["DEFERRABLE_BY_DEFAULT", "AgentTask"]
+
+#: Seconds between two polls of a busy agent, at most.
+SETTLE_INTERVAL = 5.0
+#: Airflow's own default for ``deferrable``.
+DEFERRABLE_BY_DEFAULT: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
+
+
+class AgentTask(TaskParameters, CancelOnKillMixin):
+    """
+    A task on one agent: its parameters, its action, and the wait for the action's goal.
+
+    :param project_id: the project; default the connection's ``project_id``
+    :param connix_conn_id: the Airflow connection
+    :param wait_for_completion: whether to wait for the action's goal; otherwise the task ends when the
+        service has accepted the action
+    :param poll_interval: seconds between two polls of the agent, or a timedelta; 1 s or more
+    :param timeout: seconds, or a timedelta, for the action and the wait together
+    :param deferrable: whether to wait in the triggerer, without a worker slot; default
+        ``operators.default_deferrable`` of Airflow's configuration
+    :param cancel_on_kill: whether to delete the agent that the task created, or stop the agent that it
+        started, when the task is marked as failed before it is done (while it is deferred: from Airflow 3.3
+        on); default no
+    """
+
+    template_fields: Sequence[str] = ("project_id", "connix_conn_id")
+    ui_color = "#d9e8f6"
+    #: Whether the operator records its requests; see :mod:`connix_provider.operators.task_state`.
+    keeps_record: ClassVar[bool] = False
+    #: Whether a failure deletes the record, so that the next try sends the action again.
+    forgets_failure: ClassVar[bool] = True
+    flag_fields: ClassVar[tuple[str, ...]] = ("deferrable", "wait_for_completion", "cancel_on_kill")
+
+    def __init__(
+        self,
+        *,
+        project_id: str | None = None,
+        connix_conn_id: str = ConnixHook.default_conn_name,
+        wait_for_completion: bool = True,
+        poll_interval: float | timedelta = 10.0,
+        timeout: float | timedelta = 3600.0,
+        deferrable: bool = DEFERRABLE_BY_DEFAULT,
+        cancel_on_kill: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(connix_conn_id=connix_conn_id, cancel_on_kill=cancel_on_kill, **kwargs)
+        self.project_id = project_id
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.deferrable = deferrable
+        #: Whether an earlier process of this try has called ``act``.
+        self.is_resumed = False
+        #: Why the action waits, if the agent was busy.
+        self.busy_reason = ""
+        #: Whether the service may have executed a request of this task whose response was lost.
+        self.was_lost = False
+        #: The event of the rate limit's trigger that resumed the task.
+        self.permit_event: Mapping[str, Any] = {}
+
+    def named(self) -> dict[str, Any]:
+        """
+        Return the action and the agent, for messages.
+
+        :return: ``verb``, and ``agent_id`` or ``agent_name`` as far as the task knows them
+        """
+        raise NotImplementedError
+
+    def act(self, client: Client, project_id: str, context: Context) -> SentAction:
+        """
+        Send the operator's action.
+
+        :param client: a client with the task's deadline
+        :param project_id: the project
+        :param context: Airflow's context
+        :return: the action, with the goal of the wait
+        """
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """
+        Check the parameters, before any request.
+
+        :raises ValueError: for an invalid parameter
+        """
+        self.check_parameters()
+        check_seconds("poll_interval", self.poll_interval, minimum=1.0)
+        check_seconds("timeout", self.timeout)
+
+    def wants_gone(self, context: Context) -> bool:
+        """
+        Return whether an agent that is gone is a success for the task.
+
+        :param context: Airflow's context
+        :return: ``False``; the delete operator decides otherwise
+        """
+        return False
+
+    def is_repeated(self, context: Context) -> bool:
+        """
+        Return whether this task run may have sent its action before.
+
+        :param context: Airflow's context
+        :return: true in a retry, and in a task that was resumed to send its action
+        """
+        return self.is_resumed or try_number_of(context) > 1
+
+    def may_have_acted(self, context: Context) -> bool:
+        """
+        Return whether a request of this task run may have been executed although its response was lost.
+
+        :param context: Airflow's context
+        :return: true after a lost response, and in a retry, because the try before may have been killed
+        """
+        return self.was_lost or try_number_of(context) > 1
+
+    def recall(self, context: Context) -> ActionRecord | None:
+        """
+        Read the record of an earlier start of this task. Airflow may start the same try twice.
+
+        :param context: Airflow's context
+        :return: the record, or ``None``
+        """
+        from connix_provider.operators import task_state
+
+        return task_state.recall(context) if self.keeps_record else None
+
+    def clean_up_failure(self, context: Context) -> None:
+        """
+        Clean up after a failure of the agent, or a time-out.
+
+        :param context: Airflow's context
+        """
+
+    def wait_for(self, acted: SentAction, goal: str, deadline: float) -> StatusPoller:
+        """
+        Return the wait for the goal of an action.
+
+        :param acted: the action
+        :param goal: the goal's name
+        :param deadline: epoch seconds at which the wait times out
+        :return: the wait
+        """
+        from connix_provider.polling.status_poller import RESPONSE_GRACE, StatusPoller
+
+        allowed = self.seconds_allowed
+        return StatusPoller(
+            GOALS[goal],
+            acted.agent_id,
+            # A busy agent settles within seconds, whatever the poll interval.
+            poll_interval=min(self.poll_seconds, SETTLE_INTERVAL) if goal == "settle" else self.poll_seconds,
+            deadline=deadline,
+            agent_name=acted.agent_name,
+            state=acted.poll_state(),
+            began_at=deadline - allowed,
+            has_answered=True,
+            response_grace=response_grace(allowed, self.execution_timeout, RESPONSE_GRACE),
+            log=self.log,
+        )
+
+    def act_or_defer(self, client: Client, project_id: str, context: Context, deadline: float) -> SentAction:
+        """
+        Call ``act``; a deferrable task defers if a rate limit delays its request by more than 10 s.
+
+        :param client: a client whose calls end at the task's deadline
+        :param project_id: the project
+        :param context: Airflow's context
+        :param deadline: epoch seconds
+        :return: the action that was sent, and what to wait for
+        """
+        if not self.deferrable:
+            return self.act(client, project_id, context)
+        event, self.permit_event = self.permit_event, {}
+        take_over_permit(client, event)
+        try:
+            return self.act(client.with_options(longest_pause=LONGEST_PAUSE), project_id, context)
+        except ConnixRateLimitError as error:
+            defer_for_rate_limit(self, client, error, deadline)
+
+    @property
+    def poll_seconds(self) -> float:
+        """Seconds between two polls."""
+        return check_seconds("poll_interval", self.poll_interval, minimum=1.0)
+
+    @property
+    def seconds_allowed(self) -> float:
+        """Seconds for the whole task: ``timeout``, or until right before ``execution_timeout``."""
+        return time_allowed(check_seconds("timeout", self.timeout), self.execution_timeout)
