@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
+from connix_provider.values import check_flag, gave_nothing
 
 if TYPE_CHECKING:
     import jinja2
@@ -42,10 +43,6 @@ __all__ = [
 
 #: Seconds. A datetime of much more would overflow.
 _MAX_SECONDS = 300 * 365 * 86400.0
-#: Texts that a template writes for a missing value.
-_NOTHING = frozenset({"none", "null", "undefined", "nan"})
-#: Texts that Airflow reads as booleans in its configuration.
-_TRUE = frozenset({"true", "t", "yes", "y", "on", "1"})
 _PERHAPS = "if it comes from a template or another task,"
 #: What parameters hold that are not text.
 _KINDS = {
@@ -56,7 +53,6 @@ _KINDS = {
     "config.temperature": "a number",
     "config.max_tokens": "a whole number",
 }
-_FALSE = frozenset({"false", "f", "no", "n", "off", "0"})
 
 
 class AgentNameNotFoundError(ConnixNotFoundError):
@@ -165,38 +161,6 @@ def check_seconds(name: str, value: Any, *, minimum: float = 0.0) -> float:
         bound = f"at least {minimum:g} s" if minimum else "more than 0 s"
         raise ValueError(f"{name} must be {bound}, not {value!r}")
     return float(seconds)
-
-
-def check_flag(name: str, value: Any) -> bool:
-    """
-    Read a boolean as Airflow reads its own settings.
-
-    :param name: the parameter's name
-    :param value: a boolean, or ``true``, ``t``, ``yes``, ``y``, ``on``, ``1``, ``false``, ``f``, ``no``,
-        ``n``, ``off``, ``0`` as text
-    :return: the boolean
-    :raises ValueError: for any other value, because Python takes any text for true
-    """
-    if isinstance(value, bool):
-        return value
-    text = str(value).strip().lower() if isinstance(value, str | int) else ""
-    if text in _TRUE or text in _FALSE:
-        return text in _TRUE
-    raise ValueError(f"{name} must be true or false, not {value!r}")
-
-
-def gave_nothing(value: Any, *, empty_is_fine: bool = False) -> bool:
-    """
-    Return whether a template or another task gave a missing value.
-
-    :param value: the value
-    :param empty_is_fine: whether an empty text counts as a value
-    :return: true for ``None``, and for the texts that templates write for it
-    """
-    if not isinstance(value, str):
-        return value is None
-    text = value.strip().lower()
-    return text in _NOTHING or (not text and not empty_is_fine)
 
 
 def check_name(parameter: str, value: Any) -> str:

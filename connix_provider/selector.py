@@ -1,0 +1,168 @@
+"""
+Select agents of a project.
+
+A selector holds criteria. :func:`connix_provider.polling.selection.select_agents` reads the project's agents
+and returns those that meet all of them::
+
+    AgentSelector(name="support-*", statuses="running", metadata={"team": "customer-success"})
+
+There is no I/O and no clock here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from connix_provider.lifecycle import parse_statuses
+from connix_provider.values import check_flag, check_keys, check_number, gave_nothing
+
+if TYPE_CHECKING:
+    from connix_provider.client.models import Agent
+
+__all__ = ["AgentSelector"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSelector:
+    """
+    Criteria for agents; an agent is selected if it meets all that are given.
+
+    Where a selector is taken, a mapping with the same names does as well. A task selects once, when it
+    starts, and logs the selection.
+
+    :param ids: the agents' ids, or one id
+    :param names: the agents' exact names, or one name
+    :param name: a pattern for names in the manner of a shell: ``*``, ``?``, ``[ab]``; upper and lower case
+        differ
+    :param statuses: the status or statuses of the agents
+    :param metadata: keys of the agents' metadata, and their values. A number in the metadata equals the same
+        number as text, because templates give text
+    :param idle_for: seconds, or a ``timedelta``, without activity at least. An agent that never was active is
+        idle
+    :param allow_empty: whether a selection without agents is fine; otherwise it is an error. The same holds
+        for an id or name that no agent has
+    :raises ValueError: for a value that is no criterion of its kind, or a selector without criteria
+    """
+
+    ids: str | Sequence[str] | None = None
+    names: str | Sequence[str] | None = None
+    name: str | None = None
+    statuses: str | Collection[str] | None = None
+    metadata: Mapping[str, Any] | None = None
+    idle_for: float | timedelta | None = None
+    allow_empty: bool = False
+
+    def __post_init__(self) -> None:
+        """Check and normalize the values."""
+        checked: dict[str, Any] = {name: _texts(name, getattr(self, name)) for name in ("ids", "names")}
+        if self.name is not None and not (isinstance(self.name, str) and self.name.strip()):
+            raise ValueError(f"name must be a pattern such as 'support-*', not {self.name!r}")
+        if self.statuses is not None:
+            checked["statuses"] = tuple(sorted(map(str, parse_statuses(self.statuses, "statuses"))))
+            if not checked["statuses"]:
+                raise ValueError("statuses is empty: name at least one, or leave it out")
+        if self.metadata is not None and not (isinstance(self.metadata, Mapping) and self.metadata):
+            raise ValueError(f"metadata must be a mapping that is not empty, not {self.metadata!r}")
+        if self.idle_for is not None:
+            checked["idle_for"] = check_number("idle_for", self.idle_for, "seconds")
+        checked["allow_empty"] = check_flag("allow_empty", self.allow_empty)
+        for name, value in checked.items():
+            # The class is frozen for everything else.
+            object.__setattr__(self, name, value)
+        if not self.criteria:
+            raise ValueError(
+                "an AgentSelector needs a criterion (ids, names, name, statuses, metadata or idle_for); "
+                "name='*' selects all agents of the project"
+            )
+
+    @classmethod
+    def of(cls, value: Any, parameter: str = "agents") -> AgentSelector:
+        """
+        Read a selector.
+
+        :param value: a selector, or a mapping with the names of its parameters
+        :param parameter: the name of the task's parameter, for messages
+        :return: the selector
+        :raises ValueError: for any other value, an unknown name, or a value of ``None``
+        """
+        if isinstance(value, AgentSelector):
+            return value
+        names = [field.name for field in dataclasses.fields(cls)]
+        try:
+            return cls(**check_keys(value, names, "an AgentSelector"))
+        except ValueError as error:
+            raise ValueError(f"{parameter}: {error}") from None
+
+    @property
+    def criteria(self) -> dict[str, Any]:
+        """The criteria that are given, by name."""
+        names = ("ids", "names", "name", "statuses", "metadata", "idle_for")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    def __str__(self) -> str:
+        """Return the criteria, for messages."""
+        return ", ".join(
+            f"{name}={list(value) if isinstance(value, tuple) else value!r}"
+            for name, value in self.criteria.items()
+        )
+
+    def matches(self, agent: Agent, *, now: float) -> bool:
+        """
+        Return whether an agent meets all criteria.
+
+        :param agent: the agent, from Get Agent or from a listing that shows its metadata
+        :param now: epoch seconds, by the service's clock
+        :return: whether it is selected
+        """
+        return (
+            (self.ids is None or agent.id in self.ids)
+            and (self.names is None or agent.name in self.names)
+            and (self.name is None or fnmatch.fnmatchcase(agent.name, self.name))
+            and (self.statuses is None or str(agent.status) in self.statuses)
+            and all(
+                key in agent.metadata and _equal(agent.metadata[key], wanted)
+                for key, wanted in (self.metadata or {}).items()
+            )
+            and (self.idle_for is None or self._idle_time(agent, now) >= _seconds(self.idle_for))
+        )
+
+    @staticmethod
+    def _idle_time(agent: Agent, now: float) -> float:
+        active_at = agent.last_activity or agent.created_at
+        # Without any time of activity there is nothing that speaks against idleness.
+        return float("inf") if active_at is None else now - active_at.timestamp()
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...] | None:
+    """Check an id or name, or several of them; each is kept once, in the order given."""
+    if value is None:
+        return None
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        raise ValueError(
+            f"{name} is a list as text: {value!r}; a template gives a list with "
+            "render_template_as_native_obj=True"
+        )
+    texts = [value] if isinstance(value, str | int) else value
+    if not isinstance(texts, Collection) or isinstance(texts, Mapping | bytes) or not texts:
+        raise ValueError(f"{name} must be text or a list of texts that is not empty, not {value!r}")
+    for text in texts:
+        is_number = isinstance(text, int) and not isinstance(text, bool)
+        if not is_number and (not isinstance(text, str) or gave_nothing(text)):
+            raise ValueError(f"{name} has {text!r} where text is wanted that is not empty")
+    return tuple(dict.fromkeys(str(text).strip() if name == "ids" else str(text) for text in texts))
+
+
+def _equal(value: Any, wanted: Any) -> bool:
+    if isinstance(value, bool) or isinstance(wanted, bool):
+        return value is wanted or str(value).lower() == str(wanted).lower()
+    if isinstance(value, int | float) and isinstance(wanted, str):
+        return str(value) == wanted.strip()
+    return bool(value == wanted)
+
+
+def _seconds(value: float | timedelta) -> float:
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)

@@ -1,0 +1,150 @@
+"""Check values of parameters: amounts that may be percentages, and mappings with known keys."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from typing import Any
+
+__all__ = ["amount_of", "check_amount", "check_flag", "check_keys", "check_number", "gave_nothing"]
+
+#: Texts that a template writes for a missing value.
+_NOTHING = frozenset({"none", "null", "undefined", "nan"})
+#: Texts that Airflow reads as booleans in its configuration.
+_TRUE = frozenset({"true", "t", "yes", "y", "on", "1"})
+_FALSE = frozenset({"false", "f", "no", "n", "off", "0"})
+#: What a number of each kind must be, and the highest one. No datetime lies much further than 300 years away.
+_KINDS = {
+    "rate": ("a number from 0 to 1, where 0.95 stands for 95 %", 1.0),
+    "seconds": ("a number of seconds from 0 to 300 years, or a timedelta", 300 * 365 * 86400.0),
+    "count": ("a whole number, 0 or more", 1e15),
+}
+
+
+def check_amount(name: str, value: Any) -> int | float:
+    """
+    Check a number or a percentage, before it is known of what.
+
+    :param name: the parameter's name
+    :param value: a whole number such as ``3`` or ``"3"``, or a percentage such as ``"10%"``; 0 or more, and
+        at most 100 %
+    :return: the number as an ``int``, or the percentage as a ``float`` between 0 and 1
+    :raises ValueError: for any other value
+    """
+    text = value.strip() if isinstance(value, str) else ""
+    try:
+        if text.endswith("%"):
+            part = float(text[:-1])
+            if 0 <= part <= 100:
+                return part / 100
+        elif text or (isinstance(value, int | float) and not isinstance(value, bool)):
+            number = float(text or value)
+            if number >= 0 and number == int(number):
+                return int(number)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(
+        f"{name} must be a whole number, or a percentage from '0%' to '100%' as text, not {value!r}"
+    )
+
+
+def amount_of(name: str, value: Any, total: int, *, round_up: bool) -> int:
+    """
+    Read a number, or a percentage of a number.
+
+    :param name: the parameter's name
+    :param value: as for :func:`check_amount`
+    :param total: what a percentage is of
+    :param round_up: whether a fraction counts as one more
+    :return: the number; a number that is given may be larger than ``total``
+    :raises ValueError: for any other value
+    """
+    amount = check_amount(name, value)
+    if isinstance(amount, int):
+        return amount
+    # Rounded first, because 0.1 * 30 is a little more than 3.
+    exact = round(amount * total, 6)
+    return math.ceil(exact) if round_up else math.floor(exact)
+
+
+def check_number(name: str, value: Any, kind: str) -> float | int:
+    """
+    Check a rate, a number of seconds or a count.
+
+    :param name: the parameter's name
+    :param value: the number, also as text, because templates give text; for seconds also a ``timedelta``
+    :param kind: ``rate`` (0 to 1), ``seconds`` (0 or more) or ``count`` (a whole number, 0 or more)
+    :return: the number; a count is an ``int``
+    :raises ValueError: for any other value
+    """
+    number: Any = value.total_seconds() if isinstance(value, timedelta) and kind == "seconds" else value
+    if isinstance(number, str):
+        try:
+            number = float(number)
+        except ValueError:
+            number = None
+    wanted, highest = _KINDS[kind]
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    if is_number and 0 <= number <= highest and (kind != "count" or number == int(number)):
+        return int(number) if kind == "count" else float(number)
+    raise ValueError(f"{name} must be {wanted}, not {value!r}")
+
+
+def check_keys(value: Any, known: Collection[str], what: str) -> dict[str, Any]:
+    """
+    Check a mapping that stands for an object of this provider.
+
+    :param value: the mapping
+    :param known: the keys that it may have
+    :param what: the object, for messages
+    :return: the mapping as a dict
+    :raises ValueError: for any other value, an unknown key, or a value of ``None``
+    """
+    if not isinstance(value, Mapping):
+        hint = ""
+        if isinstance(value, str):
+            hint = "; a template gives a mapping with render_template_as_native_obj=True"
+        raise ValueError(f"must be {what} or a mapping, not {value!r}{hint}")
+    for key, item in value.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), sorted(known), n=1, cutoff=0.5)
+            meant = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{key!r} is unknown.{meant} Known: {', '.join(sorted(known))}")
+        if gave_nothing(item):
+            # Otherwise a template that gives nothing would drop a check without a word.
+            raise ValueError(f"{key} is {item!r}: leave it out, or correct the template that gave nothing")
+    return {str(key): item for key, item in value.items()}
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """
+    Read a boolean as Airflow reads its own settings.
+
+    :param name: the parameter's name
+    :param value: a boolean, or ``true``, ``t``, ``yes``, ``y``, ``on``, ``1``, ``false``, ``f``, ``no``,
+        ``n``, ``off``, ``0`` as text
+    :return: the boolean
+    :raises ValueError: for any other value, because Python takes any text for true
+    """
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().lower() if isinstance(value, str | int) else ""
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise ValueError(f"{name} must be true or false, not {value!r}")
+
+
+def gave_nothing(value: Any, *, empty_is_fine: bool = False) -> bool:
+    """
+    Return whether a template or another task gave a missing value.
+
+    :param value: the value
+    :param empty_is_fine: whether an empty text counts as a value
+    :return: true for ``None``, and for the texts that templates write for it
+    """
+    if not isinstance(value, str):
+        return value is None
+    text = value.strip().lower()
+    return text in _NOTHING or (not text and not empty_is_fine)
