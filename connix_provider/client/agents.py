@@ -11,16 +11,13 @@ import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from connix_provider.client import endpoints
 from connix_provider.client.calls.call import Call
 from connix_provider.client.modeling.page import Page
 from connix_provider.client.models import Agent, LogEntry
 from connix_provider.client.pagination import AgentPaginator, LogPaginator, Paginator
-
-if TYPE_CHECKING:
-    from connix_provider.client.client import AsyncClient, Client
 
 __all__ = ["Agents", "AsyncAgents"]
 
@@ -30,6 +27,18 @@ ItemT = TypeVar("ItemT")
 PageT = TypeVar("PageT", bound=Page[Any])
 ClientT = TypeVar("ClientT")
 MethodT = TypeVar("MethodT", bound=Callable[..., Any])
+
+
+class _Client(Protocol):
+    """A synchronous client."""
+
+    def perform(self, call: Call[T]) -> T: ...
+
+
+class _AsyncClient(Protocol):
+    """An asynchronous client."""
+
+    async def perform(self, call: Call[T]) -> T: ...
 
 
 class _Resource(Generic[ClientT]):
@@ -76,7 +85,7 @@ def _signed(method: MethodT, make: Callable[..., Any]) -> MethodT:
     return method
 
 
-class Agents(_Resource["Client"]):
+class Agents(_Resource[_Client]):
     """The eleven calls, and iterators over all pages."""
 
     list = _method(endpoints.list_agents)
@@ -153,7 +162,7 @@ class Agents(_Resource["Client"]):
         return _iterate(self._client, LogPaginator[LogEntry](page, offset))
 
 
-class AsyncAgents(_Resource["AsyncClient"]):
+class AsyncAgents(_Resource[_AsyncClient]):
     """The eleven calls, and iterators over all pages, asynchronous."""
 
     list = _async_method(endpoints.list_agents)
@@ -230,12 +239,12 @@ class AsyncAgents(_Resource["AsyncClient"]):
         return _iterate_async(self._client, LogPaginator[LogEntry](page, offset))
 
 
-def _iterate(client: Client, pages: Paginator[PageT, ItemT]) -> Iterator[ItemT]:
+def _iterate(client: _Client, pages: Paginator[PageT, ItemT]) -> Iterator[ItemT]:
     while pages.next_call is not None:
         yield from pages.take(client.perform(pages.next_call))
 
 
-async def _iterate_async(client: AsyncClient, pages: Paginator[PageT, ItemT]) -> AsyncIterator[ItemT]:
+async def _iterate_async(client: _AsyncClient, pages: Paginator[PageT, ItemT]) -> AsyncIterator[ItemT]:
     while pages.next_call is not None:
         for item in pages.take(await client.perform(pages.next_call)):
             yield item

@@ -23,8 +23,8 @@ from connix_provider.client.calls.arguments import (
     period,
     query,
 )
-from connix_provider.client.calls.call import Call, RepeatCheck
-from connix_provider.client.errors import ConnixConflictError, ConnixError, ConnixNotFoundError
+from connix_provider.client.calls.call import Call
+from connix_provider.client.calls.repeat_checks import action_check, delete_check, update_check
 from connix_provider.client.models import (
     ActionResult,
     Agent,
@@ -141,17 +141,13 @@ def update_agent(project_id: str, agent_id: str, changes: Mapping[str, Any]) -> 
     if not changes:
         raise ValueError("changes is empty; name at least one of name, description, config, metadata")
     get = get_agent(project_id, agent_id)
-
-    def result_of(agent: Agent | None) -> Agent | None:
-        return agent if agent and _contains(agent.model_dump(mode="json"), json.loads(content)) else None
-
     return Call(
         "PUT",
         get.path,
         Bucket.UPDATE,
         read_agent,
         body=content,
-        repeat_check=RepeatCheck(_is_conflict, get, result_of),
+        repeat_check=update_check(get, json.loads(content)),
         when_empty=get,
         secrets=secrets_of(changes),
         **_named(project_id, agent_id),
@@ -167,18 +163,12 @@ def delete_agent(project_id: str, agent_id: str) -> Call[DeleteResult]:
     :return: the service's confirmation; the agent may still exist for a while
     :raises ValueError: for an empty id
     """
-
-    def result_of(_: Agent | None) -> DeleteResult:
-        return DeleteResult(
-            agent_id=agent_id, message="Agent was deleted by the request whose response was lost"
-        )
-
     return Call(
         "DELETE",
         _agent(project_id, agent_id),
         Bucket.DELETE,
         partial(read_confirmation, DeleteResult, str(agent_id)),
-        repeat_check=RepeatCheck(_is_gone, None, result_of),
+        repeat_check=delete_check(str(agent_id)),
         **_named(project_id, agent_id),
     )
 
@@ -192,7 +182,7 @@ def start_agent(project_id: str, agent_id: str) -> Call[ActionResult]:
     :return: the service's confirmation; the agent may not run yet
     :raises ValueError: for an empty id
     """
-    return _action(project_id, agent_id, "start", {AgentStatus.RUNNING})
+    return _action(project_id, agent_id, "start", AgentStatus.RUNNING)
 
 
 def pause_agent(project_id: str, agent_id: str) -> Call[ActionResult]:
@@ -204,7 +194,7 @@ def pause_agent(project_id: str, agent_id: str) -> Call[ActionResult]:
     :return: the service's confirmation; the agent may still run
     :raises ValueError: for an empty id
     """
-    return _action(project_id, agent_id, "pause", {AgentStatus.PAUSED})
+    return _action(project_id, agent_id, "pause", AgentStatus.PAUSED)
 
 
 def stop_agent(project_id: str, agent_id: str) -> Call[ActionResult]:
@@ -216,7 +206,7 @@ def stop_agent(project_id: str, agent_id: str) -> Call[ActionResult]:
     :return: the service's confirmation; the agent may still run
     :raises ValueError: for an empty id
     """
-    return _action(project_id, agent_id, "stop", {AgentStatus.STOPPED})
+    return _action(project_id, agent_id, "stop", AgentStatus.STOPPED)
 
 
 def restart_agent(project_id: str, agent_id: str) -> Call[ActionResult]:
@@ -303,25 +293,16 @@ def list_projects(*, limit: int | None = None) -> Call[ProjectPage]:
     return Call("GET", "/projects", Bucket.PROJECTS, checked(ProjectPage.read), query(limit=limit))
 
 
-def _action(
-    project_id: str, agent_id: str, action: str, proven_by: set[AgentStatus] | None
-) -> Call[ActionResult]:
+def _action(project_id: str, agent_id: str, action: str, proven_by: AgentStatus | None) -> Call[ActionResult]:
     """Return an action. It is idempotent if a status proves it, because then only that status counts."""
     get = get_agent(project_id, agent_id)
-
-    def result_of(agent: Agent | None) -> ActionResult | None:
-        if agent is None or proven_by is None or agent.status not in proven_by:
-            return None
-        message = f"The {action} whose response was lost was executed"
-        return ActionResult(agent_id=agent.id, status=agent.status, message=message)
-
     return Call(
         "POST",
         f"{get.path}/{action}",
         Bucket.ACTION,
         partial(read_confirmation, ActionResult, str(agent_id)),
         idempotent=proven_by is not None,
-        repeat_check=RepeatCheck(_is_conflict, get, result_of) if proven_by else None,
+        repeat_check=action_check(get, action, proven_by) if proven_by else None,
         **_named(project_id, agent_id),
     )
 
@@ -342,18 +323,3 @@ def _agents(project_id: str) -> str:
 
 def _agent(project_id: str, agent_id: str) -> str:
     return f"{_agents(project_id)}/{path_segment(agent_id, 'agent_id')}"
-
-
-def _is_gone(error: ConnixError) -> bool:
-    return isinstance(error, ConnixNotFoundError) and error.is_of_an_agent
-
-
-def _is_conflict(error: ConnixError) -> bool:
-    return isinstance(error, ConnixConflictError)
-
-
-def _contains(present: Any, changes: Any) -> bool:
-    """Return whether a merge of ``changes`` would leave ``present`` as it is."""
-    if isinstance(present, dict) and isinstance(changes, dict):
-        return all(name in present and _contains(present[name], value) for name, value in changes.items())
-    return bool(present == changes)

@@ -5,7 +5,7 @@ Each kind is an ``httpx.Auth``. :func:`choose_auth` takes the one that a client'
 """
 
 from connix_provider.client.auth.base import Auth
-from connix_provider.client.auth.choose import API_KEY_VARIABLE, choose_auth
+from connix_provider.client.auth.choose import API_KEY_VARIABLE, TokenOptions, choose_auth
 from connix_provider.client.auth.oauth2 import DEFAULT_TOKEN_URL, RefreshingBearerAuth
 from connix_provider.client.auth.static import ApiKeyAuth, BearerAuth
 
@@ -16,5 +16,6 @@ __all__ = [
     "Auth",
     "BearerAuth",
     "RefreshingBearerAuth",
+    "TokenOptions",
     "choose_auth",
 ]

@@ -5,60 +5,65 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable
+from typing import TYPE_CHECKING, TypedDict
 
 from connix_provider.client.auth.base import Auth
-from connix_provider.client.auth.oauth2 import DEFAULT_TOKEN_URL, RefreshingBearerAuth
+from connix_provider.client.auth.oauth2 import RefreshingBearerAuth
 from connix_provider.client.auth.static import ApiKeyAuth, BearerAuth
 from connix_provider.client.transport.addresses import is_default_host
 
-__all__ = ["API_KEY_VARIABLE", "choose_auth"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["API_KEY_VARIABLE", "TokenOptions", "choose_auth"]
 
 API_KEY_VARIABLE = "CONNIX_API_KEY"
+
+
+class TokenOptions(TypedDict, total=False):
+    """
+    Options of a client that uses OAuth2 tokens.
+
+    The parameters of :class:`~connix_provider.client.client.Client` and
+    :class:`~connix_provider.client.auth.oauth2.RefreshingBearerAuth` document them.
+    """
+
+    access_token: str | None
+    refresh_token: str | None
+    client_id: str | None
+    client_secret: str | None
+    token_url: str | None
+    scope: str | None
+    on_new_secret: Callable[[str], None] | None
 
 
 def choose_auth(
     api_key: str | None = None,
     *,
-    access_token: str | None = None,
-    refresh_token: str | None = None,
-    client_id: str | None = None,
-    client_secret: str | None = None,
-    token_url: str | None = None,
-    scope: str | None = None,
-    verify: ssl.SSLContext | str | bool = True,
-    on_new_secret: Callable[[str], None] | None = None,
     base_url: str | None = None,
+    verify: ssl.SSLContext | str | bool = True,
+    **tokens: Unpack[TokenOptions],
 ) -> Auth:
     """
-    Take the first credentials that are there: API key, refresh token, access token, client, environment.
+    Return the first credentials that are given: API key, refresh token, access token, client, environment.
 
     :param api_key: an API key
-    :param access_token: an OAuth2 access token
-    :param refresh_token: an OAuth2 refresh token
-    :param client_id: the OAuth2 client
-    :param client_secret: its secret
-    :param token_url: the token endpoint; default ``https://console.connix.io/oauth2/token``
-    :param scope: the scopes to request, separated by spaces
-    :param verify: the certificates of the token endpoint, as for ``httpx.Client``
-    :param on_new_secret: called with each refreshed token
     :param base_url: the service's address, or ``None`` for the default; the environment's key is sent to the
         default host only
+    :param verify: the certificates of the token endpoint, as for ``httpx.Client``
+    :param tokens: see :class:`TokenOptions`
     :return: the auth
-    :raises ValueError: where there are no credentials, or a value that cannot be right
+    :raises ValueError: for missing credentials, or an invalid value
     """
     if api_key:
         return ApiKeyAuth(api_key)
-    if refresh_token or (not access_token and client_id and client_secret):
-        return RefreshingBearerAuth(
-            refresh_token or None,
-            access_token=access_token,
-            client_id=client_id,
-            client_secret=client_secret,
-            token_url=token_url or DEFAULT_TOKEN_URL,
-            scope=scope,
-            verify=verify,
-            on_new_secret=on_new_secret,
-        )
+    access_token = tokens.get("access_token")
+    has_client = bool(tokens.get("client_id") and tokens.get("client_secret"))
+    if tokens.get("refresh_token") or (has_client and not access_token):
+        # An empty setting is no setting.
+        tokens["refresh_token"] = tokens.get("refresh_token") or None
+        tokens["token_url"] = tokens.get("token_url") or None
+        return RefreshingBearerAuth(**tokens, verify=verify)
     if access_token:
         return BearerAuth(access_token)
     if from_environment := os.environ.get(API_KEY_VARIABLE):

@@ -43,7 +43,7 @@ class RefreshingBearerAuth(Auth):
     :param access_token: the access token, if there is one yet
     :param client_id: the OAuth2 client
     :param client_secret: its secret; a public client has none
-    :param token_url: the address of the token endpoint, http or https
+    :param token_url: the address of the token endpoint, http or https; default :data:`DEFAULT_TOKEN_URL`
     :param scope: the scopes to request, separated by spaces; default those of the grant
     :param verify: the certificates of the token endpoint, as for ``httpx.Client``
     :param on_new_secret: called with each new token, so that it can be masked in logs
@@ -57,7 +57,7 @@ class RefreshingBearerAuth(Auth):
         access_token: str | None = None,
         client_id: str | None = None,
         client_secret: str | None = None,
-        token_url: str = DEFAULT_TOKEN_URL,
+        token_url: str | None = None,
         scope: str | None = None,
         verify: ssl.SSLContext | str | bool = True,
         on_new_secret: Callable[[str], None] | None = None,
@@ -67,6 +67,7 @@ class RefreshingBearerAuth(Auth):
         elif not (client_id and client_secret):
             raise ValueError("a refresh_token, or a client_id with its client_secret, must be given")
         access_token = check_header_value(access_token, "access token") if access_token else None
+        token_url = DEFAULT_TOKEN_URL if token_url is None else token_url
         self._given = tuple(filter(None, (access_token, refresh_token)))
         self._endpoint = TokenEndpoint(token_url, client_id, client_secret, scope=scope, verify=verify)
         self._on_new_secret = on_new_secret

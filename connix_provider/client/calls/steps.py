@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Generator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from connix_provider.client.calls.call import Call
 from connix_provider.client.errors import ConnixError
 
-__all__ = ["Flow", "Outcome", "Response", "Send", "Sleep"]
+__all__ = ["Drive", "Flow", "Outcome", "Response", "Send", "Sleep"]
 
 T = TypeVar("T")
 
@@ -62,3 +62,40 @@ class Response:
 
 Outcome = Response | ConnixError | None
 Flow = Generator[Send | Sleep, Outcome, T]
+
+
+class Drive(Generic[T]):
+    """
+    Step through a flow. Leaving the ``with`` block closes the flow, which then leaves the limiter's queue.
+
+    :param flow: the flow
+    """
+
+    def __init__(self, flow: Flow[T]) -> None:
+        self._flow = flow
+        self._result: T
+
+    def next_step(self, outcome: Outcome) -> Send | Sleep | None:
+        """
+        Send an outcome into the flow.
+
+        :param outcome: the outcome of the step before; ``None`` at first
+        :return: the next step, or ``None`` at the flow's end
+        :raises ConnixError: if the flow fails
+        """
+        try:
+            return self._flow.send(outcome)
+        except StopIteration as end:
+            self._result = end.value
+            return None
+
+    @property
+    def result(self) -> T:
+        """The flow's result, after its end."""
+        return self._result
+
+    def __enter__(self) -> Drive[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flow.close()

@@ -61,7 +61,7 @@ def exchange(
     client: httpx.Client, auth: httpx.Auth | None, request: httpx.Request, seconds: float
 ) -> Response:
     """
-    Send a request, and what its credentials need sent besides.
+    Send a request and read its response; the auth may send further requests.
 
     A wait for the next bytes is bounded by the request's read time-out. The body is bounded by ``seconds`` as
     well; headers that come byte by byte are not.
@@ -76,24 +76,16 @@ def exchange(
     :raises ConnixError: where no token could be had
     :raises RuntimeError: for a closed client
     """
-    _refuse_closed(client)
-    ends = time.monotonic() + seconds
-    response = body = None
-    try:
+    reception = _Reception(client, seconds)
+    with reception:
         with _quiet():
             response = client.send(request, auth=auth, stream=True)
         with contextlib.closing(response):
-            if not response.is_stream_consumed:
-                body = Body(response, ends)
+            if body := reception.begin(response):
                 for chunk in response.iter_raw():
                     if not body.add(chunk):
                         break
-    except _RedirectError as error:
-        return error.reply
-    except (httpx.RequestError, TimeoutError):
-        if response is None or response.is_success:
-            raise
-    return _reply(response, body)
+    return reception.response()
 
 
 async def exchange_async(
@@ -112,25 +104,55 @@ async def exchange_async(
     :raises ConnixError: where no token could be had
     :raises RuntimeError: for a closed client
     """
-    _refuse_closed(client)
-    ends = time.monotonic() + seconds
-    response = body = None
-    try:
+    reception = _Reception(client, seconds)
+    with reception:
         async with asyncio.timeout(seconds):
             with _quiet():
                 response = await client.send(request, auth=auth, stream=True)
             async with contextlib.aclosing(response):
-                if not response.is_stream_consumed:
-                    body = Body(response, ends)
+                if body := reception.begin(response):
                     async for chunk in response.aiter_raw():
                         if not body.add(chunk):
                             break
-    except _RedirectError as error:
-        return error.reply
-    except (httpx.RequestError, TimeoutError):
-        if response is None or response.is_success:
-            raise
-    return _reply(response, body)
+    return reception.response()
+
+
+class _Reception:
+    """Hold what came of a response. A failure ends in an exception, unless an error status had come."""
+
+    def __init__(self, client: httpx.Client | httpx.AsyncClient, seconds: float) -> None:
+        if client.is_closed:
+            raise RuntimeError("the Connix client is closed; open another one")
+        self._ends = time.monotonic() + seconds
+        self._response: httpx.Response | None = None
+        self._body: Body | None = None
+        self._redirect: Response | None = None
+
+    def begin(self, response: httpx.Response) -> Body | None:
+        """Take the headers; return where the body goes, unless an auth of the user's own has read it."""
+        self._response = response
+        if not response.is_stream_consumed:
+            self._body = Body(response, self._ends)
+        return self._body
+
+    def response(self) -> Response:
+        """Return the response."""
+        if self._redirect is not None:
+            return self._redirect
+        response = self._response
+        assert response is not None
+        content = response.content if self._body is None else self._body.content()
+        return Response(response.status_code, _headers(response), content)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
+        if isinstance(error, _RedirectError):
+            self._redirect = error.reply
+            return True
+        has_error_status = self._response is not None and not self._response.is_success
+        return has_error_status and isinstance(error, httpx.RequestError | TimeoutError)
 
 
 @contextlib.contextmanager
@@ -142,17 +164,6 @@ def _quiet() -> Iterator[None]:
         _is_quiet.reset(token)
 
 
-def _reply(response: httpx.Response, body: Body | None) -> Response:
-    # An auth of the user's own may have read the body.
-    content = response.content if body is None else body.content()
-    return Response(response.status_code, _headers(response), content)
-
-
 def _headers(response: httpx.Response) -> dict[str, str]:
     # A plain dictionary, because httpx's own goes through all headers for each look-up.
     return dict(response.headers.items())
-
-
-def _refuse_closed(client: httpx.Client | httpx.AsyncClient) -> None:
-    if client.is_closed:
-        raise RuntimeError("the Connix client is closed; open another one")

@@ -18,22 +18,32 @@ from connix_provider.client.errors import (
 from connix_provider.client.responses.failures import too_slow
 from connix_provider.client.transport.proxies import proxy_for
 
-__all__ = ["connection_error", "translate"]
+__all__ = ["FAILURES", "connection_error", "translate"]
 
 #: After these the request was not sent.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _NOT_HTTP = (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL)
 
 
-def translate(error: httpx.HTTPError | httpx.InvalidURL, send: Send) -> ConnixError:
-    """
-    Turn an exception of httpx into one of this client.
+#: What sending a request raises when there is no response.
+FAILURES = (TimeoutError, httpx.HTTPError, httpx.InvalidURL, ConnixError)
 
-    :param error: what httpx raised
-    :param send: the step it was raised for
+
+def translate(
+    error: TimeoutError | httpx.HTTPError | httpx.InvalidURL | ConnixError, send: Send
+) -> ConnixError:
+    """
+    Turn a failure of a request into an exception of this client.
+
+    :param error: one of :data:`FAILURES`; a :class:`ConnixError` means that no token could be had
+    :param send: the request
     :return: the exception to raise instead, with ``may_have_executed`` set
     """
     call = send.call
+    if isinstance(error, ConnixError):
+        return error
+    if isinstance(error, TimeoutError):
+        return too_slow(call, send.timeout)
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, _NOT_SENT):
         request = _request(error)
         phase = "write" if isinstance(error, httpx.WriteTimeout) else "read"

@@ -105,12 +105,12 @@ def test_an_import_brings_no_more_than_it_needs():
 
 
 def test_what_is_to_be_filled_in_by_both_clients_is_filled_in():
-    from connix_provider.client.client import _Base
+    from connix_provider.client.base import BaseClient
     from connix_provider.client.models import Page
 
     with pytest.raises(NotImplementedError):
-        _Base("cx_" + 32 * "0")
+        BaseClient("cx_" + 32 * "0")
     with pytest.raises(NotImplementedError):
-        _Base._bind(object())
+        BaseClient._bind(object())
     with pytest.raises(NotImplementedError):
         _ = Page().items
