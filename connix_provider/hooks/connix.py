@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from connix_provider.hooks.diagnosis import with_connection_hint
+from connix_provider import client as connix
+from connix_provider.compat import get_async_connection, mask_secret
+from connix_provider.hooks import settings
+from connix_provider.hooks.diagnosis import as_sentence, with_connection_hint
+from connix_provider.params import resolve_agent_id
 from connix_provider.provider_info import EXTRA_FIELDS, ui_field_behaviour
 
 if TYPE_CHECKING:
@@ -23,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnixHook"]
 
-#: Seconds for the connection test, because a user waits at a form.
-_TEST_TIMEOUT = 15.0
 #: Connections and warnings that this process has logged.
 _warned: set[tuple[str, str]] = set()
 
@@ -90,9 +92,7 @@ class ConnixHook(BaseHook):
             return self._open()
 
     def _open(self) -> Client:
-        from connix_provider.client import Client
-
-        return Client(**self._options(self._connection))
+        return connix.Client(**self._options(self._connection))
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
@@ -119,8 +119,6 @@ class ConnixHook(BaseHook):
         :raises ValueError: for a connection with an invalid setting
         :raises AirflowNotFoundException: for a connection id that is not defined
         """
-        from connix_provider.compat import get_async_connection
-
         with self._hinted():
             connection = await get_async_connection(self.connix_conn_id)
         loop = asyncio.get_running_loop()
@@ -134,11 +132,9 @@ class ConnixHook(BaseHook):
 
     def _async_client(self, connection: Connection, on_new_secret: Callable[[str], None]) -> AsyncClient:
         """Open a client in a thread, because reading the extra calls Airflow synchronously."""
-        # In the thread as well: imports, and reading certificates.
-        from connix_provider.client import AsyncClient
-
+        # In the thread as well: the first use imports httpx's parts, and reads certificates.
         with self._named():
-            return AsyncClient(**{**self._options(connection), "on_new_secret": on_new_secret})
+            return connix.AsyncClient(**{**self._options(connection), "on_new_secret": on_new_secret})
 
     @property
     def console_url(self) -> str:
@@ -151,10 +147,8 @@ class ConnixHook(BaseHook):
             end
         :raises ValueError: for an address that is not http or https
         """
-        from connix_provider.hooks.settings import console_url, read_extra
-
         with self._named():
-            return console_url(read_extra(self._connection).get("console_url"))
+            return settings.console_url(settings.read_extra(self._connection).get("console_url"))
 
     def agent_url(self, project_id: str, agent_id: str) -> str:
         """
@@ -164,9 +158,7 @@ class ConnixHook(BaseHook):
         :param agent_id: the agent
         :return: the address
         """
-        from connix_provider.hooks.settings import agent_url
-
-        return agent_url(self.console_url, project_id, agent_id)
+        return settings.agent_url(self.console_url, project_id, agent_id)
 
     @property
     def project_id(self) -> str:
@@ -190,10 +182,8 @@ class ConnixHook(BaseHook):
 
         :return: the project's id, or ``None``
         """
-        from connix_provider.hooks.settings import project_id, read_extra
-
         with self._named():
-            return project_id(read_extra(self._connection))
+            return settings.project_id(settings.read_extra(self._connection))
 
     def get_agent_by_name(self, name: str, *, project_id: str | None = None) -> Agent:
         """
@@ -205,8 +195,6 @@ class ConnixHook(BaseHook):
         :raises ValueError: if two agents have the name
         :raises AgentNameNotFoundError: if no agent has the name
         """
-        from connix_provider.params import resolve_agent_id
-
         project = project_id or self.project_id
         return self.client.agents.get(project, resolve_agent_id(self.client, project, None, name))
 
@@ -279,39 +267,14 @@ class ConnixHook(BaseHook):
 
         :return: whether it works, and a sentence that says so or names the fault
         """
-        from connix_provider.client import ConnixError
-        from connix_provider.client.transport.addresses import is_sent_in_clear
-        from connix_provider.hooks.diagnosis import as_sentence, explain_connection_error
-        from connix_provider.hooks.settings import read_extra, unknown_fields
+        # Here, because it imports the models, and parsing a DAG file needs none.
+        from connix_provider.hooks.connection_test import try_connection
 
         try:
             with self._open() as client:
-                extra = read_extra(self._connection)
-                notes = unknown_fields(extra)
-                if is_sent_in_clear(client.base_url):
-                    notes.append("The address is an http:// one: the key travels in clear; use https://.")
-                if "refresh_token" in extra and is_sent_in_clear(str(extra.get("token_url", ""))):
-                    notes.append("The token_url is an http:// one: tokens travel in clear; use https://.")
-                try:
-                    result = self._try(client.with_options(max_attempts=1, total_timeout=_TEST_TIMEOUT))
-                except ConnixError as error:
-                    return False, " ".join([explain_connection_error(error, self.default_project_id), *notes])
-                return True, " ".join([result, *notes])
+                return try_connection(client, settings.read_extra(self._connection))
         except ValueError as error:
             return False, as_sentence(error)
-
-    def _try(self, client: Client) -> str:
-        from connix_provider.client.endpoints import list_projects
-
-        if project := self.default_project_id:
-            page = client.agents.list(project, limit=1)
-            total = "some" if page.pagination.total is None else page.pagination.total
-            return f"Connix answers at {client.base_url}; project {project} has {total} agents."
-        client.perform(list_projects(limit=1))
-        return (
-            f"Connix answers at {client.base_url}; the connection names no project_id, so every operator "
-            "must name one."
-        )
 
     @cached_property
     def _connection(self) -> Connection:
@@ -328,15 +291,13 @@ class ConnixHook(BaseHook):
 
     def _options(self, connection: Connection) -> dict[str, Any]:
         """Return the client's options, and mask their secrets."""
-        from connix_provider.hooks.settings import client_options, read_extra, unknown_fields
-
-        options = client_options(connection)
+        options = settings.client_options(connection)
         self._mask(
             *(options.get(name) for name in ("api_key", "access_token", "refresh_token", "client_secret"))
         )
         self._mask(os.environ.get("CONNIX_API_KEY"))
         options["on_new_secret"] = self._mask
-        for warning in unknown_fields(read_extra(connection)):
+        for warning in settings.unknown_fields(settings.read_extra(connection)):
             if (self.connix_conn_id, warning) not in _warned:
                 _warned.add((self.connix_conn_id, warning))
                 self.log.warning("Airflow connection %r: %s", self.connix_conn_id, warning)
@@ -345,8 +306,6 @@ class ConnixHook(BaseHook):
     @staticmethod
     def _mask(*secrets: str | None) -> None:
         """Register secrets with Airflow's masker."""
-        from connix_provider.compat import mask_secret
-
         for secret in secrets:
             # The client refuses values of other types.
             if secret and isinstance(secret, str):

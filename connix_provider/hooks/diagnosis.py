@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
+from connix_provider.client import errors
+
 __all__ = [
     "NOT_CONNIX",
     "as_sentence",
@@ -29,8 +31,6 @@ def explain_connection_error(error: Exception, project_id: str | None) -> str:
     :param project_id: the connection's project
     :return: one sentence
     """
-    from connix_provider.client import errors
-
     match error:
         case errors.ConnixAuthenticationError():
             hint = "The API key or token is refused"
@@ -60,8 +60,6 @@ def remedy(error: Exception, connix_conn_id: str | None) -> str | None:
     :param connix_conn_id: the Airflow connection, if known
     :return: a sentence without a full stop, or ``None`` if the error's message has the remedy
     """
-    from connix_provider.client import errors
-
     conn = f"the Airflow connection {connix_conn_id!r}" if connix_conn_id else "the Airflow connection"
     match error:
         case errors.ConnixConflictError(has_response=False):
@@ -105,9 +103,7 @@ def with_subject(error: Exception, subject: str) -> Exception:
     :param subject: such as ``Could not start agent agent_1``
     :return: the same error, or a new one of its class
     """
-    from connix_provider.client.errors import ConnixError
-
-    if isinstance(error, ConnixError):
+    if isinstance(error, errors.ConnixError):
         error.subject = error.subject or subject
         return error
     kind = AirflowNotFoundException if isinstance(error, AirflowNotFoundException) else ValueError

@@ -175,7 +175,7 @@ def masked(monkeypatch):
     """Keep what Airflow is told to mask, and the thread in which it is told."""
     told = {}
     monkeypatch.setattr(
-        "connix_provider.compat.mask_secret",
+        "connix_provider.hooks.connix.mask_secret",
         lambda secret: told.__setitem__(secret, threading.get_ident()),
     )
     return told
