@@ -14,6 +14,8 @@ from collections import ChainMap
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from jinja2.nativetypes import NativeEnvironment
+
 if TYPE_CHECKING:
     import jinja2
     from airflow.providers.common.compat.sdk import BaseOperator, Context
@@ -87,8 +89,6 @@ class Renderer:
 
 def _text_environment(task: BaseOperator, jinja_env: jinja2.Environment) -> jinja2.Environment:
     """Return an environment whose templates give text, within macros and ``set`` blocks, too."""
-    from jinja2.nativetypes import NativeEnvironment
-
     if isinstance(jinja_env, NativeEnvironment) and task.has_dag():
         return task.dag.get_template_env(force_sandboxed=True)
     return jinja_env

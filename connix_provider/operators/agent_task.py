@@ -18,8 +18,9 @@ from connix_provider.lifecycle import GOALS
 from connix_provider.operators.cancel_on_kill import CancelOnKillMixin, SentAction
 from connix_provider.operators.identity import try_number_of
 from connix_provider.operators.rate_limit_deferral import defer_for_rate_limit, take_over_permit
-from connix_provider.params import TaskParameters, check_seconds
+from connix_provider.params import check_seconds
 from connix_provider.polling.deferral import LONGEST_PAUSE, response_grace, time_allowed
+from connix_provider.task_parameters import TaskParameters
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

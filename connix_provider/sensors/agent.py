@@ -21,8 +21,9 @@ from connix_provider.exceptions import ConnixSensorTimeoutError, exception_for
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.lifecycle import goal_for_statuses
-from connix_provider.params import TaskParameters, check_seconds, resolve_agent_id, resolve_project_id
+from connix_provider.params import check_seconds, resolve_agent_id, resolve_project_id
 from connix_provider.polling.poll_result import Outcome, PollResult
+from connix_provider.task_parameters import TaskParameters
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
 if TYPE_CHECKING:
