@@ -22,6 +22,10 @@ from connix_provider.client.transport.bodies import Body
 
 __all__ = ["ASYNC_HOOKS", "HOOKS", "exchange", "exchange_async"]
 
+#: Seconds to connect to each address of a host at first: more than the second after which TCP sends its first
+#: packet again.
+_FIRST_CONNECT = 1.5
+
 _is_quiet: ContextVar[bool] = ContextVar("is_quiet", default=False)
 
 
@@ -79,7 +83,7 @@ def exchange(
     reception = _Reception(client, seconds)
     with reception:
         with _quiet():
-            response = client.send(request, auth=auth, stream=True)
+            response = _send(client, auth, request, seconds)
         with contextlib.closing(response):
             if body := reception.begin(response):
                 for chunk in response.iter_raw():
@@ -115,6 +119,26 @@ async def exchange_async(
                         if not body.add(chunk):
                             break
     return reception.response()
+
+
+def _send(
+    client: httpx.Client, auth: httpx.Auth | None, request: httpx.Request, seconds: float
+) -> httpx.Response:
+    """
+    Send a request, so that a dead address of a host with several costs at most two seconds.
+
+    The addresses are tried in turn, each for the whole connect time-out. So the first round is short, and a
+    second one with the request's own time-out reaches a host that is slow. anyio, which connects for
+    asynchronous clients, tries the next address after 0.25 seconds.
+    """
+    began, timeouts = time.monotonic(), request.extensions["timeout"]
+    if timeouts["connect"] > _FIRST_CONNECT:
+        request.extensions["timeout"] = {**timeouts, "connect": _FIRST_CONNECT}
+        with contextlib.suppress(httpx.ConnectTimeout):
+            return client.send(request, auth=auth, stream=True)
+        left = began + seconds - time.monotonic()
+        request.extensions["timeout"] = {**timeouts, "connect": max(0.0, min(timeouts["connect"], left))}
+    return client.send(request, auth=auth, stream=True)
 
 
 class _Reception:
