@@ -15,7 +15,7 @@ DEAD, ALIVE = "127.0.0.2", "127.0.0.1"
 
 @contextmanager
 def dead_address(port):
-    """Listen on an address whose queue is full, so that the kernel drops the packets of further connections."""
+    """Listen on an address whose queue is full, so that the kernel drops further connections' packets."""
     with ExitStack() as sockets:
         listener = sockets.enter_context(socket.socket())
         listener.bind((DEAD, port))
