@@ -44,6 +44,9 @@ class FixedWindow(Limit):
     _before: float
     _polled: float
     _is_told: bool
+    #: Requests since the last exchange with other processes, and those of them in flight.
+    _unshared: float
+    _unshared_in_flight: float
 
     def __init__(self, limit: float, ahead: float | None, now: float) -> None:
         super().__init__(limit, _LENGTHS[0])
@@ -62,7 +65,7 @@ class FixedWindow(Limit):
             self.end,
             self.reset,
             self.remaining,
-            self.in_flight,
+            max(0.0, self.in_flight - self._unshared_in_flight),
             self._sent,
             self._before,
             self._polled,
@@ -89,9 +92,13 @@ class FixedWindow(Limit):
         self.roll(now)
         if self._is_told and (reset != self.reset or end > self.end + _ROUNDING):
             self.sent_here = 0
+            self._unshared = self._unshared_in_flight = 0.0
+        elif self._unshared and limit == self.limit:
+            remaining = min(remaining, self.remaining)
         self.limit, self.length, self.end, self.reset = limit, length, end, reset
-        self.remaining, self.in_flight = remaining, in_flight
-        self._sent, self._before, self._polled = sent, before, polled
+        self.remaining, self.in_flight = remaining, in_flight + self._unshared_in_flight
+        self._sent, self._before, self._polled = sent + self._unshared, before, polled
+        self._unshared = 0.0
         self._told_at, self.is_confirmed, self._is_told = told_at, bool(is_confirmed), bool(is_told)
         return True
 
@@ -143,11 +150,35 @@ class FixedWindow(Limit):
         self.remaining = min(grown, told.remaining) if self._is_told else told.remaining
         self.limit, self._is_told = told.limit, True
 
-    def take(self, now: float, *, background: bool) -> None:
+    def is_of(self, told: RateLimitHeaders | None) -> bool:
+        """Return whether headers tell of this window, with the limit that is known."""
+        if told is None or told.reset is None or not self._is_told:
+            return False
+        return told.limit == self.limit and abs(told.reset - self.reset) <= _ROUNDING
+
+    def is_ample(self, now: float) -> bool:
+        """Return whether more than half of the window is left."""
+        return self.is_confirmed and now < self.end and self.remaining - self.in_flight > self.limit / 2
+
+    def take(self, now: float, *, background: bool, shared: bool = True) -> None:
         """Count a request that is sent now."""
         super().take(now, background=background)
         self._sent += 1
         self._polled += background
+        if not shared:
+            self._unshared += 1
+            self._unshared_in_flight += 1
+
+    def settle(self, *, shared: bool = True) -> None:
+        """Count a request as no longer in flight."""
+        super().settle()
+        if not shared:
+            self._unshared_in_flight = max(0.0, self._unshared_in_flight - 1)
+
+    def forget_in_flight(self) -> None:
+        """Begin without requests in flight."""
+        super().forget_in_flight()
+        self._unshared_in_flight = 0.0
 
     def spend(self) -> None:
         """Count a request that the service may have counted without telling."""
@@ -198,4 +229,5 @@ class FixedWindow(Limit):
         # A request in flight is forgotten here, because a killed process would leave it there for ever.
         self.in_flight, self.sent_here = 0.0, 0
         self._sent, self._before, self._polled = 0.0, 0.0, 0.0
+        self._unshared = self._unshared_in_flight = 0.0
         self.is_confirmed = self._is_told = False

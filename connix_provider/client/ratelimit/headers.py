@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["RateLimitHeaders", "first_number", "number", "tells_of_limits"]
+__all__ = ["RateLimitHeaders", "Told", "first_number", "number", "parse_limits", "tells_of_limits"]
 
 #: The reference's headers, and those of the API overview, which counts all calls of a key.
 ENDPOINT_FAMILY, KEY_FAMILY = "", "-requests"
@@ -46,6 +46,20 @@ class RateLimitHeaders:
         if limit is None or limit < 1 or remaining is None:
             return None
         return cls(limit, min(remaining, limit), first_number(headers.get(f"x-ratelimit-reset{family}")))
+
+
+#: What a response says of its endpoint's limit, and of one on all requests of the key.
+Told = tuple[RateLimitHeaders | None, RateLimitHeaders | None]
+
+
+def parse_limits(headers: Mapping[str, str]) -> Told:
+    """
+    Read both families of headers.
+
+    :param headers: the response's headers, looked up without regard to case
+    :return: what they say
+    """
+    return RateLimitHeaders.parse(headers), RateLimitHeaders.parse(headers, KEY_FAMILY)
 
 
 def tells_of_limits(headers: Mapping[str, str]) -> bool:

@@ -25,9 +25,12 @@ Together they take too much at first, so each slows down by as much as less is l
 Before the first response, the reference's table counts. A service whose good responses tell of no limit has
 none, until it refuses a request.
 
+**Other processes.** All processes of a machine count together in a file, see
+:mod:`connix_provider.client.ratelimit.shared`. While more than half of a limit is left, a process that sends
+many requests exchanges with it once a second, and otherwise with each permit and each response.
+
 **Invariants.** No permit is given that the last headers rule out. Nothing here sends, sleeps, or waits for
-more than a lock that is held for microseconds. All processes of a machine count together, see
-:mod:`connix_provider.client.ratelimit.shared`; users on other machines show in the headers alone.
+more than a lock that is held for microseconds. Users on other machines show in the headers alone.
 """
 
 from __future__ import annotations
@@ -45,13 +48,16 @@ from typing import Any
 from connix_provider.client.ratelimit.buckets import Bucket
 from connix_provider.client.ratelimit.decision import response_delay, seconds_until_allowed
 from connix_provider.client.ratelimit.fixed_window import FixedWindow
-from connix_provider.client.ratelimit.headers import tells_of_limits
+from connix_provider.client.ratelimit.headers import parse_limits, tells_of_limits
 from connix_provider.client.ratelimit.limits import SlidingWindowLog
 from connix_provider.client.ratelimit.permit import Permit
 from connix_provider.client.ratelimit.shared import SharedNumbers
 from connix_provider.client.ratelimit.state import KeyState
 
 __all__ = ["RateLimiter"]
+
+#: Seconds after which a process exchanges what it knows with others, although plenty is left.
+_EXCHANGE = 1.0
 
 
 class RateLimiter:
@@ -100,7 +106,7 @@ class RateLimiter:
         :param bucket: the limit
         :return: requests a second, infinite where there is no limit
         """
-        with self._exclusive(bucket) as now:
+        with self._exclusive(bucket, shared=self._is_exchange_due(bucket)) as now:
             limits = self._state.limits(bucket, now)
             return min((limit.rate(self.share) for limit in limits), default=math.inf)
 
@@ -113,20 +119,27 @@ class RateLimiter:
         :return: seconds, 0 where it could be sent at once
         """
         with self._exclusive(bucket) as now:
-            endpoint = self._state.endpoints[bucket]
-            place = len(endpoint.queues[background])
-            limits = self._state.limits(bucket, now)
-            wait = seconds_until_allowed(
-                endpoint,
-                limits,
-                now,
-                place,
-                share=self.share,
-                background=background,
-                paced=background,
-                reserves=False,
-            )
-            return min(wait, endpoint.poll_probe.wait(now)) if background else wait
+            place = len(self._state.endpoints[bucket].queues[background])
+            return self._wait(bucket, now, place, background=background, paced=background, reserves=False)
+
+    def _wait(
+        self, bucket: Bucket, now: float, place: int, *, background: bool, paced: bool, reserves: bool
+    ) -> float:
+        endpoint, limits = self._state.endpoints[bucket], self._state.limits(bucket, now)
+        wait = seconds_until_allowed(
+            endpoint,
+            limits,
+            now,
+            place,
+            share=self.share,
+            background=background,
+            paced=paced,
+            reserves=reserves,
+        )
+        if background:
+            # Only the first in the queue; those behind it learn from its response.
+            wait = min(wait, endpoint.poll_probe.wait(now) + (response_delay(place) if place else 0.0))
+        return wait
 
     def server_time(self) -> float | None:
         """
@@ -173,14 +186,22 @@ class RateLimiter:
         for endpoint in self._state.endpoints.values():
             endpoint.queues, endpoint.slot = ([], []), None
             if endpoint.limit:
-                endpoint.limit.in_flight = 0.0
+                endpoint.limit.forget_in_flight()
+
+    def _is_exchange_due(self, bucket: Bucket) -> bool:
+        """Return whether this process has to exchange what it knows with others before a request."""
+        now = self._clock()
+        last = self._state.endpoints[bucket].shared_at
+        return now - last >= _EXCHANGE or not self._state.is_ample(bucket, now)
 
     @contextmanager
-    def _exclusive(self, bucket: Bucket) -> Iterator[float]:
-        """Keep other threads and processes away, and yield the moment."""
+    def _exclusive(self, bucket: Bucket, *, shared: bool = True) -> Iterator[float]:
+        """Keep other threads away, other processes too if what they know is ``shared``; yield the moment."""
         with self._lock:
             # A signal's handler in the middle of this goes on with the numbers as they are.
-            file = None if self._shared is None or self._is_exclusive else self._shared.open()
+            file = None
+            if shared and self._shared and not self._is_exclusive:
+                file = self._shared.open()
             # After the wait for the file, because its moments must not be later.
             now = self._clock()
             if file is None or self._shared is None:
@@ -203,23 +224,18 @@ class RateLimiter:
         :param permit: the permit
         :return: 0 where it is acquired, otherwise the seconds after which it may be
         """
-        with self._exclusive(permit.bucket) as now:
+        permit.is_shared = permit.paced or self._is_exchange_due(permit.bucket)
+        with self._exclusive(permit.bucket, shared=permit.is_shared) as now:
             self.used_at = now
             endpoint = self._state.endpoints[permit.bucket]
             queue = endpoint.queues[permit.background]
             place = bisect.bisect_left(queue, permit.number)
-            limits = self._state.limits(permit.bucket, now)
             if not permit.background and endpoint.blocked_until <= now < endpoint.granted_until:
                 endpoint.granted_until = -math.inf
                 wait = 0.0
             else:
                 kind = {"background": permit.background, "paced": permit.paced}
-                wait = seconds_until_allowed(
-                    endpoint, limits, now, place, share=self.share, reserves=True, **kind
-                )
-            if permit.background:
-                # Only the first in the queue; those behind it learn from its response.
-                wait = min(wait, endpoint.poll_probe.wait(now) + (response_delay(place) if place else 0.0))
+                wait = self._wait(permit.bucket, now, place, reserves=True, **kind)
             is_queued = place < len(queue) and queue[place] == permit.number
             if wait > 0:
                 if not is_queued:
@@ -227,8 +243,8 @@ class RateLimiter:
                 return wait
             if is_queued:
                 del queue[place]
-            for limit in limits:
-                limit.take(now, background=permit.background)
+            for limit in self._state.limits(permit.bucket, now):
+                limit.take(now, background=permit.background, shared=permit.is_shared)
             if permit.paced and not place:
                 endpoint.slot = None
             if permit.background:
@@ -258,11 +274,13 @@ class RateLimiter:
         :param good: whether it is a success
         :param back_off: seconds for which all requests keep away, where it is a 429
         """
-        with self._exclusive(permit.bucket) as now:
+        limits = parse_limits(headers)
+        shared = permit.is_shared or not good or not self._state.is_known(permit.bucket, limits)
+        with self._exclusive(permit.bucket, shared=shared) as now:
             endpoint = self._state.endpoints[permit.bucket]
             for limit in self._state.limits(permit.bucket, now):
-                limit.settle()
-            told = self._state.learn(permit.bucket, headers, now, counted=back_off is None)
+                limit.settle(shared=permit.is_shared)
+            told = self._state.learn(permit.bucket, headers, limits, now, counted=back_off is None)
             if good:
                 endpoint.poll_probe.succeeded()
             else:
@@ -289,7 +307,7 @@ class RateLimiter:
         """
         with self._exclusive(permit.bucket) as now:
             for limit in self._state.limits(permit.bucket, now):
-                limit.settle()
+                limit.settle(shared=permit.is_shared)
                 if may_have_arrived:
                     limit.spend()
                 else:

@@ -71,14 +71,18 @@ class Limit(ABC):
         allowed = _IN_FLIGHT * self._left() if self.is_confirmed else _BURST * self.limit
         return max(1.0, allowed) - self.in_flight
 
-    def take(self, now: float, *, background: bool) -> None:
-        """Count a request that is sent now."""
+    def take(self, now: float, *, background: bool, shared: bool = True) -> None:
+        """Count a request that is sent now; ``shared`` says whether other processes learn of it at once."""
         self.in_flight += 1
         self.sent_here += 1
 
-    def settle(self) -> None:
+    def settle(self, *, shared: bool = True) -> None:
         """Count a request as no longer in flight."""
         self.in_flight = max(0.0, self.in_flight - 1)
+
+    def forget_in_flight(self) -> None:
+        """Begin without requests in flight."""
+        self.in_flight = 0.0
 
     @abstractmethod
     def roll(self, now: float) -> None:
@@ -129,7 +133,7 @@ class SlidingWindowLog(Limit):
             self._sent.popleft()
         self.sent_here = len(self._sent)
 
-    def take(self, now: float, *, background: bool) -> None:
+    def take(self, now: float, *, background: bool, shared: bool = True) -> None:
         """Log a request that is sent now."""
         super().take(now, background=background)
         self._sent.append((now, background))

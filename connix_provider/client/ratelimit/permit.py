@@ -40,7 +40,7 @@ class Permit:
     :param number: its place among all calls
     """
 
-    __slots__ = ("_is_acquired", "_limiter", "background", "bucket", "number", "paced")
+    __slots__ = ("_is_acquired", "_limiter", "background", "bucket", "is_shared", "number", "paced")
 
     def __init__(
         self, limiter: _Limiter, bucket: Bucket, *, background: bool, paced: bool, number: int
@@ -51,6 +51,8 @@ class Permit:
         self.background = background
         self.paced = paced or background
         self.number = number
+        #: Whether other processes learned of the permit when it was acquired.
+        self.is_shared = True
 
     def try_acquire(self) -> float:
         """

@@ -8,7 +8,7 @@ from typing import Any
 
 from connix_provider.client.ratelimit.buckets import DOCUMENTED, Bucket
 from connix_provider.client.ratelimit.fixed_window import FixedWindow
-from connix_provider.client.ratelimit.headers import KEY_FAMILY, RateLimitHeaders
+from connix_provider.client.ratelimit.headers import RateLimitHeaders, Told
 from connix_provider.client.ratelimit.limits import Limit, SlidingWindowLog
 from connix_provider.client.ratelimit.poll_probe import PollProbe
 from connix_provider.client.ratelimit.server_clock import ServerClock, server_time
@@ -36,6 +36,8 @@ class Endpoint:
         self.limit: Limit | None = None
         self.was_refused = False
         self.blocked_until = -math.inf
+        #: When this process and the others last exchanged what they know.
+        self.shared_at = -math.inf
         #: The moment of the next paced request of the machine, and the one that this process has reserved.
         #: Each process reserves one at a time, so they take turns.
         self.next_slot = -math.inf
@@ -99,23 +101,54 @@ class KeyState:
             limit.roll(now)
         return limits
 
-    def learn(self, bucket: Bucket, headers: Mapping[str, str], now: float, *, counted: bool) -> bool:
+    def is_ample(self, bucket: Bucket, now: float) -> bool:
+        """
+        Return whether so much is left that other processes need not learn of each request at once.
+
+        :param bucket: the endpoint
+        :param now: the moment
+        :return: true if more than half of each limit is left, or no limit is known
+        """
+        endpoint = self.endpoints[bucket]
+        limits = [*self.together.values(), *([endpoint.limit] if endpoint.limit else [])]
+        return now >= endpoint.blocked_until and all(
+            isinstance(limit, FixedWindow) and limit.is_ample(now) for limit in limits
+        )
+
+    def is_known(self, bucket: Bucket, told: Told) -> bool:
+        """
+        Return whether headers tell of no limit and no window but those that are known.
+
+        :param bucket: the endpoint of the response
+        :param told: what its headers say
+        :return: false for news that other processes have to learn
+        """
+        own, together = told
+        limit = self.endpoints[bucket].limit
+        if own is not None and not (isinstance(limit, FixedWindow) and limit.is_of(own)):
+            return False
+        window = None if together is None else self.together.get(together.limit)
+        return together is None or (window is not None and window.is_of(together))
+
+    def learn(
+        self, bucket: Bucket, headers: Mapping[str, str], told: Told, now: float, *, counted: bool
+    ) -> bool:
         """
         Take in the headers of a response.
 
         :param bucket: its endpoint
         :param headers: the headers, looked up without regard to case
+        :param told: what they say of limits
         :param now: the moment
         :param counted: whether the service counted the request; a 429 is not
         :return: whether they told of a limit
         """
         self.server_clock.learn(now, server_time(headers))
-        own = RateLimitHeaders.parse(headers)
+        own, together = told
         if own is not None:
             self.learn_own(bucket, now, own, self.server_clock.until(now, own.reset))
         elif counted and (limit := self.endpoints[bucket].limit):
             limit.spend()
-        together = RateLimitHeaders.parse(headers, KEY_FAMILY)
         for number, window in self.together.items():
             if counted and (together is None or number != together.limit):
                 window.spend()
@@ -226,6 +259,7 @@ class KeyState:
         :param now: the moment
         """
         endpoint, at = self.endpoints[bucket], _PLACES[bucket]
+        endpoint.shared_at = now
         blocked_until, next_slot = numbers[at : at + _OWN]
         if endpoint.blocked_until < blocked_until <= now + 60 * _MINUTE:
             endpoint.blocked_until = blocked_until

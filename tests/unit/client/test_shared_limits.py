@@ -88,6 +88,67 @@ def test_share_counts_for_each_process(file):
         assert wait(limiter) > 30
 
 
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_requests_far_from_a_limit_leave_the_file_alone(file):
+    one, other = process(file), process(file)
+    send(one, told=headers(100, 99))
+    before = file.read_bytes()
+    for remaining in range(98, 60, -1):
+        send(one, told=headers(100, remaining))
+    assert file.read_bytes() == before
+    assert other.snapshot(Bucket.ACTION)[0]["remaining"] == 99
+
+
+@pytest.mark.parametrize("family", ["", "-requests"])
+def test_other_processes_learn_of_them_within_a_second(file, family):
+    clock = Clock()
+    one, other = process(file, clock), process(file, clock)
+    for remaining in range(99, 60, -1):
+        send(one, told=headers(100, remaining, family))
+    clock.now += 1
+    send(one, told=headers(100, 60, family))
+    assert other.snapshot(Bucket.ACTION)[0]["remaining"] == 60
+
+
+def test_requests_near_a_limit_are_shared_at_once(file):
+    one, other = process(file), process(file)
+    for remaining in range(99, 40, -1):
+        send(one, told=headers(100, remaining))
+    assert other.snapshot(Bucket.ACTION)[0]["remaining"] == 41
+
+
+def test_news_far_from_a_limit_are_shared_at_once(file):
+    one, other = process(file), process(file)
+    for _ in range(2):
+        send(one, told=headers(100, 90))
+    send(one, told=headers(70, 69))
+    assert other.snapshot(Bucket.ACTION)[0]["limit"] == 70
+    send(one, back_off=30)
+    assert 29 < wait(other) < 31
+
+
+def test_unshared_requests_in_flight_are_not_left_in_the_file(file):
+    clock = Clock()
+    one = process(file, clock)
+    send(one, told=headers(100, 99))
+    with one.permit(Bucket.ACTION) as permit:
+        assert permit.try_acquire() == 0
+        clock.now += 1
+        send(one, told=headers(100, 98))
+        # Neither the request that is in flight here, nor a request of a killed process.
+        assert process(file, clock).snapshot(Bucket.ACTION)[0]["remaining"] == 98
+        permit.on_response(headers(100, 97))
+    clock.now += 1
+    send(one, told=headers(100, 96))
+    assert process(file, clock).snapshot(Bucket.ACTION)[0]["remaining"] == 96
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 1e300, 0.0])
 def test_numbers_that_cannot_be_right_are_ignored(file, value):
     file.write_bytes(struct.pack(f"={KeyState.SIZE}d", *(KeyState.SIZE * [value])))
