@@ -13,9 +13,9 @@ __all__ = ["SHORT_WAIT", "LimitLog", "limit_name"]
 
 log = logging.getLogger(__name__)
 
-#: Seconds of waiting for a rate limit that no log line is worth.
+#: Seconds; a shorter wait for a rate limit is not logged.
 SHORT_WAIT = 2.0
-#: Seconds; no moment much later can be written.
+#: Seconds, because a datetime has no later time.
 _LONGEST_WAIT = 86_400.0 * 365
 #: The limits as the reference's table names them.
 _ENDPOINTS = {
@@ -43,12 +43,12 @@ def limit_name(bucket: str | None) -> str:
 
 class LimitLog:
     """
-    The wait of one call for a rate limit.
+    Log the wait of one call for a rate limit.
 
     :param call: the call
     :param clock: seconds of a clock that is never set
     :param epoch: epoch seconds
-    :param is_quiet: whether nothing is logged, because a wait of polls logs it for all of them
+    :param is_quiet: whether nothing is logged, because polling logs the wait of its polls
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class LimitLog:
 
     def begin(self, seconds: float, reason: object = "no request is left in this window") -> None:
         """
-        Take in a pause for the limit; a wait of more than 2 s is logged.
+        Begin or continue a wait; one of more than 2 s is logged.
 
         :param seconds: the length of the pause
         :param reason: why, such as the 429
@@ -82,7 +82,7 @@ class LimitLog:
         )
 
     def end(self) -> None:
-        """Take in that the limit let the call pass."""
+        """End the wait, because the service took the request."""
         if self._is_logged and self._since is not None:
             waited = self._clock() - self._since
             log.info(

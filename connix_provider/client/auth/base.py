@@ -1,4 +1,4 @@
-"""What both clients need of an ``httpx.Auth``, besides adding a header to each request."""
+"""The base class of all credentials: an ``httpx.Auth`` that knows its secrets and its deadline."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """
-Check credentials before a library fails on them with an error that quotes them.
+Check credentials, because errors of libraries would quote them.
 
-No error here quotes the value: it may be a secret in the wrong field.
+No error here quotes the value, because it may be a secret in the wrong field.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def check_header_value(value: str, what: str) -> str:
     """
     Check a value that is sent in a header.
 
-    :param value: what the user gave; white space around it, as pasting leaves it, is dropped
+    :param value: the user's value; white space around it is removed
     :param what: its name in messages
     :return: the value
     :raises ValueError: for a value that no header can hold
@@ -43,10 +43,10 @@ def check_text(value: str | None, what: str) -> str | None:
     """
     Check a value that is sent in a form.
 
-    :param value: what the user gave
+    :param value: the user's value
     :param what: the parameter's name
-    :return: the same
-    :raises ValueError: for anything but text
+    :return: the value
+    :raises ValueError: for any value but text
     """
     if value is not None and not isinstance(value, str):
         raise ValueError(f"the {what} must be a string, not {type(value).__name__}")
@@ -61,7 +61,7 @@ def token_in(content: dict[str, Any], name: str) -> str | None:
 
     :param content: the response
     :param name: the field
-    :return: the token, or ``None`` where the field holds no usable token
+    :return: the token, or ``None`` if the field has no usable token
     """
     try:
         return check_header_value(content.get(name, ""), name)
@@ -73,9 +73,9 @@ def check_token_url(url: str) -> str:
     """
     Check the address of a token endpoint.
 
-    :param url: what the user gave
-    :return: the same
-    :raises ValueError: for anything but an address
+    :param url: the user's value
+    :return: the address
+    :raises ValueError: for any value but an http or https address
     """
     try:
         place = urlsplit(url)
@@ -94,7 +94,7 @@ def json_object(body: bytes) -> dict[str, Any]:
     Read a response of a token endpoint.
 
     :param body: the response
-    :return: the object in it, or an empty one
+    :return: its JSON object, or an empty one
     """
     try:
         content = json.loads(body)

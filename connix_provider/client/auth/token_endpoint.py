@@ -115,12 +115,12 @@ class TokenEndpoint:
                     headers=headers,
                     extensions={"timeout": timeouts(_READ_TIMEOUT)},
                 )
-                reply = exchange(http, self._basic_auth(), request, REFRESH_TIMEOUT)
+                response = exchange(http, self._basic_auth(), request, REFRESH_TIMEOUT)
         except TimeoutError:
             raise ConnixTimeoutError("the token endpoint did not finish its response in time") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise connection_error(error, missed="new tokens", setting="the connection's token_url") from None
-        return self.tokens(reply, secrets)
+        return self.tokens(response, secrets)
 
     def tokens(self, response: Response, secrets: tuple[str, ...]) -> Tokens:
         """

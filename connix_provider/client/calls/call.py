@@ -23,7 +23,7 @@ class RepeatCheck(Generic[T]):
     The repeat of a delete meets 404, for example, because the first delete was executed.
 
     :param is_refusal: whether an error is such a refusal
-    :param get: the call that reads the agent, or ``None`` if the refusal is proof enough
+    :param get: the call that reads the agent, or ``None`` if the refusal itself proves it
     :param result_of: makes the result from the agent, or returns ``None`` if the agent proves nothing
     """
 

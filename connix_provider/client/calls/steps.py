@@ -21,7 +21,7 @@ class Send:
 
     :param call: the call
     :param request_id: the ``X-Request-ID`` of the request
-    :param timeout: seconds for the request, from its start to the end of its response
+    :param timeout: seconds from the start of the request to the end of its response
     """
 
     call: Call[Any]

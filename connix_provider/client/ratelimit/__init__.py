@@ -1,7 +1,7 @@
 """
 Keep to the rate limits of a key.
 
-Every request asks the key's limiter for a permit first, and every response teaches the limiter.
+Each request needs a permit of the key's limiter, and each response teaches the limiter.
 """
 
 from connix_provider.client.ratelimit.buckets import DOCUMENTED, Bucket

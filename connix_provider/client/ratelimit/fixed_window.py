@@ -1,8 +1,8 @@
 """
-Follow a window that the service counts, by what its responses tell.
+Follow a window that the service counts, by the headers of its responses.
 
-One ``X-RateLimit-Reset`` names one window. Within a window only less can be left, so a response that was
-overtaken by a later one raises nothing. A response of a window that is over changes nothing.
+One ``X-RateLimit-Reset`` names one window. Within a window only less can be left, so a late response raises
+nothing. A response of a window that is over changes nothing.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _EARLY = 0.02
 
 class FixedWindow(Limit):
     """
-    Follow a window that the service counts, by what its responses tell.
+    Follow a window that the service counts, by the headers of its responses.
 
-    :param limit: requests in a window, as first told
-    :param ahead: seconds until the window ends, where that is known
+    :param limit: requests in a window, by the first response
+    :param ahead: seconds until the window ends, or ``None``
     :param now: the moment
     """
 
     #: How many numbers :meth:`dump` returns.
     SIZE = 12
 
-    #: How many requests the service still takes, for all users of the key, as far as it told.
+    #: Requests that the service still takes from all users of the key, by its headers.
     remaining: float
-    #: Requests of this machine in the window, and those of all users before its first response.
+    #: Requests of this machine in the window, and those of all users before the window's first response.
     _sent: float
     _before: float
     _polled: float
@@ -76,18 +76,18 @@ class FixedWindow(Limit):
 
     def load(self, numbers: Sequence[float], now: float) -> bool:
         """
-        Take over what other processes of the machine learned.
+        Take over the numbers of other processes of the machine, and add the requests that they do not know.
 
         :param numbers: as :meth:`dump` returned them
         :param now: the moment
-        :return: whether they are numbers of a window that can be right
+        :return: whether they can be the numbers of a window
         """
         limit, length, end, reset, remaining, in_flight, sent, before, polled, *others = numbers
         told_at, is_confirmed, is_told = others
         if not (limit >= 1 and 0 < length <= _LENGTHS[-1] and 0 <= remaining <= limit):
             return False
         if not (told_at <= now and end - told_at <= _LENGTHS[-1] and 0 <= in_flight < math.inf):
-            # Written before the machine was started anew, or by another clock.
+            # Written before a restart of the machine, or by another clock.
             return False
         self.roll(now)
         if self._is_told and (reset != self.reset or end > self.end + _ROUNDING):
@@ -103,22 +103,22 @@ class FixedWindow(Limit):
         return True
 
     def roll(self, now: float) -> None:
-        """Begin the window that runs at a moment; no response has told of it yet."""
+        """Begin the window of a moment, of which no response has told yet."""
         if now >= self.end:
             self.end += (math.floor((now - self.end) / self.length) + 1) * self.length
             self._begin()
 
     def learn(self, now: float, told: RateLimitHeaders, ahead: float | None) -> None:
         """
-        Take in the headers of a response.
+        Learn from the headers of a response.
 
         :param now: the moment
         :param told: the headers
-        :param ahead: seconds until the end of the window that they tell of, at most, where that is known
+        :param ahead: the most seconds until the end of their window, or ``None``
         """
         self.roll(now)
         if told.reset is None or ahead is None or not -2 * _ROUNDING <= ahead <= _LENGTHS[-1] + _ROUNDING:
-            # Without a reset that can be right, the numbers still count.
+            # Without a plausible reset, the numbers still count.
             self._tell(told)
         elif ahead > 0:
             self._learn_in_time(now, told, told.reset, ahead)
@@ -127,7 +127,7 @@ class FixedWindow(Limit):
     def _learn_in_time(self, now: float, told: RateLimitHeaders, reset: float, ahead: float) -> None:
         since = math.inf if self.reset < 0 else reset - self.reset
         if now - self._told_at > 2 * self.length and since <= _ROUNDING:
-            # No response of a later window for so long: the server's clock was set back.
+            # For so long no response was of a later window, so the server's clock was set back.
             since = math.inf
         if since < -_ROUNDING or (since <= _ROUNDING and not self._is_told):
             return  # of a window that is over
@@ -181,7 +181,7 @@ class FixedWindow(Limit):
         self._unshared_in_flight = 0.0
 
     def spend(self) -> None:
-        """Count a request that the service may have counted without telling."""
+        """Count a request that the service may have counted without a response."""
         self.remaining = max(0.0, self.remaining - 1)
 
     def give_back(self, *, background: bool) -> None:

@@ -21,11 +21,11 @@ ENDPOINT_FAMILY, KEY_FAMILY = "", "-requests"
 @dataclasses.dataclass(frozen=True, slots=True)
 class RateLimitHeaders:
     """
-    Hold what one family of headers says.
+    Hold one family of rate-limit headers.
 
     :param limit: requests in a window
     :param remaining: how many of them are left, from 0 to the limit
-    :param reset: the server's epoch second at which the window ends, if it says so
+    :param reset: the server's epoch second at which the window ends, or ``None``
     """
 
     limit: float
@@ -39,7 +39,7 @@ class RateLimitHeaders:
 
         :param headers: the response's headers, looked up without regard to case
         :param family: which family
-        :return: what they say, or ``None`` where they are missing or make no sense
+        :return: the limit, or ``None`` if headers are missing or make no sense
         """
         limit = first_number(headers.get(f"x-ratelimit-limit{family}"))
         remaining = first_number(headers.get(f"x-ratelimit-remaining{family}"))
@@ -48,7 +48,7 @@ class RateLimitHeaders:
         return cls(limit, min(remaining, limit), first_number(headers.get(f"x-ratelimit-reset{family}")))
 
 
-#: What a response says of its endpoint's limit, and of one on all requests of the key.
+#: The limit of a response's endpoint, and one on all requests of the key.
 Told = tuple[RateLimitHeaders | None, RateLimitHeaders | None]
 
 
@@ -57,27 +57,27 @@ def parse_limits(headers: Mapping[str, str]) -> Told:
     Read both families of headers.
 
     :param headers: the response's headers, looked up without regard to case
-    :return: what they say
+    :return: the limits, each ``None`` if its headers are missing
     """
     return RateLimitHeaders.parse(headers), RateLimitHeaders.parse(headers, KEY_FAMILY)
 
 
 def tells_of_limits(headers: Mapping[str, str]) -> bool:
     """
-    Tell whether an answer speaks of any limit, understandably or not.
+    Return whether a response has rate-limit headers, readable or not.
 
-    :param headers: the answer's headers
-    :return: whether it does
+    :param headers: the response's headers
+    :return: true if any header is one
     """
     return any(name.lower().startswith("x-ratelimit") for name in headers)
 
 
 def number(value: Any) -> float | None:
     """
-    Read a number from whatever a header or body holds.
+    Read a number of a header or body.
 
-    :param value: anything
-    :return: the number, finite and zero or more, or ``None`` where it is not one
+    :param value: the value
+    :return: the number, finite and zero or more, or ``None`` for any other value
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

@@ -48,10 +48,10 @@ from typing import Any
 from connix_provider.client.ratelimit.buckets import Bucket
 from connix_provider.client.ratelimit.decision import response_delay, seconds_until_allowed
 from connix_provider.client.ratelimit.fixed_window import FixedWindow
-from connix_provider.client.ratelimit.headers import parse_limits, tells_of_limits
-from connix_provider.client.ratelimit.limits import SlidingWindowLog
+from connix_provider.client.ratelimit.headers import parse_limits
 from connix_provider.client.ratelimit.permit import Permit
 from connix_provider.client.ratelimit.shared import SharedNumbers
+from connix_provider.client.ratelimit.snapshot import restore, snapshot
 from connix_provider.client.ratelimit.state import KeyState
 
 __all__ = ["RateLimiter"]
@@ -151,29 +151,26 @@ class RateLimiter:
 
     def snapshot(self, bucket: Bucket) -> list[dict[str, Any]]:
         """
-        Return what responses told of the limits that count for an endpoint, for a process on another machine.
+        Return the limits that count for an endpoint, for a process on another machine.
 
         :param bucket: the endpoint
-        :return: JSON; for each limit its ``limit``, ``remaining``, ``length`` and ``reset``, ``ends_at`` as
-            epoch seconds of this machine, and whether it counts all requests of the key ``together``
+        :return: JSON, see :func:`connix_provider.client.ratelimit.snapshot.snapshot`
         """
         with self._exclusive(bucket) as now:
-            return self._state.snapshot(bucket, now, time.time())
+            return snapshot(self._state, bucket, now, time.time())
 
-    def restore(
-        self, bucket: Bucket, snapshot: Sequence[Mapping[str, Any]], *, granted: bool = False
-    ) -> None:
+    def restore(self, bucket: Bucket, saved: Sequence[Mapping[str, Any]], *, granted: bool = False) -> None:
         """
-        Take over what another process told.
+        Take over the limits of another process.
 
         :param bucket: the endpoint
-        :param snapshot: as :meth:`snapshot` returned it
+        :param saved: as :meth:`snapshot` returned it
         :param granted: whether that process acquired a permit that this one is to use
         """
         with self._exclusive(bucket) as now:
             endpoint = self._state.endpoints[bucket]
-            for each in snapshot:
-                self._state.restore(bucket, now, each, each["ends_at"] - time.time())
+            for each in saved:
+                restore(self._state, bucket, now, time.time(), each)
             if granted:
                 limits = self._state.limits(bucket, now)
                 ends = [limit.end for limit in limits if isinstance(limit, FixedWindow)]
@@ -277,26 +274,9 @@ class RateLimiter:
         limits = parse_limits(headers)
         shared = permit.is_shared or not good or not self._state.is_known(permit.bucket, limits)
         with self._exclusive(permit.bucket, shared=shared) as now:
-            endpoint = self._state.endpoints[permit.bucket]
             for limit in self._state.limits(permit.bucket, now):
                 limit.settle(shared=permit.is_shared)
-            told = self._state.learn(permit.bucket, headers, limits, now, counted=back_off is None)
-            if good:
-                endpoint.poll_probe.succeeded()
-            else:
-                for each in self._state.endpoints.values():
-                    each.poll_probe.others_refused(now)
-                endpoint.poll_probe.refused(now)
-            if back_off is not None:
-                self._state.back_off(permit.bucket, now, back_off)
-            elif good or told:
-                # Unparseable rate-limit headers still mean that a limit exists.
-                if isinstance(endpoint.limit, SlidingWindowLog) and not (
-                    told or endpoint.was_refused or tells_of_limits(headers)
-                ):
-                    endpoint.limit = None
-                for limit in self._state.limits(permit.bucket, now):
-                    limit.is_confirmed = True
+            self._state.learn(permit.bucket, headers, limits, now, good=good, back_off=back_off)
 
     def on_no_response(self, permit: Permit, *, may_have_arrived: bool) -> None:
         """

@@ -1,9 +1,9 @@
 """
 Count the requests of one limit: so many in so many seconds.
 
-:class:`SlidingWindowLog` applies the reference's number while no response has told anything. From then on,
-:class:`~connix_provider.client.ratelimit.fixed_window.FixedWindow` follows the headers. Neither has a
-clock; all moments are seconds of the limiter's clock.
+:class:`SlidingWindowLog` applies the reference's number until a response tells the limit. From then on,
+:class:`~connix_provider.client.ratelimit.fixed_window.FixedWindow` follows the headers. All moments are
+seconds of the limiter's clock.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _IN_FLIGHT = 0.25
 
 class Limit(ABC):
     """
-    Say how many requests one limit allows.
+    Decide how many requests one limit allows.
 
     :param limit: requests in a window
     :param length: seconds of a window
@@ -39,7 +39,7 @@ class Limit(ABC):
         self.in_flight = 0.0
         #: Requests of this process in the window.
         self.sent_here = 0
-        #: When the window ends, where that is known.
+        #: When the window ends; infinite if that is not known.
         self.end = math.inf
         #: Whether a response has shown that the service takes requests now.
         self.is_confirmed = False
@@ -90,11 +90,11 @@ class Limit(ABC):
 
     @abstractmethod
     def spend(self) -> None:
-        """Count a request that the service may have counted without telling."""
+        """Count a request that the service may have counted without a response."""
 
     @abstractmethod
     def give_back(self, *, background: bool) -> None:
-        """Take back the last request: it never left."""
+        """Take back the last request, which was not sent."""
 
     @abstractmethod
     def spare(self, share: float) -> float:
@@ -139,7 +139,7 @@ class SlidingWindowLog(Limit):
         self._sent.append((now, background))
 
     def spend(self) -> None:
-        """Do nothing: the log has the request already."""
+        """Do nothing, because the log has the request already."""
 
     def give_back(self, *, background: bool) -> None:
         """Remove the last request from the log."""
@@ -156,11 +156,11 @@ class SlidingWindowLog(Limit):
         return max(0.0, self.floor(share) - sum(background for _, background in self._sent))
 
     def pace(self, now: float, usable: float, share: float) -> float:
-        """Return the rate of the long run: the log knows of no window to use up."""
+        """Return the rate of the long run, because a log has no window to use up."""
         return self.rate(share)
 
     def opens(self, now: float, missing: float, share: float) -> float:
-        """Return the seconds after which enough of the log is a window's length ago."""
+        """Return the seconds after which enough requests of the log are older than a window."""
         each = max(1, math.floor(self.own(share)), len(self._sent))
         windows, place = divmod(max(0, math.ceil(missing) - 1), each)
         sent = self._sent[place][0] if place < len(self._sent) else now

@@ -1,4 +1,4 @@
-"""Acquire the right to send one request, and tell the limiter what came of it."""
+"""The right to send one request: acquire it, and report the response to the limiter."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from connix_provider.client.ratelimit.buckets import Bucket
 
 __all__ = ["Permit", "recheck_delay"]
 
-#: A call that waits asks again after half of the wait that is expected, between these bounds in seconds.
+#: A waiting call tries again after half of the expected wait, between these bounds in seconds.
 _SHORT_RECHECK, _LONG_RECHECK = 1.0, 10.0
-#: Less is lost in the rounding of clocks.
+#: Seconds; a shorter sleep is lost in the rounding of clocks.
 _SHORTEST_RECHECK = 0.001
 
 
 class _Limiter(Protocol):
-    """What a permit asks of its limiter."""
+    """The limiter's methods that a permit calls."""
 
     def try_acquire(self, permit: Permit) -> float: ...
 
@@ -31,7 +31,7 @@ class _Limiter(Protocol):
 
 class Permit:
     """
-    The right to send one request, from the first question to the response.
+    The right to send one request, from the first try to acquire it to the response.
 
     :param limiter: the limiter
     :param bucket: the limit that counts the request
@@ -56,9 +56,9 @@ class Permit:
 
     def try_acquire(self) -> float:
         """
-        Ask for the permit. A call that is sent again keeps its place in the queue.
+        Try to acquire the permit. A call that is sent again keeps its place in the queue.
 
-        :return: 0 where the request may be sent now, otherwise the seconds after which it may be
+        :return: 0 if the request may be sent now, otherwise the expected wait in seconds
         """
         wait = self._limiter.try_acquire(self)
         self._is_acquired = wait == 0
@@ -68,18 +68,18 @@ class Permit:
         self, headers: Mapping[str, str], *, good: bool = True, back_off: float | None = None
     ) -> None:
         """
-        Hand over what a response tells.
+        Report a response to the limiter.
 
         :param headers: its headers, looked up without regard to case
         :param good: whether it is a success
-        :param back_off: seconds for which all requests of the endpoint keep away, where it is a 429
+        :param back_off: after a 429, seconds without any request to the endpoint
         """
         self._is_acquired = False
         self._limiter.on_response(self, headers, good=good and back_off is None, back_off=back_off)
 
     def on_no_response(self, *, may_have_arrived: bool) -> None:
         """
-        Tell that no response will come; without an acquired permit there is nothing to tell.
+        Report that no response will come; without an acquired permit this does nothing.
 
         :param may_have_arrived: whether the service may have counted the request
         """
@@ -97,9 +97,9 @@ class Permit:
 
 def recheck_delay(wait: float) -> float:
     """
-    Return how long to sleep before the next :meth:`Permit.try_acquire`: what is expected changes meanwhile.
+    Return how long to sleep before the next :meth:`Permit.try_acquire`, because an expected wait may change.
 
-    :param wait: seconds after which the permit may be acquired
+    :param wait: the expected wait in seconds
     :return: seconds
     """
     return max(_SHORTEST_RECHECK, min(wait, max(_SHORT_RECHECK, wait / 2), _LONG_RECHECK))

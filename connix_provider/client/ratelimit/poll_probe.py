@@ -1,10 +1,9 @@
 """
-Bound how long a refusal keeps polls away.
+Bound how long a 429 keeps polls away.
 
-A hint may be wrong by hours: ``Retry-After: 3600`` where the limit is full again in a minute, a reset in
-milliseconds, a date of a clock that is off. Polling that obeyed it would not see that an agent is ready. So
-one poll a minute may go after a refusal, whatever the headers said. A good response ends that: it teaches
-the limiter.
+A hint may be wrong by hours: ``Retry-After: 3600`` for a window of a minute, a reset in milliseconds, a date
+of a clock that is off. Polling that obeyed it would miss that an agent is ready. So one poll a minute is sent
+after a 429, whatever its headers are. A successful response ends this exception, because it tells the limits.
 """
 
 from __future__ import annotations
@@ -18,28 +17,28 @@ LONGEST_POLL_DELAY = 60.0
 
 
 class PollProbe:
-    """Say when the next poll of one endpoint may go although its limit is used up."""
+    """Decide when the next poll of one endpoint may be sent although its limit is used up."""
 
     def __init__(self) -> None:
         self._at = math.inf
 
     def refused(self, now: float) -> None:
-        """Wait a minute from the refusal of this endpoint's own request."""
+        """Allow a poll a minute after a 429 of this endpoint."""
         self._at = now + LONGEST_POLL_DELAY
 
     def others_refused(self, now: float) -> None:
-        """Wait a minute at most: what refused another endpoint may close this one, too."""
+        """Allow a poll within a minute after a 429 of another endpoint, because both may have one limit."""
         self._at = min(self._at, now + LONGEST_POLL_DELAY)
 
     def sent(self, now: float) -> None:
-        """Count a poll that went: the next one without a permit is a minute later."""
+        """Count a poll that was sent: the next one without a permit is a minute later."""
         if math.isfinite(self._at):
             self._at = max(self._at, now + LONGEST_POLL_DELAY)
 
     def succeeded(self) -> None:
-        """Return to the limits: a good response taught what they are."""
+        """End the exception, because a successful response has told the limits."""
         self._at = math.inf
 
     def wait(self, now: float) -> float:
-        """Return the seconds until a poll may go without a permit; infinite where none may."""
+        """Return the seconds until a poll may be sent without a permit; infinite if none may."""
         return max(0.0, self._at - now)

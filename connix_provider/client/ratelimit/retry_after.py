@@ -17,18 +17,16 @@ _LONGEST_WINDOW = 86_401.0
 
 def retry_after_hint(headers: Mapping[str, str], body: Any = None, *, refused: bool = True) -> float | None:
     """
-    Read how long the service wants to be left alone.
+    Read the seconds after which the service wants the next request.
 
-    The error body's ``retry_after`` goes first, then ``Retry-After``, then the latest ``X-RateLimit-Reset``
-    of a budget that is used up. What is not a number, not finite or negative is passed over; so is a moment
-    of the server's clock where nothing tells how late it is there, or a reset more than a day away:
-    milliseconds, or no time at all.
+    The error body's ``retry_after`` counts first, then ``Retry-After``, then the latest ``X-RateLimit-Reset``
+    of a limit that is used up. Values that are not numbers, not finite or negative are ignored. So are times
+    of the server's clock without a ``Date``, and resets more than a day away, which may be milliseconds.
 
-    :param headers: the answer's headers
-    :param body: the error object of the body, if there was one
-    :param refused: whether the answer is a refusal for the rate limit; only then its reset is worth a wait,
-        every other answer tells it too
-    :return: seconds from the moment of the answer, or ``None`` where nothing usable is said
+    :param headers: the response's headers
+    :param body: the error object of the body, if there is one
+    :param refused: whether the response is a 429; every other response has a reset, too, but needs no wait
+    :return: seconds from the response on, or ``None`` without a usable hint
     """
     if isinstance(body, Mapping) and (seconds := number(body.get("retry_after"))) is not None:
         return seconds
@@ -53,5 +51,5 @@ def retry_after_hint(headers: Mapping[str, str], body: Any = None, *, refused: b
 
 
 def _each(value: str | None) -> list[str]:
-    """Take apart the values of a header that was given more than once; a date has a comma of its own."""
+    """Split the values of a header that was sent more than once; a date has a comma of its own."""
     return re.findall(r"[A-Za-z]{3,9},[^,]*|[^,\s][^,]*", value or "")

@@ -12,16 +12,16 @@ __all__ = ["ServerClock", "http_date", "server_time"]
 
 class ServerClock:
     """
-    Keep the server's clock, as far as it is surely known: whole seconds come, some time after they were read.
+    Estimate the server's clock from below.
 
-    The latest of all estimates from below is kept, and forgotten where the server's clock turns out to have
-    been set back.
+    ``Date`` has whole seconds, and the response takes time. So each response gives a lower bound, and the
+    highest of them is kept. A much lower bound replaces it, because the server's clock was set back.
     """
 
     #: Clocks drift apart by less than this.
     _DRIFT = 1e-4
-    #: A server that seems to be behind by more had its clock set back, or was slow to answer: either way the
-    #: lower estimate is the safe one.
+    #: A bound that is lower by more replaces the estimate, because the clock was set back or the response was
+    #: slow. Either way the lower estimate is safe.
     _SLACK = 2.0
 
     def __init__(self) -> None:
@@ -30,10 +30,10 @@ class ServerClock:
 
     def learn(self, now: float, date: float | None) -> None:
         """
-        Take in the date of an answer.
+        Learn from the date of a response.
 
         :param now: seconds of the local monotonic clock
-        :param date: epoch seconds, if the answer said
+        :param date: epoch seconds, or ``None`` for a response without a date
         """
         if date is None:
             return
@@ -45,35 +45,35 @@ class ServerClock:
 
     def at(self, now: float) -> float | None:
         """
-        Say what the server's clock shows, at least.
+        Return the least time that the server's clock can show.
 
         :param now: seconds of the local monotonic clock
-        :return: epoch seconds, or ``None`` where it is not known
+        :return: epoch seconds, or ``None`` before the first date
         """
         return None if self._offset is None else now + self._offset
 
     def until(self, now: float, epoch: float | None) -> float | None:
         """
-        Say how long it is until a moment of the server's clock, at most.
+        Return the most seconds until a time of the server's clock.
 
         :param now: seconds of the local monotonic clock
-        :param epoch: the moment
-        :return: seconds, or ``None`` where it cannot be said
+        :param epoch: the time, in epoch seconds, or ``None``
+        :return: seconds, or ``None`` without a time or before the first date
         """
         return None if epoch is None or self._offset is None else epoch - now - self._offset
 
 
 def server_time(headers: Mapping[str, str]) -> float | None:
     """
-    Read the server's clock off an answer.
+    Read the ``Date`` of a response.
 
-    :param headers: the answer's headers
-    :return: epoch seconds of the ``Date`` header, or ``None`` without a usable one
+    :param headers: the response's headers
+    :return: epoch seconds, or ``None`` without a usable date
     """
     return http_date(headers.get("date"))
 
 
-@functools.lru_cache(maxsize=16)  # a date says the same for a second, in which many answers come
+@functools.lru_cache(maxsize=16)  # because all responses of a second have the same date
 def http_date(value: str | None) -> float | None:
     """
     Read a date of a header.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from connix_provider.client.ratelimit.buckets import DOCUMENTED, Bucket
 from connix_provider.client.ratelimit.fixed_window import FixedWindow
-from connix_provider.client.ratelimit.headers import RateLimitHeaders, Told
+from connix_provider.client.ratelimit.headers import RateLimitHeaders, Told, tells_of_limits
 from connix_provider.client.ratelimit.limits import Limit, SlidingWindowLog
 from connix_provider.client.ratelimit.poll_probe import PollProbe
 from connix_provider.client.ratelimit.server_clock import ServerClock, server_time
@@ -131,19 +130,46 @@ class KeyState:
         return together is None or (window is not None and window.is_of(together))
 
     def learn(
-        self, bucket: Bucket, headers: Mapping[str, str], told: Told, now: float, *, counted: bool
-    ) -> bool:
+        self,
+        bucket: Bucket,
+        headers: Mapping[str, str],
+        told: Told,
+        now: float,
+        *,
+        good: bool,
+        back_off: float | None,
+    ) -> None:
         """
-        Take in the headers of a response.
+        Learn from a response.
 
         :param bucket: its endpoint
         :param headers: the headers, looked up without regard to case
-        :param told: what they say of limits
+        :param told: their limits
         :param now: the moment
-        :param counted: whether the service counted the request; a 429 is not
-        :return: whether they told of a limit
+        :param good: whether it is a success
+        :param back_off: after a 429, seconds without any request to the endpoint
         """
         self.server_clock.learn(now, server_time(headers))
+        self._learn_limits(bucket, told, now, counted=back_off is None)
+        endpoint, has_told = self.endpoints[bucket], told != (None, None)
+        if good:
+            endpoint.poll_probe.succeeded()
+        else:
+            for each in self.endpoints.values():
+                each.poll_probe.others_refused(now)
+            endpoint.poll_probe.refused(now)
+        if back_off is not None:
+            self.back_off(bucket, now, back_off)
+        elif good or has_told:
+            # Unparseable rate-limit headers still mean that a limit exists.
+            if isinstance(endpoint.limit, SlidingWindowLog) and not (
+                has_told or endpoint.was_refused or tells_of_limits(headers)
+            ):
+                endpoint.limit = None
+            for limit in self.limits(bucket, now):
+                limit.is_confirmed = True
+
+    def _learn_limits(self, bucket: Bucket, told: Told, now: float, *, counted: bool) -> None:
         own, together = told
         if own is not None:
             self.learn_own(bucket, now, own, self.server_clock.until(now, own.reset))
@@ -154,7 +180,6 @@ class KeyState:
                 window.spend()
         if together is not None:
             self.learn_together(now, together, self.server_clock.until(now, together.reset))
-        return own is not None or together is not None
 
     def back_off(self, bucket: Bucket, now: float, seconds: float) -> None:
         """
@@ -200,55 +225,6 @@ class KeyState:
             self.together[told.limit] = FixedWindow(told.limit, ahead, now)
         self.together[told.limit].learn(now, told, ahead)
         self._told_last = told.limit
-
-    def snapshot(self, bucket: Bucket, now: float, epoch: float) -> list[dict[str, Any]]:
-        """
-        Return the limits that responses told, for a process on another machine.
-
-        :param bucket: the endpoint
-        :param now: the moment
-        :param epoch: the same moment in epoch seconds
-        :return: JSON, as :meth:`RateLimiter.snapshot` describes it
-        """
-        own = self.endpoints[bucket].limit
-        return [
-            {
-                "limit": limit.limit,
-                "remaining": max(0.0, limit.remaining - limit.in_flight),
-                "length": limit.length,
-                "reset": limit.reset,
-                "ends_at": epoch + limit.end - now,
-                "together": limit is not own,
-            }
-            for limit in self.limits(bucket, now)
-            if isinstance(limit, FixedWindow)
-        ]
-
-    def restore(self, bucket: Bucket, now: float, saved: Mapping[str, Any], ahead: float) -> None:
-        """
-        Take over one limit that a process on another machine told.
-
-        :param bucket: the endpoint
-        :param now: the moment
-        :param saved: the limit, as :meth:`RateLimiter.snapshot` returned it
-        :param ahead: seconds until the end of its window
-        """
-        if ahead > 0:
-            reset = saved["reset"] if saved["reset"] >= 0 else None
-            told = RateLimitHeaders(saved["limit"], saved["remaining"], reset)
-            if saved["together"]:
-                self.learn_together(now, told, ahead)
-            else:
-                self.learn_own(bucket, now, told, ahead)
-            return
-        # The window is over, but the next ones have its limit and begin at its end.
-        window = FixedWindow(saved["limit"], None, now)
-        window.length, window.end = saved["length"], now + ahead
-        window.roll(now)
-        if saved["together"]:
-            self.together.setdefault(window.limit, window)
-        elif not isinstance(self.endpoints[bucket].limit, FixedWindow):
-            self.endpoints[bucket].limit = window
 
     def load(self, numbers: Sequence[float], bucket: Bucket, now: float) -> None:
         """

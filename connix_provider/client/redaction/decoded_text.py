@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-__all__ = ["SPACE", "Reading", "readings"]
+__all__ = ["SPACE", "DecodedText", "decoded_texts"]
 
 SPACE = re.compile(r"\s+")
 _ESCAPE = re.compile(
@@ -28,7 +28,7 @@ _PERCENT = re.compile(
 _SIMPLE_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "v": "\v", "a": "\a", "0": "\0"}
 
 
-class Reading:
+class DecodedText:
     """
     A decoded text.
 
@@ -42,7 +42,7 @@ class Reading:
     def __init__(self, text: str, starts: list[int], ends: list[int]) -> None:
         self.text, self.starts, self.ends = text, starts, ends
 
-    def with_meaning(self, pattern: re.Pattern[str], meaning: Callable[[str], str]) -> Reading:
+    def decode(self, pattern: re.Pattern[str], meaning: Callable[[str], str]) -> DecodedText:
         """
         Decode each match of a pattern.
 
@@ -61,30 +61,30 @@ class Reading:
             ends += [self.ends[last - 1]] * len(meant)
             at = last
         pieces.append(self.text[at:])
-        return Reading("".join(pieces), starts + self.starts[at:], ends + self.ends[at:])
+        return DecodedText("".join(pieces), starts + self.starts[at:], ends + self.ends[at:])
 
 
-def readings(text: str) -> Iterator[Reading]:
+def decoded_texts(text: str) -> Iterator[DecodedText]:
     """
     Decode a text in five ways: not at all, unescaped once or twice, URL-decoded, and unescaped after that.
 
     :param text: the text
     :return: the decoded texts, without white space
     """
-    plain = Reading(text, list(range(len(text))), list(range(1, len(text) + 1)))
+    plain = DecodedText(text, list(range(len(text))), list(range(1, len(text) + 1)))
     found = [plain]
     if "\\" in text:
-        unescaped = plain.with_meaning(_ESCAPE, _unescape)
+        unescaped = plain.decode(_ESCAPE, _unescape)
         found.append(unescaped)
         if "\\" in unescaped.text:
-            found.append(unescaped.with_meaning(_ESCAPE, _unescape))
+            found.append(unescaped.decode(_ESCAPE, _unescape))
     if "%" in text or "+" in text:
-        decoded = plain.with_meaning(_PERCENT, _unquote)
+        decoded = plain.decode(_PERCENT, _unquote)
         found.append(decoded)
         if "\\" in decoded.text:
-            found.append(decoded.with_meaning(_ESCAPE, _unescape))
-    for reading in found:
-        yield reading.with_meaning(SPACE, lambda _: "")
+            found.append(decoded.decode(_ESCAPE, _unescape))
+    for decoded in found:
+        yield decoded.decode(SPACE, lambda _: "")
 
 
 def _unescape(escape: str) -> str:

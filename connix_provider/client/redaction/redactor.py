@@ -1,15 +1,15 @@
 """
-Know what is secret in an agent, and hide it in text of a service, which may quote it.
+Find the secrets of an agent, and hide them in text of a service, which may quote them.
 
-A service may quote a value as it came, escaped as JSON or Python writes it, encoded for a URL, without its
-line breaks, or only a part of it. So neither side is compared as it is: text is read in several ways
-(:mod:`connix_provider.client.redaction.decoded_text`), and white space counts nowhere. Hidden is
+A service may quote a value unchanged, escaped as in JSON or Python, URL-encoded, without its line breaks, or
+cut. So text is decoded in several ways, by :mod:`connix_provider.client.redaction.decoded_text`, and white
+space is ignored. These are hidden:
 
-- a whole value, and each line of it that :func:`secrets_of` takes for a secret of its own;
-- the beginning of either, from 12 characters on: services cut what they quote;
+- a whole value, and each of its lines that :func:`secrets_of` lists;
+- the beginning of either, from 12 characters on, because services cut quotations;
 - any part of 24 characters or more.
 
-White space is not counted in these lengths.
+White space does not count in these lengths.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from connix_provider.client.redaction.decoded_text import SPACE, Reading, readings
+from connix_provider.client.redaction.decoded_text import SPACE, DecodedText, decoded_texts
 
 __all__ = ["SECRET_FIELDS", "Redactor", "redact", "secrets_of"]
 
-#: The fields of a configuration that the reference lets users keep secrets in.
+#: The fields of a configuration that may hold secrets (reference: "Agent Object").
 SECRET_FIELDS = frozenset({"environment_variables", "system_prompt"})
 
 _MASK = "***"
-#: A shorter value is left in messages: hiding "3" would hide every 3. Airflow's masker does the same.
+#: A shorter value is not hidden, because hiding "3" would hide every 3. Airflow's masker does the same.
 _SHORTEST_SECRET = 5
-#: A line of a prompt that is made of words only is a secret from this length on; "You are" stands everywhere.
+#: A line of words alone in a prompt is a secret from this length on, because "You are" is in most texts.
 _SHORTEST_PHRASE = 12
-#: A secret is found by blocks of so many characters. Its beginning tells it from one block on; another part
-#: from two on, which hold a whole block wherever they begin.
+#: A secret is found by blocks of so many characters. One block is enough at its beginning. Elsewhere two are
+#: needed, because any part of that length holds a whole block.
 _BLOCK, _TELLING_PART = 12, 24
-#: Shorter secrets are found by so many; what has fewer besides white space is found as it is written.
+#: Shorter secrets are found by their first characters; those with fewer are searched for unchanged.
 _KEY = 4
-#: JSON deeper than this is nobody's: printing it could overflow the stack.
+#: Levels of JSON that are kept, because deeper JSON could overflow the stack when it is printed.
 _DEEPEST = 20
 
 _WORDS = re.compile(r"[^\W\d_]+(?:[\s.,:;!?'\"()-]+[^\W\d_]+)*[\s.,:;!?]*")
@@ -45,11 +45,11 @@ _WORDS = re.compile(r"[^\W\d_]+(?:[\s.,:;!?'\"()-]+[^\W\d_]+)*[\s.,:;!?]*")
 
 def secrets_of(body: Mapping[str, Any]) -> tuple[str, ...]:
     """
-    List the values that the reference lets users keep secrets in.
+    List the secrets of an agent's description.
 
-    :param body: an agent's description, as for Create and Update
+    :param body: the description, as for Create and Update
     :return: the values of ``system_prompt`` and ``environment_variables`` as text, and those of their lines
-        that are secrets by themselves
+        that are hidden by themselves
     """
     found: dict[str, None] = {}
     for name, part in _secret_parts(body.get("config")):
@@ -80,9 +80,9 @@ def redact(value: Any, secrets: Iterable[str]) -> Any:
     """
     Hide secrets in text, or in JSON that may hold text anywhere.
 
-    :param value: what the service said
-    :param secrets: the values to hide; very short ones are left, they would hide everything
-    :return: the same with ``***`` for each secret, and without what lies absurdly deep
+    :param value: text or JSON of the service
+    :param secrets: the values to hide; those of less than 5 characters are not hidden
+    :return: the value with ``***`` for each secret, and ``…`` for JSON below 20 levels
     """
     return Redactor(secrets).redact(value)
 
@@ -116,9 +116,9 @@ class Redactor:
         """
         Hide the secrets in text or JSON.
 
-        :param value: what the service said
-        :param depth: how deep it lies
-        :return: the same with ``***`` for each secret
+        :param value: text or JSON of the service
+        :param depth: its level in the JSON
+        :return: the value with ``***`` for each secret
         """
         if isinstance(value, str):
             return self._hide(value)
@@ -128,7 +128,7 @@ class Redactor:
             return [self.redact(item, depth + 1) for item in value]
         if isinstance(value, dict):
             return {self._hide(name): self.redact(item, depth + 1) for name, item in value.items()}
-        # A number may be a secret as well, a PIN for one.
+        # A number may be a secret, too, such as a PIN.
         return _MASK if self._numbers and _as_number(value) in self._numbers else value
 
     def _hide(self, text: str) -> str:
@@ -136,7 +136,7 @@ class Redactor:
             text = text.replace(blank, _MASK)
         if not (self._short or self._blocks):
             return text
-        hidden = sorted(span for reading in readings(text) for span in self._spans(reading))
+        hidden = sorted(span for decoded in decoded_texts(text) for span in self._spans(decoded))
         pieces, at = [], 0
         for start, end in hidden:
             if start >= at:
@@ -144,9 +144,9 @@ class Redactor:
             at = max(at, end)
         return "".join((*pieces, text[at:]))
 
-    def _spans(self, reading: Reading) -> Iterator[tuple[int, int]]:
-        """Find the secrets in one reading of a text; give their places in the text itself."""
-        text, at = reading.text, 0
+    def _spans(self, decoded: DecodedText) -> Iterator[tuple[int, int]]:
+        """Find the secrets in a decoded text, and yield their places in the original text."""
+        text, at = decoded.text, 0
         while at < len(text):
             start, end = at, at
             for secret in self._short.get(text[at : at + _KEY], ()):
@@ -157,18 +157,18 @@ class Redactor:
                 if last > end:
                     start, end = first, last
             if end > at:
-                yield reading.starts[start], reading.ends[end - 1]
+                yield decoded.starts[start], decoded.ends[end - 1]
             at = max(end, at + 1)
 
 
 def _longest_part(text: str, at: int, block: list[tuple[str, int]]) -> tuple[int, int]:
     """
-    Find the longest part of a secret around a block that stands in a text.
+    Find the longest part of a secret around a block of it in a text.
 
     :param text: the text
-    :param at: where the block stands
-    :param block: the secrets that hold the block, and where
-    :return: where the part begins and ends in the text; nothing where it does not tell a secret
+    :param at: the place of the block in the text
+    :param block: the secrets that contain the block, with its place in each
+    :return: begin and end of the part in the text; equal if it is too short to hide
     """
     found, end = block, at + _BLOCK
     for step in (16, 1):
@@ -179,7 +179,7 @@ def _longest_part(text: str, at: int, block: list[tuple[str, int]]) -> tuple[int
                 break
             found, end = more, longer
     best = (at, at)
-    # Many are left only where they say the same here.
+    # More than 100 are left only if they are equal here.
     for secret, place in found[:100]:
         start = at
         while start and place and text[start - 1] == secret[place - 1]:
@@ -187,7 +187,7 @@ def _longest_part(text: str, at: int, block: list[tuple[str, int]]) -> tuple[int
         if (not place or end - start >= _TELLING_PART) and end - start > best[1] - best[0]:
             best = start, end
     if best == (at, at) and any(not place for _, place in block):
-        # The beginning of a secret that goes on otherwise than another one's part.
+        # The block begins one secret, but the longest part belongs to another.
         return at, at + _BLOCK
     return best
 
@@ -202,7 +202,7 @@ def _as_number(value: Any) -> float | None:
 
 
 def _leaves(value: Any) -> Iterator[str]:
-    """Give every value in JSON as text, however deep it lies."""
+    """Yield every value in JSON as text, at any depth."""
     left = [value]
     while left:
         value = left.pop()
@@ -217,7 +217,7 @@ def _leaves(value: Any) -> Iterator[str]:
 
 
 def _decimal(value: float) -> Iterator[str]:
-    """Give a number as others write it: without an exponent, and without a fraction of zero."""
+    """Yield a number without an exponent, and without a fraction of zero."""
     try:
         written = format(Decimal(repr(value)), "f")
     except (ValueError, ArithmeticError):

@@ -116,7 +116,7 @@ def says_no(parsed: Any, *, is_agent: bool = False) -> bool:
         return word in _FAILED or not has_agent
     if (stated := stated_status(parsed)) is not None:
         return stated >= HTTPStatus.BAD_REQUEST
-    # A code in words belongs to an error, unless it is a word for success or the reply names the agent.
+    # A code in words belongs to an error, unless it means success or the response names the agent.
     code = parsed.get("code")
     return isinstance(code, str) and code.lower() not in _YES and not has_agent and "status" not in parsed
 
@@ -155,7 +155,7 @@ def _is_error(value: Any) -> bool:
 
 
 def _fault(stated: Any) -> Any:
-    """Put what frameworks say of one fault, ``{loc, msg, input, …}``, into the form of the reference."""
+    """Convert a framework's error of one field, ``{loc, msg, input, …}``, to the form of the reference."""
     if not isinstance(stated, dict) or not isinstance(stated.get("msg"), str):
         return stated
     place = stated.get("loc")

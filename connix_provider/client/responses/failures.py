@@ -1,4 +1,11 @@
-"""Turn what came back, or did not, into the exception that says so."""
+"""
+Make the exception of a failed request.
+
+- An error response: :func:`error_from_response`.
+- A successful response without a result: :func:`no_result`.
+- No request, because of the rate limit or the deadline: :func:`rate_limit_wait_error`, :func:`out_of_time`.
+- No complete response in time: :func:`too_slow`.
+"""
 
 from __future__ import annotations
 
@@ -41,72 +48,79 @@ __all__ = [
     "unreadable",
 ]
 
-#: A message of the service is quoted up to this many characters: a log is no place for a proxy's whole page.
+#: Characters that are quoted of a message, because a proxy may send a whole page.
 _LONGEST_QUOTE = 500
 _LONGEST_CODING = 40
-#: A secret is looked for in so many characters of it.
+#: Characters of a message that are searched for secrets.
 _LONGEST_READ = 2000
-#: Bytes of JSON that the message may take; more where its characters are not ASCII.
+#: Bytes of a message in JSON, where a character that is not ASCII takes up to twelve.
 _MOST_MESSAGE_BYTES = 700
 _REQUEST_TIMEOUT, _TOO_MANY_REQUESTS, _LEAST_ERROR = 408, 429, 400
 #: Bytes of an error body that are read and parsed; the reference's have less than a thousand.
 MAX_ERROR_BODY = 64 * 2**10
 
 
-def error_from_response(call: Call[Any], reply: Response, secrets: tuple[str, ...]) -> ConnixAPIError:
-    """Turn an answer that says no into its exception."""
-    status = reply.status_code
+def error_from_response(call: Call[Any], response: Response, secrets: tuple[str, ...]) -> ConnixAPIError:
+    """
+    Turn a response whose status is not 2xx into its exception.
+
+    :param call: the call
+    :param response: the response
+    :param secrets: the values that no message may show
+    :return: the exception
+    """
+    status = response.status_code
     if 300 <= status < 400:
-        stated = {"code": "redirect_refused", "message": _redirect_message(reply)}
-        error = _api_error(status, stated, call, reply, secrets)
+        stated = {"code": "redirect_refused", "message": _redirect_message(response)}
+        error = _api_error(status, stated, call, response, secrets)
         error.has_error_body, error.may_be_misconfiguration = False, True
         return error
-    parsed = parse(reply.body)
-    error = _api_error(status, error_object(parsed), call, reply, secrets)
+    parsed = parse(response.body)
+    error = _api_error(status, error_object(parsed), call, response, secrets)
     error.has_error_body = is_connix_error(parsed)
     error.may_be_misconfiguration = not error.has_error_body and not is_transient_status(status)
     return error
 
 
 def no_result(
-    call: Call[Any], reply: Response, why: Exception, secrets: tuple[str, ...]
+    call: Call[Any], response: Response, why: Exception, secrets: tuple[str, ...]
 ) -> ConnixAPIError | ConnixResponseError:
     """
-    Turn a success status whose body is no result into its exception.
+    Turn a successful response without a result into its exception.
 
-    A body that states an error becomes the exception of the status which the error states, and so does its
-    repetition. An error without a status refuses a change for good, because the service said no. To a reading
-    it says nothing of the next response, like any other body that cannot be read.
+    A body that states an error becomes the exception of the status that it states. An error without a status
+    is final for a change, because the service refused it. For a GET it is an unreadable response, which is
+    transient.
 
     :param call: the call
-    :param reply: the response
-    :param why: what reading it raised
+    :param response: the response
+    :param why: the exception of the reader
     :param secrets: the values that no message may show
     :return: the exception
     """
-    parsed = parse(reply.body, may_be_cut=False) if len(reply.body) <= MAX_ERROR_BODY else None
+    parsed = parse(response.body, may_be_cut=False) if len(response.body) <= MAX_ERROR_BODY else None
     if isinstance(parsed, dict) and says_no(parsed):
         stated = error_object(parsed)
         status = stated_status(stated) or stated_status(parsed)
         if status is not None and status >= _LEAST_ERROR:
-            error = _api_error(status, stated, call, reply, secrets)
+            error = _api_error(status, stated, call, response, secrets)
         elif call.method != "GET":
-            error = _api_error(reply.status_code, stated, call, reply, secrets)
+            error = _api_error(response.status_code, stated, call, response, secrets)
         else:
-            return unreadable(call, reply, why)
-        error.response_status = reply.status_code
+            return unreadable(call, response, why)
+        error.response_status = response.status_code
         error.has_error_body = is_connix_error(parsed)
         return error
-    return unreadable(call, reply, why)
+    return unreadable(call, response, why)
 
 
 def _api_error(
-    status: int, stated: dict[str, Any], call: Call[Any], reply: Response, secrets: tuple[str, ...]
+    status: int, stated: dict[str, Any], call: Call[Any], response: Response, secrets: tuple[str, ...]
 ) -> ConnixAPIError:
     redact = Redactor(secrets).redact
     code = stated.get("code") or f"http_{status}"
-    message = stated.get("message") or _plain_message(reply)
-    request_id = stated.get("request_id") or reply.headers.get("x-request-id")
+    message = stated.get("message") or _plain_message(response)
+    request_id = stated.get("request_id") or response.headers.get("x-request-id")
     error = api_error_class(status)(
         status,
         _quoted(code, redact),
@@ -115,31 +129,31 @@ def _api_error(
         _quoted(request_id, redact) if request_id else None,
     )
     error.request = f"{call.method} {call.path}"
-    error.retry_after = retry_after_hint(reply.headers, stated, refused=status == _TOO_MANY_REQUESTS)
-    # A server that failed may have failed after the deed, and so may a proxy that was tired of waiting for
-    # it. Any other refusal (4xx, or a success status that says no) did nothing.
+    error.retry_after = retry_after_hint(response.headers, stated, refused=status == _TOO_MANY_REQUESTS)
+    # A server or a proxy may fail after the request was executed. After any other refusal (4xx, or an error
+    # under a success status) it was not.
     error.may_have_executed = status >= 500 or status == _REQUEST_TIMEOUT
     return error
 
 
 def _quoted(value: Any, redact: Callable[[Any], Any], *, most_bytes: int = _LONGEST_QUOTE) -> str:
-    # Redacted before it becomes text, which would escape what is to be found.
+    # Redacted before the conversion to text, because that would escape the secrets.
     said = bounded(value, redact)
     if isinstance(value, str):
         said = printable(str(redact(value[:_LONGEST_READ])))
     return shortened(str(said), _LONGEST_QUOTE, most_bytes)
 
 
-def _plain_message(reply: Response) -> str:
-    kind = reply.headers.get("content-type", "").split(";")[0] or "nothing"
-    return f"no error body of Connix, but {len(reply.body)} bytes of {kind}; a proxy may have answered"
+def _plain_message(response: Response) -> str:
+    kind = response.headers.get("content-type", "").split(";")[0] or "nothing"
+    return f"no error body of Connix, but {len(response.body)} bytes of {kind}; a proxy may have answered"
 
 
-def _redirect_message(reply: Response) -> str:
-    # Only the place is shown: a query may carry a token.
+def _redirect_message(response: Response) -> str:
+    # Only the place is shown, because a query may hold a token.
     try:
-        target = urlsplit(reply.headers.get("location", ""))
-        # Its port belongs to it, a user does not; one that cannot be read raises.
+        target = urlsplit(response.headers.get("location", ""))
+        # An unreadable port raises ValueError.
         port = f":{target.port}" if target.port else ""
         place = f"{target.scheme}://{target.hostname}{port}" if target.hostname else "another path"
     except ValueError:
@@ -150,18 +164,18 @@ def _redirect_message(reply: Response) -> str:
     )
 
 
-def unreadable(call: Call[Any], reply: Response, why: Exception) -> ConnixResponseError:
-    """Say that a good status came with a body that cannot be read, without quoting the body."""
+def unreadable(call: Call[Any], response: Response, why: Exception) -> ConnixResponseError:
+    """Return the error of a success whose body cannot be read; its message does not quote the body."""
     if isinstance(why, ValidationError):
-        # include_input=False: the values may be secrets, the places are not.
+        # Without the input, because values may be secrets. Their places are not.
         faults = why.errors(include_url=False, include_context=False, include_input=False)[:3]
         text = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}" for fault in faults)
     else:
         text = str(why) if isinstance(why, NoResultError) else type(why).__name__
-    coding = reply.headers.get("content-encoding")
+    coding = response.headers.get("content-encoding")
     packed = f" (Content-Encoding: {printable(coding[:_LONGEST_CODING])})" if coding else ""
     error = ConnixResponseError(
-        f"Connix answered {reply.status_code} to {call.method} {call.path} with {len(reply.body)} bytes"
+        f"Connix answered {response.status_code} to {call.method} {call.path} with {len(response.body)} bytes"
         f"{packed} that are not what the reference documents: {printable(text[:_LONGEST_QUOTE])}"
     )
     error.may_have_executed = True
@@ -169,7 +183,7 @@ def unreadable(call: Call[Any], reply: Response, why: Exception) -> ConnixRespon
 
 
 def rate_limit_wait_error(call: Call[Any], wait: float, now: float) -> ConnixRateLimitWaitError:
-    """Return the error of a request that the rate limit holds back longer than it may wait."""
+    """Return the error of a request that was not sent, because it would wait too long for a permit."""
     try:
         until = datetime.fromtimestamp(now + wait, UTC).isoformat(sep=" ", timespec="seconds")
     except (OverflowError, ValueError, OSError):
@@ -185,7 +199,7 @@ def rate_limit_wait_error(call: Call[Any], wait: float, now: float) -> ConnixRat
 
 def out_of_time(call: Call[Any]) -> ConnixTimeoutError:
     """
-    Say that a call was not sent, because its deadline had passed.
+    Return the error of a request that was not sent, because its deadline had passed.
 
     :param call: the call
     :return: the exception
@@ -195,10 +209,10 @@ def out_of_time(call: Call[Any]) -> ConnixTimeoutError:
 
 def too_slow(call: Call[Any], seconds: float) -> ConnixTimeoutError:
     """
-    Say that no whole answer came in time.
+    Return the error of a request without a complete response in time.
 
     :param call: the call
-    :param seconds: the time that was allowed
+    :param seconds: the allowed time
     :return: the exception
     """
     shown = f"{seconds:.2g}" if seconds < 1 else f"{round(seconds, 1):g}"

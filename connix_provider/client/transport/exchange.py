@@ -2,7 +2,7 @@
 Send one request with an httpx client, and read its response within bounds.
 
 Redirects are refused before httpx reads their address, so that no key goes to another host. Once the headers
-of a response that is no success have come, its status is returned, whatever becomes of its body.
+of an error response have come, its status is returned, even if its body cannot be read.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _RedirectError(Exception):
 
     def __init__(self, response: httpx.Response) -> None:
         super().__init__()
-        self.reply = Response(response.status_code, _headers(response), b"")
+        self.response = Response(response.status_code, _headers(response), b"")
 
 
 def _refuse_redirect(response: httpx.Response) -> None:
@@ -56,7 +56,7 @@ async def _refuse_redirect_async(response: httpx.Response) -> None:
     _refuse_redirect(response)
 
 
-#: ``event_hooks`` of the clients that requests are sent with.
+#: ``event_hooks`` of the httpx clients.
 HOOKS: dict[str, list[Any]] = {"response": [_refuse_redirect]}
 ASYNC_HOOKS: dict[str, list[Any]] = {"response": [_refuse_redirect_async]}
 
@@ -173,7 +173,7 @@ class _Reception:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
         if isinstance(error, _RedirectError):
-            self._redirect = error.reply
+            self._redirect = error.response
             return True
         has_error_status = self._response is not None and not self._response.is_success
         return has_error_status and isinstance(error, httpx.RequestError | TimeoutError)

@@ -58,10 +58,10 @@ def connection_error(
     error: httpx.HTTPError | httpx.InvalidURL, *, missed: str, setting: str = "the connection's host"
 ) -> ConnixError:
     """
-    Say why a request got no response.
+    Return the error of a request without a response, with the reason.
 
-    :param error: what httpx raised
-    :param missed: what the response would have brought
+    :param error: httpx's exception
+    :param missed: what the message calls the missing response
     :param setting: the user's setting that holds the address
     :return: the exception to raise instead
     """
@@ -100,12 +100,12 @@ def connection_error(
 def _request(error: httpx.HTTPError | httpx.InvalidURL) -> httpx.Request | None:
     try:
         return error.request if isinstance(error, httpx.HTTPError) else None
-    except RuntimeError:  # httpx's way to say that there is none
+    except RuntimeError:  # raised by httpx if there is none
         return None
 
 
 def _refusal(error: httpx.ProxyError) -> str:
-    """Tell a proxy's status, and nothing of its text."""
+    """Return a proxy's status, without its text."""
     status = str(error)[:3]
     if status == "407":
         return " (407: it asks for a user and password, which its address may hold)"
@@ -113,7 +113,7 @@ def _refusal(error: httpx.ProxyError) -> str:
 
 
 def _reason(error: BaseException, setting: str = "") -> str:
-    """Say in a user's words why a connection failed, and which of their settings to look at."""
+    """Return why a connection failed, and which setting to check."""
     port = " and port" if setting.endswith("host") else ""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -130,7 +130,7 @@ def _reason(error: BaseException, setting: str = "") -> str:
         if isinstance(cause, ConnectionResetError):
             return "it was reset by the other side"
     if isinstance(error, httpx.RemoteProtocolError):
-        # Not its own text: that can quote what came, and with it the key that a server sent back.
+        # Not its own text, because that may quote the response, and with it an echoed key.
         return "the other side hung up" if _hung_up(error) else "what came is not HTTP"
     return str(error) or type(error).__name__
 

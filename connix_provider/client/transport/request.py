@@ -13,10 +13,10 @@ from connix_provider.client.calls.steps import Send
 __all__ = ["USER_AGENT", "build_request", "timeouts"]
 
 USER_AGENT = f"airflow-provider-connix/{__version__} (Python {platform.python_version()})"
-#: gzip alone: what is not asked for is not unpacked.
+#: gzip alone, because bodies are not unpacked from other codings.
 _HEADERS = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"}
 _CONNECT_TIMEOUT = 10.0
-#: Sockets refuse to wait for some centuries, or for ever in numbers.
+#: Seconds; sockets refuse time-outs of centuries, and infinite ones.
 _LONGEST_WAIT = 86_400.0
 
 
@@ -26,7 +26,7 @@ def build_request(url: str, send: Send, *, timeout: float) -> httpx.Request:
 
     :param url: the base URL
     :param send: the step
-    :param timeout: seconds to wait for the service to go on with its answer
+    :param timeout: seconds to wait for the next bytes of the response
     :return: the request
     """
     call = send.call
@@ -46,20 +46,20 @@ def timeouts(seconds: float) -> dict[str, float]:
     """
     Bound each wait inside a request.
 
-    :param seconds: the longest wait for the service to go on
+    :param seconds: the longest wait for the next bytes
     :return: httpx's time-outs
     """
     longest = min(seconds, _LONGEST_WAIT)
     return {
         "read": longest,
         "write": longest,
-        # Shorter, because a request that is cancelled at its end would not tell that it waited for the pool.
+        # Shorter, because a request that is cancelled at its end does not show that it waited for the pool.
         "pool": 0.9 * longest,
         "connect": min(longest, _CONNECT_TIMEOUT),
     }
 
 
-# Taking a URL apart costs as much as reading an answer, and polls repeat it.
+# Cached, because parsing a URL costs as much as reading a response, and polls repeat it.
 @functools.lru_cache(maxsize=128)
 def _url(text: str) -> httpx.URL:
     return httpx.URL(text)
