@@ -80,8 +80,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    room = "client" if name.endswith("Client") else "errors" if name.startswith("Connix") else "models"
-    return getattr(importlib.import_module(f"{__name__}.{room}"), name)
+    module = "client" if name.endswith("Client") else "errors" if name.startswith("Connix") else "models"
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Say which errors are transient: they may pass by themselves."""
+"""Decide which errors are transient: they may pass by themselves."""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["REFRESH_TIMEOUT", "TokenEndpoint"]
 
-#: Seconds that a refresh may take. It goes on when the call that started it has ended: the service may have
-#: replaced the refresh token already.
+#: Seconds that a refresh may take. The end of the call that started it does not stop it, because the service
+#: may have replaced the refresh token already.
 REFRESH_TIMEOUT = 60.0
 _READ_TIMEOUT = 30.0
 _MAX_QUOTE, _MAX_READ = 200, 2000
@@ -83,7 +83,7 @@ class TokenEndpoint:
 
     def secrets(self) -> tuple[str, ...]:
         """
-        List the values that a response may quote.
+        List the secrets that a response may quote.
 
         :return: the client's secret, and the Basic credentials, form-encoded as they are sent and plain
         """
@@ -103,7 +103,7 @@ class TokenEndpoint:
         :param refresh_token: the refresh token, or ``None`` for the client credentials grant
         :param secrets: the values that no message may show
         :return: the tokens
-        :raises ConnixError: where there are none
+        :raises ConnixError: without tokens
         """
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
         try:

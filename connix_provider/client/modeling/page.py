@@ -43,7 +43,7 @@ class Pagination(ConnixModel):
 class Page(ConnixModel, Generic[ItemT]):
     """Hold one page of a listing; iterating, ``len`` and indexing go to its items."""
 
-    #: The service's name for the items, and what they are.
+    #: The service's name for the items, and their model.
     listed: ClassVar[str]
     kind: ClassVar[type[ConnixModel]]
 
@@ -69,13 +69,13 @@ class Page(ConnixModel, Generic[ItemT]):
                 # A service that gives more than was asked for has no pages, so this is everything.
                 has_more = page.size == limit if paging.limit is None else page.size >= paging.limit
             paging.has_more = has_more
-            # A paginator must not believe what was only worked out.
+            # Unset, so that a paginator does not take a calculated value for the service's.
             paging.model_fields_set.discard("has_more")
         return page
 
     def has_next_page(self, offset: int) -> bool | None:
         """
-        Tell whether more pages follow.
+        Return whether more pages follow.
 
         :param offset: entries that the request for this page skipped
         :return: whether they do, or ``None`` if only the next page can tell

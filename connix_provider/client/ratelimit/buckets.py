@@ -1,4 +1,4 @@
-"""Name the budgets of a key, as the reference's table "Rate Limits" has them."""
+"""The rate limits of a key, as in the reference's table "Rate Limits"."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["DOCUMENTED", "Bucket"]
 
 
 class Bucket(StrEnum):
-    """Name the budgets of a key (reference: "Rate Limits"); the four actions share one."""
+    """The rate limits of a key (reference: "Rate Limits"); the four actions share one."""
 
     LIST = "list"
     CREATE = "create"
@@ -19,11 +19,11 @@ class Bucket(StrEnum):
     ACTION = "action"
     LOGS = "logs"
     METRICS = "metrics"
-    #: The projects page: not in the reference's table.
+    #: List Projects, which the reference's table does not have.
     PROJECTS = "projects"
 
 
-#: Requests a minute (reference: "Rate Limits"): what counts until the service itself tells.
+#: Requests a minute (reference: "Rate Limits"), which count until a response tells the limit.
 DOCUMENTED: Mapping[Bucket, int] = {
     Bucket.LIST: 100,
     Bucket.CREATE: 10,

@@ -56,7 +56,7 @@ from connix_provider.client.ratelimit.state import KeyState
 
 __all__ = ["RateLimiter"]
 
-#: Seconds after which a process exchanges what it knows with others, although plenty is left.
+#: Seconds after which a process reads and writes the shared file, although more than half is left.
 _EXCHANGE = 1.0
 
 
@@ -101,10 +101,10 @@ class RateLimiter:
 
     def rate(self, bucket: Bucket) -> float:
         """
-        Return how many polls may be planned for: the limit without the reserve, times the share.
+        Return the polls a second that the limit allows in the long run, without the reserve.
 
         :param bucket: the limit
-        :return: requests a second, infinite where there is no limit
+        :return: polls a second, infinite without a limit
         """
         with self._exclusive(bucket, shared=self._is_exchange_due(bucket)) as now:
             limits = self._state.limits(bucket, now)
@@ -143,9 +143,9 @@ class RateLimiter:
 
     def server_time(self) -> float | None:
         """
-        Return what the service's clock shows, at least.
+        Return the least time that the service's clock can show.
 
-        :return: epoch seconds, or ``None`` while no response had a ``Date``
+        :return: epoch seconds, or ``None`` before the first response with a ``Date``
         """
         return self._state.server_clock.at(self._clock())
 
@@ -186,16 +186,16 @@ class RateLimiter:
                 endpoint.limit.forget_in_flight()
 
     def _is_exchange_due(self, bucket: Bucket) -> bool:
-        """Return whether this process has to exchange what it knows with others before a request."""
+        """Return whether the next request has to read and write the shared file."""
         now = self._clock()
         last = self._state.endpoints[bucket].shared_at
         return now - last >= _EXCHANGE or not self._state.is_ample(bucket, now)
 
     @contextmanager
     def _exclusive(self, bucket: Bucket, *, shared: bool = True) -> Iterator[float]:
-        """Keep other threads away, other processes too if what they know is ``shared``; yield the moment."""
+        """Lock out other threads, and with ``shared`` other processes; yield the moment."""
         with self._lock:
-            # A signal's handler in the middle of this goes on with the numbers as they are.
+            # A signal handler that interrupts this uses the numbers as they are.
             file = None
             if shared and self._shared and not self._is_exclusive:
                 file = self._shared.open()
@@ -219,7 +219,7 @@ class RateLimiter:
         Acquire a permit, or a place in the queue.
 
         :param permit: the permit
-        :return: 0 where it is acquired, otherwise the seconds after which it may be
+        :return: 0 if it is acquired, otherwise the expected wait in seconds
         """
         permit.is_shared = permit.paced or self._is_exchange_due(permit.bucket)
         with self._exclusive(permit.bucket, shared=permit.is_shared) as now:
@@ -269,7 +269,7 @@ class RateLimiter:
         :param permit: the request's permit
         :param headers: the response's headers, looked up without regard to case
         :param good: whether it is a success
-        :param back_off: seconds for which all requests keep away, where it is a 429
+        :param back_off: after a 429, seconds without any request to the endpoint
         """
         limits = parse_limits(headers)
         shared = permit.is_shared or not good or not self._state.is_known(permit.bucket, limits)

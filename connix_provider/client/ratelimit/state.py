@@ -35,7 +35,7 @@ class Endpoint:
         self.limit: Limit | None = None
         self.was_refused = False
         self.blocked_until = -math.inf
-        #: When this process and the others last exchanged what they know.
+        #: When this process last read and wrote the shared file.
         self.shared_at = -math.inf
         #: The moment of the next paced request of the machine, and the one that this process has reserved.
         #: Each process reserves one at a time, so they take turns.
@@ -202,7 +202,7 @@ class KeyState:
 
     def learn_own(self, bucket: Bucket, now: float, told: RateLimitHeaders, ahead: float | None) -> None:
         """
-        Take in headers of an endpoint's own limit.
+        Learn from headers of an endpoint's own limit.
 
         :param bucket: the endpoint
         :param now: the moment
@@ -215,7 +215,7 @@ class KeyState:
 
     def learn_together(self, now: float, told: RateLimitHeaders, ahead: float | None) -> None:
         """
-        Take in headers of a limit on all requests together.
+        Learn from headers of a limit on all requests together.
 
         :param now: the moment
         :param told: the headers

@@ -3,11 +3,11 @@ Collect the body of a response within bounds, and unpack it.
 
 - The body of a success has at most 32 MiB, unpacked. A larger one is an error.
 - Of any other response, the first 64 KiB are kept, because a status counts whatever becomes of its body.
-- Packing is read as leniently as HTTP clients do: unknown codings are ignored, gzip may have several members,
-  and whatever follows the last member is left.
+- Codings are read as leniently as HTTP clients do: unknown ones are ignored, gzip may have several members,
+  and bytes after the last member are ignored.
 
 httpx's own decoder unpacks a chunk of any size at once and stops after the first gzip member, so gzip and
-deflate are unpacked here. No other packing is asked for.
+deflate are unpacked here. Requests accept no other coding.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class _Unpacker:
         chunk, self._begun = self._begun + chunk, b""
         while chunk and not self.is_over:
             if self._inflater is None:
-                # Two bytes tell the kinds of deflate apart, and a further member from what is none.
+                # Two bytes distinguish the kinds of deflate, and a further member from trailing bytes.
                 if len(chunk) < 2:
                     self._begun = chunk
                     return
