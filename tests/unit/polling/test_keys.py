@@ -9,8 +9,8 @@ import httpx
 import pytest
 from tokens import renewable
 
-from connix_provider import compat
 from connix_provider.client import ConnixAuthenticationError
+from connix_provider.compat import get_async_connection
 from connix_provider.emulator import Emulator
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.polling.session import PollingSession
@@ -21,14 +21,13 @@ from connix_provider.polling.subscription import Subscription
 @pytest.fixture
 def reads(monkeypatch):
     """Count how often Airflow is asked for the connection."""
-    read = compat.get_async_connection
     seen = []
 
     async def count(conn_id):
         seen.append(conn_id)
-        return await read(conn_id)
+        return await get_async_connection(conn_id)
 
-    monkeypatch.setattr(compat, "get_async_connection", count)
+    monkeypatch.setattr("connix_provider.hooks.connix.get_async_connection", count)
     return seen
 
 
