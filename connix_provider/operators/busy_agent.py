@@ -182,7 +182,7 @@ def await_settled(
             break
         if defers:
             return False
-        time.sleep(wait.rest())
+        time.sleep(wait.schedule.rest())
     if poll_result and poll_result.outcome is not Outcome.DONE:
         raise exception_for(explained(poll_result, str(busy))) from busy.error
     if was_busy:
@@ -192,7 +192,7 @@ def await_settled(
         if not (has_changed or busy.may_have_executed) or repeats >= MAX_REPEATS:
             raise busy.error
     # Back off, because the agent may have been busy until just now, or may only have sent a heartbeat.
-    time.sleep(min(2.0 ** (repeats - 1), LONGEST_PAUSE, max(0.0, wait.left())))
+    time.sleep(min(2.0 ** (repeats - 1), LONGEST_PAUSE, max(0.0, wait.schedule.left())))
     return True
 
 
@@ -213,9 +213,9 @@ def explained(poll_result: PollResult, why: str) -> PollResult:
     """
     Append the reason of the wait to the message of a time-out.
 
-    :param ending: how the wait for the agent to settle ended
+    :param poll_result: how the wait for the agent to settle ended
     :param why: why the action waited
-    :return: the ending
+    :return: the result
     """
     if poll_result.outcome is not Outcome.TIMEOUT or not why:
         return poll_result

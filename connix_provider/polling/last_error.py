@@ -32,13 +32,13 @@ def add_last_error(
     client: Client, poll_result: PollResult, *, seconds: float, agent: Agent | None = None
 ) -> PollResult:
     """
-    Add the last error line to an ending that is a failure of the agent.
+    Add the last error line to a result that is a failure of the agent.
 
     :param client: a client
-    :param ending: how a wait ended
+    :param poll_result: how a wait ended
     :param seconds: the time that is left
     :param agent: the agent as Get showed it, where that is known
-    :return: the ending with the line, or as it was
+    :return: the result with the line, or as it was
     """
     seconds = min(SECONDS, seconds)
     if poll_result.outcome is not Outcome.FAILED or poll_result.project_id is None or seconds <= 0:

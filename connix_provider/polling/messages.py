@@ -1,4 +1,4 @@
-"""Put the ending of a wait into words; the outcome comes first, because the UI cuts long lines."""
+"""Put the result of a wait into words; the outcome comes first, because the UI cuts long lines."""
 
 from __future__ import annotations
 

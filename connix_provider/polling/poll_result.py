@@ -50,7 +50,7 @@ class PollResult:
     :param error: for ``refused``: what the error's class and arguments were
     :param agent_name: the agent's name, where that is known
     :param project_id: its project
-    :param request_id: the request that the ending rests on, for Connix's support
+    :param request_id: the request that the result rests on, for Connix's support
     :param exception: for ``refused``: the error itself; it does not travel
     """
 
@@ -75,14 +75,14 @@ class PollResult:
         request_id: str | None = None,
     ) -> PollResult:
         """
-        Make an ending for an agent.
+        Make a result for an agent.
 
         :param outcome: how the wait ended
         :param agent: the agent
         :param status: the status last seen, if any
         :param message: some sentences for an on-call reader
-        :param request_id: the request that the ending rests on
-        :return: the ending
+        :param request_id: the request that the result rests on
+        :return: the result
         """
         names = _names(agent)
         return cls(outcome, status=status, message=message, request_id=request_id, **names)
@@ -90,13 +90,13 @@ class PollResult:
     @classmethod
     def refused(cls, agent: AgentRef, status: str | None, error: Exception) -> PollResult:
         """
-        Make the ending for an error that will not pass.
+        Make the result for an error that will not pass.
 
         :param agent: the agent
         :param status: the status last seen, if any
         :param error: a :class:`~connix_provider.client.errors.ConnixError`, a :class:`ValueError` where the
             connection itself is wrong, or an ``AirflowNotFoundException``
-        :return: the ending
+        :return: the result
         """
         said = error.args[0] if isinstance(error, ConnixError) and error.args else error
         described: dict[str, Any] = {"class": type(error).__name__, "message": str(said)}
@@ -137,7 +137,7 @@ class PollResult:
         Read the payload of a trigger's event.
 
         :param event: what the task was resumed with
-        :return: the ending
+        :return: the result
         :raises ValueError: for anything that no trigger of this provider sends
         """
         if not isinstance(event, Mapping):

@@ -143,7 +143,7 @@ def poll_once(
     :param wait: the wait that the poll is for
     :param locate: finds the agent, where the wait does not know it yet
     :param longest_pause: seconds to wait for a rate limit at most; more than 2 s is never waited here
-    :return: the ending, or ``None`` while the wait goes on
+    :return: the result, or ``None`` while the wait goes on
     """
     if (poll_result := wait.overdue()) is not None:
         return poll_result
@@ -151,7 +151,7 @@ def poll_once(
     poll_result = wait.observe(_poll(connected, project_id, wait, locate)) or wait.overdue()
     if poll_result is None or poll_result.outcome is not Outcome.FAILED:
         return poll_result
-    return add_last_error(connected.client, poll_result, seconds=wait.left(), agent=wait.last_agent)
+    return add_last_error(connected.client, poll_result, seconds=wait.schedule.left(), agent=wait.last_agent)
 
 
 def explain(hook: ConnixHook, event: Mapping[str, Any]) -> PollResult:
@@ -188,7 +188,7 @@ def poll_until_done(
     :return: how it ended
     """
     while (poll_result := poll_once(connected, project_id, wait, locate=locate)) is None:
-        time.sleep(wait.rest())
+        time.sleep(wait.schedule.rest())
     return poll_result
 
 
@@ -198,7 +198,7 @@ def _poll(
     """Send one request for the agent, and one more for each key that the connection got meanwhile."""
     while True:
         try:
-            seconds = wait.poll_timeout()
+            seconds = wait.schedule.poll_timeout()
             # One attempt: the wait itself is what repeats, at its own pace. The deadline is the wait's.
             client = connected.client.with_options(
                 max_attempts=1,
@@ -206,7 +206,7 @@ def _poll(
                 deadline=time.time() + seconds + 1.0,
                 background=True,
                 longest_pause=min(SHORT_WAIT, seconds),
-                response_grace=wait.response_grace if seconds == wait.left() else 0.0,
+                response_grace=wait.response_grace if seconds == wait.schedule.left() else 0.0,
             )
             if wait.agent.link is None:
                 connected.locate(client, project_id, wait, locate)
@@ -222,7 +222,7 @@ def _poll(
                 return refused
         except AirflowNotFoundException as error:
             return error
-        wait.log_new_key()
+        wait.log.new_key(wait.agent)
 
 
 async def poll_until_done_async(
@@ -237,7 +237,7 @@ async def poll_until_done_async(
     :return: how it ended
     :raises ValueError: for a connection whose settings cannot be right
     """
-    due = wait.clock.to_monotonic(first_poll_at)
+    due = wait.schedule.clock.to_monotonic(first_poll_at)
     async with AsyncExitStack() as stack:
         joined: tuple[SharedClient, Subscription] | None = None
         while True:
@@ -252,9 +252,9 @@ async def poll_until_done_async(
                 return wait.unanswered()
             if (poll_result := wait.observe(seen)) is not None:
                 return poll_result
-            rest = wait.rest()
+            rest = wait.schedule.rest()
             due = time.monotonic() + rest
-            if joined is None or rest >= wait.left():
+            if joined is None or rest >= wait.schedule.left():
                 # No poll is left before the deadline, or there is no place to wait for one.
                 await asyncio.sleep(rest)
 
@@ -267,9 +267,9 @@ async def _join(
 
     shared = await stack.enter_async_context(shared_client(connix_conn_id))
     wait.linked(shared.agent_url(wait.agent.project_id, wait.agent_id))
-    deadline = wait.clock.to_monotonic(wait.deadline)
+    deadline = wait.schedule.clock.to_monotonic(wait.schedule.deadline)
     subscription = shared.subscription(
-        str(wait.agent.project_id), wait.agent_id, wait.poll_interval, deadline
+        str(wait.agent.project_id), wait.agent_id, wait.schedule.poll_interval, deadline
     )
     return shared, await stack.enter_async_context(subscription)
 
@@ -282,13 +282,13 @@ async def _poll_async(
 
     last = subscription.deadline - subscription.lead()
     if last < due:
-        due = max(last, min(due, time.monotonic() + wait.poll_interval / 2))
+        due = max(last, min(due, time.monotonic() + wait.schedule.poll_interval / 2))
     while True:
         seen = await subscription.poll(due)
         if isinstance(seen, Delayed):
             wait.limited(seen.error)
         elif isinstance(seen, ConnixAuthenticationError) and await shared.renew(subscription.version):
-            wait.log_new_key()
+            wait.log.new_key(wait.agent)
             due = 0.0
         else:
             return seen

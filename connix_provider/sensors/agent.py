@@ -136,7 +136,7 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
                     self._defer(wait)
                 if self.reschedule and not self.deferrable:
                     self._reschedule_unless_undecided(wait, ends_at)
-                time.sleep(wait.rest())
+                time.sleep(wait.schedule.rest())
         return self._end(poll_result)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
@@ -239,10 +239,10 @@ class ConnixAgentStatusSensor(TaskParameters, BaseSensorOperator):
         The slot is kept while the next verdict depends on earlier polls of this process, and right before the
         deadline, because a task that waits for a slot would send its last poll too late.
         """
-        left = ends_at - wait.clock.now()
+        left = ends_at - wait.schedule.clock.now()
         if wait.is_undecided or left <= _KEEP_SLOT:
             return
-        delay = min(wait.delay(), left - _KEEP_SLOT)
+        delay = min(wait.schedule.delay(), left - _KEEP_SLOT)
         raise AirflowRescheduleException(datetime.fromtimestamp(time.time() + delay, UTC))
 
     def _first_poke_at(self, context: Context) -> float | None:

@@ -202,7 +202,7 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         try:
             wait = self._make_wait()
             # At most one interval from now, because the clocks of worker and triggerer may differ.
-            first_poll_at = min(self.first_poll_at or 0.0, time.time() + wait.poll_interval)
+            first_poll_at = min(self.first_poll_at or 0.0, time.time() + wait.schedule.poll_interval)
             try:
                 return await poll_until_done_async(self.connix_conn_id, wait, first_poll_at=first_poll_at)
             finally:

@@ -85,7 +85,7 @@ OLD_FAULTS = (
     OldFault(
         "B1",
         "a service asks for an hour and is left alone for it",
-        lambda: {"connix_provider.polling.status_poller.MAX_HINT": 86_400.0},
+        lambda: {"connix_provider.polling.poll_schedule.MAX_HINT": 86_400.0},
     ),
     OldFault("B2", "no poll is sent at the deadline", put_back.no_poll_at_the_deadline),
     OldFault("B3", "a status is stable from the trigger on", put_back.stable_from_the_trigger_on),

@@ -139,7 +139,7 @@ def no_poll_at_the_deadline() -> Replacements:
     def rest(self: Any) -> float:
         return max(0.0, min(self.delay(), self.left()))
 
-    return {"connix_provider.polling.status_poller.StatusPoller.rest": rest}
+    return {"connix_provider.polling.poll_schedule.PollSchedule.rest": rest}
 
 
 def stable_from_the_trigger_on() -> Replacements:

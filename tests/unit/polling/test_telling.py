@@ -123,7 +123,7 @@ def test_a_timeout_under_a_limit_says_how_long_and_what_to_change():
         GOALS["start"], "agent_1", poll_interval=5, deadline=time.time() + 60, agent_name="alpha"
     )
     wait.observe(limited(30.0))
-    wait.limits.end(ALPHA, wait.clock.now() + 30.0)
+    wait.limits.end(ALPHA, wait.schedule.clock.now() + 30.0)
     message = wait.timed_out().message
     assert "30 s of that went by waiting for the rate limit on Get Agent requests" in message
     assert "deferrable tasks share their polls" in message
@@ -145,9 +145,9 @@ def refused() -> ConnixRateLimitError:
 @pytest.mark.parametrize("goal", ["start", "restart", "update", "delete"])
 def test_a_timeout_names_the_limit_the_last_poll_met(goal, error, seconds, told, not_told):
     wait = StatusPoller(GOALS[goal], "agent_1", poll_interval=5, deadline=time.time() + 60, is_resumed=True)
-    begun = wait.clock.now()
+    begun = wait.schedule.clock.now()
     wait.observe(error)
-    wait.clock.now = lambda: begun + seconds
+    wait.schedule.clock.now = lambda: begun + seconds
     for poll_result in (wait.timed_out(), wait.unanswered()):
         assert told in poll_result.message
         assert not_told not in poll_result.message
@@ -157,10 +157,10 @@ def test_a_limit_hides_no_error_of_the_service():
     wait = StatusPoller(
         GOALS["start"], "agent_1", poll_interval=5, deadline=time.time() + 60, is_resumed=True
     )
-    begun = wait.clock.now()
+    begun = wait.schedule.clock.now()
     wait.observe(ConnixServerError(502, "bad_gateway", "no upstream"))
     wait.observe(limited(30.0))
-    wait.clock.now = lambda: begun + 30.0
+    wait.schedule.clock.now = lambda: begun + 30.0
     message = wait.timed_out().message
     assert "the last poll failed: ConnixServerError: Connix answered 502" in message
     assert "30 s of that went by waiting for the rate limit" in message
@@ -316,7 +316,7 @@ def test_a_restart_without_a_sign_says_so():
 def test_a_last_poll_without_a_response_is_told(is_limited):
     wait = StatusPoller(GOALS["stop"], "agent_1", poll_interval=5, deadline=time.time(), is_resumed=True)
     if is_limited:
-        wait.limits.begin(ALPHA, limited(9.0), 9.0, wait.clock.now() - 9)
+        wait.limits.begin(ALPHA, limited(9.0), 9.0, wait.schedule.clock.now() - 9)
     message = wait.unanswered().message
     assert ("no response came" in message) is not is_limited
     assert ("waiting for the rate limit" in message) is is_limited

@@ -1,0 +1,88 @@
+"""The log lines of one wait; each change is logged once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from connix_provider.lifecycle import KNOWN
+
+if TYPE_CHECKING:
+    from connix_provider.lifecycle import Goal
+    from connix_provider.polling.agent_ref import AgentRef
+    from connix_provider.polling.poll_schedule import PollSchedule
+
+__all__ = ["PollLog"]
+
+
+class PollLog:
+    """
+    Log what the polls of one wait show.
+
+    :param log: the logger
+    :param status: the status that the log shows already
+    """
+
+    def __init__(self, log: Any, status: str | None) -> None:
+        self.log = log
+        #: The error of the last poll, if it failed.
+        self.last_error: Exception | None = None
+        self._status = status
+
+    def failure(self, agent: AgentRef, error: Exception) -> None:
+        """
+        Log a failed poll, unless the poll before failed in the same way.
+
+        :param agent: the agent
+        :param error: the error
+        """
+        if type(error) is not type(self.last_error):
+            self.log.warning("Agent %s: a poll failed and will be repeated: %s", agent, error)
+        self.last_error = error
+
+    def response(self, agent: AgentRef) -> None:
+        """
+        Log the first response after a failure.
+
+        :param agent: the agent
+        """
+        if self.last_error:
+            self.log.info("Agent %s: Connix answers again.", agent)
+            self.last_error = None
+
+    def status(self, agent: AgentRef, status: str | None, goal: Goal, schedule: PollSchedule) -> None:
+        """
+        Log a status if it is new.
+
+        :param agent: the agent
+        :param status: its status, ``None`` if it is gone
+        :param goal: the goal of the wait
+        :param schedule: the times of the wait
+        """
+        if status == self._status:
+            return
+        before, self._status = self._status, status
+        tell, became = self.log.info, status or "gone"
+        if status is not None and status not in KNOWN:
+            tell, became = self.log.warning, f"{status!r}, which this provider does not know; waiting on"
+        elif status is not None and goal.done_when_gone:
+            became = f"still there, {status}"
+        tell(
+            "Agent %s is %s%s (%.0f s waited, %.0f s left).",
+            agent,
+            became,
+            f", was {before}" if before else "",
+            schedule.waited,
+            max(0.0, schedule.left()),
+        )
+
+    def new_key(self, agent: AgentRef) -> None:
+        """
+        Log that the service refused the key and that the connection has another one now.
+
+        :param agent: the agent
+        """
+        self.log.info(
+            "Agent %s: Connix refused the key; the connection holds another one now, which is used from here "
+            "on.",
+            agent,
+        )
