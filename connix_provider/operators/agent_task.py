@@ -19,6 +19,7 @@ from connix_provider.operators.cancel_on_kill import CancelOnKillMixin, SentActi
 from connix_provider.operators.identity import try_number_of
 from connix_provider.operators.rate_limit_deferral import defer_for_rate_limit, take_over_permit
 from connix_provider.params import check_seconds
+from connix_provider.polling.clock import SteadyClock
 from connix_provider.polling.deferral import LONGEST_PAUSE, response_grace, time_allowed
 from connix_provider.task_parameters import TaskParameters
 
@@ -80,6 +81,8 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.deferrable = deferrable
+        #: The clock by which this process computed the deadline.
+        self.clock = SteadyClock()
         #: Whether an earlier process of this try has called ``act``.
         self.is_resumed = False
         #: Why the action waits, if the agent was busy.
@@ -175,6 +178,8 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         from connix_provider.polling.status_poller import RESPONSE_GRACE, StatusPoller
 
         allowed = self.seconds_allowed
+        # The system's clock may have been set since the task began.
+        deadline = self.clock.to_system(deadline)
         return StatusPoller(
             GOALS[goal],
             acted.agent_id,

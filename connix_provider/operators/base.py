@@ -28,6 +28,7 @@ from connix_provider.operators.error_context import naming, subject_of
 from connix_provider.operators.rate_limit_deferral import defer_for_agent
 from connix_provider.params import resolve_project_id
 from connix_provider.polling.agent_ref import AgentRef
+from connix_provider.polling.clock import SteadyClock
 from connix_provider.polling.deferral import LONGEST_PAUSE, is_deferral_timeout, no_triggerer_message
 from connix_provider.polling.poll_result import Outcome, PollResult
 
@@ -110,6 +111,7 @@ class ConnixAgentOperator(AgentTask):
         from connix_provider.polling import session
         from connix_provider.polling.task_kill import exit_on_sigterm
 
+        self.clock = SteadyClock()
         hook = ConnixHook(self.connix_conn_id)
         with naming_subject(subject_of(**self.named())):
             project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)

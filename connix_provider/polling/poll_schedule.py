@@ -42,7 +42,7 @@ class PollSchedule:
         max_wait: float | None = None,
         is_resumed: bool = False,
     ) -> None:
-        self.clock = SteadyClock(began_at if not_before is None else not_before)
+        self.clock = SteadyClock(not_before)
         self.poll_interval = poll_interval
         self.deadline = deadline
         self.began_at = self.clock.now() if began_at is None else began_at

@@ -99,7 +99,8 @@ class StatusPoller:
             poll_interval,
             deadline,
             began_at=began_at,
-            not_before=last_seen_at,
+            # The moments of this process are by the system's clock as it is now, and may be earlier.
+            not_before=(last_seen_at or began_at) if is_resumed else None,
             exponential_backoff=exponential_backoff,
             max_wait=max_wait,
             is_resumed=is_resumed,
