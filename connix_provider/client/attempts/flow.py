@@ -63,6 +63,44 @@ class _Time:
         return self._deadline - self.epoch() <= self._ends - self._clock()
 
 
+class _Failures:
+    """Count the failed attempts of a call, and decide when the next one follows."""
+
+    def __init__(
+        self, call: Call[Any], policy: RetryPolicy, jitter: Callable[[], float], *, background: bool
+    ) -> None:
+        self._call, self._policy, self._jitter, self._background = call, policy, jitter, background
+        self._attempt, self._rate_limited = 1, 0
+        self._foreign = ForeignRefusals()
+        #: The error of the last attempt.
+        self.last: ConnixError | None = None
+        #: Whether the service may have executed an attempt.
+        self.may_have_executed = False
+
+    def add(self, error: ConnixError, now: float) -> float | None:
+        """Return the delay before the next attempt, or ``None`` if the error is final."""
+        self.last = error
+        self.may_have_executed = error.may_have_executed = self.may_have_executed or error.may_have_executed
+        is_rate_limit = isinstance(error, ConnixRateLimitError)
+        self._rate_limited += is_rate_limit
+        is_final = False
+        if is_foreign(error):
+            is_final = self._foreign.add(now)
+        else:
+            self._foreign.reset()
+        delay = retry_delay(
+            error,
+            idempotent=self._call.idempotent,
+            attempt=self._attempt,
+            refusals=self._rate_limited,
+            foreign=0 if is_final else self._foreign.count,
+            policy=self._policy,
+            jitter=self._jitter(),
+        )
+        self._attempt += not is_rate_limit
+        return min(delay, LONGEST_POLL_DELAY) if self._background and delay is not None else delay
+
+
 def perform(
     call: Call[T],
     policy: RetryPolicy,
@@ -98,15 +136,13 @@ def perform(
         epoch=epoch,
         jitter=jitter,
     )
-    attempt, refusals, was_lost = 1, 0, False
-    foreign = ForeignRefusals()
+    failures = _Failures(call, policy, jitter, background=background)
     limit_log = LimitLog(call, clock, epoch, is_quiet=background)
-    last: ConnixError | None = None
     error = _name_target(out_of_time(call), call)
     with limiter.permit(call.bucket, background=background) as permit:
         # Checked after each pause, because a pause may last longer than requested.
         while bounds.left() > 0:
-            yield from _wait_for_permit(call, permit, policy, bounds, last, limit_log)
+            yield from _wait_for_permit(call, permit, policy, bounds, failures.last, limit_log)
             if (remaining := bounds.left()) <= 0:
                 permit.on_no_response(may_have_arrived=False)
                 break
@@ -132,30 +168,11 @@ def perform(
                 assert isinstance(outcome, ConnixError)
                 error = outcome
                 permit.on_no_response(may_have_arrived=error.may_have_executed)
-            last = error
             error.request_id = error.request_id or request_id
             _name_target(error, call)
-            is_repeat_of_lost, was_lost = was_lost, was_lost or error.may_have_executed
-            error.may_have_executed = was_lost
-            if limited := isinstance(error, ConnixRateLimitError):
-                error.bucket = call.bucket
-            refusals += limited
-            is_final = False
-            if is_foreign(error):
-                is_final = foreign.add(clock())
-            else:
-                foreign.reset()
-            delay = retry_delay(
-                error,
-                idempotent=call.idempotent,
-                attempt=attempt,
-                refusals=refusals,
-                foreign=0 if is_final else foreign.count,
-                policy=policy,
-                jitter=jitter(),
-            )
-            if background and delay is not None:
-                delay = min(delay, LONGEST_POLL_DELAY)
+            limited = isinstance(error, ConnixRateLimitError)
+            is_repeat_of_lost = failures.may_have_executed
+            delay = failures.add(error, clock())
             if isinstance(outcome, Response):
                 permit.on_response(outcome.headers, good=outcome.is_good, back_off=delay if limited else None)
             if is_repeat_of_lost and call.repeat_check and call.repeat_check.is_refusal(error):
@@ -176,12 +193,13 @@ def perform(
                     yield Sleep(left)
                 raise error
             yield Sleep(delay)
-            attempt += not limited
     raise error
 
 
 def _name_target(error: ConnixError, call: Call[Any]) -> ConnixError:
-    """Set the project and the agent of an error."""
+    """Set the project, the agent and the rate limit of an error."""
+    if isinstance(error, ConnixRateLimitError):
+        error.bucket = call.bucket
     error.project_id = error.project_id or call.project_id
     error.agent_id = error.agent_id or call.agent_id
     return error
@@ -206,7 +224,6 @@ def _wait_for_permit(
                 raise last
             error = rate_limit_wait_error(call, wait, bounds.epoch())
             _name_target(error, call)
-            error.bucket = call.bucket
             error.may_have_executed = last is not None and last.may_have_executed
             raise error
         limit_log.begin(min(wait, left))
