@@ -120,7 +120,7 @@ OLD_FAULTS = (
         "C6",
         "only some 5xx are transient",
         lambda: {
-            "connix_provider.client.retry.is_transient_status": {
+            "connix_provider.client.transient.is_transient_status": {
                 408,
                 425,
                 429,
