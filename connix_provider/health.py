@@ -31,7 +31,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from connix_provider.health_report import HealthCheck, HealthReport, HealthState
-from connix_provider.lifecycle import KNOWN, Goal, Verdict, judge, parse_statuses
+from connix_provider.lifecycle import Goal, Verdict, judge
+from connix_provider.statuses import KNOWN, parse_statuses
 from connix_provider.values import check_keys, check_number
 
 if TYPE_CHECKING:

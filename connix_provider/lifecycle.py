@@ -38,6 +38,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from connix_provider.poll_state import GRACE, PollState, Snapshot
+from connix_provider.statuses import DOWN, KNOWN, SETTLED, AgentStatus, parse_statuses
 
 __all__ = [
     "GOALS",
@@ -53,29 +54,8 @@ __all__ = [
     "goal_for_statuses",
     "has_changed",
     "judge",
-    "parse_statuses",
     "restart_evidence",
 ]
-
-
-class AgentStatus(StrEnum):
-    """A status of the reference; the service may have more."""
-
-    CREATING = "creating"
-    RUNNING = "running"
-    PAUSED = "paused"
-    STOPPED = "stopped"
-    ERROR = "error"
-    UPDATING = "updating"
-
-
-KNOWN = frozenset(AgentStatus)
-#: An agent leaves these statuses by itself.
-TRANSIENT = frozenset({AgentStatus.CREATING, AgentStatus.UPDATING})
-#: An agent stays in these statuses until an action.
-SETTLED = KNOWN - TRANSIENT
-#: An agent in these statuses does not run, and has no error.
-DOWN = frozenset({AgentStatus.PAUSED, AgentStatus.STOPPED})
 
 
 #: Seconds after a create made or found its agent for which a 404 proves nothing, because a read replica may
@@ -318,7 +298,7 @@ def goal_for_statuses(
     """
     done = parse_statuses(target, "target_statuses")
     if not done:
-        raise ValueError(f"target_statuses is empty; name at least one of: {_known()}")
+        raise ValueError(f"target_statuses is empty; name at least one of: {', '.join(AgentStatus)}")
     failed = {AgentStatus.ERROR} - done if failure is None else parse_statuses(failure, "failure_statuses")
     if both := done & failed:
         raise ValueError(f"{_listed(both)} cannot be both in target_statuses and in failure_statuses")
@@ -333,37 +313,6 @@ def goal_for_statuses(
             f"stable_for must be a number of seconds, 0 or more and less than 300 years, not {stable_for!r}"
         )
     return Goal("sensor", done=done, failed=frozenset(failed), stable_for=float(stable_for))
-
-
-def parse_statuses(value: Iterable[str], parameter: str) -> frozenset[str]:
-    """
-    Check statuses against the vocabulary.
-
-    :param value: a status, statuses separated by commas, or an iterable of statuses
-    :param parameter: the parameter's name, for the message
-    :return: the statuses
-    :raises ValueError: for an unknown status; the message has the known ones and the most similar of them
-    """
-    names = value.split(",") if isinstance(value, str) else value
-    if not isinstance(names, Iterable):
-        raise ValueError(f"{parameter} must be a status or a list of them ({_known()}), not {value!r}")
-    found = set()
-    for name in names:
-        text = str(name).strip().lower() if isinstance(name, str) else repr(name)
-        if text not in KNOWN:
-            import difflib  # Not at the top, because most DAG files never need it.
-
-            near = difflib.get_close_matches(text, sorted(KNOWN), n=1, cutoff=0.5)
-            hint = f" Did you mean {str(near[0])!r}?" if near else ""
-            raise ValueError(
-                f"{parameter}: {name!r} is not a status of a Connix agent.{hint} Known: {_known()}"
-            )
-        found.add(AgentStatus(text))
-    return frozenset(found)
-
-
-def _known() -> str:
-    return ", ".join(AgentStatus)
 
 
 def _listed(statuses: Iterable[str]) -> str:

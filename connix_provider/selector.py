@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from connix_provider.lifecycle import parse_statuses
+from connix_provider.statuses import parse_statuses
 from connix_provider.values import check_flag, check_keys, check_number, gave_nothing
 
 if TYPE_CHECKING:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from connix_provider.client.errors import ConnixConflictError
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.lifecycle import GOALS, TRANSIENT
+from connix_provider.lifecycle import GOALS
 from connix_provider.operators.agent_task import DEFERRABLE_BY_DEFAULT
 from connix_provider.operators.base import ConnixAgentOperator
 from connix_provider.operators.cancel_on_kill import SentAction
 from connix_provider.params import resolve_agent_id
+from connix_provider.statuses import TRANSIENT
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

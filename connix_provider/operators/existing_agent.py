@@ -17,7 +17,6 @@ from airflow.providers.common.compat.sdk import AirflowException
 
 from connix_provider.client.errors import ConnixError
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.lifecycle import DOWN, TRANSIENT, AgentStatus
 from connix_provider.operators.busy_agent import AgentBusyError, raise_if_busy
 from connix_provider.operators.cancel_on_kill import SentAction, Undo
 from connix_provider.operators.create_once import find_own
@@ -28,6 +27,7 @@ from connix_provider.operators.restart_once import restart_in_run
 from connix_provider.operators.task_state import ActionRecord, accepted, recall, recorded
 from connix_provider.params import name_conflict, resolve_project_id
 from connix_provider.polling.cancel_action import cancel_action
+from connix_provider.statuses import DOWN, TRANSIENT, AgentStatus
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

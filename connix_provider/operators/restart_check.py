@@ -12,9 +12,10 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING
 
-from connix_provider.lifecycle import SETTLED, Evidence, restart_evidence
+from connix_provider.lifecycle import Evidence, restart_evidence
 from connix_provider.operators.busy_agent import AgentBusyError
 from connix_provider.operators.lost_response import CHECK_PAUSES, checks
+from connix_provider.statuses import SETTLED
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client

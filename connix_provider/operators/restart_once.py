@@ -24,7 +24,7 @@ from connix_provider.client.errors import (
     ConnixTimeoutError,
 )
 from connix_provider.client.transient import is_transient
-from connix_provider.lifecycle import SETTLED, TRANSIENT, AgentStatus, Evidence
+from connix_provider.lifecycle import Evidence
 from connix_provider.operators.busy_agent import raise_if_busy
 from connix_provider.operators.cancel_on_kill import SentAction
 from connix_provider.operators.lost_response import MAX_ATTEMPTS, await_hint, explained
@@ -36,6 +36,7 @@ from connix_provider.operators.restart_check import (
     shows_changes,
 )
 from connix_provider.operators.task_state import ActionRecord, accepted, recorded
+from connix_provider.statuses import SETTLED, TRANSIENT, AgentStatus
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

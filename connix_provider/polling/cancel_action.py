@@ -21,7 +21,8 @@ from connix_provider.client.errors import (
     ConnixPermissionError,
     ConnixTimeoutError,
 )
-from connix_provider.lifecycle import SETTLED, AgentStatus, Snapshot, has_changed
+from connix_provider.lifecycle import Snapshot, has_changed
+from connix_provider.statuses import SETTLED, AgentStatus
 
 if TYPE_CHECKING:
     from connix_provider.client import AsyncClient, Client

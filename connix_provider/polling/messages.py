@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from connix_provider.client.attempts.limit_log import limit_name
 from connix_provider.client.errors import ConnixError
 from connix_provider.hooks.diagnosis import remedy
-from connix_provider.lifecycle import DOWN, AgentStatus
+from connix_provider.statuses import DOWN, AgentStatus
 
 if TYPE_CHECKING:
     from connix_provider.lifecycle import Goal, PollState

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from connix_provider.lifecycle import KNOWN
+from connix_provider.statuses import KNOWN
 
 if TYPE_CHECKING:
     from connix_provider.lifecycle import Goal

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 from connix_provider.lifecycle import (
     GOALS,
-    KNOWN,
-    AgentStatus,
     Evidence,
     PollState,
     Snapshot,
@@ -20,9 +18,9 @@ from connix_provider.lifecycle import (
     goal_for_statuses,
     has_changed,
     judge,
-    parse_statuses,
     restart_evidence,
 )
+from connix_provider.statuses import KNOWN, AgentStatus, parse_statuses
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = THEN + timedelta(seconds=5)

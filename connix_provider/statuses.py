@@ -1,0 +1,63 @@
+"""
+The statuses of an agent, as the reference's "Agent Status Values" lists them.
+
+What a status means for a wait is decided in :mod:`connix_provider.lifecycle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+__all__ = ["DOWN", "KNOWN", "SETTLED", "TRANSIENT", "AgentStatus", "parse_statuses"]
+
+
+class AgentStatus(StrEnum):
+    """A status of the reference; the service may have more."""
+
+    CREATING = "creating"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    ERROR = "error"
+    UPDATING = "updating"
+
+
+KNOWN = frozenset(AgentStatus)
+#: An agent leaves these statuses by itself.
+TRANSIENT = frozenset({AgentStatus.CREATING, AgentStatus.UPDATING})
+#: An agent stays in these statuses until an action.
+SETTLED = KNOWN - TRANSIENT
+#: An agent in these statuses does not run, and has no error.
+DOWN = frozenset({AgentStatus.PAUSED, AgentStatus.STOPPED})
+
+
+def parse_statuses(value: Iterable[str], parameter: str) -> frozenset[str]:
+    """
+    Check statuses against the vocabulary.
+
+    :param value: a status, statuses separated by commas, or an iterable of statuses
+    :param parameter: the parameter's name, for the message
+    :return: the statuses
+    :raises ValueError: for an unknown status; the message has the known ones and the most similar of them
+    """
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, Iterable):
+        raise ValueError(f"{parameter} must be a status or a list of them ({_known()}), not {value!r}")
+    found = set()
+    for name in names:
+        text = str(name).strip().lower() if isinstance(name, str) else repr(name)
+        if text not in KNOWN:
+            import difflib  # Not at the top, because most DAG files never need it.
+
+            near = difflib.get_close_matches(text, sorted(KNOWN), n=1, cutoff=0.5)
+            hint = f" Did you mean {str(near[0])!r}?" if near else ""
+            raise ValueError(
+                f"{parameter}: {name!r} is not a status of a Connix agent.{hint} Known: {_known()}"
+            )
+        found.add(AgentStatus(text))
+    return frozenset(found)
+
+
+def _known() -> str:
+    return ", ".join(AgentStatus)
