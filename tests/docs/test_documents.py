@@ -24,3 +24,9 @@ def test_a_record_is_listed_dated_and_complete(record):
 def test_every_link_of_a_page_leads_somewhere(page):
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_every_module_of_the_architecture_exists():
+    named = set(re.findall(r"`([\w/]+(?:\.py|/))`", (ROOT / "docs" / "architecture.md").read_text()))
+    assert len(named) > 20
+    assert [name for name in sorted(named) if not (ROOT / "connix_provider" / name).exists()] == []
