@@ -24,10 +24,7 @@ from connix_provider.polling.shared_client import SharedClient
 #: Where Airflow's own loop of a sensor sleeps.
 SENSOR_LOOP = "airflow.sdk.bases.sensor" if airflow_version() >= (3,) else "airflow.sensors.base"
 #: The emulator moves the clock; what bounds sockets knows no time but theirs, the real one.
-_REAL = (
-    "connix_provider.emulator",
-    *(f"connix_provider.client.{room}" for room in ("exchange", "bodies")),
-)
+_REAL = ("connix_provider.emulator", "connix_provider.client.transport")
 #: Milliseconds for which a request under way holds the clock.
 _PATIENCE = 2000
 _ROUNDING = 1e-5
