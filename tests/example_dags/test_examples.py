@@ -190,7 +190,7 @@ def test_agent_for_one_run_is_deleted_when_the_work_fails(run, emulator, bag, mo
     assert ran.seen == [("create_agent", None), ("delete_agent", ran.results["create_agent"])]
 
 
-def test_agent_for_one_run_is_deleted_when_it_does_not_come_to_run(run, emulator, bag, monkeypatch):
+def test_agent_for_one_run_is_deleted_after_a_failure(run, emulator, bag, monkeypatch):
     monkeypatch.setattr(bag.dags["connix_agent_for_one_run"].get_task("create_agent"), "retries", 0)
     emulator.faults.add(Fault.ends_in_error(), on="create_agent", times=None)
     ran = run("connix_agent_for_one_run")

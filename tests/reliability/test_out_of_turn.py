@@ -50,9 +50,7 @@ def _updating(scenario: Scenario, *steps) -> str:
         (ConnixRestartAgentOperator, "running", "restart_agent", "running"),
     ],
 )
-def test_an_agent_that_is_updating_is_waited_for_and_then_acted_on(
-    operator, then, call, ends, deferrable, scenario
-):
+def test_an_action_waits_for_an_updating_agent(operator, then, call, ends, deferrable, scenario):
     agent_id = _updating(scenario, (40, then))
     ran = _task(scenario, operator, agent_id=agent_id, deferrable=deferrable).try_once()
     assert (ran.result, ran.error) == (agent_id, None)
@@ -98,7 +96,7 @@ def test_a_sign_of_life_is_no_reason_to_hurry(scenario, monkeypatch):
 
 
 @MODES
-def test_a_repeat_that_is_refused_while_the_first_is_under_way_is_waited_for(deferrable, scenario):
+def test_a_refused_repeat_waits_for_the_first_request(deferrable, scenario):
     (agent_id,) = scenario.emulator.seed(project_id=scenario.project_id)
     scenario.warp.sleep(60)
     scenario.emulator.faults.add(Fault.reset_after(), on="stop_agent", times=1)
@@ -195,7 +193,7 @@ def test_a_lost_response_explains_each_later_refusal(operator, call, ends, betwe
     assert (ran.result, ran.error) == (agent_id, None)
 
 
-def test_a_template_that_names_the_agent_anew_in_each_try_leaves_one_agent(scenario):
+def test_a_name_that_changes_between_tries_leaves_one_agent(scenario):
     task = _task(scenario, ConnixCreateAgentOperator, name="tried-1")
     scenario.emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", times=1)
     assert task.try_once().error is not None
@@ -204,7 +202,7 @@ def test_a_template_that_names_the_agent_anew_in_each_try_leaves_one_agent(scena
     assert scenario.executed("create_agent") == 1
 
 
-def test_a_project_that_does_not_exist_is_no_agent_that_is_missing(scenario):
+def test_a_missing_project_is_no_missing_agent(scenario):
     arguments = {"agent_id": "agent_1", "project_id": "proj_nowhere", "ignore_if_missing": True}
     ran = _task(scenario, ConnixDeleteAgentOperator, **arguments).try_once()
     assert isinstance(ran.error, ConnixNotFoundError)

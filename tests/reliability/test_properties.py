@@ -58,7 +58,7 @@ def test_a_status_that_nobody_knows_is_neither_success_nor_failure(goal, earlier
 @given(
     goal=goals, seen=st.lists(looks, min_size=1, max_size=8), before=st.none() | looks, gap=st.floats(0, 1e6)
 )
-def test_the_same_looks_have_the_same_verdicts_whenever_and_wherever_they_are_taken(goal, seen, before, gap):
+def test_the_same_polls_have_the_same_verdicts(goal, seen, before, gap):
     # Without an accepted action there is no grace; where nothing must stay for a while, no clock matters.
     here, there = PollState(before=before), PollState(before=before)
     for number, look in enumerate(seen):
@@ -89,7 +89,7 @@ def test_an_unknown_status_before_an_action_fails_nothing_in_the_grace(goal, sta
 
 
 @given(seen=st.lists(st.sampled_from(sorted(DOWN)), min_size=1, max_size=8), every=st.floats(1, 300))
-def test_a_restart_that_stays_down_fails_after_the_grace_whatever_the_poll_interval(seen, every):
+def test_a_restart_that_stays_down_fails_after_the_grace(seen, every):
     state = PollState(before=Snapshot("running", THEN), accepted_at=0.0)
     for number, status in enumerate(seen):
         now = number * every

@@ -194,9 +194,7 @@ def _keep_variables(monkeypatch):
 
 
 @pytest.mark.parametrize("is_last", [False, True], ids=["a retry follows", "the last try"])
-def test_a_try_without_a_known_end_leaves_its_memory_to_the_next_and_to_nobody_else(
-    is_last, scenario, monkeypatch
-):
+def test_the_last_try_leaves_no_record(is_last, scenario, monkeypatch):
     kept = _keep_variables(monkeypatch)
     agent_id = _agent(scenario, "running")
     scenario.emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", after=1)
@@ -217,7 +215,7 @@ def test_a_task_that_is_resumed_with_anything_else_says_so(event):
         task.resume_after_rate_limit({}, event)
 
 
-async def test_a_line_to_a_connection_that_is_gone_is_left_to_the_task(scenario):
+async def test_a_trigger_leaves_a_missing_connection_to_the_task(scenario):
     trigger = ConnixRateLimitTrigger("action", 0.0, scenario.warp.time() + 60, "connix_of_nobody")
     (event,) = [event async for event in trigger.run()]
     assert event.payload == {"bucket": "action", "deadline": trigger.deadline}

@@ -197,7 +197,7 @@ def test_a_stale_replica_is_not_a_change():
     assert not state.changed
 
 
-def test_an_update_that_a_stale_replica_does_not_show_is_not_done():
+def test_a_stale_replica_ends_no_update():
     state = PollState(before=Snapshot("running", THEN), newest=LATER)
     assert judge(GOALS["update"], Snapshot("running", THEN), state).verdict is WAITING
     assert judge(GOALS["update"], Snapshot("running", LATER), state).verdict is DONE

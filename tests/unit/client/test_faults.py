@@ -193,7 +193,7 @@ async def test_a_slow_body_is_waited_for(driver, emulator, project):
     assert len(emulator.journal.entries()) == 1
 
 
-async def test_a_slow_body_is_not_waited_for_longer_than_the_call_may_take(driver, emulator, project):
+async def test_a_slow_body_ends_with_the_total_timeout(driver, emulator, project):
     emulator.faults.add(Fault.slow_body(60), "list_agents", times=None)
     for bound in bounds_until(emulator.journal.entries):
         with pytest.raises(ConnixTimeoutError) as caught:
@@ -217,7 +217,7 @@ async def test_an_unknown_status_is_passed_on(driver, emulator, project):
     assert [agent.snapshot().status for agent in await driver.run(client, "list", project)] == ["hibernating"]
 
 
-async def test_a_500_is_not_waited_out_for_as_long_as_the_window_of_the_rate_limit(driver):
+async def test_a_500_backs_off_less_than_a_window(driver):
     # Every answer tells when the window ends; only a refusal for the limit makes that worth a wait.
     with Emulator(clock=Clock(frozen=True), durations=Durations.instant()) as emulator:
         (agent_id,) = emulator.seed()
@@ -257,7 +257,7 @@ async def test_a_real_limit_is_kept_without_a_refusal(driver, service):
     assert 120 < sum(service.waits) < 200
 
 
-async def test_a_limit_that_others_used_up_is_waited_for_as_long_as_the_service_says(driver, service):
+async def test_a_limit_used_up_by_others_is_waited_for(driver, service):
     (agent_id,) = service.seed()
     client, other = driver.to(service, nap=None), driver.to(service, nap=None)
     client.limiter, other.limiter = (RateLimiter(clock=service.clock.timestamp) for _ in range(2))

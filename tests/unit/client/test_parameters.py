@@ -177,7 +177,7 @@ def test_every_form_of_a_time_is_sent_in_utc(given_time, sent):
 
 
 @given(st.text())
-def test_any_text_as_a_time_is_either_a_time_or_a_value_error(text):
+def test_any_text_is_a_time_or_a_value_error(text):
     try:
         call = get_logs(P, A, start_time=text)
     except ValueError as error:

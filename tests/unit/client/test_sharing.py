@@ -126,7 +126,7 @@ def in_child(pipe, limiter):
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
-def test_a_forked_process_begins_with_what_is_known_and_no_locked_lock():
+def test_a_fork_keeps_the_limits_without_locks():
     limiter = limiter_for("http://127.0.0.1:9", KEY)
     with limiter.permit(Bucket.GET) as permit:
         assert permit.try_acquire() == 0
@@ -212,7 +212,7 @@ def test_a_call_waits_for_its_budget():
     ("bounds", "waited"),
     [({"total_timeout": 30}, 0), ({"deadline": NOW + 30}, 30), ({"longest_pause": 30}, 0)],
 )
-def test_a_budget_that_opens_too_late_is_told_at_once_but_in_a_task_when_its_time_is_over(bounds, waited):
+def test_a_permit_that_comes_too_late_is_an_error(bounds, waited):
     caller = Caller(**bounds)
     use_up(caller)
     with pytest.raises(ConnixRateLimitError) as caught:
@@ -241,7 +241,7 @@ def test_a_nap_that_lasted_beyond_the_deadline_sends_nothing():
     assert caller.limiter._state.endpoints[Bucket.GET].limit.in_flight == 0
 
 
-def test_a_signals_handler_may_ask_for_the_same_budget_in_the_middle_of_anything():
+def test_a_signal_handler_may_use_the_same_limiter():
     asked = []
 
     def ask():
@@ -314,7 +314,7 @@ async def test_a_cancelled_call_gives_its_place_up(emulator):
         assert lines == ([], [])
 
 
-async def test_a_call_that_pauses_does_not_put_the_event_loop_to_sleep(emulator, project, monkeypatch):
+async def test_a_pause_never_blocks_the_event_loop(emulator, project, monkeypatch):
     sleep, here = time.sleep, threading.get_ident()
 
     def sleep_elsewhere(seconds):

@@ -104,7 +104,7 @@ def test_an_import_brings_no_more_than_it_needs():
     assert "airflow" not in client
 
 
-def test_what_is_to_be_filled_in_by_both_clients_is_filled_in():
+def test_abstract_methods_of_clients_and_pages_raise():
     from connix_provider.client.base import BaseClient
     from connix_provider.client.models import Page
 

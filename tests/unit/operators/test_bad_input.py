@@ -198,7 +198,7 @@ def test_an_agent_of_another_project_is_not_found(operator, emulator, run, warp)
     assert emulator.agent(foreign)["status"] == "running"
 
 
-def test_a_connection_as_a_uri_has_scheme_and_port_of_its_own(emulator, run, warp, monkeypatch):
+def test_a_uri_connection_keeps_its_scheme_and_port(emulator, run, warp, monkeypatch):
     (agent_id,) = emulator.seed(status="running")
     host, port = emulator.url.removeprefix("http://").removesuffix("/api/v1").split(":")
     fields = {"conn_type": "connix", "host": host, "port": int(port), "schema": "http"}

@@ -140,7 +140,7 @@ def test_an_update_refused_while_updating_is_sent_again(deferrable, emulator, ru
         (ConnixStopAgentOperator, "stop", "running", "stopped"),
     ],
 )
-def test_a_repeat_that_is_refused_for_another_reason_proves_nothing_of_the_first(
+def test_another_refusal_proves_nothing_about_a_lost_request(
     operator, action, status, becomes, deferrable, emulator, run, warp
 ):
     (agent_id,) = emulator.seed(status="updating")

@@ -119,9 +119,7 @@ def started(emulator, **how):
     )
 
 
-async def test_a_trigger_that_is_killed_before_the_start_takes_hold_stops_the_agent_then(
-    emulator, connection, warp
-):
+async def test_a_killed_trigger_stops_an_agent_that_starts_late(emulator, connection, warp):
     agent_id, trigger = started(emulator)
     async with await ConnixHook().get_async_conn() as client:
         await client.agents.start(emulator.project_id, agent_id)
@@ -132,7 +130,7 @@ async def test_a_trigger_that_is_killed_before_the_start_takes_hold_stops_the_ag
 
 
 @pytest.mark.parametrize("became", [None, "stopped", "error"])
-async def test_what_does_not_start_is_not_asked_to_stop_again_and_again(became, emulator, connection, warp):
+async def test_an_agent_that_never_starts_gets_few_stops(became, emulator, connection, warp):
     agent_id, trigger = started(emulator)
     emulator.faults.add(Fault.status(409, code="conflict"), on="stop_agent", times=None)
     if became:
@@ -158,7 +156,7 @@ async def test_what_is_taken_back_is_so_before_another_try_can_begin(
     assert len([entry for entry in emulator.journal.entries() if entry.method != "GET"]) == 1
 
 
-async def test_a_stop_of_what_does_not_run_yet_is_asked_again_when_it_does(emulator, connection, warp):
+async def test_a_stop_is_repeated_once_the_agent_runs(emulator, connection, warp):
     agent_id, trigger = started(emulator)
     emulator.script(agent_id, [(3, "running")])
     emulator.faults.add(Fault.status(200), on="stop_agent")
@@ -167,9 +165,7 @@ async def test_a_stop_of_what_does_not_run_yet_is_asked_again_when_it_does(emula
     assert emulator.agent(agent_id)["status"] == "stopped"
 
 
-async def test_an_agent_on_its_way_through_an_unknown_status_is_stopped_in_the_end(
-    emulator, connection, warp
-):
+async def test_an_agent_in_an_unknown_status_is_stopped_later(emulator, connection, warp):
     agent_id, trigger = started(emulator)
     emulator.script(agent_id, [(2, "booting"), (2, "running")])
     await trigger.on_kill()
@@ -200,7 +196,7 @@ async def test_what_is_gone_already_is_told_as_gone(
     assert bool(warned) != is_gone
 
 
-async def test_a_stop_that_takes_a_start_back_before_it_shows_is_one(emulator, connection, warp):
+async def test_an_undo_before_the_start_shows_sends_one_stop(emulator, connection, warp):
     _, trigger = started(emulator)
     emulator.faults.add(Fault.status(200), on="stop_agent")
     began = emulator.clock.timestamp()
@@ -210,9 +206,7 @@ async def test_a_stop_that_takes_a_start_back_before_it_shows_is_one(emulator, c
 
 
 @pytest.mark.parametrize("host", ["ftp://nowhere", None], ids=["broken", "missing"])
-def test_a_connection_that_is_no_good_any_more_kills_no_signals_handler(
-    host, emulator, connection, monkeypatch
-):
+def test_a_broken_connection_breaks_no_signal_handler(host, emulator, connection, monkeypatch):
     task = ConnixStartAgentOperator(task_id="a", agent_id="agent", cancel_on_kill=True)
     task.about_to_act(emulator.project_id, {"ti": task_instance()})
     task._done = SentAction("agent", undo="stop")
@@ -228,7 +222,7 @@ def test_a_connection_that_is_no_good_any_more_kills_no_signals_handler(
 @pytest.mark.parametrize(
     "operator", [ConnixRestartAgentOperator, ConnixStopAgentOperator, ConnixPauseAgentOperator]
 )
-def test_a_task_that_is_killed_while_it_waits_for_its_turn_does_not_act(
+def test_a_task_killed_while_its_agent_is_busy_sends_nothing(
     operator, cancel_on_kill, emulator, run, warp, monkeypatch
 ):
     (agent_id,) = emulator.seed(status="creating")
@@ -338,7 +332,7 @@ def test_a_create_that_is_sent_after_the_kill_is_taken_back(emulator, run, warp,
     assert len(emulator.journal.executed("delete_agent")) == 1
 
 
-def test_a_killed_task_does_not_fail_for_what_it_cannot_take_back(emulator, run, warp, monkeypatch):
+def test_a_failed_undo_leaves_the_killed_task_quiet(emulator, run, warp, monkeypatch):
     emulator.faults.add(Fault.status(403, code="insufficient_permissions"), on="delete_agent")
     create_once = once.create_once
 

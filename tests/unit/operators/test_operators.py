@@ -84,9 +84,7 @@ def test_mapped_tasks_of_one_name_leave_one_agent_and_a_conflict(emulator, conne
 
 
 @pytest.mark.parametrize(("ours", "outcome"), [(True, "success"), (False, "failed")])
-def test_a_listing_without_metadata_is_no_reason_to_take_ours_for_a_strangers(
-    ours, outcome, emulator, run, warp, monkeypatch
-):
+def test_a_listing_without_metadata_hides_no_own_agent(ours, outcome, emulator, run, warp, monkeypatch):
     from connix_provider.client.agents import Agents
 
     walk = Agents.iter
@@ -192,9 +190,7 @@ def test_a_key_that_is_refused_before_the_deed_ends_it(deferrable, emulator, run
 
 
 @pytest.mark.parametrize("is_new", [True, False], ids=["another key", "the same key"])
-def test_a_key_that_is_refused_while_a_worker_waits_is_read_again(
-    is_new, emulator, run, connection, warp, monkeypatch
-):
+def test_a_worker_reads_a_refused_key_again(is_new, emulator, run, connection, warp, monkeypatch):
     (agent_id,) = emulator.seed(status="running")
     poll_until_done = session.poll_until_done
 
@@ -215,7 +211,7 @@ def test_a_key_that_is_refused_while_a_worker_waits_is_read_again(
     assert len(refused) == 1
 
 
-def test_the_looks_of_a_worker_leave_the_reserve_of_the_budget_to_actions(emulator, run, warp):
+def test_polls_of_a_worker_leave_the_reserve_to_actions(emulator, run, warp):
     (agent_id,) = emulator.seed(status="running")
     with ConnixHook().get_conn() as client, client.limiter.permit(Bucket.GET) as permit:
         assert permit.try_acquire() == 0
@@ -232,7 +228,7 @@ def test_the_looks_of_a_worker_leave_the_reserve_of_the_budget_to_actions(emulat
         (ConnixAgentStatusSensor, {"agent_id": "agent"}),
     ],
 )
-def test_a_deferrable_task_does_not_wait_on_its_worker_for_its_first_look(
+def test_a_deferrable_task_defers_before_a_delayed_first_poll(
     operator, which, emulator, run, warp, monkeypatch
 ):
     with ConnixHook().get_conn() as client, client.limiter.permit(Bucket.GET) as permit:
@@ -330,7 +326,7 @@ def test_what_the_trigger_stores_is_plain_and_without_secrets(emulator, connecti
     assert deferred.value.timeout > timedelta(seconds=3600)
 
 
-def test_what_the_trigger_of_a_sensor_stores_is_plain_and_without_secrets(emulator, connection):
+def test_a_sensors_trigger_row_is_plain_and_without_secrets(emulator, connection):
     from airflow.providers.common.compat.sdk import TaskDeferred
 
     (agent_id,) = emulator.seed(status="creating")
@@ -354,7 +350,7 @@ def test_a_retry_restarts_its_own_agent_that_ended_in_error(deferrable, emulator
     assert emulator.agent(ran.result)["status"] == "running"
 
 
-def test_a_retry_waits_for_what_holds_up_the_start_of_its_own_agent(emulator, run, warp):
+def test_a_retry_waits_while_its_own_agent_is_busy(emulator, run, warp):
     emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", times=1)
     emulator.faults.add(Fault.reset_before(), on="start_agent", times=1)
 

@@ -116,7 +116,7 @@ def test_a_retry_deletes_no_namesake_of_what_an_earlier_try_deleted(emulator, ru
 
 
 @pytest.mark.parametrize("by", ["agent_id", "agent_name"])
-def test_a_refusal_of_the_repeat_does_not_let_the_first_delete_be_forgotten(by, emulator, run, warp):
+def test_a_refused_repeat_keeps_the_record_of_a_delete(by, emulator, run, warp):
     deleted, namesakes = _agent(emulator), []
     which = {"agent_id": f" {deleted}\n"} if by == "agent_id" else {"agent_name": "scenario"}
     emulator.faults.add(REFUSED, on="get_agent", times=1)
@@ -144,7 +144,7 @@ def test_a_retry_believes_no_404_that_is_not_of_the_agent(emulator, run, warp):
 
 
 @MODES
-def test_what_holds_up_the_repeat_of_a_lost_restart_is_the_first(deferrable, emulator, run, warp):
+def test_a_lost_restart_explains_the_refusal_of_its_repeat(deferrable, emulator, run, warp):
     agent_id = _agent(emulator)
     # It is carried out long after anybody looks for that.
     emulator.script(agent_id, [(25, "updating"), (5, "running")])
@@ -156,7 +156,7 @@ def test_what_holds_up_the_repeat_of_a_lost_restart_is_the_first(deferrable, emu
     assert not emulator.journal.executed("restart_agent")
 
 
-def test_a_retry_looks_where_the_repeat_of_a_lost_restart_was_refused(emulator, run, warp):
+def test_a_retry_checks_after_a_refused_repeat(emulator, run, warp):
     agent_id = _agent(emulator)
     emulator.script(agent_id, [(25, "updating"), (5, "running")])
     emulator.faults.add(Fault.reset_before(), on="restart_agent", times=1)

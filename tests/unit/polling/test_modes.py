@@ -109,7 +109,7 @@ def test_a_step_of_the_clock_changes_no_wait(scenario, mode, step, monkeypatch):
 
 
 @MODES
-def test_a_foreign_404_is_final_only_as_the_third_over_15_seconds(scenario, mode):
+def test_a_foreign_404_is_final_as_the_third(scenario, mode):
     (agent_id,) = scenario.emulator.seed(status="creating", project_id=scenario.project_id)
     scenario.emulator.faults.add(Fault.status(404, code="project_not_found"), on="get_agent", times=None)
     ran = sensor(scenario, mode, agent_id=agent_id, poke_interval=8).try_once()
@@ -145,7 +145,7 @@ def test_two_foreign_404s_are_survived(scenario, mode):
 
 
 @MODES
-def test_a_permission_that_connix_refuses_is_final_and_says_what_to_do(scenario, mode):
+def test_a_refused_permission_is_final_and_names_the_remedy(scenario, mode):
     (agent_id,) = scenario.emulator.seed(status="paused", project_id=scenario.project_id, name="alpha")
     scenario.emulator.faults.add(
         Fault.status(403, code="insufficient_permissions"), on="get_agent", times=None, after=1

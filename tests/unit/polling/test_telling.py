@@ -95,7 +95,7 @@ def limited(seconds: float) -> ConnixRateLimitWaitError:
 
 
 @pytest.mark.parametrize(("seconds", "lines"), [(0.5, 0), (2.0, 0), (3.0, 2), (45.0, 2)])
-def test_a_wait_for_a_rate_limit_is_logged_when_it_is_long(caplog, seconds, lines):
+def test_a_long_wait_for_a_limit_is_logged(caplog, seconds, lines):
     caplog.set_level(logging.INFO)
     waits = RateLimitWaits(logging.getLogger("test"))
     waits.begin(ALPHA, limited(seconds), seconds, 1000.0)
@@ -118,7 +118,7 @@ def test_a_key_always_over_its_limit_logs_one_pair_a_minute(caplog):
     assert waits.total(1600.0) == pytest.approx(480.0)
 
 
-def test_a_timeout_under_a_limit_says_how_long_and_what_to_change():
+def test_a_timeout_under_a_limit_names_limit_and_remedy():
     wait = StatusPoller(
         GOALS["start"], "agent_1", poll_interval=5, deadline=time.time() + 60, agent_name="alpha"
     )

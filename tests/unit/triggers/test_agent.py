@@ -154,7 +154,7 @@ async def test_trouble_that_says_for_how_long_is_left_alone_too(emulator, connec
     ("not_before", "refused_for", "deadline", "comes_after"),
     [(0, 0, 600, 0), (50, 0, 600, 50), (0, 30, 600, 30), (20, 30, 600, 30), (50, 0, 40, 40), (0, 30, 20, 20)],
 )
-async def test_a_task_comes_back_when_the_budget_has_room_and_no_later_than_its_deadline(
+async def test_a_task_resumes_with_a_permit_or_at_its_deadline(
     not_before, refused_for, deadline, comes_after, emulator, connection, warp
 ):
     if refused_for:
@@ -331,7 +331,7 @@ async def test_the_event_loop_is_never_put_to_sleep(emulator, connection, wakefu
     assert event["outcome"] == "done"
 
 
-async def test_the_event_loop_is_not_put_to_sleep_for_want_of_budget(emulator, connection, wakeful_loop):
+async def test_a_rate_limit_never_blocks_the_event_loop(emulator, connection, wakeful_loop):
     with ConnixHook().get_conn() as client, client.limiter.permit(Bucket.ACTION) as permit:
         assert permit.try_acquire() == 0
         permit.on_response({}, good=False, back_off=0.2)

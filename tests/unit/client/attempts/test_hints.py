@@ -129,7 +129,7 @@ def test_a_call_that_is_no_poll_keeps_to_the_hint():
     assert waiting.retry_after > 3000
 
 
-def test_a_good_response_that_tells_of_a_used_up_limit_is_believed():
+def test_a_success_can_announce_a_used_up_limit():
     process = Process()
     headers = {"date": formatdate(NOW, usegmt=True), **HINTS["reset in an hour"]}
     assert process.call("get", Response(200, headers, said("get").body)) is True

@@ -119,7 +119,7 @@ def test_the_decision_keeps_its_promises(error, idempotent, attempt, refusals, p
 
 
 @given(POLICIES, st.integers(1, 7))
-def test_the_backoff_doubles_up_to_its_bound_and_jitter_halves_at_most(policy, attempt):
+def test_the_backoff_doubles_up_to_its_bound(policy, attempt):
     if attempt >= policy.max_attempts:
         return
     error = failure(503, False, None)
@@ -220,7 +220,7 @@ def test_no_flow_breaks_its_bounds(name, outcomes, policy, took, jitter, oversle
 
 
 @given(st.sampled_from(sorted(CALLS)), st.integers(1, 50), st.floats(0.5, 5))
-def test_a_refusal_for_the_rate_limit_is_always_repeated_within_the_time(name, refusals, hint):
+def test_a_429_is_always_repeated_in_time(name, refusals, hint):
     policy = RetryPolicy(max_attempts=1, total_timeout=10_000)
 
     def outcomes():
@@ -310,7 +310,7 @@ def test_what_may_be_repeated_is(name):
 
 
 @pytest.mark.parametrize("name", sorted(ONCE))
-def test_what_may_not_be_repeated_is_not_but_where_it_was_surely_not_done(name):
+def test_an_unsafe_call_is_repeated_only_if_not_executed(name):
     doubtful = (failure(ConnixTimeoutError, True, None), refusal(502), refusal(408), Response(200, {}, b"[]"))
     for outcome in doubtful:
         run = Run(CALLS[name], RetryPolicy(), iter([outcome]))
@@ -357,7 +357,7 @@ def test_a_refused_repeat_is_settled_by_a_look(name, status, settled):
         assert run.error.may_have_executed
 
 
-def test_an_update_whose_repeat_is_refused_is_settled_by_the_agent_as_it_is():
+def test_a_refused_repeat_of_an_update_reads_the_agent():
     changes = {"name": "x", "config": {"temperature": 1, "new": {"a": [1, 2]}}, "description": None}
     call = update_agent("p", "a", changes)
     has = b'{"id":"a","status":"running","name":"x","config":{"temperature":1.0,"new":{"a":[1,2],"b":0}}}'
@@ -539,7 +539,7 @@ def test_an_update_whose_good_answer_is_empty_is_looked_at(reply):
     assert run.result.id == "a"
 
 
-def test_an_update_of_which_nothing_can_be_seen_was_accepted_all_the_same():
+def test_an_update_with_an_unreadable_response_was_accepted():
     for outcomes in ([refusal(404)], [refusal(503)] * 5):
         policy = RetryPolicy(total_timeout=100, longest_pause=5)
         run = Run(CALLS["update"], policy, iter([Response(204, {}, b""), *outcomes]))
@@ -554,7 +554,7 @@ def test_an_update_of_which_nothing_can_be_seen_was_accepted_all_the_same():
     assert run.error.may_have_executed
 
 
-def test_whatever_a_result_cannot_be_read_for_is_one_kind_of_error():
+def test_every_unreadable_result_is_a_response_error():
     def read(body):
         raise RecursionError("secret")
 

@@ -439,7 +439,7 @@ async def test_a_proof_may_read_the_answer(driver, emulator, project):
         assert len(await driver.run(client, "list", project)) == 0
 
 
-async def test_a_token_endpoint_that_is_not_there_is_told_by_its_setting(driver, raw_server, answer):
+async def test_a_missing_token_endpoint_names_its_setting(driver, raw_server, answer):
     tokens = raw_server(answer(b""))
     tokens.stop()
     client = driver.open(refresh_token="refresh-1", token_url=tokens.url, max_attempts=1)
@@ -555,9 +555,7 @@ async def test_another_refresh_token_begins_anew(emulator, project, grant, refre
         assert refreshing(**options)._auth._cache is not old._auth._cache
 
 
-async def test_whoever_did_not_renew_is_told_of_new_secrets_and_hides_them_all(
-    emulator, project, grant, refreshing, driver
-):
+async def test_every_client_hides_the_refreshed_tokens(emulator, project, grant, refreshing, driver):
     first, told = refreshing(), []
     for _ in range(9):
         emulator.clock.advance(3600)
@@ -743,7 +741,7 @@ def test_a_token_url_that_is_none_is_refused(url):
 
 @pytest.mark.parametrize("value", [5, b"id", ["id"], {}, True])
 @pytest.mark.parametrize("field", ["client_id", "client_secret"])
-def test_a_client_that_is_no_text_is_refused_by_the_name_of_its_field(field, value):
+def test_a_client_id_that_is_no_text_is_named(field, value):
     with pytest.raises(ValueError, match=f"the {field} must be a string, not {type(value).__name__}"):
         choose_auth(refresh_token="refresh-1", **{field: value})
     with pytest.raises(ValueError, match=f"the {field} holds half of a character") as caught:

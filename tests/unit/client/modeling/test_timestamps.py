@@ -58,7 +58,7 @@ def agent(written: object) -> Agent:
         (HALF_PAST.replace(tzinfo=None), 0),
     ],
 )
-def test_a_time_is_read_in_any_form_of_iso_and_of_databases(written, milliseconds):
+def test_times_of_iso_and_of_databases_are_read(written, milliseconds):
     read = agent(written).updated_at
     assert read is not None
     assert read.tzinfo is not None

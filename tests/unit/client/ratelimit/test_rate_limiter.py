@@ -84,7 +84,7 @@ def test_the_references_table_counts_until_the_service_tells(desk, bucket):
 
 @pytest.mark.parametrize("bucket", [Bucket.CREATE, Bucket.ACTION, Bucket.GET])
 @pytest.mark.parametrize("is_told", [False, True])
-def test_a_burst_that_fits_into_two_windows_is_not_told_to_wait_for_more(desk, bucket, is_told):
+def test_a_burst_of_two_windows_waits_for_one(desk, bucket, is_told):
     if is_told:
         desk.take(bucket).on_response(desk.headers(DOCUMENTED[bucket], DOCUMENTED[bucket] - 1))
     with ExitStack() as stack:
@@ -424,7 +424,7 @@ def test_no_hint_keeps_others_away_for_ever(desk):
     assert 60 <= desk.ask()[1] < 67
 
 
-def test_an_hours_limit_that_is_used_up_keeps_away_for_an_hour(desk):
+def test_a_used_up_hourly_limit_lasts_an_hour(desk):
     hour = (EPOCH // 3600 + 1) * 3600
     desk.take().on_response(desk.headers(1000, 500, family="-requests", reset=hour), back_off=1800)
     assert desk.ask()[1] < 67
@@ -559,5 +559,5 @@ def test_rates_are_what_is_left_to_polling(desk):
 
 
 @given(st.floats(0, 1e6))
-def test_a_nap_is_never_longer_than_the_wait_nor_than_ten_seconds(wait):
+def test_a_recheck_comes_within_ten_seconds(wait):
     assert 0 < recheck_delay(wait) <= max(0.001, min(wait, 10))

@@ -120,7 +120,7 @@ def test_four_processes_read_each_page_in_time(is_one_machine, pages, p95, tmp_p
 
 
 @pytest.mark.parametrize("late", [3, 30, 57])
-def test_a_newcomer_gets_its_part_and_a_leavers_part_is_taken_over(world, late):
+def test_processes_that_come_and_go_share_the_limit(world, late):
     limiter = Limiter(world, 200)
     old = Process(world, limiter, "old").start(10)
     world.run(limiter.beginning(4) + late)
@@ -135,7 +135,7 @@ def test_a_newcomer_gets_its_part_and_a_leavers_part_is_taken_over(world, late):
         assert through(limiter, window, old, new) == [0, pytest.approx(188, abs=8)]
 
 
-def test_a_small_user_of_the_key_costs_a_great_one_only_what_it_uses(world):
+def test_a_small_user_costs_only_what_it_uses(world):
     limiter = Limiter(world, 200)
     great = Process(world, limiter, "great").start(10)
     small = Process(world, limiter, "small").start(1, every=6.0)
@@ -147,7 +147,7 @@ def test_a_small_user_of_the_key_costs_a_great_one_only_what_it_uses(world):
         assert big + little >= 180
 
 
-def test_a_stranger_who_takes_half_of_the_key_without_asking_is_left_room(world):
+def test_another_user_of_half_the_key_is_left_room(world):
     limiter = Limiter(world, 200)
     process = Process(world, limiter).start(10)
 
@@ -167,7 +167,7 @@ def test_a_stranger_who_takes_half_of_the_key_without_asking_is_left_room(world)
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-def test_bursts_of_what_is_waited_for_use_the_whole_window_at_once(world, processes):
+def test_a_burst_of_actions_uses_the_whole_window(world, processes):
     limiter = Limiter(world, 200)
     some = [Process(world, limiter, f"p{n}") for n in range(processes)]
     for process in some:

@@ -280,7 +280,7 @@ async def test_a_redirect_is_refused_and_no_key_goes_there(ask, raw_server, answ
     assert elsewhere.requests == []
 
 
-async def test_a_key_that_comes_back_in_a_header_is_not_logged_by_anyone(ask, answer, caplog):
+async def test_a_key_echoed_in_a_header_is_not_logged(ask, answer, caplog):
     caplog.set_level("DEBUG")
     await ask(answer(b"", "302 Found", f"Location: https://elsewhere.example/?key={KEY}", f"X-Echo: {KEY}"))
     assert "elsewhere.example" in caplog.text
@@ -399,7 +399,7 @@ def everything_said(error):
 
 @pytest.mark.parametrize("how", ECHOES)
 @pytest.mark.parametrize("status", [400, 409, 422, 500])
-async def test_no_secret_is_in_an_error_when_the_service_sends_it_back(ask, answer, how, status):
+async def test_an_echoed_secret_is_in_no_error(ask, answer, how, status):
     secrets = [KEY, *SECRETS]
     echo = {secret: ECHOES[how](secret) for secret in secrets}
     stated = {
@@ -424,7 +424,7 @@ async def test_no_secret_is_in_an_error_when_the_service_sends_it_back(ask, answ
         assert "***" in str(error)
 
 
-async def test_no_secret_is_in_an_error_about_an_answer_that_cannot_be_read(ask, answer):
+async def test_an_unreadable_response_shows_no_secret(ask, answer):
     agent = {"id": [KEY], "status": {PROMPT: 1}, "config": {"system_prompt": [PROMPT], "max_tokens": PROMPT}}
     error = await ask(answer(agent), "create", BODY)
     assert type(error) is ConnixResponseError
@@ -543,7 +543,7 @@ def test_a_secret_with_what_is_escaped_is_hidden_whole(secret):
     "secret",
     ['Say "hi", é', "a/path/that's é\nsecret", "postgres://canary:pw@db/x?y=1&z=ü", "\"'\\/é begins with it"],
 )
-def test_a_secret_in_a_body_that_was_encoded_for_a_url_is_hidden_whole(secret, ensure_ascii, encode):
+def test_a_url_encoded_secret_is_hidden_whole(secret, ensure_ascii, encode):
     before, after = json.dumps({"config": {"system_prompt": "|", "model": "shown"}}).split("|")
     escaped = json.dumps(secret, ensure_ascii=ensure_ascii)[1:-1]
     assert redact(encode(before + escaped + after), [secret]) == f"{encode(before)}***{encode(after)}"

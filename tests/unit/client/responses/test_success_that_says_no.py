@@ -97,7 +97,7 @@ def run(name, body, *, attempts=1, status=200):
 @pytest.mark.parametrize("name", WRITES)
 @pytest.mark.parametrize("body", NO, ids=json.dumps)
 @pytest.mark.parametrize("status", [200, 201, 202])
-def test_a_change_that_the_service_refuses_is_an_error_and_not_repeated(name, body, status):
+def test_a_200_that_refuses_a_change_is_an_error(name, body, status):
     error = (done := run(name, body, attempts=5, status=status)).error
     assert isinstance(error, ConnixAPIError)
     assert error.status_code == error.response_status == status
@@ -143,7 +143,7 @@ def test_a_body_without_a_documented_field_cannot_be_read(name, body):
 
 
 @pytest.mark.parametrize("name", ["create", "restart"])
-def test_what_must_happen_once_is_not_repeated_after_a_body_that_cannot_be_read(name):
+def test_an_unreadable_body_repeats_no_create_or_restart(name):
     assert len(run(name, {}, attempts=5).sent) == 1
 
 
@@ -192,7 +192,7 @@ def test_the_status_of_an_accepted_action_is_handed_on(name, status):
     assert result.status == status
 
 
-def test_an_agent_that_says_why_it_is_in_error_is_an_agent():
+def test_an_agent_with_an_error_field_is_an_agent():
     body = {"id": "a", "status": "error", "error": {"code": "oom", "message": "out of memory"}, "code": 137}
     assert run("get", body).result.error["code"] == "oom"
 

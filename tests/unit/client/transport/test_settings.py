@@ -183,7 +183,7 @@ async def test_a_dead_proxy_is_named_where_tokens_are_refreshed(driver, monkeypa
         await driver.run(client, "list", "p")
 
 
-async def test_a_host_that_no_proxy_lists_is_not_laid_to_the_proxy(driver, monkeypatch, closed_port):
+async def test_an_error_blames_no_proxy_that_was_bypassed(driver, monkeypatch, closed_port):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     client = driver.open(KEY, f"http://127.0.0.1:{closed_port}", max_attempts=1)

@@ -179,14 +179,14 @@ async def test_a_closed_client_opens_no_connection(driver, emulator, project):
     assert not emulator.journal.entries()
 
 
-async def test_no_request_is_worth_a_line_in_the_log_of_a_task(driver, emulator, project, caplog):
+async def test_requests_write_no_line_to_the_task_log(driver, emulator, project, caplog):
     with caplog.at_level(logging.INFO):
         await driver.run(driver.to(emulator), "list", project)
     theirs = [record for record in caplog.records if not record.name.startswith("connix_provider.emulator")]
     assert not theirs
 
 
-def test_whoever_opens_a_client_in_the_middle_of_a_line_does_not_break_it():
+def test_new_credentials_during_a_log_record_are_safe():
     proofs = [ApiKeyAuth(KEY)]
     httpcore_log.hide_secrets_of(proofs[0])
     line = logging.LogRecord("httpcore.http11", logging.DEBUG, "", 0, "%s", (KEY,), None)
@@ -207,7 +207,7 @@ def test_whoever_opens_a_client_in_the_middle_of_a_line_does_not_break_it():
     assert line.getMessage() == "***"
 
 
-def test_a_proof_is_known_once_and_for_as_long_as_it_is_in_use():
+def test_a_secret_is_hidden_while_its_auth_lives():
     proof = ApiKeyAuth(KEY)
     for _ in range(2):
         httpcore_log.hide_secrets_of(proof)
