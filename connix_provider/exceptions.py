@@ -4,10 +4,12 @@ The exceptions of a wait that ends without success.
 ::
 
     AirflowException
-     +-- ConnixAgentFailedError          the agent reached a failure status of the goal
-     +-- ConnixAgentGoneError            the agent was deleted
-     +-- ConnixAgentTimeoutError         the deadline passed
-          +-- ConnixSensorTimeoutError   the same for a sensor; also an AirflowSensorTimeout
+     +-- ConnixAgentError
+          +-- ConnixAgentFailedError          the agent reached a failure status of the goal
+          +-- ConnixAgentGoneError            the agent was deleted
+          +-- ConnixAgentUnhealthyError       the agent does not keep the limits of a health policy
+          +-- ConnixAgentTimeoutError         the deadline passed
+               +-- ConnixSensorTimeoutError   the same for a sensor; also an AirflowSensorTimeout
 
 Each has the attributes ``agent_id``, ``agent_name``, ``project_id``, ``status`` and ``request_id``. A request
 that Connix refuses raises an exception of the client, with the same attributes
@@ -18,18 +20,17 @@ from __future__ import annotations
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSensorTimeout
 
-from connix_provider.polling.poll_result import Outcome, PollResult
-
 __all__ = [
+    "ConnixAgentError",
     "ConnixAgentFailedError",
     "ConnixAgentGoneError",
     "ConnixAgentTimeoutError",
+    "ConnixAgentUnhealthyError",
     "ConnixSensorTimeoutError",
-    "exception_for",
 ]
 
 
-class _AgentError(AirflowException):
+class ConnixAgentError(AirflowException):
     """
     Base class of the exceptions of a wait.
 
@@ -59,47 +60,21 @@ class _AgentError(AirflowException):
         self.request_id = request_id
 
 
-class ConnixAgentFailedError(_AgentError):
+class ConnixAgentFailedError(ConnixAgentError):
     """Raised when the agent reached a status from which it does not reach the goal by itself."""
 
 
-class ConnixAgentTimeoutError(_AgentError):
+class ConnixAgentTimeoutError(ConnixAgentError):
     """Raised when the deadline passed before the agent reached the goal; the agent is left as it is."""
 
 
-class ConnixAgentGoneError(_AgentError):
+class ConnixAgentGoneError(ConnixAgentError):
     """Raised when the agent was deleted during the wait."""
+
+
+class ConnixAgentUnhealthyError(ConnixAgentError):
+    """Raised when the health of an agent is not what the task wants; the message holds the report."""
 
 
 class ConnixSensorTimeoutError(ConnixAgentTimeoutError, AirflowSensorTimeout):
     """Raised when a sensor's deadline passed; ``soft_fail`` skips this exception and no other."""
-
-
-_KINDS: dict[Outcome, type[_AgentError]] = {
-    Outcome.FAILED: ConnixAgentFailedError,
-    Outcome.TIMEOUT: ConnixAgentTimeoutError,
-    Outcome.GONE: ConnixAgentGoneError,
-}
-
-
-def exception_for(
-    poll_result: PollResult, *, timeout: type[_AgentError] = ConnixAgentTimeoutError
-) -> Exception:
-    """
-    Return the exception for a wait that ended without success.
-
-    :param ending: how the wait ended
-    :param timeout: the class to use if the deadline passed
-    :return: the exception to raise
-    """
-    kind = timeout if poll_result.outcome is Outcome.TIMEOUT else _KINDS.get(poll_result.outcome)
-    if kind is None:
-        return poll_result.rebuild_error()
-    return kind(
-        poll_result.message,
-        agent_id=poll_result.agent_id,
-        agent_name=poll_result.agent_name,
-        project_id=poll_result.project_id,
-        status=poll_result.status,
-        request_id=poll_result.request_id,
-    )

@@ -129,13 +129,25 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [{"integration-name": integration, "python-modules": ["connix_provider.hooks.connix"]}],
         "operators": [
-            {"integration-name": integration, "python-modules": ["connix_provider.operators.agent"]}
+            {
+                "integration-name": integration,
+                "python-modules": ["connix_provider.operators.agent", "connix_provider.operators.health"],
+            }
         ],
-        "sensors": [{"integration-name": integration, "python-modules": ["connix_provider.sensors.agent"]}],
+        "sensors": [
+            {
+                "integration-name": integration,
+                "python-modules": ["connix_provider.sensors.agent", "connix_provider.sensors.health"],
+            }
+        ],
         "triggers": [
             {
                 "integration-name": integration,
-                "python-modules": ["connix_provider.triggers.agent", "connix_provider.triggers.rate_limit"],
+                "python-modules": [
+                    "connix_provider.triggers.agent",
+                    "connix_provider.triggers.health",
+                    "connix_provider.triggers.rate_limit",
+                ],
             }
         ],
         "config": {

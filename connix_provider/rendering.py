@@ -11,6 +11,7 @@ becomes the number 123456, and ``"None"`` becomes ``None``. Here the field decid
 from __future__ import annotations
 
 from collections import ChainMap
+from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,14 @@ class Renderer:
             return "".join(str(node) for node in nodes)
         except Exception:
             environment.handle_exception()
+
+    def as_texts(self, value: Any) -> Any:
+        """Render the texts within lists and mappings to text; any other text as Airflow does."""
+        if isinstance(value, Mapping):
+            return {key: self.as_text(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.as_text(item) for item in value]
+        return self.as_airflow(value)
 
     def is_done(self, value: Any) -> bool:
         """Return whether Airflow has rendered a value already."""

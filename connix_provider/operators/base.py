@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
 
 from connix_provider.client.errors import ConnixRateLimitWaitError
-from connix_provider.exceptions import ConnixAgentTimeoutError, exception_for
+from connix_provider.exceptions import ConnixAgentTimeoutError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.operators.agent_task import AgentTask
@@ -30,6 +30,7 @@ from connix_provider.params import resolve_project_id
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.clock import SteadyClock
 from connix_provider.polling.deferral import LONGEST_PAUSE, is_deferral_timeout, no_triggerer_message
+from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
 
 if TYPE_CHECKING:

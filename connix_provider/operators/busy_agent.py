@@ -21,13 +21,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from connix_provider.client.errors import ConnixConflictError
-from connix_provider.exceptions import ConnixAgentGoneError, exception_for
+from connix_provider.exceptions import ConnixAgentGoneError
 from connix_provider.lifecycle import Snapshot
 from connix_provider.operators.cancel_on_kill import SentAction
 from connix_provider.operators.rate_limit_deferral import defer_for_agent
 from connix_provider.polling import session
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.deferral import LONGEST_PAUSE
+from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.statuses import TRANSIENT
 

@@ -32,6 +32,8 @@ class Outcome(StrEnum):
 
     DONE = "done"
     FAILED = "failed"
+    #: The agent's health is unknown, and that ends the wait.
+    UNHEALTHY = "unhealthy"
     GONE = "gone"
     TIMEOUT = "timeout"
     #: Connix gave an answer that will not change by waiting, such as 401.

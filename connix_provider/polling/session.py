@@ -210,7 +210,8 @@ def _poll(
             )
             if wait.agent.link is None:
                 connected.locate(client, project_id, wait, locate)
-            return client.agents.get(str(wait.agent.project_id), wait.agent_id)
+            agent = client.agents.get(str(wait.agent.project_id), wait.agent_id)
+            return client.drive(wait.complete(client, agent))
         except AirflowNotFoundException as error:
             return error
         except ConnixError as error:
@@ -285,6 +286,8 @@ async def _poll_async(
         due = max(last, min(due, time.monotonic() + wait.schedule.poll_interval / 2))
     while True:
         seen = await subscription.poll(due)
+        if seen is not None and not isinstance(seen, Exception | Delayed):
+            seen = await _complete_async(shared, wait, seen)
         if isinstance(seen, Delayed):
             wait.limited(seen.error)
         elif isinstance(seen, ConnixAuthenticationError) and await shared.renew(subscription.version):
@@ -292,3 +295,19 @@ async def _poll_async(
             due = 0.0
         else:
             return seen
+
+
+async def _complete_async(shared: SharedClient, wait: StatusPoller, agent: Agent) -> Agent | ConnixError:
+    """Send what a wait needs besides the agent, which the watcher has read."""
+    seconds = wait.schedule.poll_timeout()
+    client = shared.client.with_options(
+        max_attempts=1,
+        total_timeout=seconds,
+        deadline=time.time() + seconds + 1.0,
+        background=True,
+        response_grace=wait.response_grace if seconds == wait.schedule.left() else 0.0,
+    )
+    try:
+        return await client.drive(wait.complete(client, agent))
+    except ConnixError as error:
+        return error

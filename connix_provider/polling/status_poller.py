@@ -39,7 +39,8 @@ from connix_provider.polling.poll_schedule import PollSchedule
 from connix_provider.polling.rate_limit_waits import RateLimitWaits
 
 if TYPE_CHECKING:
-    from connix_provider.client import Agent
+    from connix_provider.client import Agent, AsyncClient, Client
+    from connix_provider.client.calls.steps import Flow
 
 __all__ = ["RESPONSE_GRACE", "StatusPoller"]
 
@@ -231,6 +232,17 @@ class StatusPoller:
             "last_seen_at": None if seen_at is None else self.schedule.clock.to_system(seen_at),
             "poll_errors": self.errors.to_json(self.schedule.clock.to_system),
         }
+
+    def complete(self, client: Client | AsyncClient, agent: Agent) -> Flow[Agent]:
+        """
+        Read what a poll needs besides the agent; a status needs nothing.
+
+        :param client: whose flow it is
+        :param agent: the agent as the poll showed it
+        :return: the steps; their result is the agent
+        """
+        yield from ()
+        return agent
 
     # What a poll showed
 

@@ -65,8 +65,8 @@ def test_the_client(emulator, capsys):
 def test_every_class_in_the_tables_exists():
     import importlib
 
-    classes = re.findall(r"`((?:operators|sensors|triggers)\.agent)\.(Connix\w+)`", README)
-    assert len(classes) == 9
+    classes = re.findall(r"`((?:operators|sensors|triggers)\.(?:agent|health))\.(Connix\w+)`", README)
+    assert len(classes) == 11
     for room, name in classes:
         assert hasattr(importlib.import_module(f"connix_provider.{room}"), name)
 

@@ -166,6 +166,18 @@ def test_gated_pipeline(run, emulator):
     assert "tasks" in ran.results["report"]
 
 
+def test_health_gate(run, emulator):
+    agent_id = agent_named(emulator, "Support agent")
+    emulator.set_metrics(agent_id, completed=95, failed=5)
+    emulator.add_logs(agent_id, ["A task is done"], after=-60)
+    ran = run("connix_health_gate")
+    assert set(ran.tasks.values()) == {"success"}, ran.tasks
+    assert ran.seen == []
+    assert ran.results["agents_are_healthy"] == {"agents": 1, "healthy": 1, "not_healthy": []}
+    assert ran.results["report"]["state"] == "healthy"
+    assert ran.results["report"]["agent_id"] == agent_id
+
+
 def test_agent_for_one_run(run, emulator):
     ran = run("connix_agent_for_one_run")
     assert set(ran.tasks.values()) == {"success"}, ran.tasks

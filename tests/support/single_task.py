@@ -18,7 +18,7 @@ from dag_store import airflow_version, store
 from timewarp import Timewarp
 
 from connix_provider.emulator import Clock, Durations, Emulator
-from connix_provider.sensors import agent as sensor
+from connix_provider.sensors import base as sensor
 
 
 @pytest.fixture

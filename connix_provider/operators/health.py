@@ -1,0 +1,125 @@
+"""The operator that measures the health of an agent once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from connix_provider.health import HealthPolicy, HealthReport, HealthState
+from connix_provider.hooks.connix import ConnixHook
+from connix_provider.hooks.diagnosis import naming_subject
+from connix_provider.params import check_seconds, resolve_agent_id, resolve_project_id
+from connix_provider.task_parameters import TaskParameters
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+# Modules that parsing a DAG file does not need are imported in functions.
+
+__all__ = ["ConnixCheckAgentHealthOperator"]
+
+#: The states that fail the task, by ``fail_on``.
+_FAILING = {
+    None: frozenset[HealthState](),
+    "unhealthy": frozenset({HealthState.UNHEALTHY}),
+    "unknown": frozenset({HealthState.UNHEALTHY, HealthState.UNKNOWN}),
+}
+
+
+class ConnixCheckAgentHealthOperator(TaskParameters, BaseOperator):
+    """
+    Measure the health of an agent once, and return the report.
+
+    The measurement costs one Get, and a metrics and a logs request if a check needs them. The report is plain
+    JSON: ``state`` (``healthy``, ``unhealthy`` or ``unknown``), ``message``, ``agent_id``, ``agent_name``,
+    ``project_id``, ``status``, ``measured_at``, ``window`` and ``checks``, each with ``name``, ``state``,
+    ``limit``, ``value`` and ``reason``.
+
+    :param health: the limits, a :class:`~connix_provider.health.HealthPolicy` or a mapping with its names
+    :param agent_id: the agent
+    :param agent_name: its name, instead of its id
+    :param fail_on: ``unhealthy`` (default) fails the task if the agent is unhealthy, ``unknown`` also if its
+        health is unknown; with ``None`` every report is a success
+    :param timeout: seconds, or a timedelta, for the requests, retries and rate limits included; default 300
+    :param project_id: the project; default the connection's ``project_id``
+    :param connix_conn_id: the Airflow connection
+    """
+
+    template_fields: Sequence[str] = (
+        "health",
+        "agent_id",
+        "agent_name",
+        "fail_on",
+        "project_id",
+        "connix_conn_id",
+    )
+    flag_fields = ()
+    ui_color = "#e4f2ea"
+
+    def __init__(
+        self,
+        *,
+        health: HealthPolicy | Mapping[str, Any],
+        agent_id: str | None = None,
+        agent_name: str | None = None,
+        fail_on: str | None = "unhealthy",
+        timeout: float | timedelta = 300.0,
+        project_id: str | None = None,
+        connix_conn_id: str = ConnixHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.health = health
+        self.agent_id = agent_id
+        self.agent_name = agent_name
+        self.fail_on = fail_on
+        self.timeout = timeout
+        self.project_id = project_id
+        self.connix_conn_id = connix_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """
+        Measure the agent's health.
+
+        :param context: Airflow's context
+        :return: the report as JSON
+        :raises ConnixAgentUnhealthyError: if ``fail_on`` says so
+        """
+        from connix_provider.exceptions import ConnixAgentUnhealthyError
+
+        report = self._measure()
+        if report.state in _FAILING[self.fail_on]:
+            raise ConnixAgentUnhealthyError(
+                report.message,
+                agent_id=report.agent_id,
+                agent_name=report.agent_name,
+                project_id=report.project_id,
+                status=report.status,
+            )
+        self.log.info("%s", report.message)
+        return report.to_json()
+
+    def _measure(self) -> HealthReport:
+        from connix_provider.operators.error_context import naming, subject_of
+        from connix_provider.polling.measurement import measure
+
+        self.check_parameters()
+        policy = HealthPolicy.of(self.health)
+        if self.fail_on not in _FAILING:
+            raise ValueError(f"fail_on must be 'unhealthy', 'unknown' or None, not {self.fail_on!r}")
+        deadline = time.time() + check_seconds("timeout", self.timeout)
+        hook, named = ConnixHook(self.connix_conn_id), self._named()
+        with naming_subject(subject_of(**named)):
+            project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
+            connection = hook.get_conn()
+        with connection, naming(hook, project_id, self._named):
+            client = connection.with_options(deadline=deadline)
+            agent_id = resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
+            return client.drive(measure(client, policy, project_id, agent_id))
+
+    def _named(self) -> dict[str, Any]:
+        return {"verb": "check the health of", "agent_id": self.agent_id, "agent_name": self.agent_name}

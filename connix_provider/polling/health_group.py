@@ -1,0 +1,285 @@
+"""
+Wait until so many of some agents are healthy at the same time.
+
+Each agent is polled by a :class:`~connix_provider.polling.health_poller.HealthPoller` of its own. After each
+poll the group decides whether the wait is over:
+
+- It is done when the last polls of ``needed`` agents showed them healthy, for ``healthy_for`` seconds each.
+- It fails when too few agents are left that could be: the others are gone, or of unknown health with
+  ``on_unknown="fail"``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
+from connix_provider.health import HealthPolicy
+from connix_provider.poll_state import PollState
+from connix_provider.polling.health_poller import HealthPoller
+from connix_provider.polling.poll_result import Outcome, PollResult
+from connix_provider.polling.selection import select_agents
+from connix_provider.polling.session import poll_once, poll_until_done_async
+
+if TYPE_CHECKING:
+    from connix_provider.client import Agent
+    from connix_provider.polling.session import Locate, PollingSession
+    from connix_provider.selector import AgentSelector
+
+__all__ = ["HealthGroup", "poll_group", "poll_group_until_done_async", "select_with"]
+
+#: Agents that a message or a result names at most.
+_NAMED, _LISTED = 5, 100
+#: What all agents of a wait have in common when it moves to another process.
+_TIMES = ("poll_interval", "deadline", "began_at", "first_poll_at")
+#: Seconds before the deadline at which the last polls of a group begin, for each agent; and at most.
+_LAST_POLL, _MAX_LAST_POLL = 0.1, 10.0
+
+
+class HealthGroup:
+    """
+    The agents of one wait for health.
+
+    :param policy: the limits
+    :param needed: how many agents must be healthy; ``None`` for all
+    :param healthy_for: seconds for which polls must show a healthy agent without a change
+    :param fails_on_unknown: whether an agent of unknown health counts as lost
+    :param options: those of every poller
+    """
+
+    def __init__(
+        self,
+        policy: HealthPolicy,
+        *,
+        needed: int | None = None,
+        healthy_for: float = 0.0,
+        fails_on_unknown: bool = False,
+        **options: Any,
+    ) -> None:
+        self._policy = policy
+        self._needed = needed
+        self._options = options
+        self._kind: dict[str, Any] = {"healthy_for": healthy_for, "fails_on_unknown": fails_on_unknown}
+        self.pollers: list[HealthPoller] = []
+
+    def add(self, agent_id: str | None, agent_name: str | None = None, **known: Any) -> HealthPoller:
+        """
+        Add an agent.
+
+        :param agent_id: the agent, or ``None`` while only its name is known
+        :param agent_name: its name, if known
+        :param known: what another process found, as :meth:`HealthPoller.handover` returned it
+        :return: its poller
+        """
+        options = {**self._options, **self._kind, "agent_name": agent_name, **known}
+        if isinstance(state := options.pop("poll_state", None), Mapping):
+            options["state"] = PollState.from_json(state)
+        options["errors"] = options.pop("poll_errors", None)
+        poller = HealthPoller(self, self._policy, agent_id, **options)
+        self.pollers.append(poller)
+        return poller
+
+    def of_agents(self, agents: Iterable[Sequence[str]], project_id: str, needed: int) -> HealthGroup:
+        """
+        Make the same wait for other agents.
+
+        :param agents: id and name of each
+        :param project_id: their project
+        :param needed: how many must be healthy
+        :return: the wait
+        """
+        other = HealthGroup(self._policy, needed=needed, **self._kind, **self._options, project_id=project_id)
+        for agent_id, name in agents:
+            other.add(agent_id, name or None)
+        return other
+
+    def handover(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """
+        Return the arguments with which a trigger continues the wait.
+
+        :return: the times, and for each agent what polls showed; plain JSON
+        """
+        times: dict[str, Any] = {}
+        agents = []
+        for each in self.pollers:
+            known = each.handover()
+            times = {name: known.pop(name) for name in _TIMES}
+            agents.append({"agent_id": each.agent_id, **known})
+        if any(each.last_seen_at is None for each in self.pollers):
+            times["first_poll_at"] = None
+        return times, agents
+
+    @property
+    def needed(self) -> int:
+        """How many agents must be healthy."""
+        return len(self.pollers) if self._needed is None else self._needed
+
+    @property
+    def healthy(self) -> list[HealthPoller]:
+        """The agents that count as healthy now."""
+        return [each for each in self.pollers if each.latest and each.latest.outcome is Outcome.DONE]
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether this process must send the next polls, because their verdict rests on what it has seen."""
+        return any(each.is_undecided for each in self.pollers)
+
+    def decide(self) -> PollResult | None:
+        """
+        Decide whether the wait is over.
+
+        :return: the result, or ``None`` while it goes on
+        """
+        healthy = self.healthy
+        if len(healthy) >= self.needed:
+            ending = healthy[0].latest if healthy else None
+            message = f"{self._count()} ({self.pollers[0].schedule.waited:.0f} s waited)."
+        else:
+            lost = [each.latest for each in self.pollers if each.latest and each not in healthy]
+            if len(self.pollers) - len(lost) >= self.needed:
+                return None
+            ending = lost[0]
+            message = f"{self._count()}; {len(lost)} cannot become so. {self._quote(lost)}"
+        if ending is None or len(self.pollers) == 1:
+            return ending
+        return dataclasses.replace(ending, message=message)
+
+    def timed_out(self, result: PollResult, poller: HealthPoller) -> PollResult:
+        """
+        Complete the result of a wait that timed out.
+
+        :param result: the result of one agent
+        :param poller: its poller
+        :return: the result, with the last reports
+        """
+        if len(self.pollers) == 1:
+            return result
+        others = [each for each in self.pollers if each not in self.healthy]
+        reports = [f"Agent {each.agent}: {each.last_report or 'no poll showed it'}." for each in others]
+        named = " ".join(reports[:_NAMED])
+        more = f" And {len(reports) - _NAMED} more." if len(reports) > _NAMED else ""
+        message = (
+            f"{self._count()} within the time allowed ({poller.schedule.allowed:.4g} s). {named}{more} "
+            "The agents were left as they are."
+        )
+        first = others[0].agent if others else poller.agent
+        return dataclasses.replace(
+            result, message=message, agent_id=first.agent_id or result.agent_id, agent_name=first.name
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """
+        Return what the wait found.
+
+        :return: plain JSON: the number of ``agents`` and of ``healthy`` ones, and the ids of the first 100
+            that are ``not_healthy``
+        """
+        healthy = self.healthy
+        others = [each.agent_id for each in self.pollers if each not in healthy]
+        return {"agents": len(self.pollers), "healthy": len(healthy), "not_healthy": others[:_LISTED]}
+
+    def rest(self) -> float:
+        """
+        Return the pause before the next polls on a worker.
+
+        :return: seconds; the last polls are right before the deadline
+        """
+        rest = max(each.schedule.rest() for each in self.pollers)
+        lead = min(_LAST_POLL * (len(self.pollers) - 1), _MAX_LAST_POLL)
+        left = self.pollers[0].schedule.left() - lead
+        return min(rest, left) if left > 0 else rest
+
+    def by_age(self) -> list[HealthPoller]:
+        """
+        Return the order of the next polls.
+
+        :return: the agents whose last poll is the longest ago first, because a rate limit may stop the rest
+        """
+        return sorted(self.pollers, key=lambda each: each.last_seen_at or 0.0)
+
+    def _count(self) -> str:
+        wanted = "" if self.needed == len(self.pollers) else f", wanted {self.needed}"
+        return f"{len(self.healthy)} of {len(self.pollers)} agents are healthy{wanted}"
+
+    @staticmethod
+    def _quote(endings: Iterable[PollResult | None]) -> str:
+        texts = [ending.message for ending in endings if ending is not None]
+        more = f" And {len(texts) - _NAMED} more." if len(texts) > _NAMED else ""
+        return " ".join(texts[:_NAMED]) + more
+
+
+def poll_group(
+    connected: PollingSession, project_id: str | None, group: HealthGroup, *, locate: Locate | None = None
+) -> PollResult | None:
+    """
+    Poll each agent once from a worker.
+
+    :param connected: the connection
+    :param project_id: the agents' project
+    :param group: the agents
+    :param locate: finds the agent, if the wait does not know it yet
+    :return: the result, or ``None`` while the wait goes on
+    """
+    for poller in group.by_age():
+        if (ending := poll_once(connected, project_id, poller, locate=locate)) is not None:
+            return ending
+    return None
+
+
+async def poll_group_until_done_async(
+    connix_conn_id: str, group: HealthGroup, *, first_poll_at: float = 0.0
+) -> PollResult:
+    """
+    Wait in a trigger, without blocking its event loop. All agents are polled at the same time.
+
+    :param connix_conn_id: the Airflow connection
+    :param group: the agents
+    :param first_poll_at: epoch seconds of the first polls
+    :return: the result
+    :raises ValueError: for a connection whose settings cannot be right
+    """
+    waits = [
+        asyncio.ensure_future(poll_until_done_async(connix_conn_id, each, first_poll_at=first_poll_at))
+        for each in group.pollers
+    ]
+    try:
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        return done.pop().result()
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+
+def select_with(
+    connected: PollingSession, selector: AgentSelector, project_id: str, poller: HealthPoller
+) -> list[Agent] | PollResult:
+    """
+    Select agents on a worker; a transient error is repeated like a failed poll.
+
+    :param connected: the connection
+    :param selector: the criteria
+    :param project_id: the project
+    :param poller: the wait, for its deadline and errors
+    :return: the agents, or how the wait ended
+    :raises ValueError: if nothing is selected
+    """
+    while True:
+        if (ending := poller.overdue()) is not None:
+            return ending
+        try:
+            return connected.client.drive(select_agents(connected.client, selector, project_id))
+        except ConnixAuthenticationError as error:
+            if connected.renew():
+                poller.log.new_key(poller.agent)
+                continue
+            refused: ConnixError = error
+        except ConnixError as error:
+            refused = error
+        if (ending := poller.observe(refused)) is not None:
+            return ending
+        time.sleep(poller.schedule.rest())

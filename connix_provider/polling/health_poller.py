@@ -1,0 +1,158 @@
+"""
+Wait for the health of one agent: a wait like any other, whose status is the state of a report.
+
+:func:`~connix_provider.lifecycle.judge` judges ``healthy``, ``unhealthy`` and ``unknown`` as it judges the
+statuses of a sensor, so grace, stale responses and ``stable_for`` follow the same rules.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Protocol
+
+from connix_provider.health import HealthPolicy, HealthReport, HealthState
+from connix_provider.lifecycle import Goal, Snapshot
+from connix_provider.polling.measurement import measure
+from connix_provider.polling.poll_log import PollLog
+from connix_provider.polling.poll_result import Outcome, PollResult
+from connix_provider.polling.status_poller import StatusPoller
+
+if TYPE_CHECKING:
+    from connix_provider.client import Agent, AsyncClient, Client
+    from connix_provider.client.calls.steps import Flow
+    from connix_provider.polling.agent_ref import AgentRef
+    from connix_provider.polling.poll_schedule import PollSchedule
+
+__all__ = ["HealthPoller"]
+
+
+class Group(Protocol):
+    """Decides when a wait for the health of several agents is over."""
+
+    def decide(self) -> PollResult | None:
+        """Return how the wait ends, or ``None`` while it goes on."""
+
+    def timed_out(self, result: PollResult, poller: HealthPoller) -> PollResult:
+        """Complete the result of a wait that timed out."""
+
+
+class HealthPoller(StatusPoller):
+    """
+    One agent of a wait for health.
+
+    :param group: the wait that the agent belongs to; it decides when the wait is over
+    :param policy: the limits
+    :param agent_id: the agent, or ``None`` while only its name is known
+    :param healthy_for: seconds for which polls must show a healthy agent without a change
+    :param fails_on_unknown: whether an agent of unknown health counts as lost
+    :param last_report: the last report of another process, in words
+    :param options: those of :class:`StatusPoller`
+    """
+
+    def __init__(
+        self,
+        group: Group,
+        policy: HealthPolicy,
+        agent_id: str | None,
+        *,
+        healthy_for: float,
+        fails_on_unknown: bool,
+        last_report: str | None = None,
+        **options: Any,
+    ) -> None:
+        self.report: HealthReport | None = None
+        self.last_report = last_report
+        #: How the wait would end if the agent were alone in it; ``None`` while it would go on.
+        self.latest: PollResult | None = None
+        self._group = group
+        self._policy = policy
+        goal = Goal(
+            "health",
+            done=frozenset({str(HealthState.HEALTHY)}),
+            failed=frozenset({str(HealthState.UNKNOWN)} if fails_on_unknown else ()),
+            stable_for=healthy_for,
+        )
+        super().__init__(goal, agent_id, **options)
+        self.log = _HealthLog(self, self.log.log)
+
+    @property
+    def status(self) -> str | None:
+        """The agent's status in the last report."""
+        return self.report.status if self.report else None
+
+    def complete(self, client: Client | AsyncClient, agent: Agent) -> Flow[Agent]:
+        """
+        Measure the agent's health.
+
+        :param client: whose flow it is
+        :param agent: the agent as the poll showed it
+        :return: the steps; their result is the agent
+        """
+        project_id = str(self.agent.project_id)
+        self.report = yield from measure(client, self._policy, project_id, agent.id, agent=agent)
+        self.last_report = self.report.reason
+        return agent
+
+    def timed_out(self) -> PollResult:
+        """
+        Return the result of a wait that timed out.
+
+        :return: the result, with the last report
+        """
+        return self._group.timed_out(super().timed_out(), self)
+
+    def handover(self) -> dict[str, Any]:
+        """
+        Return the arguments with which a trigger continues the wait.
+
+        :return: plain JSON; moments are epoch seconds of the system's clock
+        """
+        return {**super().handover(), "last_report": self.last_report}
+
+    def _judge(self, seen: Snapshot, why: str = "") -> PollResult | None:
+        if seen.status is not None and self.report is not None:
+            seen = dataclasses.replace(seen, status=str(self.report.state))
+        result = super()._judge(seen, why)
+        if result is not None and result.outcome is Outcome.DONE:
+            result = dataclasses.replace(result, status=self.status)
+        if result is not None and result.outcome is Outcome.FAILED and self.report is not None:
+            message = f"{self.report.message} on_unknown='fail' ends the wait{self.agent.place}."
+            result = dataclasses.replace(
+                result, outcome=Outcome.UNHEALTHY, status=self.status, message=message
+            )
+        self.latest = result
+        return self._group.decide()
+
+    def _last_seen(self, now: float) -> str:
+        seen = super()._last_seen(now)
+        return f"{seen}; its last report: {self.last_report}" if self.last_report else seen
+
+
+class _HealthLog(PollLog):
+    """The log lines of a wait for health; each change of the checks that are not healthy is logged once."""
+
+    def __init__(self, poller: HealthPoller, log: Any) -> None:
+        super().__init__(log, None)
+        self._poller = poller
+        self._logged: tuple[object, ...] | None = None
+
+    def status(self, agent: AgentRef, status: str | None, goal: Goal, schedule: PollSchedule) -> None:
+        """
+        Log the report if other checks are not healthy than before.
+
+        :param agent: the agent
+        :param status: the state of its report, ``None`` if it is gone
+        :param goal: the goal of the wait
+        :param schedule: the times of the wait
+        """
+        report = self._poller.report
+        if status is None or report is None:
+            super().status(agent, status, goal, schedule)
+            return
+        broken = [
+            (check.name, check.state) for check in report.checks if check.state is not HealthState.HEALTHY
+        ]
+        if (status, *broken) != self._logged:
+            self._logged = (status, *broken)
+            left = max(0.0, schedule.left())
+            self.log.info("%s (%.0f s waited, %.0f s left)", report.message, schedule.waited, left)

@@ -1,0 +1,219 @@
+"""The base class of the sensors: the times of a wait, its modes, and how it ends."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException, BaseSensorOperator
+
+from connix_provider.exceptions import ConnixSensorTimeoutError
+from connix_provider.hooks.connix import ConnixHook
+from connix_provider.params import check_seconds, resolve_agent_id, resolve_project_id
+from connix_provider.polling.outcome_errors import exception_for
+from connix_provider.polling.poll_result import Outcome, PollResult
+from connix_provider.task_parameters import TaskParameters
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from connix_provider.client import Client
+    from connix_provider.polling.poll_schedule import PollSchedule
+
+try:
+    from airflow.sdk.exceptions import AirflowRescheduleException
+except ImportError:  # Airflow before 3.2
+    from airflow.exceptions import AirflowRescheduleException
+
+# Modules that parsing a DAG file does not need are imported in functions.
+
+__all__ = ["ConnixSensor"]
+
+#: Seconds before the deadline during which a rescheduled sensor keeps its worker slot.
+_KEEP_SLOT = 10.0
+
+
+class Wait(Protocol):
+    """Say whether another process could go on with a wait."""
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether this process must send the next polls, because their verdict rests on what it has seen."""
+
+
+class ConnixSensor(TaskParameters, BaseSensorOperator):
+    """Wait on a worker (``poke``, ``reschedule``) or in the triggerer; every mode ends the same way."""
+
+    agent_id: str | None
+    agent_name: str | None
+    project_id: str | None
+    connix_conn_id: str
+    deferrable: bool
+    flag_fields = ("deferrable", "soft_fail", "never_fail", "silent_fail", "exponential_backoff")
+    ui_color = "#e4f2ea"
+
+    def execute_complete(self, context: Context, event: Any = None) -> Any:
+        """
+        End the task with the result of its trigger.
+
+        :param context: Airflow's context
+        :param event: the trigger's event
+        :return: the task's result
+        :raises ValueError: for an event of another kind
+        """
+        from connix_provider.polling.session import explain
+
+        return self.end(explain(ConnixHook(self.connix_conn_id), event))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """
+        Resume the task, and apply ``soft_fail`` and ``never_fail``.
+
+        The method of ``BaseSensorOperator`` is not called, because with ``soft_fail`` it skips every failure.
+
+        :param next_method: the method to call
+        :param next_kwargs: its arguments
+        :param context: Airflow's context
+        :return: the result of the method
+        """
+        from connix_provider.polling.agent_ref import AgentRef
+        from connix_provider.polling.deferral import is_deferral_timeout, no_triggerer_message, time_allowed
+
+        try:
+            return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
+        except Exception as error:
+            if is_deferral_timeout(error):
+                allowed = time_allowed(self.timeout, self.execution_timeout)
+                error = ConnixSensorTimeoutError(
+                    no_triggerer_message(allowed, str(AgentRef(self.agent_id, self.agent_name))),
+                    agent_id=self.agent_id,
+                    agent_name=self.agent_name,
+                    project_id=self.project_id,
+                )
+            raise self._softened(error) from None
+
+    def poll_options(self, first_poke_at: float | None) -> tuple[dict[str, Any], float]:
+        """
+        Compute the times of a wait.
+
+        :param first_poke_at: the time of the first poke in epoch seconds, if another process sent it
+        :return: options of a poller for this process, and the deadline of the whole wait in epoch seconds
+        :raises ValueError: for an invalid time
+        """
+        from connix_provider.polling.deferral import response_grace, time_allowed
+        from connix_provider.polling.status_poller import RESPONSE_GRACE
+
+        interval = check_seconds("poke_interval", self.poke_interval, minimum=1.0)
+        timeout, now = check_seconds("timeout", self.timeout), time.time()
+        began_at = first_poke_at or now
+        allowed = time_allowed(timeout, self.execution_timeout)
+        # In reschedule mode Airflow applies execution_timeout to each process alone.
+        ends_at = began_at + (timeout if self.reschedule and not self.deferrable else allowed)
+        options = {
+            "poll_interval": interval,
+            "deadline": min(ends_at, now + time_allowed(math.inf, self.execution_timeout)),
+            "connix_conn_id": self.connix_conn_id,
+            **self.backoff_options(),
+            "began_at": began_at,
+            "is_resumed": first_poke_at is not None,
+            "has_answered": first_poke_at is not None,
+            "response_grace": response_grace(allowed, self.execution_timeout, RESPONSE_GRACE),
+            "log": self.log,
+        }
+        return options, ends_at
+
+    def backoff_options(self) -> dict[str, Any]:
+        """
+        Return the options of Airflow's sensors that pollers and triggers take alike.
+
+        :return: ``exponential_backoff``, ``max_wait`` in seconds and ``silent_fail``
+        """
+        return {
+            "exponential_backoff": self.exponential_backoff,
+            "max_wait": self.max_wait.total_seconds() if self.max_wait else None,
+            "silent_fail": self.silent_fail,
+        }
+
+    def locate(self, hook: ConnixHook, client: Client) -> tuple[str, str]:
+        """
+        Find project and agent.
+
+        :param hook: the connection
+        :param client: a client
+        :return: their ids
+        """
+        project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
+        return project_id, resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
+
+    def reschedule_unless_undecided(self, wait: Wait, schedule: PollSchedule, ends_at: float) -> None:
+        """
+        Reschedule the task for the next poll.
+
+        The slot is kept while the next verdict depends on earlier polls of this process, and right before the
+        deadline, because a task that waits for a slot would send its last poll too late.
+
+        :param wait: the wait
+        :param schedule: its times
+        :param ends_at: the deadline of the whole wait, in epoch seconds
+        """
+        left = ends_at - schedule.clock.now()
+        if wait.is_undecided or left <= _KEEP_SLOT:
+            return
+        delay = min(schedule.delay(), left - _KEEP_SLOT)
+        raise AirflowRescheduleException(datetime.fromtimestamp(time.time() + delay, UTC))
+
+    def first_poke_at(self, context: Context) -> float | None:
+        """
+        Return the time of the first poke, if an earlier process of this task sent it.
+
+        :param context: Airflow's context
+        :return: epoch seconds, or ``None``
+        """
+        if self.deferrable or not self.reschedule:
+            return None
+        ti = context["ti"]
+        if hasattr(ti, "get_first_reschedule_date"):
+            first = ti.get_first_reschedule_date(context)
+        else:
+            # Airflow 2 reads its database, as in its own loop.
+            from airflow.sensors.base import _orig_start_date
+
+            tries_before = (ti.max_tries or 0) - (self.retries or 0)
+            first = _orig_start_date(ti.dag_id, ti.task_id, ti.run_id, ti.map_index, tries_before + 1)
+        if isinstance(first, str):  # Airflow 3.0 returns the text of its API
+            first = datetime.fromisoformat(first)
+        return first.timestamp() if first else None
+
+    def finish(self, poll_result: PollResult) -> Any:
+        """
+        Return the task's result, or raise what ended the wait.
+
+        :param poll_result: how the wait ended
+        :return: the agent's id
+        """
+        if poll_result.outcome is Outcome.DONE:
+            self.log.info("%s", poll_result.message)
+            return poll_result.agent_id
+        raise exception_for(poll_result, timeout=ConnixSensorTimeoutError)
+
+    def end(self, poll_result: PollResult) -> Any:
+        """
+        End the task, and apply ``soft_fail`` and ``never_fail``.
+
+        :param poll_result: how the wait ended
+        :return: the task's result
+        """
+        try:
+            return self.finish(poll_result)
+        except Exception as error:
+            raise self._softened(error) from None
+
+    def _softened(self, error: Exception) -> Exception:
+        """Return a skip in place of an error: for ``never_fail`` of any, for ``soft_fail`` of a time-out."""
+        if isinstance(error, AirflowSkipException):
+            return error
+        if self.never_fail or (self.soft_fail and isinstance(error, AirflowSensorTimeout)):
+            return AirflowSkipException(str(error))
+        return error
