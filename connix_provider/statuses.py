@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
-__all__ = ["DOWN", "KNOWN", "SETTLED", "TRANSIENT", "AgentStatus", "parse_statuses"]
+__all__ = ["DOWN", "KNOWN", "SETTLED", "TRANSIENT", "AgentStatus", "in_words", "parse_statuses"]
 
 
 class AgentStatus(StrEnum):
@@ -30,6 +30,18 @@ TRANSIENT = frozenset({AgentStatus.CREATING, AgentStatus.UPDATING})
 SETTLED = KNOWN - TRANSIENT
 #: An agent in these statuses does not run, and has no error.
 DOWN = frozenset({AgentStatus.PAUSED, AgentStatus.STOPPED})
+
+
+def in_words(status: str | None) -> str:
+    """
+    Put a status into a sentence, after "is" or "was".
+
+    :param status: the status, ``None`` if the agent is gone
+    :return: ``in error``, ``gone``, or the status
+    """
+    if status is None:
+        return "gone"
+    return "in error" if status == AgentStatus.ERROR else status
 
 
 def parse_statuses(value: Iterable[str], parameter: str) -> frozenset[str]:

@@ -27,7 +27,7 @@ from connix_provider.operators.restart_once import restart_in_run
 from connix_provider.operators.task_state import ActionRecord, accepted, recall, recorded
 from connix_provider.params import name_conflict, resolve_project_id
 from connix_provider.polling.cancel_action import cancel_action
-from connix_provider.statuses import DOWN, TRANSIENT, AgentStatus
+from connix_provider.statuses import DOWN, TRANSIENT, AgentStatus, in_words
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -67,8 +67,8 @@ def use(
     """
     owner = agent.metadata.get(IDENTITY_FIELD)
     found = (
-        f"agent {agent.name!r} ({agent.id}) exists, is {agent.status}, and was not created by this task run "
-        f"({key}) but by {f'the Airflow task run {owner}' if owner else 'others'}"
+        f"agent {agent.name!r} ({agent.id}) exists, is {in_words(agent.status)}, and was not "
+        f"created by this task run ({key}) but by {f'the Airflow task run {owner}' if owner else 'others'}"
     )
     if if_exists == "fail":
         raise name_conflict(f"{found}; give another name, or set if_exists to 'adopt' or 'update'")

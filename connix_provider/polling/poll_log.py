@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from connix_provider.statuses import KNOWN
+from connix_provider.statuses import KNOWN, in_words
 
 if TYPE_CHECKING:
     from connix_provider.lifecycle import Goal
@@ -61,16 +61,16 @@ class PollLog:
         if status == self._status:
             return
         before, self._status = self._status, status
-        tell, became = self.log.info, status or "gone"
+        tell, became = self.log.info, in_words(status)
         if status is not None and status not in KNOWN:
             tell, became = self.log.warning, f"{status!r}, which this provider does not know; waiting on"
         elif status is not None and goal.done_when_gone:
-            became = f"still there, {status}"
+            became = f"still there, {in_words(status)}"
         tell(
             "Agent %s is %s%s (%.0f s waited, %.0f s left).",
             agent,
             became,
-            f", was {before}" if before else "",
+            f", was {in_words(before)}" if before else "",
             schedule.waited,
             max(0.0, schedule.left()),
         )

@@ -37,6 +37,7 @@ from connix_provider.polling.poll_log import PollLog
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.polling.poll_schedule import PollSchedule
 from connix_provider.polling.rate_limit_waits import RateLimitWaits
+from connix_provider.statuses import in_words
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, AsyncClient, Client
@@ -364,4 +365,4 @@ class StatusPoller:
         if self.last_seen_at is not None:
             ago, at = max(0.0, now - self.last_seen_at), messages.moment(self.last_seen_at)
             when = f" {ago:.0f} s before that ended, at {at}" if ago >= 1.0 else f" at {at}"
-        return f"it was last seen {self.status or 'gone'}{when}"
+        return f"it was last seen {in_words(self.status)}{when}"

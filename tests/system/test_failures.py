@@ -49,7 +49,7 @@ SAYS = {
     ),
     "error_deferred": (
         "broken",
-        ["ConnixAgentFailedError", "failed: it is error", "Its last error log line"],
+        ["ConnixAgentFailedError", "failed: it is in error", "Its last error log line"],
     ),
     "poke": (
         "paused",

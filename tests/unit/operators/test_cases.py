@@ -76,7 +76,7 @@ CASES = [
         ConnixCreateAgentOperator,
         faulty(Fault.ends_in_error(), "create_agent"),
         error=ConnixAgentFailedError,
-        says="it is error",
+        says="it is in error",
         executed=ONCE,
         status="error",
         arguments=CREATE,

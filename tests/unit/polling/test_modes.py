@@ -163,6 +163,6 @@ def test_a_failure_quotes_the_agents_last_error_line(scenario, mode):
     ran = sensor(scenario, mode, agent_id=agent_id, target_statuses="stopped").try_once()
     assert type(ran.error) is ConnixAgentFailedError
     assert "Its last error log line: " in str(ran.error)
-    assert str(ran.error).startswith(f"Agent 'alpha' ({agent_id}) failed: it is error")
+    assert str(ran.error).startswith(f"Agent 'alpha' ({agent_id}) failed: it is in error")
     assert (ran.error.agent_name, ran.error.status) == ("alpha", "error")
     assert sum(entry.path.endswith("/logs") for entry in scenario.emulator.journal.entries()) == 1

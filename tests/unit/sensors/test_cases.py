@@ -46,8 +46,10 @@ CASES = [
     ),
     Case("error is awaited", agent("running", (1.5, "error")), arguments={"target_statuses": "error"}),
     Case("a status nobody knows on the way", agent("hibernating", (2.5, "running"))),
-    Case("ends in error", agent("creating", (1.5, "error")), "failed", ConnixAgentFailedError, "it is error"),
-    Case("is in error at the first look", agent("error"), "failed", ConnixAgentFailedError, "it is error"),
+    Case(
+        "ends in error", agent("creating", (1.5, "error")), "failed", ConnixAgentFailedError, "it is in error"
+    ),
+    Case("is in error at the first look", agent("error"), "failed", ConnixAgentFailedError, "it is in error"),
     Case(
         "a failure status of its own",
         agent("running", (1.5, "paused")),

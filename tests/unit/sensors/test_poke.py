@@ -79,7 +79,7 @@ def test_it_is_false_where_it_is_not_yet(how, context, status, arguments, emulat
 @pytest.mark.parametrize(
     ("prepare", "error", "says"),
     [
-        (agent("error"), ConnixAgentFailedError, "it is error"),
+        (agent("error"), ConnixAgentFailedError, "it is in error"),
         (faulty(REFUSED, "get_agent", agent("running")), ConnixAuthenticationError, "401 unauthorized"),
         (lambda _: {"agent_id": "agent_none"}, ConnixAgentGoneError, "does not exist, or no longer does"),
         (lambda _: {"agent_name": "nobody"}, AgentNameNotFoundError, "has no agent named 'nobody'"),
