@@ -156,10 +156,8 @@ def test_a_sensor_is_struck(scenario, trouble, which, mode):
     scenario.emulator.script(agent_id, [(12, "running")])
     if trouble in SILENT:
         shorten_timeouts(scenario.emulator, scenario.monkeypatch)
-    run = TaskRun(
-        scenario.warp,
+    run = scenario.task(
         ConnixAgentStatusSensor,
-        project_id=scenario.project_id,
         agent_id=agent_id,
         timeout=TIMEOUT,
         poke_interval=POLL,
@@ -184,10 +182,8 @@ def test_a_sensor_waits_where_it_is_told_to(scenario, mode, deferrals, reschedul
     (agent_id,) = scenario.emulator.seed(status="creating", project_id=scenario.project_id)
     scenario.emulator.script(agent_id, [(12, "running")])
     how = {"deferrable": True} if mode == "deferred" else {"mode": mode}
-    run = TaskRun(
-        scenario.warp,
+    run = scenario.task(
         ConnixAgentStatusSensor,
-        project_id=scenario.project_id,
         agent_id=agent_id,
         timeout=TIMEOUT,
         poke_interval=POLL,
@@ -205,11 +201,9 @@ def set_up(scenario: Scenario, task: str, trouble: str, deferrable: bool) -> Tas
         scenario.warp.sleep(60)
     if trouble in SILENT:
         shorten_timeouts(scenario.emulator, scenario.monkeypatch)
-    return TaskRun(
-        scenario.warp,
+    return scenario.task(
         TASKS[task].operator,
         remembering=True,
-        project_id=scenario.project_id,
         timeout=TIMEOUT,
         poll_interval=POLL,
         deferrable=deferrable,

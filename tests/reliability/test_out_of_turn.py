@@ -6,7 +6,6 @@ import datetime as dt
 import itertools
 
 import pytest
-from in_process import TaskRun
 from scenarios import Scenario
 
 from connix_provider.client import Client
@@ -31,7 +30,7 @@ MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "def
 
 def _task(scenario: Scenario, operator, **arguments):
     common = {"project_id": scenario.project_id, "poll_interval": 5, "timeout": 300}
-    return TaskRun(scenario.warp, operator, remembering=True, **{**common, **arguments})
+    return scenario.task(operator, remembering=True, **{**common, **arguments})
 
 
 def _updating(scenario: Scenario, *steps) -> str:

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
-from in_process import TaskRun
 from scenarios import Scenario, open_scenario
 
 from connix_provider.client.errors import ConnixAuthenticationError, ConnixRateLimitError
@@ -33,13 +32,7 @@ def _agent(scenario: Scenario, status: str) -> str:
 def test_a_refused_task_gives_its_slot_back_and_comes_again(scenario):
     agent_id = _agent(scenario, "stopped")
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent", times=2)
-    ran = TaskRun(
-        scenario.warp,
-        ConnixStartAgentOperator,
-        agent_id=agent_id,
-        project_id=scenario.project_id,
-        **ARGUMENTS,
-    ).try_once()
+    ran = scenario.task(ConnixStartAgentOperator, agent_id=agent_id, **ARGUMENTS).try_once()
     assert (ran.result, ran.error) == (agent_id, None)
     assert ran.deferrals == 3
     assert scenario.executed("start_agent") == 1
@@ -48,13 +41,7 @@ def test_a_refused_task_gives_its_slot_back_and_comes_again(scenario):
 def test_a_short_pause_is_no_reason_to_give_way(scenario):
     agent_id = _agent(scenario, "stopped")
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=2), on="start_agent", times=2)
-    ran = TaskRun(
-        scenario.warp,
-        ConnixStartAgentOperator,
-        agent_id=agent_id,
-        project_id=scenario.project_id,
-        **ARGUMENTS,
-    ).try_once()
+    ran = scenario.task(ConnixStartAgentOperator, agent_id=agent_id, **ARGUMENTS).try_once()
     assert (ran.result, ran.error, ran.deferrals) == (agent_id, None, 1)
 
 
@@ -62,13 +49,7 @@ def test_on_a_worker_there_is_nowhere_to_give_way_to(scenario):
     agent_id = _agent(scenario, "stopped")
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent", times=2)
     arguments = {**ARGUMENTS, "deferrable": False}
-    ran = TaskRun(
-        scenario.warp,
-        ConnixStartAgentOperator,
-        agent_id=agent_id,
-        project_id=scenario.project_id,
-        **arguments,
-    ).try_once()
+    ran = scenario.task(ConnixStartAgentOperator, agent_id=agent_id, **arguments).try_once()
     assert (ran.result, ran.error, ran.deferrals) == (agent_id, None, 0)
 
 
@@ -78,13 +59,7 @@ def test_no_refusal_is_final_before_the_tasks_time_is_over(scenario, deferrable,
     agent_id = _agent(scenario, "stopped")
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=hint), on="start_agent", times=None)
     arguments = {**ARGUMENTS, "timeout": timeout, "deferrable": deferrable}
-    ran = TaskRun(
-        scenario.warp,
-        ConnixStartAgentOperator,
-        agent_id=agent_id,
-        project_id=scenario.project_id,
-        **arguments,
-    ).try_once()
+    ran = scenario.task(ConnixStartAgentOperator, agent_id=agent_id, **arguments).try_once()
     assert isinstance(ran.error, ConnixRateLimitError)
     assert "start" in str(ran.error)
     assert scenario.warp.time() >= ran.deadline - 1
@@ -99,13 +74,7 @@ def test_a_hint_that_was_far_off_costs_a_minute(scenario, deferrable):
     agent_id = _agent(scenario, "stopped")
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=3600), on="start_agent")
     arguments = {**ARGUMENTS, "timeout": 80, "deferrable": deferrable}
-    ran = TaskRun(
-        scenario.warp,
-        ConnixStartAgentOperator,
-        agent_id=agent_id,
-        project_id=scenario.project_id,
-        **arguments,
-    ).try_once()
+    ran = scenario.task(ConnixStartAgentOperator, agent_id=agent_id, **arguments).try_once()
     assert (ran.result, ran.error) == (agent_id, None)
 
 
@@ -113,13 +82,7 @@ def test_giving_way_wins_a_task_no_time(scenario):
     agent_id = _agent(scenario, "stopped")
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent", times=6)
     arguments = {**ARGUMENTS, "timeout": 200}
-    ran = TaskRun(
-        scenario.warp,
-        ConnixStartAgentOperator,
-        agent_id=agent_id,
-        project_id=scenario.project_id,
-        **arguments,
-    ).try_once()
+    ran = scenario.task(ConnixStartAgentOperator, agent_id=agent_id, **arguments).try_once()
     assert isinstance(ran.error, ConnixRateLimitError)
     assert 1 <= ran.deferrals <= 4
     assert scenario.warp.time() == pytest.approx(ran.deadline, abs=1)
@@ -134,13 +97,8 @@ def test_a_restart_that_was_lost_before_is_not_sent_again(remembering, scenario,
     agent_id = _agent(scenario, "running")
     scenario.emulator.faults.add(Fault.reset_after(), on="restart_agent", times=1)
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=50), on="get_agent", after=1, times=1)
-    ran = TaskRun(
-        scenario.warp,
-        ConnixRestartAgentOperator,
-        remembering=remembering,
-        agent_id=agent_id,
-        project_id=scenario.project_id,
-        **ARGUMENTS,
+    ran = scenario.task(
+        ConnixRestartAgentOperator, remembering=remembering, agent_id=agent_id, **ARGUMENTS
     ).try_once()
     assert (ran.result, ran.error) == (agent_id, None)
     assert scenario.executed("restart_agent") == 1
@@ -149,14 +107,7 @@ def test_a_restart_that_was_lost_before_is_not_sent_again(remembering, scenario,
 def test_a_create_that_was_lost_before_is_not_sent_again(scenario):
     scenario.emulator.faults.add(Fault.reset_after(), on="create_agent", times=1)
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=50), on="list_agents", times=1)
-    ran = TaskRun(
-        scenario.warp,
-        ConnixCreateAgentOperator,
-        remembering=True,
-        name="new",
-        project_id=scenario.project_id,
-        **ARGUMENTS,
-    ).try_once()
+    ran = scenario.task(ConnixCreateAgentOperator, remembering=True, name="new", **ARGUMENTS).try_once()
     assert ran.error is None
     assert scenario.executed("create_agent") == 1
     assert len(scenario.agents()) == 1
@@ -171,13 +122,7 @@ def test_tasks_come_back_as_fast_as_the_service_takes_them(monkeypatch):
         scenario.connect()
         began = scenario.warp.time()
         for agent_id in agent_ids:
-            run = TaskRun(
-                scenario.warp,
-                ConnixStartAgentOperator,
-                agent_id=agent_id,
-                project_id=scenario.project_id,
-                **ARGUMENTS,
-            )
+            run = scenario.task(ConnixStartAgentOperator, agent_id=agent_id, **ARGUMENTS)
             assert run.try_once().result == agent_id
         assert not [entry for entry in emulator.journal.entries() if entry.status == 429]
         assert scenario.warp.time() - began < 5 * 60

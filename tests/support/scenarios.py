@@ -12,9 +12,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from in_process import TaskRun
 from timewarp import Timewarp
 
 from connix_provider.emulator import Emulator, Fault
+from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
 #: Seconds between two cases: whatever a case has planned, used up or been told to wait for is over then.
 _APART = 7200.0
@@ -65,6 +67,15 @@ class Scenario:
             self.emulator.faults.add(**vars(fault))
         found: list[dict[str, Any]] = answer["agents"]
         return found
+
+    def task(self, operator: Callable[..., Any], **arguments: Any) -> TaskRun:
+        """Return a run of one task of the scenario's project."""
+        return TaskRun(self.warp, operator, **{"project_id": self.project_id, **arguments})
+
+    def sensor(self, mode: str, **arguments: Any) -> TaskRun:
+        """Return a run of a status sensor in ``poke``, ``reschedule`` or ``deferred`` mode."""
+        how = {"deferrable": True} if mode == "deferred" else {"mode": mode, "deferrable": False}
+        return self.task(ConnixAgentStatusSensor, **how, **arguments)
 
     def executed(self, call: str) -> int:
         """Count how often the service has carried a call out."""

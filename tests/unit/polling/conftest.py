@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from scenarios import Scenario, open_scenario
 from timewarp import Timewarp
 
-from connix_provider.emulator import Clock, Durations, Emulator
+from connix_provider.emulator import Clock, Durations, Emulator, Limits
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
 
@@ -19,6 +20,16 @@ from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 def emulator() -> Iterator[Emulator]:
     with Emulator(clock=Clock(frozen=True), durations=Durations()) as running:
         yield running
+
+
+@pytest.fixture
+def scenario(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenario]:
+    """An emulator without limits, on a clock that jumps, in place of the fixtures below."""
+    with (
+        Emulator(clock=Clock(frozen=True), limits=Limits.off()) as emulator,
+        open_scenario(emulator, monkeypatch) as scenario,
+    ):
+        yield scenario
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from foreign_service import html_service, write_certificate
 from in_process import TaskRun
-from scenarios import Scenario, open_scenario
+from scenarios import Scenario
 
 from connix_provider.client.errors import (
     ConnixConnectionError,
@@ -18,7 +18,7 @@ from connix_provider.client.errors import (
     ConnixNotFoundError,
     ConnixResponseError,
 )
-from connix_provider.emulator import Clock, Emulator, Fault, Limits
+from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixSensorTimeoutError
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
@@ -28,7 +28,6 @@ from connix_provider.operators.agent import (
     ConnixStartAgentOperator,
     ConnixUpdateAgentOperator,
 )
-from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
 pytestmark = pytest.mark.heavy
 
@@ -52,24 +51,8 @@ TASKS: dict[str, tuple[Any, dict[str, Any]]] = {
 BY = pytest.mark.parametrize("by", ["agent_id", "agent_name"])
 
 
-@pytest.fixture
-def scenario(monkeypatch):
-    with (
-        Emulator(clock=Clock(frozen=True), limits=Limits.off()) as emulator,
-        open_scenario(emulator, monkeypatch) as scenario,
-    ):
-        yield scenario
-
-
 def sensor(scenario: Scenario, mode: str, **arguments: Any) -> TaskRun:
-    how = {"deferrable": True} if mode == "deferred" else {"mode": mode, "deferrable": False}
-    return TaskRun(
-        scenario.warp,
-        ConnixAgentStatusSensor,
-        project_id=scenario.project_id,
-        **how,
-        **{"poke_interval": 30, "timeout": 604_800, **arguments},
-    )
+    return scenario.sensor(mode, **{"poke_interval": 30, "timeout": 604_800, **arguments})
 
 
 @pytest.fixture
@@ -166,15 +149,7 @@ def test_an_operator_on_a_wrong_connection_ends_within_10_minutes(
     scenario, deferrable, task, wrong, says, tries
 ):
     kind, arguments = TASKS[task]
-    run = TaskRun(
-        scenario.warp,
-        kind,
-        remembering=True,
-        project_id=scenario.project_id,
-        deferrable=deferrable,
-        timeout=36_000,
-        **arguments,
-    )
+    run = scenario.task(kind, remembering=True, deferrable=deferrable, timeout=36_000, **arguments)
     for _ in range(tries):
         began = scenario.warp.time()
         ran = run.try_once()
@@ -189,13 +164,8 @@ def test_a_connection_that_breaks_after_the_action_ends_no_wait(scenario, deferr
     (agent_id,) = scenario.emulator.seed(status="stopped", project_id=scenario.project_id)
     scenario.emulator.faults.add(Fault.bad_json(), on="get_agent", times=70, after=1)
     began = scenario.warp.time()
-    ran = TaskRun(
-        scenario.warp,
-        ConnixStartAgentOperator,
-        project_id=scenario.project_id,
-        agent_id=agent_id,
-        deferrable=deferrable,
-        timeout=36_000,
+    ran = scenario.task(
+        ConnixStartAgentOperator, agent_id=agent_id, deferrable=deferrable, timeout=36_000
     ).try_once()
     assert ran.error is None, ran.error
     assert scenario.warp.time() - began > 650
@@ -205,14 +175,8 @@ def test_a_connection_that_breaks_after_the_action_ends_no_wait(scenario, deferr
 def test_a_lost_create_is_looked_up_as_long_as_connix_answers(scenario, deferrable):
     scenario.emulator.faults.add(Fault.reset_after(), on="create_agent", times=1)
     scenario.emulator.faults.add(Fault.status(503), on="list_agents", times=100)
-    ran = TaskRun(
-        scenario.warp,
-        ConnixCreateAgentOperator,
-        project_id=scenario.project_id,
-        name="alpha",
-        config=CONFIG,
-        deferrable=deferrable,
-        timeout=36_000,
+    ran = scenario.task(
+        ConnixCreateAgentOperator, name="alpha", config=CONFIG, deferrable=deferrable, timeout=36_000
     ).try_once()
     assert ran.error is None, ran.error
     assert scenario.executed("create_agent") == 1

@@ -7,38 +7,21 @@ from typing import Any
 
 import pytest
 from in_process import TaskRun
-from scenarios import Scenario, open_scenario
+from scenarios import Scenario
 
 from connix_provider.client.errors import ConnixNotFoundError, ConnixPermissionError
-from connix_provider.emulator import Clock, Emulator, Fault, Limits
+from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixAgentFailedError, ConnixSensorTimeoutError
 from connix_provider.operators.agent import ConnixDeleteAgentOperator
 from connix_provider.polling import clock
-from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
 pytestmark = pytest.mark.heavy
 
 MODES = pytest.mark.parametrize("mode", ["poke", "reschedule", "deferred"])
 
 
-@pytest.fixture
-def scenario(monkeypatch):
-    with (
-        Emulator(clock=Clock(frozen=True), limits=Limits.off()) as emulator,
-        open_scenario(emulator, monkeypatch) as scenario,
-    ):
-        yield scenario
-
-
 def sensor(scenario: Scenario, mode: str, **arguments: Any) -> TaskRun:
-    how = {"deferrable": True} if mode == "deferred" else {"mode": mode, "deferrable": False}
-    return TaskRun(
-        scenario.warp,
-        ConnixAgentStatusSensor,
-        project_id=scenario.project_id,
-        **how,
-        **{"poke_interval": 10, "timeout": 600, **arguments},
-    )
+    return scenario.sensor(mode, **{"poke_interval": 10, "timeout": 600, **arguments})
 
 
 def gets(scenario: Scenario) -> list[float]:
@@ -124,11 +107,9 @@ def test_a_foreign_404_is_final_as_the_third(scenario, mode):
 def test_a_foreign_404_is_no_delete(scenario, deferrable):
     (agent_id,) = scenario.emulator.seed(status="running", project_id=scenario.project_id)
     scenario.emulator.faults.add(Fault.status(404, code="project_not_found"), on="get_agent", times=None)
-    ran = TaskRun(
-        scenario.warp,
+    ran = scenario.task(
         ConnixDeleteAgentOperator,
         remembering=True,
-        project_id=scenario.project_id,
         agent_id=agent_id,
         deferrable=deferrable,
         timeout=600,

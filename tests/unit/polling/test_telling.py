@@ -12,13 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from in_process import TaskRun
-from scenarios import Scenario, open_scenario
+from scenarios import Scenario
 
 from connix_provider.client import Client, ConnixServerError
 from connix_provider.client.errors import ConnixRateLimitError, ConnixRateLimitWaitError
 from connix_provider.client.ratelimit import Bucket
-from connix_provider.emulator import Clock, Emulator, Fault, Limits
+from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixSensorTimeoutError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS
@@ -272,24 +271,13 @@ def test_the_deadline_keeps_a_margin_to_execution_timeout(timeout, execution_tim
     assert time_allowed(timeout, limit) == pytest.approx(allowed)
 
 
-@pytest.fixture
-def scenario(monkeypatch):
-    with (
-        Emulator(clock=Clock(frozen=True), limits=Limits.off()) as emulator,
-        open_scenario(emulator, monkeypatch) as scenario,
-    ):
-        yield scenario
-
-
 @pytest.mark.heavy
 @pytest.mark.parametrize("mode", ["poke", "deferred"])
 def test_a_sensor_keeps_to_execution_timeout(scenario: Scenario, mode):
     (agent_id,) = scenario.emulator.seed(status="paused", project_id=scenario.project_id)
     began = scenario.warp.time()
-    ran = TaskRun(
-        scenario.warp,
+    ran = scenario.task(
         ConnixAgentStatusSensor,
-        project_id=scenario.project_id,
         agent_id=agent_id,
         deferrable=mode == "deferred",
         poke_interval=10,
@@ -326,13 +314,8 @@ def test_a_last_poll_without_a_response_is_told(is_limited):
 @pytest.mark.parametrize("hint", [60, 3600])
 def test_a_limit_until_the_deadline_names_the_agent(scenario: Scenario, hint):
     scenario.emulator.faults.add(Fault.status(429, headers={"Retry-After": str(hint)}), times=None)
-    ran = TaskRun(
-        scenario.warp,
-        ConnixRestartAgentOperator,
-        project_id=scenario.project_id,
-        agent_name="alpha",
-        deferrable=True,
-        timeout=20,
+    ran = scenario.task(
+        ConnixRestartAgentOperator, agent_name="alpha", deferrable=True, timeout=20
     ).try_once()
     assert isinstance(ran.error, ConnixRateLimitError), ran.error
     assert "Could not restart agent 'alpha'" in str(ran.error)
@@ -346,20 +329,13 @@ BEGINS_AND_ENDS = [
 
 @pytest.mark.heavy
 @pytest.mark.parametrize(
-    ("hint", "times", "lines"),
-    [(1, 1, []), (20, 1, BEGINS_AND_ENDS), (9, 3, BEGINS_AND_ENDS)],
+    ("hint", "times", "lines"), [(1, 1, []), (20, 1, BEGINS_AND_ENDS), (9, 3, BEGINS_AND_ENDS)]
 )
 def test_an_action_that_waits_for_a_limit_says_so_once(scenario: Scenario, caplog, hint, times, lines):
     caplog.set_level(logging.INFO, "connix_provider.client")
     (agent_id,) = scenario.emulator.seed(status="stopped", project_id=scenario.project_id)
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=hint), on="start_agent", times=times)
-    ran = TaskRun(
-        scenario.warp,
-        ConnixStartAgentOperator,
-        project_id=scenario.project_id,
-        agent_id=agent_id,
-        timeout=600,
-    ).try_once()
+    ran = scenario.task(ConnixStartAgentOperator, agent_id=agent_id, timeout=600).try_once()
     assert ran.error is None, ran.error
     told = [record.getMessage() for record in caplog.records if "rate limit on" in record.getMessage()]
     assert len(told) == len(lines), told
@@ -375,13 +351,7 @@ def test_an_action_that_finds_no_request_left_says_so(scenario: Scenario, caplog
     with ConnixHook().get_conn() as client, client.limiter.permit(Bucket.ACTION) as permit:
         assert permit.try_acquire() == 0
         permit.on_response({"x-ratelimit-limit": "50", "x-ratelimit-remaining": "0"})
-    ran = TaskRun(
-        scenario.warp,
-        ConnixStartAgentOperator,
-        project_id=scenario.project_id,
-        agent_id=agent_id,
-        timeout=600,
-    ).try_once()
+    ran = scenario.task(ConnixStartAgentOperator, agent_id=agent_id, timeout=600).try_once()
     assert ran.error is None, ran.error
     told = [record.getMessage() for record in caplog.records if "rate limit on" in record.getMessage()]
     assert ["no request is left in this window" in line for line in told] == [True, False]
