@@ -80,6 +80,11 @@ class HealthPoller(StatusPoller):
         """The agent's status in the last report."""
         return self.report.status if self.report else None
 
+    @property
+    def reads_more(self) -> bool:
+        """Whether a poll needs more than the agent: a report, at least."""
+        return True
+
     def complete(self, client: Client | AsyncClient, agent: Agent) -> Flow[Agent]:
         """
         Measure the agent's health.

@@ -211,7 +211,7 @@ def _poll(
             if wait.agent.link is None:
                 connected.locate(client, project_id, wait, locate)
             agent = client.agents.get(str(wait.agent.project_id), wait.agent_id)
-            return client.drive(wait.complete(client, agent))
+            return client.drive(wait.complete(client, agent)) if wait.reads_more else agent
         except AirflowNotFoundException as error:
             return error
         except ConnixError as error:
@@ -286,7 +286,7 @@ async def _poll_async(
         due = max(last, min(due, time.monotonic() + wait.schedule.poll_interval / 2))
     while True:
         seen = await subscription.poll(due)
-        if seen is not None and not isinstance(seen, Exception | Delayed):
+        if wait.reads_more and seen is not None and not isinstance(seen, Exception | Delayed):
             seen = await _complete_async(shared, wait, seen)
         if isinstance(seen, Delayed):
             wait.limited(seen.error)
@@ -299,13 +299,13 @@ async def _poll_async(
 
 async def _complete_async(shared: SharedClient, wait: StatusPoller, agent: Agent) -> Agent | ConnixError:
     """Send what a wait needs besides the agent, which the watcher has read."""
-    seconds = wait.schedule.poll_timeout()
+    # The agent's response may come after the deadline.
+    seconds = max(wait.schedule.poll_timeout(), wait.response_grace)
     client = shared.client.with_options(
         max_attempts=1,
         total_timeout=seconds,
         deadline=time.time() + seconds + 1.0,
         background=True,
-        response_grace=wait.response_grace if seconds == wait.schedule.left() else 0.0,
     )
     try:
         return await client.drive(wait.complete(client, agent))

@@ -234,9 +234,14 @@ class StatusPoller:
             "poll_errors": self.errors.to_json(self.schedule.clock.to_system),
         }
 
+    @property
+    def reads_more(self) -> bool:
+        """Whether a poll needs more than the agent; see :meth:`complete`."""
+        return False
+
     def complete(self, client: Client | AsyncClient, agent: Agent) -> Flow[Agent]:
         """
-        Read what a poll needs besides the agent; a status needs nothing.
+        Read what a poll needs besides the agent, if :attr:`reads_more`.
 
         :param client: whose flow it is
         :param agent: the agent as the poll showed it

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, TaskDeferred
+from dag_store import airflow_version
 from timewarp import SENSOR_LOOP, Timewarp
 
 __all__ = ["Ran", "TaskRun"]
@@ -153,10 +154,15 @@ class TaskRun:
 
 
 def _execute(task: Any, context: Any) -> Any:
+    if airflow_version() < (3,):
+        # Airflow 2 passes this to its guard against calling execute() from another operator.
+        return task.execute(context, **{f"{type(task).__name__}__sentinel": True})
     return task.execute(context)
 
 
 def _as_the_task_runner_does(task: Any, step: Callable[[Any, Any], Any], context: Any) -> Any:
+    if airflow_version() < (3,):
+        return step(task, context)
     # Airflow's guard against calling execute() from another operator wants to know which task is running.
     from airflow.sdk.bases.operator import ExecutorSafeguard
 

@@ -11,8 +11,6 @@ import ipaddress
 import logging
 from urllib.parse import SplitResult, urlsplit
 
-import httpx
-
 __all__ = [
     "DEFAULT_BASE_URL",
     "complete_url",
@@ -42,6 +40,8 @@ def complete_url(url: str | None) -> str:
     if url is None or not url.strip():
         return DEFAULT_BASE_URL
     url = url.strip()
+    import httpx  # Not at the top, because a DAG file that imports the hook must not load an HTTP client.
+
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
