@@ -188,7 +188,7 @@ def test_agent_for_one_run(run, emulator):
         emulator.agent(agent_id)
 
 
-def test_agent_for_one_run_is_deleted_when_the_work_fails(run, emulator, bag, monkeypatch):
+def test_agent_for_one_run_is_deleted_after_failed_work(run, emulator, bag, monkeypatch):
     work = bag.dags["connix_agent_for_one_run"].get_task("read_log")
     monkeypatch.setattr(work, "python_callable", lambda agent_id: 1 / 0)
     monkeypatch.setattr(work, "retries", 0)

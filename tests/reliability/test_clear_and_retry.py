@@ -110,9 +110,7 @@ def test_a_restart_without_a_known_end(again, executed, deferrable, remembering,
 
 @STORES
 @MODES
-def test_a_retry_that_finds_its_agent_updating_waits_before_it_judges(
-    deferrable, remembering, scenario, task
-):
+def test_a_retry_waits_for_an_updating_agent(deferrable, remembering, scenario, task):
     agent_id = seed(scenario)
     run = task(ConnixRestartAgentOperator, remembering=remembering, agent_id=agent_id, deferrable=deferrable)
     scenario.emulator.faults.add(Fault.reset_after(), on="restart_agent", times=1)
@@ -178,7 +176,7 @@ def test_a_retry_waits_for_what_the_try_before_began(action, waits, deferrable, 
 
 
 @MODES
-def test_a_lost_start_of_an_updated_agent_is_waited_for(deferrable, scenario, task):
+def test_a_lost_start_after_an_update_is_awaited(deferrable, scenario, task):
     agent_id = seed(scenario, "stopped", name="alpha", config={"model": "gpt-4", "temperature": 0.3})
     run = task(ConnixCreateAgentOperator, if_exists="update", deferrable=deferrable, **CREATE)
     scenario.emulator.faults.add(Fault.reset_before(), on="start_agent", times=1)
@@ -241,7 +239,7 @@ def test_a_delete_waits_while_its_agent_is_updating(deferrable, scenario, task):
 
 @MODES
 @pytest.mark.parametrize("again", ["retry", "clear"])
-def test_an_own_agent_is_brought_to_what_is_asked_now(again, deferrable, scenario, task):
+def test_an_own_agent_gets_the_present_parameters(again, deferrable, scenario, task):
     run = task(ConnixCreateAgentOperator, deferrable=deferrable, **CREATE)
     agent_id = run.try_once().result
     if again == "clear":
@@ -254,7 +252,7 @@ def test_an_own_agent_is_brought_to_what_is_asked_now(again, deferrable, scenari
 
 
 @MODES
-def test_an_own_agent_that_is_as_asked_is_not_updated(deferrable, scenario, task):
+def test_an_own_equal_agent_is_not_updated(deferrable, scenario, task):
     run = task(ConnixCreateAgentOperator, deferrable=deferrable, **CREATE)
     agent_id = run.try_once().result
     run.clear()
@@ -274,7 +272,7 @@ MAPPED = [
 
 @pytest.mark.parametrize(("before", "after", "ends"), MAPPED)
 @MODES
-def test_a_mapped_create_finds_its_agents_by_key_and_name(before, after, ends, deferrable, scenario, task):
+def test_a_mapped_create_matches_key_and_name(before, after, ends, deferrable, scenario, task):
     dag_id = f"mapped_{next(NUMBERS)}"
     runs = [
         task(
@@ -305,7 +303,7 @@ def test_a_mapped_create_finds_its_agents_by_key_and_name(before, after, ends, d
 
 @pytest.mark.parametrize("status", ["running", "paused", "stopped", "error"])
 @MODES
-def test_if_exists_update_ends_with_the_agent_as_described_and_running(status, deferrable, scenario, task):
+def test_if_exists_update_leaves_it_described_and_running(status, deferrable, scenario, task):
     agent_id = seed(scenario, status, name="alpha", config={"model": "gpt-3"})
     run = task(ConnixCreateAgentOperator, if_exists="update", deferrable=deferrable, **CREATE)
     assert run.try_once().result == agent_id
@@ -380,9 +378,7 @@ def test_another_deployment_has_another_key(scenario, task, monkeypatch):
 @pytest.mark.parametrize(("on_failure", "left"), [("keep", 1), ("delete", 0)])
 @pytest.mark.parametrize("fault", [Fault.ends_in_error(), Fault.unknown_status("hibernating")])
 @MODES
-def test_on_failure_decides_about_the_agent_of_a_failed_create(
-    fault, deferrable, on_failure, left, scenario, task
-):
+def test_on_failure_keeps_or_deletes_the_agent(fault, deferrable, on_failure, left, scenario, task):
     on = "create_agent" if fault == Fault.ends_in_error() else "get_agent"
     scenario.emulator.faults.add(fault, on=on, times=None)
     run = task(ConnixCreateAgentOperator, on_failure=on_failure, deferrable=deferrable, **CREATE)
@@ -407,7 +403,7 @@ def test_an_update_that_differs_in_nothing_sends_nothing(deferrable, scenario, t
 
 
 @MODES
-def test_an_update_that_breaks_its_agent_fails_in_every_try(deferrable, scenario, task):
+def test_a_breaking_update_fails_in_every_try(deferrable, scenario, task):
     agent_id = seed(scenario)
     scenario.emulator.faults.add(Fault.ends_in_error(), on="update_agent", times=None)
     run = task(ConnixUpdateAgentOperator, agent_id=agent_id, description="new", deferrable=deferrable)
@@ -417,7 +413,7 @@ def test_an_update_that_breaks_its_agent_fails_in_every_try(deferrable, scenario
 
 
 @MODES
-def test_an_update_that_renames_finds_its_agent_in_a_retry(deferrable, scenario, task):
+def test_a_renaming_update_finds_its_agent_again(deferrable, scenario, task):
     agent_id = seed(scenario, name="alpha")
     scenario.emulator.faults.add(FORBIDDEN, on="get_agent", after=1, times=1)
     run = task(ConnixUpdateAgentOperator, agent_name="alpha", name="beta", deferrable=deferrable)
@@ -441,7 +437,7 @@ def test_the_last_try_leaves_no_variable(ends_in, scenario, task, variables, mon
     assert variables == {}
 
 
-def test_a_conflict_without_an_agent_is_tried_again_for_30_seconds(scenario, task):
+def test_a_conflict_without_an_agent_is_retried_for_30_seconds(scenario, task):
     conflict = Fault.status(409, code="agent_conflict", message="Agent name already exists in this project")
     scenario.emulator.faults.add(conflict, on="create_agent", times=4)
     ran = task(ConnixCreateAgentOperator, **CREATE).try_once()
@@ -450,7 +446,7 @@ def test_a_conflict_without_an_agent_is_tried_again_for_30_seconds(scenario, tas
 
 
 @pytest.mark.parametrize("timeout", [5, 300])
-def test_a_conflict_that_stays_is_the_error_that_is_told(timeout, scenario, task):
+def test_a_lasting_conflict_is_the_final_error(timeout, scenario, task):
     limit = Fault.status(409, code="agent_limit", message="agent limit reached")
     scenario.emulator.faults.add(limit, on="create_agent", times=None)
     began = scenario.warp.time()

@@ -126,7 +126,7 @@ def test_a_retry_ends_what_an_earlier_try_began(scenario, task, trouble, where, 
         for which in ("first", "every")
     ],
 )
-def test_a_create_is_lost_and_so_is_the_look_for_it(scenario, trouble, which, deed):
+def test_a_create_and_its_look_up_are_lost(scenario, trouble, which, deed):
     run = set_up(scenario, "create", trouble, deferrable=False)
     nature, error = FAULTS[trouble].nature, FAULTS[trouble].error
     scenario.emulator.faults.add(deed, on="create_agent")

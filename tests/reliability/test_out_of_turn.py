@@ -57,7 +57,7 @@ def test_an_action_waits_for_an_updating_agent(operator, then, call, ends, defer
     assert scenario.emulator.agent(agent_id)["status"] == ends
 
 
-def test_an_agent_that_updates_for_ever_runs_the_time_out(scenario):
+def test_an_endless_update_ends_in_a_timeout(scenario):
     agent_id = _updating(scenario)
     ran = _task(scenario, ConnixStopAgentOperator, agent_id=agent_id).try_once()
     assert isinstance(ran.error, ConnixAgentTimeoutError), repr(ran.error)
@@ -65,7 +65,7 @@ def test_an_agent_that_updates_for_ever_runs_the_time_out(scenario):
     assert scenario.executed("stop_agent") == 0
 
 
-def test_an_agent_that_gets_there_by_itself_is_left_alone(scenario):
+def test_an_agent_already_at_its_goal_is_left_alone(scenario):
     agent_id = _updating(scenario, (40, "stopped"))
     ran = _task(scenario, ConnixStopAgentOperator, agent_id=agent_id).try_once()
     assert (ran.result, scenario.executed("stop_agent")) == (agent_id, 0)

@@ -47,7 +47,7 @@ objects = st.dictionaries(texts, anything, max_size=5)
     moment=moments,
     before=st.none() | looks,
 )
-def test_a_status_that_nobody_knows_is_neither_success_nor_failure(goal, earlier, status, moment, before):
+def test_an_unknown_status_is_no_verdict(goal, earlier, status, moment, before):
     assume(status not in KNOWN)
     state = PollState(before=before)
     for number, look in enumerate(earlier):
@@ -82,7 +82,7 @@ def allowed(goal: Any, look: Snapshot) -> set[Verdict]:
 
 
 @given(goal=goals, status=st.sampled_from(sorted(KNOWN - {"error"})), word=texts, moment=moments)
-def test_an_unknown_status_before_an_action_fails_nothing_in_the_grace(goal, status, word, moment):
+def test_an_unknown_earlier_status_is_no_failure(goal, status, word, moment):
     assume(word not in KNOWN and moment is not None)
     state = PollState(before=Snapshot(word, moment), accepted_at=0.0)
     assert judge(goal, Snapshot(status, moment), state, now=GRACE - 1).verdict is not Verdict.FAILED
@@ -121,7 +121,7 @@ def test_fields_that_nobody_knows_are_kept(model, more):
 
 
 @given(metadata=objects, config=objects, word=texts)
-def test_what_users_keep_with_an_agent_comes_back_as_it_was(metadata, config, word):
+def test_metadata_round_trips_unchanged(metadata, config, word):
     assume(not config.keys() & models.AgentConfig.model_fields.keys())
     sent = {"id": "agent_1", "status": word, "metadata": metadata, "config": config, "description": word}
     agent = models.Agent.model_validate_json(json.dumps(sent))

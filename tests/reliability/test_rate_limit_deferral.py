@@ -29,7 +29,7 @@ def _agent(scenario: Scenario, status: str) -> str:
     return agent_id
 
 
-def test_a_refused_task_gives_its_slot_back_and_comes_again(scenario):
+def test_a_limited_task_defers_and_resumes(scenario):
     agent_id = _agent(scenario, "stopped")
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent", times=2)
     ran = scenario.task(ConnixStartAgentOperator, agent_id=agent_id, **ARGUMENTS).try_once()
@@ -45,7 +45,7 @@ def test_a_short_pause_is_no_reason_to_give_way(scenario):
     assert (ran.result, ran.error, ran.deferrals) == (agent_id, None, 1)
 
 
-def test_on_a_worker_there_is_nowhere_to_give_way_to(scenario):
+def test_a_worker_task_never_defers(scenario):
     agent_id = _agent(scenario, "stopped")
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent", times=2)
     arguments = {**ARGUMENTS, "deferrable": False}
@@ -55,7 +55,7 @@ def test_on_a_worker_there_is_nowhere_to_give_way_to(scenario):
 
 @pytest.mark.parametrize("deferrable", [True, False])
 @pytest.mark.parametrize(("hint", "timeout"), [(3600, 600), (120, 25)])
-def test_no_refusal_is_final_before_the_tasks_time_is_over(scenario, deferrable, hint, timeout):
+def test_no_429_is_final_before_the_deadline(scenario, deferrable, hint, timeout):
     agent_id = _agent(scenario, "stopped")
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=hint), on="start_agent", times=None)
     arguments = {**ARGUMENTS, "timeout": timeout, "deferrable": deferrable}
@@ -90,7 +90,7 @@ def test_giving_way_wins_a_task_no_time(scenario):
 
 
 @pytest.mark.parametrize("remembering", [False, True], ids=["Variable", "task_state_store"])
-def test_a_restart_that_was_lost_before_is_not_sent_again(remembering, scenario, monkeypatch):
+def test_a_lost_restart_is_not_sent_again(remembering, scenario, monkeypatch):
     if not remembering:
         pytest.importorskip("airflow.models.variable")
         _keep_variables(monkeypatch)
@@ -104,7 +104,7 @@ def test_a_restart_that_was_lost_before_is_not_sent_again(remembering, scenario,
     assert scenario.executed("restart_agent") == 1
 
 
-def test_a_create_that_was_lost_before_is_not_sent_again(scenario):
+def test_a_lost_create_is_not_sent_again(scenario):
     scenario.emulator.faults.add(Fault.reset_after(), on="create_agent", times=1)
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=50), on="list_agents", times=1)
     ran = scenario.task(ConnixCreateAgentOperator, remembering=True, name="new", **ARGUMENTS).try_once()
@@ -113,7 +113,7 @@ def test_a_create_that_was_lost_before_is_not_sent_again(scenario):
     assert len(scenario.agents()) == 1
 
 
-def test_tasks_come_back_as_fast_as_the_service_takes_them(monkeypatch):
+def test_limited_tasks_resume_at_the_limits_pace(monkeypatch):
     with (
         Emulator(clock=Clock(frozen=True), limits=Limits(actions=5)) as emulator,
         open_scenario(emulator, monkeypatch) as scenario,
@@ -154,7 +154,7 @@ def test_the_last_try_leaves_no_record(is_last, scenario, monkeypatch):
 
 
 @pytest.mark.parametrize("event", [None, "soon", {}, {"deadline": "soon"}, {"deadline": True}])
-def test_a_task_that_is_resumed_with_anything_else_says_so(event):
+def test_a_foreign_event_is_refused(event):
     task = ConnixStartAgentOperator(task_id="task", agent_id="agent_1", **ARGUMENTS)
     with pytest.raises(ValueError, match="not with an event of its trigger"):
         task.resume_after_rate_limit({}, event)

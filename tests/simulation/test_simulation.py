@@ -42,7 +42,7 @@ def test_a_seed_is_the_same_history_each_time(playing):
         assert first == second
 
 
-def test_a_failing_history_is_shrunk_to_what_makes_it_fail():
+def test_a_failing_history_is_shrunk():
     history = dataclasses.replace(
         draw(0),
         temper=Temperament(get_lag=2.0, latency=0.9, page=3),

@@ -82,7 +82,7 @@ def test_an_agent_that_fails_every_task_is_unhealthy():
     assert state({"min_success_rate": 0.9, "min_completed_tasks": 10}, found=failing) == "unhealthy"
 
 
-def test_a_count_of_tasks_that_is_missing_spoils_no_other_metric():
+def test_a_missing_task_count_spoils_no_other_metric():
     uncounted = metrics(tasks={"completed": None})
     assert state({"min_success_rate": 0.9}, found=uncounted) == "healthy"
     assert state({"min_success_rate": 0.9, "min_completed_tasks": 10}, found=uncounted) == "unknown"

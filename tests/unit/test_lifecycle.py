@@ -134,7 +134,7 @@ def test_without_an_accepted_action_there_is_no_grace():
 
 @pytest.mark.parametrize(("passed", "expected"), [(0, WAITING), (14, WAITING), (15, GONE)])
 @pytest.mark.parametrize("goal", ["create", "start", "restart", "settle"])
-def test_an_agent_just_found_may_be_unknown_to_a_replica(goal, passed, expected):
+def test_a_new_agent_may_be_missing_on_replicas(goal, passed, expected):
     state = PollState.from_json(json.loads(json.dumps(PollState(found_at=100.0).to_json())))
     assert judge(GOALS[goal], Snapshot(None), state, now=100.0 + passed).verdict is expected
 
@@ -265,7 +265,7 @@ def test_flapping_is_not_stable():
     assert stability(3, *looks, (6, "running", LATER))[-1] is DONE
 
 
-def test_a_dip_between_two_looks_is_seen_by_updated_at():
+def test_updated_at_shows_a_dip_between_polls():
     assert stability(3, (0, "running", THEN), (2, "running", LATER), (4, "running", LATER)) == [WAITING] * 3
 
 

@@ -34,7 +34,7 @@ def test_the_fields_are_valid_by_airflows_own_schema():
     jsonschema.validate(connection["conn-fields"], kind)
 
 
-def test_the_form_methods_say_the_same_as_the_conn_fields():
+def test_form_methods_and_conn_fields_agree():
     (connection,) = get_provider_info()["connection-types"]
     assert list(connection["conn-fields"]) == [field.name for field in EXTRA_FIELDS]
     behaviour = ConnixHook.get_ui_field_behaviour()

@@ -176,7 +176,7 @@ async def test_metrics(driver, emulator, project):
     assert metrics.metrics.tasks is metrics.tasks
 
 
-async def test_projects_can_be_listed_for_the_test_of_a_connection(emulator, project, open_client):
+async def test_the_connection_test_lists_projects(emulator, project, open_client):
     from connix_provider.client.endpoints import list_projects
 
     page = open_client(emulator.api_key, emulator.url).perform(list_projects(limit=100))
@@ -184,7 +184,7 @@ async def test_projects_can_be_listed_for_the_test_of_a_connection(emulator, pro
     assert page.items[0].name == "Default project"
 
 
-def test_the_references_own_example_runs_with_another_import_and_address():
+def test_the_references_example_runs():
     reference = Path(__file__).parent / "reference_example.py.txt"
     with Emulator(
         clock=Clock(frozen=True),

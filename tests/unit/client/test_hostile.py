@@ -158,7 +158,7 @@ async def test_what_may_be_missing_may_be_missing(driver, raw_server, answer):
     ],
     ids=lambda odd: repr(odd)[:40],
 )
-async def test_a_field_that_nothing_rests_on_costs_nobody_an_answer(driver, raw_server, answer, odd, read):
+async def test_an_unreadable_minor_field_spoils_no_response(driver, raw_server, answer, odd, read):
     client = driver.open(KEY, raw_server(answer(AGENT | odd)).url)
     page = {"agents": [AGENT, AGENT | odd], "pagination": {"has_more": False}}
     listing = driver.open(KEY, raw_server(answer(page)).url)
@@ -317,7 +317,7 @@ async def test_packing_that_cannot_be_undone(ask, answer, body, encoding, told):
     assert told in str(error)
 
 
-async def test_an_action_is_not_confirmed_by_a_cut_empty_body(ask, answer):
+async def test_a_cut_empty_body_confirms_no_action(ask, answer):
     error = await ask(answer(gzip.compress(b"")[:8], "200 OK", "Content-Encoding: gzip"), "start")
     assert type(error) is ConnixResponseError
 
@@ -453,7 +453,7 @@ def test_a_handshake_that_never_ends(open_client, raw_server):
     assert not caught.value.may_have_executed
 
 
-async def test_a_request_that_is_read_slowly_ends_at_the_deadline(raw_server):
+async def test_a_slowly_read_request_ends_at_the_deadline(raw_server):
     server = raw_server(b"")
 
     def serve(connection):

@@ -116,7 +116,7 @@ def test_deleting_almost_all_ends_the_listing_soon():
     assert requests < 12
 
 
-def test_an_agent_twice_on_a_page_is_given_out_once():
+def test_a_doubled_agent_is_listed_once():
     pages = AgentPaginator(partial(list_agents, "p"))
     assert [agent.id for agent in pages.take(agent_page([1, 2, 1], 0, 9))] == ["1", "2"]
 

@@ -129,7 +129,7 @@ async def test_what_cannot_be_right_is_told_and_not_sent(both, emulator, method,
         ("iter_logs", (P, A), {"level": "loud"}),
     ],
 )
-def test_a_walk_tells_at_once_and_not_at_its_first_step(emulator, open_client, method, args, kwargs):
+def test_a_listing_refuses_bad_arguments_at_once(emulator, open_client, method, args, kwargs):
     client = open_client(emulator.api_key, emulator.url)
     with pytest.raises(ValueError, match="must be"):
         getattr(client.agents, method)(*args, **kwargs)
@@ -224,7 +224,7 @@ async def test_an_odd_id_reaches_the_service_as_one_segment(driver, emulator, od
     assert len(server.requests) == 5
 
 
-async def test_an_id_of_the_projects_page_may_be_a_number(driver, emulator):
+async def test_project_ids_may_be_numbers(driver, emulator):
     number = 42 + driver.is_async
     emulator.add_project(str(number))
     assert len(await driver.run(driver.to(emulator), "list", number)) == 0

@@ -39,7 +39,7 @@ def test_one_key_at_one_service_has_one_budget(open_client):
     assert open_client(access_token=KEY, base_url="http://127.0.0.1:9").limiter is one.limiter
 
 
-async def test_a_grant_keeps_its_budget_when_its_tokens_are_renewed(driver, emulator):
+async def test_a_grant_keeps_its_limits_after_a_refresh(driver, emulator):
     grant = emulator.add_token(expires_in=1)
     options = renewable(emulator, grant)
     client = driver.to(emulator, **options)
@@ -257,7 +257,7 @@ def test_a_signal_handler_may_use_the_same_limiter():
     assert asked == [registry.limiter_for("https://x", "key"), 0.0]
 
 
-def test_a_refusal_longer_than_the_longest_pause_is_told_at_once():
+def test_a_429_beyond_the_longest_pause_is_raised():
     refusal = Response(429, {"retry-after": "31"}, b"")
     caller = Caller(longest_pause=30)
     caller.go_on()
@@ -270,7 +270,7 @@ def test_a_refusal_longer_than_the_longest_pause_is_told_at_once():
     assert sum(patient.pauses) == pytest.approx(31, abs=0.5)
 
 
-def test_a_refusal_keeps_all_others_away_and_is_nobodys_attempt():
+def test_a_429_stops_other_requests_and_counts_no_attempt():
     caller = Caller(max_attempts=1)
     other = Caller(caller.limiter)
     caller.go_on()

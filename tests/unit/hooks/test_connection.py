@@ -213,7 +213,7 @@ def test_the_connection_test_tells_of_tokens_in_clear(define):
     assert "tokens travel in clear" in said
 
 
-def test_each_host_gets_one_warning_of_a_key_in_clear(define, monkeypatch, caplog):
+def test_each_clear_text_host_gets_one_warning(define, monkeypatch, caplog):
     monkeypatch.setattr(addresses, "_warned", set())
     for host in ("http://one.example.com", "http://one.example.com/v2", "http://two.example.com"):
         define(host=host, password=KEY).get_conn().close()
@@ -261,7 +261,7 @@ HOSTS = [
 
 
 @pytest.mark.parametrize(("fields", "is_sent"), HOSTS)
-def test_the_key_of_the_environment_goes_to_the_default_host_only(fields, is_sent, define, monkeypatch):
+def test_the_environment_key_reaches_only_the_default_host(fields, is_sent, define, monkeypatch):
     hook = define(**fields)
     monkeypatch.setenv("CONNIX_API_KEY", KEY)
     if is_sent:

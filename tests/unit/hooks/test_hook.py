@@ -205,7 +205,7 @@ def test_renewed_tokens_are_masked_too(emulator, expired, masked):
     assert secrets <= masked.keys()
 
 
-async def test_in_a_trigger_they_are_masked_beside_the_event_loop(emulator, expired, masked):
+async def test_a_trigger_masks_secrets_off_the_loop(emulator, expired, masked):
     async with await ConnixHook().get_async_conn() as client:
         await client.agents.list(emulator.project_id)
         secrets = tokens_and_secret(client)
@@ -244,7 +244,7 @@ def test_a_client_of_the_hook_shows_no_key(emulator: Emulator, connection):
         ({"extra": {"timeout": "cx_hunter22"}}, ["Timeout", "number of seconds"]),
     ],
 )
-def test_what_stands_in_the_wrong_field_is_told_and_not_shown(changes, words, emulator, connection):
+def test_a_key_in_another_field_is_not_shown(changes, words, emulator, connection):
     connection(**changes)
     works, said = ConnixHook().test_connection()
     assert not works

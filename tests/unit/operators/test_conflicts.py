@@ -172,7 +172,7 @@ def test_a_refusal_that_stays_ends_the_task_after_six(deferrable, emulator, run,
 
 
 @pytest.mark.parametrize("event", [{**DONE, "deadline": 1.0}, {**DONE, "outcome": "timeout"}])
-def test_a_task_whose_time_is_over_says_what_it_was_refused(event, connection):
+def test_a_timeout_names_the_last_conflict(event, connection):
     task = ConnixPauseAgentOperator(task_id="task", agent_id="agent_1", deferrable=True)
     with pytest.raises(ConnixAgentTimeoutError, match="Connix refused to pause it"):
         task.resume_after_conflict({}, event, refusal="Connix refused to pause it.")
@@ -220,7 +220,7 @@ def test_a_deferrable_task_leaves_its_slot_at_once(
 
 
 @pytest.mark.parametrize("event", [None, {}, {"deadline": 1.0}, DONE, {**DONE, "deadline": "soon"}])
-def test_an_event_is_checked_before_the_action_is_sent_again(event):
+def test_a_bad_event_sends_no_action(event):
     task = ConnixPauseAgentOperator(task_id="task", agent_id="agent_1", deferrable=True)
     with pytest.raises(ValueError, match="the task was resumed with"):
         task.resume_after_conflict({}, event)

@@ -49,7 +49,7 @@ def test_a_create_says_what_it_misses(context, emulator, execute):
     assert not emulator.journal.entries()
 
 
-def test_what_would_be_remembered_needs_a_task_run_as_well(emulator, execute):
+def test_a_record_needs_a_task_run(emulator, execute):
     (agent_id,) = emulator.seed(status="running")
     with pytest.raises(ValueError, match="context has no task run"):
         execute(ConnixDeleteAgentOperator, {"ti": MagicMock()}, agent_id=agent_id)

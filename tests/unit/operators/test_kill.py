@@ -90,7 +90,7 @@ def test_a_worker_that_was_told_nothing_takes_nothing_back(emulator, connection)
     assert not emulator.journal.entries()
 
 
-def test_a_task_that_did_nothing_has_nothing_to_take_back(emulator, connection):
+def test_a_task_without_an_action_undoes_nothing(emulator, connection):
     ConnixCreateAgentOperator(task_id="a", name="new", cancel_on_kill=True).on_kill()
     assert not emulator.journal.entries()
 
@@ -143,9 +143,7 @@ async def test_an_agent_that_never_starts_gets_few_stops(became, emulator, conne
 
 
 @pytest.mark.parametrize(("undo", "became"), [("delete", None), ("stop", "stopped")])
-async def test_what_is_taken_back_is_so_before_another_try_can_begin(
-    undo, became, emulator, connection, warp
-):
+async def test_an_undo_ends_before_the_next_try(undo, became, emulator, connection, warp):
     (agent_id,) = emulator.seed(status="running")
     await make_trigger(emulator.project_id, agent_id, "start", undo_on_kill=undo).on_kill()
     if became is None:
@@ -173,7 +171,7 @@ async def test_an_agent_in_an_unknown_status_is_stopped_later(emulator, connecti
 
 
 @pytest.mark.parametrize("undo", ["delete", "stop"])
-async def test_what_is_refused_all_the_time_is_asked_a_few_times(undo, emulator, connection, warp):
+async def test_a_refused_undo_is_sent_a_few_times(undo, emulator, connection, warp):
     emulator.faults.add(Fault.status(409, code="conflict"), on=f"{undo}_agent", times=None)
     (agent_id,) = emulator.seed(status="running")
     began = emulator.clock.timestamp()
@@ -222,7 +220,7 @@ def test_a_broken_connection_breaks_no_signal_handler(host, emulator, connection
 @pytest.mark.parametrize(
     "operator", [ConnixRestartAgentOperator, ConnixStopAgentOperator, ConnixPauseAgentOperator]
 )
-def test_a_task_killed_while_its_agent_is_busy_sends_nothing(
+def test_a_task_killed_while_waiting_sends_nothing(
     operator, cancel_on_kill, emulator, run, warp, monkeypatch
 ):
     (agent_id,) = emulator.seed(status="creating")
@@ -238,7 +236,7 @@ def test_a_task_killed_while_its_agent_is_busy_sends_nothing(
     assert [entry.status for entry in emulator.journal.entries() if entry.method != "GET"] == [409]
 
 
-def test_a_task_that_was_killed_before_it_acted_does_not_act(emulator, run, warp, monkeypatch):
+def test_a_task_killed_early_sends_nothing(emulator, run, warp, monkeypatch):
     about_to_act = ConnixCreateAgentOperator.about_to_act
 
     def killed(task, project_id, context):
@@ -252,7 +250,7 @@ def test_a_task_that_was_killed_before_it_acted_does_not_act(emulator, run, warp
 
 
 @pytest.mark.parametrize("cancel_on_kill", [False, True], ids=["left", "cancelled"])
-def test_a_deferred_task_tells_its_trigger_what_to_take_back(cancel_on_kill, emulator, connection):
+def test_a_deferred_task_hands_its_undo_to_the_trigger(cancel_on_kill, emulator, connection):
     (agent_id,) = emulator.seed(status="stopped")
     task = ConnixStartAgentOperator(
         task_id="a", agent_id=agent_id, deferrable=True, cancel_on_kill=cancel_on_kill
@@ -301,9 +299,7 @@ async def test_what_a_trigger_cannot_take_back_is_left(emulator, connection):
 
 @pytest.mark.parametrize("cancel_on_kill", [False, True], ids=["left", "cancelled"])
 @pytest.mark.parametrize("goes_on", [False, True], ids=["Airflow 2 ends it", "Airflow 3 lets it run on"])
-def test_a_worker_that_is_killed_while_a_create_is_under_way(
-    goes_on, cancel_on_kill, emulator, run, warp, monkeypatch
-):
+def test_a_worker_killed_during_a_create_undoes_it(goes_on, cancel_on_kill, emulator, run, warp, monkeypatch):
     create_once = once.create_once
 
     def killed(*args, **kwargs):
@@ -319,7 +315,7 @@ def test_a_worker_that_is_killed_while_a_create_is_under_way(
     assert len(emulator.journal.executed("delete_agent")) == cancel_on_kill
 
 
-def test_a_create_that_is_sent_after_the_kill_is_taken_back(emulator, run, warp, monkeypatch):
+def test_a_create_sent_after_the_kill_is_undone(emulator, run, warp, monkeypatch):
     create_once = once.create_once
 
     def killed(*args, **kwargs):
@@ -405,7 +401,7 @@ def test_a_trigger_without_its_task_instance_leaves_the_agent(emulator, connecti
 
 
 @pytest.mark.parametrize("mode", ["worker", "triggerer"])
-def test_a_state_that_airflow_never_tells_is_not_waited_for(mode, emulator, connection, monkeypatch):
+def test_a_missing_task_state_is_not_awaited(mode, emulator, connection, monkeypatch):
     monkeypatch.setattr("connix_provider.polling.task_kill._state_of", lambda ti: time.sleep(4))
     monkeypatch.setattr("connix_provider.polling.task_kill._ANSWER_TIMEOUT", 0.2)
     (agent_id,) = emulator.seed(status="running")
@@ -444,7 +440,7 @@ async def test_an_undo_is_not_cut_off_by_further_cancellations(undo, emulator, c
 
 
 @pytest.mark.parametrize("undo", ["delete", "stop"])
-async def test_a_service_that_hangs_holds_a_killed_trigger_for_20_seconds(undo, emulator, connection, warp):
+async def test_a_hanging_service_holds_a_killed_trigger_briefly(undo, emulator, connection, warp):
     emulator.faults.add(Fault.status(503), on=f"{undo}_agent", times=None)
     (agent_id,) = emulator.seed(status="running")
     began = emulator.clock.timestamp()

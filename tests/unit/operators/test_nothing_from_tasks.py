@@ -120,7 +120,7 @@ def test_mapped_text_is_not_rendered_again(emulator, run_after, warp):
 
 
 @pytest.mark.parametrize("native", [False, True])
-def test_a_mapping_from_a_task_is_sent_as_it_is(native, emulator, run_after, warp):
+def test_a_mapping_from_a_task_is_sent_unchanged(native, emulator, run_after, warp):
     config = {"model": "{{ 1 }}", "max_tokens": 5, "environment_variables": {"A": "3", "B": "None"}}
     states, errors = run_after(CREATE, "config", config, native=native, name="whole")
     assert states == {"success"}, errors

@@ -46,7 +46,7 @@ def test_a_retry_adopts_what_the_first_try_created(deferrable, emulator, run, wa
     assert emulator.agent(ran.result)["name"] == "new"
 
 
-def test_two_runs_of_a_task_leave_one_agent_and_a_conflict(emulator, run, warp):
+def test_two_runs_of_one_name_conflict(emulator, run, warp):
     first = run(ConnixCreateAgentOperator, **CREATE)
     second = run(ConnixCreateAgentOperator, **CREATE)
     assert (first.state, second.state) == ("success", "failed")
@@ -64,7 +64,7 @@ def test_an_agent_says_which_task_run_it_belongs_to(emulator, run, warp):
     assert (task_id, map_index) == ("task", "-1")
 
 
-def test_every_part_of_a_task_run_is_in_its_key():
+def test_the_key_names_every_part_of_a_run():
     one = {"dag_id": "dag", "run_id": "manual__1", "task_id": "task", "map_index": -1}
     others = {"dag_id": "another", "run_id": "manual__2", "task_id": "another", "map_index": 0}
     runs = [one, *({**one, part: other} for part, other in others.items())]
@@ -72,7 +72,7 @@ def test_every_part_of_a_task_run_is_in_its_key():
     assert len(keys) == 5
 
 
-def test_mapped_tasks_of_one_name_leave_one_agent_and_a_conflict(emulator, connection, warp):
+def test_mapped_creates_of_one_name_conflict(emulator, connection, warp):
     with DAG("mapped_namesakes", schedule=None, start_date=pendulum.datetime(2024, 1, 1)) as dag:
         ConnixCreateAgentOperator.partial(task_id="create", name="one", poll_interval=5).expand(
             description=["first", "second"]
@@ -129,7 +129,7 @@ def test_a_deferrable_task_defers(emulator, run, warp):
     assert ran.result == agent_id
 
 
-def test_a_deferrable_task_whose_end_is_in_sight_does_not_defer(run, warp, connection):
+def test_a_task_near_its_end_does_not_defer(run, warp, connection):
     with Emulator(durations=Durations.instant()) as quick:
         connection(host=quick.url, password=quick.api_key, extra={"project_id": quick.project_id})
         (agent_id,) = quick.seed(status="running")
@@ -181,7 +181,7 @@ def test_no_request_is_sent_after_the_deadline(emulator, run, warp):
 
 
 @MODES
-def test_a_key_that_is_refused_before_the_deed_ends_it(deferrable, emulator, run, connection, warp):
+def test_a_key_refused_before_the_action_is_final(deferrable, emulator, run, connection, warp):
     (agent_id,) = emulator.seed()
     connection(password="cx_" + "0" * 32)
     ran = run(ConnixStopAgentOperator, agent_id=agent_id, deferrable=deferrable)
@@ -248,7 +248,7 @@ def test_a_deferrable_task_defers_before_a_delayed_first_poll(
     assert not emulator.journal.entries("get_agent")
 
 
-def test_a_restart_waits_out_the_second_of_the_last_change(emulator, run, warp, monkeypatch):
+def test_a_restart_waits_for_the_next_whole_second(emulator, run, warp, monkeypatch):
     (agent_id,) = emulator.seed(status="running")
     from connix_provider.client.agents import Agents
 
@@ -301,7 +301,7 @@ def test_an_event_is_checked_before_it_is_believed(event, kind):
         task.execute_complete({}, event)
 
 
-def test_a_sensor_that_never_fails_skips_even_a_broken_trigger():
+def test_never_fail_skips_a_broken_trigger():
     sensor = ConnixAgentStatusSensor(task_id="b", agent_id="x", never_fail=True)
     from airflow.providers.common.compat.sdk import AirflowSkipException
 
@@ -340,7 +340,7 @@ def test_a_sensors_trigger_row_is_plain_and_without_secrets(emulator, connection
 
 
 @MODES
-def test_a_retry_restarts_its_own_agent_that_ended_in_error(deferrable, emulator, run, warp):
+def test_a_retry_restarts_its_own_failed_agent(deferrable, emulator, run, warp):
     if deferrable and airflow_version() == (3, 0):
         pytest.skip("dag.test() of Airflow 3.0 resumes a deferred task once more instead of trying it again")
     emulator.faults.add(Fault.ends_in_error(), on="create_agent", times=1)
@@ -367,7 +367,7 @@ def test_a_retry_waits_while_its_own_agent_is_busy(emulator, run, warp):
     assert len(emulator.journal.executed("create_agent")) == 1
 
 
-def test_a_retry_starts_its_own_agent_that_was_stopped_meanwhile(emulator, run, warp):
+def test_a_retry_starts_its_own_stopped_agent(emulator, run, warp):
     emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", times=1)
 
     def stop(context):
@@ -380,7 +380,7 @@ def test_a_retry_starts_its_own_agent_that_was_stopped_meanwhile(emulator, run, 
     assert len(emulator.journal.executed("start_agent")) == 1
 
 
-def test_a_create_that_may_have_left_an_agent_says_so(emulator, run, warp):
+def test_an_unconfirmed_create_says_so(emulator, run, warp):
     emulator.faults.add(Fault.reset_after(), on="create_agent")
     emulator.faults.add(Fault.status(503), on="list_agents", times=None)
     ran = run(ConnixCreateAgentOperator, timeout=60, **CREATE)
@@ -390,7 +390,7 @@ def test_a_create_that_may_have_left_an_agent_says_so(emulator, run, warp):
     assert len(emulator.journal.entries("list_agents")) > 4
 
 
-def test_a_restart_of_which_nobody_knows_is_named_at_the_end(emulator, run, warp):
+def test_a_timeout_names_an_unconfirmed_restart(emulator, run, warp):
     (agent_id,) = emulator.seed()
     emulator.clock.advance(60)
     emulator.faults.add(Fault.reset_before(), on="restart_agent")

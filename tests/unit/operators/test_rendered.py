@@ -171,7 +171,7 @@ def test_a_long_configuration_shows_no_secret(emulator, run, warp):
     assert "canary of a prompt" not in json.dumps(stored_fields(ran.instance))
 
 
-def test_a_configuration_that_is_one_template_is_masked_in_every_form(monkeypatch):
+def test_a_templated_configuration_is_masked_in_every_form(monkeypatch):
     masked = []
     monkeypatch.setattr("connix_provider.compat.mask_secret", masked.append)
     config = json.dumps({"model": "gpt-4", "system_prompt": "canary of a text\nwith lines and 'quotes'"})

@@ -28,7 +28,7 @@ def _unless_3_0(deferrable):
 
 
 @MODES
-def test_a_retry_waits_for_the_restart_of_an_earlier_try(deferrable, emulator, run, warp):
+def test_a_retry_waits_for_an_earlier_restart(deferrable, emulator, run, warp):
     _unless_3_0(deferrable)
     agent_id = _agent(emulator)
     emulator.faults.add(REFUSED, on="get_agent", after=1, times=1)
@@ -49,7 +49,7 @@ def test_a_retry_restarts_what_an_earlier_try_could_not(emulator, run, warp):
 @pytest.mark.parametrize(
     ("fault", "executed"), [(Fault.reset_before(), 1), (Fault.reset_after(), 1), (Fault.status(503), 1)]
 )
-def test_a_retry_looks_where_an_earlier_try_lost_the_answer(fault, executed, emulator, run, warp):
+def test_a_retry_checks_a_lost_restart(fault, executed, emulator, run, warp):
     agent_id = _agent(emulator)
     emulator.faults.add(fault, on="restart_agent", times=1)
     emulator.faults.add(REFUSED, on="get_agent", after=1, times=1)
@@ -102,7 +102,7 @@ def test_a_retry_finds_that_an_earlier_try_deleted_it(by, deferrable, emulator, 
     assert "An earlier try of this task deleted agent" in ran.log
 
 
-def test_a_retry_deletes_no_namesake_of_what_an_earlier_try_deleted(emulator, run, warp):
+def test_a_retry_of_a_delete_spares_a_namesake(emulator, run, warp):
     deleted, namesakes = _agent(emulator), []
     emulator.faults.add(REFUSED, on="get_agent", times=1)
 
@@ -133,7 +133,7 @@ def test_a_refused_repeat_keeps_the_record_of_a_delete(by, emulator, run, warp):
     assert emulator.agent(namesakes[0])["status"] == "running"
 
 
-def test_a_retry_believes_no_404_that_is_not_of_the_agent(emulator, run, warp):
+def test_a_retry_believes_only_the_agents_own_404(emulator, run, warp):
     agent_id = _agent(emulator)
     emulator.faults.add(Fault.status(503), on="delete_agent", times=5)
     emulator.faults.add(Fault.status(404, code="project_not_found"), on="delete_agent", times=None)

@@ -94,7 +94,7 @@ def test_ids_and_names_stay_text(text, make, field, native):
 
 
 @pytest.mark.parametrize("text", ["1.10", "123_456", "True"])
-def test_metadata_without_a_template_stays_text_in_a_native_dag(text):
+def test_plain_metadata_stays_text_in_native_dags(text):
     assert rendered(CREATE, native=True, name="a", metadata={"version": text}).body()["metadata"] == {
         "version": text
     }

@@ -176,7 +176,7 @@ def test_waits_hear_of_changes_within_a_sweep(begin_within, begins_at):
 
 
 @pytest.mark.heavy
-def test_waits_in_a_large_project_hear_of_changes_within_a_sweep():
+def test_large_projects_are_read_within_a_sweep():
     scattered, sweep = range(25, 50_000, 50), 6.0
     service = Service(50_000, begins_at=10, creating=scattered)
     heard = run(service, scattered, begin_within=2, change_within=400)

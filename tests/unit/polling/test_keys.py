@@ -158,9 +158,7 @@ async def test_a_wait_after_a_refusal_reads_the_connection(emulator, wait, conne
     assert (await wait(agent_id))["outcome"] == "done"
 
 
-async def test_a_wait_that_joins_after_a_refusal_reads_the_connection(
-    emulator, wait, warp, connection, reads, asked
-):
+async def test_a_joining_wait_reads_the_connection_anew(emulator, wait, warp, connection, reads, asked):
     (paused,) = emulator.seed(status="paused")
     refused, welcome = emulator.seed(2)
     patient = asyncio.create_task(wait(paused, poll_interval=300, deadline=warp.time() + 500))

@@ -48,7 +48,7 @@ async def test_it_asks_for_no_more_than_the_checks_need(policy, wanted, client, 
     assert [check.state for check in again.checks] == [check.state for check in report.checks]
 
 
-def test_an_agent_that_was_just_read_is_not_read_again(client, emulator):
+def test_a_fresh_agent_is_not_read_again(client, emulator):
     (agent_id,) = emulator.seed()
     agent = client.agents.get(emulator.project_id, agent_id)
     policy = HealthPolicy(statuses="running", max_cpu_usage=1)

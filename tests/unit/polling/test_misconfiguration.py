@@ -112,7 +112,7 @@ def test_a_page_that_is_not_found_is_final_sooner(scenario, mode, wrong):
 
 @MODES
 @pytest.mark.parametrize("before", [1, 3])
-def test_a_connection_that_was_right_is_never_taken_for_wrong(scenario, mode, before):
+def test_a_connection_that_worked_is_never_called_wrong(scenario, mode, before):
     (agent_id,) = scenario.emulator.seed(status="paused", project_id=scenario.project_id)
     scenario.emulator.script(agent_id, [(1500, "running")])
     scenario.emulator.faults.add(Fault.bad_json(), on="get_agent", times=60, after=before)
@@ -145,9 +145,7 @@ def test_one_other_failure_is_enough_to_wait_on(scenario, mode):
     indirect=["wrong"],
 )
 @pytest.mark.parametrize("tries", [1, 2])
-def test_an_operator_on_a_wrong_connection_ends_within_10_minutes(
-    scenario, deferrable, task, wrong, says, tries
-):
+def test_a_wrong_connection_ends_operators_within_10_minutes(scenario, deferrable, task, wrong, says, tries):
     kind, arguments = TASKS[task]
     run = scenario.task(kind, remembering=True, deferrable=deferrable, timeout=36_000, **arguments)
     for _ in range(tries):
@@ -160,7 +158,7 @@ def test_an_operator_on_a_wrong_connection_ends_within_10_minutes(
 
 
 @WORKERS
-def test_a_connection_that_breaks_after_the_action_ends_no_wait(scenario, deferrable):
+def test_a_connection_that_breaks_later_ends_no_wait(scenario, deferrable):
     (agent_id,) = scenario.emulator.seed(status="stopped", project_id=scenario.project_id)
     scenario.emulator.faults.add(Fault.bad_json(), on="get_agent", times=70, after=1)
     began = scenario.warp.time()
@@ -172,7 +170,7 @@ def test_a_connection_that_breaks_after_the_action_ends_no_wait(scenario, deferr
 
 
 @WORKERS
-def test_a_lost_create_is_looked_up_as_long_as_connix_answers(scenario, deferrable):
+def test_a_lost_create_is_looked_up_until_the_deadline(scenario, deferrable):
     scenario.emulator.faults.add(Fault.reset_after(), on="create_agent", times=1)
     scenario.emulator.faults.add(Fault.status(503), on="list_agents", times=100)
     ran = scenario.task(

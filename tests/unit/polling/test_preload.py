@@ -12,7 +12,7 @@ from connix_provider.polling import preload as preloading
 from connix_provider.polling.preload import preload
 
 
-async def test_a_second_trigger_waits_for_the_import_of_the_first(monkeypatch, tmp_path):
+async def test_a_second_trigger_waits_for_the_first_import(monkeypatch, tmp_path):
     (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(0.2)\nis_complete = True\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(preloading, "_NEEDED", ("slow_to_import",))

@@ -208,7 +208,7 @@ def test_a_large_project_is_read_by_status():
 
 
 @pytest.mark.parametrize("status", ["creating", "hibernating"])
-def test_an_agent_that_left_its_status_is_read_by_id(status):
+def test_an_agent_missing_in_its_listing_is_read(status):
     project = Project(sparse(20_000, 50, status))
     project.wait_for(*range(0, 20_000, 50))
     project.go_on(60)
@@ -299,7 +299,7 @@ class Repeated(Project):
         return whole
 
 
-def test_a_service_that_ignores_the_offset_is_not_read_for_ever():
+def test_an_ignored_offset_ends_the_listing():
     project = Repeated(dict.fromkeys(range(2000), "running"))
     project.wait_for(*range(150))
     project.go_on(30)
@@ -356,7 +356,7 @@ def test_a_subscription_that_ended_is_read_for_no_more():
     assert {offset for _, offset in pages(project.go_on(20))} == {0, 100}
 
 
-def test_errors_of_a_page_reach_those_that_may_be_on_it():
+def test_a_page_error_reaches_its_subscribers():
     project = Project(dict.fromkeys(range(200), "creating"))
     project.wait_for(*range(200))
     first = project.next()[1]

@@ -41,7 +41,7 @@ def undefine(monkeypatch):
     return lambda: monkeypatch.delenv("AIRFLOW_CONN_CONNIX_DEFAULT")
 
 
-async def test_an_undefined_connection_ends_a_deferred_wait_after_5_minutes(emulator, warp, wait, undefine):
+async def test_an_undefined_connection_ends_waits_after_5_minutes(emulator, warp, wait, undefine):
     (agent_id,) = emulator.seed(status="running")
     undefine()
     began = warp.time()
@@ -52,7 +52,7 @@ async def test_an_undefined_connection_ends_a_deferred_wait_after_5_minutes(emul
     assert f"'alpha' ({agent_id})" in event["message"]
 
 
-async def test_an_undefined_connection_after_good_polls_has_5_minutes_too(emulator, warp, wait, undefine):
+async def test_a_late_undefined_connection_has_5_minutes(emulator, warp, wait, undefine):
     (agent_id,) = emulator.seed(status="paused")
     began = warp.time()
 
@@ -107,7 +107,7 @@ def test_a_long_wait_for_a_limit_is_logged(caplog, seconds, lines):
     assert waits.total(2000.0) == seconds
 
 
-def test_a_key_always_over_its_limit_logs_one_pair_a_minute(caplog):
+def test_a_permanent_limit_logs_once_a_minute(caplog):
     caplog.set_level(logging.INFO)
     waits = RateLimitWaits(logging.getLogger("test"))
     for now in range(1000, 1600, 10):
@@ -252,7 +252,7 @@ def test_a_failed_log_request_leaves_the_failure(status):
 
 
 @pytest.mark.heavy
-def test_a_slow_log_request_is_given_up_after_5_seconds():
+def test_a_slow_log_request_ends_after_5_seconds():
     with LogService("line", seconds=30) as client:
         began = time.monotonic()
         assert add_last_error(client, FAILED, seconds=60) == FAILED
@@ -331,7 +331,7 @@ BEGINS_AND_ENDS = [
 @pytest.mark.parametrize(
     ("hint", "times", "lines"), [(1, 1, []), (20, 1, BEGINS_AND_ENDS), (9, 3, BEGINS_AND_ENDS)]
 )
-def test_an_action_that_waits_for_a_limit_says_so_once(scenario: Scenario, caplog, hint, times, lines):
+def test_an_action_logs_its_wait_for_a_limit(scenario: Scenario, caplog, hint, times, lines):
     caplog.set_level(logging.INFO, "connix_provider.client")
     (agent_id,) = scenario.emulator.seed(status="stopped", project_id=scenario.project_id)
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=hint), on="start_agent", times=times)

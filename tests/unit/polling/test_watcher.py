@@ -302,7 +302,7 @@ async def test_polls_leave_the_reserve_to_actions(emulator, wait, warp):
     assert not emulator.journal.entries()
 
 
-async def test_no_request_for_a_wait_is_sent_after_its_deadline(emulator, wait, warp):
+async def test_no_read_follows_the_deadline(emulator, wait, warp):
     hurried, patient = emulator.seed(2, status="creating")
     # The refusal of one keeps both away, for longer than the other has time.
     emulator.faults.add(Fault.rate_limited(retry_after=40), on="get_agent", agent_id=patient)

@@ -218,7 +218,7 @@ def test_the_selection_is_fixed_at_the_start(how, sense, emulator):
 
 
 @MODES
-def test_an_empty_selection_is_an_error_unless_it_is_allowed(how, sense, emulator):
+def test_an_empty_selection_is_refused_by_default(how, sense, emulator):
     selector = {"name": "nobody-*"}
     ran = sense(agents=selector, health={"statuses": "running"}, **how)
     fails(ran, ValueError, "no agent of project", "give allow_empty=True")
@@ -262,7 +262,7 @@ def test_an_agent_that_is_gone_ends_the_wait(call, how, sense, emulator, agent_i
 
 
 @MODES
-def test_a_service_that_is_down_times_out_with_the_last_report(how, sense, emulator, agent_id):
+def test_an_outage_times_out_with_the_last_report(how, sense, emulator, agent_id):
     emulator.set_metrics(agent_id, cpu_usage=0.9)
     emulator.faults.add(Fault.status(503), on="get_metrics", times=None, after=1)
     ran = sense(agent_id=agent_id, health={"max_cpu_usage": 0.5}, **how)

@@ -100,7 +100,7 @@ def test_what_may_pass_is_warned_of(name, emulator, poke, capfd, caplog):
     assert "failed and will be repeated" in out + err + caplog.text
 
 
-def test_a_name_that_cannot_be_looked_up_now_is_warned_of(emulator, poke, capfd, caplog):
+def test_a_failed_name_look_up_is_a_warning(emulator, poke, capfd, caplog):
     assert poke(faulty(DOWN, "list_agents", times=None), agent_name="named") is False
     assert len(emulator.journal.entries()) == 1
     out, err = capfd.readouterr()

@@ -106,7 +106,7 @@ async def test_it_says_where_nothing_was_seen(began, says, emulator, connection,
     assert f": {says}; the last poll failed: " in event["message"]
 
 
-async def test_it_tells_each_time_that_the_clock_of_stability_begins(emulator, connection, warp, told):
+async def test_each_start_of_stability_is_logged(emulator, connection, warp, told):
     (agent_id,) = emulator.seed(status="paused")
     emulator.script(agent_id, [(3, "running"), (5, "paused"), (5, "running")])
     await outcome(trigger(emulator, agent_id, stable_for=7))
@@ -142,7 +142,7 @@ async def test_a_service_that_asks_to_be_left_alone_is(emulator, connection, war
     assert 90 <= warp.slept <= 100
 
 
-async def test_trouble_that_says_for_how_long_is_left_alone_too(emulator, connection, warp):
+async def test_an_error_with_a_hint_is_left_alone(emulator, connection, warp):
     (agent_id,) = emulator.seed()
     emulator.faults.add(Fault.status(503, headers={"Retry-After": "45"}), on="get_agent", times=2)
     await outcome(trigger(emulator, agent_id))
@@ -154,7 +154,7 @@ async def test_trouble_that_says_for_how_long_is_left_alone_too(emulator, connec
     ("not_before", "refused_for", "deadline", "comes_after"),
     [(0, 0, 600, 0), (50, 0, 600, 50), (0, 30, 600, 30), (20, 30, 600, 30), (50, 0, 40, 40), (0, 30, 20, 20)],
 )
-async def test_a_task_resumes_with_a_permit_or_at_its_deadline(
+async def test_a_task_resumes_by_its_deadline(
     not_before, refused_for, deadline, comes_after, emulator, connection, warp
 ):
     if refused_for:
@@ -179,16 +179,14 @@ async def test_a_task_resumes_with_a_permit_or_at_its_deadline(
     ("changes", "says"),
     [({"password": None}, "there is no Connix API key"), ({"host": "nowhere"}, "the base URL must begin")],
 )
-async def test_a_connection_that_was_broken_meanwhile_is_told_to_the_task(
-    changes, says, emulator, connection, warp
-):
+async def test_a_connection_broken_meanwhile_fails_the_task(changes, says, emulator, connection, warp):
     connection(**changes)
     event = await outcome(trigger(emulator, "agent_1"))
     assert event["outcome"] == "refused"
     assert says in event["message"]
 
 
-async def test_a_connection_that_was_deleted_is_told_to_the_task(emulator, warp, connection):
+async def test_a_deleted_connection_fails_the_task(emulator, warp, connection):
     event = await outcome(trigger(emulator, "agent_1", connix_conn_id="connix_deleted"))
     assert event["outcome"] == "refused"
     assert "connix_deleted" in event["message"]
@@ -224,7 +222,7 @@ def test_its_repr_shows_no_secret(emulator):
         ({"target_statuses": ["runing"]}, ["target_statuses", "Did you mean 'running'?"]),
     ],
 )
-async def test_arguments_that_cannot_be_right_are_told_to_the_task(arguments, words, emulator, connection):
+async def test_bad_trigger_arguments_fail_the_task(arguments, words, emulator, connection):
     event = await outcome(trigger(emulator, "agent_1", **arguments))
     assert event["outcome"] == "refused"
     assert all(word in event["message"] for word in words), event["message"]
@@ -241,7 +239,7 @@ async def test_a_bad_trigger_is_no_others_trouble(emulator, connection, warp):
 
 
 @pytest.mark.heavy
-async def test_the_first_trigger_of_a_process_imports_off_the_loop(emulator, connection):
+async def test_the_first_trigger_imports_off_the_loop(emulator, connection):
     code = f"""
 import asyncio, sys, threading
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger

@@ -61,7 +61,7 @@ def error_of(reply):
         ([100, 101, 50, 60, 66], [False, False, False, False, True]),
     ],
 )
-def test_the_third_in_a_row_over_15_seconds_is_final(times, final):
+def test_the_third_refusal_over_15_seconds_is_final(times, final):
     refusals = ForeignRefusals()
     assert [refusals.add(now) for now in times] == final
 
@@ -103,7 +103,7 @@ def test_a_body_of_connix_is_not_foreign(status):
         (404, "route_not_found", False),
     ],
 )
-def test_only_the_agents_own_404_says_that_it_is_gone(status, code, gone):
+def test_only_the_agents_own_404_means_gone(status, code, gone):
     assert error_of(own(status, code)).is_of_an_agent is gone
 
 
@@ -131,7 +131,7 @@ class TestAttempts:
         assert len(run.sent) == 5
         assert 15 <= run.now - NOW < 17
 
-    def test_it_is_final_after_15_seconds_without_a_bound_on_attempts(self, name, status):
+    def test_unbounded_attempts_end_after_15_seconds(self, name, status):
         run = Run(CALLS[name], RetryPolicy(max_attempts=10**9), repeat(Response(status, {}, HTML)))
         assert type(run.error) is CLASSES[status]
         assert len(run.sent) == 5

@@ -93,7 +93,7 @@ def test_a_poll_goes_a_minute_after_a_refusal(name, status, hint, headers):
 
 @pytest.mark.parametrize("headers", HINTS.values(), ids=HINTS)
 @pytest.mark.parametrize("hint", BODY_HINTS)
-def test_a_refusal_of_one_endpoint_keeps_no_other_away_for_longer(headers, hint):
+def test_a_429_of_one_endpoint_delays_no_other(headers, hint):
     process = Process()
     process.call("list", refused(429, headers, hint))
     process.now += 60
@@ -121,7 +121,7 @@ def test_of_many_polls_one_goes_to_see():
             assert 0 < second.try_acquire() <= 60
 
 
-def test_a_call_that_is_no_poll_keeps_to_the_hint():
+def test_only_polls_shorten_a_hint():
     process = Process()
     process.call("start", refused(429, HINTS["reset in an hour"], None), background=False)
     process.now += 60
@@ -138,7 +138,7 @@ def test_a_success_can_announce_a_used_up_limit():
 
 
 @pytest.mark.parametrize("status", [503, 529])
-def test_no_poll_sleeps_longer_than_a_minute_for_a_hint(status):
+def test_no_poll_sleeps_over_a_minute(status):
     policy = RetryPolicy(total_timeout=100_000)
     outcomes = iter([refused(status, {}, 3600), said("get")])
     run = Run(CALLS["get"], policy, outcomes, background=True)

@@ -129,7 +129,7 @@ def test_the_backoff_doubles_up_to_its_bound(policy, attempt):
         assert delay == pytest.approx(expected)
 
 
-def test_a_limit_without_a_hint_is_asked_less_and_less_often():
+def test_a_limit_without_a_hint_backs_off():
     policy = RetryPolicy()
     delays = [
         retry_delay(
@@ -234,7 +234,7 @@ def test_a_429_is_always_repeated_in_time(name, refusals, hint):
     assert all(after - before >= hint for before, after in itertools.pairwise(run.sent_at))
 
 
-def test_a_hint_beyond_the_deadline_fails_no_call_before_it():
+def test_a_hint_beyond_the_deadline_fails_no_call_early():
     policy = RetryPolicy(total_timeout=math.inf, deadline=NOW + 10)
     run = Run(CALLS["get"], policy, repeat(lambda: refusal(429, retry_after=60)))
     assert isinstance(run.error, ConnixRateLimitError)
@@ -250,7 +250,7 @@ def test_a_hint_beyond_the_deadline_fails_no_call_before_it():
 
 
 @pytest.mark.parametrize("hint", [301, 3600, 1e9])
-def test_a_hint_that_may_be_wrong_is_tried_after_a_minute(hint):
+def test_a_doubtful_hint_is_tested_after_a_minute(hint):
     outcomes = iter([refusal(429, retry_after=hint), said("create")])
     policy = RetryPolicy(total_timeout=math.inf, deadline=NOW + 300)
     run = Run(CALLS["create"], policy, outcomes)
@@ -387,7 +387,7 @@ def test_a_delete_whose_repeat_finds_nothing_is_done():
     "other",
     [refusal(404, code="project_not_found"), refusal(404), Response(404, {}, b"<html>no route</html>")],
 )
-def test_a_delete_whose_repeat_meets_another_404_is_not_done(other):
+def test_another_404_confirms_no_repeated_delete(other):
     run = Run(CALLS["delete"], RetryPolicy(), itertools.chain([LOST], repeat(other)))
     assert isinstance(run.error, ConnixNotFoundError)
     assert not run.error.is_of_an_agent
@@ -499,7 +499,7 @@ def test_nonsense_in_the_body_is_passed_over(nonsense):
     assert retry_after_hint(ALL, {"retry_after": nonsense}) == 20
 
 
-def test_a_reset_counts_only_for_a_budget_that_is_used_up():
+def test_a_reset_counts_only_for_a_used_up_limit():
     assert retry_after_hint(headers(date=DATE, x_ratelimit_remaining=0, **RESET)) == 30
     assert retry_after_hint(headers(date=DATE, x_ratelimit_remaining=87, **RESET)) is None
     per_key = {"x_ratelimit_reset_requests": NOW + 50}
@@ -508,7 +508,7 @@ def test_a_reset_counts_only_for_a_budget_that_is_used_up():
     assert retry_after_hint(both) == 30
 
 
-def test_a_reset_counts_only_on_a_refusal_for_the_rate_limit():
+def test_a_reset_counts_only_with_a_429():
     told = headers(date=DATE, **RESET)
     assert retry_after_hint(told, refused=False) is None
     assert retry_after_hint(ALL, refused=False) == 20
@@ -527,13 +527,13 @@ def test_no_header_breaks_the_hint(date, retry_after, reset):
     assert hint is None or 0 <= hint < math.inf
 
 
-def test_an_address_to_redirect_to_that_cannot_be_read_is_told():
+def test_an_unreadable_redirect_is_an_error():
     run = Run(CALLS["get"], RetryPolicy(), iter([Response(302, {"location": "http://[::1"}, b"")]))
     assert "an address that cannot be read" in str(run.error)
 
 
 @pytest.mark.parametrize("reply", [Response(204, {}, b""), Response(202, {}, b" ")])
-def test_an_update_whose_good_answer_is_empty_is_looked_at(reply):
+def test_an_update_with_an_empty_response_is_checked(reply):
     run = Run(CALLS["update"], RetryPolicy(), iter([reply, refusal(503), Response(200, {}, AGENT)]))
     assert [step.call.method for step in run.sent] == ["PUT", "GET", "GET"]
     assert run.result.id == "a"

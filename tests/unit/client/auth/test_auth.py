@@ -89,9 +89,7 @@ async def test_a_bearer_token(driver, emulator, project, grant):
     assert calls(emulator) == ["list_agents"] * 2
 
 
-async def test_a_refused_token_is_renewed_once_and_the_call_repeated_once(
-    emulator, project, grant, refreshing, driver
-):
+async def test_a_refused_token_is_refreshed_once(emulator, project, grant, refreshing, driver):
     renewed = []
     client = refreshing(on_new_secret=renewed.append)
     emulator.revoke_token(grant.access_token)
@@ -266,9 +264,7 @@ async def test_a_token_endpoint_that_hangs_holds_nobody_for_ever(
 
 
 @pytest.mark.heavy
-def test_threads_do_not_queue_behind_a_renewal_beyond_their_deadlines(
-    emulator, project, grant, open_client, monkeypatch
-):
+def test_no_thread_outwaits_its_deadline_for_a_refresh(emulator, project, grant, open_client, monkeypatch):
     emulator.faults.add(Fault.hang(), "token", times=None)
     client = open_client(
         base_url=emulator.url,
@@ -356,7 +352,7 @@ async def test_the_body_of_a_401_is_left_unread(driver, raw_server, answer):
         '{"access_token": "tök"}'.encode(),
     ],
 )
-async def test_an_answer_without_a_usable_token_is_an_authentication_error(driver, raw_server, answer, body):
+async def test_a_response_without_a_token_is_an_error(driver, raw_server, answer, body):
     tokens = raw_server(answer(body))
     client = driver.open(
         base_url="http://127.0.0.1:9", refresh_token="refresh-1", token_url=f"{tokens.url}/t?secret=query"
@@ -367,7 +363,7 @@ async def test_an_answer_without_a_usable_token_is_an_authentication_error(drive
     assert len(tokens.requests) == 1
 
 
-async def test_a_token_endpoint_that_sends_secrets_back_does_not_show_them(driver, raw_server):
+async def test_secrets_echoed_by_a_token_endpoint_are_hidden(driver, raw_server):
     def echo(connection, request):
         body = json.dumps(
             {"error": "bad", "error_description": request.split(b"\r\n\r\n")[1].decode()}
@@ -419,7 +415,7 @@ async def test_how_a_client_names_itself(
 
 
 @pytest.mark.parametrize("renewed", ["refresh-\ud800", "two words", "", 7, None, ["refresh-2"]])
-async def test_a_renewed_refresh_token_that_cannot_be_sent_is_not_taken(driver, raw_server, answer, renewed):
+async def test_an_unusable_new_refresh_token_is_ignored(driver, raw_server, answer, renewed):
     tokens = raw_server(answer({"access_token": "new-token", "refresh_token": renewed}))
     server = raw_server(answer({"agents": []}))
     client = driver.open(base_url=server.url, refresh_token="refresh-1", token_url=tokens.url)
@@ -447,7 +443,7 @@ async def test_a_missing_token_endpoint_names_its_setting(driver, raw_server, an
         await driver.run(client, "list", "p")
 
 
-async def test_a_token_endpoint_that_hangs_up_is_not_told_as_connix(driver, raw_server):
+async def test_a_broken_token_endpoint_is_named_itself(driver, raw_server):
     tokens = raw_server(lambda connection, request: None)
     client = driver.open(refresh_token="refresh-1", token_url=tokens.url, max_attempts=1)
     with pytest.raises(ConnixConnectionError, match=f"{tokens.url} broke before new tokens had come whole: "):
@@ -466,7 +462,7 @@ async def test_a_redirect_of_the_token_endpoint_is_refused(driver, raw_server, a
 # Who shares the newest tokens
 
 
-async def test_a_client_goes_on_with_what_a_closed_one_renewed(emulator, project, refreshing, driver):
+async def test_a_client_uses_the_tokens_of_a_closed_one(emulator, project, refreshing, driver):
     for _ in range(3):
         emulator.clock.advance(3600)
         await driver.run(refreshing(), "list", project)
@@ -519,9 +515,7 @@ async def test_clients_of_both_kinds_at_once_share_one_renewal(emulator, project
     assert len(emulator.journal.entries("token")) == 1
 
 
-async def test_another_access_token_is_used_first_and_renewed_by_the_newest(
-    emulator, project, grant, refreshing, driver
-):
+async def test_a_new_access_token_is_used_before_a_refresh(emulator, project, grant, refreshing, driver):
     emulator.revoke_token(grant.access_token)
     await driver.run(refreshing(), "list", project)
     emulator.journal.clear()
@@ -679,7 +673,7 @@ async def test_a_ready_proof_is_used(driver, emulator, project):
 
 
 @pytest.mark.parametrize("key", ["cx_short", "sk-" + 32 * "a", KEY[:-1] + "g", KEY + "a"])
-async def test_a_key_of_an_odd_shape_is_warned_about_and_used(driver, raw_server, answer, caplog, key):
+async def test_an_odd_key_is_used_with_a_warning(driver, raw_server, answer, caplog, key):
     server = raw_server(answer({"agents": []}))
     await driver.run(driver.open(key, server.url), "list", "p")
     assert headers_of(server.requests[0])["x-api-key"] == key
@@ -688,7 +682,7 @@ async def test_a_key_of_an_odd_shape_is_warned_about_and_used(driver, raw_server
     assert key not in caplog.text
 
 
-def test_a_key_of_the_usual_shape_is_not_warned_about(caplog):
+def test_a_usual_key_gets_no_warning(caplog):
     ApiKeyAuth(KEY)
     assert caplog.records == []
 
@@ -709,7 +703,7 @@ def test_a_key_of_the_usual_shape_is_not_warned_about(caplog):
     ],
 )
 @pytest.mark.parametrize("field", ["api_key", "access_token", "refresh_token"])
-def test_what_cannot_be_a_key_is_refused_and_not_shown(value, told, field):
+def test_an_impossible_key_is_refused_and_not_shown(value, told, field):
     with pytest.raises(ValueError, match=told) as caught:
         choose_auth(**{field: value})
     assert field.replace("_", " ").lower() in str(caught.value).lower()

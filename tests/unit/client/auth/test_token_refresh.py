@@ -96,7 +96,7 @@ async def test_refresh_survives_a_closed_client(rotating, given):
     assert rotating.used == ["refresh-0"]
 
 
-async def test_next_call_uses_the_refresh_of_a_timed_out_one(driver, rotating, given):
+async def test_a_timed_out_refresh_serves_the_next_call(driver, rotating, given):
     client = driver.open(**rotating.options, **given)
     seconds = 0.2
     while not rotating.requested.is_set():

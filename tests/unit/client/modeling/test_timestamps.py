@@ -83,7 +83,7 @@ def test_times_of_iso_and_of_databases_are_read(written, milliseconds):
         "Mar. 99 9999 99:99:99",
     ],
 )
-def test_a_time_that_cannot_be_read_is_compared_as_text(written):
+def test_an_unreadable_time_is_compared_as_text(written):
     one = agent(written)
     assert one.updated_at is None
     assert one.snapshot().updated_at_text == written

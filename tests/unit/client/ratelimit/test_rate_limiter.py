@@ -123,7 +123,7 @@ def test_a_service_that_tells_of_no_limit_has_none(desk):
     assert desk.limiter.rate(Bucket.DELETE) == pytest.approx(9 / 60)
 
 
-def test_a_refusal_without_a_word_brings_the_table_back_for_good(desk):
+def test_a_429_without_headers_restores_the_documented_limits(desk):
     desk.take(Bucket.CREATE).on_response({})
     desk.take(Bucket.CREATE).on_response({}, back_off=5)
     assert 5 <= desk.ask(Bucket.CREATE)[1] < 5.1
@@ -176,7 +176,7 @@ def test_the_servers_clock_counts_and_not_ours(start, skew):
     assert desk.ask()[1] == 0
 
 
-def test_whole_seconds_add_up_to_the_moment_of_the_reset(desk):
+def test_whole_seconds_reach_the_reset(desk):
     # An answer just after a full second says more precisely when the window ends.
     for second in (0.9, 1.5, 2.0, 3.7):
         desk.now = second
@@ -204,7 +204,7 @@ def test_answers_that_overtake_each_other_raise_nothing(desk):
     assert desk.ask()[1] > 15
 
 
-def test_an_answer_of_the_window_before_says_nothing_of_this_one(desk):
+def test_a_late_response_changes_no_new_window(desk):
     slow = desk.take()
     before = desk.headers(200, 190)
     desk.now = 25.0
@@ -325,7 +325,7 @@ def test_a_limit_is_read_whatever_is_added_to_it(desk, form):
     assert 15 < wait <= 21
 
 
-def test_a_limit_that_cannot_be_read_is_not_no_limit(desk):
+def test_an_unreadable_limit_is_still_a_limit(desk):
     for _ in range(10):
         desk.take(Bucket.CREATE).on_response({"x-ratelimit-limit": "ten", "x-ratelimit-remaining": "some"})
         desk.now += 0.1
@@ -334,7 +334,7 @@ def test_a_limit_that_cannot_be_read_is_not_no_limit(desk):
 
 @pytest.mark.parametrize("told", [False, True])
 @pytest.mark.parametrize(("share", "own"), [(0.05, 1), (0.1, 2), (0.2, 4)])
-def test_neither_actions_nor_polling_wait_for_each_other_for_ever(share, own, told):
+def test_actions_and_polls_starve_neither(share, own, told):
     desk = Desk(share)
     if told:
         desk.told(20, 19, bucket=Bucket.UPDATE)
@@ -542,7 +542,7 @@ def test_a_share_is_kept_to(share):
     assert all(0.8 * share * 200 <= count <= share * 200 for count in per_window), per_window
 
 
-def test_the_smallest_share_of_the_smallest_limit_is_one_request():
+def test_the_smallest_share_is_one_request():
     desk = Desk(0.01)
     desk.told(10, 9, bucket=Bucket.CREATE)
     desk.now = 25

@@ -199,7 +199,7 @@ def test_the_last_permit_is_given_once_on_a_machine(world, processes, every, is_
 
 
 @pytest.mark.parametrize(("calls", "used"), [(1, 50), (30, 49)])
-def test_a_process_alone_uses_its_windows_to_the_last_slot(world, calls, used):
+def test_a_single_process_uses_its_whole_windows(world, calls, used):
     limiter = Limiter(world, 50)
     process = Process(world, limiter, bucket=Bucket.ACTION).start(calls, background=False)
     world.run(limiter.beginning(8))
@@ -221,7 +221,7 @@ def test_neither_actions_nor_polling_starve(world):
         assert quiet >= 0.15 * 200
 
 
-def test_an_action_finds_its_reserve_while_polling_uses_the_rest(world):
+def test_actions_keep_their_reserve_from_polling(world):
     limiter = Limiter(world, 200)
     process = Process(world, limiter).start(20)
     actions = Process(world, limiter, "actions")
@@ -248,7 +248,7 @@ def test_who_came_first_is_served_first(world):
     assert sum(after > before for before, after in itertools.pairwise(process.order)) > 150
 
 
-def test_a_thousand_who_wait_do_not_all_ask_at_once(world):
+def test_a_thousand_waits_send_few_requests_at_once(world):
     limiter = Limiter(world, 200)
     process = Process(world, limiter)
     for _ in range(1000):
@@ -273,7 +273,7 @@ def test_a_limit_that_changes_is_followed_by_all(world):
     assert len(limiter.refused) <= 4
 
 
-def test_the_family_of_the_whole_key_is_kept_by_all_endpoints(world):
+def test_a_limit_of_the_whole_key_counts_everywhere(world):
     limiter = Limiter(world, 100, family="-requests")
     gets, lists = Process(world, limiter, "gets"), Process(world, limiter, "lists", bucket=Bucket.LIST)
     lists.limiter = gets.limiter

@@ -133,7 +133,7 @@ def test_news_far_from_a_limit_are_shared_at_once(file):
     assert 29 < wait(other) < 31
 
 
-def test_unshared_requests_in_flight_are_not_left_in_the_file(file):
+def test_ended_requests_leave_the_shared_file(file):
     clock = Clock()
     one = process(file, clock)
     send(one, told=headers(100, 99))

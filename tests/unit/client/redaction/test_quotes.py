@@ -124,7 +124,7 @@ def test_usual_messages_stay_readable(text):
     assert redact(text, secrets_of({"config": CONFIG})) == text
 
 
-def test_a_line_of_words_is_a_secret_from_12_characters_on():
+def test_a_prompt_line_of_12_characters_is_secret():
     lines = ["You are", "kind", "a kind agent", "pin: 99812"]
     assert set(secrets_of({"config": {"system_prompt": "\n".join(lines)}})) == {"\n".join(lines), *lines[2:]}
     # In a variable, each line of five may be one.

@@ -54,7 +54,7 @@ SMALL = {
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("make", [*HUGE.values(), *SMALL.values()], ids=[*HUGE, *SMALL])
-def test_no_error_body_takes_long_or_makes_a_large_event(make):
+def test_no_error_body_is_slow_or_large(make):
     reply = Response(400, {}, make()[:MAX_ERROR_BODY])
     # Seconds of the processor, because a shared machine may stop any step for a while.
     took = []

@@ -348,7 +348,7 @@ class _OfItsOwnError(ConnixNotFoundError):
     ],
 )
 @pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
-def test_an_error_with_a_constructor_of_its_own_survives_too(error, how):
+def test_a_subclassed_error_survives_pickling(error, how):
     error.may_have_executed, error.request_id = True, "req_1"
     error.add_note("a note")
     again = how(error)
@@ -434,7 +434,7 @@ async def test_an_unreadable_response_shows_no_secret(ask, answer):
     assert error.may_have_executed
 
 
-async def test_no_header_line_is_quoted_that_a_server_sends_back_broken(ask):
+async def test_a_broken_echoed_header_is_not_quoted(ask):
     def behave(connection, request):
         connection.sendall(b"HTTP/1.1 200 OK\r\n bad header " + request.split(b"\r\n\r\n")[0] + b"\r\n\r\n")
 
@@ -505,7 +505,7 @@ def test_no_repr_shows_a_secret():
         {"deep": json.loads(100 * "[" + json.dumps({"system_prompt": SECRETS[1]}) + 100 * "]")},
     ],
 )
-def test_no_repr_shows_a_secret_in_a_field_that_nobody_knows(beside):
+def test_no_repr_shows_an_unknown_secret_field(beside):
     agent = Agent.model_validate({"id": "a", "status": "running", **beside})
     for shown in (repr(agent), str(agent), f"{[agent]}"):
         assert "hunter2" not in shown

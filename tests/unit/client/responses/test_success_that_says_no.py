@@ -116,7 +116,7 @@ def test_a_reading_that_the_service_refuses_is_repeated(name, body):
 
 @pytest.mark.parametrize("name", ALL_CALLS)
 @pytest.mark.parametrize(("body", "kind", "status"), STATED)
-def test_an_error_that_states_its_status_is_what_it_states(name, body, kind, status):
+def test_an_error_body_with_a_status_has_that_status(name, body, kind, status):
     error = run(name, body).error
     assert type(error) is kind
     assert (error.status_code, error.response_status) == (status, 200)
@@ -124,7 +124,7 @@ def test_an_error_that_states_its_status_is_what_it_states(name, body, kind, sta
 
 
 @pytest.mark.parametrize("name", ALL_CALLS)
-def test_a_rate_limit_under_a_success_status_is_waited_for(name):
+def test_a_rate_limit_in_a_200_is_waited_for(name):
     limited = reply({"error": {"code": "rate_limit_exceeded", "message": "m", "retry_after": 7}})
     done = Run(ALL_CALLS[name], RetryPolicy(max_attempts=1), iter([limited, reply(GOOD[name])]))
     assert done.error is None

@@ -61,7 +61,7 @@ def test_a_malformed_proxy_is_named(driver, monkeypatch, variable, value, told):
 
 @pytest.mark.skipif(importlib.util.find_spec("socksio") is not None, reason="socksio is installed here")
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h", "SOCKS5"])
-def test_a_socks_proxy_without_its_package_is_named_with_the_remedy(driver, monkeypatch, scheme):
+def test_a_socks_proxy_without_its_package_names_it(driver, monkeypatch, scheme):
     monkeypatch.setenv("ALL_PROXY", f"{scheme}://user:{PASSWORD}@proxy:1080")
     said = refused(driver)
     assert said.startswith("ALL_PROXY of the environment names a SOCKS proxy")
@@ -80,7 +80,7 @@ def test_a_socks_proxy_without_its_package_is_named_with_the_remedy(driver, monk
         ("connix.example.com:https", "list hosts by name"),
     ],
 )
-def test_an_entry_of_no_proxy_that_cannot_be_read_is_named(driver, monkeypatch, variable, entry, advice):
+def test_an_unreadable_no_proxy_entry_is_named(driver, monkeypatch, variable, entry, advice):
     monkeypatch.setenv(variable, f"localhost, {entry} ,10.0.0.0/8")
     said = refused(driver)
     assert said.startswith(f"{variable} of the environment holds {entry!r}")
@@ -132,13 +132,13 @@ def test_an_entry_of_no_proxy_without_effect_is_named(driver, monkeypatch, proxy
         ("not.a/range", "10.1.2.3", "HTTP_PROXY"),
     ],
 )
-async def test_an_entry_of_no_proxy_for_others_is_no_fault(driver, monkeypatch, entry, host, proxy):
+async def test_a_foreign_no_proxy_entry_is_fine(driver, monkeypatch, entry, host, proxy):
     monkeypatch.setenv(proxy, "http://proxy:3128")
     monkeypatch.setenv("NO_PROXY", entry)
     driver.open(KEY, f"http://{host}/api/v1")
 
 
-async def test_with_a_star_in_no_proxy_no_other_setting_counts(driver, monkeypatch):
+async def test_a_star_in_no_proxy_overrides_all(driver, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "socks4://proxy:port")
     monkeypatch.setenv("NO_PROXY", "fd00::/8,*")
     driver.open(KEY)
@@ -256,7 +256,7 @@ async def test_one_directory_of_several_is_enough(driver, monkeypatch, tmp_path)
     driver.open(KEY, verify=True)
 
 
-async def test_certificates_of_the_environment_do_not_matter_where_none_are_checked(driver, monkeypatch):
+async def test_without_verification_no_certificate_setting_counts(driver, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
     driver.open(KEY, verify=False)
 

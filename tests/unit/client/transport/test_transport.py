@@ -71,7 +71,7 @@ def test_an_address_is_completed(given_url, completed):
         ("http://127.0.0.1/\x01secret", "cannot be read"),
     ],
 )
-def test_an_address_that_cannot_be_right_is_refused_and_not_shown(wrong, told):
+def test_a_wrong_address_is_refused_and_not_shown(wrong, told):
     with pytest.raises(ValueError, match=told) as caught:
         Client(KEY, wrong)
     assert "the base URL" in str(caught.value)
@@ -90,7 +90,7 @@ async def test_bounds_without_end_are_bounds_too(driver, emulator, project):
     assert len(await driver.run(client, "list", project)) == 0
 
 
-def test_what_httpx_says_of_a_request_it_has_not_got():
+def test_an_httpx_error_without_a_request_is_read():
     send = Send(get_agent("p", "a"), "id", 3.0)
     for error in (
         httpx.InvalidURL("secret"),
@@ -161,7 +161,7 @@ async def test_clients_close_and_leave_nothing_open(emulator, project):
         gc.collect()
 
 
-async def test_closing_either_of_two_clients_on_the_same_connections_closes_both(driver, emulator):
+async def test_clients_on_shared_connections_close_together(driver, emulator):
     client = driver.to(emulator)
     closing = client.with_options(max_attempts=1).close()
     if closing is not None:
@@ -282,7 +282,7 @@ def certificate(tmp_path_factory):
     return path, context
 
 
-async def test_a_certificate_that_is_not_trusted_is_told_in_words(driver, raw_server, answer, certificate):
+async def test_an_untrusted_certificate_is_explained(driver, raw_server, answer, certificate):
     server = raw_server(answer({"agents": []}), certificate[1])
     client = driver.open(KEY, server.url, verify=True, max_attempts=1)
     with pytest.raises(ConnixConnectionError, match="its TLS certificate is not trusted") as caught:
