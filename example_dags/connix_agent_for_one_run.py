@@ -8,7 +8,7 @@ Airflow does not run a teardown whose setup failed. So `create` cleans up after 
 `on_failure="delete"` it deletes the agent that it created where that agent does not come to run. An agent is
 left behind where the task's process is killed in its last try, or where Connix refuses the delete.
 
-`ignore_if_missing` makes the delete a success where somebody else was faster.
+`ignore_if_missing` makes the delete a success if the agent was deleted before.
 """
 
 from __future__ import annotations

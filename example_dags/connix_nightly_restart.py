@@ -1,10 +1,9 @@
 """
-Restart an agent every night, when nobody needs it, and see that it is well afterwards.
+Restart an agent every night, and check that it stays running.
 
-The agent is known by its name: an agent that was created anew has another id, and this DAG goes on working.
-A restart ends when the agent runs *again*; a reply that says `running` before the agent went down deceives
-nobody. Should the agent come back and fall over at once, the gate behind the restart fails in the night and
-not the first user in the morning.
+The task finds the agent by its name, so a new agent of the same name is restarted, too. The restart ends when
+the agent runs *again*: a response with `running` from before the restart does not end it. If the agent fails
+right after its restart, the gate behind it fails during the night.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ with DAG(
     doc_md=__doc__,
     schedule="0 3 * * *",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    # Nights that were missed need no restart any more, and two restarts at once help nobody.
+    # A missed night needs no restart later, and two restarts at once would disturb each other.
     catchup=False,
     max_active_runs=1,
     tags=["connix", "example"],

@@ -29,7 +29,7 @@ from connix_provider.sensors.agent import ConnixAgentStatusSensor
 pytestmark = pytest.mark.heavy
 
 NAMES = st.sampled_from(["ada", "bob", "eve"])
-#: Which agent a step is about: one of those there are, or one that nobody has ever seen.
+#: Which agent a step is about: one that exists, or one that never existed.
 WHICH = st.integers(-1, 9)
 NOBODY = "agent_nobody"
 CHANGES = st.sampled_from(
@@ -42,7 +42,7 @@ ENDS = {
     "stop_agent": "stopped",
     "restart_agent": "running",
 }
-#: What strikes a step itself; most of what goes wrong goes wrong for whoever changes something.
+#: What strikes a step itself; most faults concern changes.
 STRUCK = st.none() | st.sampled_from(sorted(FAULTS.keys() - SILENT))
 READS = ("get", "list", "logs", "metrics", "iter", "iter_logs")
 #: What must not be carried out twice for one wish.
@@ -116,7 +116,7 @@ class Agents(RuleBasedStateMachine):
         agent_id = self._agent(which)
         if self._call(action, asynchronous, agent_id) is None:
             return
-        # Whoever has it done by one call, or finds it done by another, finds it done.
+        # The agent is gone after one call, and another call finds it gone.
         if action == "delete":
             assert agent_id not in self.model
         elif not self._struck("ends_in_error"):
@@ -245,7 +245,7 @@ class Agents(RuleBasedStateMachine):
             unsafe_repeats=sum(max(0, count - 1) for count in repeats.values()) if unsafe == 1 else 0,
             creates_doubled=max(0, repeats["create_agent"] - 1),
         )
-        # Whoever creates or restarts for one wish does so once, or once for each try that ended in error.
+        # A wish creates or restarts once, or once for each try that ended in error.
         assert repeats["create_agent"] <= 1
         assert repeats["restart_agent"] <= unsafe
         if isinstance(error, ConnixError) and what.startswith("call ") and not error.may_have_executed:

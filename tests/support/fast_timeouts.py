@@ -39,7 +39,7 @@ def shorten_timeouts(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Non
     Wait for a moment only where a ``hang`` is planned for what is asked, until the test is over.
 
     A machine that is slow just then changes nothing: whatever is answered is waited for as long as the client
-    would, and nobody turns away before the service has what it will not answer.
+    would, and no call ends before the service has what it will not answer.
 
     Requests are expected one after the other.
 

@@ -51,13 +51,13 @@ class Nature(Enum):
     HARMLESS = auto()
     #: It passes, nothing was done, and time alone bounds it: the service asks to be left alone for a while.
     LIMITED = auto()
-    #: It passes, and nobody can tell whether what was asked was done.
+    #: It passes, and whether the request was executed is unknown.
     DOUBTFUL = auto()
     #: It never passes, and nothing was done.
     LASTING = auto()
     #: It is the agent's own: it ends in error.
     AGENTS_OWN = auto()
-    #: The answer shows a status that nobody knows.
+    #: The response shows an unknown status.
     RIDDLE = auto()
 
 

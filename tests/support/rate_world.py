@@ -95,7 +95,7 @@ class Limiter:
         return (math.floor(self.epoch / self._length) + window) * self._length - self.epoch
 
     def count(self, who: str, begin: float, end: float) -> int:
-        """Count what somebody got through."""
+        """Count the requests of a process that were executed."""
         return sum(begin <= at < end for at in self.accepted.get(who, ()))
 
 

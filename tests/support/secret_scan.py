@@ -143,6 +143,6 @@ def _unpacked(data: bytes) -> Iterator[bytes]:
 
 def _from_base64(text: bytes) -> bytes:
     plain = text.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
-    # A length of one more than a multiple of four is nobody's base64: the last character is another word's.
+    # A length of one more than a multiple of four is no base64: the last character is another word's.
     plain = plain[:-1] if len(plain) % 4 == 1 else plain
     return base64.b64decode(plain + b"=" * (-len(plain) % 4))

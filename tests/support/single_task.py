@@ -107,7 +107,7 @@ class Ran:
 
     @property
     def said(self) -> str:
-        """Everything that somebody may read of it."""
+        """Everything that a user may read of it."""
         # dag.test() of Airflow 3.0 prints what goes between task and supervisor before anything is masked.
         log = "" if airflow_version() == (3, 0) else self.log
         return f"{self.error} {self.error!r} {log}"

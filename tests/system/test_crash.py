@@ -80,7 +80,7 @@ def test_a_worker_is_killed(moment, supervisor, airflow, emulator):
         airflow.until(f"the {call} has got there", lambda call=call: bool(reached(call)))
         airflow.kill_worker(f"crash_{call}", run_id, "task", supervisor=supervisor)
     airflow.until("the restart is executed", lambda: bool(emulator.journal.executed("restart_agent")))
-    # From its change alone can anybody tell that it was restarted.
+    # Only its change shows that it was restarted.
     emulator.set_status(restarted, "updating")
     for call in runs:
         airflow.until(f"the {call} is tried again", lambda call=call: waits(call, attempt=2))

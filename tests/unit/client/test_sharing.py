@@ -148,7 +148,7 @@ def test_a_fork_keeps_the_limits_without_locks():
     child = context.Process(target=in_child, args=(there, limiter))
     child.start()
     try:
-        assert here.poll(30), "the child waits for a lock that nobody releases"
+        assert here.poll(30), "the child waits for a lock that is never released"
         waits, same, is_first, known = here.recv()
     finally:
         release.set()

@@ -300,7 +300,7 @@ CASES = [
         error=ConnixServerError,
     ),
     Case(
-        "a status nobody knows on the way",
+        "an unknown status on the way",
         ConnixCreateAgentOperator,
         faulty(Fault.unknown_status("hibernating"), "get_agent", times=3),
         executed=ONCE,

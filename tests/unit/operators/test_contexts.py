@@ -22,7 +22,7 @@ CONTEXTS = pytest.mark.parametrize("context", [{}, MagicMock()], ids=["empty", "
 @pytest.fixture
 def execute(emulator, connection, warp):
     def act_once(operator, context, **arguments):
-        # Airflow minds who calls execute(), and nobody runs this task.
+        # Airflow checks the caller of execute(), and this task has no runner.
         task = operator(task_id="task", deferrable=False, **arguments)
         return operator.execute.__wrapped__(task, context)
 

@@ -358,7 +358,7 @@ def test_a_retry_waits_while_its_own_agent_is_busy(emulator, run, warp):
         with ConnixHook().get_conn() as client:
             for agent in client.agents.list(emulator.project_id):
                 emulator.set_status(agent.id, "stopped")
-                # By somebody else, after the lost start and before its repeat.
+                # By another user, after the lost start and before its repeat.
                 emulator.script(agent.id, [(0.1, "updating"), (30, "running")])
 
     ran = run(ConnixCreateAgentOperator, retries=1, on_execute_callback=stop, **CREATE)

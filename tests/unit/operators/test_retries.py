@@ -12,7 +12,7 @@ from connix_provider.operators.agent import ConnixDeleteAgentOperator, ConnixRes
 pytestmark = pytest.mark.heavy
 
 MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
-#: What ends a try while nobody knows how the action will end.
+#: What ends a try before the action's end is known.
 REFUSED = Fault.status(401, code="unauthorized")
 
 
@@ -146,7 +146,7 @@ def test_a_retry_believes_only_the_agents_own_404(emulator, run, warp):
 @MODES
 def test_a_lost_restart_explains_the_refusal_of_its_repeat(deferrable, emulator, run, warp):
     agent_id = _agent(emulator)
-    # It is carried out long after anybody looks for that.
+    # The service executes it long after the last check.
     emulator.script(agent_id, [(25, "updating"), (5, "running")])
     emulator.faults.add(Fault.reset_before(), on="restart_agent", times=1)
     emulator.faults.add(Fault.status(409, code="agent_conflict"), on="restart_agent", times=1)

@@ -45,7 +45,7 @@ CASES = [
         arguments={"target_statuses": ["paused", "stopped"]},
     ),
     Case("error is awaited", agent("running", (1.5, "error")), arguments={"target_statuses": "error"}),
-    Case("a status nobody knows on the way", agent("hibernating", (2.5, "running"))),
+    Case("an unknown status on the way", agent("hibernating", (2.5, "running"))),
     Case(
         "ends in error", agent("creating", (1.5, "error")), "failed", ConnixAgentFailedError, "it is in error"
     ),

@@ -313,7 +313,7 @@ async def test_nothing_runs_on_when_a_trigger_is_cancelled(emulator, connection)
 
 @pytest.fixture
 def wakeful_loop(monkeypatch):
-    """Let nobody sleep in the thread of the event loop but by the loop's own means."""
+    """Fail on a sleep in the thread of the event loop that blocks the loop."""
     sleep, here = time.sleep, threading.get_ident()
 
     def sleep_elsewhere(seconds):

@@ -283,7 +283,7 @@ def test_no_thread_outwaits_its_deadline_for_a_refresh(emulator, project, grant,
     threads = [threading.Thread(target=ask, args=(client,))]
     threads[0].start()
     until(lambda: emulator.journal.entries("token"))
-    # Whoever comes later has less time than the renewal takes, however slowly these threads begin.
+    # A later caller has less time than the refresh takes, however slowly these threads begin.
     hasty = client.with_options(total_timeout=0.2)
     threads += [threading.Thread(target=ask, args=(hasty,)) for _ in range(3)]
     for thread in threads[1:]:
@@ -291,7 +291,7 @@ def test_no_thread_outwaits_its_deadline_for_a_refresh(emulator, project, grant,
     for thread in threads:
         thread.join(30)
     assert ends == [False] * 4
-    # Whoever had waited in vain for another's renewal began none of its own.
+    # A caller that waited in vain for another's refresh began none of its own.
     assert len(emulator.journal.entries("token")) < 4
 
 

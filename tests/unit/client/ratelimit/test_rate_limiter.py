@@ -467,7 +467,7 @@ def test_first_come_is_first_served_also_while_they_sleep(desk):
     assert all(waits)
     assert waits == sorted(waits)
     desk.now += 22
-    # There is a slot for each: whoever wakes first takes it, and leaves those ahead theirs.
+    # Each caller has a permit: the first to wake takes its own, and leaves the others theirs.
     assert [permit.try_acquire() for permit in reversed(permits)] == 6 * [0]
 
 
