@@ -22,6 +22,7 @@ from connix_provider.health import HealthPolicy
 from connix_provider.poll_state import PollState
 from connix_provider.polling.health_poller import HealthPoller
 from connix_provider.polling.poll_result import Outcome, PollResult
+from connix_provider.polling.poll_schedule import PollSchedule
 from connix_provider.polling.selection import select_agents
 from connix_provider.polling.session import poll_once, poll_until_done_async
 
@@ -188,10 +189,9 @@ class HealthGroup:
 
         :return: seconds; the last polls are right before the deadline
         """
-        rest = max(each.schedule.rest() for each in self.pollers)
+        longest = max((each.schedule for each in self.pollers), key=PollSchedule.rest)
         lead = min(_LAST_POLL * (len(self.pollers) - 1), _MAX_LAST_POLL)
-        left = self.pollers[0].schedule.left() - lead
-        return min(rest, left) if left > 0 else rest
+        return min(longest.rest(), longest.rest(lead))
 
     def by_age(self) -> list[HealthPoller]:
         """

@@ -86,14 +86,15 @@ class PollSchedule:
             self._first_poll_at = self.clock.now()
         return min(MAX_POLL, self.left())
 
-    def rest(self) -> float:
+    def rest(self, last_poll: float = LAST_POLL) -> float:
         """
         Return the pause before the next poll.
 
-        :return: seconds; the last poll is right before the deadline
+        :param last_poll: seconds before the deadline at which the last poll is due
+        :return: seconds; until the deadline, once the last poll was due
         """
         left = max(0.0, self.left())
-        return min(self.delay(), left - LAST_POLL) if left > LAST_POLL + _ROUNDING else left
+        return min(self.delay(), left - last_poll) if left > last_poll + _ROUNDING else left
 
     def delay(self) -> float:
         """

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import importlib
 import inspect
+import math
 import pkgutil
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from connix_provider.polling.shared_client import SharedClient
 SENSOR_LOOP = "airflow.sdk.bases.sensor" if airflow_version() >= (3,) else "airflow.sensors.base"
 #: The emulator moves the clock; what bounds sockets knows no time but theirs, the real one.
 _REAL = ("connix_provider.emulator", "connix_provider.client.transport")
-#: Milliseconds for which a request under way holds the clock.
+#: Milliseconds for which requests under way hold the clock, if none of them ends.
 _PATIENCE = 2000
 _ROUNDING = 1e-5
 
@@ -45,10 +46,12 @@ class Timewarp:
         self.slept = 0.0
         self._sleepers: list[float] = []
         self._under_way = 0
+        self._ended = 0
 
     def sleep(self, seconds: float) -> None:
         self.slept += seconds
-        self._clock.advance(seconds)
+        # Rounded up, because a real sleep is never shorter than asked: a loop that sleeps until a time ends.
+        self._clock.advance(math.ceil(seconds * 1e6) / 1e6)
 
     async def sleep_async(self, seconds: float) -> None:
         # Clocks round to microseconds: who wakes too early by less than one would sleep again and again.
@@ -64,7 +67,8 @@ class Timewarp:
 
     async def _is_quiet(self) -> bool:
         """Tell whether nothing but time can make anything happen; a request that hangs does not count."""
-        for _ in range(_PATIENCE):
+        waited, ended = 0, self._ended
+        while waited < _PATIENCE:
             for _ in range(20):
                 await asyncio.sleep(0)
                 if self._under_way:
@@ -72,6 +76,9 @@ class Timewarp:
             else:
                 return True
             await asyncio.sleep(0.001)
+            # A slow machine with many requests makes progress, and does not hang.
+            waited = waited + 1 if ended == self._ended else 0
+            ended = self._ended
         return True
 
     def _counted(self, work: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,6 +90,7 @@ class Timewarp:
                 return await work(*args, **kwargs)
             finally:
                 self._under_way -= 1
+                self._ended += 1
 
         return counted
 
