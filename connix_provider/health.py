@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 from connix_provider.health_report import HealthCheck, HealthReport, HealthState
 from connix_provider.lifecycle import Goal, Verdict, judge
 from connix_provider.statuses import KNOWN, parse_statuses
-from connix_provider.values import check_keys, check_number
+from connix_provider.values import check_number, from_mapping
 
 if TYPE_CHECKING:
     from connix_provider.client.models import Agent, AgentMetrics
@@ -158,13 +158,7 @@ class HealthPolicy:
         :return: the policy
         :raises ValueError: for any other value, an unknown name, or a value of ``None``
         """
-        if isinstance(value, HealthPolicy):
-            return value
-        names = [field.name for field in dataclasses.fields(cls)]
-        try:
-            return cls(**check_keys(value, names, "a HealthPolicy"))
-        except ValueError as error:
-            raise ValueError(f"{parameter}: {error}") from None
+        return from_mapping(cls, value, parameter)
 
     @property
     def checks(self) -> tuple[str, ...]:

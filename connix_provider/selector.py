@@ -18,7 +18,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from connix_provider.statuses import parse_statuses
-from connix_provider.values import check_flag, check_keys, check_number, gave_nothing
+from connix_provider.values import check_flag, check_number, from_mapping, gave_nothing
 
 if TYPE_CHECKING:
     from connix_provider.client.models import Agent
@@ -89,13 +89,7 @@ class AgentSelector:
         :return: the selector
         :raises ValueError: for any other value, an unknown name, or a value of ``None``
         """
-        if isinstance(value, AgentSelector):
-            return value
-        names = [field.name for field in dataclasses.fields(cls)]
-        try:
-            return cls(**check_keys(value, names, "an AgentSelector"))
-        except ValueError as error:
-            raise ValueError(f"{parameter}: {error}") from None
+        return from_mapping(cls, value, parameter)
 
     @property
     def criteria(self) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
+from connix_provider.values import nearest
+
 __all__ = ["DOWN", "KNOWN", "SETTLED", "TRANSIENT", "AgentStatus", "in_words", "parse_statuses"]
 
 
@@ -60,10 +62,8 @@ def parse_statuses(value: Iterable[str], parameter: str) -> frozenset[str]:
     for name in names:
         text = str(name).strip().lower() if isinstance(name, str) else repr(name)
         if text not in KNOWN:
-            import difflib  # Not at the top, because most DAG files never need it.
-
-            near = difflib.get_close_matches(text, sorted(KNOWN), n=1, cutoff=0.5)
-            hint = f" Did you mean {str(near[0])!r}?" if near else ""
+            near = nearest(text, KNOWN)
+            hint = f" Did you mean {near!r}?" if near else ""
             raise ValueError(
                 f"{parameter}: {name!r} is not a status of a Connix agent.{hint} Known: {_known()}"
             )

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
+import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["amount_of", "check_amount", "check_flag", "check_keys", "check_number", "gave_nothing"]
+__all__ = [
+    "amount_of",
+    "check_amount",
+    "check_flag",
+    "check_keys",
+    "check_number",
+    "from_mapping",
+    "gave_nothing",
+    "nearest",
+]
+
+T = TypeVar("T")
 
 #: Texts that a template writes for a missing value.
 _NOTHING = frozenset({"none", "null", "undefined", "nan"})
@@ -109,13 +120,47 @@ def check_keys(value: Any, known: Collection[str], what: str) -> dict[str, Any]:
         raise ValueError(f"must be {what} or a mapping, not {value!r}{hint}")
     for key, item in value.items():
         if key not in known:
-            near = difflib.get_close_matches(str(key), sorted(known), n=1, cutoff=0.5)
-            meant = f" Did you mean {near[0]!r}?" if near else ""
+            near = nearest(str(key), known)
+            meant = f" Did you mean {near!r}?" if near else ""
             raise ValueError(f"{key!r} is unknown.{meant} Known: {', '.join(sorted(known))}")
         if gave_nothing(item):
             # Otherwise a template that gives nothing would drop a check without a word.
             raise ValueError(f"{key} is {item!r}: leave it out, or correct the template that gave nothing")
     return {str(key): item for key, item in value.items()}
+
+
+def from_mapping(cls: type[T], value: Any, parameter: str) -> T:
+    """
+    Return an object of this provider that may be given as a mapping.
+
+    :param cls: a dataclass
+    :param value: an instance, or a mapping with the names of its parameters
+    :param parameter: the name of the task's parameter, for messages
+    :return: the instance
+    :raises ValueError: for any other value, an unknown name, or a value of ``None``
+    """
+    if isinstance(value, cls):
+        return value
+    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]  # is a dataclass
+    article = "an" if cls.__name__.startswith("A") else "a"
+    try:
+        return cls(**check_keys(value, names, f"{article} {cls.__name__}"))
+    except ValueError as error:
+        raise ValueError(f"{parameter}: {error}") from None
+
+
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:
+    """
+    Return the known word that is most like a word.
+
+    :param word: the word
+    :param known: the known words
+    :param cutoff: how alike they must be, 0 to 1
+    :return: the known word, or ``None``
+    """
+    import difflib  # Not at the top, because most DAG files never need it.
+
+    return next(iter(difflib.get_close_matches(word, sorted(map(str, known)), n=1, cutoff=cutoff)), None)
 
 
 def check_flag(name: str, value: Any) -> bool:

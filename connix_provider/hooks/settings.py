@@ -7,7 +7,6 @@ value, because a value in the wrong field may be the key.
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import json
 import math
@@ -19,6 +18,7 @@ from urllib.parse import quote, urlsplit
 from connix_provider.client.transport.addresses import has_two_schemes
 from connix_provider.params import check_flag
 from connix_provider.provider_info import EXTRA_FIELDS
+from connix_provider.values import nearest
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -83,15 +83,15 @@ def unknown_fields(extra: Mapping[str, Any]) -> list[str]:
             )
             continue
         plain = name.lower().removeprefix(_AIRFLOW_2_PREFIX).replace("-", "_")
-        nearest = difflib.get_close_matches(plain, known, n=1, cutoff=0.6)
+        near = nearest(plain, known, cutoff=0.6)
         if plain in _KEY_NAMES:
             advice = "The API key belongs into the connection's password."
         elif plain in {"token", "bearer_token"}:
             advice = "Did you mean 'access_token'?"
         elif plain in {"host", "base_url", "url", "endpoint"}:
             advice = "The address belongs into the connection's host."
-        elif nearest:
-            advice = f"Did you mean {nearest[0]!r}?"
+        elif near:
+            advice = f"Did you mean {near!r}?"
         else:
             advice = f"Known fields are {', '.join(known)}."
         warnings.append(f"The extra's field {name!r} is unknown and ignored. {advice}")

@@ -49,6 +49,9 @@ class HealthPoller(StatusPoller):
     :param options: those of :class:`StatusPoller`
     """
 
+    #: A poll needs a report, too.
+    reads_more = True
+
     def __init__(
         self,
         group: Group,
@@ -79,11 +82,6 @@ class HealthPoller(StatusPoller):
     def status(self) -> str | None:
         """The agent's status in the last report."""
         return self.report.status if self.report else None
-
-    @property
-    def reads_more(self) -> bool:
-        """Whether a poll needs more than the agent: a report, at least."""
-        return True
 
     def complete(self, client: Client | AsyncClient, agent: Agent) -> Flow[Agent]:
         """

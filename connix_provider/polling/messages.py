@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from connix_provider.client.attempts.limit_log import limit_name
 from connix_provider.client.errors import ConnixError
 from connix_provider.hooks.diagnosis import remedy
-from connix_provider.statuses import DOWN, AgentStatus
+from connix_provider.statuses import DOWN, AgentStatus, in_words
 
 if TYPE_CHECKING:
     from connix_provider.lifecycle import Goal, PollState
@@ -70,7 +70,7 @@ def done(goal: Goal, agent: AgentRef, status: str | None, waited: float) -> str:
     :return: one sentence
     """
     became = _DONE.get(goal.name, "is %s")
-    became = became % status if "%s" in became else became
+    became = became % in_words(status) if "%s" in became else became
     stable = f" without a change for {goal.stable_for:g} s" if goal.stable_for else ""
     return f"Agent {agent} {became}{stable} ({waited:.0f} s waited)."
 

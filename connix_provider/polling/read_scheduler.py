@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING
 
 from connix_provider.lifecycle import AgentStatus
 from connix_provider.polling.listing_scan import PAGE, DuePages, ListingScan
+from connix_provider.polling.watched_agent import WatchedAgent
 
 if TYPE_CHECKING:
     from connix_provider.client import AgentPage
@@ -54,8 +55,6 @@ _GET_AFTER, _GET_AFTER_MORE = 1.5, 2.0
 _AVOID_FOR = 300.0
 #: How much the last page counts in the average of how long agents are overdue.
 _SMOOTHING = 0.2
-#: What an agent counts that is due at this very moment, in seconds.
-_JUST_DUE = 0.001
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,44 +76,13 @@ class Read:
     lateness: float = 0.0
 
 
-class _WatchedAgent:
-    """Hold the subscriptions of one agent, and where the listings showed it."""
-
-    __slots__ = ("is_missing", "pages", "status", "subscriptions", "unplaced_since")
-
-    def __init__(self, number: int) -> None:
-        self.subscriptions: list[Subscription] = []
-        self.status: str | None = None
-        #: The page that showed it last, by the status of the listing.
-        self.pages: dict[str | None, int] = {}
-        #: The number of the first read that would have shown it in other listings.
-        self.unplaced_since = number
-        #: Whether it was not on the page that showed it before.
-        self.is_missing = False
-
-    @property
-    def interval(self) -> float:
-        """The shortest poll interval."""
-        return min(subscription.interval for subscription in self.subscriptions)
-
-    def overdue(self, now: float) -> float:
-        """Return by how many seconds its polls are overdue, in sum; 0 where none is due."""
-        overdue = 0.0
-        for subscription in self.subscriptions:
-            if subscription.is_waiting:
-                late = now - subscription.due
-                if late >= 0.0 or (self.is_missing and subscription.is_nearly_due(now)):
-                    overdue += max(_JUST_DUE, late)
-        return overdue
-
-
 class ReadScheduler:
     """Hold the agents that are waited for in one project, and choose the next reads. Moments are seconds."""
 
     def __init__(self) -> None:
         #: Whether all agents are read by id, as was decided last.
         self.is_by_id = True
-        self._agents: dict[str, _WatchedAgent] = {}
+        self._agents: dict[str, WatchedAgent] = {}
         self._in_flight: Counter[str] = Counter()
         self._pages_in_flight = 0
         self._scans: dict[str | None, ListingScan] = {None: ListingScan()}
@@ -148,7 +116,7 @@ class ReadScheduler:
 
         :param subscription: the subscription
         """
-        agent = self._agents.setdefault(subscription.agent_id, _WatchedAgent(self._pages_read + 1))
+        agent = self._agents.setdefault(subscription.agent_id, WatchedAgent(self._pages_read + 1))
         agent.subscriptions.append(subscription)
 
     def leave(self, subscription: Subscription) -> None:
@@ -326,7 +294,7 @@ class ReadScheduler:
         return None if chosen is None else Read(frozenset({chosen}))
 
     def _needs_a_get(
-        self, agent: _WatchedAgent, overdue: float, expected: Mapping[str | None, DuePages]
+        self, agent: WatchedAgent, overdue: float, expected: Mapping[str | None, DuePages]
     ) -> bool:
         # The page of an agent that no page has shown comes within a round of all pages.
         get_after = self.get_after if agent.pages else max(self.get_after, agent.interval)

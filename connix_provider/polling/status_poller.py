@@ -74,6 +74,9 @@ class StatusPoller:
     :param log: the logger for changes, each of which is logged once
     """
 
+    #: Whether a poll needs more than the agent.
+    reads_more = False
+
     def __init__(
         self,
         goal: Goal,
@@ -234,21 +237,15 @@ class StatusPoller:
             "poll_errors": self.errors.to_json(self.schedule.clock.to_system),
         }
 
-    @property
-    def reads_more(self) -> bool:
-        """Whether a poll needs more than the agent; see :meth:`complete`."""
-        return False
-
     def complete(self, client: Client | AsyncClient, agent: Agent) -> Flow[Agent]:
         """
-        Read what a poll needs besides the agent, if :attr:`reads_more`.
+        Read what a poll needs besides the agent; called if :attr:`reads_more`.
 
         :param client: whose flow it is
         :param agent: the agent as the poll showed it
         :return: the steps; their result is the agent
         """
-        yield from ()
-        return agent
+        raise NotImplementedError
 
     # What a poll showed
 

@@ -33,6 +33,8 @@ __all__ = ["ConnixSensor"]
 
 #: Seconds before the deadline during which a rescheduled sensor keeps its worker slot.
 _KEEP_SLOT = 10.0
+#: Seconds that a reschedule must last, if the deadline makes it shorter than the poll interval.
+_WORTH_A_RESCHEDULE = 5.0
 
 
 class Wait(Protocol):
@@ -158,10 +160,11 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         :param schedule: its times
         :param ends_at: the deadline of the whole wait, in epoch seconds
         """
-        left = ends_at - schedule.clock.now()
-        if wait.is_undecided or left <= _KEEP_SLOT:
+        delay = schedule.delay()
+        longest = ends_at - schedule.clock.now() - _KEEP_SLOT
+        if wait.is_undecided or longest < min(delay, _WORTH_A_RESCHEDULE):
             return
-        delay = min(schedule.delay(), left - _KEEP_SLOT)
+        delay = min(delay, longest)
         raise AirflowRescheduleException(datetime.fromtimestamp(time.time() + delay, UTC))
 
     def first_poke_at(self, context: Context) -> float | None:

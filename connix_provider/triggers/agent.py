@@ -1,24 +1,16 @@
-"""
-The trigger that waits for an agent.
-
-Invariants:
-
-- The class path never moves, and parameters are only added, because Airflow stores both in its database.
-- No parameter is a secret, because Airflow stores them in clear. The trigger gets the connection's id and no
-  key.
-"""
+"""The trigger that waits for an agent."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-
 from connix_provider.lifecycle import GOALS, Goal, PollState, goal_for_statuses
+from connix_provider.polling.agent_ref import AgentRef
+from connix_provider.triggers.base import WaitTrigger
 
 if TYPE_CHECKING:
     from connix_provider.polling.poll_result import PollResult
@@ -27,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ConnixAgentStatusTrigger"]
 
 
-class ConnixAgentStatusTrigger(BaseTrigger):
+class ConnixAgentStatusTrigger(WaitTrigger):
     """
     Wait until an agent reaches the goal of an action or a sensor.
 
@@ -79,7 +71,16 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         undo_on_kill: str | None = None,
         connix_conn_id: str = "connix_default",
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's is not annotated
+        super().__init__(
+            poll_interval=poll_interval,
+            exponential_backoff=exponential_backoff,
+            max_wait=max_wait,
+            silent_fail=silent_fail,
+            deadline=deadline,
+            began_at=began_at,
+            first_poll_at=first_poll_at,
+            connix_conn_id=connix_conn_id,
+        )
         self.project_id = project_id
         self.agent_id = agent_id
         self.goal = goal
@@ -88,17 +89,10 @@ class ConnixAgentStatusTrigger(BaseTrigger):
         self.stable_for = stable_for
         self.poll_state = poll_state
         self.agent_name = agent_name
-        self.poll_interval = poll_interval
-        self.exponential_backoff = exponential_backoff
-        self.max_wait = max_wait
-        self.silent_fail = silent_fail
-        self.deadline = deadline
-        self.began_at = began_at
-        self.first_poll_at = first_poll_at
         self.last_seen_at = last_seen_at
         self.poll_errors = poll_errors
         self.undo_on_kill = undo_on_kill
-        self.connix_conn_id = connix_conn_id
+        self._poller: StatusPoller | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """
@@ -117,29 +111,12 @@ class ConnixAgentStatusTrigger(BaseTrigger):
                 "stable_for": self.stable_for,
                 "poll_state": self.poll_state,
                 "agent_name": self.agent_name,
-                "poll_interval": self.poll_interval,
-                "exponential_backoff": self.exponential_backoff,
-                "max_wait": self.max_wait,
-                "silent_fail": self.silent_fail,
-                "deadline": self.deadline,
-                "began_at": self.began_at,
-                "first_poll_at": self.first_poll_at,
                 "last_seen_at": self.last_seen_at,
                 "poll_errors": self.poll_errors,
                 "undo_on_kill": self.undo_on_kill,
-                "connix_conn_id": self.connix_conn_id,
+                **self.stored_times(),
             },
         )
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """
-        Wait, and yield one event with the result.
-
-        :return: the event: a :class:`~connix_provider.polling.poll_result.PollResult` and ``deadline``
-        """
-        poll_result = await self._wait()
-        # With the deadline, because dag.test() drops the arguments of the method that resumes the task.
-        yield TriggerEvent({**poll_result.to_event(), "deadline": self.deadline})
 
     async def on_kill(self) -> None:
         """
@@ -188,51 +165,39 @@ class ConnixAgentStatusTrigger(BaseTrigger):
             which = (undo, self.project_id, self.agent_id, self._state().before)
             await client.drive(cancel_action(client, *which, deadline=deadline, log=self.log))
 
-    async def _wait(self) -> PollResult:
-        from connix_provider.polling.preload import preload
+    async def wait(self, options: dict[str, Any], first_poll_at: float) -> tuple[PollResult, dict[str, Any]]:
+        """
+        Wait until the agent reaches the goal.
 
-        await preload()
-        from connix_provider.client import ConnixError
-        from connix_provider.hooks.diagnosis import with_subject
-        from connix_provider.polling.agent_ref import AgentRef
-        from connix_provider.polling.poll_result import PollResult
+        :param options: those of :meth:`poll_options`
+        :param first_poll_at: epoch seconds of the first poll
+        :return: how the wait ended
+        :raises ValueError: for an invalid argument
+        """
         from connix_provider.polling.session import poll_until_done_async
-
-        agent, status = AgentRef(self.agent_id, self.agent_name, self.project_id), None
-        try:
-            wait = self._make_wait()
-            # At most one interval from now, because the clocks of worker and triggerer may differ.
-            first_poll_at = min(self.first_poll_at or 0.0, time.time() + wait.schedule.poll_interval)
-            try:
-                return await poll_until_done_async(self.connix_conn_id, wait, first_poll_at=first_poll_at)
-            finally:
-                agent, status = wait.agent, wait.status
-        except (ConnixError, ValueError) as error:
-            # In the event, because otherwise Airflow only reports that the trigger failed.
-            return PollResult.refused(agent, status, with_subject(error, f"Could not wait for agent {agent}"))
-
-    def _make_wait(self) -> StatusPoller:
-        from connix_provider.params import check_flag, check_seconds
         from connix_provider.polling.status_poller import StatusPoller
 
-        return StatusPoller(
+        self._poller = StatusPoller(
             self._goal(),
             self.agent_id,
-            poll_interval=check_seconds("poll_interval", self.poll_interval),
-            deadline=time.time() + 3600.0 if self.deadline is None else self.deadline,
             agent_name=self.agent_name,
             project_id=self.project_id,
-            connix_conn_id=self.connix_conn_id,
             state=self._state(),
-            exponential_backoff=check_flag("exponential_backoff", self.exponential_backoff),
-            max_wait=self.max_wait,
-            silent_fail=check_flag("silent_fail", self.silent_fail),
-            began_at=self.began_at,
-            is_resumed=self.began_at is not None,
             last_seen_at=self.last_seen_at,
             errors=self.poll_errors,
-            log=self.log,
+            **options,
         )
+        return await poll_until_done_async(self.connix_conn_id, self._poller, first_poll_at=first_poll_at), {}
+
+    def last_seen(self) -> tuple[AgentRef, str | None]:
+        """
+        Return the agent that an error is about.
+
+        :return: the agent, and its status if a poll showed it
+        """
+        if self._poller is not None:
+            return self._poller.agent, self._poller.status
+        return AgentRef(self.agent_id, self.agent_name, self.project_id), None
 
     def _goal(self) -> Goal:
         if self.goal == "sensor":

@@ -1,31 +1,21 @@
-"""
-The trigger that waits for the health of agents.
-
-Invariants:
-
-- The class path never moves, and parameters are only added, because Airflow stores both in its database.
-- No parameter is a secret, because Airflow stores them in clear. The trigger gets the connection's id and no
-  key.
-"""
+"""The trigger that waits for the health of agents."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-
 from connix_provider.health import HealthPolicy
+from connix_provider.polling.agent_ref import AgentRef
+from connix_provider.triggers.base import WaitTrigger
 
 if TYPE_CHECKING:
-    from connix_provider.polling.health_group import HealthGroup
     from connix_provider.polling.poll_result import PollResult
 
 __all__ = ["ConnixAgentHealthTrigger"]
 
 
-class ConnixAgentHealthTrigger(BaseTrigger):
+class ConnixAgentHealthTrigger(WaitTrigger):
     """
     Wait until agents are healthy at the same time.
 
@@ -49,6 +39,8 @@ class ConnixAgentHealthTrigger(BaseTrigger):
     :param connix_conn_id: the Airflow connection
     """
 
+    goal_in_words = " to be healthy"
+
     def __init__(
         self,
         project_id: str,
@@ -67,21 +59,22 @@ class ConnixAgentHealthTrigger(BaseTrigger):
         first_poll_at: float | None = None,
         connix_conn_id: str = "connix_default",
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's is not annotated
+        super().__init__(
+            poll_interval=poll_interval,
+            exponential_backoff=exponential_backoff,
+            max_wait=max_wait,
+            silent_fail=silent_fail,
+            deadline=deadline,
+            began_at=began_at,
+            first_poll_at=first_poll_at,
+            connix_conn_id=connix_conn_id,
+        )
         self.project_id = project_id
         self.agents = agents
         self.health = health
         self.needed = needed
         self.healthy_for = healthy_for
         self.on_unknown = on_unknown
-        self.poll_interval = poll_interval
-        self.exponential_backoff = exponential_backoff
-        self.max_wait = max_wait
-        self.silent_fail = silent_fail
-        self.deadline = deadline
-        self.began_at = began_at
-        self.first_poll_at = first_poll_at
-        self.connix_conn_id = connix_conn_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """
@@ -98,74 +91,42 @@ class ConnixAgentHealthTrigger(BaseTrigger):
                 "needed": self.needed,
                 "healthy_for": self.healthy_for,
                 "on_unknown": self.on_unknown,
-                "poll_interval": self.poll_interval,
-                "exponential_backoff": self.exponential_backoff,
-                "max_wait": self.max_wait,
-                "silent_fail": self.silent_fail,
-                "deadline": self.deadline,
-                "began_at": self.began_at,
-                "first_poll_at": self.first_poll_at,
-                "connix_conn_id": self.connix_conn_id,
+                **self.stored_times(),
             },
         )
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
+    async def wait(self, options: dict[str, Any], first_poll_at: float) -> tuple[PollResult, dict[str, Any]]:
         """
-        Wait, and yield one event with the result.
+        Wait until enough agents are healthy.
 
-        :return: the event: a :class:`~connix_provider.polling.poll_result.PollResult`, ``deadline``, and
-            ``summary`` as :meth:`HealthGroup.summary
+        :param options: those of :meth:`poll_options`
+        :param first_poll_at: epoch seconds of the first polls
+        :return: how the wait ended, and ``summary`` as :meth:`HealthGroup.summary
             <connix_provider.polling.health_group.HealthGroup.summary>` makes it
+        :raises ValueError: for an invalid argument
         """
-        poll_result, summary = await self._wait()
-        # With the deadline, because dag.test() drops the arguments of the method that resumes the task.
-        yield TriggerEvent({**poll_result.to_event(), "deadline": self.deadline, "summary": summary})
-
-    async def _wait(self) -> tuple[PollResult, dict[str, Any] | None]:
-        from connix_provider.polling.preload import preload
-
-        await preload()
-        from connix_provider.client import ConnixError
-        from connix_provider.hooks.diagnosis import with_subject
-        from connix_provider.polling.agent_ref import AgentRef
-        from connix_provider.polling.health_group import poll_group_until_done_async
-        from connix_provider.polling.poll_result import PollResult
-
-        first = self.agents[0]
-        agent = AgentRef(str(first["agent_id"]), first.get("agent_name"), self.project_id)
-        try:
-            group = self._group()
-            # At most one interval from now, because the clocks of worker and triggerer may differ.
-            first_poll_at = min(self.first_poll_at or 0.0, time.time() + self.poll_interval)
-            poll_result = await poll_group_until_done_async(
-                self.connix_conn_id, group, first_poll_at=first_poll_at
-            )
-            return poll_result, group.summary()
-        except (ConnixError, ValueError) as error:
-            # In the event, because otherwise Airflow only reports that the trigger failed.
-            named = with_subject(error, f"Could not wait for agent {agent} to be healthy")
-            return PollResult.refused(agent, None, named), None
-
-    def _group(self) -> HealthGroup:
-        from connix_provider.params import check_flag, check_seconds
-        from connix_provider.polling.health_group import HealthGroup
+        from connix_provider.polling.health_group import HealthGroup, poll_group_until_done_async
 
         group = HealthGroup(
             HealthPolicy.of(self.health),
             needed=self.needed,
             healthy_for=self.healthy_for,
             fails_on_unknown=self.on_unknown == "fail",
-            poll_interval=check_seconds("poll_interval", self.poll_interval),
-            deadline=time.time() + 3600.0 if self.deadline is None else self.deadline,
             project_id=self.project_id,
-            connix_conn_id=self.connix_conn_id,
-            exponential_backoff=check_flag("exponential_backoff", self.exponential_backoff),
-            max_wait=self.max_wait,
-            silent_fail=check_flag("silent_fail", self.silent_fail),
-            began_at=self.began_at,
-            is_resumed=self.began_at is not None,
-            log=self.log,
+            **options,
         )
         for agent in self.agents:
             group.add(**agent)
-        return group
+        poll_result = await poll_group_until_done_async(
+            self.connix_conn_id, group, first_poll_at=first_poll_at
+        )
+        return poll_result, {"summary": group.summary()}
+
+    def last_seen(self) -> tuple[AgentRef, str | None]:
+        """
+        Return the agent that an error is about.
+
+        :return: the first agent, without a status
+        """
+        first = self.agents[0]
+        return AgentRef(str(first["agent_id"]), first.get("agent_name"), self.project_id), None

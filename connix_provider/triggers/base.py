@@ -1,0 +1,148 @@
+"""
+What the triggers that wait for agents share: the times of a wait, and its one event.
+
+Invariants of every trigger:
+
+- The class path never moves, and parameters are only added, because Airflow stores both in its database.
+- No parameter is a secret, because Airflow stores them in clear. The trigger gets the connection's id and no
+  key.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+if TYPE_CHECKING:
+    from connix_provider.polling.agent_ref import AgentRef
+    from connix_provider.polling.poll_result import PollResult
+
+__all__ = ["WaitTrigger"]
+
+
+class WaitTrigger(BaseTrigger):
+    """
+    Wait, and yield one event with the result.
+
+    :param poll_interval: seconds between two polls of an agent
+    :param exponential_backoff: whether the interval doubles from poll to poll
+    :param max_wait: the longest interval with ``exponential_backoff``, in seconds
+    :param silent_fail: whether only success and the deadline end the wait, as with Airflow's sensors
+    :param deadline: epoch seconds at which the wait fails; default one hour after the trigger first runs
+    :param began_at: epoch seconds at which the task began; default when the trigger first runs
+    :param first_poll_at: epoch seconds of the first poll
+    :param connix_conn_id: the Airflow connection
+    """
+
+    #: What the trigger could not wait for, after the agent in a message.
+    goal_in_words = ""
+
+    def __init__(
+        self,
+        *,
+        poll_interval: float,
+        exponential_backoff: bool,
+        max_wait: float | None,
+        silent_fail: bool,
+        deadline: float | None,
+        began_at: float | None,
+        first_poll_at: float | None,
+        connix_conn_id: str,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's is not annotated
+        self.poll_interval = poll_interval
+        self.exponential_backoff = exponential_backoff
+        self.max_wait = max_wait
+        self.silent_fail = silent_fail
+        self.deadline = deadline
+        self.began_at = began_at
+        self.first_poll_at = first_poll_at
+        self.connix_conn_id = connix_conn_id
+
+    def stored_times(self) -> dict[str, Any]:
+        """
+        Return these arguments as Airflow stores them.
+
+        :return: plain JSON
+        """
+        return {
+            "poll_interval": self.poll_interval,
+            "exponential_backoff": self.exponential_backoff,
+            "max_wait": self.max_wait,
+            "silent_fail": self.silent_fail,
+            "deadline": self.deadline,
+            "began_at": self.began_at,
+            "first_poll_at": self.first_poll_at,
+            "connix_conn_id": self.connix_conn_id,
+        }
+
+    def poll_options(self) -> dict[str, Any]:
+        """
+        Return the options of a poller that follow from these arguments.
+
+        :return: options of :class:`~connix_provider.polling.status_poller.StatusPoller`
+        :raises ValueError: for an invalid argument
+        """
+        from connix_provider.params import check_flag, check_seconds
+
+        return {
+            "poll_interval": check_seconds("poll_interval", self.poll_interval),
+            "exponential_backoff": check_flag("exponential_backoff", self.exponential_backoff),
+            "max_wait": self.max_wait,
+            "silent_fail": check_flag("silent_fail", self.silent_fail),
+            "deadline": time.time() + 3600.0 if self.deadline is None else self.deadline,
+            "began_at": self.began_at,
+            "is_resumed": self.began_at is not None,
+            "connix_conn_id": self.connix_conn_id,
+            "log": self.log,
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """
+        Wait, and yield one event with the result.
+
+        :return: the event: a :class:`~connix_provider.polling.poll_result.PollResult`, ``deadline``, and what
+            :meth:`wait` adds
+        """
+        from connix_provider.polling.preload import preload
+
+        await preload()
+        from connix_provider.client import ConnixError
+        from connix_provider.hooks.diagnosis import with_subject
+        from connix_provider.polling.poll_result import PollResult
+
+        more: dict[str, Any] = {}
+        try:
+            options = self.poll_options()
+            # At most one interval from now, because the clocks of worker and triggerer may differ.
+            first_poll_at = min(self.first_poll_at or 0.0, time.time() + options["poll_interval"])
+            poll_result, more = await self.wait(options, first_poll_at)
+        except (ConnixError, ValueError) as error:
+            # In the event, because otherwise Airflow only reports that the trigger failed.
+            agent, status = self.last_seen()
+            subject = f"Could not wait for agent {agent}{self.goal_in_words}"
+            poll_result = PollResult.refused(agent, status, with_subject(error, subject))
+        # With the deadline, because dag.test() drops the arguments of the method that resumes the task.
+        yield TriggerEvent({**poll_result.to_event(), "deadline": self.deadline, **more})
+
+    async def wait(self, options: dict[str, Any], first_poll_at: float) -> tuple[PollResult, dict[str, Any]]:
+        """
+        Wait until the wait is over.
+
+        :param options: those of :meth:`poll_options`
+        :param first_poll_at: epoch seconds of the first poll
+        :return: how the wait ended, and what the event holds besides
+        :raises ValueError: for an invalid argument
+        """
+        raise NotImplementedError
+
+    def last_seen(self) -> tuple[AgentRef, str | None]:
+        """
+        Return the agent that an error is about.
+
+        :return: the agent, and its status if a poll showed it
+        """
+        raise NotImplementedError
