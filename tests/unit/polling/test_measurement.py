@@ -129,7 +129,7 @@ def test_few_ids_cost_a_get_each(client, emulator):
 @pytest.mark.parametrize(
     ("criteria", "says"),
     [
-        ({"name": "nobody-*"}, "no agent of project .* meets name='nobody-\\*'"),
+        ({"name": "absent-*"}, "no agent of project .* meets name='absent-\\*'"),
         ({"names": ["agent-1", "agent-9"]}, "has no agent 'agent-9'; correct the selector"),
         ({"ids": ["agent_none"]}, "has no agent 'agent_none'"),
         ({"name": "*", "statuses": "error"}, "meets name='\\*', statuses=\\['error'\\]"),

@@ -219,7 +219,7 @@ def test_the_selection_is_fixed_at_the_start(how, sense, emulator):
 
 @MODES
 def test_an_empty_selection_is_refused_by_default(how, sense, emulator):
-    selector = {"name": "nobody-*"}
+    selector = {"name": "absent-*"}
     ran = sense(agents=selector, health={"statuses": "running"}, **how)
     fails(ran, ValueError, "no agent of project", "give allow_empty=True")
     ran = sense(agents={**selector, "allow_empty": True}, health={"statuses": "running"}, **how)
