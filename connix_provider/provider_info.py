@@ -131,7 +131,11 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": integration,
-                "python-modules": ["connix_provider.operators.agent", "connix_provider.operators.health"],
+                "python-modules": [
+                    "connix_provider.operators.agent",
+                    "connix_provider.operators.apply",
+                    "connix_provider.operators.health",
+                ],
             }
         ],
         "sensors": [

@@ -14,6 +14,7 @@ __all__ = [
     "check_flag",
     "check_keys",
     "check_number",
+    "did_you_mean",
     "from_mapping",
     "gave_nothing",
     "nearest",
@@ -120,9 +121,7 @@ def check_keys(value: Any, known: Collection[str], what: str) -> dict[str, Any]:
         raise ValueError(f"must be {what} or a mapping, not {value!r}{hint}")
     for key, item in value.items():
         if key not in known:
-            near = nearest(str(key), known)
-            meant = f" Did you mean {near!r}?" if near else ""
-            raise ValueError(f"{key!r} is unknown.{meant} Known: {', '.join(sorted(known))}")
+            raise ValueError(f"{key!r} is unknown.{did_you_mean(key, known)}")
         if gave_nothing(item):
             # Otherwise a template that gives nothing would drop a check without a word.
             raise ValueError(f"{key} is {item!r}: leave it out, or correct the template that gave nothing")
@@ -161,6 +160,19 @@ def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | No
     import difflib  # Not at the top, because most DAG files never need it.
 
     return next(iter(difflib.get_close_matches(word, sorted(map(str, known)), n=1, cutoff=cutoff)), None)
+
+
+def did_you_mean(word: Any, known: Collection[str]) -> str:
+    """
+    Return the hint for a word that is unknown.
+
+    :param word: the word
+    :param known: the known words
+    :return: a question with the nearest known word, if one is near, and the list of the known words
+    """
+    near = nearest(str(word), known)
+    meant = f" Did you mean {near!r}?" if near else ""
+    return f"{meant} Known: {', '.join(sorted(known))}"
 
 
 def check_flag(name: str, value: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -102,22 +101,9 @@ class AgentDescriptionMixin(ConnixAgentOperator):
 
     @staticmethod
     def _mask(task: Any) -> None:
-        from connix_provider.client.redaction import secrets_of
-        from connix_provider.compat import mask_secret
+        from connix_provider.operators.secret_masking import mask_secrets
 
-        config = getattr(task, "config", None)
-        secrets: tuple[str, ...] = ()
-        if isinstance(config, str):
-            # Text in place of a configuration may hold a secret anywhere.
-            secrets = (config,)
-            config = _json(config)
-        if isinstance(config, Mapping):
-            secrets = (*secrets, *secrets_of({"config": config}))
-        for secret in secrets:
-            mask_secret(secret)
-            # Airflow stores a long configuration as its repr, with escaped line breaks.
-            mask_secret(repr(secret)[1:-1])
-            mask_secret(json.dumps(secret)[1:-1])
+        mask_secrets(getattr(task, "config", None))
 
     def body(self) -> dict[str, Any]:
         """
@@ -158,10 +144,3 @@ class AgentDescriptionMixin(ConnixAgentOperator):
             if gave_nothing(text, empty_is_fine=name != "model"):
                 raise ValueError(nothing_given(f"config.{name}", text, by_a_template=True))
         self.body()
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None

@@ -16,10 +16,19 @@ from airflow.providers.common.compat.sdk import conf
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-__all__ = ["IDENTITY_FIELD", "deployment_id", "identity_key", "max_tries_of", "try_number_of"]
+__all__ = [
+    "APPLY_OWNER_FIELD",
+    "IDENTITY_FIELD",
+    "deployment_id",
+    "identity_key",
+    "max_tries_of",
+    "try_number_of",
+]
 
 #: The metadata field with the identity key of the task run that created an agent.
 IDENTITY_FIELD = "airflow_task_run"
+#: The metadata field with the owner for which an apply created an agent.
+APPLY_OWNER_FIELD = "airflow_apply_owner"
 
 
 def deployment_id() -> str:

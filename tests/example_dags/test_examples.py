@@ -6,6 +6,7 @@ import json
 import pathlib
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -176,6 +177,63 @@ def test_health_gate(run, emulator):
     assert ran.results["agents_are_healthy"] == {"agents": 1, "healthy": 1, "not_healthy": []}
     assert ran.results["report"]["state"] == "healthy"
     assert ran.results["report"]["agent_id"] == agent_id
+
+
+DECLARED = {
+    "Declared translator": "running",
+    "Declared researcher": "running",
+    "Declared archivist": "paused",
+}
+
+
+def declared(emulator):
+    return {name: emulator.agent(agent_named(emulator, name))["status"] for name in DECLARED}
+
+
+def test_declared_agents(run, emulator):
+    ran = run("connix_declared_agents")
+    assert set(ran.tasks.values()) == {"success"}, ran.tasks
+    assert [call for call, _ in ran.seen] == 3 * ["create_agent"] + ["pause_agent"]
+    assert declared(emulator) == DECLARED
+    emulator.set_status(agent_named(emulator, "Declared translator"), "stopped")
+    emulator.journal.clear()
+    assert [call for call, _ in run("connix_declared_agents").seen] == ["start_agent"]
+    emulator.journal.clear()
+    ran = run("connix_declared_agents")
+    assert ran.results["apply"]["summary"] == {"create": 0, "update": 0, "delete": 0, "unchanged": 3}
+    assert ran.seen == []
+    assert declared(emulator) == DECLARED
+
+
+@pytest.mark.parametrize("answer", ["Approve", "Reject"])
+def test_approved_agents(answer, run, emulator, bag, monkeypatch):
+    dag = bag.dags["connix_approved_agents"]
+    if dag.has_task("approve"):
+        event = {"chosen_options": [answer], "params_input": {}, "responded_by_user": None}
+        event["responded_at"] = datetime.now(UTC)
+        asked = []
+
+        def execute(self, context):
+            asked.append(self.body)
+            return self.execute_complete(context, event)
+
+        monkeypatch.setattr(type(dag.get_task("approve")), "execute", execute)
+    else:
+        approval = dag.get_task("approve_by_parameter")
+        approve = approval.python_callable
+        approved = {"approved": answer == "Approve"}
+        monkeypatch.setattr(approval, "python_callable", lambda params=None: approve(params=approved))
+        asked = []
+    ran = run("connix_approved_agents")
+    assert ran.tasks["plan", -1] == "success"
+    assert ran.results["plan"]["summary"]["create"] == 3
+    assert all("+ agent 'Declared archivist'" in body for body in asked)
+    if answer == "Approve":
+        assert set(ran.tasks.values()) == {"success"}, ran.tasks
+        assert declared(emulator) == DECLARED
+    else:
+        assert ran.tasks["apply", -1] == "skipped"
+        assert ran.seen == []
 
 
 def test_agent_for_one_run(run, emulator):

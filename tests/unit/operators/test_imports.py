@@ -12,6 +12,7 @@ MODULES = (
     "connix_provider.operators.agent",
     "connix_provider.sensors.agent",
     "connix_provider.triggers.agent",
+    "connix_provider.operators.apply",
     "connix_provider.operators.health",
     "connix_provider.sensors.health",
     "connix_provider.triggers.health",

@@ -7,19 +7,11 @@ import os
 
 import pytest
 from dag_store import airflow_version, store
+from rendered_fields import masker, stored_fields
 
 from connix_provider.operators.agent import ConnixCreateAgentOperator, ConnixUpdateAgentOperator
 
-
-@pytest.fixture(autouse=True)
-def masker() -> None:
-    """Forget what other tests had masked: Airflow 2 hides a secret of one letter in every word."""
-    if airflow_version() < (3,):
-        from airflow.utils.log.secrets_masker import _secrets_masker
-
-        masker = _secrets_masker()
-        masker.patterns, masker.replacer = set(), None
-
+__all__ = ["masker"]
 
 pytestmark = pytest.mark.skipif(
     airflow_version() == (3, 0),
@@ -32,20 +24,6 @@ CONFIG = {
     "system_prompt": "{{ params.prompt }}",
     "environment_variables": {"DATA_SOURCE": "{{ params.url }}"},
 }
-
-
-def stored_fields(*instances):
-    """Read what Airflow stored; from 3.4 on the rows are found by task instance only."""
-    from airflow.models.renderedtifields import RenderedTaskInstanceFields as Rendered
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    if hasattr(Rendered, "task_instance_id"):
-        is_theirs = Rendered.task_instance_id.in_([instance.id for instance in instances])
-    else:
-        is_theirs = Rendered.dag_id == instances[0].dag_id
-    with create_session() as session:
-        return [row.rendered_fields for row in session.scalars(select(Rendered).where(is_theirs))]
 
 
 def shape(fields):

@@ -9,6 +9,7 @@ import pytest
 
 from connix_provider.operators import agent
 from connix_provider.operators.agent_task import AgentTask
+from connix_provider.operators.apply import ConnixApplyAgentsOperator
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
 OPERATORS = [getattr(agent, name) for name in agent.__all__]
@@ -32,11 +33,11 @@ def test_an_operator_shows_the_shared_parameters_with_their_defaults(operator):
         assert own[name].annotation == parameter.annotation
 
 
-@pytest.mark.parametrize("operator", [*OPERATORS, ConnixAgentStatusSensor])
+@pytest.mark.parametrize("operator", [*OPERATORS, ConnixAgentStatusSensor, ConnixApplyAgentsOperator])
 def test_documented_and_shown_parameters_are_the_same(operator):
     shown = set(parameters(operator))
     documented = set(re.findall(r":param (\w+):", operator.__doc__))
-    if operator is not ConnixAgentStatusSensor:
+    if operator in OPERATORS:
         assert "AgentTask`" in operator.__doc__
         documented |= set(re.findall(r":param (\w+):", AgentTask.__doc__))
     assert shown == documented

@@ -1,0 +1,293 @@
+"""
+Carry out a plan on a worker: the requests of each agent, and the waits between them.
+
+Each agent has a flow (:mod:`connix_provider.operators.flow_driver`), so one agent's wait delays no other
+agent. Agents are deleted last, and only if nothing failed before.
+
+Invariants:
+
+- A create and a restart are sent once, over lost responses and retries of the task.
+- An action is sent only to an agent that was just read, and each action only once.
+- An agent is deleted only if its metadata still names the owner.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from airflow.providers.common.compat.sdk import AirflowException
+
+from connix_provider.client.errors import ConnixNotFoundError
+from connix_provider.exceptions import ConnixAgentFailedError
+from connix_provider.lifecycle import GOALS
+from connix_provider.operators import create_once, task_state
+from connix_provider.operators.apply_plan import AgentChange, ApplyPlan, owner_mark
+from connix_provider.operators.busy_agent import MAX_REPEATS, AgentBusyError, raise_if_busy
+from connix_provider.operators.cancel_on_kill import SentAction
+from connix_provider.operators.difference import changed_fields, difference
+from connix_provider.operators.existing import send_action
+from connix_provider.operators.flow_driver import AgentFailure, AgentFlow, AgentWait, FlowDriver
+from connix_provider.operators.identity import APPLY_OWNER_FIELD, identity_key
+from connix_provider.operators.restart_once import restart_in_run
+from connix_provider.params import name_conflict
+from connix_provider.polling.deferral import LONGEST_PAUSE
+from connix_provider.polling.outcome_errors import exception_for
+from connix_provider.polling.poll_result import Outcome
+from connix_provider.statuses import TRANSIENT, AgentStatus, in_words
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from connix_provider.client import Agent
+    from connix_provider.hooks.connix import ConnixHook
+    from connix_provider.operators.agent_spec import AgentSpec
+    from connix_provider.operators.agent_task import AgentTask
+    from connix_provider.polling.poll_result import PollResult
+    from connix_provider.polling.session import PollingSession
+
+__all__ = ["ApplyRun", "agent_key"]
+
+#: The action that leads from a status towards a declared state.
+_ACTIONS = {
+    AgentStatus.RUNNING: {"paused": "start", "stopped": "start", "error": "restart"},
+    AgentStatus.PAUSED: {"running": "pause", "stopped": "start", "error": "restart"},
+    AgentStatus.STOPPED: {"running": "stop", "paused": "stop", "error": "stop"},
+}
+
+
+def agent_key(context: Context, name: str) -> str:
+    """
+    Return the identity key of an agent that a task run creates.
+
+    :param context: Airflow's context
+    :param name: the agent's name
+    :return: the key of the task run, and the name
+    """
+    return f"{identity_key(context)}/{quote(name, safe=':+@ ')}"
+
+
+class ApplyRun:
+    """
+    One run of a plan.
+
+    :param task: the task; its waits have the task's poll interval, deadline and log
+    :param hook: the connection
+    :param connected: the open connection
+    :param plan: the plan
+    :param context: Airflow's context
+    :param deadline: epoch seconds at which the task times out
+    """
+
+    def __init__(
+        self,
+        task: AgentTask,
+        hook: ConnixHook,
+        connected: PollingSession,
+        plan: ApplyPlan,
+        context: Context,
+        deadline: float,
+    ) -> None:
+        self._task = task
+        self._connected = connected
+        self._project_id = plan.project_id
+        self._plan = plan
+        self._context = context
+        self._deadline = deadline
+        self._driver = FlowDriver(hook, connected, plan.project_id, task.log)
+        self._log = task.log
+        #: By name, the ids of the agents that exist.
+        self.agent_ids: dict[str, str] = {}
+
+    def carry_out(self) -> list[AgentFailure]:
+        """
+        Carry out the plan.
+
+        :return: the agents that failed
+        :raises ConnixError: for a refused key, and for a rate limit that is used up until the deadline
+        """
+        kept = [change for change in self._plan.agents if change.action != "delete"]
+        deletes = [change for change in self._plan.agents if change.action == "delete"]
+        self._driver.drive((change, self._bring(change)) for change in kept)
+        if deletes and self._driver.failures:
+            self._log.warning("%d agents are not deleted, because others failed.", len(deletes))
+        else:
+            self._driver.drive((change, self._delete(change)) for change in deletes)
+        return self._driver.failures
+
+    # The flows
+
+    def _bring(self, change: AgentChange) -> AgentFlow:
+        """Create or update an agent, and bring it to its declared state."""
+        spec, agent = change.spec, change.agent
+        assert spec is not None
+        is_new = agent is None
+        agent = agent or self._create(spec)
+        self.agent_ids[spec.name] = agent.id
+        if is_new:
+            now = time.time()
+            sent = SentAction.of(agent, "create", accepted_at=now, found_at=now)
+            yield from self._await(sent, is_last=spec.state in {None, AgentStatus.RUNNING})
+        if difference(spec.body, agent):
+            yield from self._update(spec, agent)
+        elif agent.status in TRANSIENT and not is_new and self._task.is_repeated(self._context):
+            # An earlier try may have sent an update, and was killed before it saw the end of it.
+            yield from self._await(SentAction.of(agent, "update", accepted_at=time.time()), is_last=True)
+        if spec.state and change.action != "none":
+            yield from self._bring_to_state(spec, agent.id)
+
+    def _create(self, spec: AgentSpec) -> Agent:
+        """Create an agent, or find the one that an earlier request of this task run created."""
+        mark = {APPLY_OWNER_FIELD: owner_mark(self._plan.owner)}
+        body = {**spec.body, "metadata": {**spec.body.get("metadata", {}), **mark}}
+        found = create_once.create_once(
+            self._connected.client,
+            self._project_id,
+            body,
+            agent_key(self._context, spec.name),
+            retried=self._task.is_repeated(self._context),
+        )
+        if not found.is_own:
+            raise name_conflict(
+                f"agent {spec.name!r} ({found.agent.id}) was created by others since the plan was made. It "
+                "is left as it is; a retry of this task brings it to the spec"
+            )
+        return found.agent
+
+    def _update(self, spec: AgentSpec, agent: Agent) -> AgentFlow:
+        """Send the fields that differ, and wait until the agent has settled."""
+        before = agent.snapshot()
+
+        def send(agent: Agent) -> SentAction | None:
+            changes = difference(spec.body, agent)
+            if not changes:
+                return None
+            self._log.info(
+                "Agent %r (%s) is updated: %s.", agent.name, agent.id, changed_fields(changes, agent)
+            )
+            with raise_if_busy(agent.id, "update", agent.snapshot()):
+                reply = self._connected.client.agents.update(self._project_id, agent.id, changes)
+            newest = reply.updated_at or agent.updated_at
+            return SentAction.of(reply, "update", before=before, accepted_at=time.time(), newest=newest)
+
+        yield from self._send("update", agent, send, is_last=spec.state is None)
+
+    def _bring_to_state(self, spec: AgentSpec, agent_id: str) -> AgentFlow:
+        """Send the actions that lead to the declared state, each at most once."""
+        state, sent = AgentStatus(str(spec.state)), set[str]()
+        while True:
+            agent = self._read(agent_id)
+            if agent.status == state:
+                return
+            action = _ACTIONS[state].get(agent.status)
+            if action is None:
+                # It is creating, updating, or in a status that this provider does not know.
+                yield from self._await(SentAction.of(agent, "settle"))
+                continue
+            if action in sent:
+                raise self._failed(agent, state)
+            sent.add(action)
+            is_last = GOALS[action].done == {state}
+            yield from self._send(action, agent, self._action(action), is_last=is_last)
+            if is_last and not self._task.wait_for_completion:
+                return
+
+    def _action(self, action: str) -> Callable[[Agent], SentAction | None]:
+        client, context = self._connected.client, self._context
+
+        def send(agent: Agent) -> SentAction | None:
+            if agent.status in TRANSIENT:
+                raise AgentBusyError(
+                    agent.id, action, before=agent.snapshot(), reason=f"it is {agent.status}"
+                )
+            if action != "restart":
+                may_have_acted = self._task.is_repeated(context)
+                return send_action(client, self._project_id, agent, action, may_have_acted=may_have_acted)
+            self._log.warning("Agent %r (%s) is in error; it is restarted once.", agent.name, agent.id)
+            record = task_state.recall(context)
+            known = record if record and record.agent_id == agent.id else None
+            return restart_in_run(
+                client, self._project_id, agent.id, context, record=known, read=lambda: agent
+            )
+
+        return send
+
+    def _delete(self, change: AgentChange) -> AgentFlow:
+        """Delete an agent, if it still is the owner's."""
+        assert change.agent is not None
+        mark = owner_mark(self._plan.owner)
+
+        def send(agent: Agent) -> SentAction | None:
+            if agent.metadata.get(APPLY_OWNER_FIELD) != mark:
+                raise AirflowException(
+                    f"Agent {agent.name!r} ({agent.id}) is not deleted: its metadata no longer names the "
+                    f"owner {self._plan.owner!r}"
+                )
+            with raise_if_busy(agent.id, "delete", agent.snapshot()):
+                self._connected.client.agents.delete(self._project_id, agent.id)
+            return SentAction.of(agent, "delete", accepted_at=time.time())
+
+        try:
+            agent = self._read(change.agent.id)
+            yield from self._send("delete", agent, send, is_last=True)
+        except ConnixNotFoundError as error:
+            if not error.is_of_an_agent:
+                raise
+            self._log.info("Agent %r (%s) is gone already.", change.name, change.agent.id)
+
+    # Their steps
+
+    def _send(
+        self, verb: str, agent: Agent, send: Callable[[Agent], SentAction | None], *, is_last: bool
+    ) -> AgentFlow:
+        """Send a request, again after a busy agent has settled, and wait for its goal."""
+        repeats, may_have_executed = 0, False
+        while True:
+            try:
+                acted = send(agent)
+            except AgentBusyError as error:
+                busy = error
+            else:
+                if acted is not None:
+                    yield from self._await(acted, is_last=is_last)
+                return
+            may_have_executed = may_have_executed or busy.may_have_executed
+            repeats += 1
+            self._log.info("Agent %r (%s): the %s waits. %s", agent.name, agent.id, verb, busy)
+            wait = yield from self._await(SentAction.of(agent, "settle"))
+            was_busy = wait.polls > 1
+            if busy.error is not None and not was_busy:
+                has_changed = busy.before is not None and wait.poller.seen != busy.before
+                if not (has_changed or may_have_executed) or repeats >= MAX_REPEATS:
+                    raise busy.error
+                # Back off, because the agent may have been busy until just now.
+                time.sleep(min(2.0 ** (repeats - 1), LONGEST_PAUSE, max(0.0, wait.poller.schedule.left())))
+            agent = self._read(agent.id)
+
+    def _await(
+        self, acted: SentAction, *, is_last: bool = False
+    ) -> Generator[AgentWait, PollResult, AgentWait]:
+        """Wait for the goal of an action; not for the last one with ``wait_for_completion=False``."""
+        wait = AgentWait(self._task.wait_for(acted, str(acted.goal), self._deadline))
+        if acted.goal is None or (is_last and not (self._task.wait_for_completion or acted.is_unconfirmed)):
+            return wait
+        result = yield wait
+        if result.outcome is not Outcome.DONE:
+            raise exception_for(result)
+        self._log.info("%s", result.message)
+        return wait
+
+    def _read(self, agent_id: str) -> Agent:
+        return self._connected.client.agents.get(self._project_id, agent_id)
+
+    def _failed(self, agent: Agent, state: str) -> Exception:
+        return ConnixAgentFailedError(
+            f"Agent {agent.name!r} ({agent.id}) is {in_words(agent.status)} and not {state}, as the spec "
+            f"declares. Look at its log, then clear the task",
+            agent_id=agent.id,
+            agent_name=agent.name,
+            project_id=self._project_id,
+            status=str(agent.status),
+        )

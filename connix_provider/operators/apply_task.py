@@ -1,0 +1,120 @@
+"""Run a task that applies a declaration of agents: read it, plan, check a saved plan, carry the plan out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import conf
+
+from connix_provider.exceptions import ConnixAgentError, ConnixAgentFailedError
+from connix_provider.hooks.connix import ConnixHook
+from connix_provider.hooks.diagnosis import naming_subject
+from connix_provider.operators import task_state
+from connix_provider.operators.apply_plan import ApplyPlan, make_plan
+from connix_provider.operators.apply_run import ApplyRun, agent_key
+from connix_provider.operators.error_context import naming
+from connix_provider.operators.identity import IDENTITY_FIELD
+from connix_provider.operators.spec_templates import read_declaration
+from connix_provider.params import check_name, resolve_project_id
+from connix_provider.polling.session import PollingSession
+from connix_provider.polling.task_kill import exit_on_sigterm
+from connix_provider.rendering import Renderer
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from connix_provider.operators.agent_task import AgentTask
+    from connix_provider.operators.flow_driver import AgentFailure
+
+__all__ = ["apply_agents"]
+
+#: Failed agents that an exception names.
+_NAMED = 10
+
+
+def apply_agents(
+    task: AgentTask, context: Context, *, spec: Any, prune: bool, dry_run: bool, plan: Any
+) -> dict[str, Any]:
+    """
+    Apply the declaration of a task.
+
+    :param task: the task, whose parameters are checked
+    :param context: Airflow's context
+    :param spec: the rendered declaration, or the path of a file
+    :param prune: whether to delete agents of the owner that are no longer declared
+    :param dry_run: whether to return the plan and change nothing
+    :param plan: a saved plan, or ``None``
+    :return: the plan as JSON, with the ids of the agents unless it was a dry run
+    :raises ValueError: for a declaration or a plan that cannot be carried out
+    :raises ConnixAgentError: if an agent does not get into its declared state
+    :raises ConnixError: if the service refuses a request
+    """
+    specs = read_declaration(task, context, spec)
+    owner = _owner_of_agents(task, context, prune=prune)
+    deadline = time.time() + task.seconds_allowed
+    hook = ConnixHook(task.connix_conn_id)
+    with naming_subject("Could not apply the agents"):
+        project_id = resolve_project_id(task.project_id, hook.default_project_id, task.connix_conn_id)
+        connected = PollingSession(hook, deadline=deadline)
+    with connected, exit_on_sigterm():
+        with naming(hook, project_id, task.named):
+            made = make_plan(connected.client, project_id, specs, owner, prune=prune)
+        if plan is not None:
+            _check_saved(task, made, plan, context)
+        result = made.to_json()
+        task.log.info("%s", result["diff"])
+        if dry_run:
+            task.log.info("Nothing is changed, because this is a dry run.")
+            return result
+        run = ApplyRun(task, hook, connected, made, context, deadline)
+        try:
+            failures = run.carry_out()
+            if not failures:
+                task_state.forget(context)
+        finally:
+            task_state.clean_up_after_last_try(context)
+    if failures:
+        raise _error_of(failures, len(made.agents))
+    task.log.info("The agents of owner %r are as declared.", owner)
+    return {**result, "agents": run.agent_ids}
+
+
+def _check_saved(task: AgentTask, made: ApplyPlan, saved: Any, context: Context) -> None:
+    is_own = {
+        each.name: each.agent.metadata.get(IDENTITY_FIELD) == agent_key(context, each.name)
+        for each in made.agents
+        if each.agent
+    }
+    made.check_saved(saved, is_own=is_own, is_repeated=task.is_repeated(context))
+
+
+def _owner_of_agents(task: AgentTask, context: Context, *, prune: bool) -> str:
+    """Return the task's owner, unless it is one that Airflow or the DAG gives to every task."""
+    general = {conf.get("operators", "default_owner", fallback="airflow")}
+    if task.has_dag():  # type: ignore[no-untyped-call]
+        general.add((task.dag.default_args or {}).get("owner"))
+    if task.owner not in general:
+        # Here, because Airflow lets no operator make a template field of its owner.
+        renderer = Renderer(task, context, task.get_template_env(), set())
+        return check_name("owner", renderer.as_text(task.owner))
+    if prune and getattr(context.get("ti"), "map_index", -1) != -1:
+        raise ValueError(
+            "prune needs an owner in a mapped task, because otherwise each of its task instances would "
+            "delete the agents of the others: give owner, and not the one of the DAG's default_args"
+        )
+    return f"{task.dag_id}.{task.task_id}"
+
+
+def _error_of(failures: Sequence[AgentFailure], total: int) -> Exception:
+    """Return the error of the agent that failed, or one for all that did."""
+    errors = [failure.error for failure in failures]
+    if len(errors) == 1:
+        return errors[0]
+    kinds = {type(error) for error in errors}
+    kind = kinds.pop() if len(kinds) == 1 else ConnixAgentFailedError
+    kind = kind if issubclass(kind, ConnixAgentError) else ConnixAgentFailedError
+    said = " ".join(f"({number}) {error}" for number, error in enumerate(errors[:_NAMED], start=1))
+    more = f" And {len(errors) - _NAMED} more." if len(errors) > _NAMED else ""
+    return kind(f"{len(errors)} of {total} agents are not as declared. {said}{more}")

@@ -1,0 +1,126 @@
+"""
+Drive the flows of many agents on one worker.
+
+A flow is a generator that sends the requests of one agent, yields each wait, and is resumed with the result.
+Between two polls of one agent the others go on. A failure ends the flow of one agent; the others go on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowException
+
+from connix_provider.client.errors import (
+    ConnixAuthenticationError,
+    ConnixError,
+    ConnixPermissionError,
+    ConnixRateLimitError,
+)
+from connix_provider.operators.apply_plan import AgentChange
+from connix_provider.operators.error_context import naming
+from connix_provider.polling import session
+
+if TYPE_CHECKING:
+    from connix_provider.hooks.connix import ConnixHook
+    from connix_provider.polling.poll_result import PollResult
+    from connix_provider.polling.session import PollingSession
+    from connix_provider.polling.status_poller import StatusPoller
+
+__all__ = ["AgentFailure", "AgentFlow", "AgentWait", "FlowDriver"]
+
+
+@dataclasses.dataclass(slots=True)
+class AgentWait:
+    """
+    A wait of one agent.
+
+    :param poller: the wait
+    :param polls: how many polls were judged
+    :param due: seconds of the monotonic clock at which the next poll is due
+    """
+
+    poller: StatusPoller
+    polls: int = 0
+    due: float = 0.0
+
+
+AgentFlow = Generator[AgentWait, "PollResult", None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AgentFailure:
+    """
+    An agent that could not be brought to its declaration.
+
+    :param change: what was to be done
+    :param error: why it failed
+    """
+
+    change: AgentChange
+    error: Exception
+
+
+class FlowDriver:
+    """
+    Drive flows over one connection.
+
+    :param hook: the connection
+    :param connected: the open connection
+    :param project_id: the project of the agents
+    :param log: the task's log
+    """
+
+    def __init__(self, hook: ConnixHook, connected: PollingSession, project_id: str, log: Any) -> None:
+        self._hook = hook
+        self._connected = connected
+        self._project_id = project_id
+        self._log = log
+        #: The agents whose flows failed.
+        self.failures: list[AgentFailure] = []
+
+    def drive(self, flows: Iterable[tuple[AgentChange, AgentFlow]]) -> None:
+        """
+        Begin the flows in their order, then poll the agents that are waited for, until all flows ended.
+
+        :param flows: each agent's change, and its flow
+        :raises ConnixError: for a refused key, and for a rate limit that is used up until the deadline
+        """
+        begun = [(change, flow, self._resume(change, flow, None)) for change, flow in flows]
+        waiting = [(change, flow, wait) for change, flow, wait in begun if wait]
+        while waiting:
+            time.sleep(max(0.0, min(wait.due for *_, wait in waiting) - time.monotonic()))
+            polled = [
+                (change, flow, self._poll(change, flow, wait) if wait.due <= time.monotonic() else wait)
+                for change, flow, wait in waiting
+            ]
+            waiting = [(change, flow, wait) for change, flow, wait in polled if wait]
+
+    def _poll(self, change: AgentChange, flow: AgentFlow, wait: AgentWait) -> AgentWait | None:
+        """Send one poll, and resume the flow at the end of its wait; return what is waited for next."""
+        result = session.poll_once(self._connected, self._project_id, wait.poller)
+        wait.polls += 1
+        wait.due = time.monotonic() + wait.poller.schedule.rest()
+        return wait if result is None else self._resume(change, flow, result)
+
+    def _resume(self, change: AgentChange, flow: AgentFlow, result: PollResult | None) -> AgentWait | None:
+        """Resume a flow until its next wait; ``None`` if it ended."""
+
+        def named() -> dict[str, Any]:
+            return {"verb": "apply", "agent_id": change.agent_id, "agent_name": change.name}
+
+        try:
+            with naming(self._hook, self._project_id, named):
+                return next(flow) if result is None else flow.send(result)
+        except StopIteration:
+            return None
+        except (ConnixAuthenticationError, ConnixPermissionError, ConnixRateLimitError):
+            # No other agent would fare better.
+            raise
+        except (ConnixError, AirflowException) as error:
+            self._log.error("%s", error)
+            self.failures.append(AgentFailure(change, error))
+            return None
