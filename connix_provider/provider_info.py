@@ -134,6 +134,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "connix_provider.operators.agent",
                     "connix_provider.operators.apply",
+                    "connix_provider.operators.export",
                     "connix_provider.operators.health",
                 ],
             }

@@ -13,6 +13,7 @@ MODULES = (
     "connix_provider.sensors.agent",
     "connix_provider.triggers.agent",
     "connix_provider.operators.apply",
+    "connix_provider.operators.export",
     "connix_provider.operators.health",
     "connix_provider.sensors.health",
     "connix_provider.triggers.health",

@@ -10,9 +10,16 @@ import pytest
 from connix_provider.operators import agent
 from connix_provider.operators.agent_task import AgentTask
 from connix_provider.operators.apply import ConnixApplyAgentsOperator
+from connix_provider.operators.export import ConnixExportAgentLogsOperator, ConnixExportAgentMetricsOperator
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
 OPERATORS = [getattr(agent, name) for name in agent.__all__]
+OTHERS = [
+    ConnixAgentStatusSensor,
+    ConnixApplyAgentsOperator,
+    ConnixExportAgentLogsOperator,
+    ConnixExportAgentMetricsOperator,
+]
 
 
 def parameters(cls):
@@ -33,7 +40,7 @@ def test_an_operator_shows_the_shared_parameters_with_their_defaults(operator):
         assert own[name].annotation == parameter.annotation
 
 
-@pytest.mark.parametrize("operator", [*OPERATORS, ConnixAgentStatusSensor, ConnixApplyAgentsOperator])
+@pytest.mark.parametrize("operator", [*OPERATORS, *OTHERS])
 def test_documented_and_shown_parameters_are_the_same(operator):
     shown = set(parameters(operator))
     documented = set(re.findall(r":param (\w+):", operator.__doc__))

@@ -1,0 +1,180 @@
+"""Run an export: find the agents and the interval, read the rows, and write the file."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from connix_provider.client.calls.arguments import period
+from connix_provider.hooks.connix import ConnixHook
+from connix_provider.hooks.diagnosis import naming_subject
+from connix_provider.operators.error_context import naming, subject_of
+from connix_provider.operators.export_file import ExportFile, check_path
+from connix_provider.operators.identity import identity_key
+from connix_provider.params import check_seconds, resolve_agent_id, resolve_project_id
+from connix_provider.polling.deferral import time_allowed
+from connix_provider.polling.selection import describe, select_agents
+from connix_provider.polling.task_kill import exit_on_sigterm
+from connix_provider.selector import AgentSelector
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from connix_provider.client import Agent, Client
+    from connix_provider.operators.export_rows import Rows
+
+__all__ = ["ExportTask", "export"]
+
+#: Seconds between two lines of progress in the log.
+_PROGRESS = 10.0
+#: Seconds by which the clocks of worker and service may differ.
+_CLOCK_SKEW = 60.0
+#: The remedy for a run without a data interval.
+_GIVE_TIMES = (
+    "give start_time and end_time to the task, for example start_time="
+    "'{{ data_interval_end - macros.timedelta(days=1) }}' and end_time='{{ data_interval_end }}'"
+)
+_EMPTY = (
+    "Airflow 3 gives runs of a cron schedule no data interval, unless [scheduler] create_cron_data_intervals "
+    "is true"
+)
+
+
+class ExportTask(Protocol):
+    """What an export needs of its task; the parameters of the operators."""
+
+    path: Any
+    agent_id: Any
+    agent_name: Any
+    agents: Any
+    start_time: Any
+    end_time: Any
+    project_id: Any
+    connix_conn_id: str
+    timeout: Any
+    execution_timeout: timedelta | None
+
+    @property
+    def log(self) -> Any:
+        """The task's log."""
+
+    def check_parameters(self) -> None:
+        """Check the parameters that all operators share."""
+
+
+def export(task: ExportTask, context: Context, rows: Rows) -> dict[str, Any]:
+    """
+    Export rows of the task's agents.
+
+    :param task: the task
+    :param context: Airflow's context
+    :param rows: reads the rows of an agent
+    :return: the path, the counts and the interval, as plain JSON
+    :raises ValueError: for a wrong parameter, and without an interval
+    :raises ConnixError: if the service refuses a request
+    """
+    selector = _check(task, rows)
+    start, end = _interval(task, context)
+    seconds = time_allowed(check_seconds("timeout", task.timeout), task.execution_timeout)
+    deadline = time.time() + seconds
+    hook, named = ConnixHook(task.connix_conn_id), {"agent_id": task.agent_id, "agent_name": task.agent_name}
+    verb = f"export the {rows.what} of"
+    with naming_subject(subject_of(verb, **named)):
+        project_id = resolve_project_id(task.project_id, hook.default_project_id, task.connix_conn_id)
+        connection = hook.get_conn()
+    counts: dict[str, int] = {}
+    with connection, exit_on_sigterm():
+        client = connection.with_options(deadline=deadline)
+        with naming(hook, project_id, lambda: {"verb": verb, **named}):
+            agent_ids = _agent_ids(task, client, project_id, selector)
+        with ExportFile(task.path, _key(context), rows.columns) as file:
+            for number, agent_id in enumerate(agent_ids, start=1):
+                known: dict[str, Any] = {"verb": verb, "agent_id": agent_id}
+                with naming(hook, project_id, partial(dict, known)):
+                    agent = client.agents.get(project_id, agent_id)
+                    known["agent_name"] = agent.name
+                    progress = _Progress(task.log, rows.what, agent, f"{number} of {len(agent_ids)}")
+                    for page, total in rows.pages(client, project_id, agent, start, end):
+                        file.write(page)
+                        counts[agent_id] = progress.add(len(page), total)
+    written = sum(counts.values())
+    agents = "1 agent" if len(agent_ids) == 1 else f"{len(agent_ids)} agents"
+    task.log.info("Wrote %d %s of %s from %s to %s: %s", written, rows.what, agents, start, end, task.path)
+    return {"path": str(task.path), "rows": written, "agents": counts, **period(start, end)}
+
+
+class _Progress:
+    """Log how far the export of an agent is."""
+
+    def __init__(self, log: Any, what: str, agent: Agent, which: str) -> None:
+        self._log = log
+        self._what = what
+        self._agent = f"{agent.name!r} ({agent.id}), agent {which}"
+        self._rows = 0
+        self._logged_at = time.monotonic()
+
+    def add(self, rows: int, total: int | None) -> int:
+        self._rows += rows
+        if time.monotonic() - self._logged_at >= _PROGRESS:
+            self._logged_at = time.monotonic()
+            of = f" of {total}" if total is not None else ""
+            self._log.info("Exported %d%s %s of %s.", self._rows, of, self._what, self._agent)
+        return self._rows
+
+
+def _check(task: ExportTask, rows: Rows) -> AgentSelector | None:
+    task.check_parameters()
+    check_path(task.path, rows.columns)
+    given = [name for name in ("agent_id", "agent_name", "agents") if getattr(task, name) is not None]
+    if len(given) != 1:
+        raise ValueError(
+            "exactly one of agent_id, agent_name and agents is needed; the task was given "
+            f"{' and '.join(given) or 'none'}"
+        )
+    return None if task.agents is None else AgentSelector.of(task.agents)
+
+
+def _interval(task: ExportTask, context: Context) -> tuple[datetime, datetime]:
+    """Return the interval: the task's own times, or else those of the run's data interval."""
+    of_run: tuple[Any, Any] = (context.get("data_interval_start"), context.get("data_interval_end"))
+    start = of_run[0] if task.start_time is None else task.start_time
+    end = of_run[1] if task.end_time is None else task.end_time
+    given = [_moment(name, value) for name, value in (("start_time", start), ("end_time", end))]
+    if None in given:
+        raise ValueError(f"this run has no data interval, so {_GIVE_TIMES}")
+    if given[0] == given[1]:
+        raise ValueError(f"the interval is empty: it begins and ends at {given[0]}. {_EMPTY}; {_GIVE_TIMES}")
+    moments = [moment for moment in given if moment]
+    if moments[0] > moments[1]:
+        raise ValueError(f"start_time {moments[0]} lies after end_time {moments[1]}")
+    if moments[1].timestamp() > time.time() + _CLOCK_SKEW:
+        task.log.warning("end_time %s lies in the future, so a later export may give more.", moments[1])
+    return moments[0], moments[1]
+
+
+def _moment(name: str, value: Any) -> datetime | None:
+    """Read a time in UTC."""
+    text = period(value, None)["start_time"] if name == "start_time" else period(None, value)["end_time"]
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _agent_ids(
+    task: ExportTask, client: Client, project_id: str, selector: AgentSelector | None
+) -> Sequence[str]:
+    if selector is None:
+        return [resolve_agent_id(client, project_id, task.agent_id, task.agent_name)]
+    selected = client.drive(select_agents(client, selector, project_id))
+    task.log.info("Selected %s (%s).", describe(selected), selector)
+    return [agent.id for agent in selected]
+
+
+def _key(context: Context) -> str:
+    """Return what distinguishes the file of this task run, while it is written, from those of others."""
+    if context.get("ti") is None:
+        return uuid.uuid4().hex[:12]
+    return hashlib.sha256(identity_key(context).encode()).hexdigest()[:12]
