@@ -2,7 +2,8 @@
 The identity of a task run: its key, its try and its clear.
 
 A create writes the identity key to the metadata of its agent, so that a retry finds this agent and no other.
-The key is the same in every try and after a clear.
+The key is the same in every try and after a clear. It has five parts. An apply adds the agent's name as a
+sixth, so that each of its agents has a key, and no such key names a task run alone.
 """
 
 from __future__ import annotations

@@ -169,13 +169,38 @@ def test_a_plan_of_another_task_is_carried_out(emulator, connection, warp):
     assert emulator.agent(agent_id)["status"] == "stopped"
 
 
+def test_a_mapped_apply_takes_declarations_of_another_task(emulator, connection, warp):
+    import pendulum
+    from airflow.providers.common.compat.sdk import DAG, task
+
+    config = {"model": "gpt-4", "system_prompt": PROMPT}
+
+    @task
+    def teams():
+        return [[{"name": f"of {team}", "config": config, "state": "stopped"}] for team in ("a", "b")]
+
+    with DAG("mapped_apply", schedule=None, start_date=pendulum.datetime(2024, 1, 1)) as dag:
+        ConnixApplyAgentsOperator.partial(task_id="apply", owner="teams").expand(spec=teams())
+    store(dag)
+    applied = [ti for ti in dag.test().get_task_instances() if ti.task_id == "apply"]
+    assert [str(ti.state) for ti in applied] == 2 * ["success"]
+    assert_no_secret(json.dumps(stored_fields(*applied)))
+    names = set()
+    for ti in applied:
+        ((name, agent_id),) = ti.xcom_pull(task_ids="apply", map_indexes=ti.map_index)["agents"].items()
+        agent = emulator.agent(agent_id)
+        assert (agent["status"], agent["config"]) == ("stopped", config)
+        assert agent["metadata"][APPLY_OWNER_FIELD].endswith("/teams")
+        names.add(name)
+    assert names == {"of a", "of b"}
+
+
 def test_a_plan_that_is_missing_is_refused(emulator, run, warp):
     ran = run(ConnixApplyAgentsOperator, spec=[], plan="{{ params.plan }}", params={"plan": None})
     assert type(ran.error) is ValueError
     assert "plan must be" in str(ran.error)
 
 
-@pytest.mark.skipif(airflow_version() < (3, 3), reason="older versions keep the record in a Variable")
 def test_an_agent_in_error_is_restarted_in_real_airflow(emulator, run, warp):
     (agent_id,) = emulator.seed(name="a", status="error")
     ran = run(ConnixApplyAgentsOperator, spec=[{"name": "a", "state": "running"}])
