@@ -317,13 +317,14 @@ def test_without_waiting_the_last_request_ends_the_task(apply, emulator, warp, w
 
 
 def test_an_agent_without_an_owner_belongs_to_the_task(connection, warp, emulator):
-    run = TaskRun(warp, ConnixApplyAgentsOperator, dag_id="agents", spec=spec_of(1), timeout=60)
+    arguments = {"dag_id": "agents", "spec": spec_of(1), "timeout": 60, "remembering": True}
+    run = TaskRun(warp, ConnixApplyAgentsOperator, **arguments)
     agent = emulator.agent(run.try_once().result["agents"]["agent-0"])
     assert agent["metadata"][APPLY_OWNER_FIELD].endswith("/agents.task")
 
 
 def test_prune_in_a_mapped_task_needs_an_owner(connection, warp, emulator):
-    arguments = {"spec": spec_of(1), "prune": True, "timeout": 60, "map_index": 0}
+    arguments = {"spec": spec_of(1), "prune": True, "timeout": 60, "map_index": 0, "remembering": True}
     ran = TaskRun(warp, ConnixApplyAgentsOperator, **arguments).try_once()
     assert type(ran.error) is ValueError
     assert "needs an owner in a mapped task" in str(ran.error)
