@@ -22,7 +22,7 @@ with DAG(
     catchup=False,
     tags=["connix", "example"],
     params={
-        "folder": Param("/tmp/connix", type="string", description="Where the files go."),  # noqa: S108
+        "folder": Param("connix_exports", type="string", description="Where the files go."),
         "agents": Param("*", type="string", description="The names of the agents."),
     },
     default_args={

@@ -295,7 +295,7 @@ WRONG = {
     "no time": ({"start_time": "yesterday"}, "start_time must be ISO 8601"),
     "turned round": ({"start_time": "2100-01-01"}, "lies after end_time"),
     "a moment": ({"start_time": "2026-01-01", "end_time": "2026-01-01"}, "give start_time and end_time"),
-    "a folder": ({"path": "/tmp/x/"}, "path must name a file"),
+    "a folder": ({"path": "/data/x/"}, "path must name a file"),
     "no path": ({"path": ""}, "path must name a file"),
     "packed twice": ({"path": "x.parquet.gz"}, "leave .gz out"),
     "a time-out": ({"timeout": 0}, "timeout must be"),
