@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from connix_provider.lifecycle import GOALS, Goal, PollState, goal_for_statuses
 from connix_provider.polling.agent_ref import AgentRef
+from connix_provider.polling.preload import preload
 from connix_provider.triggers.base import WaitTrigger
 
 if TYPE_CHECKING:
@@ -135,8 +136,6 @@ class ConnixAgentStatusTrigger(WaitTrigger):
                 await asyncio.wait({cancel_action})
 
     async def _undo_within_bounds(self, undo: str) -> None:
-        from connix_provider.polling.preload import preload
-
         await preload()
         from connix_provider.polling.cancel_action import CANCEL_TIMEOUT
 

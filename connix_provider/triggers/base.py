@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from connix_provider.polling.preload import preload
+
 if TYPE_CHECKING:
     from connix_provider.polling.agent_ref import AgentRef
     from connix_provider.polling.poll_result import PollResult
@@ -107,8 +109,6 @@ class WaitTrigger(BaseTrigger):
         :return: the event: a :class:`~connix_provider.polling.poll_result.PollResult`, ``deadline``, and what
             :meth:`wait` adds
         """
-        from connix_provider.polling.preload import preload
-
         await preload()
         from connix_provider.client import ConnixError
         from connix_provider.hooks.diagnosis import with_subject

@@ -22,6 +22,8 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from connix_provider.polling.preload import preload
+
 __all__ = ["ConnixRateLimitTrigger"]
 
 
@@ -78,8 +80,6 @@ class ConnixRateLimitTrigger(BaseTrigger):
         :return: the event: ``bucket``, ``deadline``, ``has_permit``, and the state of the rate limit as
             ``rate_limit``
         """
-        from connix_provider.polling.preload import preload
-
         await preload()
         from connix_provider.client import ConnixError
 

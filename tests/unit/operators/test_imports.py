@@ -63,7 +63,7 @@ print(*Watch.loaded)
 
 
 @pytest.mark.heavy
-def test_a_trigger_imports_hardly_anything_in_its_event_loop(emulator, connection):
+def test_a_trigger_imports_nothing_large_in_its_event_loop(emulator, connection):
     (agent_id,) = emulator.seed()
     ran = subprocess.run(
         [sys.executable, "-c", _IN_THE_LOOP, emulator.project_id, agent_id],
@@ -75,7 +75,4 @@ def test_a_trigger_imports_hardly_anything_in_its_event_loop(emulator, connectio
     assert outcome == "done"
     # What Airflow itself imports to read a connection is Airflow's.
     heavy = {"connix_provider", "anyio", "httpx", "httpcore", "pydantic"}
-    assert [name for name in loaded.split() if name.partition(".")[0] in heavy] == [
-        "connix_provider.polling",
-        "connix_provider.polling.preload",
-    ]
+    assert not [name for name in loaded.split() if name.partition(".")[0] in heavy]
