@@ -198,7 +198,12 @@ def test_ui_has_connection_and_examples(demo, homes):
         http.delete("/api/v2/connections/without_a_port").raise_for_status()
 
         paused = {dag["dag_id"]: dag["is_paused"] for dag in http.get("/api/v2/dags").json()["dags"]}
-        assert {dag_id for dag_id, is_paused in paused.items() if is_paused} == {"connix_nightly_restart"}
+        # Those with a schedule.
+        assert {dag_id for dag_id, is_paused in paused.items() if is_paused} == {
+            "connix_daily_export",
+            "connix_declared_agents",
+            "connix_nightly_restart",
+        }
 
         states = trigger(http, "connix_lifecycle")
         assert len(states) == 9
