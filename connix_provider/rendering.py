@@ -75,6 +75,19 @@ class Renderer:
             return [self.as_text(item) for item in value]
         return self.as_airflow(value)
 
+    def as_path(self, value: Any) -> Any:
+        """Render a path to text; Airflow would call ``resolve()`` of a path object."""
+        if not hasattr(value, "read_bytes"):
+            return self.as_text(value)
+        # An ObjectStoragePath has a connection, which its text lacks.
+        return value if hasattr(value, "conn_id") else self.as_text(str(value))
+
+    def as_selector(self, value: Any) -> Any:
+        """Render the mapping of a selector, whose texts stay text."""
+        if isinstance(value, Mapping):
+            return {key: self.as_texts(item) for key, item in value.items()}
+        return self.as_airflow(value)
+
     def is_done(self, value: Any) -> bool:
         """Return whether Airflow has rendered a value already."""
         return id(value) in self._seen_oids

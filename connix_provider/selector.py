@@ -23,7 +23,7 @@ from connix_provider.values import check_flag, check_number, from_mapping, gave_
 if TYPE_CHECKING:
     from connix_provider.client.models import Agent
 
-__all__ = ["AgentSelector"]
+__all__ = ["AgentSelector", "selector_of_task"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +129,26 @@ class AgentSelector:
         active_at = agent.last_activity or agent.created_at
         # Without any time of activity there is nothing that speaks against idleness.
         return float("inf") if active_at is None else now - active_at.timestamp()
+
+
+def selector_of_task(agent_id: Any, agent_name: Any, agents: Any) -> AgentSelector | None:
+    """
+    Check that a task names its agents in one way.
+
+    :param agent_id: the task's ``agent_id``
+    :param agent_name: the task's ``agent_name``
+    :param agents: the task's ``agents``, a selector or a mapping
+    :return: the selector, ``None`` for a task on one agent
+    :raises ValueError: for none of them, for more than one, and for a wrong selector
+    """
+    values = {"agent_id": agent_id, "agent_name": agent_name, "agents": agents}
+    given = [name for name, value in values.items() if value is not None]
+    if len(given) != 1:
+        raise ValueError(
+            "exactly one of agent_id, agent_name and agents is needed; the task was given "
+            f"{' and '.join(given) or 'none'}"
+        )
+    return None if agents is None else AgentSelector.of(agents)
 
 
 def _texts(name: str, value: Any) -> tuple[str, ...] | None:

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from connix_provider.client.errors import ConnixNotFoundError
 from connix_provider.operators.agent_spec import AgentSpec, digest_of
 from connix_provider.operators.apply_diff import field_changes, in_words
 from connix_provider.operators.difference import difference
 from connix_provider.operators.identity import APPLY_OWNER_FIELD, deployment_id
+from connix_provider.polling.selection import get_agent_if_present
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
@@ -252,23 +252,14 @@ def _read_owned(client: Client, project_id: str, listed: Agent, mark: str) -> Ag
     """Return an agent that an apply of the owner created; a listing may leave out metadata."""
     if "metadata" in listed.model_fields_set and listed.metadata.get(APPLY_OWNER_FIELD) != mark:
         return None
-    agent = _get(client, project_id, listed.id)
+    agent = client.drive(get_agent_if_present(client, project_id, listed.id))
     return agent if agent and agent.metadata.get(APPLY_OWNER_FIELD) == mark else None
 
 
 def _compare(client: Client, project_id: str, spec: AgentSpec, agent_id: str | None) -> AgentChange:
-    agent = _get(client, project_id, agent_id) if agent_id else None
+    agent = client.drive(get_agent_if_present(client, project_id, agent_id)) if agent_id else None
     if agent is None:
         return AgentChange("create", spec.name, spec, changes=spec.body)
     changes = difference(spec.body, agent)
     is_in_state = spec.state in {None, str(agent.status)}
     return AgentChange("none" if is_in_state and not changes else "update", spec.name, spec, agent, changes)
-
-
-def _get(client: Client, project_id: str, agent_id: str) -> Agent | None:
-    try:
-        return client.agents.get(project_id, agent_id)
-    except ConnixNotFoundError as error:
-        if error.is_of_an_agent:
-            return None
-        raise

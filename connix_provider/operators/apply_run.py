@@ -263,14 +263,16 @@ class ApplyRun:
                 if not (has_changed or may_have_executed) or repeats >= MAX_REPEATS:
                     raise busy.error
                 # Back off, because the agent may have been busy until just now.
-                time.sleep(min(2.0 ** (repeats - 1), LONGEST_PAUSE, max(0.0, wait.poller.schedule.left())))
+                pause = min(2.0 ** (repeats - 1), LONGEST_PAUSE)
+                yield from self._await(SentAction.of(agent, "settle"), pause=pause)
             agent = self._read(agent.id)
 
     def _await(
-        self, acted: SentAction, *, is_last: bool = False
+        self, acted: SentAction, *, is_last: bool = False, pause: float = 0.0
     ) -> Generator[AgentWait, PollResult, AgentWait]:
         """Wait for the goal of an action; not for the last one with ``wait_for_completion=False``."""
-        wait = AgentWait(self._task.wait_for(acted, str(acted.goal), self._deadline))
+        poller = self._task.wait_for(acted, str(acted.goal), self._deadline)
+        wait = AgentWait(poller, due=time.monotonic() + pause)
         if acted.goal is None or (is_last and not (self._task.wait_for_completion or acted.is_unconfirmed)):
             return wait
         result = yield wait

@@ -74,13 +74,12 @@ class _ExportOperator(TaskParameters, BaseOperator):
         :param renderer: the renderer
         :return: the rendered value
         """
-        if field == "path" and hasattr(value, "read_bytes"):
-            # Airflow would call resolve() of a path. An ObjectStoragePath has a connection its text lacks.
-            return value if hasattr(value, "conn_id") else renderer.as_text(str(value))
-        if field in {"path", "level", "interval"}:
+        if field == "path":
+            return renderer.as_path(value)
+        if field in {"level", "interval"}:
             return renderer.as_text(value)
-        if field == "agents" and isinstance(value, Mapping):
-            return {key: renderer.as_texts(item) for key, item in value.items()}
+        if field == "agents":
+            return renderer.as_selector(value)
         return super().render_field(field, value, renderer)
 
 

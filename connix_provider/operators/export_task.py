@@ -20,13 +20,14 @@ from connix_provider.params import check_seconds, resolve_agent_id, resolve_proj
 from connix_provider.polling.deferral import time_allowed
 from connix_provider.polling.selection import describe, select_agents
 from connix_provider.polling.task_kill import exit_on_sigterm
-from connix_provider.selector import AgentSelector
+from connix_provider.selector import selector_of_task
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Agent, Client
     from connix_provider.operators.export_rows import Rows
+    from connix_provider.selector import AgentSelector
 
 __all__ = ["ExportTask", "export"]
 
@@ -130,13 +131,7 @@ class _Progress:
 def _check(task: ExportTask, rows: Rows) -> AgentSelector | None:
     task.check_parameters()
     check_path(task.path, rows.columns)
-    given = [name for name in ("agent_id", "agent_name", "agents") if getattr(task, name) is not None]
-    if len(given) != 1:
-        raise ValueError(
-            "exactly one of agent_id, agent_name and agents is needed; the task was given "
-            f"{' and '.join(given) or 'none'}"
-        )
-    return None if task.agents is None else AgentSelector.of(task.agents)
+    return selector_of_task(task.agent_id, task.agent_name, task.agents)
 
 
 def _interval(task: ExportTask, context: Context) -> tuple[datetime, datetime]:

@@ -29,10 +29,7 @@ def rendered(spec: Any, renderer: Renderer) -> Any:
     """
     if _is_declaration(spec):
         return _render(spec, (), renderer)
-    if hasattr(spec, "read_bytes"):
-        # Airflow would call resolve() of a path. An ObjectStoragePath has a connection that its text lacks.
-        return spec if hasattr(spec, "conn_id") else renderer.as_text(str(spec))
-    return renderer.as_text(spec) if isinstance(spec, str) else renderer.as_airflow(spec)
+    return renderer.as_path(spec)
 
 
 def hidden(spec: Any) -> Any:

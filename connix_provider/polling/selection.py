@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from connix_provider.client import AsyncClient, Client
     from connix_provider.client.calls.steps import Flow
 
-__all__ = ["describe", "select_agents"]
+__all__ = ["describe", "get_agent_if_present", "select_agents"]
 
 #: Ids up to this number are read one by one; for more of them the project is listed.
 _FEW_IDS = 20
@@ -48,7 +48,7 @@ def select_agents(
         found = yield from _list(client, selector, project_id)
     unlisted = [agent_id for agent_id in selector.ids or () if agent_id not in found]
     for agent_id in unlisted:
-        agent = yield from _get(client, project_id, agent_id)
+        agent = yield from get_agent_if_present(client, project_id, agent_id)
         if agent is not None:
             found[agent_id] = agent
     now = client.limiter.server_time() or time.time()
@@ -56,7 +56,7 @@ def select_agents(
     for listed in [found[agent_id] for agent_id in selector.ids or found if agent_id in found]:
         agent = listed
         if selector.metadata and "metadata" not in listed.model_fields_set:
-            agent = yield from _get(client, project_id, listed.id)
+            agent = yield from get_agent_if_present(client, project_id, listed.id)
         if agent is not None and selector.matches(agent, now=now):
             selected.append(agent)
     _check(selector, project_id, found.values(), selected)
@@ -76,6 +76,25 @@ def describe(agents: Sequence[Agent | AgentRef]) -> str:
     return f"{len(refs)} agent{'' if len(refs) == 1 else 's'}{': ' if refs else ''}{named}{more}"
 
 
+def get_agent_if_present(client: Client | AsyncClient, project_id: str, agent_id: str) -> Flow[Agent | None]:
+    """
+    Read an agent that may be gone; for ``client.drive()``.
+
+    :param client: whose flow it is
+    :param project_id: the project
+    :param agent_id: the agent
+    :return: the steps; their result is the agent, or ``None``
+    :raises ConnixError: if the request fails, also for a missing project
+    """
+    try:
+        agent: Agent = yield from client.flow(get_agent(project_id, agent_id))
+    except ConnixNotFoundError as error:
+        if error.is_of_an_agent:
+            return None
+        raise
+    return agent
+
+
 def _list(client: Client | AsyncClient, selector: AgentSelector, project_id: str) -> Flow[dict[str, Agent]]:
     # Agents of other statuses are listed, too, where one is to be found by its id or name.
     is_named = selector.ids is not None or selector.names is not None
@@ -88,16 +107,6 @@ def _list(client: Client | AsyncClient, selector: AgentSelector, project_id: str
         for agent in pages.take((yield from client.flow(pages.next_call))):
             found[agent.id] = agent
     return found
-
-
-def _get(client: Client | AsyncClient, project_id: str, agent_id: str) -> Flow[Agent | None]:
-    try:
-        agent: Agent = yield from client.flow(get_agent(project_id, agent_id))
-    except ConnixNotFoundError as error:
-        if error.is_of_an_agent:
-            return None
-        raise
-    return agent
 
 
 def _check(

@@ -14,7 +14,7 @@ from connix_provider.health import HealthPolicy
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.params import resolve_project_id
-from connix_provider.selector import AgentSelector
+from connix_provider.selector import AgentSelector, selector_of_task
 from connix_provider.sensors.base import ConnixSensor
 from connix_provider.triggers.health import ConnixAgentHealthTrigger
 from connix_provider.values import amount_of, check_amount, check_number
@@ -116,8 +116,8 @@ class ConnixAgentHealthSensor(ConnixSensor):
         """
         if field in {"at_least", "on_unknown"}:
             return renderer.as_text(value)
-        if field == "agents" and isinstance(value, Mapping):
-            return {key: renderer.as_texts(item) for key, item in value.items()}
+        if field == "agents":
+            return renderer.as_selector(value)
         return super().render_field(field, value, renderer)
 
     def execute(self, context: Context) -> Any:
@@ -224,13 +224,7 @@ class ConnixAgentHealthSensor(ConnixSensor):
 
         self.check_parameters()
         policy = HealthPolicy.of(self.health)
-        given = [name for name in ("agent_id", "agent_name", "agents") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                "exactly one of agent_id, agent_name and agents is needed; the task was given "
-                f"{' and '.join(given) or 'none'}"
-            )
-        selector = None if self.agents is None else AgentSelector.of(self.agents)
+        selector = selector_of_task(self.agent_id, self.agent_name, self.agents)
         if self.at_least is not None:
             if selector is None:
                 raise ValueError("at_least goes with agents only")
