@@ -1,21 +1,24 @@
 """
-Two functions that older versions of the common-compat provider lack.
+What versions of Airflow do in different ways.
 
-Airflow's constraints pin common-compat to the version of Airflow's release day. With these functions that
-version is enough.
+Airflow's constraints pin common-compat to the version of Airflow's release day. With ``mask_secret`` and
+``get_async_connection`` that version is enough. Runs and task instances are counted through the Task SDK of
+Airflow 3, whose tasks have no database, and in the database of Airflow 2.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from airflow import __version__
 from airflow.providers.common.compat.sdk import BaseHook
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
-__all__ = ["get_async_connection", "mask_secret"]
+__all__ = ["count_dag_runs", "count_task_instances", "get_async_connection", "mask_secret"]
 
 #: Airflow 3's default of ``[logging] min_length_masked_secret``; Airflow 2.11 has no such limit.
 _MIN_LENGTH: Final = 5
@@ -67,3 +70,50 @@ async def get_async_connection(conn_id: str) -> Connection:
     from asgiref.sync import sync_to_async
 
     return await sync_to_async(BaseHook.get_connection)(conn_id)
+
+
+def count_dag_runs(ti: Any, dag_id: str, run_id: str, states: Sequence[str] | None = None) -> int:
+    """
+    Count the runs of a DAG that have an id: one or none.
+
+    :param ti: the task instance of the running task
+    :param dag_id: the DAG
+    :param run_id: the id of the run
+    :param states: only a run in one of these states
+    :return: 1 if there is such a run, else 0
+    :raises Exception: if Airflow cannot tell, an exception of Airflow or of its database
+    """
+    if not __version__.startswith("2."):
+        wanted = list(states) if states is not None else None
+        return int(_asking(ti).get_dr_count(dag_id=dag_id, run_ids=[run_id], states=wanted))
+    from airflow.models import DagRun
+
+    runs = DagRun.find(dag_id=dag_id, run_id=[run_id])
+    return sum(1 for run in runs if states is None or run.state in states)
+
+
+def count_task_instances(ti: Any, dag_id: str, run_id: str, states: Sequence[str] | None = None) -> int:
+    """
+    Count the task instances of a run.
+
+    :param ti: the task instance of the running task
+    :param dag_id: the DAG
+    :param run_id: the id of the run
+    :param states: only task instances in one of these states; ``null`` stands for those that have none yet
+    :return: their number
+    :raises Exception: if Airflow cannot tell, an exception of Airflow or of its database
+    """
+    if not __version__.startswith("2."):
+        wanted = list(states) if states is not None else None
+        return int(_asking(ti).get_ti_count(dag_id=dag_id, run_ids=[run_id], states=wanted))
+    from airflow.models import DagRun
+
+    instances = DagRun.fetch_task_instances(dag_id=dag_id, run_id=run_id)
+    return sum(1 for each in instances if states is None or (each.state or "null") in states)
+
+
+def _asking(ti: Any) -> Any:
+    """Return a task instance that can ask Airflow."""
+    if not hasattr(ti, "get_dr_count"):
+        raise LookupError("only a running task can ask Airflow for runs")
+    return ti

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from connix_provider.exceptions import ConnixAgentError, ConnixAgentFailedError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.operators import task_state
 from connix_provider.operators.apply_plan import ApplyPlan, make_plan
 from connix_provider.operators.apply_run import ApplyRun, agent_key
+from connix_provider.operators.combined_error import combined_error
 from connix_provider.operators.error_context import naming
 from connix_provider.operators.identity import IDENTITY_FIELD
 from connix_provider.operators.spec_templates import read_declaration
@@ -26,12 +25,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.operators.agent_task import AgentTask
-    from connix_provider.operators.flow_driver import AgentFailure
 
 __all__ = ["apply_agents"]
-
-#: Failed agents that an exception names.
-_NAMED = 10
 
 
 def apply_agents(
@@ -76,7 +71,8 @@ def apply_agents(
         finally:
             task_state.clean_up_after_last_try(context)
     if failures:
-        raise _error_of(failures, len(made.agents))
+        errors = [failure.error for failure in failures]
+        raise combined_error(errors, f"{len(errors)} of {len(made.agents)} agents are not as declared.")
     task.log.info("The agents of owner %r are as declared.", owner)
     return {**result, "agents": run.agent_ids}
 
@@ -105,16 +101,3 @@ def _owner_of_agents(task: AgentTask, context: Context, *, prune: bool) -> str:
             "delete the agents of the others: give owner, and not the one of the DAG's default_args"
         )
     return f"{task.dag_id}.{task.task_id}"
-
-
-def _error_of(failures: Sequence[AgentFailure], total: int) -> Exception:
-    """Return the error of the agent that failed, or one for all that did."""
-    errors = [failure.error for failure in failures]
-    if len(errors) == 1:
-        return errors[0]
-    kinds = {type(error) for error in errors}
-    kind = kinds.pop() if len(kinds) == 1 else ConnixAgentFailedError
-    kind = kind if issubclass(kind, ConnixAgentError) else ConnixAgentFailedError
-    said = " ".join(f"({number}) {error}" for number, error in enumerate(errors[:_NAMED], start=1))
-    more = f" And {len(errors) - _NAMED} more." if len(errors) > _NAMED else ""
-    return kind(f"{len(errors)} of {total} agents are not as declared. {said}{more}")

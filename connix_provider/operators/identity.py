@@ -8,8 +8,9 @@ sixth, so that each of its agents has a key, and no such key names a task run al
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+import dataclasses
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
 
 from airflow import __version__
 from airflow.providers.common.compat.sdk import conf
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
 __all__ = [
     "APPLY_OWNER_FIELD",
     "IDENTITY_FIELD",
+    "TaskRunKey",
+    "chosen_deployment_id",
     "deployment_id",
     "identity_key",
     "max_tries_of",
+    "parse_identity_key",
     "try_number_of",
 ]
 
@@ -32,6 +36,38 @@ IDENTITY_FIELD = "airflow_task_run"
 APPLY_OWNER_FIELD = "airflow_apply_owner"
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class TaskRunKey:
+    """
+    The parts of an identity key.
+
+    :param deployment: the Airflow deployment; may be ""
+    :param dag_id: the DAG
+    :param run_id: the run of the DAG
+    :param task_id: the task
+    :param map_index: the map index; -1 for a task that is not mapped
+    """
+
+    deployment: str
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+
+    def __str__(self) -> str:
+        """Return the key as the metadata of an agent has it."""
+        return "/".join(quote(str(part), safe=":+@ ") for part in dataclasses.astuple(self))
+
+
+def chosen_deployment_id() -> str:
+    """
+    Return the name that Airflow's configuration gives this deployment.
+
+    :return: ``[connix] deployment_id``; default ""
+    """
+    return str(conf.get("connix", "deployment_id", fallback="") or "")
+
+
 def deployment_id() -> str:
     """
     Return what distinguishes this Airflow deployment from others with the same DAGs and Connix project.
@@ -39,8 +75,8 @@ def deployment_id() -> str:
     :return: ``[connix] deployment_id`` of Airflow's configuration; default the address of Airflow's web
         server (``[api] base_url``, on Airflow 2 ``[webserver] base_url``) without its scheme, or ""
     """
-    if chosen := conf.get("connix", "deployment_id", fallback=""):
-        return str(chosen)
+    if chosen := chosen_deployment_id():
+        return chosen
     # One section only, because Airflow 3 warns about the section of Airflow 2.
     section = "webserver" if __version__.startswith("2.") else "api"
     address = urlsplit(conf.get(section, "base_url", fallback=None) or "")
@@ -63,7 +99,25 @@ def identity_key(context: Context) -> str:
             "the context has no task run, so a retry could not find the agent that this try creates: "
             f"context['ti'] has no {', no '.join(missing)}"
         )
-    return "/".join(quote(str(part), safe=":+@ ") for part in (deployment_id(), *parts.values()))
+    return str(TaskRunKey(deployment_id(), **parts))  # type: ignore[arg-type]  # checked above
+
+
+def parse_identity_key(key: Any) -> TaskRunKey | None:
+    """
+    Read an identity key.
+
+    :param key: what the metadata of an agent has in its place
+    :return: the parts; ``None`` for anything that :func:`identity_key` does not write
+    """
+    parts = [unquote(part) for part in key.split("/")] if isinstance(key, str) else []
+    if len(parts) != 5 or not all(parts[1:]):
+        return None
+    try:
+        parsed = TaskRunKey(parts[0], parts[1], parts[2], parts[3], int(parts[4]))
+    except ValueError:
+        return None
+    # A key with other quotes or digits has another origin.
+    return parsed if str(parsed) == key and parsed.map_index >= -1 else None
 
 
 def try_number_of(context: Context) -> int:
