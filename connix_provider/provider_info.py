@@ -135,6 +135,7 @@ def get_provider_info() -> dict[str, Any]:
                     "connix_provider.operators.agent",
                     "connix_provider.operators.apply",
                     "connix_provider.operators.export",
+                    "connix_provider.operators.fleet",
                     "connix_provider.operators.health",
                 ],
             }

@@ -36,7 +36,8 @@ def naming(hook: ConnixHook, project_id: str, named: Callable[[], dict[str, Any]
 
     :param hook: the connection
     :param project_id: the project
-    :param named: returns ``verb``, and ``agent_id`` or ``agent_name`` as far as the task knows them
+    :param named: returns ``verb``, and ``agent_id`` or ``agent_name`` as far as the task knows them; or
+        ``subject``, for a request that is not on one agent
     """
     try:
         yield
@@ -46,7 +47,9 @@ def naming(hook: ConnixHook, project_id: str, named: Callable[[], dict[str, Any]
             error.project_id = project_id
             error.agent_id = error.agent_id or known.get("agent_id")
             error.agent_name = error.agent_name or known.get("agent_name")
-            error.subject = subject_of(known["verb"], error.agent_id, error.agent_name)
+            error.subject = known.get("subject") or subject_of(
+                known["verb"], error.agent_id, error.agent_name
+            )
             error.advice = remedy(error, hook.connix_conn_id)
             error.link = hook.agent_url(project_id, error.agent_id) if error.agent_id else hook.console_url
         raise

@@ -74,7 +74,7 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
 
 @pytest.fixture
 def run(bag: Any, emulator: Emulator) -> Any:
-    def run_example(dag_id: str, **conf: str) -> SimpleNamespace:
+    def run_example(dag_id: str, **conf: Any) -> SimpleNamespace:
         dag = bag.dags[dag_id]
         for task in dag.tasks:
             # As short as they go: what they wait for is tested elsewhere.
@@ -259,6 +259,22 @@ def test_agent_for_one_run(run, emulator):
     assert ran.results["read_log"] >= 1
     with pytest.raises(KeyError):
         emulator.agent(agent_id)
+
+
+def test_orphaned_agents(run, emulator, bag, monkeypatch):
+    monkeypatch.setattr(bag.dags["connix_agent_for_one_run"].get_task("delete_agent"), "retries", 0)
+    emulator.faults.add(Fault.status(403), on="delete_agent")
+    left = run("connix_agent_for_one_run")
+    assert left.tasks[("delete_agent", -1)] == "failed"
+    agent_id = left.results["create_agent"]
+    emulator.clock.advance(3 * 86400)
+    emulator.journal.clear()
+    ran = run("connix_orphaned_agents")
+    assert (ran.state, ran.seen) == ("success", [])
+    assert ran.results["clean_up"]["agents"][agent_id]["outcome"] == "would_delete"
+    ran = run("connix_orphaned_agents", dry_run=False)
+    assert (ran.state, ran.seen) == ("success", [("delete_agent", agent_id)])
+    assert run("connix_orphaned_agents", dry_run=False).results["clean_up"]["agents"] == {}
 
 
 def test_agent_for_one_run_is_deleted_after_failed_work(run, emulator, bag, monkeypatch):

@@ -60,7 +60,7 @@ def test_every_module_it_names_exists():
         for entry in info[kind]
         for name in entry["python-modules"]
     ]
-    assert len(modules) == 10
+    assert len(modules) == 11
     for name in modules:
         assert importlib.import_module(name).__all__
     (connection,) = info["connection-types"]

@@ -14,6 +14,7 @@ MODULES = (
     "connix_provider.triggers.agent",
     "connix_provider.operators.apply",
     "connix_provider.operators.export",
+    "connix_provider.operators.fleet",
     "connix_provider.operators.health",
     "connix_provider.sensors.health",
     "connix_provider.triggers.health",

@@ -11,12 +11,14 @@ from connix_provider.operators import agent
 from connix_provider.operators.agent_task import AgentTask
 from connix_provider.operators.apply import ConnixApplyAgentsOperator
 from connix_provider.operators.export import ConnixExportAgentLogsOperator, ConnixExportAgentMetricsOperator
+from connix_provider.operators.fleet import ConnixDeleteOrphanedAgentsOperator
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
 OPERATORS = [getattr(agent, name) for name in agent.__all__]
 OTHERS = [
     ConnixAgentStatusSensor,
     ConnixApplyAgentsOperator,
+    ConnixDeleteOrphanedAgentsOperator,
     ConnixExportAgentLogsOperator,
     ConnixExportAgentMetricsOperator,
 ]

@@ -1,0 +1,227 @@
+"""Run a task that deletes orphaned agents: list, judge, read again, judge again, delete."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from connix_provider.client.errors import (
+    ConnixAuthenticationError,
+    ConnixError,
+    ConnixNotFoundError,
+    ConnixRateLimitError,
+)
+from connix_provider.hooks.connix import ConnixHook
+from connix_provider.hooks.diagnosis import naming_subject
+from connix_provider.operators.combined_error import combined_error
+from connix_provider.operators.error_context import naming
+from connix_provider.operators.identity import chosen_deployment_id, deployment_id
+from connix_provider.operators.orphan_rules import OrphanRules, Verdict
+from connix_provider.params import check_seconds, resolve_project_id
+from connix_provider.polling.deferral import time_allowed
+from connix_provider.polling.selection import select_agents
+from connix_provider.polling.task_kill import exit_on_sigterm
+from connix_provider.selector import AgentSelector
+from connix_provider.values import check_flag, check_number
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from connix_provider.client import Agent, Client
+
+__all__ = ["OrphanTask", "delete_orphans"]
+
+_SUBJECT = "Could not look for orphaned agents"
+
+
+class OrphanTask(Protocol):
+    """What the run needs of its task; the parameters of the operator."""
+
+    older_than: Any
+    agents: Any
+    on_missing_run: Any
+    project_id: Any
+    connix_conn_id: str
+    timeout: Any
+    execution_timeout: timedelta | None
+
+    @property
+    def log(self) -> Any:
+        """The task's log."""
+
+    def check_parameters(self) -> None:
+        """Check the parameters that all operators share."""
+
+
+def delete_orphans(task: OrphanTask, context: Context, *, dry_run: Any) -> dict[str, Any]:
+    """
+    Delete the orphaned agents of a project.
+
+    :param task: the task
+    :param context: Airflow's context
+    :param dry_run: whether to report what would be deleted and change nothing
+    :return: what became of each agent, as plain JSON
+    :raises ValueError: for a wrong parameter, before anything is sent
+    :raises ConnixError: if the agents cannot be listed, if the key is refused, if a rate limit is used up
+        until the deadline, or if one agent could not be deleted
+    :raises ConnixAgentFailedError: if several agents could not be deleted
+    """
+    task.check_parameters()
+    is_dry, rules = check_flag("dry_run", dry_run), _rules(task, context)
+    seconds = time_allowed(check_seconds("timeout", task.timeout), task.execution_timeout)
+    deadline = time.time() + seconds
+    if not deployment_id():
+        task.log.warning(
+            "This Airflow deployment has no name, so agents of another one without a name look like its own. "
+            "Set [connix] deployment_id or the base_url of Airflow."
+        )
+    hook = ConnixHook(task.connix_conn_id)
+    with naming_subject(_SUBJECT):
+        project_id = resolve_project_id(task.project_id, hook.default_project_id, task.connix_conn_id)
+        connection = hook.get_conn()
+    with connection, exit_on_sigterm():
+        client = connection.with_options(deadline=deadline)
+        with naming(hook, project_id, lambda: {"subject": _SUBJECT}):
+            listed = client.drive(select_agents(client, rules.selector, project_id))
+        run = _Run(task.log, hook, client, project_id, rules, is_dry=is_dry)
+        for agent in listed:
+            run.handle(agent)
+    result = run.result()
+    counts = ", ".join(f"{number} {outcome}" for outcome, number in result["summary"].items() if number)
+    task.log.info(
+        "Of %d agents in project %s: %s.%s",
+        len(listed),
+        project_id,
+        counts or "none",
+        " Nothing is deleted, because this is a dry run." if is_dry else "",
+    )
+    if run.errors:
+        raise combined_error(run.errors, f"{len(run.errors)} orphaned agents could not be deleted.")
+    return result
+
+
+class _Run:
+    """One pass over the agents of a project."""
+
+    def __init__(
+        self, log: Any, hook: ConnixHook, client: Client, project_id: str, rules: OrphanRules, *, is_dry: bool
+    ) -> None:
+        self._log = log
+        self._hook = hook
+        self._client = client
+        self._project_id = project_id
+        self._rules = rules
+        self._is_dry = is_dry
+        self._agents: dict[str, dict[str, Any]] = {}
+        self._others: Counter[str] = Counter()
+        #: The errors of the agents that could not be read or deleted.
+        self.errors: list[ConnixError] = []
+
+    def handle(self, listed: Agent) -> None:
+        """
+        Delete an agent if it is orphaned. An error of one agent does not stop the others.
+
+        :param listed: the agent, from the listing
+        :raises ConnixError: for a refused key, and for a rate limit that is used up until the deadline
+        """
+        verdict = None
+        if "metadata" in listed.model_fields_set:
+            verdict = self._rules.judge(listed, self._now(), is_complete=False)
+            if verdict.reason is not None:
+                self._keep(listed, verdict)
+                return
+        known = {"verb": "delete", "agent_id": listed.id, "agent_name": listed.name or None}
+        try:
+            with naming(self._hook, self._project_id, lambda: known):
+                # A listing may be stale, so the agent is read and judged again right before its delete.
+                agent = self._client.agents.get(self._project_id, listed.id)
+                latest = self._rules.judge(agent, self._now(), is_complete=True)
+                if latest.reason is not None:
+                    self._keep(agent, latest, verdict)
+                    return
+                verdict = latest
+                if not self._is_dry:
+                    self._client.agents.delete(self._project_id, agent.id)
+        except (ConnixAuthenticationError, ConnixRateLimitError):
+            # No other agent would fare better.
+            raise
+        except ConnixError as error:
+            if isinstance(error, ConnixNotFoundError) and error.is_of_an_agent:
+                self._note(listed, verdict, "gone", "it was deleted meanwhile")
+                return
+            self.errors.append(error)
+            self._note(listed, verdict, "failed", str(error))
+        else:
+            self._note(agent, verdict, "would_delete" if self._is_dry else "deleted")
+
+    def result(self) -> dict[str, Any]:
+        """
+        Return what became of the agents.
+
+        :return: plain JSON
+        """
+        outcomes = Counter(agent["outcome"] for agent in self._agents.values())
+        names = ("deleted", "would_delete", "gone", "kept", "failed")
+        return {
+            "project_id": self._project_id,
+            "dry_run": self._is_dry,
+            "summary": {name: outcomes[name] for name in names} | {"others": self._others.total()},
+            "agents": self._agents,
+            "others": dict(self._others),
+        }
+
+    def _keep(self, agent: Agent, verdict: Verdict, before: Verdict | None = None) -> None:
+        if verdict.key is None and before is None:
+            self._others[str(verdict.reason)] += 1
+            self._log.debug("Agent %r (%s) is left alone: %s.", agent.name, agent.id, verdict.reason)
+            return
+        reason = verdict.reason
+        if verdict.key is None:
+            reason = f"its metadata changed since it was listed: {reason}"
+        self._note(agent, verdict if verdict.key else before, "kept", reason)
+
+    def _note(self, agent: Agent, verdict: Verdict | None, outcome: str, reason: str | None = None) -> None:
+        key, age = (verdict.key, verdict.age) if verdict else (None, None)
+        self._agents[agent.id] = {
+            "name": agent.name,
+            "outcome": outcome,
+            "reason": reason,
+            "task_run": str(key) if key else None,
+            "age": None if age is None else round(age),
+        }
+        write = self._log.error if outcome == "failed" else self._log.info
+        write(
+            "Agent %r (%s) of %s, age %s: %s%s.",
+            agent.name,
+            agent.id,
+            f"task {key.task_id} of DAG {key.dag_id}, run {key.run_id}" if key else "an unknown task run",
+            "unknown" if age is None else timedelta(seconds=round(age)),
+            outcome.replace("_", " "),
+            f", {reason.rstrip('.')}" if reason else "",
+        )
+
+    def _now(self) -> float:
+        return self._client.limiter.server_time() or time.time()
+
+
+def _rules(task: OrphanTask, context: Mapping[str, Any]) -> OrphanRules:
+    if task.on_missing_run not in {"keep", "delete"}:
+        raise ValueError(f"on_missing_run must be 'keep' or 'delete', not {task.on_missing_run!r}")
+    if task.on_missing_run == "delete" and not chosen_deployment_id():
+        present = deployment_id()
+        raise ValueError(
+            "on_missing_run='delete' needs [connix] deployment_id in Airflow's configuration, because a run "
+            "that is missing here may be one of another deployment with the same address"
+            + (f"; {present!r} keeps the keys of the present agents" if present else "")
+        )
+    # Without a selector, a project without agents is no mistake.
+    chosen = {"name": "*", "allow_empty": True} if task.agents is None else task.agents
+    return OrphanRules(
+        older_than=check_number("older_than", task.older_than, "seconds"),
+        selector=AgentSelector.of(chosen),
+        deletes_missing=task.on_missing_run == "delete",
+        ti=context.get("ti"),
+    )
