@@ -6,7 +6,8 @@ run that is cleared gets a new agent. The run counts as failed if the work did: 
 
 Airflow does not run a teardown whose setup failed. So `create` cleans up after itself: with
 `on_failure="delete"` it deletes the agent that it created where that agent does not come to run. An agent is
-left behind where the task's process is killed in its last try, or where Connix refuses the delete.
+left behind where the task's process is killed in its last try, or where Connix refuses the delete;
+`connix_orphaned_agents` deletes it later.
 
 `ignore_if_missing` makes the delete a success if the agent was deleted before.
 """

@@ -10,7 +10,11 @@ import pytest
 from rendered_fields import masker
 
 from connix_provider.client import Client
-from connix_provider.client.errors import ConnixAuthenticationError, ConnixPermissionError
+from connix_provider.client.errors import (
+    ConnixAuthenticationError,
+    ConnixConflictError,
+    ConnixPermissionError,
+)
 from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixAgentFailedError
 from connix_provider.operators import orphan_rules
@@ -264,6 +268,42 @@ def test_an_agent_that_left_the_selection_is_kept(clean_up, task_run, seed, emul
     ran = clean_up(agents={"statuses": "stopped"})
     assert "no longer meets the selector" in ran.result["agents"][agent_id]["reason"]
     assert not emulator.journal.executed("delete_agent")
+
+
+def test_a_listing_without_metadata_costs_a_get_each(clean_up, task_run, seed, monkeypatch):
+    key = task_run()
+    ids = [seed(key), seed(key, age=0), seed(dataclasses.replace(key, deployment="development")), seed()]
+    perform = Client.flow
+
+    def flow(client, call):
+        result = yield from perform(client, call)
+        for agent in result if call.path.endswith("/agents") else ():
+            agent.metadata.clear()
+            agent.model_fields_set.discard("metadata")
+        return result
+
+    monkeypatch.setattr(Client, "flow", flow)
+    ran = clean_up()
+    assert outcomes(ran) == {ids[0]: "deleted", ids[1]: "kept"}, ran.log
+    assert ran.result["summary"]["others"] == 2
+
+
+def test_many_deletes_keep_to_the_rate_limit(clean_up, task_run, seed, emulator, warp):
+    key = task_run()
+    ids = [seed(key) for _ in range(25)]
+    emulator.journal.clear()
+    ran = clean_up()
+    assert outcomes(ran) == dict.fromkeys(ids, "deleted"), ran.log
+    assert {entry.status for entry in emulator.journal.entries()} == {200}
+    assert 60 <= warp.slept <= 180
+
+
+def test_a_busy_agent_is_deleted_by_a_retry(clean_up, task_run, seed, emulator):
+    agent_id = seed(task_run())
+    emulator.faults.add(Fault.status(409), on="delete_agent")
+    ran = clean_up()
+    assert type(ran.error) is ConnixConflictError, ran.log
+    assert outcomes(clean_up()) == {agent_id: "deleted"}
 
 
 @pytest.mark.parametrize(
