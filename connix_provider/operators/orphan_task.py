@@ -19,6 +19,7 @@ from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.operators.combined_error import combined_error
 from connix_provider.operators.error_context import naming
 from connix_provider.operators.identity import chosen_deployment_id, deployment_id
+from connix_provider.operators.lost_response import seconds_left
 from connix_provider.operators.orphan_rules import OrphanRules, Verdict
 from connix_provider.params import check_seconds, resolve_project_id
 from connix_provider.polling.deferral import time_allowed
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["OrphanTask", "delete_orphans"]
 
 _SUBJECT = "Could not look for orphaned agents"
+#: Seconds for which a delete waits for its rate limit before the agent and its run are judged again.
+_LONGEST_PAUSE = 2.0
 
 
 class OrphanTask(Protocol):
@@ -136,15 +139,7 @@ class _Run:
         known = {"verb": "delete", "agent_id": listed.id, "agent_name": listed.name or None}
         try:
             with naming(self._hook, self._project_id, lambda: known):
-                # A listing may be stale, so the agent is read and judged again right before its delete.
-                agent = self._client.agents.get(self._project_id, listed.id)
-                latest = self._rules.judge(agent, self._now(), is_complete=True)
-                if latest.reason is not None:
-                    self._keep(agent, latest, verdict)
-                    return
-                verdict = latest
-                if not self._is_dry:
-                    self._client.agents.delete(self._project_id, agent.id)
+                agent, latest = self._delete(listed.id)
         except (ConnixAuthenticationError, ConnixRateLimitError):
             # No other agent would fare better.
             raise
@@ -152,10 +147,39 @@ class _Run:
             if isinstance(error, ConnixNotFoundError) and error.is_of_an_agent:
                 self._note(listed, verdict, "gone", "it was deleted meanwhile")
                 return
+            if seconds_left(self._client) <= 0:
+                raise
             self.errors.append(error)
             self._note(listed, verdict, "failed", str(error))
         else:
-            self._note(agent, verdict, "would_delete" if self._is_dry else "deleted")
+            if latest.reason is not None:
+                self._keep(agent, latest, verdict)
+            else:
+                self._note(agent, latest, "would_delete" if self._is_dry else "deleted")
+
+    def _delete(self, agent_id: str) -> tuple[Agent, Verdict]:
+        """
+        Read an agent, and delete it if it is orphaned.
+
+        A listing may be stale, and a run may be cleared while the task waits for the rate limit. So the agent
+        is read and judged again right before each delete, and after each wait.
+        """
+        hasty = self._client.with_options(longest_pause=_LONGEST_PAUSE)
+        while True:
+            agent = self._client.agents.get(self._project_id, agent_id)
+            verdict = self._rules.judge(agent, self._now(), is_complete=True)
+            if verdict.reason is not None or self._is_dry:
+                return agent, verdict
+            try:
+                hasty.agents.delete(self._project_id, agent_id)
+            except ConnixRateLimitError as error:
+                pause = max(_LONGEST_PAUSE, error.retry_after or 0.0)
+                if pause >= seconds_left(self._client):
+                    raise
+                self._log.info("Agent %r (%s) waits for its delete: %s.", agent.name, agent_id, error)
+                time.sleep(pause)
+            else:
+                return agent, verdict
 
     def result(self) -> dict[str, Any]:
         """

@@ -14,6 +14,7 @@ from connix_provider.client.errors import (
     ConnixAuthenticationError,
     ConnixConflictError,
     ConnixPermissionError,
+    ConnixRateLimitError,
 )
 from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixAgentFailedError
@@ -297,6 +298,21 @@ def test_many_deletes_keep_to_the_rate_limit(clean_up, task_run, seed, emulator,
     assert outcomes(ran) == dict.fromkeys(ids, "deleted"), ran.log
     assert {entry.status for entry in emulator.journal.entries()} == {200}
     assert 60 <= warp.slept <= 180
+    # A run may be cleared while the task waits, so each agent was read after its wait.
+    read = {entry.agent_id: entry.at for entry in emulator.journal.executed("get_agent")}
+    for entry in emulator.journal.executed("delete_agent"):
+        assert (entry.at - read[entry.agent_id]).total_seconds() <= 2
+
+
+def test_a_task_ends_at_its_timeout(clean_up, task_run, seed, deletes, emulator, warp):
+    key = task_run()
+    ids = [seed(key) for _ in range(21)]
+    emulator.journal.clear()
+    ran = clean_up(timeout=20)
+    assert isinstance(ran.error, ConnixRateLimitError), ran.log
+    # At most one window of the limit ends meanwhile.
+    assert deletes() in (ids[:10], ids[:20])
+    assert warp.slept < 20
 
 
 def test_a_busy_agent_is_deleted_by_a_retry(clean_up, task_run, seed, emulator):
