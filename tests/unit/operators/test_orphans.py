@@ -3,130 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from datetime import timedelta
 
 import pytest
+from orphans import DAY, before_get, clean_up, deletes, deployment, outcomes, seed, set_states, task_run
 from rendered_fields import masker
 
 from connix_provider.client import Client
-from connix_provider.client.errors import (
-    ConnixAuthenticationError,
-    ConnixConflictError,
-    ConnixPermissionError,
-    ConnixRateLimitError,
-)
-from connix_provider.emulator import Fault
-from connix_provider.exceptions import ConnixAgentFailedError
 from connix_provider.operators import orphan_rules
 from connix_provider.operators.agent import ConnixCreateAgentOperator
 from connix_provider.operators.fleet import ConnixDeleteOrphanedAgentsOperator
 from connix_provider.operators.identity import (
     APPLY_OWNER_FIELD,
     IDENTITY_FIELD,
-    TaskRunKey,
     parse_identity_key,
 )
 
-__all__ = ["masker"]
+__all__ = ["before_get", "clean_up", "deletes", "deployment", "masker", "seed", "task_run"]
 
 pytestmark = pytest.mark.heavy
-
-DAY = 86400.0
-
-
-@pytest.fixture(autouse=True)
-def deployment(monkeypatch):
-    monkeypatch.setenv("AIRFLOW__CONNIX__DEPLOYMENT_ID", "production")
-
-
-@pytest.fixture
-def clean_up(run):
-    """Run the task; by default it deletes."""
-
-    def run_task(**arguments):
-        return run(ConnixDeleteOrphanedAgentsOperator, **{"older_than": 3600, "dry_run": False, **arguments})
-
-    return run_task
-
-
-@pytest.fixture
-def task_run(run):
-    """Make a task run of this deployment, in a state, and return its key."""
-
-    def make(state="success", instance_state="success"):
-        ran = run(ConnixDeleteOrphanedAgentsOperator)
-        assert ran.state == "success", ran.log
-        ti = ran.instance
-        set_states(ti, state, instance_state)
-        return TaskRunKey("production", ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
-
-    return make
-
-
-def set_states(run, state, instance_state):
-    """Put a run and its task instances into states; ``None`` deletes the run."""
-    from airflow.models import DagRun, TaskInstance
-    from airflow.utils.session import create_session
-    from sqlalchemy import delete, update
-
-    def those(model):
-        return (model.dag_id == run.dag_id, model.run_id == run.run_id)
-
-    with create_session() as session:
-        if state is None:
-            for model in (TaskInstance, DagRun):
-                session.execute(delete(model).where(*those(model)))
-            return
-        session.execute(update(DagRun).where(*those(DagRun)).values(state=state))
-        session.execute(update(TaskInstance).where(*those(TaskInstance)).values(state=instance_state))
-
-
-@pytest.fixture
-def seed(emulator):
-    """Add an agent of two days with a key."""
-
-    # And some seconds, because the service tells its time in whole seconds.
-    def add(key=None, *, age=2 * DAY + 5, **fields):
-        metadata = fields.pop("metadata", {})
-        if key is not None:
-            metadata = {IDENTITY_FIELD: key if isinstance(key, int) else str(key), **metadata}
-        created_at = emulator.clock.now() - timedelta(seconds=age)
-        (agent_id,) = emulator.seed(metadata=metadata, created_at=created_at, **fields)
-        return agent_id
-
-    return add
-
-
-@pytest.fixture
-def deletes(emulator):
-    """List the agents of delete requests; no other request may change anything."""
-
-    def listed():
-        entries = [entry for entry in emulator.journal.entries() if entry.method != "GET"]
-        assert {entry.call for entry in entries} <= {"delete_agent"}
-        return [entry.agent_id for entry in entries]
-
-    return listed
-
-
-@pytest.fixture
-def before_get(monkeypatch):
-    """Call something before each Get of an agent, after the listing."""
-    perform, hooks = Client.perform, []
-
-    def hooked(client, call):
-        if call.method == "GET" and "agents/" in call.path and hooks:
-            hooks.pop()()
-        return perform(client, call)
-
-    monkeypatch.setattr(Client, "perform", hooked)
-    return hooks.append
-
-
-def outcomes(ran):
-    assert json.loads(json.dumps(ran.result)) == ran.result
-    return {agent_id: agent["outcome"] for agent_id, agent in ran.result["agents"].items()}
 
 
 #: The states of a run and of its task instances, and why its agent is kept.
@@ -288,102 +183,6 @@ def test_a_listing_without_metadata_costs_a_get_each(clean_up, task_run, seed, m
     ran = clean_up()
     assert outcomes(ran) == {ids[0]: "deleted", ids[1]: "kept"}, ran.log
     assert ran.result["summary"]["others"] == 2
-
-
-def test_many_deletes_keep_to_the_rate_limit(clean_up, task_run, seed, emulator, warp):
-    key = task_run()
-    ids = [seed(key) for _ in range(25)]
-    emulator.journal.clear()
-    ran = clean_up()
-    assert outcomes(ran) == dict.fromkeys(ids, "deleted"), ran.log
-    assert {entry.status for entry in emulator.journal.entries()} == {200}
-    assert 60 <= warp.slept <= 180
-    # A run may be cleared while the task waits, so each agent was read after its wait.
-    read = {entry.agent_id: entry.at for entry in emulator.journal.executed("get_agent")}
-    for entry in emulator.journal.executed("delete_agent"):
-        assert (entry.at - read[entry.agent_id]).total_seconds() <= 2
-
-
-def test_a_task_ends_at_its_timeout(clean_up, task_run, seed, deletes, emulator, warp):
-    key = task_run()
-    ids = [seed(key) for _ in range(21)]
-    emulator.journal.clear()
-    ran = clean_up(timeout=20)
-    assert isinstance(ran.error, ConnixRateLimitError), ran.log
-    # At most one window of the limit ends meanwhile.
-    assert deletes() in (ids[:10], ids[:20])
-    assert warp.slept < 20
-
-
-def test_a_busy_agent_is_deleted_by_a_retry(clean_up, task_run, seed, emulator):
-    agent_id = seed(task_run())
-    emulator.faults.add(Fault.status(409), on="delete_agent")
-    ran = clean_up()
-    assert type(ran.error) is ConnixConflictError, ran.log
-    assert outcomes(clean_up()) == {agent_id: "deleted"}
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [Fault.reset_after(), Fault.status(502, executed=True), Fault.bad_json()],
-    ids=lambda fault: fault.name,
-)
-def test_a_lost_response_to_a_delete_is_no_failure(fault, clean_up, task_run, seed, emulator, warp):
-    agent_id = seed(task_run())
-    emulator.faults.add(fault, on="delete_agent")
-    ran = clean_up()
-    assert (ran.state, outcomes(ran)) == ("success", {agent_id: "deleted"}), ran.log
-    emulator.clock.advance(60)
-    with pytest.raises(KeyError):
-        emulator.agent(agent_id)
-
-
-def test_a_retry_goes_on_after_a_failure(clean_up, task_run, seed, emulator, warp):
-    key = task_run()
-    first, second = seed(key), seed(key)
-    emulator.faults.add(Fault.reset_after(), on="delete_agent", agent_id=first, times=None)
-    emulator.faults.add(Fault.status(403), on="delete_agent", agent_id=second, times=1)
-    assert clean_up().state == "failed"
-    emulator.faults.clear()
-    emulator.clock.advance(60)
-    assert outcomes(clean_up()) == {second: "deleted"}
-
-
-def test_a_refused_delete_does_not_stop_the_others(clean_up, task_run, seed, deletes, emulator):
-    key = task_run()
-    ids = [seed(key, name=f"orphan-{number}") for number in range(3)]
-    emulator.faults.add(Fault.status(403), on="delete_agent", agent_id=ids[1], times=None)
-    emulator.journal.clear()
-    ran = clean_up()
-    assert ran.state == "failed"
-    assert type(ran.error) is ConnixPermissionError
-    assert f"Could not delete agent 'orphan-1' ({ids[1]})" in str(ran.error)
-    assert deletes() == ids
-    for number, outcome in enumerate(("deleted", "failed", "deleted")):
-        line = next(line for line in ran.log.splitlines() if f"'orphan-{number}' ({ids[number]}) of" in line)
-        assert "age 2 days, 0:00:" in line
-        assert outcome in line
-
-
-def test_several_refused_deletes_are_all_named(clean_up, task_run, seed, emulator):
-    key = task_run()
-    ids = [seed(key, name=f"orphan-{number}") for number in range(3)]
-    for agent_id in ids[:2]:
-        emulator.faults.add(Fault.status(403), on="delete_agent", agent_id=agent_id, times=None)
-    ran = clean_up()
-    assert type(ran.error) is ConnixAgentFailedError
-    assert str(ran.error).startswith("2 orphaned agents could not be deleted.")
-    assert all(agent_id in str(ran.error) for agent_id in ids[:2])
-
-
-def test_a_refused_key_ends_the_task(clean_up, task_run, seed, deletes, emulator):
-    key = task_run()
-    ids = [seed(key), seed(key)]
-    emulator.faults.add(Fault.status(401), on="delete_agent", times=None)
-    emulator.journal.clear()
-    ran = clean_up()
-    assert type(ran.error) is ConnixAuthenticationError
-    assert deletes() == ids[:1]
 
 
 def test_a_run_that_airflow_cannot_judge_keeps_its_agent(clean_up, task_run, seed, monkeypatch):
