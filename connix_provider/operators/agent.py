@@ -369,7 +369,7 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
 
         if record is None:
             record = task_state.ActionRecord(agent_id, self.agent_name)
-            with raise_if_busy(agent_id, "delete"), task_state.recorded(context, record):
+            with raise_if_busy(agent_id, "delete"), task_state.recorded(task_state.TaskRecord(context), record):
                 client.agents.delete(project_id, agent_id)
         else:
             try:

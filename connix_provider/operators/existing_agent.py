@@ -24,7 +24,7 @@ from connix_provider.operators.difference import changed_fields, difference
 from connix_provider.operators.existing import send_action
 from connix_provider.operators.identity import IDENTITY_FIELD, identity_key
 from connix_provider.operators.restart_once import restart_in_run
-from connix_provider.operators.task_state import ActionRecord, accepted, recall, recorded
+from connix_provider.operators.task_state import ActionRecord, TaskRecord, recall, recorded
 from connix_provider.params import name_conflict, resolve_project_id
 from connix_provider.polling.cancel_action import cancel_action
 from connix_provider.statuses import DOWN, TRANSIENT, AgentStatus, in_words
@@ -176,10 +176,10 @@ def update(
         )
         began = record.accepted_at if record else None
         return SentAction.of(agent, "update", before=before, accepted_at=began or time.time())
-    record = ActionRecord(agent.id, agent.name, before)
-    with raise_if_busy(agent.id, "update"), recorded(context, record):
+    record, keeper = ActionRecord(agent.id, agent.name, before), TaskRecord(context)
+    with raise_if_busy(agent.id, "update"), recorded(keeper, record):
         reply = _send_update(client, project_id, agent, changes)
-        accepted(context, record, time.time())
+        keeper.write(dataclasses.replace(record, accepted_at=time.time()))
     return SentAction.of(
         reply, "update", before=before, accepted_at=time.time(), newest=reply.updated_at or agent.updated_at
     )

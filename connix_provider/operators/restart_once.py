@@ -35,7 +35,7 @@ from connix_provider.operators.restart_check import (
     check_restart,
     shows_changes,
 )
-from connix_provider.operators.task_state import ActionRecord, accepted, recorded
+from connix_provider.operators.task_state import ActionRecord, RecordKeeper, TaskRecord, recorded
 from connix_provider.statuses import SETTLED, TRANSIENT, AgentStatus
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def restart_in_run(
     record: ActionRecord | None,
     read: Callable[[], Agent],
     agent_name: str | None = None,
+    keeper: RecordKeeper | None = None,
+    repeat_after_error: bool = True,
 ) -> SentAction:
     """
     Restart an agent once in a task run.
@@ -69,23 +71,29 @@ def restart_in_run(
     :param record: the record of an earlier start of this task for this agent
     :param read: returns the agent before the restart
     :param agent_name: the name by which the task found the agent, if it did
+    :param keeper: keeps the record; default the one record of the task
+    :param repeat_after_error: whether an agent that ended in error after the recorded restart is restarted
+        once more
     :return: the restart, or that of an earlier start of the task
     :raises AgentBusyError: for a 409, or if only the status in which the agent settles will tell
     :raises ConnixError: if the agent was not restarted, or its restart could not be confirmed
     """
     agent = None
     if record and record.before:
-        found = resume_restart(client, project_id, record, record.before)
+        found = resume_restart(
+            client, project_id, record, record.before, repeat_after_error=repeat_after_error
+        )
         if isinstance(found, SentAction):
             return found
         agent = found
     agent = agent or read()
     await_next_second(client, agent)
+    keeper = keeper or TaskRecord(context)
     record = ActionRecord(agent_id, agent_name, agent.snapshot(), requested_at=client.limiter.server_time())
-    with raise_if_busy(agent_id, "restart", agent.snapshot()), recorded(context, record):
+    with raise_if_busy(agent_id, "restart", agent.snapshot()), recorded(keeper, record):
         acted = restart_once(client, project_id, agent)
-        record = dataclasses.replace(record, before=acted.before)
-        accepted(context, record, acted.accepted_at or time.time())
+        accepted_at = acted.accepted_at or time.time()
+        keeper.write(dataclasses.replace(record, before=acted.before, accepted_at=accepted_at))
     return acted
 
 
@@ -142,7 +150,12 @@ def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
 
 
 def resume_restart(
-    client: Client, project_id: str, record: ActionRecord, before: Snapshot
+    client: Client,
+    project_id: str,
+    record: ActionRecord,
+    before: Snapshot,
+    *,
+    repeat_after_error: bool = True,
 ) -> SentAction | Agent:
     """
     Check the restart that an earlier start of the task requested.
@@ -151,6 +164,7 @@ def resume_restart(
     :param project_id: the project
     :param record: the record of that start
     :param before: the agent before that restart
+    :param repeat_after_error: whether an agent that ended in error after that restart is to be restarted
     :return: the restart, if it is under way or done; otherwise the agent, which is to be restarted
     :raises AgentBusyError: if only the status in which the agent settles will tell
     :raises ConnixTimeoutError: if the deadline came before the agent showed anything
@@ -169,7 +183,7 @@ def resume_restart(
         )
     agent = check.agent
     is_restarted = check.evidence is Evidence.RESTARTED
-    if is_restarted and agent.status == AgentStatus.ERROR:
+    if is_restarted and agent.status == AgentStatus.ERROR and repeat_after_error:
         log.warning(
             "Agent %r (%s) ended in error after an earlier try restarted it; it is restarted once more.",
             agent.name,

@@ -21,7 +21,7 @@ import dataclasses
 import hashlib
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.providers.common.compat.sdk import Variable
 
@@ -34,7 +34,18 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-__all__ = ["ActionRecord", "accepted", "clean_up_after_last_try", "finish", "forget", "recall", "recorded"]
+__all__ = [
+    "ActionRecord",
+    "RecordKeeper",
+    "TaskMemory",
+    "TaskRecord",
+    "clean_up_after_last_try",
+    "finish",
+    "forget",
+    "is_last_try",
+    "recall",
+    "recorded",
+]
 
 _NAME = "connix_unfinished"
 
@@ -83,32 +94,113 @@ class ActionRecord:
         return cls(**{**values, "before": Snapshot.from_json(values["before"]) if values["before"] else None})
 
 
+class RecordKeeper(Protocol):
+    """Keep the record of one request."""
+
+    def write(self, record: ActionRecord) -> None:
+        """Write the record, in place of an earlier one."""
+
+    def forget(self) -> None:
+        """Delete the record."""
+
+
+class TaskMemory:
+    """
+    A value that a task run keeps from one start to the next, until it is cleared.
+
+    :param context: Airflow's context
+    :param name: the name of the value
+    """
+
+    def __init__(self, context: Context, name: str) -> None:
+        self._context = context
+        self._name = name
+        self._store = context.get("task_state_store")
+
+    @property
+    def is_permanent(self) -> bool:
+        """Whether Airflow keeps the value with the task instance; otherwise it is a Variable."""
+        return self._store is not None
+
+    def read(self, *, of_any_clear: bool = False) -> Any:
+        """
+        Read the value.
+
+        :param of_any_clear: whether a value from before a clear counts
+        :return: plain JSON, or ``None`` if nothing was written since the last clear
+        """
+        if self._store is not None:
+            found = self._store.get(self._name)
+        else:
+            text = Variable.get(variable, None) if (variable := self._variable()) else None
+            found = json.loads(text) if text else None
+        if not isinstance(found, dict):
+            return None
+        is_current = found.get("max_tries") == max_tries_of(self._context)
+        return found.get("record") if is_current or of_any_clear else None
+
+    def write(self, value: Any) -> None:
+        """
+        Write the value.
+
+        :param value: plain JSON without secrets
+        """
+        stored: dict[str, Any] = {"max_tries": max_tries_of(self._context), "record": value}
+        if self._store is not None:
+            self._store.set(self._name, stored)
+        elif variable := self._variable():
+            description = f"Kept until the Connix task {identity_key(self._context)} ends"
+            Variable.set(variable, json.dumps(stored), description=description)
+
+    def delete(self) -> None:
+        """Delete the value."""
+        if self._store is not None:
+            self._store.delete(self._name)
+        elif (variable := self._variable()) and Variable.get(variable, None) is not None:
+            Variable.delete(variable)
+
+    def _variable(self) -> str | None:
+        return _variable(self._context, self._name)
+
+
+class TaskRecord:
+    """
+    Keep the record of a task with one request.
+
+    :param context: Airflow's context
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._memory = TaskMemory(context, _NAME)
+
+    def write(self, record: ActionRecord) -> None:
+        """
+        Write the record, in place of an earlier one.
+
+        :param record: the record
+        """
+        self._memory.write(record.to_json())
+
+    def forget(self) -> None:
+        """Delete the record, so that the next try sends its request."""
+        self._memory.delete()
+
+
 @contextmanager
-def recorded(context: Context, record: ActionRecord) -> Iterator[None]:
+def recorded(keeper: RecordKeeper, record: ActionRecord) -> Iterator[None]:
     """
     Write a record before a request, and delete it if the request was refused without effect.
 
-    :param context: Airflow's context
+    :param keeper: keeps the record
     :param record: the record
     """
-    _write(context, record)
+    keeper.write(record)
     try:
         yield
     except ConnixError as error:
         if not error.may_have_executed:
-            forget(context)
+            keeper.forget()
         raise
-
-
-def accepted(context: Context, record: ActionRecord, accepted_at: float) -> None:
-    """
-    Write that the service accepted the request.
-
-    :param context: Airflow's context
-    :param record: the record
-    :param accepted_at: epoch seconds by the worker's clock
-    """
-    _write(context, dataclasses.replace(record, accepted_at=accepted_at))
 
 
 def finish(context: Context) -> None:
@@ -122,7 +214,7 @@ def finish(context: Context) -> None:
     if context.get("task_state_store") is None:
         forget(context)
     elif (record := recall(context)) is not None:
-        _write(context, dataclasses.replace(record, is_done=True))
+        TaskRecord(context).write(dataclasses.replace(record, is_done=True))
 
 
 def recall(context: Context) -> ActionRecord | None:
@@ -132,15 +224,7 @@ def recall(context: Context) -> ActionRecord | None:
     :param context: Airflow's context
     :return: the record, or ``None`` if there is none since the last clear
     """
-    if (store := context.get("task_state_store")) is not None:
-        found = store.get(_NAME)
-    else:
-        variable = _variable(context)
-        text = Variable.get(variable, None) if variable else None
-        found = json.loads(text) if text else None
-    if not isinstance(found, dict) or found.get("max_tries") != max_tries_of(context):
-        return None
-    record = found.get("record")
+    record = TaskMemory(context, _NAME).read()
     return ActionRecord.from_json(record) if isinstance(record, dict) else None
 
 
@@ -150,10 +234,17 @@ def forget(context: Context) -> None:
 
     :param context: Airflow's context
     """
-    if (store := context.get("task_state_store")) is not None:
-        store.delete(_NAME)
-    elif (variable := _variable(context)) and Variable.get(variable, None) is not None:
-        Variable.delete(variable)
+    TaskRecord(context).forget()
+
+
+def is_last_try(context: Context) -> bool:
+    """
+    Return whether no further try follows this one.
+
+    :param context: Airflow's context
+    :return: whether it is the last one
+    """
+    return try_number_of(context) > (max_tries_of(context) or 0)
 
 
 def clean_up_after_last_try(context: Context) -> None:
@@ -162,24 +253,14 @@ def clean_up_after_last_try(context: Context) -> None:
 
     :param context: Airflow's context
     """
-    is_last = try_number_of(context) > (max_tries_of(context) or 0)
-    if context.get("task_state_store") is None and is_last:
+    if context.get("task_state_store") is None and is_last_try(context):
         forget(context)
 
 
-def _write(context: Context, record: ActionRecord) -> None:
-    stored: dict[str, Any] = {"max_tries": max_tries_of(context), "record": record.to_json()}
-    if (store := context.get("task_state_store")) is not None:
-        store.set(_NAME, stored)
-    elif variable := _variable(context):
-        description = f"Kept until the Connix task {identity_key(context)} ends"
-        Variable.set(variable, json.dumps(stored), description=description)
-
-
-def _variable(context: Context) -> str | None:
+def _variable(context: Context, name: str = _NAME) -> str | None:
     """Return the name of the task run's Variable; ``None`` without a task instance, which has no next try."""
     if context.get("ti") is None:
         return None
     # Hashed, because Airflow 3.0 finds no Variable with a slash in its name, and names are at most 250
     # characters.
-    return f"{_NAME}_{hashlib.sha256(identity_key(context).encode()).hexdigest()[:32]}"
+    return f"{name}_{hashlib.sha256(identity_key(context).encode()).hexdigest()[:32]}"
