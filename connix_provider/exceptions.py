@@ -4,6 +4,7 @@ The exceptions of a wait that ends without success.
 ::
 
     AirflowException
+     +-- ConnixFleetError                     agents of a fleet failed, or were not touched
      +-- ConnixAgentError
           +-- ConnixAgentFailedError          the agent reached a failure status of the goal
           +-- ConnixAgentGoneError            the agent was deleted
@@ -11,12 +12,14 @@ The exceptions of a wait that ends without success.
           +-- ConnixAgentTimeoutError         the deadline passed
                +-- ConnixSensorTimeoutError   the same for a sensor; also an AirflowSensorTimeout
 
-Each has the attributes ``agent_id``, ``agent_name``, ``project_id``, ``status`` and ``request_id``. A request
-that Connix refuses raises an exception of the client, with the same attributes
+Each but the first has the attributes ``agent_id``, ``agent_name``, ``project_id``, ``status`` and
+``request_id``. A request that Connix refuses raises an exception of the client, with the same attributes
 (:mod:`connix_provider.client.errors`). A wrong parameter is a :class:`ValueError`.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSensorTimeout
 
@@ -26,6 +29,7 @@ __all__ = [
     "ConnixAgentGoneError",
     "ConnixAgentTimeoutError",
     "ConnixAgentUnhealthyError",
+    "ConnixFleetError",
     "ConnixSensorTimeoutError",
 ]
 
@@ -78,3 +82,16 @@ class ConnixAgentUnhealthyError(ConnixAgentError):
 
 class ConnixSensorTimeoutError(ConnixAgentTimeoutError, AirflowSensorTimeout):
     """Raised when a sensor's deadline passed; ``soft_fail`` skips this exception and no other."""
+
+
+class ConnixFleetError(AirflowException):
+    """
+    Raised when the run of a fleet ended without success for some agents.
+
+    :param message: how many agents are done, failed and not touched, and why
+    :param result: the result by agent, as the operator would have returned it
+    """
+
+    def __init__(self, message: str = "", *, result: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.result = result

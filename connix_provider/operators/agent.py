@@ -364,26 +364,14 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
         self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
     ) -> SentAction:
         """Send the delete."""
-        from connix_provider.operators import task_state
-        from connix_provider.operators.busy_agent import AgentBusyError, raise_if_busy
+        from connix_provider.operators.delete_once import delete_in_run
+        from connix_provider.operators.task_state import TaskRecord
 
-        if record is None:
-            record = task_state.ActionRecord(agent_id, self.agent_name)
-            with raise_if_busy(agent_id, "delete"), task_state.recorded(task_state.TaskRecord(context), record):
-                client.agents.delete(project_id, agent_id)
-        else:
-            try:
-                # Without a new record, because a refusal of this request proves nothing about the first one.
-                with raise_if_busy(agent_id, "delete"):
-                    client.agents.delete(project_id, agent_id)
-            except AgentBusyError as busy:
-                # The service may still be executing the first delete.
-                busy.may_have_executed = True
-                raise
-            except ConnixNotFoundError as error:
-                if not error.is_of_an_agent:
-                    raise
-                self.log.info("An earlier try of this task deleted agent %s: %s", agent_id, error)
-                return SentAction(agent_id, agent_name=self.agent_name)
-        self.log.info("Connix accepted the delete of agent %s.", agent_id)
-        return SentAction(agent_id, "delete", agent_name=self.agent_name, accepted_at=time.time())
+        return delete_in_run(
+            client,
+            project_id,
+            agent_id,
+            record=record,
+            keeper=TaskRecord(context),
+            agent_name=self.agent_name,
+        )

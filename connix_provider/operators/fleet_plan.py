@@ -168,9 +168,7 @@ def _next(members: Iterable[FleetMember], limits: FleetLimits, under_way: int) -
     )
     if tried < limits.canary:
         slots = min(slots, limits.canary - tried - under_way)
-    unavailable = sum(
-        member.progress is Progress.UNDER_WAY or not member.is_available for member in members
-    )
+    unavailable = sum(member.progress is Progress.UNDER_WAY or not member.is_available for member in members)
     chosen: list[FleetMember] = []
     untouched = [member for member in members if member.progress is Progress.UNTOUCHED]
     for member in sorted(untouched, key=lambda each: each.is_available):

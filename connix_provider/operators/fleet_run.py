@@ -1,0 +1,353 @@
+"""
+Act on the agents of a fleet, and wait for those under way: on a worker, or from one deferral to the next.
+
+:func:`~connix_provider.operators.fleet_plan.decide` says on which agents to act. An agent under way has one
+wait: for the action's goal, then for its health. Only a worker sends actions; a triggerer polls.
+
+Invariants:
+
+- An agent that is done is never acted on again, over lost responses, killed tasks, retries and clears.
+- A failure of one agent does not stop the others; more than ``max_failures`` of them do.
+- What is under way is awaited, whatever stops the run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowException
+
+from connix_provider.client.errors import (
+    ConnixAuthenticationError,
+    ConnixError,
+    ConnixNotFoundError,
+    ConnixPermissionError,
+    ConnixRateLimitError,
+)
+from connix_provider.lifecycle import GOALS
+from connix_provider.operators.busy_agent import MAX_REPEATS, AgentBusyError
+from connix_provider.operators.cancel_on_kill import SentAction
+from connix_provider.operators.delete_once import delete_in_run
+from connix_provider.operators.error_context import naming
+from connix_provider.operators.existing import send_action
+from connix_provider.operators.fleet_plan import FleetLimits, FleetMember, FleetStep, Progress, decide
+from connix_provider.operators.restart_once import restart_in_run
+from connix_provider.operators.task_state import ActionRecord, recorded
+from connix_provider.polling import session
+from connix_provider.polling.fleet_wait import FleetPolicy, FleetWait, Stage
+from connix_provider.polling.outcome_errors import exception_for
+from connix_provider.polling.poll_result import Outcome, PollResult
+from connix_provider.statuses import in_words
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from connix_provider.client import Client
+    from connix_provider.hooks.connix import ConnixHook
+    from connix_provider.operators.fleet_memory import FleetMemory
+    from connix_provider.polling.session import PollingSession
+
+__all__ = ["FleetRun", "FleetSettings"]
+
+#: Seconds that an action waits for the rate limit, before the waits go on.
+_LONGEST_PAUSE = 1.0
+#: Actions after which an agent is to be available.
+_BRINGS_UP = frozenset({"restart", "start"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FleetSettings:
+    """
+    What a run is to do.
+
+    :param action: ``restart``, ``start``, ``stop``, ``pause`` or ``delete``
+    :param policy: when an agent counts as available again
+    :param healthy_deadline: seconds from the action until the agent must be available
+    :param progress_deadline: seconds within which some agent must become available, ``None`` for no bound
+    :param poll_interval: seconds between two polls of an agent
+    :param deadline: epoch seconds of the task's deadline
+    """
+
+    action: str
+    policy: FleetPolicy
+    healthy_deadline: float
+    progress_deadline: float | None
+    poll_interval: float
+    deadline: float
+
+
+class FleetRun:
+    """
+    One run of a fleet in one process.
+
+    :param settings: what it is to do
+    :param limits: its limits
+    :param memory: its agents, and what earlier processes did
+    :param hook: the connection
+    :param connected: the open connection
+    :param project_id: the agents' project
+    :param context: Airflow's context
+    :param log: the task's log
+    """
+
+    def __init__(
+        self,
+        settings: FleetSettings,
+        limits: FleetLimits,
+        memory: FleetMemory,
+        hook: ConnixHook,
+        connected: PollingSession,
+        project_id: str,
+        context: Context,
+        log: Any,
+    ) -> None:
+        self._settings = settings
+        self._limits = limits
+        self._memory = memory
+        self._hook = hook
+        self._connected = connected
+        self._project_id = project_id
+        self._context = context
+        self._log = log
+        self._by_id = {member.agent_id: member for member in memory.members}
+        self.waits: dict[str, FleetWait] = {}
+        #: Epoch seconds at which an agent last became available.
+        self.progress_at = time.time()
+        #: Epoch seconds until which the rate limit allows no action.
+        self.held_until = 0.0
+
+    def resume(self, event: Mapping[str, Any]) -> None:
+        """
+        Take over the waits of a trigger.
+
+        :param event: the trigger's event
+        """
+        self.progress_at = event["progress_at"]
+        for stored in event["waits"]:
+            if (result := event["results"].get(stored["agent_id"])) is None:
+                wait, first_poll_at = FleetWait.from_json(
+                    stored, self._settings.policy, **self._shared_options()
+                )
+                wait.due = time.monotonic() + max(0.0, first_poll_at - time.time())
+            else:
+                wait, _ = FleetWait.from_json(stored, self._settings.policy, **self._shared_options())
+            self.waits[wait.agent_id] = wait
+            if result is not None:
+                wait.polls = 2  # A trigger polls until the wait ends.
+                self._ended(wait, PollResult.from_event(result))
+
+    def act(self) -> FleetStep:
+        """
+        Act on all agents that may be acted on now.
+
+        :return: the step after that
+        :raises ConnixError: for a refused key
+        """
+        for member in self._memory.members:
+            is_known = member.progress is not Progress.UNDER_WAY or member.agent_id in self.waits
+            if not is_known and time.time() >= self.held_until:
+                # An earlier start of the task acted on it.
+                self._begin(member)
+        while True:
+            step = decide(self._memory.members, self._limits, halt=self._halt())
+            if not step.act_on or time.time() < self.held_until:
+                return step
+            for member in step.act_on:
+                self._begin(member)
+                if time.time() < self.held_until:
+                    break
+
+    def poll(self) -> None:
+        """Sleep until the next poll is due or an action is allowed again, and send the polls that are due."""
+        now = time.monotonic()
+        pauses = [wait.due - now for wait in self.waits.values()]
+        if self.held_until > time.time():
+            pauses.append(self.held_until - time.time())
+        time.sleep(max(0.0, min(pauses, default=0.0)))
+        for wait in list(self.waits.values()):
+            if wait.due > time.monotonic():
+                continue
+            result = session.poll_once(self._connected, self._project_id, wait.poller)
+            wait.polls += 1
+            wait.due = time.monotonic() + wait.poller.schedule.rest()
+            if result is not None:
+                self._ended(wait, result)
+
+    # The actions
+
+    def _begin(self, member: FleetMember) -> None:
+        """Act on an agent, or fail it; put it back if the rate limit does not allow the action yet."""
+        repeats = wait.repeats if (wait := self.waits.pop(member.agent_id, None)) else 0
+        was_acted_on, member.progress, member.was_acted_on = member.was_acted_on, Progress.UNDER_WAY, True
+        named = {"verb": self._settings.action, "agent_id": member.agent_id, "agent_name": member.name}
+        try:
+            with naming(self._hook, self._project_id, lambda: named):
+                acted = self._send(member)
+        except AgentBusyError as busy:
+            self._log.info("Agent %s: the %s waits. %s", member, self._settings.action, busy)
+            settle = SentAction(member.agent_id, "settle", agent_name=member.name)
+            self._wait(member, settle, Stage.SETTLE, repeats=repeats + 1)
+        except ConnixRateLimitError as error:
+            if error.may_have_executed:
+                raise
+            self.held_until = time.time() + max(error.retry_after or 0.0, _LONGEST_PAUSE)
+            if self.held_until >= self._settings.deadline:
+                raise
+            if self._memory.record(member) is None:
+                member.progress, member.was_acted_on = Progress.UNTOUCHED, was_acted_on
+        except (ConnixAuthenticationError, ConnixPermissionError):
+            # No other agent would fare better.
+            raise
+        except ConnixNotFoundError as error:
+            if error.is_of_an_agent and self._settings.action == "delete":
+                self._done(member, "it was gone already")
+            else:
+                self._fail(member, error)
+        except (ConnixError, AirflowException) as error:
+            self._fail(member, error)
+        else:
+            if acted.goal is None:
+                self._reached(member)
+            else:
+                self._wait(member, acted, Stage.GOAL)
+
+    def _send(self, member: FleetMember) -> SentAction:
+        """Send the action, or find that an earlier start of the task has."""
+        action, agent_id = self._settings.action, member.agent_id
+        client: Client = self._connected.client.with_options(longest_pause=_LONGEST_PAUSE)
+        record, keeper = self._memory.record(member), self._memory.keeper(member)
+        if action == "restart":
+            return restart_in_run(
+                client,
+                self._project_id,
+                agent_id,
+                self._context,
+                record=record,
+                read=lambda: client.agents.get(self._project_id, agent_id),
+                agent_name=member.name,
+                keeper=keeper,
+                repeat_after_error=False,
+            )
+        if record is not None and record.accepted_at is not None:
+            self._log.info("An earlier start of this task sent the %s of agent %s.", action, member)
+            return SentAction(
+                agent_id, action, record.before, accepted_at=record.accepted_at, agent_name=member.name
+            )
+        if action == "delete":
+            acted = delete_in_run(
+                client, self._project_id, agent_id, record=record, keeper=keeper, agent_name=member.name
+            )
+        else:
+            before = client.agents.get(self._project_id, agent_id)
+            if before.status in GOALS[action].done:
+                if record is None:
+                    member.was_acted_on, member.reason = False, f"it was {in_words(before.status)} already"
+                return SentAction.of(before)
+            may_have_acted = record is not None
+            with recorded(keeper, record or ActionRecord(agent_id, member.name)):
+                acted = send_action(client, self._project_id, before, action, may_have_acted=may_have_acted)
+        accepted = ActionRecord(agent_id, member.name, acted.before, accepted_at=acted.accepted_at)
+        keeper.write(accepted)
+        return acted
+
+    # The waits
+
+    def _wait(self, member: FleetMember, acted: SentAction, stage: Stage, *, repeats: int = 0) -> None:
+        now = time.time()
+        self.waits[member.agent_id] = wait = FleetWait.of(
+            member.agent_id,
+            stage,
+            str(acted.goal),
+            self._settings.policy,
+            repeats=repeats,
+            agent_name=member.name,
+            poll_interval=self._settings.poll_interval,
+            deadline=min(self._settings.deadline, now + self._settings.healthy_deadline),
+            began_at=now,
+            poll_state=acted.poll_state().to_json(),
+            **self._shared_options(),
+        )
+        # The first poll at once only where the agent may be there already.
+        pause = 0.0 if stage is not Stage.GOAL else min(self._settings.poll_interval, 1.0)
+        wait.due = time.monotonic() + pause
+
+    def _shared_options(self) -> dict[str, Any]:
+        return {
+            "project_id": self._project_id,
+            "connix_conn_id": self._hook.connix_conn_id,
+            "has_answered": True,
+            "log": self._log,
+        }
+
+    def _ended(self, wait: FleetWait, result: PollResult) -> None:
+        """Go on with an agent whose wait ended."""
+        member = self._by_id[wait.agent_id]
+        if result.outcome is Outcome.REFUSED:
+            raise exception_for(result)
+        if result.outcome is Outcome.GONE and self._settings.action == "delete":
+            result = dataclasses.replace(result, outcome=Outcome.DONE)
+        if result.outcome is not Outcome.DONE:
+            self._fail(member, exception_for(result))
+        elif wait.stage is Stage.GOAL:
+            self._reached(member)
+        elif wait.stage is Stage.HEALTH:
+            self._done(member)
+        elif wait.polls < 2 and wait.repeats >= MAX_REPEATS:
+            reason = f"{wait.repeats} requests were refused with 409 although the agent was not busy"
+            self._fail(member, AirflowException(f"Agent {member}: {reason}."))
+        else:
+            self._begin(member)
+
+    def _reached(self, member: FleetMember) -> None:
+        """Go on with an agent that reached the action's goal."""
+        if self._settings.action in _BRINGS_UP and self._settings.policy.wants_more:
+            self._wait(member, SentAction(member.agent_id, agent_name=member.name), Stage.HEALTH)
+        else:
+            self._done(member)
+
+    def _done(self, member: FleetMember, reason: str = "") -> None:
+        self.waits.pop(member.agent_id, None)
+        member.progress, member.is_available = Progress.DONE, True
+        member.reason = reason or member.reason
+        self.progress_at = time.time()
+        self._memory.end(member)
+        self._log.info(
+            "Agent %s: %s done%s. %s",
+            member,
+            self._settings.action,
+            f", {member.reason}" if member.reason else "",
+            self._progress(),
+        )
+
+    def _fail(self, member: FleetMember, error: Exception) -> None:
+        self.waits.pop(member.agent_id, None)
+        member.progress, member.reason = Progress.FAILED, str(error)
+        member.is_available = self._settings.action not in _BRINGS_UP
+        self._memory.end(member)
+        self._log.error("%s", error)
+        self._log.info("%s", self._progress())
+
+    def _progress(self) -> str:
+        members = self._memory.members
+        counts = Counter(member.progress for member in members)
+        done, failed = counts[Progress.DONE], counts[Progress.FAILED]
+        text = f"{done} of {len(members)} agents are done ({100 * done // len(members)} %)"
+        text += f", {failed} failed" if failed else ""
+        since, done_before = self._memory.since
+        if done > done_before and (left := len(members) - done - failed):
+            seconds = (time.time() - since) / (done - done_before) * left
+            text += f"; about {math.ceil(seconds / 60)} min left"
+        return f"{text}."
+
+    def _halt(self) -> str | None:
+        now, bound = time.time(), self._settings.progress_deadline
+        if now >= self._settings.deadline:
+            return "the task's time-out has passed"
+        if bound is not None and now - self.progress_at > bound:
+            return f"no agent became available for {bound:.0f} s, which is the progress_deadline"
+        return None

@@ -1,0 +1,200 @@
+"""Run a task that acts on a fleet: select the agents, act and wait, and tell how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from connix_provider.client.ratelimit.buckets import DOCUMENTED, Bucket
+from connix_provider.exceptions import ConnixFleetError
+from connix_provider.health import HealthPolicy
+from connix_provider.hooks.connix import ConnixHook
+from connix_provider.hooks.diagnosis import naming_subject
+from connix_provider.operators.error_context import naming
+from connix_provider.operators.fleet_memory import FleetMemory
+from connix_provider.operators.fleet_plan import (
+    FleetLimits,
+    FleetMember,
+    Progress,
+    fleet_result,
+    least_seconds,
+)
+from connix_provider.operators.fleet_run import FleetRun, FleetSettings
+from connix_provider.params import check_seconds, resolve_project_id
+from connix_provider.polling.deferral import deferral_timeout
+from connix_provider.polling.fleet_wait import FleetPolicy
+from connix_provider.polling.selection import describe, select_agents
+from connix_provider.polling.session import PollingSession
+from connix_provider.polling.task_kill import exit_on_sigterm
+from connix_provider.selector import AgentSelector
+from connix_provider.statuses import AgentStatus
+from connix_provider.triggers.fleet import ConnixFleetTrigger
+from connix_provider.values import check_number
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from connix_provider.client import Agent
+    from connix_provider.operators.fleet import ConnixFleetOperator
+
+__all__ = ["run_fleet"]
+
+#: Failed agents that an exception names.
+_NAMED = 10
+#: Seconds before the next poll from which on the wait in the triggerer is worth a deferral.
+_WORTH_A_DEFERRAL = 0.5
+_DOING = {
+    "restart": "Restarting",
+    "start": "Starting",
+    "stop": "Stopping",
+    "pause": "Pausing",
+    "delete": "Deleting",
+}
+
+
+def run_fleet(
+    task: ConnixFleetOperator, context: Context, event: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """
+    Act on the agents of a task.
+
+    :param task: the task, whose parameters are checked
+    :param context: Airflow's context
+    :param event: the event of the trigger that resumed the task
+    :return: the result by agent
+    :raises ConnixFleetError: if more agents failed than may, or some were not touched
+    :raises ConnixError: if the service refuses the key
+    """
+    deadline = time.time() + task.seconds_allowed if event is None else event["deadline"]
+    hook = ConnixHook(task.connix_conn_id)
+    with naming_subject(f"Could not {task.action} the agents"):
+        project_id = resolve_project_id(task.project_id, hook.default_project_id, task.connix_conn_id)
+        connected = PollingSession(hook, deadline=deadline, is_resumed=event is not None)
+    memory = FleetMemory(context)
+    with connected, exit_on_sigterm():
+        if memory.recall(task.action):
+            if event is None:
+                done = sum(member.progress is Progress.DONE for member in memory.members)
+                task.log.info(
+                    "An earlier start of this task selected %d agents; %d of them are done.",
+                    len(memory.members),
+                    done,
+                )
+        else:
+            with naming(hook, project_id, task.named):
+                members = _select(task, connected, project_id)
+            memory.begin(task.action, members)
+        if not memory.members:
+            memory.forget()
+            return fleet_result(task.action, project_id, [])
+        limits = FleetLimits.of(
+            task.max_unavailable, task.canary, task.max_failures, total=len(memory.members)
+        )
+        if event is None:
+            _log_start(task, memory, limits)
+        run = FleetRun(
+            _settings(task, deadline), limits, memory, hook, connected, project_id, context, task.log
+        )
+        if event is not None:
+            run.resume(event)
+        step = run.act()
+        while not step.is_over or run.waits:
+            if task.deferrable:
+                _defer(task, run, project_id, deadline)
+            run.poll()
+            step = run.act()
+    result = fleet_result(task.action, project_id, memory.members)
+    counts = result["summary"]
+    if step.stop is None and not counts["not_touched"] and counts["failed"] <= limits.max_failures:
+        memory.forget()
+        if counts["failed"]:
+            task.log.warning("%s They are within max_failures.", _failures(memory))
+        task.log.info("%d of %d agents are done.", counts["done"], len(memory.members))
+        return result
+    reason = f" No further agent was touched: {step.stop}." if step.stop else ""
+    raise ConnixFleetError(
+        f"Could not {task.action} every agent: {counts['done']} of {len(memory.members)} are done, "
+        f"{counts['failed']} failed, {counts['not_touched']} were not touched.{reason} {_failures(memory)} "
+        "A retry or a clear of this task goes on with those that are not done.",
+        result=result,
+    )
+
+
+def _select(task: ConnixFleetOperator, connected: PollingSession, project_id: str) -> list[FleetMember]:
+    selector = AgentSelector.of(task.agents)
+    selected = connected.client.drive(select_agents(connected.client, selector, project_id))
+    field = task.order.removeprefix("-")
+    ordered = sorted(selected, key=lambda each: _key(each, field), reverse=task.order.startswith("-"))
+    FleetLimits.of(task.max_unavailable, task.canary, task.max_failures, total=len(ordered))
+    task.log.info("Selected %s.", describe(ordered))
+    goes_down = task.action not in {"restart", "start"}
+    return [
+        FleetMember(each.id, each.name, is_available=goes_down or each.status == AgentStatus.RUNNING)
+        for each in ordered
+    ]
+
+
+def _key(agent: Agent, field: str) -> tuple[bool, Any]:
+    value = getattr(agent, field, None)
+    if field == "name":
+        return True, value or ""
+    # Agents without a moment come first: they were never active.
+    return value is not None, value.timestamp() if value is not None else 0.0
+
+
+def _log_start(task: ConnixFleetOperator, memory: FleetMemory, limits: FleetLimits) -> None:
+    left = sum(member.progress is not Progress.DONE for member in memory.members)
+    bucket = Bucket.DELETE if task.action == "delete" else Bucket.ACTION
+    least = least_seconds(left, DOCUMENTED[bucket], 60.0)
+    task.log.info(
+        "%s %d agents, at most %d unavailable at a time%s. The rate limit of %d requests a minute makes it "
+        "take at least %.0f min.",
+        _DOING[task.action],
+        left,
+        limits.max_unavailable,
+        f", the first {limits.canary} before all others" if limits.canary else "",
+        DOCUMENTED[bucket],
+        max(0.0, least / 60.0 - 1.0),
+    )
+
+
+def _settings(task: ConnixFleetOperator, deadline: float) -> FleetSettings:
+    health = None if task.health is None else HealthPolicy.of(task.health)
+    progress = task.progress_deadline
+    return FleetSettings(
+        task.action,
+        FleetPolicy(health, float(check_number("min_healthy_time", task.min_healthy_time, "seconds"))),
+        check_seconds("healthy_deadline", task.healthy_deadline),
+        None if progress is None else check_seconds("progress_deadline", progress),
+        task.poll_seconds,
+        deadline,
+    )
+
+
+def _defer(task: ConnixFleetOperator, run: FleetRun, project_id: str, deadline: float) -> None:
+    """Defer until a wait ends, or an action is allowed again; not for a moment."""
+    wake_at = run.held_until if run.held_until > time.time() else None
+    if wake_at is not None and wake_at - time.time() < _WORTH_A_DEFERRAL:
+        return
+    task.log.info("Waiting for %d agents in the triggerer.", len(run.waits))
+    task.defer(
+        trigger=ConnixFleetTrigger(
+            project_id,
+            [wait.to_json() for wait in run.waits.values()],
+            _settings(task, deadline).policy.to_json(),
+            wake_at=wake_at,
+            deadline=deadline,
+            progress_at=run.progress_at,
+            connix_conn_id=task.connix_conn_id,
+        ),
+        method_name="execute_complete",
+        timeout=deferral_timeout(deadline),
+    )
+
+
+def _failures(memory: FleetMemory) -> str:
+    failed = [member for member in memory.members if member.progress is Progress.FAILED]
+    said = " ".join(f"({number}) {each.reason}" for number, each in enumerate(failed[:_NAMED], start=1))
+    more = f" And {len(failed) - _NAMED} more." if len(failed) > _NAMED else ""
+    return f"Failed: {said}{more}" if failed else ""

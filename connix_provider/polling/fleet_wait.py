@@ -1,0 +1,182 @@
+"""The waits of a fleet: for each agent under way one, on a worker or in the triggerer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from connix_provider.health import HealthPolicy
+from connix_provider.lifecycle import GOALS, Goal
+from connix_provider.poll_state import PollState
+from connix_provider.polling.health_group import HealthGroup
+from connix_provider.polling.status_poller import StatusPoller
+from connix_provider.statuses import DOWN, AgentStatus
+
+__all__ = ["FleetPolicy", "FleetWait", "Stage"]
+
+#: Of the options of a poller, those that a group of agents does not share.
+_OF_ONE_AGENT = ("agent_name", "last_seen_at", "last_report", "poll_errors", "poll_state")
+
+
+class Stage(StrEnum):
+    """What an agent under way is waited for."""
+
+    #: The agent is busy (409), and the action is sent when it has settled.
+    SETTLE = "settle"
+    #: The action's goal.
+    GOAL = "goal"
+    #: The agent's health, for ``min_healthy_time``.
+    HEALTH = "health"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FleetPolicy:
+    """
+    When an agent counts as available again.
+
+    :param health: the limits that it must keep, ``None`` for its status alone
+    :param min_healthy_time: seconds for which polls must show that without a change
+    """
+
+    health: HealthPolicy | None = None
+    min_healthy_time: float = 0.0
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether the goal of the action is not enough."""
+        return self.health is not None or self.min_healthy_time > 0
+
+    def to_json(self) -> dict[str, Any]:
+        """
+        Serialize the policy.
+
+        :return: plain JSON
+        """
+        health = None if self.health is None else self.health.to_json()
+        return {"health": health, "min_healthy_time": self.min_healthy_time}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> FleetPolicy:
+        """
+        Deserialize what :meth:`to_json` made.
+
+        :param stored: the JSON
+        :return: the policy
+        """
+        health = stored.get("health")
+        return cls(HealthPolicy.of(health) if health else None, stored.get("min_healthy_time") or 0.0)
+
+
+@dataclasses.dataclass(slots=True)
+class FleetWait:
+    """
+    One wait.
+
+    :param agent_id: the agent
+    :param stage: what it is waited for
+    :param goal: the name of the action's goal, for :attr:`Stage.GOAL`
+    :param poller: the wait
+    :param repeats: how often the action was refused because the agent was busy
+    :param polls: how many polls this process sent
+    :param due: seconds of the monotonic clock at which the next poll is due, on a worker
+    """
+
+    agent_id: str
+    stage: Stage
+    goal: str
+    poller: StatusPoller
+    repeats: int = 0
+    polls: int = 0
+    due: float = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        agent_id: str,
+        stage: Stage,
+        goal: str,
+        policy: FleetPolicy,
+        *,
+        repeats: int = 0,
+        **options: Any,
+    ) -> FleetWait:
+        """
+        Make a wait.
+
+        :param agent_id: the agent
+        :param stage: what it is waited for
+        :param goal: the name of the action's goal, for :attr:`Stage.GOAL`
+        :param policy: when the agent counts as available
+        :param repeats: how often the action was refused because the agent was busy
+        :param options: those of the poller; ``poll_state`` and ``poll_errors`` as JSON
+        :return: the wait
+        """
+        poller: StatusPoller
+        if stage is Stage.HEALTH and policy.health is not None:
+            known = {name: options.pop(name) for name in _OF_ONE_AGENT if name in options}
+            group = HealthGroup(policy.health, needed=1, healthy_for=policy.min_healthy_time, **options)
+            poller = group.add(agent_id, **known)
+        else:
+            state, errors = options.pop("poll_state", None), options.pop("poll_errors", None)
+            options.pop("last_report", None)
+            poller = StatusPoller(
+                _goal(stage, goal, policy),
+                agent_id,
+                state=PollState.from_json(state or {}),
+                errors=errors,
+                **options,
+            )
+        return cls(agent_id, stage, goal, poller, repeats)
+
+    def to_json(self) -> dict[str, Any]:
+        """
+        Serialize the wait, so that another process continues it.
+
+        :return: plain JSON; moments are epoch seconds of the system's clock
+        """
+        return {
+            "agent_id": self.agent_id,
+            "stage": str(self.stage),
+            "goal": self.goal,
+            "repeats": self.repeats,
+            "poller": self.poller.handover(),
+        }
+
+    @classmethod
+    def from_json(
+        cls, stored: Mapping[str, Any], policy: FleetPolicy, **options: Any
+    ) -> tuple[FleetWait, float]:
+        """
+        Deserialize what :meth:`to_json` made.
+
+        :param stored: the JSON
+        :param policy: when the agent counts as available
+        :param options: those of the poller that are the same for every agent
+        :return: the wait, and epoch seconds of its next poll
+        """
+        known = dict(stored["poller"])
+        first_poll_at = known.pop("first_poll_at")
+        wait = cls.of(
+            stored["agent_id"],
+            Stage(stored["stage"]),
+            stored["goal"],
+            policy,
+            repeats=stored["repeats"],
+            is_resumed=True,
+            **known,
+            **options,
+        )
+        return wait, first_poll_at
+
+
+def _goal(stage: Stage, goal: str, policy: FleetPolicy) -> Goal:
+    if stage is not Stage.HEALTH:
+        return GOALS["settle" if stage is Stage.SETTLE else goal]
+    return Goal(
+        "sensor",
+        done=frozenset({AgentStatus.RUNNING}),
+        failed=DOWN | {AgentStatus.ERROR},
+        stable_for=policy.min_healthy_time,
+    )

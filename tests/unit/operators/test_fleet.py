@@ -1,0 +1,307 @@
+"""A fleet is acted on a few agents at a time, in every mode, and no agent twice."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from in_process import TaskRun
+
+from connix_provider.client.errors import ConnixAuthenticationError
+from connix_provider.emulator import Fault
+from connix_provider.exceptions import ConnixFleetError
+from connix_provider.operators.fleet import ConnixFleetOperator
+from connix_provider.operators.fleet_memory import FleetMemory
+
+pytestmark = pytest.mark.heavy
+
+BEFORE = {action: "running" for action in ("restart", "stop", "pause", "delete")} | {"start": "stopped"}
+MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+TEAM = {"name": "team-*"}
+
+
+@pytest.fixture
+def fleet(connection, warp):
+    def make(**arguments):
+        arguments = {
+            **{"action": "restart", "agents": TEAM, "timeout": 7200.0, "deferrable": False},
+            **arguments,
+        }
+        return TaskRun(warp, ConnixFleetOperator, remembering=True, **arguments)
+
+    return make
+
+
+def requests(emulator, call):
+    return [entry.agent_id for entry in emulator.journal.entries(call) if entry.executed]
+
+
+def most_at_once(emulator, agents):
+    """Return how many agents were not running at the same time, by the emulator's own history."""
+    changes = []
+    for agent_id in agents:
+        was_running = True
+        for at, status in emulator.history(agent_id):
+            if (status == "running") != was_running:
+                was_running = not was_running
+                changes.append((at, -1 if was_running else 1))
+    most = now = 0
+    for _, step in sorted(changes):
+        now += step
+        most = max(most, now)
+    return most
+
+
+@MODES
+def test_a_restart_keeps_max_unavailable_and_canary(deferrable, fleet, emulator):
+    agents = emulator.seed(12, name="team-{n}")
+    ran = fleet(max_unavailable="25%", canary=1, deferrable=deferrable).try_once()
+    assert ran.error is None
+    assert ran.result["summary"] == {"done": 12, "failed": 0, "not_touched": 0}
+    assert sorted(requests(emulator, "restart_agent")) == sorted(agents)
+    assert 1 < most_at_once(emulator, agents) <= 3
+    times = [entry.at for entry in emulator.journal.entries("restart_agent")]
+    assert times[1] > times[0]
+    assert bool(ran.deferrals) is deferrable
+    assert not [entry for entry in emulator.journal.entries() if entry.status == 429]
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("action", "before", "after"),
+    [
+        ("restart", "running", "running"),
+        ("restart", "error", "running"),
+        ("start", "stopped", "running"),
+        ("start", "running", "running"),
+        ("stop", "running", "stopped"),
+        ("pause", "running", "paused"),
+        ("delete", "running", None),
+    ],
+)
+def test_every_action_brings_each_agent_to_its_goal(action, before, after, deferrable, fleet, emulator):
+    agents = emulator.seed(5, name="team-{n}", status=before)
+    ran = fleet(action=action, max_unavailable=2, deferrable=deferrable).try_once()
+    assert ran.error is None, ran.error
+    assert ran.result["summary"]["done"] == 5
+    for agent_id in agents:
+        if after is not None:
+            assert emulator.agent(agent_id)["status"] == after
+    if after is None:
+        assert sorted(requests(emulator, "delete_agent")) == sorted(agents)
+    assert sorted(ran.result["agents"]) == sorted(agents)
+
+
+@MODES
+def test_more_failures_than_allowed_stop_the_run(deferrable, fleet, emulator):
+    agents = emulator.seed(10, name="team-{n}")
+    emulator.faults.add(Fault.ends_in_error(), on="restart_agent", times=3)
+    ran = fleet(max_unavailable=3, max_failures=2, deferrable=deferrable).try_once()
+    assert type(ran.error) is ConnixFleetError
+    assert ran.error.result["summary"] == {"done": 0, "failed": 3, "not_touched": 7}
+    assert "3 agents failed, and max_failures is 2" in str(ran.error)
+    for agent_id in agents[:3]:
+        assert agent_id in str(ran.error)
+    assert len(requests(emulator, "restart_agent")) == 3
+
+
+@MODES
+def test_failures_within_the_bound_are_named_and_pass(deferrable, fleet, emulator):
+    emulator.seed(4, name="team-{n}")
+    emulator.faults.add(Fault.ends_in_error(), on="restart_agent", times=1)
+    ran = fleet(max_unavailable=2, max_failures=1, deferrable=deferrable).try_once()
+    assert ran.error is None
+    assert ran.result["summary"] == {"done": 3, "failed": 1, "not_touched": 0}
+
+
+@MODES
+def test_a_refused_key_stops_everything(deferrable, fleet, emulator):
+    emulator.seed(4, name="team-{n}")
+    emulator.faults.add(Fault.status(401, code="unauthorized"), on="restart_agent")
+    ran = fleet(deferrable=deferrable).try_once()
+    assert type(ran.error) is ConnixAuthenticationError
+    assert len(emulator.journal.entries("restart_agent")) <= 2
+
+
+@MODES
+def test_a_retry_and_a_clear_go_on_with_the_rest(deferrable, fleet, emulator):
+    agents = emulator.seed(6, name="team-{n}")
+    task = fleet(max_unavailable=1, deferrable=deferrable)
+    emulator.faults.add(Fault.ends_in_error(), on="restart_agent", times=1, after=2)
+    ran = task.try_once()
+    assert type(ran.error) is ConnixFleetError
+    assert ran.error.result["summary"] == {"done": 2, "failed": 1, "not_touched": 3}
+    task.clear()
+    ran = task.try_once()
+    assert ran.error is None
+    assert ran.result["summary"]["done"] == 6
+    restarts = requests(emulator, "restart_agent")
+    assert {agent_id: restarts.count(agent_id) for agent_id in agents} == {
+        agent_id: 2 if agent_id == agents[2] else 1 for agent_id in agents
+    }
+
+
+def test_a_clear_after_success_begins_anew(fleet, emulator):
+    emulator.seed(2, name="team-{n}")
+    task = fleet()
+    assert task.try_once().error is None
+    task.clear()
+    assert task.try_once().error is None
+    assert len(requests(emulator, "restart_agent")) == 4
+
+
+@MODES
+def test_min_healthy_time_and_health_are_awaited(deferrable, fleet, emulator, warp):
+    emulator.seed(2, name="team-{n}")
+    for arguments in ({"min_healthy_time": 60}, {"min_healthy_time": 60, "health": {"statuses": "running"}}):
+        began = warp.time()
+        ran = fleet(deferrable=deferrable, **arguments).try_once()
+        assert ran.error is None
+        assert warp.time() - began >= 120
+
+
+@MODES
+def test_an_agent_that_stays_unhealthy_fails_at_the_healthy_deadline(deferrable, fleet, emulator, warp):
+    (agent_id, _) = emulator.seed(2, name="team-{n}")
+    emulator.set_metrics(agent_id, cpu_usage=0.9)
+    began = warp.time()
+    ran = fleet(health={"max_cpu_usage": 0.5}, healthy_deadline=120, deferrable=deferrable).try_once()
+    assert type(ran.error) is ConnixFleetError
+    assert ran.error.result["summary"] == {"done": 0, "failed": 1, "not_touched": 1}
+    assert "the CPU usage is 0.9" in str(ran.error)
+    assert warp.time() - began < 200
+
+
+@MODES
+def test_an_unavailable_agent_counts_and_comes_first(deferrable, fleet, emulator):
+    first, second, third = emulator.seed(3, name="team-{n}")
+    emulator.set_status(third, "error")
+    ran = fleet(max_unavailable=1, deferrable=deferrable).try_once()
+    assert ran.error is None
+    assert requests(emulator, "restart_agent") == [third, first, second]
+
+
+BAD = {
+    "unknown action": ({"action": "bounce"}, "action must be one of restart, start"),
+    "unknown order": ({"order": "size"}, "order must be one of"),
+    "a percentage over 100": ({"max_unavailable": "120%"}, "max_unavailable must be"),
+    "no agent at a time": ({"max_unavailable": 0}, "max_unavailable must be more than 0"),
+    "a canary that is none": ({"canary": "x"}, "canary must be"),
+    "an unknown selector": ({"agents": {"nmae": "x"}}, "Did you mean 'name'"),
+    "an unknown check": ({"health": {"max_cpu": 1}}, "max_cpu_usage"),
+    "health of a stop": ({"action": "stop", "health": {"statuses": "running"}}, "for restart and start"),
+    "a bad deadline": ({"healthy_deadline": 0}, "healthy_deadline must be"),
+}
+
+
+@MODES
+@pytest.mark.parametrize(("arguments", "says"), BAD.values(), ids=BAD)
+def test_bad_input_is_refused_before_anything_is_sent(arguments, says, deferrable, fleet, emulator):
+    ran = fleet(**{"deferrable": deferrable, **arguments}).try_once()
+    assert type(ran.error) is ValueError
+    assert says in str(ran.error)
+    assert not emulator.journal.entries()
+
+
+@MODES
+def test_more_canaries_than_agents_are_refused(deferrable, fleet, emulator):
+    emulator.seed(2, name="team-{n}")
+    ran = fleet(canary=3, deferrable=deferrable).try_once()
+    assert type(ran.error) is ValueError
+    assert "canary is 3, but the fleet has only 2 agents" in str(ran.error)
+    assert not emulator.journal.entries("restart_agent")
+
+
+@MODES
+def test_two_hundred_agents_take_little_more_than_the_limits(deferrable, fleet, emulator, warp):
+    agents = emulator.seed(200, name="team-{n}")
+    began = warp.time()
+    ran = fleet(max_unavailable="10%", canary=2, deferrable=deferrable).try_once()
+    assert ran.error is None, ran.error
+    assert ran.result["summary"]["done"] == 200
+    assert most_at_once(emulator, agents) <= 20
+    assert not [entry for entry in emulator.journal.entries() if entry.status == 429]
+    assert warp.time() - began < 1.2 * 240
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+@MODES
+@pytest.mark.parametrize("action", ["restart", "start", "stop", "pause", "delete"])
+@pytest.mark.parametrize("same_try", [False, True], ids=["next try", "same try"])
+def test_a_killed_run_acts_on_no_agent_twice(
+    same_try, action, deferrable, fleet, emulator, monkeypatch, connection, warp
+):
+    save, calls = FleetMemory.save, 0
+
+    def dies_at(number, *, is_written):
+        def saved(self):
+            nonlocal calls
+            calls += 1
+            if calls != number or is_written:
+                save(self)
+            if calls == number:
+                raise Killed
+
+        return saved
+
+    for number in range(2, 12):
+        for is_written in (False, True):
+            calls = 0
+            agents = emulator.seed(3, name=f"team-{number}-{is_written}-{{n}}", status=BEFORE[action])
+            selector = {"name": f"team-{number}-{is_written}-*"}
+            task = fleet(action=action, agents=selector, max_unavailable=2, deferrable=deferrable)
+            with monkeypatch.context() as patch:
+                patch.setattr(FleetMemory, "save", dies_at(number, is_written=is_written))
+                with suppress(Killed):
+                    task.try_once()
+            if calls < number:
+                break  # The run had ended.
+            ran = task.try_once(same_try=same_try)
+            assert ran.error is None, (number, is_written, ran.error)
+            executed = [each for each in requests(emulator, f"{action}_agent") if each in agents]
+            assert set(executed) == set(agents), (number, is_written)
+            # Only the request whose response nothing recorded is repeated, if that is safe.
+            assert len(executed) - 3 <= (action != "restart" and not is_written), (number, is_written)
+            emulator.clock.advance(120)
+
+
+@MODES
+@pytest.mark.parametrize("fault", ["reset_after", "reset_before", "cut_body"])
+def test_lost_responses_restart_no_agent_twice(fault, deferrable, fleet, emulator):
+    agents = emulator.seed(6, name="team-{n}")
+    emulator.faults.add(getattr(Fault, fault)(), on="restart_agent", times=3)
+    ran = fleet(max_unavailable=3, deferrable=deferrable).try_once()
+    assert ran.error is None, ran.error
+    assert sorted(requests(emulator, "restart_agent")) == sorted(agents)
+
+
+@MODES
+def test_a_busy_agent_is_acted_on_when_it_has_settled(deferrable, fleet, emulator):
+    agents = emulator.seed(2, name="team-{n}")
+    emulator.script(agents[0], [(0, "updating"), (40, "running")])
+    ran = fleet(action="pause", max_unavailable=2, deferrable=deferrable).try_once()
+    assert ran.error is None, ran.error
+    assert sorted(requests(emulator, "pause_agent")) == sorted(agents)
+
+
+@MODES
+def test_no_progress_stops_the_run(deferrable, fleet, emulator):
+    agents = emulator.seed(4, name="team-{n}")
+    emulator.faults.add(Fault.unknown_status(), on="get_agent", times=None, agent_id=agents[0])
+    ran = fleet(progress_deadline=60, healthy_deadline=300, max_failures=4, deferrable=deferrable).try_once()
+    assert type(ran.error) is ConnixFleetError
+    assert ran.error.result["summary"] == {"done": 0, "failed": 1, "not_touched": 3}
+    assert "progress_deadline" in str(ran.error)
+
+
+@MODES
+def test_the_time_out_names_what_was_not_touched(deferrable, fleet, emulator):
+    agents = emulator.seed(3, name="team-{n}")
+    emulator.faults.add(Fault.unknown_status(), on="get_agent", times=None, agent_id=agents[1])
+    ran = fleet(timeout=100, max_failures=3, deferrable=deferrable).try_once()
+    assert type(ran.error) is ConnixFleetError
+    assert ran.error.result["summary"] == {"done": 1, "failed": 1, "not_touched": 1}
+    assert agents[1] in str(ran.error)
