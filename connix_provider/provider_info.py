@@ -151,6 +151,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": integration,
                 "python-modules": [
                     "connix_provider.triggers.agent",
+                    "connix_provider.triggers.fleet",
                     "connix_provider.triggers.health",
                     "connix_provider.triggers.rate_limit",
                 ],

@@ -129,14 +129,14 @@ class FleetMemory:
     def save(self) -> None:
         """Write the run."""
         members = [
-            (each.agent_id, each.name, str(each.progress), each.is_available, each.was_acted_on, each.reason)
+            [each.agent_id, each.name, str(each.progress), each.is_available, each.was_acted_on, each.reason]
             for each in self.members
         ]
         self._memory.write(
             {
                 "action": self._action,
                 "try": self._try,
-                "since": self.since,
+                "since": list(self.since),
                 "members": members,
                 "records": self._records,
             }

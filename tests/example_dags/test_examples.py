@@ -251,6 +251,14 @@ def test_daily_export(run, emulator, tmp_path):
     ]
 
 
+def test_fleet_restart(run, emulator):
+    ran = run("connix_fleet_restart")
+    assert set(ran.tasks.values()) == {"success"}, ran.tasks
+    assert [call for call, _ in ran.seen] == 4 * ["restart_agent"]
+    assert len({agent_id for _, agent_id in ran.seen}) == 4
+    assert ran.results["restart"]["summary"] == {"done": 4, "failed": 0, "not_touched": 0}
+
+
 def test_agent_for_one_run(run, emulator):
     ran = run("connix_agent_for_one_run")
     assert set(ran.tasks.values()) == {"success"}, ran.tasks

@@ -54,6 +54,8 @@ class Store(dict[str, Any]):
 
     def set(self, name: str, value: Any) -> None:
         self[name] = json.loads(json.dumps(value))
+        # Airflow refuses a tuple.
+        assert self[name] == value
 
     def delete(self, name: str) -> None:
         self.pop(name, None)

@@ -15,7 +15,7 @@ from connix_provider.operators.fleet_memory import FleetMemory
 
 pytestmark = pytest.mark.heavy
 
-BEFORE = {action: "running" for action in ("restart", "stop", "pause", "delete")} | {"start": "stopped"}
+BEFORE = dict.fromkeys(("restart", "stop", "pause", "delete"), "running") | {"start": "stopped"}
 MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 TEAM = {"name": "team-*"}
 
@@ -24,7 +24,10 @@ TEAM = {"name": "team-*"}
 def fleet(connection, warp):
     def make(**arguments):
         arguments = {
-            **{"action": "restart", "agents": TEAM, "timeout": 7200.0, "deferrable": False},
+            "action": "restart",
+            "agents": TEAM,
+            "timeout": 7200.0,
+            "deferrable": False,
             **arguments,
         }
         return TaskRun(warp, ConnixFleetOperator, remembering=True, **arguments)

@@ -11,7 +11,11 @@ from connix_provider.operators import agent
 from connix_provider.operators.agent_task import AgentTask
 from connix_provider.operators.apply import ConnixApplyAgentsOperator
 from connix_provider.operators.export import ConnixExportAgentLogsOperator, ConnixExportAgentMetricsOperator
+<<<<<<< HEAD
 from connix_provider.operators.fleet import ConnixDeleteOrphanedAgentsOperator
+=======
+from connix_provider.operators.fleet import ConnixFleetOperator
+>>>>>>> 2a3ca04 (Document the fleet operator, and show it in an example)
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
 OPERATORS = [getattr(agent, name) for name in agent.__all__]
