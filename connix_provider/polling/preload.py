@@ -13,6 +13,7 @@ _NEEDED = (
     "connix_provider.client.client",
     "connix_provider.compat",
     "connix_provider.params",
+    "connix_provider.polling.fleet_wait",
     "connix_provider.polling.health_group",
     "connix_provider.polling.session",
     "connix_provider.polling.task_kill",

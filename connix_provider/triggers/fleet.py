@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from connix_provider.polling.preload import preload
+
 if TYPE_CHECKING:
     from connix_provider.polling.fleet_wait import FleetWait
     from connix_provider.polling.poll_result import PollResult
@@ -90,8 +92,6 @@ class ConnixFleetTrigger(BaseTrigger):
 
         :return: one event: ``results`` by agent id, ``waits`` that go on, ``deadline`` and ``progress_at``
         """
-        from connix_provider.polling.preload import preload
-
         await preload()
         from connix_provider.polling.fleet_wait import FleetPolicy, FleetWait
 
