@@ -29,25 +29,20 @@ from connix_provider.client.errors import (
     ConnixPermissionError,
     ConnixRateLimitError,
 )
-from connix_provider.lifecycle import GOALS
 from connix_provider.operators.busy_agent import MAX_REPEATS, AgentBusyError
 from connix_provider.operators.cancel_on_kill import SentAction
-from connix_provider.operators.delete_once import delete_in_run
 from connix_provider.operators.error_context import naming
-from connix_provider.operators.existing import send_action
+from connix_provider.operators.fleet_action import send_to_member
 from connix_provider.operators.fleet_plan import FleetLimits, FleetMember, FleetStep, Progress, decide
-from connix_provider.operators.restart_once import restart_in_run
-from connix_provider.operators.task_state import ActionRecord, recorded
 from connix_provider.polling import session
+from connix_provider.polling.deferral import LONGEST_PAUSE
 from connix_provider.polling.fleet_wait import FleetPolicy, FleetWait, Stage
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
-from connix_provider.statuses import in_words
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from connix_provider.client import Client
     from connix_provider.hooks.connix import ConnixHook
     from connix_provider.operators.fleet_memory import FleetMemory
     from connix_provider.polling.session import PollingSession
@@ -138,7 +133,6 @@ class FleetRun:
                 wait, _ = FleetWait.from_json(stored, self._settings.policy, **self._shared_options())
             self.waits[wait.agent_id] = wait
             if result is not None:
-                wait.polls = 2  # A trigger polls until the wait ends.
                 self._ended(wait, PollResult.from_event(result))
 
     def act(self) -> FleetStep:
@@ -173,7 +167,6 @@ class FleetRun:
             if wait.due > time.monotonic():
                 continue
             result = session.poll_once(self._connected, self._project_id, wait.poller)
-            wait.polls += 1
             wait.due = time.monotonic() + wait.poller.schedule.rest()
             if result is not None:
                 self._ended(wait, result)
@@ -187,7 +180,14 @@ class FleetRun:
         named = {"verb": self._settings.action, "agent_id": member.agent_id, "agent_name": member.name}
         try:
             with naming(self._hook, self._project_id, lambda: named):
-                acted = self._send(member)
+                acted = send_to_member(
+                    self._connected.client.with_options(longest_pause=_LONGEST_PAUSE),
+                    self._project_id,
+                    self._settings.action,
+                    member,
+                    self._memory,
+                    self._context,
+                )
         except AgentBusyError as busy:
             self._log.info("Agent %s: the %s waits. %s", member, self._settings.action, busy)
             settle = SentAction(member.agent_id, "settle", agent_name=member.name)
@@ -216,45 +216,6 @@ class FleetRun:
             else:
                 self._wait(member, acted, Stage.GOAL)
 
-    def _send(self, member: FleetMember) -> SentAction:
-        """Send the action, or find that an earlier start of the task has."""
-        action, agent_id = self._settings.action, member.agent_id
-        client: Client = self._connected.client.with_options(longest_pause=_LONGEST_PAUSE)
-        record, keeper = self._memory.record(member), self._memory.keeper(member)
-        if action == "restart":
-            return restart_in_run(
-                client,
-                self._project_id,
-                agent_id,
-                self._context,
-                record=record,
-                read=lambda: client.agents.get(self._project_id, agent_id),
-                agent_name=member.name,
-                keeper=keeper,
-                repeat_after_error=False,
-            )
-        if record is not None and record.accepted_at is not None:
-            self._log.info("An earlier start of this task sent the %s of agent %s.", action, member)
-            return SentAction(
-                agent_id, action, record.before, accepted_at=record.accepted_at, agent_name=member.name
-            )
-        if action == "delete":
-            acted = delete_in_run(
-                client, self._project_id, agent_id, record=record, keeper=keeper, agent_name=member.name
-            )
-        else:
-            before = client.agents.get(self._project_id, agent_id)
-            if before.status in GOALS[action].done:
-                if record is None:
-                    member.was_acted_on, member.reason = False, f"it was {in_words(before.status)} already"
-                return SentAction.of(before)
-            may_have_acted = record is not None
-            with recorded(keeper, record or ActionRecord(agent_id, member.name)):
-                acted = send_action(client, self._project_id, before, action, may_have_acted=may_have_acted)
-        accepted = ActionRecord(agent_id, member.name, acted.before, accepted_at=acted.accepted_at)
-        keeper.write(accepted)
-        return acted
-
     # The waits
 
     def _wait(self, member: FleetMember, acted: SentAction, stage: Stage, *, repeats: int = 0) -> None:
@@ -272,9 +233,9 @@ class FleetRun:
             poll_state=acted.poll_state().to_json(),
             **self._shared_options(),
         )
-        # The first poll at once only where the agent may be there already.
-        pause = 0.0 if stage is not Stage.GOAL else min(self._settings.poll_interval, 1.0)
-        wait.due = time.monotonic() + pause
+        # Back off from a busy agent; of an action, the effect takes a moment.
+        pause = {Stage.SETTLE: min(2.0 ** (repeats - 1), LONGEST_PAUSE), Stage.GOAL: 1.0}.get(stage, 0.0)
+        wait.due = time.monotonic() + min(pause, self._settings.poll_interval)
 
     def _shared_options(self) -> dict[str, Any]:
         return {
@@ -297,9 +258,11 @@ class FleetRun:
             self._reached(member)
         elif wait.stage is Stage.HEALTH:
             self._done(member)
-        elif wait.polls < 2 and wait.repeats >= MAX_REPEATS:
-            reason = f"{wait.repeats} requests were refused with 409 although the agent was not busy"
-            self._fail(member, AirflowException(f"Agent {member}: {reason}."))
+        elif wait.repeats >= MAX_REPEATS:
+            reason = f"Connix refused {wait.repeats} requests with 409, each after the agent had settled"
+            self._fail(
+                member, AirflowException(f"Could not {self._settings.action} agent {member}: {reason}")
+            )
         else:
             self._begin(member)
 

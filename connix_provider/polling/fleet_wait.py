@@ -79,7 +79,6 @@ class FleetWait:
     :param goal: the name of the action's goal, for :attr:`Stage.GOAL`
     :param poller: the wait
     :param repeats: how often the action was refused because the agent was busy
-    :param polls: how many polls this process sent
     :param due: seconds of the monotonic clock at which the next poll is due, on a worker
     """
 
@@ -88,7 +87,6 @@ class FleetWait:
     goal: str
     poller: StatusPoller
     repeats: int = 0
-    polls: int = 0
     due: float = 0.0
 
     @classmethod

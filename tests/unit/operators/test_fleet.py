@@ -308,3 +308,15 @@ def test_the_time_out_names_what_was_not_touched(deferrable, fleet, emulator):
     assert type(ran.error) is ConnixFleetError
     assert ran.error.result["summary"] == {"done": 1, "failed": 1, "not_touched": 1}
     assert agents[1] in str(ran.error)
+
+
+@MODES
+def test_an_unexplained_conflict_fails_its_agent(deferrable, fleet, emulator):
+    agents = emulator.seed(2, name="team-{n}")
+    conflict = Fault.status(409, code="conflict")
+    emulator.faults.add(conflict, on="pause_agent", times=None, agent_id=agents[0])
+    ran = fleet(action="pause", max_failures=1, deferrable=deferrable).try_once()
+    assert ran.error is None, ran.error
+    assert ran.result["summary"] == {"done": 1, "failed": 1, "not_touched": 0}
+    assert "409" in ran.result["agents"][agents[0]]["reason"]
+    assert len([entry for entry in emulator.journal.entries("pause_agent") if entry.status == 409]) == 6

@@ -1,0 +1,98 @@
+"""Send an action to one agent of a fleet, unless an earlier start of the task has."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from connix_provider.lifecycle import GOALS
+from connix_provider.operators.busy_agent import AgentBusyError
+from connix_provider.operators.cancel_on_kill import SentAction
+from connix_provider.operators.delete_once import delete_in_run
+from connix_provider.operators.existing import send_action
+from connix_provider.operators.restart_once import restart_in_run
+from connix_provider.operators.task_state import ActionRecord, RecordKeeper, recorded
+from connix_provider.statuses import in_words
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from connix_provider.client import Agent, Client
+    from connix_provider.operators.fleet_memory import FleetMemory
+    from connix_provider.operators.fleet_plan import FleetMember
+
+__all__ = ["send_to_member"]
+
+log = logging.getLogger(__name__)
+
+
+def send_to_member(
+    client: Client,
+    project_id: str,
+    action: str,
+    member: FleetMember,
+    memory: FleetMemory,
+    context: Context,
+) -> SentAction:
+    """
+    Send the action, or find that an earlier start of the task has sent it.
+
+    :param client: the client
+    :param project_id: the project
+    :param action: ``restart``, ``start``, ``stop``, ``pause`` or ``delete``
+    :param member: the agent
+    :param memory: keeps the record of the action
+    :param context: Airflow's context
+    :return: the action; without a goal if the agent has reached it already
+    :raises AgentBusyError: for a 409
+    :raises ConnixError: if the service refuses a request, or a restart could not be confirmed
+    """
+    record, keeper = memory.record(member), memory.keeper(member)
+    if action == "restart":
+        return restart_in_run(
+            client,
+            project_id,
+            member.agent_id,
+            context,
+            record=record,
+            read=lambda: client.agents.get(project_id, member.agent_id),
+            agent_name=member.name,
+            keeper=keeper,
+            repeat_after_error=False,
+        )
+    if record is not None and record.accepted_at is not None:
+        log.info("An earlier start of this task sent the %s of agent %s.", action, member)
+        return SentAction(
+            member.agent_id, action, record.before, accepted_at=record.accepted_at, agent_name=member.name
+        )
+    if action == "delete":
+        acted = delete_in_run(
+            client, project_id, member.agent_id, record=record, keeper=keeper, agent_name=member.name
+        )
+    else:
+        before = client.agents.get(project_id, member.agent_id)
+        if before.status in GOALS[action].done:
+            if record is None:
+                member.was_acted_on, member.reason = False, f"it was {in_words(before.status)} already"
+            return SentAction.of(before)
+        acted = _send_recorded(client, project_id, action, before, record, keeper)
+    keeper.write(ActionRecord(member.agent_id, member.name, acted.before, accepted_at=acted.accepted_at))
+    return acted
+
+
+def _send_recorded(
+    client: Client,
+    project_id: str,
+    action: str,
+    before: Agent,
+    record: ActionRecord | None,
+    keeper: RecordKeeper,
+) -> SentAction:
+    may_have_acted = record is not None
+    try:
+        with recorded(keeper, record or ActionRecord(before.id, before.name)):
+            return send_action(client, project_id, before, action, may_have_acted=may_have_acted)
+    except AgentBusyError as busy:
+        if not (may_have_acted or busy.may_have_executed):
+            keeper.forget()
+        raise
