@@ -6,25 +6,20 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from connix_provider.health import HealthPolicy
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.agent_task import DEFERRABLE_BY_DEFAULT, AgentTask
-from connix_provider.params import check_seconds
-from connix_provider.selector import AgentSelector
-from connix_provider.values import check_number
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from connix_provider.health import HealthPolicy
+    from connix_provider.operators.fleet_request import FleetRequest
     from connix_provider.rendering import Renderer
+    from connix_provider.selector import AgentSelector
 
 # Modules that only a running task needs are imported in functions, because parsing a DAG file must stay fast.
 
 __all__ = ["ConnixFleetOperator"]
-
-ACTIONS = ("restart", "start", "stop", "pause", "delete")
-#: The orders of the agents: a field, or with ``-`` the same from the highest value down.
-ORDERS = ("created_at", "-created_at", "name", "-name", "last_activity", "-last_activity")
 
 
 class ConnixFleetOperator(AgentTask):
@@ -138,23 +133,24 @@ class ConnixFleetOperator(AgentTask):
 
     def check(self) -> None:
         """Check the parameters, before any request."""
-        from connix_provider.operators.fleet_plan import FleetLimits
-
         super().check()
-        if self.action not in ACTIONS:
-            raise ValueError(f"action must be one of {', '.join(ACTIONS)}, not {self.action!r}")
-        if self.order not in ORDERS:
-            raise ValueError(f"order must be one of {', '.join(ORDERS)}, not {self.order!r}")
-        AgentSelector.of(self.agents)
-        FleetLimits.check(self.max_unavailable, self.canary, self.max_failures)
-        healthy_time = check_number("min_healthy_time", self.min_healthy_time, "seconds")
-        check_seconds("healthy_deadline", self.healthy_deadline)
-        if self.progress_deadline is not None:
-            check_seconds("progress_deadline", self.progress_deadline)
-        if self.health is not None:
-            HealthPolicy.of(self.health)
-        if self.action not in {"restart", "start"} and (self.health is not None or healthy_time):
-            raise ValueError(f"health and min_healthy_time are for restart and start, not for {self.action}")
+        self._request()
+
+    def _request(self) -> FleetRequest:
+        from connix_provider.operators.fleet_request import FleetRequest
+
+        return FleetRequest.of(
+            action=self.action,
+            agents=self.agents,
+            order=self.order,
+            max_unavailable=self.max_unavailable,
+            canary=self.canary,
+            max_failures=self.max_failures,
+            health=self.health,
+            min_healthy_time=self.min_healthy_time,
+            healthy_deadline=self.healthy_deadline,
+            progress_deadline=self.progress_deadline,
+        )
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
@@ -169,7 +165,7 @@ class ConnixFleetOperator(AgentTask):
         from connix_provider.operators.fleet_task import run_fleet
 
         self.check()
-        return run_fleet(self, context)
+        return run_fleet(self, self._request(), context)
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """
@@ -186,4 +182,4 @@ class ConnixFleetOperator(AgentTask):
         self.check()
         if not isinstance(event, Mapping) or not {"results", "waits", "deadline"} <= event.keys():
             raise ValueError(f"the task was resumed with {event!r}, not with an event of its trigger")
-        return run_fleet(self, context, event)
+        return run_fleet(self, self._request(), context, event)

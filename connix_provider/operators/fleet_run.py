@@ -29,86 +29,65 @@ from connix_provider.client.errors import (
     ConnixPermissionError,
     ConnixRateLimitError,
 )
+from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.busy_agent import MAX_REPEATS, AgentBusyError
 from connix_provider.operators.cancel_on_kill import SentAction
 from connix_provider.operators.error_context import naming
 from connix_provider.operators.fleet_action import send_to_member
-from connix_provider.operators.fleet_plan import FleetLimits, FleetMember, FleetStep, Progress, decide
+from connix_provider.operators.fleet_plan import FleetMember, FleetStep, Progress, decide
 from connix_provider.polling import session
 from connix_provider.polling.deferral import LONGEST_PAUSE
-from connix_provider.polling.fleet_wait import FleetPolicy, FleetWait, Stage
+from connix_provider.polling.fleet_wait import FleetWait, Stage
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from connix_provider.hooks.connix import ConnixHook
+    from connix_provider.operators.agent_task import AgentTask
     from connix_provider.operators.fleet_memory import FleetMemory
+    from connix_provider.operators.fleet_request import FleetRequest
     from connix_provider.polling.session import PollingSession
 
-__all__ = ["FleetRun", "FleetSettings"]
+__all__ = ["FleetRun"]
 
 #: Seconds that an action waits for the rate limit, before the waits go on.
 _LONGEST_PAUSE = 1.0
-#: Actions after which an agent is to be available.
-_BRINGS_UP = frozenset({"restart", "start"})
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class FleetSettings:
-    """
-    What a run is to do.
-
-    :param action: ``restart``, ``start``, ``stop``, ``pause`` or ``delete``
-    :param policy: when an agent counts as available again
-    :param healthy_deadline: seconds from the action until the agent must be available
-    :param progress_deadline: seconds within which some agent must become available, ``None`` for no bound
-    :param poll_interval: seconds between two polls of an agent
-    :param deadline: epoch seconds of the task's deadline
-    """
-
-    action: str
-    policy: FleetPolicy
-    healthy_deadline: float
-    progress_deadline: float | None
-    poll_interval: float
-    deadline: float
 
 
 class FleetRun:
     """
     One run of a fleet in one process.
 
-    :param settings: what it is to do
-    :param limits: its limits
+    :param request: what it is to do
     :param memory: its agents, and what earlier processes did
-    :param hook: the connection
     :param connected: the open connection
     :param project_id: the agents' project
     :param context: Airflow's context
-    :param log: the task's log
+    :param task: the task, for its poll interval, log and connection
+    :param deadline: epoch seconds of the task's deadline
     """
 
     def __init__(
         self,
-        settings: FleetSettings,
-        limits: FleetLimits,
+        request: FleetRequest,
         memory: FleetMemory,
-        hook: ConnixHook,
         connected: PollingSession,
         project_id: str,
         context: Context,
-        log: Any,
+        task: AgentTask,
+        deadline: float,
     ) -> None:
-        self._settings = settings
-        self._limits = limits
+        self._request = request
+        self._limits = request.limits(len(memory.members))
+        self._task = task
+        self._deadline = deadline
+        self._hook = ConnixHook(task.connix_conn_id)
         self._memory = memory
-        self._hook = hook
         self._connected = connected
         self._project_id = project_id
         self._context = context
-        self._log = log
+        self._log = task.log
         self._by_id = {member.agent_id: member for member in memory.members}
         self.waits: dict[str, FleetWait] = {}
         #: Epoch seconds at which an agent last became available.
@@ -126,11 +105,11 @@ class FleetRun:
         for stored in event["waits"]:
             if (result := event["results"].get(stored["agent_id"])) is None:
                 wait, first_poll_at = FleetWait.from_json(
-                    stored, self._settings.policy, **self._shared_options()
+                    stored, self._request.policy, **self._shared_options()
                 )
                 wait.due = time.monotonic() + max(0.0, first_poll_at - time.time())
             else:
-                wait, _ = FleetWait.from_json(stored, self._settings.policy, **self._shared_options())
+                wait, _ = FleetWait.from_json(stored, self._request.policy, **self._shared_options())
             self.waits[wait.agent_id] = wait
             if result is not None:
                 self._ended(wait, PollResult.from_event(result))
@@ -177,26 +156,26 @@ class FleetRun:
         """Act on an agent, or fail it; put it back if the rate limit does not allow the action yet."""
         repeats = wait.repeats if (wait := self.waits.pop(member.agent_id, None)) else 0
         was_acted_on, member.progress, member.was_acted_on = member.was_acted_on, Progress.UNDER_WAY, True
-        named = {"verb": self._settings.action, "agent_id": member.agent_id, "agent_name": member.name}
+        named = {"verb": self._request.action, "agent_id": member.agent_id, "agent_name": member.name}
         try:
             with naming(self._hook, self._project_id, lambda: named):
                 acted = send_to_member(
                     self._connected.client.with_options(longest_pause=_LONGEST_PAUSE),
                     self._project_id,
-                    self._settings.action,
+                    self._request.action,
                     member,
                     self._memory,
                     self._context,
                 )
         except AgentBusyError as busy:
-            self._log.info("Agent %s: the %s waits. %s", member, self._settings.action, busy)
+            self._log.info("Agent %s: the %s waits. %s", member, self._request.action, busy)
             settle = SentAction(member.agent_id, "settle", agent_name=member.name)
             self._wait(member, settle, Stage.SETTLE, repeats=repeats + 1)
         except ConnixRateLimitError as error:
             if error.may_have_executed:
                 raise
             self.held_until = time.time() + max(error.retry_after or 0.0, _LONGEST_PAUSE)
-            if self.held_until >= self._settings.deadline:
+            if self.held_until >= self._deadline:
                 raise
             if self._memory.record(member) is None:
                 member.progress, member.was_acted_on = Progress.UNTOUCHED, was_acted_on
@@ -204,7 +183,7 @@ class FleetRun:
             # No other agent would fare better.
             raise
         except ConnixNotFoundError as error:
-            if error.is_of_an_agent and self._settings.action == "delete":
+            if error.is_of_an_agent and self._request.action == "delete":
                 self._done(member, "it was gone already")
             else:
                 self._fail(member, error)
@@ -224,18 +203,18 @@ class FleetRun:
             member.agent_id,
             stage,
             str(acted.goal),
-            self._settings.policy,
+            self._request.policy,
             repeats=repeats,
             agent_name=member.name,
-            poll_interval=self._settings.poll_interval,
-            deadline=min(self._settings.deadline, now + self._settings.healthy_deadline),
+            poll_interval=self._task.poll_seconds,
+            deadline=min(self._deadline, now + self._request.healthy_deadline),
             began_at=now,
             poll_state=acted.poll_state().to_json(),
             **self._shared_options(),
         )
         # Back off from a busy agent; of an action, the effect takes a moment.
         pause = {Stage.SETTLE: min(2.0 ** (repeats - 1), LONGEST_PAUSE), Stage.GOAL: 1.0}.get(stage, 0.0)
-        wait.due = time.monotonic() + min(pause, self._settings.poll_interval)
+        wait.due = time.monotonic() + min(pause, self._task.poll_seconds)
 
     def _shared_options(self) -> dict[str, Any]:
         return {
@@ -250,7 +229,7 @@ class FleetRun:
         member = self._by_id[wait.agent_id]
         if result.outcome is Outcome.REFUSED:
             raise exception_for(result)
-        if result.outcome is Outcome.GONE and self._settings.action == "delete":
+        if result.outcome is Outcome.GONE and self._request.action == "delete":
             result = dataclasses.replace(result, outcome=Outcome.DONE)
         if result.outcome is not Outcome.DONE:
             self._fail(member, exception_for(result))
@@ -260,15 +239,13 @@ class FleetRun:
             self._done(member)
         elif wait.repeats >= MAX_REPEATS:
             reason = f"Connix refused {wait.repeats} requests with 409, each after the agent had settled"
-            self._fail(
-                member, AirflowException(f"Could not {self._settings.action} agent {member}: {reason}")
-            )
+            self._fail(member, AirflowException(f"Could not {self._request.action} agent {member}: {reason}"))
         else:
             self._begin(member)
 
     def _reached(self, member: FleetMember) -> None:
         """Go on with an agent that reached the action's goal."""
-        if self._settings.action in _BRINGS_UP and self._settings.policy.wants_more:
+        if self._request.brings_up and self._request.policy.wants_more:
             self._wait(member, SentAction(member.agent_id, agent_name=member.name), Stage.HEALTH)
         else:
             self._done(member)
@@ -282,7 +259,7 @@ class FleetRun:
         self._log.info(
             "Agent %s: %s done%s. %s",
             member,
-            self._settings.action,
+            self._request.action,
             f", {member.reason}" if member.reason else "",
             self._progress(),
         )
@@ -290,7 +267,7 @@ class FleetRun:
     def _fail(self, member: FleetMember, error: Exception) -> None:
         self.waits.pop(member.agent_id, None)
         member.progress, member.reason = Progress.FAILED, str(error)
-        member.is_available = self._settings.action not in _BRINGS_UP
+        member.is_available = not self._request.brings_up
         self._memory.end(member)
         self._log.error("%s", error)
         self._log.info("%s", self._progress())
@@ -308,8 +285,8 @@ class FleetRun:
         return f"{text}."
 
     def _halt(self) -> str | None:
-        now, bound = time.time(), self._settings.progress_deadline
-        if now >= self._settings.deadline:
+        now, bound = time.time(), self._request.progress_deadline
+        if now >= self._deadline:
             return "the task's time-out has passed"
         if bound is not None and now - self.progress_at > bound:
             return f"no agent became available for {bound:.0f} s, which is the progress_deadline"

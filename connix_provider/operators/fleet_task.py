@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.ratelimit.buckets import DOCUMENTED, Bucket
 from connix_provider.exceptions import ConnixFleetError
-from connix_provider.health import HealthPolicy
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.operators.error_context import naming
@@ -20,23 +19,21 @@ from connix_provider.operators.fleet_plan import (
     fleet_result,
     least_seconds,
 )
-from connix_provider.operators.fleet_run import FleetRun, FleetSettings
-from connix_provider.params import check_seconds, resolve_project_id
+from connix_provider.operators.fleet_run import FleetRun
+from connix_provider.params import resolve_project_id
 from connix_provider.polling.deferral import deferral_timeout
-from connix_provider.polling.fleet_wait import FleetPolicy
 from connix_provider.polling.selection import describe, select_agents
 from connix_provider.polling.session import PollingSession
 from connix_provider.polling.task_kill import exit_on_sigterm
-from connix_provider.selector import AgentSelector
 from connix_provider.statuses import AgentStatus
 from connix_provider.triggers.fleet import ConnixFleetTrigger
-from connix_provider.values import check_number
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Agent
-    from connix_provider.operators.fleet import ConnixFleetOperator
+    from connix_provider.operators.agent_task import AgentTask
+    from connix_provider.operators.fleet_request import FleetRequest
 
 __all__ = ["run_fleet"]
 
@@ -44,22 +41,16 @@ __all__ = ["run_fleet"]
 _NAMED = 10
 #: Seconds before the next poll from which on the wait in the triggerer is worth a deferral.
 _WORTH_A_DEFERRAL = 0.5
-_DOING = {
-    "restart": "Restarting",
-    "start": "Starting",
-    "stop": "Stopping",
-    "pause": "Pausing",
-    "delete": "Deleting",
-}
 
 
 def run_fleet(
-    task: ConnixFleetOperator, context: Context, event: Mapping[str, Any] | None = None
+    task: AgentTask, request: FleetRequest, context: Context, event: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """
     Act on the agents of a task.
 
-    :param task: the task, whose parameters are checked
+    :param task: the task
+    :param request: its parameters
     :param context: Airflow's context
     :param event: the event of the trigger that resumed the task
     :return: the result by agent
@@ -68,12 +59,12 @@ def run_fleet(
     """
     deadline = time.time() + task.seconds_allowed if event is None else event["deadline"]
     hook = ConnixHook(task.connix_conn_id)
-    with naming_subject(f"Could not {task.action} the agents"):
+    with naming_subject(f"Could not {request.action} the agents"):
         project_id = resolve_project_id(task.project_id, hook.default_project_id, task.connix_conn_id)
         connected = PollingSession(hook, deadline=deadline, is_resumed=event is not None)
     memory = FleetMemory(context)
     with connected, exit_on_sigterm():
-        if memory.recall(task.action):
+        if memory.recall(request.action):
             if event is None:
                 done = sum(member.progress is Progress.DONE for member in memory.members)
                 task.log.info(
@@ -83,28 +74,24 @@ def run_fleet(
                 )
         else:
             with naming(hook, project_id, task.named):
-                members = _select(task, connected, project_id)
-            memory.begin(task.action, members)
+                members = _select(task, request, connected, project_id)
+            memory.begin(request.action, members)
         if not memory.members:
             memory.forget()
-            return fleet_result(task.action, project_id, [])
-        limits = FleetLimits.of(
-            task.max_unavailable, task.canary, task.max_failures, total=len(memory.members)
-        )
+            return fleet_result(request.action, project_id, [])
+        limits = request.limits(len(memory.members))
         if event is None:
-            _log_start(task, memory, limits)
-        run = FleetRun(
-            _settings(task, deadline), limits, memory, hook, connected, project_id, context, task.log
-        )
+            _log_start(task, request, memory, limits)
+        run = FleetRun(request, memory, connected, project_id, context, task, deadline)
         if event is not None:
             run.resume(event)
         step = run.act()
         while not step.is_over or run.waits:
             if task.deferrable:
-                _defer(task, run, project_id, deadline)
+                _defer(task, request, run, project_id, deadline)
             run.poll()
             step = run.act()
-    result = fleet_result(task.action, project_id, memory.members)
+    result = fleet_result(request.action, project_id, memory.members)
     counts = result["summary"]
     if step.stop is None and not counts["not_touched"] and counts["failed"] <= limits.max_failures:
         memory.forget()
@@ -114,23 +101,26 @@ def run_fleet(
         return result
     reason = f" No further agent was touched: {step.stop}." if step.stop else ""
     raise ConnixFleetError(
-        f"Could not {task.action} every agent: {counts['done']} of {len(memory.members)} are done, "
+        f"Could not {request.action} every agent: {counts['done']} of {len(memory.members)} are done, "
         f"{counts['failed']} failed, {counts['not_touched']} were not touched.{reason} {_failures(memory)} "
         "A retry or a clear of this task goes on with those that are not done.",
         result=result,
     )
 
 
-def _select(task: ConnixFleetOperator, connected: PollingSession, project_id: str) -> list[FleetMember]:
-    selector = AgentSelector.of(task.agents)
-    selected = connected.client.drive(select_agents(connected.client, selector, project_id))
-    field = task.order.removeprefix("-")
-    ordered = sorted(selected, key=lambda each: _key(each, field), reverse=task.order.startswith("-"))
-    FleetLimits.of(task.max_unavailable, task.canary, task.max_failures, total=len(ordered))
+def _select(
+    task: AgentTask, request: FleetRequest, connected: PollingSession, project_id: str
+) -> list[FleetMember]:
+    selected = connected.client.drive(select_agents(connected.client, request.agents, project_id))
+    field = request.order.removeprefix("-")
+    ordered = sorted(selected, key=lambda each: _key(each, field), reverse=request.order.startswith("-"))
+    # Refuses more canaries than agents before anything is kept.
+    request.limits(len(ordered))
     task.log.info("Selected %s.", describe(ordered))
-    goes_down = task.action not in {"restart", "start"}
     return [
-        FleetMember(each.id, each.name, is_available=goes_down or each.status == AgentStatus.RUNNING)
+        FleetMember(
+            each.id, each.name, is_available=not request.brings_up or each.status == AgentStatus.RUNNING
+        )
         for each in ordered
     ]
 
@@ -143,14 +133,14 @@ def _key(agent: Agent, field: str) -> tuple[bool, Any]:
     return value is not None, value.timestamp() if value is not None else 0.0
 
 
-def _log_start(task: ConnixFleetOperator, memory: FleetMemory, limits: FleetLimits) -> None:
+def _log_start(task: AgentTask, request: FleetRequest, memory: FleetMemory, limits: FleetLimits) -> None:
     left = sum(member.progress is not Progress.DONE for member in memory.members)
-    bucket = Bucket.DELETE if task.action == "delete" else Bucket.ACTION
+    bucket = Bucket.DELETE if request.action == "delete" else Bucket.ACTION
     least = least_seconds(left, DOCUMENTED[bucket], 60.0)
     task.log.info(
         "%s %d agents, at most %d unavailable at a time%s. The rate limit of %d requests a minute makes it "
         "take at least %.0f min.",
-        _DOING[task.action],
+        request.doing,
         left,
         limits.max_unavailable,
         f", the first {limits.canary} before all others" if limits.canary else "",
@@ -159,20 +149,7 @@ def _log_start(task: ConnixFleetOperator, memory: FleetMemory, limits: FleetLimi
     )
 
 
-def _settings(task: ConnixFleetOperator, deadline: float) -> FleetSettings:
-    health = None if task.health is None else HealthPolicy.of(task.health)
-    progress = task.progress_deadline
-    return FleetSettings(
-        task.action,
-        FleetPolicy(health, float(check_number("min_healthy_time", task.min_healthy_time, "seconds"))),
-        check_seconds("healthy_deadline", task.healthy_deadline),
-        None if progress is None else check_seconds("progress_deadline", progress),
-        task.poll_seconds,
-        deadline,
-    )
-
-
-def _defer(task: ConnixFleetOperator, run: FleetRun, project_id: str, deadline: float) -> None:
+def _defer(task: AgentTask, request: FleetRequest, run: FleetRun, project_id: str, deadline: float) -> None:
     """Defer until a wait ends, or an action is allowed again; not for a moment."""
     wake_at = run.held_until if run.held_until > time.time() else None
     if wake_at is not None and wake_at - time.time() < _WORTH_A_DEFERRAL:
@@ -182,7 +159,7 @@ def _defer(task: ConnixFleetOperator, run: FleetRun, project_id: str, deadline: 
         trigger=ConnixFleetTrigger(
             project_id,
             [wait.to_json() for wait in run.waits.values()],
-            _settings(task, deadline).policy.to_json(),
+            request.policy.to_json(),
             wake_at=wake_at,
             deadline=deadline,
             progress_at=run.progress_at,

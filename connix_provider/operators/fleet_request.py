@@ -1,0 +1,119 @@
+"""What a fleet's task is asked to do, checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+from typing import Any
+
+from connix_provider.health import HealthPolicy
+from connix_provider.operators.fleet_plan import FleetLimits
+from connix_provider.params import check_seconds
+from connix_provider.polling.fleet_wait import FleetPolicy
+from connix_provider.selector import AgentSelector
+from connix_provider.values import check_number
+
+__all__ = ["FleetRequest"]
+
+#: The actions, and how a log line begins that tells of them.
+_ACTIONS = {
+    "restart": "Restarting",
+    "start": "Starting",
+    "stop": "Stopping",
+    "pause": "Pausing",
+    "delete": "Deleting",
+}
+#: The orders of the agents: a field, or with ``-`` the same from the highest value down.
+_ORDERS = ("created_at", "-created_at", "name", "-name", "last_activity", "-last_activity")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FleetRequest:
+    """
+    The parameters of a task, which the constructor checks.
+
+    :param action: ``restart``, ``start``, ``stop``, ``pause`` or ``delete``
+    :param agents: the selector
+    :param order: the order in which the agents are acted on
+    :param max_unavailable: a number, or a percentage as text
+    :param canary: a number, or a percentage as text
+    :param max_failures: a number, or a percentage as text
+    :param policy: when an agent counts as available again
+    :param healthy_deadline: seconds from the action until the agent must be available
+    :param progress_deadline: seconds within which some agent must become available, ``None`` for no bound
+    """
+
+    action: str
+    agents: AgentSelector
+    order: str
+    max_unavailable: Any
+    canary: Any
+    max_failures: Any
+    policy: FleetPolicy
+    healthy_deadline: float
+    progress_deadline: float | None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        action: Any,
+        agents: Any,
+        order: Any,
+        max_unavailable: Any,
+        canary: Any,
+        max_failures: Any,
+        health: Any,
+        min_healthy_time: float | timedelta,
+        healthy_deadline: float | timedelta,
+        progress_deadline: float | timedelta | None,
+    ) -> FleetRequest:
+        """
+        Check the parameters of a task.
+
+        :return: the request
+        :raises ValueError: for an invalid parameter
+        """
+        if action not in _ACTIONS:
+            raise ValueError(f"action must be one of {', '.join(_ACTIONS)}, not {action!r}")
+        if order not in _ORDERS:
+            raise ValueError(f"order must be one of {', '.join(_ORDERS)}, not {order!r}")
+        FleetLimits.check(max_unavailable, canary, max_failures)
+        policy = FleetPolicy(
+            None if health is None else HealthPolicy.of(health),
+            float(check_number("min_healthy_time", min_healthy_time, "seconds")),
+        )
+        request = cls(
+            action,
+            AgentSelector.of(agents),
+            order,
+            max_unavailable,
+            canary,
+            max_failures,
+            policy,
+            check_seconds("healthy_deadline", healthy_deadline),
+            None if progress_deadline is None else check_seconds("progress_deadline", progress_deadline),
+        )
+        if policy.wants_more and not request.brings_up:
+            raise ValueError(f"health and min_healthy_time are for restart and start, not for {action}")
+        return request
+
+    @property
+    def brings_up(self) -> bool:
+        """Whether an agent is to be available after the action."""
+        return self.action in {"restart", "start"}
+
+    @property
+    def doing(self) -> str:
+        """The action at the beginning of a log line."""
+        return _ACTIONS[self.action]
+
+    def limits(self, total: int) -> FleetLimits:
+        """
+        Return the limits as numbers of agents.
+
+        :param total: the number of agents
+        :return: the limits
+        :raises ValueError: for more canaries than agents
+        """
+        return FleetLimits.of(self.max_unavailable, self.canary, self.max_failures, total=total)
