@@ -1,4 +1,4 @@
-"""Act on many agents without an outage."""
+"""Act on many agents without an outage, and delete those that ended task runs left behind."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.agent_task import DEFERRABLE_BY_DEFAULT, AgentTask
+from connix_provider.operators.orphans import ConnixDeleteOrphanedAgentsOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 # Modules that only a running task needs are imported in functions, because parsing a DAG file must stay fast.
 
-__all__ = ["ConnixFleetOperator"]
+__all__ = ["ConnixDeleteOrphanedAgentsOperator", "ConnixFleetOperator"]
 
 
 class ConnixFleetOperator(AgentTask):

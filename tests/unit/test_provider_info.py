@@ -60,11 +60,7 @@ def test_every_module_it_names_exists():
         for entry in info[kind]
         for name in entry["python-modules"]
     ]
-<<<<<<< HEAD
-    assert len(modules) == 11
-=======
     assert len(modules) == 12
->>>>>>> 2a3ca04 (Document the fleet operator, and show it in an example)
     for name in modules:
         assert importlib.import_module(name).__all__
     (connection,) = info["connection-types"]

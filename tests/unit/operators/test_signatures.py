@@ -11,14 +11,7 @@ from connix_provider.operators import agent
 from connix_provider.operators.agent_task import AgentTask
 from connix_provider.operators.apply import ConnixApplyAgentsOperator
 from connix_provider.operators.export import ConnixExportAgentLogsOperator, ConnixExportAgentMetricsOperator
-<<<<<<< HEAD
-<<<<<<< HEAD
-from connix_provider.operators.fleet import ConnixDeleteOrphanedAgentsOperator
-=======
-from connix_provider.operators.fleet import ConnixFleetOperator
->>>>>>> 2a3ca04 (Document the fleet operator, and show it in an example)
-=======
->>>>>>> a0ade1f (Load what a fleet's trigger needs before its event loop does)
+from connix_provider.operators.fleet import ConnixDeleteOrphanedAgentsOperator, ConnixFleetOperator
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
 OPERATORS = [getattr(agent, name) for name in agent.__all__]
@@ -28,6 +21,7 @@ OTHERS = [
     ConnixDeleteOrphanedAgentsOperator,
     ConnixExportAgentLogsOperator,
     ConnixExportAgentMetricsOperator,
+    ConnixFleetOperator,
 ]
 
 
