@@ -184,3 +184,27 @@ class ConnixFleetOperator(AgentTask):
         if not isinstance(event, Mapping) or not {"results", "waits", "deadline"} <= event.keys():
             raise ValueError(f"the task was resumed with {event!r}, not with an event of its trigger")
         return run_fleet(self, self._request(), context, event)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """
+        Resume the task, and explain Airflow's own time-out of a deferral.
+
+        :param next_method: the method to call
+        :param next_kwargs: its arguments
+        :param context: Airflow's context
+        :return: the result of the method
+        :raises ConnixFleetError: if no triggerer went on with the run in time
+        """
+        from connix_provider.exceptions import ConnixFleetError
+        from connix_provider.polling.deferral import is_deferral_timeout, no_triggerer_message
+
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except Exception as error:
+            if not is_deferral_timeout(error):
+                raise
+            message = no_triggerer_message(self.seconds_allowed)
+            raise ConnixFleetError(
+                f"Could not {self.action} every agent. {message} A retry or a clear of this task goes on "
+                "with the agents that are not done."
+            ) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
+from dag_store import airflow_version
 from in_process import TaskRun
 
 from connix_provider.client.errors import ConnixAuthenticationError
@@ -320,3 +321,10 @@ def test_an_unexplained_conflict_fails_its_agent(deferrable, fleet, emulator):
     assert ran.result["summary"] == {"done": 1, "failed": 1, "not_touched": 0}
     assert "409" in ran.result["agents"][agents[0]]["reason"]
     assert len([entry for entry in emulator.journal.entries("pause_agent") if entry.status == 409]) == 6
+
+
+def test_a_fleet_without_a_triggerer_says_so():
+    task = ConnixFleetOperator(task_id="task", action="restart", agents=TEAM, timeout=60)
+    stored = {"error": "Trigger/execution timeout" if airflow_version() < (3,) else "Trigger timeout"}
+    with pytest.raises(ConnixFleetError, match=r"Could not restart every agent. No triggerer answered"):
+        task.resume_execution("__fail__", stored, {})
