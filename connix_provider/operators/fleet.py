@@ -124,8 +124,8 @@ class ConnixFleetOperator(AgentTask):
         """
         if field in {"action", "max_unavailable", "canary", "max_failures", "order"}:
             return renderer.as_text(value)
-        if field == "agents" and isinstance(value, Mapping):
-            return {key: renderer.as_texts(item) for key, item in value.items()}
+        if field == "agents":
+            return renderer.as_selector(value)
         return super().render_field(field, value, renderer)
 
     def named(self) -> dict[str, Any]:

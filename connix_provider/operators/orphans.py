@@ -90,8 +90,8 @@ class ConnixDeleteOrphanedAgentsOperator(TaskParameters, BaseOperator):
         :param renderer: the renderer
         :return: the rendered value
         """
-        if field == "agents" and isinstance(value, Mapping):
-            return {key: renderer.as_texts(item) for key, item in value.items()}
+        if field == "agents":
+            return renderer.as_selector(value)
         return super().render_field(field, value, renderer)
 
     def execute(self, context: Context) -> dict[str, Any]:

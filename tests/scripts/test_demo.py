@@ -202,7 +202,9 @@ def test_ui_has_connection_and_examples(demo, homes):
         assert {dag_id for dag_id, is_paused in paused.items() if is_paused} == {
             "connix_daily_export",
             "connix_declared_agents",
+            "connix_fleet_restart",
             "connix_nightly_restart",
+            "connix_orphaned_agents",
         }
 
         states = trigger(http, "connix_lifecycle")
