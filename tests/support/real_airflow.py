@@ -216,9 +216,18 @@ class RealAirflow:
         }
         self.post(f"dags/{dag_id}/clearTaskInstances", body)
 
-    def log(self, dag_id: str, run_id: str, task_id: str, attempt: int | str = "*") -> str:
+    def log(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        attempt: int | str = "*",
+        map_index: int | None = None,
+    ) -> str:
         """Return the log of a task's tries, or of one of them, as files hold it."""
         place = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
+        if map_index is not None:
+            place /= f"map_index={map_index}"
         return "".join(path.read_text() for path in sorted(place.rglob(f"attempt={attempt}.log*")))
 
     def until(self, what: str, holds: Callable[[], bool], shown: Callable[[], str] = lambda: "") -> None:
