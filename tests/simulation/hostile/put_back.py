@@ -110,14 +110,7 @@ def recalled_only_in_a_retry() -> Replacements:
 
 
 def deletes_do_not_wait() -> Replacements:
-    from connix_provider.operators import busy_agent
-
-    before = busy_agent.raise_if_busy
-
-    def raise_if_busy(agent_id: str, action: str, *more: Any) -> Any:
-        return nullcontext() if action == "delete" else before(agent_id, action, *more)
-
-    return {f"{OPERATORS}.busy_agent.raise_if_busy": raise_if_busy}
+    return {f"{OPERATORS}.delete_once.raise_if_busy": lambda *_: nullcontext()}
 
 
 def a_200_is_a_yes() -> Replacements:
