@@ -12,13 +12,14 @@ The exceptions of a wait that ends without success.
           +-- ConnixAgentTimeoutError         the deadline passed
                +-- ConnixSensorTimeoutError   the same for a sensor; also an AirflowSensorTimeout
 
-Each but the first has the attributes ``agent_id``, ``agent_name``, ``project_id``, ``status`` and
-``request_id``. A request that Connix refuses raises an exception of the client, with the same attributes
-(:mod:`connix_provider.client.errors`). A wrong parameter is a :class:`ValueError`.
+Each but the first has the attributes ``agent_id``, ``agent_name``, ``project_id``, ``status``, ``request_id``
+and ``last_errors``. A request that Connix refuses raises an exception of the client, with the same attributes
+but the last (:mod:`connix_provider.client.errors`). A wrong parameter is a :class:`ValueError`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSensorTimeout
@@ -44,6 +45,9 @@ class ConnixAgentError(AirflowException):
     :param project_id: its project
     :param status: its status in the last poll
     :param request_id: ``X-Request-ID`` of the last poll, for Connix's support
+    :param last_errors: the last errors in the agent's log, oldest first, at most 10; the text ends with them,
+        and secrets are hidden
+    :ivar summary: the message without these lines
     """
 
     def __init__(
@@ -55,13 +59,25 @@ class ConnixAgentError(AirflowException):
         project_id: str | None = None,
         status: str | None = None,
         request_id: str | None = None,
+        last_errors: Sequence[str] = (),
     ) -> None:
-        super().__init__(message)
+        super().__init__(_with_lines(message, last_errors))
+        self.summary = message
         self.agent_id = agent_id
         self.agent_name = agent_name
         self.project_id = project_id
         self.status = status
         self.request_id = request_id
+        self.last_errors = tuple(last_errors)
+
+
+def _with_lines(message: str, last_errors: Sequence[str]) -> str:
+    if not last_errors:
+        return message
+    # The newest first, because user interfaces cut long errors; in one line, as every error of this package.
+    *earlier, newest = last_errors
+    text = f"{message} Its last error log line: {newest}"
+    return f"{text} | those before it, newest first: {' | '.join(reversed(earlier))}" if earlier else text
 
 
 class ConnixAgentFailedError(ConnixAgentError):

@@ -29,7 +29,12 @@ from connix_provider.operators.rate_limit_deferral import defer_for_agent
 from connix_provider.params import resolve_project_id
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.clock import SteadyClock
-from connix_provider.polling.deferral import LONGEST_PAUSE, is_deferral_timeout, no_triggerer_message
+from connix_provider.polling.deferral import (
+    LONGEST_PAUSE,
+    is_deferral_timeout,
+    no_triggerer_message,
+    time_after,
+)
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
 
@@ -100,7 +105,7 @@ class ConnixAgentOperator(AgentTask):
         from connix_provider.operators.busy_agent import explained
 
         self.busy_reason = refusal
-        poll_result = explained(PollResult.from_event(event), refusal)
+        poll_result = explained(self._explain(event), refusal)
         if poll_result.outcome is Outcome.DONE:
             return self.resume_after_rate_limit(context, event, was_lost=was_lost)
         if poll_result.outcome is Outcome.GONE and self.wants_gone(context):
@@ -143,9 +148,7 @@ class ConnixAgentOperator(AgentTask):
         :return: the agent's id
         :raises ValueError: for an event of another kind
         """
-        from connix_provider.polling.session import explain
-
-        return self._finish(context, explain(ConnixHook(self.connix_conn_id), event))
+        return self._finish(context, self._explain(event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
@@ -172,6 +175,13 @@ class ConnixAgentOperator(AgentTask):
                     project_id=self.project_id,
                 ) from None
             raise
+
+    def _explain(self, event: Any) -> PollResult:
+        from connix_provider.polling.session import explain
+
+        deadline = event.get("deadline") if isinstance(event, Mapping) else None
+        seconds = time_after(deadline, self.seconds_allowed, self.execution_timeout)
+        return explain(ConnixHook(self.connix_conn_id), event, seconds=seconds, log=self.log)
 
     def _finish(self, context: Context, poll_result: PollResult) -> str:
         if poll_result.outcome is Outcome.DONE:

@@ -32,6 +32,7 @@ from connix_provider.client.errors import (
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.busy_agent import MAX_REPEATS, AgentBusyError
 from connix_provider.operators.cancel_on_kill import SentAction
+from connix_provider.operators.combined_error import without_log_lines
 from connix_provider.operators.error_context import naming
 from connix_provider.operators.fleet_action import send_to_member
 from connix_provider.operators.fleet_plan import FleetMember, FleetStep, Progress, decide
@@ -266,7 +267,7 @@ class FleetRun:
 
     def _fail(self, member: FleetMember, error: Exception) -> None:
         self.waits.pop(member.agent_id, None)
-        member.progress, member.reason = Progress.FAILED, str(error)
+        member.progress, member.reason = Progress.FAILED, without_log_lines(error)
         member.is_available = not self._request.brings_up
         self._memory.end(member)
         self._log.error("%s", error)

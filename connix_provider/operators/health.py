@@ -91,7 +91,7 @@ class ConnixCheckAgentHealthOperator(TaskParameters, BaseOperator):
         """
         from connix_provider.exceptions import ConnixAgentUnhealthyError
 
-        report = self._measure()
+        report, last_errors = self._measure()
         if report.state in _FAILING[self.fail_on]:
             raise ConnixAgentUnhealthyError(
                 report.message,
@@ -99,12 +99,15 @@ class ConnixCheckAgentHealthOperator(TaskParameters, BaseOperator):
                 agent_name=report.agent_name,
                 project_id=report.project_id,
                 status=report.status,
+                last_errors=last_errors,
             )
         self.log.info("%s", report.message)
         return report.to_json()
 
-    def _measure(self) -> HealthReport:
+    def _measure(self) -> tuple[HealthReport, tuple[str, ...]]:
+        """Return the report, and the agent's last errors if the report fails the task."""
         from connix_provider.operators.error_context import naming, subject_of
+        from connix_provider.polling.last_errors import read_last_errors
         from connix_provider.polling.measurement import measure
 
         self.check_parameters()
@@ -119,7 +122,12 @@ class ConnixCheckAgentHealthOperator(TaskParameters, BaseOperator):
         with connection, naming(hook, project_id, self._named):
             client = connection.with_options(deadline=deadline)
             agent_id = resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
-            return client.drive(measure(client, policy, project_id, agent_id))
+            agent = client.agents.get(project_id, agent_id)
+            report = client.drive(measure(client, policy, project_id, agent_id, agent=agent))
+            if report.state not in _FAILING[self.fail_on]:
+                return report, ()
+            reading = read_last_errors(client, project_id, agent_id, agent=agent, task_log=self.log)
+            return report, client.drive(reading)
 
     def _named(self) -> dict[str, Any]:
         return {"verb": "check the health of", "agent_id": self.agent_id, "agent_name": self.agent_name}

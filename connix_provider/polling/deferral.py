@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import timedelta
+from typing import Any
 
 __all__ = [
     "LONGEST_PAUSE",
@@ -11,6 +13,7 @@ __all__ = [
     "is_deferral_timeout",
     "no_triggerer_message",
     "response_grace",
+    "time_after",
     "time_allowed",
 ]
 
@@ -51,6 +54,24 @@ def response_grace(allowed: float, execution_timeout: timedelta | None, longest:
     if execution_timeout is None:
         return longest
     return max(0.0, min(longest, 0.7 * (execution_timeout.total_seconds() - allowed)))
+
+
+def time_after(deadline: Any, allowed: float, execution_timeout: timedelta | None) -> float:
+    """
+    Return the time that a resumed task may take for more than its result.
+
+    Airflow 2 counts ``execution_timeout`` from the start of the task, and ends it without a message.
+
+    :param deadline: epoch seconds of the wait's deadline, as the event has it
+    :param allowed: seconds until then from the start of the task
+    :param execution_timeout: Airflow's
+    :return: seconds
+    """
+    if execution_timeout is None:
+        return math.inf
+    known = not isinstance(deadline, bool) and isinstance(deadline, int | float)
+    began_at = (deadline if known else time.time()) - allowed
+    return 0.7 * (began_at + execution_timeout.total_seconds() - time.time())
 
 
 def deferral_timeout(deadline: float) -> timedelta:

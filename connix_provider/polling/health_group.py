@@ -120,6 +120,11 @@ class HealthGroup:
         return len(self.pollers) if self._needed is None else self._needed
 
     @property
+    def is_single(self) -> bool:
+        """Whether the wait is for one agent."""
+        return len(self.pollers) == 1
+
+    @property
     def healthy(self) -> list[HealthPoller]:
         """The agents that count as healthy now."""
         return [each for each in self.pollers if each.latest and each.latest.outcome is Outcome.DONE]
@@ -145,7 +150,7 @@ class HealthGroup:
                 return None
             ending = lost[0]
             message = f"{self._count()}; {len(lost)} cannot become so. {self._quote(lost)}"
-        if ending is None or len(self.pollers) == 1:
+        if ending is None or self.is_single:
             return ending
         return dataclasses.replace(ending, message=message)
 
@@ -157,7 +162,7 @@ class HealthGroup:
         :param poller: its poller
         :return: the result, with the last reports
         """
-        if len(self.pollers) == 1:
+        if self.is_single:
             return result
         others = [each for each in self.pollers if each not in self.healthy]
         reports = [f"Agent {each.agent}: {each.last_report or 'no poll showed it'}." for each in others]

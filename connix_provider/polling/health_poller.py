@@ -29,6 +29,10 @@ __all__ = ["HealthPoller"]
 class Group(Protocol):
     """Decides when a wait for the health of several agents is over."""
 
+    @property
+    def is_single(self) -> bool:
+        """Whether the wait is for one agent."""
+
     def decide(self) -> PollResult | None:
         """Return how the wait ends, or ``None`` while it goes on."""
 
@@ -82,6 +86,11 @@ class HealthPoller(StatusPoller):
     def status(self) -> str | None:
         """The agent's status in the last report."""
         return self.report.status if self.report else None
+
+    @property
+    def is_about_one_agent(self) -> bool:
+        """Whether the wait is for this agent alone."""
+        return self._group.is_single
 
     def complete(self, client: Client | AsyncClient, agent: Agent) -> Flow[Agent]:
         """

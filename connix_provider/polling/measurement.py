@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from connix_provider.client import Agent, AsyncClient, Client
     from connix_provider.client.calls.steps import Flow
 
-__all__ = ["measure"]
+__all__ = ["is_error", "measure"]
 
 #: Entries in a page of the log at least.
 _PAGE = 100
@@ -82,7 +82,7 @@ def _count_errors(
     count = others = 0
     while pages.next_call is not None and count <= most:
         entries = pages.take((yield from client.flow(pages.next_call)))
-        found = sum(_is_error(entry, start) for entry in entries)
+        found = sum(is_error(entry) and not _is_before(entry, start) for entry in entries)
         count += found
         others += found == 0
         if others > _OTHER_PAGES:
@@ -90,7 +90,18 @@ def _count_errors(
     return count
 
 
-def _is_error(entry: LogEntry, start: datetime) -> bool:
-    # The service may filter by neither level nor time: the reference's example shows an info among errors.
-    is_old = entry.timestamp is not None and entry.timestamp < start
-    return not is_old and entry.level.strip().lower() not in _BELOW
+def is_error(entry: LogEntry) -> bool:
+    """
+    Check the level of a log entry, because the service may not filter by it.
+
+    The reference's example shows an ``info`` among errors.
+
+    :param entry: an entry of a page that was requested with ``level="error"``
+    :return: false for the levels below error; an unknown level counts
+    """
+    return entry.level.strip().lower() not in _BELOW
+
+
+def _is_before(entry: LogEntry, start: datetime) -> bool:
+    # The service may not filter by time either.
+    return entry.timestamp is not None and entry.timestamp < start

@@ -41,4 +41,5 @@ def exception_for(
         project_id=poll_result.project_id,
         status=poll_result.status,
         request_id=poll_result.request_id,
+        last_errors=poll_result.last_errors or (),
     )

@@ -22,6 +22,8 @@ __all__ = ["Outcome", "PollResult"]
 _MAX_MESSAGE, _MAX_DETAILS = 2500, 900
 #: Bytes of JSON for these parts of an error, and for any other part, an id or a name.
 _MAX, _MAX_NAME = {"message": 1500, "subject": 800, "advice": 800}, 300
+#: Lines of the agent's log in an event, and bytes of JSON of each.
+_MAX_LINES, _MAX_LINE = 10, 380
 #: What travels of a response that says no, and of any error of the client.
 _OF_A_RESPONSE = ("status_code", "code", "message", "details", "request")
 _OF_AN_ERROR = ("request_id", "note", "subject", "advice", "link", "response_status")
@@ -54,6 +56,7 @@ class PollResult:
     :param project_id: its project
     :param request_id: the request that the result rests on, for Connix's support
     :param exception: for ``refused``: the error itself; it does not travel
+    :param last_errors: the last errors in the agent's log, oldest first; ``None`` if they were not read
     """
 
     outcome: Outcome
@@ -65,6 +68,7 @@ class PollResult:
     project_id: str | None = None
     request_id: str | None = None
     exception: Exception | None = dataclasses.field(default=None, compare=False)
+    last_errors: tuple[str, ...] | None = None
 
     @classmethod
     def of(
@@ -123,7 +127,8 @@ class PollResult:
 
         :return: plain JSON under 10 KiB
         """
-        names = [field.name for field in dataclasses.fields(self) if field.name not in {"error", "exception"}]
+        others = {"error", "exception", "last_errors"}
+        names = [field.name for field in dataclasses.fields(self) if field.name not in others]
         event = {name: _cut(getattr(self, name), _MAX_NAME) for name in names}
         event.update(outcome=str(self.outcome), message=_cut(self.message, _MAX_MESSAGE), error=None)
         if self.error is not None:
@@ -131,6 +136,8 @@ class PollResult:
             if "details" in error:
                 error["details"] = _short_details(error["details"])
             event["error"] = error
+        if self.last_errors is not None:
+            event["last_errors"] = [_cut(line, _MAX_LINE) for line in self.last_errors[-_MAX_LINES:]]
         return event
 
     @classmethod
@@ -153,7 +160,7 @@ class PollResult:
             ) from None
         if not isinstance(agent_id, str) or not agent_id:
             raise ValueError(f"the task was resumed with an event that names no agent: {dict(event)!r}")
-        error = event.get("error")
+        error, lines = event.get("error"), event.get("last_errors")
         return cls(
             outcome,
             agent_id,
@@ -163,6 +170,7 @@ class PollResult:
             agent_name=_text_or_none(event.get("agent_name")),
             project_id=_text_or_none(event.get("project_id")),
             request_id=_text_or_none(event.get("request_id")),
+            last_errors=tuple(str(line) for line in lines) if isinstance(lines, list) else None,
         )
 
     def rebuild_error(self) -> Exception:

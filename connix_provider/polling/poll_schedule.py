@@ -68,6 +68,11 @@ class PollSchedule:
         """Whether the deadline has come."""
         return self.left() <= _ROUNDING
 
+    @property
+    def is_last_poll(self) -> bool:
+        """Whether no other poll is due before the deadline."""
+        return self.left() <= LAST_POLL + _ROUNDING
+
     def left(self) -> float:
         """
         Return the time left.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,8 +13,8 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from connix_provider.client.attempts.limit_log import SHORT_WAIT
 from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
-from connix_provider.polling.last_error import add_last_error
-from connix_provider.polling.poll_result import Outcome, PollResult
+from connix_provider.polling.last_errors import FAILURES, add_last_errors, read_last_errors
+from connix_provider.polling.poll_result import PollResult
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
@@ -69,6 +69,11 @@ class PollingSession:
             self._take(type(self._hook)(self._hook.connix_conn_id).get_conn())
         assert self._client is not None
         return self._client
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a client is open."""
+        return self._client is not None
 
     def __enter__(self) -> Self:
         return self
@@ -145,34 +150,39 @@ def poll_once(
     :param longest_pause: seconds to wait for a rate limit at most; more than 2 s is never waited here
     :return: the result, or ``None`` while the wait goes on
     """
-    if (poll_result := wait.overdue()) is not None:
+    poll_result = wait.overdue()
+    if poll_result is None:
+        # Where the poll took all of the time, another process would not know what it failed with.
+        poll_result = wait.observe(_poll(connected, project_id, wait, locate)) or wait.overdue()
+    if not connected.is_open:
         return poll_result
-    # Where the poll took all of the time, another process would not know what it failed with.
-    poll_result = wait.observe(_poll(connected, project_id, wait, locate)) or wait.overdue()
-    if poll_result is None or poll_result.outcome is not Outcome.FAILED:
-        return poll_result
-    return add_last_error(connected.client, poll_result, seconds=wait.schedule.left(), agent=wait.last_agent)
+    client = connected.client
+    return client.drive(add_last_errors(client, wait, poll_result, may_read_agent=True))
 
 
-def explain(hook: ConnixHook, event: Mapping[str, Any]) -> PollResult:
+def explain(hook: ConnixHook, event: Any, *, seconds: float, log: Any) -> PollResult:
     """
-    Read how a deferred wait ended, and add to a failure what the agent's log says.
+    Read how a deferred wait ended, and add the agent's last errors to a failure if the trigger left that.
 
     :param hook: the connection
     :param event: the trigger's event
+    :param seconds: the time that is left for it
+    :param log: the task's log
     :return: how it ended
     :raises ValueError: for an event that no trigger of this provider sends
     """
-    poll_result, deadline = PollResult.from_event(event), event.get("deadline")
-    left = deadline - time.time() if isinstance(deadline, int | float) else math.inf
-    if poll_result.outcome is not Outcome.FAILED or left <= 0:
+    poll_result = PollResult.from_event(event)
+    is_missing = poll_result.outcome in FAILURES and poll_result.last_errors is None
+    if not is_missing or poll_result.project_id is None:
         return poll_result
+    which = poll_result.project_id, poll_result.agent_id
     try:
         with hook.get_conn() as client:
-            return add_last_error(client, poll_result, seconds=left)
+            lines = client.drive(read_last_errors(client, *which, seconds=seconds, task_log=log))
     except (AirflowNotFoundException, ValueError) as error:
         hook.log.debug("The agent's log could not be read: %s", error)
         return poll_result
+    return dataclasses.replace(poll_result, last_errors=lines)
 
 
 def poll_until_done(
@@ -241,23 +251,32 @@ async def poll_until_done_async(
     due = wait.schedule.clock.to_monotonic(first_poll_at)
     async with AsyncExitStack() as stack:
         joined: tuple[SharedClient, Subscription] | None = None
-        while True:
-            if (poll_result := wait.overdue()) is not None:
-                return poll_result
+        while (poll_result := wait.overdue()) is None:
             try:
                 joined = joined or await _join(stack, connix_conn_id, wait)
                 seen = await _poll_async(*joined, wait, due)
             except AirflowNotFoundException as error:
                 seen = error
-            if seen is None:
-                return wait.unanswered()
-            if (poll_result := wait.observe(seen)) is not None:
-                return poll_result
+            if (poll_result := wait.unanswered() if seen is None else wait.observe(seen)) is not None:
+                break
+            if joined is not None:
+                await _add_last_errors(joined[0], wait, None)
             rest = wait.schedule.rest()
             due = time.monotonic() + rest
             if joined is None or rest >= wait.schedule.left():
                 # No poll is left before the deadline, or there is no place to wait for one.
                 await asyncio.sleep(rest)
+        if joined is None:
+            return poll_result
+        return await _add_last_errors(joined[0], wait, poll_result) or poll_result
+
+
+async def _add_last_errors(
+    shared: SharedClient, wait: StatusPoller, poll_result: PollResult | None
+) -> PollResult | None:
+    # A crowd of waits that fail at the same time shares its reads, so none reads its agent.
+    reading = add_last_errors(shared.client, wait, poll_result, may_read_agent=False)
+    return await shared.client.drive(reading)
 
 
 async def _join(

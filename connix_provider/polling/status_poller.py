@@ -117,6 +117,8 @@ class StatusPoller:
         self.response_grace = response_grace
         #: The agent of the last poll, if that was a Get.
         self.last_agent: Agent | None = None
+        #: The last errors in the agent's log; ``None`` if they were not read.
+        self.last_errors: tuple[str, ...] | None = None
         self.last_seen_at = last_seen_at
         self._silent_fail = silent_fail
         logger = log or logging.getLogger(__name__)
@@ -145,6 +147,11 @@ class StatusPoller:
     def seen(self) -> Snapshot | None:
         """The snapshot of the last poll, or ``None`` if no poll showed the agent."""
         return self.state.last
+
+    @property
+    def is_about_one_agent(self) -> bool:
+        """Whether the wait is for this agent alone."""
+        return True
 
     @property
     def is_undecided(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -65,9 +66,24 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         :return: the task's result
         :raises ValueError: for an event of another kind
         """
+        return self.end(self.explain(event))
+
+    def explain(self, event: Any) -> PollResult:
+        """
+        Read how a deferred wait ended, and add the agent's last errors to a failure.
+
+        :param event: the trigger's event
+        :return: how it ended
+        :raises ValueError: for an event of another kind
+        """
+        from connix_provider.polling.deferral import time_after, time_allowed
         from connix_provider.polling.session import explain
 
-        return self.end(explain(ConnixHook(self.connix_conn_id), event))
+        deadline = event.get("deadline") if isinstance(event, Mapping) else None
+        timeout = check_seconds("timeout", self.timeout)
+        allowed = time_allowed(timeout, self.execution_timeout)
+        seconds = time_after(deadline, allowed, self.execution_timeout)
+        return explain(ConnixHook(self.connix_conn_id), event, seconds=seconds, log=self.log)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """

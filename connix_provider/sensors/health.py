@@ -209,9 +209,7 @@ class ConnixAgentHealthSensor(ConnixSensor):
         :return: the agent's id, or the numbers of agents
         :raises ValueError: for an event of another kind
         """
-        from connix_provider.polling.session import explain
-
-        poll_result = explain(ConnixHook(self.connix_conn_id), event)
+        poll_result = self.explain(event)
         return self._end_group(poll_result, event.get("summary"))
 
     def _end_group(self, poll_result: PollResult, summary: Any) -> Any:

@@ -25,8 +25,8 @@ from connix_provider.operators.agent import ConnixRestartAgentOperator, ConnixSt
 from connix_provider.poll_state import PollState, Snapshot
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.deferral import time_allowed
-from connix_provider.polling.last_error import add_last_error
-from connix_provider.polling.poll_result import Outcome, PollResult
+from connix_provider.polling.last_errors import read_last_errors
+from connix_provider.polling.poll_result import PollResult
 from connix_provider.polling.rate_limit_waits import RateLimitWaits
 from connix_provider.polling.status_poller import StatusPoller
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
@@ -231,31 +231,31 @@ class LogService:
         self.server.server_close()
 
 
-FAILED = PollResult.of(Outcome.FAILED, ALPHA, "error", "Agent 'alpha' (agent_1) failed.")
+def read(client: Client, **how: Any) -> tuple[str, ...]:
+    log = logging.getLogger(__name__)
+    return client.drive(read_last_errors(client, "p_1", "agent_1", task_log=log, **how))
 
 
-def test_the_quoted_line_is_redacted_and_escaped():
-    line = "bad token hunter2-and-more of cx_key_of_the_test\x1b[2J\r\nTask done\x00"
-    with LogService(line) as client:
-        message = add_last_error(client, FAILED, seconds=60).message
-    assert message.startswith("Agent 'alpha' (agent_1) failed. Its last error log line: 'bad token ")
-    assert "hunter2" not in message
-    assert "cx_key" not in message
-    assert message.isprintable()
-    assert "\\x1b[2J\\r\\nTask done\\x00" in message
+def test_the_quoted_line_is_redacted_and_escaped(caplog):
+    text = "bad token hunter2-and-more of cx_key_of_the_test\x1b[2J\r\nTask done\x00"
+    with LogService(text) as client:
+        (line,) = read(client)
+    assert line == "2026-01-15 10:30:00 UTC error: bad token *** of ***\\x1b[2J\\r\\nTask done\\x00"
+    assert line.isprintable()
+    assert f"In the log of agent agent_1: {line}" in caplog.messages
 
 
 @pytest.mark.parametrize("status", [403, 404, 500, 503])
-def test_a_failed_log_request_leaves_the_failure(status):
+def test_a_failed_log_request_reads_nothing(status):
     with LogService("line", status) as client:
-        assert add_last_error(client, FAILED, seconds=60) == FAILED
+        assert read(client) == ()
 
 
 @pytest.mark.heavy
 def test_a_slow_log_request_ends_after_5_seconds():
     with LogService("line", seconds=30) as client:
         began = time.monotonic()
-        assert add_last_error(client, FAILED, seconds=60) == FAILED
+        assert read(client) == ()
         assert time.monotonic() - began < 8
 
 
