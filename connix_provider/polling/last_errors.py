@@ -53,8 +53,8 @@ def add_last_errors(
     """
     Add the agent's last errors to a failure of one agent; for ``client.drive()``.
 
-    Nothing is sent for an agent that is gone or was never seen, for a refused request, and after a poll that
-    failed. After the deadline no more time is spent than the last poll may take.
+    Nothing is sent for an agent that is gone or that this process never saw, for a refused request, and after
+    a poll that failed. After the deadline no more time is spent than the last poll may take.
 
     :param client: whose flow it is
     :param wait: the wait
@@ -69,7 +69,8 @@ def add_last_errors(
     if poll_result is not None and poll_result.outcome not in FAILURES:
         return poll_result
     # A failed last poll means that the service is down, so the log could not be read either.
-    is_readable = wait.is_about_one_agent and wait.seen is not None and wait.log.last_error is None
+    was_seen = wait.last_agent is not None or wait.was_listed
+    is_readable = wait.is_about_one_agent and was_seen and wait.log.last_error is None
     if wait.last_errors is None and not is_readable:
         wait.last_errors = ()
     if wait.last_errors is None and (wait.last_agent is not None or may_read_agent):

@@ -267,7 +267,7 @@ async def poll_until_done_async(
                 # No poll is left before the deadline, or there is no place to wait for one.
                 await asyncio.sleep(rest)
         if joined is None:
-            return poll_result
+            return dataclasses.replace(poll_result, last_errors=())
         return await _add_last_errors(joined[0], wait, poll_result) or poll_result
 
 

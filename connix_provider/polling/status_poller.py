@@ -117,6 +117,8 @@ class StatusPoller:
         self.response_grace = response_grace
         #: The agent of the last poll, if that was a Get.
         self.last_agent: Agent | None = None
+        #: Whether the last poll that showed the agent to this process was a listing.
+        self.was_listed = False
         #: The last errors in the agent's log; ``None`` if they were not read.
         self.last_errors: tuple[str, ...] | None = None
         self.last_seen_at = last_seen_at
@@ -297,6 +299,7 @@ class StatusPoller:
         self.log.response(self.agent)
         # Only Get shows all of an agent, its counters among it.
         self.last_agent = seen if seen.stats is not None else None
+        self.was_listed = self.last_agent is None
         self.last_seen_at = now
         if seen.name:
             self.agent = dataclasses.replace(self.agent, name=seen.name)

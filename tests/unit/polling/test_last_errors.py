@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import Any
@@ -25,6 +26,7 @@ from connix_provider.operators.health import ConnixCheckAgentHealthOperator
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.sensors.health import ConnixAgentHealthSensor
+from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
 pytestmark = pytest.mark.heavy
 
@@ -286,3 +288,23 @@ def test_ten_long_lines_fit_into_an_event():
     result = PollResult(Outcome.FAILED, "agent_1", "error", "\u4e2d" * 3000, last_errors=lines)
     assert len(json.dumps(result.to_event())) < 10 * 1024
     assert len(PollResult.from_event(result.to_event()).last_errors) == 10
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["a triggerer that is late", "a limit until the end"])
+def test_a_trigger_that_saw_no_agent_leaves_nothing_to_read(scenario, late, agent_id):
+    began = scenario.warp.time()
+    trigger = ConnixAgentStatusTrigger(
+        scenario.project_id,
+        agent_id,
+        target_statuses="stopped",
+        poll_state={"last": {"status": "running", "updated_at": None}},
+        deadline=began + (-1 if late else 30),
+    )
+    scenario.emulator.faults.add(Fault.rate_limited(retry_after=60), on="get_agent", times=None)
+
+    async def result() -> dict[str, Any]:
+        return (await anext(trigger.run())).payload
+
+    event = asyncio.run(result())
+    assert (event["outcome"], event["last_errors"]) == ("timeout", [])
+    assert counts(scenario) == 0
