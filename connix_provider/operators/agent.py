@@ -76,6 +76,7 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
         timeout: float | timedelta = 3600.0,
         deferrable: bool = DEFERRABLE_BY_DEFAULT,
         cancel_on_kill: bool = False,
+        stream_agent_logs: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -90,6 +91,7 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
             timeout=timeout,
             deferrable=deferrable,
             cancel_on_kill=cancel_on_kill,
+            stream_agent_logs=stream_agent_logs,
             **kwargs,
         )
         self.if_exists = if_exists
@@ -181,6 +183,7 @@ class ConnixUpdateAgentOperator(AgentDescriptionMixin, ConnixExistingAgentOperat
         timeout: float | timedelta = 3600.0,
         deferrable: bool = DEFERRABLE_BY_DEFAULT,
         cancel_on_kill: bool = False,
+        stream_agent_logs: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -197,6 +200,7 @@ class ConnixUpdateAgentOperator(AgentDescriptionMixin, ConnixExistingAgentOperat
             timeout=timeout,
             deferrable=deferrable,
             cancel_on_kill=cancel_on_kill,
+            stream_agent_logs=stream_agent_logs,
             **kwargs,
         )
 
@@ -324,6 +328,7 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
         timeout: float | timedelta = 3600.0,
         deferrable: bool = DEFERRABLE_BY_DEFAULT,
         cancel_on_kill: bool = False,
+        stream_agent_logs: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -336,6 +341,7 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
             timeout=timeout,
             deferrable=deferrable,
             cancel_on_kill=cancel_on_kill,
+            stream_agent_logs=stream_agent_logs,
             **kwargs,
         )
         self.ignore_if_missing = ignore_if_missing

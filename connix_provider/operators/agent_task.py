@@ -53,6 +53,8 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
     :param cancel_on_kill: whether to delete the agent that the task created, or stop the agent that it
         started, when the task is marked as failed before it is done (while it is deferred: from Airflow 3.3
         on); default no
+    :param stream_agent_logs: whether new lines of the agent's log go into the task's log during the wait;
+        default no. Costs a request of the rate limit on Get Agent Logs for each poll
     """
 
     template_fields: Sequence[str] = ("project_id", "connix_conn_id")
@@ -61,7 +63,12 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
     keeps_record: ClassVar[bool] = False
     #: Whether a failure deletes the record, so that the next try sends the action again.
     forgets_failure: ClassVar[bool] = True
-    flag_fields: ClassVar[tuple[str, ...]] = ("deferrable", "wait_for_completion", "cancel_on_kill")
+    flag_fields: ClassVar[tuple[str, ...]] = (
+        "deferrable",
+        "wait_for_completion",
+        "cancel_on_kill",
+        "stream_agent_logs",
+    )
 
     def __init__(
         self,
@@ -73,6 +80,7 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         timeout: float | timedelta = 3600.0,
         deferrable: bool = DEFERRABLE_BY_DEFAULT,
         cancel_on_kill: bool = False,
+        stream_agent_logs: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(connix_conn_id=connix_conn_id, cancel_on_kill=cancel_on_kill, **kwargs)
@@ -81,6 +89,7 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.deferrable = deferrable
+        self.stream_agent_logs = stream_agent_logs
         #: The clock by which this process computed the deadline.
         self.clock = SteadyClock()
         #: Whether an earlier process of this try has called ``act``.
@@ -91,6 +100,8 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         self.was_lost = False
         #: The event of the rate limit's trigger that resumed the task.
         self.permit_event: Mapping[str, Any] = {}
+        #: The last line of the agent's log that the task logged.
+        self.log_position: Mapping[str, Any] = {}
 
     def named(self) -> dict[str, Any]:
         """
@@ -192,6 +203,7 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
             has_answered=True,
             response_grace=response_grace(allowed, self.execution_timeout, RESPONSE_GRACE),
             log=self.log,
+            log_position=self.log_position if self.stream_agent_logs else None,
         )
 
     def act_or_defer(self, client: Client, project_id: str, context: Context, deadline: float) -> SentAction:

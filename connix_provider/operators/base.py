@@ -106,6 +106,7 @@ class ConnixAgentOperator(AgentTask):
 
         self.busy_reason = refusal
         poll_result = explained(self._explain(event), refusal)
+        self.log_position = event.get("log_position") or {}
         if poll_result.outcome is Outcome.DONE:
             return self.resume_after_rate_limit(context, event, was_lost=was_lost)
         if poll_result.outcome is Outcome.GONE and self.wants_gone(context):

@@ -142,6 +142,8 @@ def act_when_ready(
                 raise
             log.info("%s", gone)
             return SentAction(busy.agent_id)
+        if wait.stream:
+            task.log_position = wait.stream.to_json()
         if not is_ready:
             kwargs = {"refusal": task.busy_reason, "was_lost": task.was_lost}
             defer_for_agent(

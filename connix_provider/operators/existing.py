@@ -53,6 +53,7 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
         timeout: float | timedelta = 3600.0,
         deferrable: bool = DEFERRABLE_BY_DEFAULT,
         cancel_on_kill: bool = False,
+        stream_agent_logs: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -63,6 +64,7 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
             timeout=timeout,
             deferrable=deferrable,
             cancel_on_kill=cancel_on_kill,
+            stream_agent_logs=stream_agent_logs,
             **kwargs,
         )
         self.agent_id = agent_id

@@ -49,6 +49,7 @@ class HealthGroup:
     :param needed: how many agents must be healthy; ``None`` for all
     :param healthy_for: seconds for which polls must show a healthy agent without a change
     :param fails_on_unknown: whether an agent of unknown health counts as lost
+    :param log_positions: the positions of the agents' logs, in the order in which they are added
     :param options: those of every poller
     """
 
@@ -59,11 +60,13 @@ class HealthGroup:
         needed: int | None = None,
         healthy_for: float = 0.0,
         fails_on_unknown: bool = False,
+        log_positions: Sequence[Mapping[str, Any]] = (),
         **options: Any,
     ) -> None:
         self._policy = policy
         self._needed = needed
         self._options = options
+        self._log_positions = log_positions
         self._kind: dict[str, Any] = {"healthy_for": healthy_for, "fails_on_unknown": fails_on_unknown}
         self.pollers: list[HealthPoller] = []
 
@@ -77,6 +80,9 @@ class HealthGroup:
         :return: its poller
         """
         options = {**self._options, **self._kind, "agent_name": agent_name, **known}
+        if options.get("log_position") is not None and "log_position" not in known:
+            positions = self._log_positions[len(self.pollers) :]
+            options["log_position"] = positions[0] if positions else {}
         if isinstance(state := options.pop("poll_state", None), Mapping):
             options["state"] = PollState.from_json(state)
         options["errors"] = options.pop("poll_errors", None)
@@ -93,7 +99,8 @@ class HealthGroup:
         :param needed: how many must be healthy
         :return: the wait
         """
-        other = HealthGroup(self._policy, needed=needed, **self._kind, **self._options, project_id=project_id)
+        kind = {**self._kind, **self._options, "log_positions": self._log_positions}
+        other = HealthGroup(self._policy, needed=needed, **kind, project_id=project_id)
         for agent_id, name in agents:
             other.add(agent_id, name or None)
         return other

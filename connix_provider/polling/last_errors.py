@@ -80,7 +80,8 @@ def add_last_errors(
             wait.agent_id,
             agent=wait.last_agent,
             seconds=wait.schedule.left() + wait.response_grace,
-            task_log=wait.log.log,
+            # The lines of a stream are in the task's log already.
+            task_log=None if wait.stream else wait.log.log,
         )
     return poll_result and dataclasses.replace(poll_result, last_errors=wait.last_errors)
 
@@ -103,7 +104,7 @@ def read_last_errors(
     :param agent: the agent as Get showed it, if it was just read; otherwise it is read, because its secrets
         must not be quoted
     :param seconds: the time that is left; at most :data:`SECONDS` are spent
-    :param task_log: the task's log
+    :param task_log: the task's log; ``None`` not to log them
     :return: the steps; their result is at most :data:`MAX_LINES` lines, oldest first, none after an error
     """
     seconds = min(SECONDS, seconds)
@@ -116,12 +117,17 @@ def read_last_errors(
         known = agent or (yield from bounded.flow(get_agent(project_id, agent_id)))
         page = yield from bounded.flow(get_logs(project_id, agent_id, level="error", limit=_PAGE))
         secrets = secrets_of(known.model_dump(mode="json"))
-        lines = tuple(_quote(client, secrets, entry) for entry in _newest(filter(is_error, page.logs)))
+        entries = _newest(filter(is_error, page.logs))
+        # All at once, because the search for the secrets is prepared for each call.
+        texts = client.redact(
+            [[entry.level.strip()[:_LONGEST_LEVEL], entry.message[:_SEARCHED]] for entry in entries], secrets
+        )
+        lines = tuple(_quote(entry, *text) for entry, text in zip(entries, texts, strict=True))
     except Exception as error:
         # It must not hide the failure, whatever it is.
         log.debug("The last errors of agent %s could not be read: %s", agent_id, error)
         return ()
-    for line in lines:
+    for line in lines if task_log else ():
         task_log.error("In the log of agent %s: %s", agent_id, line)
     return lines
 
@@ -134,10 +140,9 @@ def _newest(entries: Iterable[LogEntry]) -> list[LogEntry]:
     return found[:MAX_LINES][::-1]
 
 
-def _quote(client: Client | AsyncClient, secrets: tuple[str, ...], entry: LogEntry) -> str:
+def _quote(entry: LogEntry, level: str, message: str) -> str:
     # Control characters would be obeyed by a terminal, so they are escaped.
-    text = printable(str(client.redact(entry.message[:_SEARCHED], secrets)))
+    text = printable(message)
     quoted = text[:_LONGEST] + ("…" if len(text) > _LONGEST or len(entry.message) > _SEARCHED else "")
-    level = printable(str(client.redact(entry.level.strip()[:_LONGEST_LEVEL], secrets))) or "error"
     at = f"{entry.timestamp:%Y-%m-%d %H:%M:%S} UTC " if entry.timestamp else ""
-    return f"{at}{level}: {quoted}"
+    return f"{at}{printable(level) or 'error'}: {quoted}"

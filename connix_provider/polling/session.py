@@ -14,10 +14,11 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from connix_provider.client.attempts.limit_log import SHORT_WAIT
 from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
 from connix_provider.polling.last_errors import FAILURES, add_last_errors, read_last_errors
-from connix_provider.polling.poll_result import PollResult
+from connix_provider.polling.poll_result import Outcome, PollResult
 
 if TYPE_CHECKING:
-    from connix_provider.client import Agent, Client
+    from connix_provider.client import Agent, AsyncClient, Client
+    from connix_provider.client.calls.steps import Flow
     from connix_provider.hooks.connix import ConnixHook
     from connix_provider.polling.shared_client import SharedClient
     from connix_provider.polling.status_poller import StatusPoller
@@ -153,11 +154,23 @@ def poll_once(
     poll_result = wait.overdue()
     if poll_result is None:
         # Where the poll took all of the time, another process would not know what it failed with.
-        poll_result = wait.observe(_poll(connected, project_id, wait, locate)) or wait.overdue()
+        poll_result = wait.observe(_poll(connected, project_id, wait, locate))
+        if connected.is_open:
+            connected.client.drive(_read_log(connected.client, wait, poll_result))
+        poll_result = poll_result or wait.overdue()
     if not connected.is_open:
         return poll_result
     client = connected.client
     return client.drive(add_last_errors(client, wait, poll_result, may_read_agent=True))
+
+
+def _read_log(client: Client | AsyncClient, wait: StatusPoller, poll_result: PollResult | None) -> Flow[None]:
+    """Log the new lines of the agent's log after a poll that showed the agent."""
+    is_there = poll_result is None or poll_result.outcome not in {Outcome.GONE, Outcome.REFUSED}
+    has_seen = wait.last_agent is not None or wait.was_listed
+    if wait.stream is not None and is_there and has_seen and wait.log.last_error is None:
+        seconds = wait.schedule.left() + wait.response_grace
+        yield from wait.stream.read(client, wait.agent, wait.last_agent, seconds=seconds)
 
 
 def explain(hook: ConnixHook, event: Any, *, seconds: float, log: Any) -> PollResult:
@@ -257,7 +270,10 @@ async def poll_until_done_async(
                 seen = await _poll_async(*joined, wait, due)
             except AirflowNotFoundException as error:
                 seen = error
-            if (poll_result := wait.unanswered() if seen is None else wait.observe(seen)) is not None:
+            poll_result = wait.unanswered() if seen is None else wait.observe(seen)
+            if joined is not None and seen is not None:
+                await joined[0].client.drive(_read_log(joined[0].client, wait, poll_result))
+            if poll_result is not None:
                 break
             if joined is not None:
                 await _add_last_errors(joined[0], wait, None)

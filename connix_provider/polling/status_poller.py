@@ -32,6 +32,7 @@ from connix_provider.client.errors import (
 from connix_provider.lifecycle import Goal, PollState, Snapshot, Verdict, judge
 from connix_provider.polling import messages
 from connix_provider.polling.agent_ref import AgentRef
+from connix_provider.polling.log_stream import LogStream
 from connix_provider.polling.poll_errors import PollErrors
 from connix_provider.polling.poll_log import PollLog
 from connix_provider.polling.poll_result import Outcome, PollResult
@@ -72,6 +73,8 @@ class StatusPoller:
     :param errors: the failed polls of another process, as :meth:`PollErrors.to_json` makes it
     :param response_grace: seconds after the deadline during which the last response is awaited
     :param log: the logger for changes, each of which is logged once
+    :param log_position: brings the lines of the agent's log after this position into ``log``; empty for those
+        since the task began, ``None`` for none
     """
 
     #: Whether a poll needs more than the agent.
@@ -99,6 +102,7 @@ class StatusPoller:
         errors: Mapping[str, Any] | None = None,
         response_grace: float = RESPONSE_GRACE,
         log: Any = None,
+        log_position: Mapping[str, Any] | None = None,
     ) -> None:
         self.schedule = PollSchedule(
             poll_interval,
@@ -125,6 +129,9 @@ class StatusPoller:
         self._silent_fail = silent_fail
         logger = log or logging.getLogger(__name__)
         self.log = PollLog(logger, self.status)
+        self.stream = (
+            None if log_position is None else LogStream(logger, self.schedule.began_at, log_position)
+        )
         self._is_resumed = is_resumed
         self._due_at = self.schedule.clock.now()
         is_known = self.state.last or self.state.before or self.state.accepted_at
@@ -244,6 +251,7 @@ class StatusPoller:
             "first_poll_at": self.schedule.clock.to_system(self.schedule.clock.now() + self.schedule.rest()),
             "last_seen_at": None if seen_at is None else self.schedule.clock.to_system(seen_at),
             "poll_errors": self.errors.to_json(self.schedule.clock.to_system),
+            "log_position": self.stream.to_json() if self.stream else None,
         }
 
     def complete(self, client: Client | AsyncClient, agent: Agent) -> Flow[Agent]:

@@ -44,6 +44,9 @@ class ConnixAgentStatusSensor(ConnixSensor):
     :param stable_for: seconds, or a timedelta, for which polls must show a target status without a change;
         default 0. In reschedule mode the sensor keeps its worker slot meanwhile
     :param project_id: the project; default the connection's ``project_id``
+    :param stream_agent_logs: whether new lines of the agent's log go into the task's log during the wait;
+        default no. Costs a request of the rate limit on Get Agent Logs for each poll. In reschedule mode, an
+        Airflow before 3.3 keeps the worker slot
     :param connix_conn_id: the Airflow connection
     :param deferrable: whether to wait in the triggerer, without a worker slot; default
         ``operators.default_deferrable`` of Airflow's configuration
@@ -70,6 +73,7 @@ class ConnixAgentStatusSensor(ConnixSensor):
         failure_statuses: str | Collection[str] | None = None,
         stable_for: float = 0.0,
         project_id: str | None = None,
+        stream_agent_logs: bool = False,
         connix_conn_id: str = ConnixHook.default_conn_name,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
@@ -81,6 +85,7 @@ class ConnixAgentStatusSensor(ConnixSensor):
         self.failure_statuses = failure_statuses
         self.stable_for = stable_for
         self.project_id = project_id
+        self.stream_agent_logs = stream_agent_logs
         self.connix_conn_id = connix_conn_id
         self.deferrable = deferrable
 
@@ -96,6 +101,7 @@ class ConnixAgentStatusSensor(ConnixSensor):
         from connix_provider.polling.task_kill import exit_on_sigterm
 
         first_poke_at = self.first_poke_at(context)
+        self.recall_log_positions(context)
         wait, ends_at = self._make_wait(first_poke_at)
         if (overdue := wait.overdue()) is not None:
             # Nothing is sent after the deadline.
@@ -114,7 +120,7 @@ class ConnixAgentStatusSensor(ConnixSensor):
                 if self.deferrable and wait.agent.link:
                     self._defer(wait)
                 if self.reschedule and not self.deferrable:
-                    self.reschedule_unless_undecided(wait, wait.schedule, ends_at)
+                    self.reschedule_unless_undecided(context, wait, wait.schedule, ends_at, [wait])
                 time.sleep(wait.schedule.rest())
         return self.end(poll_result)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException, BaseSensorOperator
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from connix_provider.client import Client
     from connix_provider.polling.poll_schedule import PollSchedule
+    from connix_provider.polling.status_poller import StatusPoller
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException
@@ -36,6 +37,8 @@ __all__ = ["ConnixSensor"]
 _KEEP_SLOT = 10.0
 #: Seconds that a reschedule must last, if the deadline makes it shorter than the poll interval.
 _WORTH_A_RESCHEDULE = 5.0
+#: The key of the positions in the agents' logs in ``task_state_store``.
+_LOG_POSITIONS = "connix_log_positions"
 
 
 class Wait(Protocol):
@@ -54,7 +57,17 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
     project_id: str | None
     connix_conn_id: str
     deferrable: bool
-    flag_fields = ("deferrable", "soft_fail", "never_fail", "silent_fail", "exponential_backoff")
+    stream_agent_logs: bool
+    #: For each agent of the wait, the last line of its log that another process of the task logged.
+    log_positions: Sequence[Mapping[str, Any]] = ()
+    flag_fields = (
+        "deferrable",
+        "soft_fail",
+        "never_fail",
+        "silent_fail",
+        "exponential_backoff",
+        "stream_agent_logs",
+    )
     ui_color = "#e4f2ea"
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
@@ -139,6 +152,7 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
             "has_answered": first_poke_at is not None,
             "response_grace": response_grace(allowed, self.execution_timeout, RESPONSE_GRACE),
             "log": self.log,
+            "log_position": next(iter(self.log_positions), {}) if self.stream_agent_logs else None,
         }
         return options, ends_at
 
@@ -165,22 +179,51 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
         return project_id, resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
 
-    def reschedule_unless_undecided(self, wait: Wait, schedule: PollSchedule, ends_at: float) -> None:
+    def recall_log_positions(self, context: Context) -> None:
+        """
+        Read which lines of the agents' logs another process of this try has logged.
+
+        :param context: Airflow's context
+        """
+        store = context.get("task_state_store")
+        kept = store.get(_LOG_POSITIONS) if store is not None and self.stream_agent_logs else None
+        if isinstance(kept, dict) and kept.get("try_number") == getattr(context["ti"], "try_number", None):
+            self.log_positions = cast("Sequence[Mapping[str, Any]]", kept["positions"])
+
+    def reschedule_unless_undecided(
+        self,
+        context: Context,
+        wait: Wait,
+        schedule: PollSchedule,
+        ends_at: float,
+        waits: Sequence[StatusPoller],
+    ) -> None:
         """
         Reschedule the task for the next poll.
 
         The slot is kept while the next verdict depends on earlier polls of this process, and right before the
         deadline, because a task that waits for a slot would send its last poll too late.
 
+        With ``stream_agent_logs`` it is also kept if there is no place for the position in the logs.
+
+        :param context: Airflow's context
         :param wait: the wait
         :param schedule: its times
         :param ends_at: the deadline of the whole wait, in epoch seconds
+        :param waits: the waits for the single agents
         """
+        store = context.get("task_state_store")
+        if self.stream_agent_logs and store is None:
+            return
         delay = schedule.delay()
         longest = ends_at - schedule.clock.now() - _KEEP_SLOT
         if wait.is_undecided or longest < min(delay, _WORTH_A_RESCHEDULE):
             return
         delay = min(delay, longest)
+        if self.stream_agent_logs and store is not None:
+            positions: Any = [each.stream.to_json() if each.stream else {} for each in waits]
+            try_number = getattr(context["ti"], "try_number", None)
+            store.set(_LOG_POSITIONS, {"try_number": try_number, "positions": positions})
         raise AirflowRescheduleException(datetime.fromtimestamp(time.time() + delay, UTC))
 
     def first_poke_at(self, context: Context) -> float | None:

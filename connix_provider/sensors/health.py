@@ -57,6 +57,9 @@ class ConnixAgentHealthSensor(ConnixSensor):
         default 0. In reschedule mode the sensor keeps its worker slot meanwhile
     :param on_unknown: ``wait`` (default), or ``fail``: an agent of unknown health counts as lost
     :param project_id: the project; default the connection's ``project_id``
+    :param stream_agent_logs: whether new lines of the agents' log go into the task's log during the wait;
+        default no. Costs a request of the rate limit on Get Agent Logs for each poll. In reschedule mode, an
+        Airflow before 3.3 keeps the worker slot
     :param connix_conn_id: the Airflow connection
     :param deferrable: whether to wait in the triggerer, without a worker slot; default
         ``operators.default_deferrable`` of Airflow's configuration
@@ -89,6 +92,7 @@ class ConnixAgentHealthSensor(ConnixSensor):
         healthy_for: float | timedelta = 0.0,
         on_unknown: str = "wait",
         project_id: str | None = None,
+        stream_agent_logs: bool = False,
         connix_conn_id: str = ConnixHook.default_conn_name,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
@@ -102,6 +106,7 @@ class ConnixAgentHealthSensor(ConnixSensor):
         self.healthy_for = healthy_for
         self.on_unknown = on_unknown
         self.project_id = project_id
+        self.stream_agent_logs = stream_agent_logs
         self.connix_conn_id = connix_conn_id
         self.deferrable = deferrable
 
@@ -133,6 +138,7 @@ class ConnixAgentHealthSensor(ConnixSensor):
         from connix_provider.polling.task_kill import exit_on_sigterm
 
         first_poke_at = self.first_poke_at(context)
+        self.recall_log_positions(context)
         group, ends_at = self._make_group(first_poke_at)
         poller = group.pollers[0]
         if (overdue := poller.overdue()) is not None:
@@ -164,7 +170,7 @@ class ConnixAgentHealthSensor(ConnixSensor):
                     self._defer(group)
                 if self.reschedule and not self.deferrable and is_fixed:
                     longest = max(group.pollers, key=lambda each: each.schedule.delay())
-                    self.reschedule_unless_undecided(group, longest.schedule, ends_at)
+                    self.reschedule_unless_undecided(context, group, longest.schedule, ends_at, group.pollers)
                 time.sleep(group.rest())
         return self._end_group(poll_result, group.summary())
 
@@ -235,6 +241,7 @@ class ConnixAgentHealthSensor(ConnixSensor):
             policy,
             healthy_for=float(check_number("healthy_for", self.healthy_for, "seconds")),
             fails_on_unknown=self.on_unknown == "fail",
+            log_positions=self.log_positions,
             **options,
         )
         name = str(selector) if selector else self.agent_name

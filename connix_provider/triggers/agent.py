@@ -44,6 +44,8 @@ class ConnixAgentStatusTrigger(WaitTrigger):
     :param last_seen_at: epoch seconds of the worker's last poll that showed the agent
     :param poll_errors: the worker's failed polls, from
         :meth:`PollErrors.to_json <connix_provider.polling.poll_errors.PollErrors.to_json>`
+    :param log_position: brings new lines of the agent's log into the trigger's log, from this position on, by
+        :meth:`LogStream.to_json <connix_provider.polling.log_stream.LogStream.to_json>`; default none
     :param undo_on_kill: the request when a user marks the task as failed (Airflow 3.3 and later): ``delete``
         or ``stop`` the agent; default none
     :param connix_conn_id: the Airflow connection
@@ -69,6 +71,7 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         first_poll_at: float | None = None,
         last_seen_at: float | None = None,
         poll_errors: dict[str, Any] | None = None,
+        log_position: dict[str, Any] | None = None,
         undo_on_kill: str | None = None,
         connix_conn_id: str = "connix_default",
     ) -> None:
@@ -92,6 +95,7 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         self.agent_name = agent_name
         self.last_seen_at = last_seen_at
         self.poll_errors = poll_errors
+        self.log_position = log_position
         self.undo_on_kill = undo_on_kill
         self._poller: StatusPoller | None = None
 
@@ -114,6 +118,7 @@ class ConnixAgentStatusTrigger(WaitTrigger):
                 "agent_name": self.agent_name,
                 "last_seen_at": self.last_seen_at,
                 "poll_errors": self.poll_errors,
+                "log_position": self.log_position,
                 "undo_on_kill": self.undo_on_kill,
                 **self.stored_times(),
             },
@@ -184,9 +189,15 @@ class ConnixAgentStatusTrigger(WaitTrigger):
             state=self._state(),
             last_seen_at=self.last_seen_at,
             errors=self.poll_errors,
+            log_position=self.log_position,
             **options,
         )
-        return await poll_until_done_async(self.connix_conn_id, self._poller, first_poll_at=first_poll_at), {}
+        poll_result = await poll_until_done_async(
+            self.connix_conn_id, self._poller, first_poll_at=first_poll_at
+        )
+        # The task may wait for the agent once more.
+        stream = self._poller.stream
+        return poll_result, {"log_position": stream.to_json()} if stream else {}
 
     def last_seen(self) -> tuple[AgentRef, str | None]:
         """

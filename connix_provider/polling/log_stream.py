@@ -1,0 +1,170 @@
+"""
+Bring new lines of an agent's log into the task's log while a wait goes on, once each and in order.
+
+After each poll the lines since the last one that was logged are read. The position is the time of that line,
+and how many lines of that very time were logged. It travels with the wait to another process. A failed read
+changes nothing: the next one begins at the same position.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from connix_provider.client.attempts.limit_log import SHORT_WAIT
+from connix_provider.client.calls.steps import Sleep
+from connix_provider.client.endpoints import MAX_LOGS_PER_PAGE, get_agent, get_logs
+from connix_provider.client.errors import ConnixError, ConnixRateLimitError
+from connix_provider.client.models import LogEntry
+from connix_provider.client.pagination import LogPaginator
+from connix_provider.client.redaction import secrets_of
+from connix_provider.client.redaction.quoting import printable
+
+if TYPE_CHECKING:
+    from connix_provider.client import Agent, AsyncClient, Client
+    from connix_provider.client.calls.steps import Flow
+    from connix_provider.polling.agent_ref import AgentRef
+
+__all__ = ["LogStream"]
+
+#: Seconds that reading may take after each poll.
+_SECONDS = 5.0
+#: Pages that are read after each poll; the lines of further pages are left out.
+_PAGES = 5
+#: Lines that are logged without a break.
+_CHUNK = 50
+#: Characters of a line that are logged, and that are searched for secrets before.
+_LONGEST, _SEARCHED = 1000, 4000
+#: The method of a logger for each level; an unknown level is a warning.
+_METHODS = {"debug": "debug", "info": "info", "error": "error", "critical": "critical", "fatal": "critical"}
+
+
+class LogStream:
+    """
+    The lines of one agent's log that a wait has not logged yet.
+
+    :param log: the task's log
+    :param began_at: epoch seconds at which the task began; older lines are not logged
+    :param position: what :meth:`to_json` of another process returned
+    """
+
+    def __init__(self, log: Any, began_at: float, position: Mapping[str, Any] | None = None) -> None:
+        self._log = log
+        self._began_at = began_at
+        self._since: datetime | None = None
+        self._logged: Counter[str] = Counter()
+        if position and isinstance(position.get("since"), str):
+            self._since = datetime.fromisoformat(position["since"])
+            self._logged.update(position.get("logged") or {})
+        self._secrets: tuple[str, ...] | None = None
+        #: The kind of the last failure that was logged, until a read succeeds.
+        self._failure: str | None = (position or {}).get("failure")
+
+    def to_json(self) -> dict[str, Any]:
+        """
+        Return the position, for another process.
+
+        :return: plain JSON, with no text of the log
+        """
+        if self._since is None:
+            return {}
+        since = self._since.isoformat()
+        return {"since": since, "logged": dict(self._logged), "failure": self._failure}
+
+    def read(
+        self, client: Client | AsyncClient, ref: AgentRef, agent: Agent | None, *, seconds: float
+    ) -> Flow[None]:
+        """
+        Log the new lines; for ``client.drive()``. A failure is logged once, and never raised.
+
+        :param client: whose flow it is
+        :param ref: the agent
+        :param agent: the agent as Get showed it, if the last poll was one
+        :param seconds: the time that is left; at most 5 s are spent
+        :return: the steps
+        """
+        if agent is not None:
+            self._secrets = secrets_of(agent.model_dump(mode="json"))
+        seconds = min(_SECONDS, seconds)
+        if seconds <= 0:
+            return
+        bounded = client.with_options(
+            max_attempts=1,
+            total_timeout=seconds,
+            deadline=time.time() + seconds,
+            background=True,
+            longest_pause=min(SHORT_WAIT, seconds),
+        )
+        if self._since is None:
+            ahead = (client.limiter.server_time() or time.time()) - time.time()
+            self._since = datetime.fromtimestamp(self._began_at + min(0.0, ahead), UTC)
+        try:
+            entries, is_complete = yield from self._read_new(bounded, ref)
+            if entries and self._secrets is None:
+                # A listing leaves out the secrets, which must not be logged.
+                read = yield from bounded.flow(get_agent(str(ref.project_id), str(ref.agent_id)))
+                self._secrets = secrets_of(read.model_dump(mode="json"))
+        except ConnixError as error:
+            # A 429 and the limiter's own error, which follows it, are one failure.
+            kind = (ConnixRateLimitError if isinstance(error, ConnixRateLimitError) else type(error)).__name__
+            if kind != self._failure:
+                self._log.warning("Agent %s: its log could not be read; read again later: %s", ref, error)
+            self._failure = kind
+            return
+        if self._failure:
+            self._log.info("Agent %s: its log can be read again.", ref)
+            self._failure = None
+        if not is_complete:
+            self._log.warning("Agent %s: its log grows too fast, so lines are left out here.", ref)
+        for at in range(0, len(entries), _CHUNK):
+            chunk = entries[at : at + _CHUNK]
+            texts = client.redact([entry.message[:_SEARCHED] for entry in chunk], self._secrets or ())
+            for entry, text in zip(chunk, texts, strict=True):
+                self._write(ref, entry, printable(text))
+            # The event loop of a triggerer has others to serve.
+            yield Sleep(0.0)
+
+    def _read_new(self, client: Client | AsyncClient, ref: AgentRef) -> Flow[tuple[list[LogEntry], bool]]:
+        """Return the lines that were not logged, oldest first, and whether these are all."""
+        page_of = partial(
+            get_logs, str(ref.project_id), str(ref.agent_id), start_time=self._since, limit=MAX_LOGS_PER_PAGE
+        )
+        pages: LogPaginator[LogEntry] = LogPaginator(page_of)
+        found: list[LogEntry] = []
+        for _ in range(_PAGES):
+            if pages.next_call is None:
+                break
+            found += pages.take((yield from client.flow(pages.next_call)))
+        logged, new = Counter(self._logged), []
+        # The service's order is newest first, and sorting keeps it for lines of the same time.
+        found.reverse()
+        for entry in sorted(found, key=_time_of):
+            if entry.timestamp is None or self._since is None or entry.timestamp < self._since:
+                continue
+            if entry.timestamp == self._since and logged[_digest(entry)] > 0:
+                logged[_digest(entry)] -= 1
+                continue
+            new.append(entry)
+        return new, pages.next_call is None
+
+    def _write(self, ref: AgentRef, entry: LogEntry, text: str) -> None:
+        if entry.timestamp != self._since:
+            self._since, self._logged = entry.timestamp, Counter()
+        self._logged[_digest(entry)] += 1
+        text = text[:_LONGEST] + ("…" if len(text) > _LONGEST or len(entry.message) > _SEARCHED else "")
+        write = getattr(self._log, _METHODS.get(entry.level.strip().lower(), "warning"))
+        write("In the log of agent %s: %s UTC %s", ref, f"{entry.timestamp:%Y-%m-%d %H:%M:%S}", text)
+
+
+def _time_of(entry: LogEntry) -> datetime:
+    return entry.timestamp or datetime.min.replace(tzinfo=UTC)
+
+
+def _digest(entry: LogEntry) -> str:
+    text = f"{entry.level}\n{entry.message}\n{entry.context}"
+    return hashlib.blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()

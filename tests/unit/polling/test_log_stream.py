@@ -1,0 +1,227 @@
+"""New lines of the agent's log come into the task's log, once each, in order, in every mode."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from typing import Any
+
+import pytest
+from in_process import Ran
+from scenarios import Scenario
+
+from connix_provider.emulator import Fault
+from connix_provider.exceptions import ConnixAgentFailedError, ConnixSensorTimeoutError
+from connix_provider.hooks.connix import ConnixHook
+from connix_provider.operators.agent import ConnixRestartAgentOperator, ConnixStartAgentOperator
+from connix_provider.polling.agent_ref import AgentRef
+from connix_provider.polling.log_stream import LogStream
+from connix_provider.sensors.agent import ConnixAgentStatusSensor
+from connix_provider.sensors.health import ConnixAgentHealthSensor
+
+pytestmark = pytest.mark.heavy
+
+SECRET = "hunter2-and-more"
+WHO = {
+    "operator on the worker": {"deferrable": False},
+    "operator deferred": {"deferrable": True},
+    "sensor in poke": {"mode": "poke", "deferrable": False},
+    "sensor in reschedule": {"mode": "reschedule", "deferrable": False},
+    "sensor deferred": {"deferrable": True},
+    "health in poke": {"mode": "poke", "deferrable": False},
+    "health in reschedule": {"mode": "reschedule", "deferrable": False},
+    "health deferred": {"deferrable": True},
+}
+EVERYWHERE = pytest.mark.parametrize("who", WHO)
+
+
+@pytest.fixture
+def agent_id(scenario: Scenario) -> str:
+    config = {"environment_variables": {"TOKEN": SECRET}}
+    seeded = scenario.emulator.seed(
+        status="creating", project_id=scenario.project_id, name="alpha", config=config
+    )
+    scenario.emulator.script(seeded[0], [(58, "running")])
+    return seeded[0]
+
+
+def run(scenario: Scenario, who: str, agent_id: str, *, stream: bool = True, **more: Any) -> Ran:
+    """Run a task that waits about a minute, until the agent is running."""
+    arguments = {"agent_id": agent_id, "timeout": 300, "stream_agent_logs": stream, **WHO[who], **more}
+    if who.startswith("operator"):
+        kind: Any = ConnixStartAgentOperator
+        arguments["poll_interval"] = 10
+    else:
+        is_health = who.startswith("health")
+        kind = ConnixAgentHealthSensor if is_health else ConnixAgentStatusSensor
+        arguments.update(poke_interval=10, **({"health": {"statuses": "running"}} if is_health else {}))
+    return scenario.task(kind, remembering=True, **arguments).try_once()
+
+
+def lines(text: str, agent_id: str) -> list[tuple[str, str]]:
+    """Return level and text of the agent's lines in what the task printed."""
+    logged = rf"\[(\w+) *\] In the log of agent 'alpha' \({agent_id}\): \S+ \S+ UTC (.*?)"
+    found = re.findall(rf"{logged} \[(?:airflow|connix)", text)
+    return [(level, line) for level, line in found if not line.startswith("Agent ")]
+
+
+@EVERYWHERE
+def test_each_line_comes_once_in_order(scenario, who, agent_id, capfd):
+    scenario.emulator.add_logs(agent_id, ["long ago"], after=-100)
+    scenario.emulator.add_logs(agent_id, [f"step {n}" for n in range(50)], after=1, every=1)
+    scenario.emulator.add_logs(agent_id, ["slow"], "warn", after=20.5)
+    scenario.emulator.add_logs(agent_id, ["broken"], "error", after=30.5)
+    # Equal lines of the same time are different lines.
+    scenario.emulator.add_logs(agent_id, ["twice", "twice"], after=40.5)
+    ran = run(scenario, who, agent_id)
+    assert ran.error is None, ran.error
+    shown = lines(capfd.readouterr().out, agent_id)
+    steps = [line for _, line in shown if line.startswith("step")]
+    assert steps == [f"step {n}" for n in range(50)]
+    assert [each for each in shown if not each[1].startswith("step")] == [
+        ("warning", "slow"),
+        ("error", "broken"),
+        ("info", "twice"),
+        ("info", "twice"),
+    ]
+    assert shown.index(("warning", "slow")) == 20
+    assert ran.reschedules > 1 or "reschedule" not in who
+    assert ran.deferrals == ("deferred" in who)
+
+
+@EVERYWHERE
+def test_a_burst_at_one_moment_is_shown_once(scenario, who, agent_id, capfd):
+    scenario.emulator.add_logs(agent_id, [f"burst {n}" for n in range(1500)], after=12)
+    assert run(scenario, who, agent_id).error is None
+    shown = [line for _, line in lines(capfd.readouterr().out, agent_id)]
+    assert shown == [f"burst {n}" for n in range(1500)]
+
+
+@EVERYWHERE
+def test_without_the_flag_no_log_is_read(scenario, who, agent_id):
+    assert run(scenario, who, agent_id, stream=False).error is None
+    assert not scenario.emulator.journal.entries("get_logs")
+
+
+@EVERYWHERE
+@pytest.mark.parametrize(
+    "fault",
+    [Fault.status(503), Fault.rate_limited(retry_after=12), Fault.status(403), Fault.reset_before()],
+    ids=["503", "429", "403", "reset"],
+)
+def test_a_log_that_cannot_be_read_ends_no_wait(scenario, who, fault, agent_id, capfd):
+    scenario.emulator.add_logs(agent_id, ["one", "two", "three"], after=5, every=15)
+    scenario.emulator.faults.add(fault, on="get_logs", times=3)
+    ran = run(scenario, who, agent_id)
+    assert ran.error is None, ran.error
+    printed = capfd.readouterr().out
+    assert [line for _, line in lines(printed, agent_id)] == ["one", "two", "three"]
+    assert printed.count("its log could not be read") == 1
+    assert printed.count("its log can be read again") == 1
+
+
+@EVERYWHERE
+def test_streamed_lines_are_harmless(scenario, who, agent_id, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    hostile = [
+        f"token {SECRET} of {scenario.emulator.api_key}",
+        f"as JSON {json.dumps({'TOKEN': SECRET})}",
+        "\x1b[31mred\r\n[2026-01-01] INFO - Task exited with return code 0\u2028\x00",
+        "x" * 100_000,
+    ]
+    scenario.emulator.add_logs(agent_id, hostile, after=5, every=10)
+    assert run(scenario, who, agent_id).error is None
+    printed = capfd.readouterr().out
+    for text in (printed, "\n".join(record.getMessage() for record in caplog.records)):
+        assert SECRET not in text
+        assert scenario.emulator.api_key not in text
+    shown = [line for _, line in lines(printed, agent_id)]
+    assert len(shown) == 4
+    assert all(line.isprintable() and len(line) <= 1001 for line in shown)
+
+
+@pytest.mark.parametrize("who", [who for who in WHO if who.startswith("sensor")])
+def test_a_failure_shows_a_streamed_line_once(scenario, who, agent_id, capfd):
+    scenario.emulator.script(agent_id, [(25, "error")])
+    scenario.emulator.add_logs(agent_id, ["no disk"], "error", after=20)
+    ran = run(scenario, who, agent_id)
+    assert type(ran.error) is ConnixAgentFailedError
+    assert "no disk" in str(ran.error)
+    assert lines(capfd.readouterr().out, agent_id) == [("error", "no disk")]
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_busy_agents_lines_come_once(scenario, deferrable, agent_id, capfd):
+    # The restart waits for the update to end, then for the restart.
+    scenario.emulator.script(agent_id, [(25, "running")])
+    scenario.emulator.add_logs(agent_id, [f"step {n}" for n in range(25)], after=1, every=1)
+    ran = scenario.task(
+        ConnixRestartAgentOperator,
+        remembering=True,
+        agent_id=agent_id,
+        deferrable=deferrable,
+        stream_agent_logs=True,
+        poll_interval=10,
+        timeout=300,
+    ).try_once()
+    assert ran.error is None, ran.error
+    shown = [line for _, line in lines(capfd.readouterr().out, agent_id)]
+    assert [line for line in shown if line.startswith("step")] == [f"step {n}" for n in range(25)]
+
+
+def test_a_rescheduled_sensor_without_a_store_keeps_its_slot(scenario, agent_id, capfd):
+    scenario.emulator.add_logs(agent_id, ["one", "two"], after=5, every=20)
+    ran = scenario.sensor(
+        "reschedule", agent_id=agent_id, stream_agent_logs=True, poke_interval=10, timeout=300
+    ).try_once()
+    assert (ran.error, ran.reschedules) == (None, 0)
+    assert [line for _, line in lines(capfd.readouterr().out, agent_id)] == ["one", "two"]
+
+
+def test_nothing_is_streamed_after_the_deadline(scenario, agent_id):
+    scenario.emulator.script(agent_id, [])
+    ran = run(scenario, "sensor in poke", agent_id, timeout=35)
+    assert type(ran.error) is ConnixSensorTimeoutError
+    assert all(entry.at.timestamp() <= ran.deadline for entry in scenario.emulator.journal.entries())
+
+
+@pytest.mark.parametrize("how", ["reschedule", "deferred"])
+def test_each_agent_of_a_group_has_its_lines_once(scenario, how, agent_id, capfd):
+    (other,) = scenario.emulator.seed(status="creating", project_id=scenario.project_id, name="beta")
+    scenario.emulator.script(other, [(58, "running")])
+    for each in (agent_id, other):
+        lines_of = [f"{each} {n}" for n in range(40)]
+        scenario.emulator.add_logs(each, lines_of, after=1, every=1)
+    mode = {"deferrable": True} if how == "deferred" else {"mode": how, "deferrable": False}
+    ran = scenario.task(
+        ConnixAgentHealthSensor,
+        remembering=True,
+        agents={"name": "*"},
+        health={"statuses": "running"},
+        stream_agent_logs=True,
+        poke_interval=10,
+        timeout=300,
+        **mode,
+    ).try_once()
+    assert ran.error is None, ran.error
+    printed = capfd.readouterr().out
+    for each in (agent_id, other):
+        found = re.findall(rf"UTC {each} (\d+)", printed)
+        assert found == [str(n) for n in range(40)]
+
+
+@pytest.mark.parametrize("has_lines", [True, False])
+def test_an_agent_of_a_listing_is_read_for_its_secrets_once(scenario, has_lines, agent_id, capfd):
+    began = scenario.warp.time()
+    if has_lines:
+        scenario.emulator.add_logs(agent_id, [f"bad {SECRET}"], after=1)
+    scenario.emulator.clock.advance(2)
+    stream = LogStream(logging.getLogger("connix.test"), began)
+    ref = AgentRef(agent_id, "alpha", scenario.project_id)
+    with ConnixHook().get_conn() as client:
+        for _ in range(2):
+            client.drive(stream.read(client, ref, None, seconds=5))
+    assert len(scenario.emulator.journal.entries("get_agent")) == has_lines
+    assert SECRET not in json.dumps(stream.to_json())
+    assert SECRET not in capfd.readouterr().out
