@@ -59,15 +59,39 @@ def run(scenario: Scenario, who: str, agent_id: str, *, stream: bool = True, **m
     return scenario.task(kind, remembering=True, **arguments).try_once()
 
 
-def lines(text: str, agent_id: str) -> list[tuple[str, str]]:
-    """Return level and text of the agent's lines in what the task printed."""
-    logged = rf"\[(\w+) *\] In the log of agent 'alpha' \({agent_id}\): \S+ \S+ UTC (.*?)"
-    found = re.findall(rf"{logged} \[(?:airflow|connix)", text)
-    return [(level, line) for level, line in found if not line.startswith("Agent ")]
+class Logged:
+    """What the task logged, wherever the version of Airflow writes it."""
+
+    def __init__(self, capfd: Any, caplog: Any) -> None:
+        caplog.set_level(logging.INFO)
+        self._capfd, self._caplog, self._printed = capfd, caplog, ""
+
+    def texts(self) -> tuple[str, str]:
+        self._printed += self._capfd.readouterr().out
+        return self._printed, "\n".join(record.getMessage() for record in self._caplog.records)
+
+    def find(self, pattern: str) -> list[str]:
+        """Return the matches, once for a version of Airflow that both prints and records."""
+        printed, recorded = (re.findall(pattern, text) for text in self.texts())
+        return printed or recorded
+
+    def lines(self, agent_id: str) -> list[tuple[str, str]]:
+        """Return level and text of the lines of the agent alpha, but not of its changes of status."""
+        begin = rf"In the log of agent 'alpha' \({agent_id}\): \S+ \S+ UTC (.*)"
+        found = re.findall(rf"\[(\w+) *\] {begin} \[(?:airflow|connix)", self.texts()[0])
+        for record in self._caplog.records if not found else ():
+            if match := re.fullmatch(begin, record.getMessage()):
+                found.append((record.levelname.lower(), match[1]))
+        return [(level, line) for level, line in found if not line.startswith("Agent ")]
+
+
+@pytest.fixture
+def logged(capfd: Any, caplog: Any) -> Logged:
+    return Logged(capfd, caplog)
 
 
 @EVERYWHERE
-def test_each_line_comes_once_in_order(scenario, who, agent_id, capfd):
+def test_each_line_comes_once_in_order(scenario, who, agent_id, logged):
     scenario.emulator.add_logs(agent_id, ["long ago"], after=-100)
     scenario.emulator.add_logs(agent_id, [f"step {n}" for n in range(50)], after=1, every=1)
     scenario.emulator.add_logs(agent_id, ["slow"], "warn", after=20.5)
@@ -76,7 +100,7 @@ def test_each_line_comes_once_in_order(scenario, who, agent_id, capfd):
     scenario.emulator.add_logs(agent_id, ["twice", "twice"], after=40.5)
     ran = run(scenario, who, agent_id)
     assert ran.error is None, ran.error
-    shown = lines(capfd.readouterr().out, agent_id)
+    shown = logged.lines(agent_id)
     steps = [line for _, line in shown if line.startswith("step")]
     assert steps == [f"step {n}" for n in range(50)]
     assert [each for each in shown if not each[1].startswith("step")] == [
@@ -91,10 +115,10 @@ def test_each_line_comes_once_in_order(scenario, who, agent_id, capfd):
 
 
 @EVERYWHERE
-def test_a_burst_at_one_moment_is_shown_once(scenario, who, agent_id, capfd):
+def test_a_burst_at_one_moment_is_shown_once(scenario, who, agent_id, logged):
     scenario.emulator.add_logs(agent_id, [f"burst {n}" for n in range(1500)], after=12)
     assert run(scenario, who, agent_id).error is None
-    shown = [line for _, line in lines(capfd.readouterr().out, agent_id)]
+    shown = [line for _, line in logged.lines(agent_id)]
     assert shown == [f"burst {n}" for n in range(1500)]
 
 
@@ -110,20 +134,18 @@ def test_without_the_flag_no_log_is_read(scenario, who, agent_id):
     [Fault.status(503), Fault.rate_limited(retry_after=12), Fault.status(403), Fault.reset_before()],
     ids=["503", "429", "403", "reset"],
 )
-def test_a_log_that_cannot_be_read_ends_no_wait(scenario, who, fault, agent_id, capfd):
+def test_a_log_that_cannot_be_read_ends_no_wait(scenario, who, fault, agent_id, logged):
     scenario.emulator.add_logs(agent_id, ["one", "two", "three"], after=5, every=15)
     scenario.emulator.faults.add(fault, on="get_logs", times=3)
     ran = run(scenario, who, agent_id)
     assert ran.error is None, ran.error
-    printed = capfd.readouterr().out
-    assert [line for _, line in lines(printed, agent_id)] == ["one", "two", "three"]
-    assert printed.count("its log could not be read") == 1
-    assert printed.count("its log can be read again") == 1
+    assert [line for _, line in logged.lines(agent_id)] == ["one", "two", "three"]
+    assert len(logged.find("its log could not be read")) == 1
+    assert len(logged.find("its log can be read again")) == 1
 
 
 @EVERYWHERE
-def test_streamed_lines_are_harmless(scenario, who, agent_id, caplog, capfd):
-    caplog.set_level(logging.DEBUG)
+def test_streamed_lines_are_harmless(scenario, who, agent_id, logged):
     hostile = [
         f"token {SECRET} of {scenario.emulator.api_key}",
         f"as JSON {json.dumps({'TOKEN': SECRET})}",
@@ -132,27 +154,25 @@ def test_streamed_lines_are_harmless(scenario, who, agent_id, caplog, capfd):
     ]
     scenario.emulator.add_logs(agent_id, hostile, after=5, every=10)
     assert run(scenario, who, agent_id).error is None
-    printed = capfd.readouterr().out
-    for text in (printed, "\n".join(record.getMessage() for record in caplog.records)):
-        assert SECRET not in text
-        assert scenario.emulator.api_key not in text
-    shown = [line for _, line in lines(printed, agent_id)]
+    assert SECRET not in "".join(logged.texts())
+    assert scenario.emulator.api_key not in "".join(logged.texts())
+    shown = [line for _, line in logged.lines(agent_id)]
     assert len(shown) == 4
     assert all(line.isprintable() and len(line) <= 1001 for line in shown)
 
 
 @pytest.mark.parametrize("who", [who for who in WHO if who.startswith("sensor")])
-def test_a_failure_shows_a_streamed_line_once(scenario, who, agent_id, capfd):
+def test_a_failure_shows_a_streamed_line_once(scenario, who, agent_id, logged):
     scenario.emulator.script(agent_id, [(25, "error")])
     scenario.emulator.add_logs(agent_id, ["no disk"], "error", after=20)
     ran = run(scenario, who, agent_id)
     assert type(ran.error) is ConnixAgentFailedError
     assert "no disk" in str(ran.error)
-    assert lines(capfd.readouterr().out, agent_id) == [("error", "no disk")]
+    assert logged.lines(agent_id) == [("error", "no disk")]
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_a_busy_agents_lines_come_once(scenario, deferrable, agent_id, capfd):
+def test_a_busy_agents_lines_come_once(scenario, deferrable, agent_id, logged):
     # The restart waits for the update to end, then for the restart.
     scenario.emulator.script(agent_id, [(25, "running")])
     scenario.emulator.add_logs(agent_id, [f"step {n}" for n in range(25)], after=1, every=1)
@@ -166,17 +186,18 @@ def test_a_busy_agents_lines_come_once(scenario, deferrable, agent_id, capfd):
         timeout=300,
     ).try_once()
     assert ran.error is None, ran.error
-    shown = [line for _, line in lines(capfd.readouterr().out, agent_id)]
+    shown = [line for _, line in logged.lines(agent_id)]
     assert [line for line in shown if line.startswith("step")] == [f"step {n}" for n in range(25)]
 
 
-def test_a_rescheduled_sensor_without_a_store_keeps_its_slot(scenario, agent_id, capfd):
+def test_a_rescheduled_sensor_without_a_store_keeps_its_slot(scenario, agent_id, logged):
     scenario.emulator.add_logs(agent_id, ["one", "two"], after=5, every=20)
     ran = scenario.sensor(
         "reschedule", agent_id=agent_id, stream_agent_logs=True, poke_interval=10, timeout=300
     ).try_once()
-    assert (ran.error, ran.reschedules) == (None, 0)
-    assert [line for _, line in lines(capfd.readouterr().out, agent_id)] == ["one", "two"]
+    assert ran.error is None
+    assert ran.reschedules == 0
+    assert [line for _, line in logged.lines(agent_id)] == ["one", "two"]
 
 
 def test_nothing_is_streamed_after_the_deadline(scenario, agent_id):
@@ -187,7 +208,7 @@ def test_nothing_is_streamed_after_the_deadline(scenario, agent_id):
 
 
 @pytest.mark.parametrize("how", ["reschedule", "deferred"])
-def test_each_agent_of_a_group_has_its_lines_once(scenario, how, agent_id, capfd):
+def test_each_agent_of_a_group_has_its_lines_once(scenario, how, agent_id, logged):
     (other,) = scenario.emulator.seed(status="creating", project_id=scenario.project_id, name="beta")
     scenario.emulator.script(other, [(58, "running")])
     for each in (agent_id, other):
@@ -205,14 +226,13 @@ def test_each_agent_of_a_group_has_its_lines_once(scenario, how, agent_id, capfd
         **mode,
     ).try_once()
     assert ran.error is None, ran.error
-    printed = capfd.readouterr().out
     for each in (agent_id, other):
-        found = re.findall(rf"UTC {each} (\d+)", printed)
+        found = logged.find(rf"UTC {each} (\d+)")
         assert found == [str(n) for n in range(40)]
 
 
 @pytest.mark.parametrize("has_lines", [True, False])
-def test_an_agent_of_a_listing_is_read_for_its_secrets_once(scenario, has_lines, agent_id, capfd):
+def test_an_agent_of_a_listing_is_read_for_its_secrets_once(scenario, has_lines, agent_id, logged):
     began = scenario.warp.time()
     if has_lines:
         scenario.emulator.add_logs(agent_id, [f"bad {SECRET}"], after=1)
@@ -224,4 +244,4 @@ def test_an_agent_of_a_listing_is_read_for_its_secrets_once(scenario, has_lines,
             client.drive(stream.read(client, ref, None, seconds=5))
     assert len(scenario.emulator.journal.entries("get_agent")) == has_lines
     assert SECRET not in json.dumps(stream.to_json())
-    assert SECRET not in capfd.readouterr().out
+    assert SECRET not in "".join(logged.texts())
