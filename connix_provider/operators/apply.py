@@ -83,6 +83,7 @@ class ConnixApplyAgentsOperator(AgentTask):
             poll_interval=poll_interval,
             timeout=timeout,
             deferrable=False,
+            stream_agent_logs=False,
             **owned,
             **kwargs,
         )

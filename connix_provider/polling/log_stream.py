@@ -12,7 +12,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -136,10 +136,14 @@ class LogStream:
         )
         pages: LogPaginator[LogEntry] = LogPaginator(page_of)
         found: list[LogEntry] = []
-        for _ in range(_PAGES):
+        for number in range(_PAGES):
             if pages.next_call is None:
                 break
             found += pages.take((yield from client.flow(pages.next_call)))
+            if number == 0 and pages.next_call is not None and found:
+                # Lines that are added meanwhile would shift the other pages.
+                end = max(map(_time_of, found)) + timedelta(microseconds=1)
+                pages = LogPaginator(partial(page_of, end_time=end), len(found))
         logged, new = Counter(self._logged), []
         # The service's order is newest first, and sorting keeps it for lines of the same time.
         found.reverse()

@@ -11,6 +11,7 @@ import pytest
 from in_process import Ran
 from scenarios import Scenario
 
+from connix_provider.client.calls.steps import Drive, Send
 from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixAgentFailedError, ConnixSensorTimeoutError
 from connix_provider.hooks.connix import ConnixHook
@@ -245,3 +246,22 @@ def test_an_agent_of_a_listing_is_read_for_its_secrets_once(scenario, has_lines,
     assert len(scenario.emulator.journal.entries("get_agent")) == has_lines
     assert SECRET not in json.dumps(stream.to_json())
     assert SECRET not in "".join(logged.texts())
+
+
+def test_a_log_that_grows_between_pages_repeats_nothing(scenario, agent_id, logged):
+    began = scenario.warp.time()
+    scenario.emulator.add_logs(agent_id, [f"line {n}" for n in range(1500)], after=1, every=0.001)
+    scenario.emulator.clock.advance(5)
+    stream = LogStream(logging.getLogger("connix.test"), began)
+    ref = AgentRef(agent_id, "alpha", scenario.project_id)
+    with ConnixHook().get_conn() as client:
+        for _ in range(2):
+            with Drive(stream.read(client, ref, None, seconds=5)) as drive:
+                outcome = None
+                while step := drive.next_step(outcome):
+                    outcome = client._send(step) if isinstance(step, Send) else None
+                    # The log grows by 10 lines with each request.
+                    scenario.emulator.clock.advance(1)
+                    scenario.emulator.add_logs(agent_id, [f"new {n}" for n in range(10)])
+    found = [text for _, text in logged.lines(agent_id)]
+    assert [text for text in found if text.startswith("line")] == [f"line {n}" for n in range(1500)]
