@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from connix_provider.exceptions import (
 from connix_provider.operators.agent import ConnixPauseAgentOperator, ConnixRestartAgentOperator
 from connix_provider.operators.health import ConnixCheckAgentHealthOperator
 from connix_provider.polling.agent_ref import AgentRef
+from connix_provider.polling.deferral import time_after
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.sensors.health import ConnixAgentHealthSensor
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
@@ -308,3 +311,21 @@ def test_a_trigger_that_saw_no_agent_leaves_nothing_to_read(scenario, late, agen
     event = asyncio.run(result())
     assert (event["outcome"], event["last_errors"]) == ("timeout", [])
     assert counts(scenario) == 0
+
+
+@pytest.mark.parametrize(
+    ("deadline", "execution_timeout", "seconds"),
+    [
+        (100.0, None, math.inf),
+        (100.0, 60, 4.2),
+        (98.0, 60, 2.8),
+        (94.0, 60, 0.0),
+        (100.0, 600, 382.2),
+        (None, 60, 4.2),
+    ],
+)
+def test_a_resumed_task_keeps_to_execution_timeout(scenario, deadline, execution_timeout, seconds):
+    limit = None if execution_timeout is None else timedelta(seconds=execution_timeout)
+    # The task had 54 s until its deadline.
+    known = None if deadline is None else scenario.warp.time() + deadline - 100.0
+    assert time_after(known, 54.0, limit) == pytest.approx(seconds, abs=0.01)
