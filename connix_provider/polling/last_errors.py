@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds that it may take.
 SECONDS = 5.0
+#: Seconds below which no response would come in time.
+_WORTH_A_REQUEST = 0.05
 #: Lines that are quoted.
 MAX_LINES = 10
 #: Entries in the page that is read. More than the lines, because the service may not filter by level.
@@ -108,7 +110,7 @@ def read_last_errors(
     :return: the steps; their result is at most :data:`MAX_LINES` lines, oldest first, none after an error
     """
     seconds = min(SECONDS, seconds)
-    if seconds <= 0:
+    if seconds < _WORTH_A_REQUEST:
         return ()
     bounded = client.with_options(
         max_attempts=1, total_timeout=seconds, deadline=time.time() + seconds, longest_pause=seconds

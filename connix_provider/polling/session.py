@@ -28,6 +28,8 @@ __all__ = ["Locate", "PollingSession", "explain", "poll_once", "poll_until_done"
 
 #: Finds an agent that may only be known by name; returns project and agent.
 Locate = Callable[["Client"], tuple[str, str]]
+#: Seconds that are left for the next poll by a read of the agent's log.
+_SPARE = 0.2
 
 
 class PollingSession:
@@ -151,8 +153,7 @@ def poll_once(
     :param longest_pause: seconds to wait for a rate limit at most; more than 2 s is never waited here
     :return: the result, or ``None`` while the wait goes on
     """
-    poll_result = wait.overdue()
-    if poll_result is None:
+    if (poll_result := wait.overdue()) is None:
         # Where the poll took all of the time, another process would not know what it failed with.
         poll_result = wait.observe(_poll(connected, project_id, wait, locate))
         if connected.is_open:
@@ -169,7 +170,9 @@ def _read_log(client: Client | AsyncClient, wait: StatusPoller, poll_result: Pol
     is_there = poll_result is None or poll_result.outcome not in {Outcome.GONE, Outcome.REFUSED}
     has_seen = wait.last_agent is not None or wait.was_listed
     if wait.stream is not None and is_there and has_seen and wait.log.last_error is None:
-        seconds = wait.schedule.left() + wait.response_grace
+        is_over = poll_result is not None or wait.schedule.is_last_poll
+        # A slow log delays the next poll by less than a poll interval, and never the last one.
+        seconds = wait.schedule.left() + wait.response_grace if is_over else wait.schedule.rest() - _SPARE
         yield from wait.stream.read(client, wait.agent, wait.last_agent, seconds=seconds)
 
 
@@ -291,8 +294,7 @@ async def _add_last_errors(
     shared: SharedClient, wait: StatusPoller, poll_result: PollResult | None
 ) -> PollResult | None:
     # A crowd of waits that fail at the same time shares its reads, so none reads its agent.
-    reading = add_last_errors(shared.client, wait, poll_result, may_read_agent=False)
-    return await shared.client.drive(reading)
+    return await shared.client.drive(add_last_errors(shared.client, wait, poll_result, may_read_agent=False))
 
 
 async def _join(

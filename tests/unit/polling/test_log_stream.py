@@ -11,9 +11,13 @@ import pytest
 from in_process import Ran
 from scenarios import Scenario
 
-from connix_provider.client.calls.steps import Drive, Send
+from connix_provider.client.calls.steps import Drive, Send, Sleep
 from connix_provider.emulator import Fault
-from connix_provider.exceptions import ConnixAgentFailedError, ConnixSensorTimeoutError
+from connix_provider.exceptions import (
+    ConnixAgentFailedError,
+    ConnixAgentTimeoutError,
+    ConnixSensorTimeoutError,
+)
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.agent import ConnixRestartAgentOperator, ConnixStartAgentOperator
 from connix_provider.polling.agent_ref import AgentRef
@@ -265,3 +269,17 @@ def test_a_log_that_grows_between_pages_repeats_nothing(scenario, agent_id, logg
                     scenario.emulator.add_logs(agent_id, [f"new {n}" for n in range(10)])
     found = [text for _, text in logged.lines(agent_id)]
     assert [text for text in found if text.startswith("line")] == [f"line {n}" for n in range(1500)]
+
+
+@pytest.mark.parametrize("who", ["operator on the worker", "sensor in poke", "health in poke"])
+def test_a_log_that_hangs_keeps_the_last_poll(scenario, who, agent_id, monkeypatch):
+    # Each read of the log takes all of the time that it may.
+    def hang(self, client, ref, agent, *, seconds):
+        yield Sleep(min(5.0, seconds))
+
+    monkeypatch.setattr(LogStream, "read", hang)
+    scenario.emulator.script(agent_id, [])
+    ran = run(scenario, who, agent_id, timeout=33)
+    assert isinstance(ran.error, ConnixAgentTimeoutError), ran.error
+    last = scenario.emulator.journal.entries("get_agent")[-1].at.timestamp()
+    assert ran.deadline - 0.2 <= last <= ran.deadline
