@@ -43,7 +43,7 @@ class ConnixFleetOperator(AgentTask):
         are under way
     :param canary: how many agents are acted on first, before all others, a number or a percentage; default 0
     :param min_healthy_time: seconds, or a timedelta, for which an agent must run (and meet ``health``) before
-        it counts as available; default 0
+        it counts as available; default 0; shorter than ``healthy_deadline``
     :param healthy_deadline: seconds, or a timedelta, from an action until its agent must be available;
         default 600
     :param progress_deadline: seconds, or a timedelta, within which some agent must become available;

@@ -96,6 +96,12 @@ class FleetRequest:
         )
         if policy.wants_more and not request.brings_up:
             raise ValueError(f"health and min_healthy_time are for restart and start, not for {action}")
+        if policy.min_healthy_time >= request.healthy_deadline:
+            # Otherwise agents are acted on that cannot become available.
+            raise ValueError(
+                f"min_healthy_time ({policy.min_healthy_time:g} s) must be shorter than healthy_deadline "
+                f"({request.healthy_deadline:g} s), which counts from the action"
+            )
         return request
 
     @property

@@ -54,6 +54,8 @@ __all__ = ["FleetRun"]
 
 #: Seconds that an action waits for the rate limit, before the waits go on.
 _LONGEST_PAUSE = 1.0
+#: Seconds before the deadline from which on no action would get its response.
+_TOO_LATE = 0.1
 
 
 class FleetRun:
@@ -91,10 +93,11 @@ class FleetRun:
         self._log = task.log
         self._by_id = {member.agent_id: member for member in memory.members}
         self.waits: dict[str, FleetWait] = {}
-        #: Epoch seconds at which an agent last became available.
+        #: Epoch seconds at which an agent last became available, in time for ``progress_deadline``.
         self.progress_at = time.time()
-        #: Epoch seconds until which the rate limit allows no action.
+        #: Epoch seconds until which the rate limit allows no action, and the reason.
         self.held_until = 0.0
+        self.hold_reason = ""
 
     def resume(self, event: Mapping[str, Any]) -> None:
         """
@@ -103,6 +106,8 @@ class FleetRun:
         :param event: the trigger's event
         """
         self.progress_at = event["progress_at"]
+        # Events of an earlier version have none.
+        self.hold_reason = event.get("hold_reason") or ""
         for stored in event["waits"]:
             if (result := event["results"].get(stored["agent_id"])) is None:
                 wait, first_poll_at = FleetWait.from_json(
@@ -123,8 +128,12 @@ class FleetRun:
         :raises ConnixError: for a refused key
         """
         for member in self._memory.members:
-            is_known = member.progress is not Progress.UNDER_WAY or member.agent_id in self.waits
-            if not is_known and time.time() >= self.held_until:
+            if member.progress is not Progress.UNDER_WAY or member.agent_id in self.waits:
+                continue
+            if self._memory.record(member) is None:
+                # An earlier start of the task was about to act on it, and sent nothing.
+                member.progress, member.was_acted_on = Progress.UNTOUCHED, False
+            elif time.time() >= self.held_until:
                 # An earlier start of the task acted on it.
                 self._begin(member)
         while True:
@@ -173,24 +182,25 @@ class FleetRun:
             settle = SentAction(member.agent_id, "settle", agent_name=member.name)
             self._wait(member, settle, Stage.SETTLE, repeats=repeats + 1)
         except ConnixRateLimitError as error:
-            if error.may_have_executed:
-                raise
-            self.held_until = time.time() + max(error.retry_after or 0.0, _LONGEST_PAUSE)
-            if self.held_until >= self._deadline:
-                raise
+            # No longer than the task has, because the limit may be over before the service says so.
+            pause = max(error.retry_after or 0.0, _LONGEST_PAUSE)
+            self.held_until = min(time.time() + pause, self._deadline)
+            self.hold_reason = str(error)
             if self._memory.record(member) is None:
                 member.progress, member.was_acted_on = Progress.UNTOUCHED, was_acted_on
-        except (ConnixAuthenticationError, ConnixPermissionError):
-            # No other agent would fare better.
-            raise
         except ConnixNotFoundError as error:
             if error.is_of_an_agent and self._request.action == "delete":
                 self._done(member, "it was gone already")
             else:
                 self._fail(member, error)
-        except (ConnixError, AirflowException) as error:
+        except AirflowException as error:
+            self._fail(member, error)
+        except ConnixError as error:
+            if _is_of_all_agents(error):
+                raise
             self._fail(member, error)
         else:
+            self.hold_reason = ""
             if acted.goal is None:
                 self._reached(member)
             else:
@@ -198,8 +208,19 @@ class FleetRun:
 
     # The waits
 
-    def _wait(self, member: FleetMember, acted: SentAction, stage: Stage, *, repeats: int = 0) -> None:
-        now = time.time()
+    def _wait(
+        self,
+        member: FleetMember,
+        acted: SentAction,
+        stage: Stage,
+        *,
+        repeats: int = 0,
+        after: FleetWait | None = None,
+    ) -> None:
+        # What follows the wait for the goal has the rest of its time, because the action began both.
+        began_at, deadline = after.times if after else (time.time(), math.inf)
+        if after is None:
+            deadline = min(self._deadline, began_at + self._request.healthy_deadline)
         self.waits[member.agent_id] = wait = FleetWait.of(
             member.agent_id,
             stage,
@@ -208,8 +229,8 @@ class FleetRun:
             repeats=repeats,
             agent_name=member.name,
             poll_interval=self._task.poll_seconds,
-            deadline=min(self._deadline, now + self._request.healthy_deadline),
-            began_at=now,
+            deadline=deadline,
+            began_at=began_at,
             poll_state=acted.poll_state().to_json(),
             **self._shared_options(),
         )
@@ -228,34 +249,36 @@ class FleetRun:
     def _ended(self, wait: FleetWait, result: PollResult) -> None:
         """Go on with an agent whose wait ended."""
         member = self._by_id[wait.agent_id]
-        if result.outcome is Outcome.REFUSED:
-            raise exception_for(result)
+        if result.outcome is Outcome.REFUSED and _is_of_all_agents(error := exception_for(result)):
+            raise error
         if result.outcome is Outcome.GONE and self._request.action == "delete":
             result = dataclasses.replace(result, outcome=Outcome.DONE)
         if result.outcome is not Outcome.DONE:
             self._fail(member, exception_for(result))
         elif wait.stage is Stage.GOAL:
-            self._reached(member)
+            self._reached(member, wait)
         elif wait.stage is Stage.HEALTH:
-            self._done(member)
+            self._done(member, at=wait.seen_at)
         elif wait.repeats >= MAX_REPEATS:
             reason = f"Connix refused {wait.repeats} requests with 409, each after the agent had settled"
             self._fail(member, AirflowException(f"Could not {self._request.action} agent {member}: {reason}"))
         else:
             self._begin(member)
 
-    def _reached(self, member: FleetMember) -> None:
-        """Go on with an agent that reached the action's goal."""
+    def _reached(self, member: FleetMember, wait: FleetWait | None = None) -> None:
+        """Go on with an agent that reached the action's goal, perhaps after a wait."""
         if self._request.brings_up and self._request.policy.wants_more:
-            self._wait(member, SentAction(member.agent_id, agent_name=member.name), Stage.HEALTH)
+            self._wait(member, SentAction(member.agent_id, agent_name=member.name), Stage.HEALTH, after=wait)
         else:
-            self._done(member)
+            self._done(member, at=wait.seen_at if wait else None)
 
-    def _done(self, member: FleetMember, reason: str = "") -> None:
+    def _done(self, member: FleetMember, reason: str = "", *, at: float | None = None) -> None:
         self.waits.pop(member.agent_id, None)
         member.progress, member.is_available = Progress.DONE, True
         member.reason = reason or member.reason
-        self.progress_at = time.time()
+        # A late agent moves nothing, because the run has stopped at the deadline.
+        if (at := at or time.time()) <= self.progress_at + (self._request.progress_deadline or math.inf):
+            self.progress_at = max(at, self.progress_at)
         self._memory.end(member)
         self._log.info(
             "Agent %s: %s done%s. %s",
@@ -287,8 +310,17 @@ class FleetRun:
 
     def _halt(self) -> str | None:
         now, bound = time.time(), self._request.progress_deadline
-        if now >= self._deadline:
-            return "the task's time-out has passed"
+        if now >= self._deadline - _TOO_LATE:
+            held = f", and the rate limit allowed no further action: {self.hold_reason}"
+            return f"the task's time-out has passed{held if self.hold_reason else ''}"
         if bound is not None and now - self.progress_at > bound:
             return f"no agent became available for {bound:.0f} s, which is the progress_deadline"
         return None
+
+
+def _is_of_all_agents(error: Exception) -> bool:
+    """Return whether no other agent would fare better: the key or the connection is refused."""
+    if isinstance(error, ConnixPermissionError):
+        # The reference's 403 is about one agent. One without Connix's error body is a gateway's.
+        return not error.has_error_body
+    return isinstance(error, ConnixAuthenticationError) or not isinstance(error, ConnixError)

@@ -163,6 +163,7 @@ def _defer(task: AgentTask, request: FleetRequest, run: FleetRun, project_id: st
             wake_at=wake_at,
             deadline=deadline,
             progress_at=run.progress_at,
+            hold_reason=run.hold_reason,
             connix_conn_id=task.connix_conn_id,
         ),
         method_name="execute_complete",

@@ -128,6 +128,18 @@ class FleetWait:
             )
         return cls(agent_id, stage, goal, poller, repeats)
 
+    @property
+    def times(self) -> tuple[float, float]:
+        """Epoch seconds at which the wait began, and of its deadline."""
+        schedule = self.poller.schedule
+        return schedule.clock.to_system(schedule.began_at), schedule.clock.to_system(schedule.deadline)
+
+    @property
+    def seen_at(self) -> float | None:
+        """Epoch seconds of the last poll that showed the agent."""
+        seen_at = self.poller.last_seen_at
+        return None if seen_at is None else self.poller.schedule.clock.to_system(seen_at)
+
     def to_json(self) -> dict[str, Any]:
         """
         Serialize the wait, so that another process continues it.

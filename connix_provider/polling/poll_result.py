@@ -26,7 +26,9 @@ _MAX, _MAX_NAME = {"message": 1500, "subject": 800, "advice": 800}, 300
 _MAX_LINES, _MAX_LINE = 10, 380
 #: What travels of a response that says no, and of any error of the client.
 _OF_A_RESPONSE = ("status_code", "code", "message", "details", "request")
-_OF_AN_ERROR = ("request_id", "note", "subject", "advice", "link", "response_status")
+_OF_AN_ERROR = ("request_id", "note", "subject", "advice", "link", "response_status", "has_error_body")
+#: Those of them that are no text.
+_NO_TEXT = frozenset({"response_status", "has_error_body"})
 
 
 class Outcome(StrEnum):
@@ -211,7 +213,7 @@ class PollResult:
         """Complete an error of the client by what travelled of it."""
         for name in _OF_AN_ERROR:
             # An event of another origin may hold anything, and the error's text joins these.
-            if isinstance(described.get(name), int if name == "response_status" else str):
+            if isinstance(described.get(name), int if name in _NO_TEXT else str):
                 setattr(error, name, described[name])
         error.agent_id, error.agent_name = self.agent_id, self.agent_name
         error.project_id, error.status = self.project_id, self.status

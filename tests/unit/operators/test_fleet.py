@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 from dag_store import airflow_version
-from in_process import TaskRun
+from fleets import MODES, TEAM, fleet, requests
 
 from connix_provider.client.errors import ConnixAuthenticationError
 from connix_provider.emulator import Fault
@@ -14,30 +14,11 @@ from connix_provider.exceptions import ConnixFleetError
 from connix_provider.operators.fleet import ConnixFleetOperator
 from connix_provider.operators.fleet_memory import FleetMemory
 
+__all__ = ["fleet"]
+
 pytestmark = pytest.mark.heavy
 
 BEFORE = dict.fromkeys(("restart", "stop", "pause", "delete"), "running") | {"start": "stopped"}
-MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
-TEAM = {"name": "team-*"}
-
-
-@pytest.fixture
-def fleet(connection, warp):
-    def make(**arguments):
-        arguments = {
-            "action": "restart",
-            "agents": TEAM,
-            "timeout": 7200.0,
-            "deferrable": False,
-            **arguments,
-        }
-        return TaskRun(warp, ConnixFleetOperator, remembering=True, **arguments)
-
-    return make
-
-
-def requests(emulator, call):
-    return [entry.agent_id for entry in emulator.journal.entries(call) if entry.executed]
 
 
 def most_at_once(emulator, agents):
@@ -195,6 +176,7 @@ BAD = {
     "an unknown check": ({"health": {"max_cpu": 1}}, "max_cpu_usage"),
     "health of a stop": ({"action": "stop", "health": {"statuses": "running"}}, "for restart and start"),
     "a bad deadline": ({"healthy_deadline": 0}, "healthy_deadline must be"),
+    "a time beyond its deadline": ({"min_healthy_time": 600}, "must be shorter than healthy_deadline"),
 }
 
 
