@@ -96,9 +96,8 @@ class TaskParameters(_Operator):
         if self._missing:
             field, value = next(iter(self._missing.items()))
             raise ValueError(nothing_given(field, value, by_a_template=True))
-        if self._mapped_to_nothing and {getattr(self, name, "") for name in ("agent_id", "agent_name")} == {
-            None
-        }:
+        named = [getattr(self, name, "") for name in ("agent_id", "agent_name")]
+        if self._mapped_to_nothing and named == [None, None]:
             raise ValueError(
                 "agent_id and agent_name are both None: they came from another task, and that gave nothing"
             )

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from connix_provider.operators.agent_spec import AgentSpec, digest_of
 from connix_provider.operators.apply_diff import field_changes, in_words
+from connix_provider.operators.configuration import REMEDY_FOR_TEXT
 from connix_provider.operators.difference import difference
 from connix_provider.operators.identity import APPLY_OWNER_FIELD, deployment_id
 from connix_provider.polling.selection import get_agent_if_present
@@ -22,7 +23,7 @@ from connix_provider.polling.selection import get_agent_if_present
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
 
-__all__ = ["AgentChange", "ApplyPlan", "make_plan", "owner_mark"]
+__all__ = ["AgentChange", "ApplyPlan", "check_form", "make_plan", "owner_mark"]
 
 _ACTIONS = ("create", "update", "delete")
 
@@ -143,21 +144,18 @@ class ApplyPlan:
             f"{counts['update']} to update, {counts['delete']} to delete, {counts['unchanged']} unchanged."
         )
 
-    def check_saved(self, saved: Any, *, is_own: Mapping[str, bool], is_repeated: bool) -> None:
+    def check_saved(self, saved: Mapping[str, Any], *, is_own: Mapping[str, bool], is_repeated: bool) -> None:
         """
         Check that a saved plan is still right.
 
         In a retry, the earlier try of the task may have carried out a part of the plan. So an agent that has
         all declared fields is accepted there.
 
-        :param saved: the saved plan, as :meth:`to_json` made it
+        :param saved: the saved plan, as :meth:`to_json` made it and :func:`check_form` accepts it
         :param is_own: by name, whether this task run created the agent
         :param is_repeated: whether an earlier try of this task run may have carried out a part of it
         :raises ValueError: if the declaration or an agent changed since
         """
-        known = {"owner", "project_id", "prune", "spec", "changes", "unchanged"}
-        if not isinstance(saved, Mapping) or not known <= saved.keys():
-            raise ValueError("plan must be what a task with dry_run=True returned; it is not")
         for field in ("owner", "project_id", "prune"):
             if saved[field] != getattr(self, field):
                 raise ValueError(
@@ -180,6 +178,25 @@ class ApplyPlan:
                 f"since the plan was made, {len(changed)} of its agents changed: {', '.join(changed[:10])}"
                 f"{' and more' if len(changed) > 10 else ''}. Nothing is changed. Make a new plan"
             )
+
+
+def check_form(saved: Any) -> None:
+    """
+    Check that a value is a saved plan, before any request.
+
+    :param saved: the value
+    :raises ValueError: for any other value
+    """
+    known = {"owner", "project_id", "prune", "spec", "changes", "unchanged"}
+    is_plan = isinstance(saved, Mapping) and known <= saved.keys() and isinstance(saved["changes"], list)
+    if not is_plan or not all(map(_is_change, saved["changes"])):
+        hint = f"; {REMEDY_FOR_TEXT}" if isinstance(saved, str) else ""
+        raise ValueError(f"plan must be what a task with dry_run=True returned; it is not{hint}")
+
+
+def _is_change(value: Any) -> bool:
+    is_known = isinstance(value, Mapping) and {"name", "action", "seen"} <= value.keys()
+    return is_known and isinstance(value["name"], str)
 
 
 def _is_as_planned(

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import conf
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.operators import task_state
-from connix_provider.operators.apply_plan import ApplyPlan, make_plan
+from connix_provider.operators.apply_plan import ApplyPlan, check_form, make_plan
 from connix_provider.operators.apply_run import ApplyRun, agent_key
 from connix_provider.operators.combined_error import combined_error
 from connix_provider.operators.error_context import naming
@@ -47,6 +47,8 @@ def apply_agents(
     :raises ConnixError: if the service refuses a request
     """
     specs = read_declaration(task, context, spec)
+    if plan is not None:
+        check_form(plan)
     owner = _owner_of_agents(task, context, prune=prune)
     deadline = time.time() + task.seconds_allowed
     hook = ConnixHook(task.connix_conn_id)
@@ -88,9 +90,9 @@ def _check_saved(task: AgentTask, made: ApplyPlan, saved: Any, context: Context)
 
 def _owner_of_agents(task: AgentTask, context: Context, *, prune: bool) -> str:
     """Return the task's owner, unless it is one that Airflow or the DAG gives to every task."""
-    general = {conf.get("operators", "default_owner", fallback="airflow")}
+    general = [conf.get("operators", "default_owner", fallback="airflow")]
     if task.has_dag():  # type: ignore[no-untyped-call]
-        general.add((task.dag.default_args or {}).get("owner"))
+        general.append((task.dag.default_args or {}).get("owner"))
     if task.owner not in general:
         # Here, because Airflow lets no operator make a template field of its owner.
         renderer = Renderer(task, context, task.get_template_env(), set())

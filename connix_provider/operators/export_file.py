@@ -40,11 +40,14 @@ def check_path(path: Any, columns: Mapping[str, str] | None) -> None:
     :param columns: the columns of the rows, if they have any
     :raises ValueError: for a path that names no file, or a format that these rows or this installation lack
     """
+    if not isinstance(path, str | os.PathLike) and not hasattr(path, "read_bytes"):
+        raise ValueError(f"path must be text or a path, not {type(path).__name__}")
     text = str(path)
     if not text.strip() or text.endswith("/"):
         raise ValueError(f"path must name a file, such as s3://bucket/{{{{ ds }}}}.jsonl.gz, not {text!r}")
     if text.lower().endswith(".parquet.gz"):
         raise ValueError(f"path is {text!r}, but Parquet is compressed by itself: leave .gz out")
+    _check_place(path)
     if not text.lower().endswith(".parquet"):
         return
     if columns is None:
@@ -56,6 +59,21 @@ def check_path(path: Any, columns: Mapping[str, str] | None) -> None:
             f"path is {text!r}, and Parquet needs pyarrow, which is not installed: install it "
             "(pip install 'airflow-provider-connix[parquet]'), or use .jsonl or .jsonl.gz"
         ) from None
+
+
+def _check_place(path: Any) -> None:
+    try:
+        place = ObjectStoragePath(path)
+        is_folder = place.protocol in _LOCAL and os.path.isdir(place.path)  # noqa: PTH112 - fsspec's text
+        # Finds the connection, and the package for the scheme.
+        _ = place.fs
+    except (ValueError, ImportError) as error:
+        raise ValueError(
+            f"path is {str(path)!r}, which cannot be written: {error}. Correct it, or install Airflow's "
+            "provider for this storage"
+        ) from None
+    if is_folder:
+        raise ValueError(f"path is {str(path)!r}, which is a folder: give the name of a file in it")
 
 
 class ExportFile:

@@ -74,7 +74,8 @@ class FleetRequest:
         :return: the request
         :raises ValueError: for an invalid parameter
         """
-        if action not in _ACTIONS:
+        # In a list, because a mapping refuses a value that has no hash.
+        if action not in list(_ACTIONS):
             raise ValueError(f"action must be one of {', '.join(_ACTIONS)}, not {action!r}")
         if order not in _ORDERS:
             raise ValueError(f"order must be one of {', '.join(_ORDERS)}, not {order!r}")

@@ -112,7 +112,7 @@ class ConnixCheckAgentHealthOperator(TaskParameters, BaseOperator):
 
         self.check_parameters()
         policy = HealthPolicy.of(self.health)
-        if self.fail_on not in _FAILING:
+        if self.fail_on not in list(_FAILING):
             raise ValueError(f"fail_on must be 'unhealthy', 'unknown' or None, not {self.fail_on!r}")
         deadline = time.time() + check_seconds("timeout", self.timeout)
         hook, named = ConnixHook(self.connix_conn_id), self._named()

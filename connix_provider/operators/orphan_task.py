@@ -232,7 +232,7 @@ class _Run:
 
 
 def _rules(task: OrphanTask, context: Mapping[str, Any]) -> OrphanRules:
-    if task.on_missing_run not in {"keep", "delete"}:
+    if task.on_missing_run not in ["keep", "delete"]:
         raise ValueError(f"on_missing_run must be 'keep' or 'delete', not {task.on_missing_run!r}")
     if task.on_missing_run == "delete" and not chosen_deployment_id():
         present = deployment_id()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from connix_provider.operators.agent_spec import AgentSpec, read_specs
@@ -60,6 +61,8 @@ def read_declaration(task: BaseOperator, context: Context, spec: Any) -> list[Ag
     declared = as_given(spec)
     if not _is_path(declared):
         return read_specs(declared)
+    if not isinstance(declared, str | PathLike) and not hasattr(declared, "read_bytes"):
+        raise ValueError(f"spec must be a declaration or the path of one, not {type(declared).__name__}")
     content, lines = read_spec_file(declared)
     mask_secrets(content)
     if _is_declaration(content):

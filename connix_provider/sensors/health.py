@@ -234,7 +234,7 @@ class ConnixAgentHealthSensor(ConnixSensor):
                 raise ValueError("at_least goes with agents only")
             if not check_amount("at_least", self.at_least):
                 raise ValueError(f"at_least must be more than 0, not {self.at_least!r}")
-        if self.on_unknown not in {"wait", "fail"}:
+        if self.on_unknown not in ["wait", "fail"]:
             raise ValueError(f"on_unknown must be 'wait' or 'fail', not {self.on_unknown!r}")
         options, ends_at = self.poll_options(first_poke_at)
         group = HealthGroup(
