@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from connix_provider.exceptions import ConnixAgentError, ConnixAgentFailedError
 
-__all__ = ["combined_error", "without_log_lines"]
+__all__ = ["combined_error", "in_short"]
 
 #: Failed agents that an exception names.
 _NAMED = 10
@@ -25,17 +25,19 @@ def combined_error(errors: Sequence[Exception], headline: str) -> Exception:
     kinds = {type(error) for error in errors}
     kind = kinds.pop() if len(kinds) == 1 else ConnixAgentFailedError
     kind = kind if issubclass(kind, ConnixAgentError) else ConnixAgentFailedError
-    texts = [without_log_lines(error) for error in errors[:_NAMED]]
+    texts = [in_short(error) for error in errors[:_NAMED]]
     said = " ".join(f"({number}) {text}" for number, text in enumerate(texts, start=1))
     more = f" And {len(errors) - _NAMED} more." if len(errors) > _NAMED else ""
     return kind(f"{headline} {said}{more}")
 
 
-def without_log_lines(error: Exception) -> str:
+def in_short(error: Exception) -> str:
     """
-    Return the text of an error without the agent's log lines, which the task's log has.
+    Return the text of an error with the newest of the agent's log lines; the task's log has the others.
 
     :param error: the error of an agent
     :return: the text
     """
-    return error.summary if isinstance(error, ConnixAgentError) else str(error)
+    if not isinstance(error, ConnixAgentError):
+        return str(error)
+    return str(ConnixAgentError(error.summary, last_errors=error.last_errors[-1:]))

@@ -5,8 +5,8 @@ Invariants:
 
 - The selection is kept before the first action, so that every start of the task means the same agents.
 - An action is recorded before its request is sent, and its end before the next agent is acted on.
-- A run that failed is continued after a clear: agents that are done are not acted on again. A run that
-  succeeded is forgotten, so a clear begins a new one.
+- A run that failed is continued after a clear: agents that are done are not acted on again. After a run that
+  succeeded a clear begins a new one, and a retry finds it done.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class FleetMemory:
 
     def __init__(self, context: Context) -> None:
         self._memory = TaskMemory(context, _NAME)
-        self._action = ""
+        self._action = self._project_id = ""
+        self._is_finished = False
         self._try = [max_tries_of(context), try_number_of(context)]
         self._records: dict[str, dict[str, Any]] = {}
         #: Epoch seconds at which this try began, and how many agents were done then.
@@ -44,18 +45,28 @@ class FleetMemory:
         #: The agents, in the order in which they are acted on.
         self.members: list[FleetMember] = []
 
-    def recall(self, action: str) -> bool:
+    def recall(self, action: str, project_id: str) -> bool:
         """
         Read the run of an earlier start of the task. In a new try, agents that failed are acted on again.
 
+        A run that succeeded counts until the task is cleared, because a process may die before Airflow knows.
+
         :param action: the action; a run of another one does not count
+        :param project_id: the project; a run in another one does not count
         :return: whether there is one
         """
         stored = self._memory.read(of_any_clear=True)
         if not isinstance(stored, dict) or stored.get("action") != action:
             return False
-        self._action = action
-        is_new_try = stored["try"] != self._try
+        # What an earlier version of this provider wrote has no project.
+        if stored.get("project_id", project_id) != project_id:
+            return False
+        self._is_finished = stored.get("is_finished", False)
+        if self._is_finished and stored["try"][0] != self._try[0]:
+            self._is_finished = False
+            return False
+        self._action, self._project_id = action, project_id
+        is_new_try = stored["try"] != self._try and not self._is_finished
         self._records = dict(stored["records"])
         self.members = [FleetMember(*values) for values in stored["members"]]
         for member in self.members:
@@ -70,14 +81,15 @@ class FleetMemory:
                 self._records.pop(member.agent_id, None)
         return True
 
-    def begin(self, action: str, members: Iterable[FleetMember]) -> None:
+    def begin(self, action: str, project_id: str, members: Iterable[FleetMember]) -> None:
         """
         Keep the selection.
 
         :param action: the action
+        :param project_id: the agents' project
         :param members: the agents
         """
-        self._action = action
+        self._action, self._project_id = action, project_id
         self.members = list(members)
         self.save()
 
@@ -109,6 +121,18 @@ class FleetMemory:
         self._records.pop(member.agent_id, None)
         self.save()
 
+    def finish(self) -> None:
+        """
+        Keep that the run succeeded, so that a second start has nothing to do until the task is cleared.
+
+        Before Airflow 3.3 the run is deleted instead, because a Variable would stay for ever.
+        """
+        if self._memory.is_permanent:
+            self._is_finished = True
+            self.save()
+        else:
+            self.forget()
+
     def forget(self) -> None:
         """Delete all of it."""
         self._memory.delete()
@@ -135,6 +159,8 @@ class FleetMemory:
         self._memory.write(
             {
                 "action": self._action,
+                "project_id": self._project_id,
+                "is_finished": self._is_finished,
                 "try": self._try,
                 "since": list(self.since),
                 "members": members,

@@ -32,13 +32,14 @@ from connix_provider.client.errors import (
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.busy_agent import MAX_REPEATS, AgentBusyError
 from connix_provider.operators.cancel_on_kill import SentAction
-from connix_provider.operators.combined_error import without_log_lines
+from connix_provider.operators.combined_error import in_short
 from connix_provider.operators.error_context import naming
 from connix_provider.operators.fleet_action import send_to_member
 from connix_provider.operators.fleet_plan import FleetMember, FleetStep, Progress, decide
 from connix_provider.polling import session
 from connix_provider.polling.deferral import LONGEST_PAUSE
 from connix_provider.polling.fleet_wait import FleetWait, Stage
+from connix_provider.polling.last_errors import FAILURES, SECONDS, read_last_errors
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
 
@@ -91,6 +92,7 @@ class FleetRun:
         self._project_id = project_id
         self._context = context
         self._log = task.log
+        self._began = time.monotonic()
         self._by_id = {member.agent_id: member for member in memory.members}
         self.waits: dict[str, FleetWait] = {}
         #: Epoch seconds at which an agent last became available, in time for ``progress_deadline``.
@@ -254,7 +256,7 @@ class FleetRun:
         if result.outcome is Outcome.GONE and self._request.action == "delete":
             result = dataclasses.replace(result, outcome=Outcome.DONE)
         if result.outcome is not Outcome.DONE:
-            self._fail(member, exception_for(result))
+            self._fail(member, exception_for(self._with_last_errors(result)))
         elif wait.stage is Stage.GOAL:
             self._reached(member, wait)
         elif wait.stage is Stage.HEALTH:
@@ -264,6 +266,16 @@ class FleetRun:
             self._fail(member, AirflowException(f"Could not {self._request.action} agent {member}: {reason}"))
         else:
             self._begin(member)
+
+    def _with_last_errors(self, result: PollResult) -> PollResult:
+        """Add the agent's last errors if a trigger left them to this process; the first 5 s of it."""
+        seconds = self._began + SECONDS - time.monotonic()
+        if result.outcome not in FAILURES or result.last_errors is not None or seconds <= 0:
+            return result
+        reading = read_last_errors(
+            self._connected.client, self._project_id, result.agent_id, seconds=seconds, task_log=self._log
+        )
+        return dataclasses.replace(result, last_errors=self._connected.client.drive(reading))
 
     def _reached(self, member: FleetMember, wait: FleetWait | None = None) -> None:
         """Go on with an agent that reached the action's goal, perhaps after a wait."""
@@ -290,7 +302,7 @@ class FleetRun:
 
     def _fail(self, member: FleetMember, error: Exception) -> None:
         self.waits.pop(member.agent_id, None)
-        member.progress, member.reason = Progress.FAILED, without_log_lines(error)
+        member.progress, member.reason = Progress.FAILED, in_short(error)
         member.is_available = not self._request.brings_up
         self._memory.end(member)
         self._log.error("%s", error)

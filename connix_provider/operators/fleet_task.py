@@ -64,7 +64,7 @@ def run_fleet(
         connected = PollingSession(hook, deadline=deadline, is_resumed=event is not None)
     memory = FleetMemory(context)
     with connected, exit_on_sigterm():
-        if memory.recall(request.action):
+        if memory.recall(request.action, project_id):
             if event is None:
                 done = sum(member.progress is Progress.DONE for member in memory.members)
                 task.log.info(
@@ -75,7 +75,7 @@ def run_fleet(
         else:
             with naming(hook, project_id, task.named):
                 members = _select(task, request, connected, project_id)
-            memory.begin(request.action, members)
+            memory.begin(request.action, project_id, members)
         if not memory.members:
             memory.forget()
             return fleet_result(request.action, project_id, [])
@@ -94,7 +94,7 @@ def run_fleet(
     result = fleet_result(request.action, project_id, memory.members)
     counts = result["summary"]
     if step.stop is None and not counts["not_touched"] and counts["failed"] <= limits.max_failures:
-        memory.forget()
+        memory.finish()
         if counts["failed"]:
             task.log.warning("%s They are within max_failures.", _failures(memory))
         task.log.info("%d of %d agents are done.", counts["done"], len(memory.members))
@@ -114,8 +114,9 @@ def _select(
     selected = connected.client.drive(select_agents(connected.client, request.agents, project_id))
     field = request.order.removeprefix("-")
     ordered = sorted(selected, key=lambda each: _key(each, field), reverse=request.order.startswith("-"))
-    # Refuses more canaries than agents before anything is kept.
-    request.limits(len(ordered))
+    if ordered:
+        # Refuses more canaries than agents before anything is kept.
+        request.limits(len(ordered))
     task.log.info("Selected %s.", describe(ordered))
     return [
         FleetMember(

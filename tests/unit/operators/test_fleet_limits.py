@@ -72,3 +72,81 @@ def test_an_agent_later_than_the_progress_deadline_continues_nothing(deferrable,
     assert ran.error.result["summary"] == {"done": 1, "failed": 0, "not_touched": 2}
     assert "progress_deadline" in str(ran.error)
     assert requests(emulator, "restart_agent") == agents[:1]
+
+
+@MODES
+@pytest.mark.parametrize("case", ["error", "timeout", "unhealthy"])
+def test_a_failure_quotes_the_newest_error_line(case, deferrable, fleet, emulator):
+    secret = "a-secret-of-the-agent"
+    agents = emulator.seed(2, name="team-{n}", config={"environment_variables": {"TOKEN": secret}})
+    arguments = {}
+    if case == "error":
+        emulator.faults.add(Fault.ends_in_error(), on="restart_agent")
+    if case == "timeout":
+        shown = Fault.unknown_status("updating")
+        emulator.faults.add(shown, on=["get_agent", "list_agents"], times=None, agent_id=agents[0])
+        arguments = {"healthy_deadline": 60}
+    if case == "unhealthy":
+        emulator.set_metrics(agents[0], cpu_usage=0.9)
+        arguments = {"healthy_deadline": 60, "health": {"max_cpu_usage": 0.5}}
+    # Every half a second, because the agent has errors of its own.
+    emulator.add_logs(agents[0], 200 * [f"No login with {secret}"], level="error", every=0.5)
+    ran = fleet(deferrable=deferrable, **arguments).try_once()
+    assert type(ran.error) is ConnixFleetError
+    assert "Its last error log line: " in str(ran.error)
+    assert "No login with" in str(ran.error)
+    assert secret not in str(ran.error)
+    assert secret not in str(ran.error.result)
+
+
+@MODES
+def test_each_of_many_failures_quotes_its_agent(deferrable, fleet, emulator):
+    agents = emulator.seed(40, name="team-{n}")
+    for agent_id in agents:
+        emulator.add_logs(agent_id, [f"No disk on {agent_id}"], level="error", after=30)
+    emulator.faults.add(Fault.unknown_status("updating"), on=["get_agent", "list_agents"], times=None)
+    ran = fleet(max_unavailable="100%", healthy_deadline=120, deferrable=deferrable).try_once()
+    assert type(ran.error) is ConnixFleetError
+    results = ran.error.result["agents"]
+    quoted = [agent_id for agent_id in agents if f"No disk on {agent_id}" in results[agent_id]["reason"]]
+    assert len(quoted) >= 10
+
+
+@MODES
+def test_a_finished_run_does_nothing_until_it_is_cleared(deferrable, fleet, emulator):
+    agents = emulator.seed(3, name="team-{n}")
+    emulator.faults.add(Fault.ends_in_error(), on="restart_agent", times=1)
+    task = fleet(max_failures=1, max_unavailable=2, deferrable=deferrable)
+    first = task.try_once()
+    for same_try in (True, False):
+        again = task.try_once(same_try=same_try)
+        assert again.error is None
+        assert again.result == first.result
+        assert len(requests(emulator, "restart_agent")) == 3
+    task.clear()
+    assert task.try_once().result["summary"]["done"] == 3
+    assert sorted(requests(emulator, "restart_agent")[3:]) == sorted(agents)
+
+
+@MODES
+def test_a_clear_in_another_project_begins_anew(deferrable, fleet, emulator):
+    agents = emulator.seed(2, name="team-{n}")
+    other = emulator.add_project()
+    others = emulator.seed(2, name="team-{n}", project_id=other)
+    emulator.faults.add(Fault.ends_in_error(), on="restart_agent", after=1)
+    task = fleet(deferrable=deferrable)
+    assert type(task.try_once().error) is ConnixFleetError
+    task.clear()
+    ran = task.try_once(project_id=other)
+    assert ran.error is None, ran.error
+    assert sorted(ran.result["agents"]) == sorted(others)
+    assert requests(emulator, "restart_agent") == [*agents, *others]
+
+
+@MODES
+@pytest.mark.parametrize("canary", [2, "50%"])
+def test_an_empty_selection_needs_no_canaries(canary, deferrable, fleet, emulator):
+    selector = {"name": "nobody", "allow_empty": True}
+    ran = fleet(agents=selector, canary=canary, deferrable=deferrable).try_once()
+    assert ran.error is None, ran.error
+    assert ran.result["agents"] == {}

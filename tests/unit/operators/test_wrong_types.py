@@ -51,7 +51,7 @@ CASES = [
             (5, "path must be text or a path, not int"),
             (["a.jsonl"], "path must be text or a path, not list"),
             ("nowhere://bucket/a.jsonl", "which cannot be written"),
-            ("/tmp", "which is a folder"),  # noqa: S108 - nothing is written
+            ("/tmp", "which is a folder"),
         )
     ),
     *(
