@@ -102,7 +102,7 @@ class LogStream:
         )
         if self._since is None:
             ahead = (client.limiter.server_time() or time.time()) - time.time()
-            self._since = datetime.fromtimestamp(self._began_at + min(0.0, ahead), UTC)
+            self._since = datetime.fromtimestamp(self._began_at + ahead, UTC)
         try:
             entries, is_complete = yield from self._read_new(bounded, ref)
             if entries and self._secrets is None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from in_process import Ran
 from scenarios import Scenario
 
+from connix_provider.client import Client
 from connix_provider.client.calls.steps import Drive, Send, Sleep
-from connix_provider.emulator import Fault
+from connix_provider.emulator import Emulator, Fault
+from connix_provider.emulator.clock import Clock
 from connix_provider.exceptions import (
     ConnixAgentFailedError,
     ConnixAgentTimeoutError,
@@ -283,3 +287,18 @@ def test_a_log_that_hangs_keeps_the_last_poll(scenario, who, agent_id, monkeypat
     assert isinstance(ran.error, ConnixAgentTimeoutError), ran.error
     last = scenario.emulator.journal.entries("get_agent")[-1].at.timestamp()
     assert ran.deadline - 0.2 <= last <= ran.deadline
+
+
+@pytest.mark.parametrize("ahead", [-600, 0, 600])
+def test_lines_before_the_task_are_left_out(ahead, logged):
+    """The service's clock tells what was before, because it writes the times of the lines."""
+    clock = Clock(start=datetime.now(UTC) + timedelta(seconds=ahead))
+    with Emulator(clock=clock) as emulator, Client(emulator.api_key, base_url=emulator.url) as client:
+        (agent_id,) = emulator.seed()
+        emulator.add_logs(agent_id, ["old 1", "old 2"], after=-60)
+        stream = LogStream(logging.getLogger("connix.test"), time.time())
+        agent = client.agents.get(emulator.project_id, agent_id)
+        emulator.add_logs(agent_id, ["new 1"])
+        ref = AgentRef(agent_id, "alpha", emulator.project_id)
+        client.drive(stream.read(client, ref, agent, seconds=5))
+    assert [text for _, text in logged.lines(agent_id)] == ["new 1"]
