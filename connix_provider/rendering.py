@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2.nativetypes import NativeEnvironment
 
+from connix_provider.selector import AgentSelector
+
 if TYPE_CHECKING:
     import jinja2
     from airflow.providers.common.compat.sdk import BaseOperator, Context
@@ -83,7 +85,9 @@ class Renderer:
         return value if hasattr(value, "conn_id") else self.as_text(str(value))
 
     def as_selector(self, value: Any) -> Any:
-        """Render the mapping of a selector, whose texts stay text."""
+        """Render a selector or the mapping of one; its texts stay text."""
+        if isinstance(value, AgentSelector):
+            value = {**value.criteria, "allow_empty": value.allow_empty}
         if isinstance(value, Mapping):
             return {key: self.as_texts(item) for key, item in value.items()}
         return self.as_airflow(value)

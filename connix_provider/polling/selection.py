@@ -33,7 +33,7 @@ def select_agents(
     Select agents of a project once; for ``client.drive()``.
 
     Up to 20 ids cost a Get each. Otherwise the project is listed, and an agent of an id that the listing does
-    not show, or whose metadata it leaves out, costs a Get.
+    not show, or whose metadata or last activity it leaves out and the selector asks for, costs a Get.
 
     :param client: whose flow it is; its bounds hold for each request
     :param selector: the criteria
@@ -52,10 +52,13 @@ def select_agents(
         if agent is not None:
             found[agent_id] = agent
     now = client.limiter.server_time() or time.time()
+    needed = {"metadata"} if selector.metadata else set()
+    needed |= set() if selector.idle_for is None else {"last_activity"}
     selected = []
     for listed in [found[agent_id] for agent_id in selector.ids or found if agent_id in found]:
         agent = listed
-        if selector.metadata and "metadata" not in listed.model_fields_set:
+        if needed - listed.model_fields_set:
+            # A listing may leave fields out, and a missing one is not an empty one.
             agent = yield from get_agent_if_present(client, project_id, listed.id)
         if agent is not None and selector.matches(agent, now=now):
             selected.append(agent)

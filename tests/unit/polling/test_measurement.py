@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from connix_provider.client import AsyncClient, Client, ConnixNotFoundError, ConnixServerError
+from connix_provider.client.models import AgentPage
 from connix_provider.emulator import Fault
 from connix_provider.health import HealthPolicy
 from connix_provider.polling.measurement import measure
@@ -153,3 +156,23 @@ def test_a_log_line_names_the_first_agents(client, emulator):
     assert describe(found).startswith(f"25 agents: 'agent-1' ({agents[0]}), 'agent-2'")
     assert describe(found).endswith(f"'agent-20' ({agents[19]}) and 5 more")
     assert describe([]) == "0 agents"
+
+
+@pytest.mark.parametrize("field", ["metadata", "last_activity"])
+def test_a_field_that_a_listing_leaves_out_is_read(field, client, emulator, monkeypatch):
+    """An agent whose listing shows no last activity may be active."""
+    agents = emulator.seed(2, metadata={"team": "a"})
+    emulator.add_logs(agents[0], 1)
+    page_of = AgentPage._read.__func__
+
+    def without_field(cls, body):
+        whole = json.loads(body)
+        for agent in whole["agents"]:
+            del agent[field]
+        return page_of(cls, json.dumps(whole).encode())
+
+    monkeypatch.setattr(AgentPage, "_read", classmethod(without_field))
+    criteria = {"metadata": {"team": "a"}} if field == "metadata" else {"idle_for": 1e9, "name": "*"}
+    found = select(client, emulator, allow_empty=True, **criteria)
+    assert found == (agents if field == "metadata" else [])
+    assert calls(emulator).count("get_agent") == 2
