@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from connix_provider.client.errors import ConnixError
+from connix_provider.client.errors import ConnixAuthenticationError, ConnixError, ConnixPermissionError
 from connix_provider.hooks.diagnosis import remedy
 from connix_provider.polling.agent_ref import AgentRef
 
 if TYPE_CHECKING:
     from connix_provider.hooks.connix import ConnixHook
 
-__all__ = ["naming", "subject_of"]
+__all__ = ["concerns_all_agents", "naming", "subject_of"]
 
 
 def subject_of(verb: str, agent_id: object = None, agent_name: object = None) -> str:
@@ -53,3 +53,18 @@ def naming(hook: ConnixHook, project_id: str, named: Callable[[], dict[str, Any]
             error.advice = remedy(error, hook.connix_conn_id)
             error.link = hook.agent_url(project_id, error.agent_id) if error.agent_id else hook.console_url
         raise
+
+
+def concerns_all_agents(error: Exception) -> bool:
+    """
+    Return whether a task on several agents ends with the error of one, because no other would fare better.
+
+    The reference's 403 is about one agent. A 403 to a request that names no agent, or without Connix's error
+    body, is about the key or a gateway.
+
+    :param error: the error
+    :return: true for a refused key, and for any error that is not of the client
+    """
+    if isinstance(error, ConnixPermissionError):
+        return not error.has_error_body or error.agent_id is None
+    return isinstance(error, ConnixAuthenticationError) or not isinstance(error, ConnixError)

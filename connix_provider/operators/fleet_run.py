@@ -23,17 +23,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException
 
 from connix_provider.client.errors import (
-    ConnixAuthenticationError,
     ConnixError,
     ConnixNotFoundError,
-    ConnixPermissionError,
     ConnixRateLimitError,
 )
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.busy_agent import MAX_REPEATS, AgentBusyError
 from connix_provider.operators.cancel_on_kill import SentAction
 from connix_provider.operators.combined_error import in_short
-from connix_provider.operators.error_context import naming
+from connix_provider.operators.error_context import concerns_all_agents, naming
 from connix_provider.operators.fleet_action import send_to_member
 from connix_provider.operators.fleet_plan import FleetMember, FleetStep, Progress, decide
 from connix_provider.polling import session
@@ -198,7 +196,7 @@ class FleetRun:
         except AirflowException as error:
             self._fail(member, error)
         except ConnixError as error:
-            if _is_of_all_agents(error):
+            if concerns_all_agents(error):
                 raise
             self._fail(member, error)
         else:
@@ -251,7 +249,7 @@ class FleetRun:
     def _ended(self, wait: FleetWait, result: PollResult) -> None:
         """Go on with an agent whose wait ended."""
         member = self._by_id[wait.agent_id]
-        if result.outcome is Outcome.REFUSED and _is_of_all_agents(error := exception_for(result)):
+        if result.outcome is Outcome.REFUSED and concerns_all_agents(error := exception_for(result)):
             raise error
         if result.outcome is Outcome.GONE and self._request.action == "delete":
             result = dataclasses.replace(result, outcome=Outcome.DONE)
@@ -328,11 +326,3 @@ class FleetRun:
         if bound is not None and now - self.progress_at > bound:
             return f"no agent became available for {bound:.0f} s, which is the progress_deadline"
         return None
-
-
-def _is_of_all_agents(error: Exception) -> bool:
-    """Return whether no other agent would fare better: the key or the connection is refused."""
-    if isinstance(error, ConnixPermissionError):
-        # The reference's 403 is about one agent. One without Connix's error body is a gateway's.
-        return not error.has_error_body
-    return isinstance(error, ConnixAuthenticationError) or not isinstance(error, ConnixError)

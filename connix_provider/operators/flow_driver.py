@@ -14,14 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException
 
-from connix_provider.client.errors import (
-    ConnixAuthenticationError,
-    ConnixError,
-    ConnixPermissionError,
-    ConnixRateLimitError,
-)
+from connix_provider.client.errors import ConnixError, ConnixRateLimitError
 from connix_provider.operators.apply_plan import AgentChange
-from connix_provider.operators.error_context import naming
+from connix_provider.operators.error_context import concerns_all_agents, naming
 from connix_provider.polling import session
 
 if TYPE_CHECKING:
@@ -117,10 +112,12 @@ class FlowDriver:
                 return next(flow) if result is None else flow.send(result)
         except StopIteration:
             return None
-        except (ConnixAuthenticationError, ConnixPermissionError, ConnixRateLimitError):
-            # No other agent would fare better.
+        except ConnixRateLimitError:
+            # Other agents need the same limit.
             raise
         except (ConnixError, AirflowException) as error:
+            if isinstance(error, ConnixError) and concerns_all_agents(error):
+                raise
             self._log.error("%s", error)
             self.failures.append(AgentFailure(change, error))
             return None
