@@ -37,6 +37,7 @@ from connix_provider.client.responses.failures import (
     out_of_time,
     rate_limit_wait_error,
 )
+from connix_provider.client.responses.half_characters import whole_characters
 from connix_provider.client.retry import RetryPolicy, cap_retry_delay, retry_delay
 
 __all__ = ["perform"]
@@ -152,7 +153,7 @@ def perform(
                 limit_log.end()
             if isinstance(outcome, Response) and outcome.is_good:
                 try:
-                    result = call.read(outcome.body)
+                    result = call.read(whole_characters(outcome.body))
                 except (ValidationError, ValueError, RecursionError) as why:
                     error = no_result(call, outcome, why, (*secrets(), *call.secrets))
                     if call.when_empty is not None and not outcome.body.strip():
