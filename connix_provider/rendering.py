@@ -86,6 +86,8 @@ class Renderer:
 
     def as_selector(self, value: Any) -> Any:
         """Render a selector or the mapping of one; its texts stay text."""
+        if self.is_done(value):
+            return value
         if isinstance(value, AgentSelector):
             value = {**value.criteria, "allow_empty": value.allow_empty}
         if isinstance(value, Mapping):

@@ -7,6 +7,7 @@ from airflow.providers.common.compat.sdk import DAG
 
 from connix_provider.operators.export import ConnixExportAgentLogsOperator
 from connix_provider.operators.fleet import ConnixDeleteOrphanedAgentsOperator, ConnixFleetOperator
+from connix_provider.rendering import Renderer
 from connix_provider.selector import AgentSelector
 from connix_provider.sensors.health import ConnixAgentHealthSensor
 
@@ -46,3 +47,17 @@ def test_a_template_that_gives_nothing_is_refused(kind, nothing):
     task.render_template_fields({"params": {}})
     with pytest.raises(ValueError, match="leave it out, or correct the template that gave nothing"):
         task.check()
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize(
+    "criteria", [{"name": "{{ 1 }}"}, {"names": ["{{ 1 }}"]}, {"metadata": {"a": "{{ 1 }}"}}]
+)
+@pytest.mark.parametrize("kind", [dict, AgentSelector])
+def test_the_output_of_another_task_holds_no_templates(kind, criteria, native):
+    with DAG("selectors", schedule=None, render_template_as_native_obj=native):
+        task = ConnixFleetOperator(task_id="task", action="restart", agents={"name": "*"})
+    # A mapped task has it as its value, and Airflow passes the identity of what is rendered already.
+    output = kind(**criteria)
+    renderer = Renderer(task, {}, task.get_template_env(), {id(output)})
+    assert renderer.as_selector(output) is output
