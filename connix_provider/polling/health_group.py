@@ -25,6 +25,7 @@ from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.polling.poll_schedule import PollSchedule
 from connix_provider.polling.selection import select_agents
 from connix_provider.polling.session import poll_once, poll_until_done_async
+from connix_provider.polling.turns import Turns
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent
@@ -35,6 +36,8 @@ __all__ = ["HealthGroup", "poll_group", "poll_group_until_done_async", "select_w
 
 #: Agents that a message or a result names at most.
 _NAMED, _LISTED = 5, 100
+#: Agents that a trigger measures at the same time.
+_MEASURED_AT_ONCE = 20
 #: What all agents of a wait have in common when it moves to another process.
 _TIMES = ("poll_interval", "deadline", "began_at", "first_poll_at")
 #: Seconds before the deadline at which the last polls of a group begin, for each agent; and at most.
@@ -69,6 +72,8 @@ class HealthGroup:
         self._log_positions = log_positions
         self._kind: dict[str, Any] = {"healthy_for": healthy_for, "fails_on_unknown": fails_on_unknown}
         self.pollers: list[HealthPoller] = []
+        #: The places of the measurements that a trigger sends at the same time.
+        self.turns = Turns(_MEASURED_AT_ONCE)
 
     def add(self, agent_id: str | None, agent_name: str | None = None, **known: Any) -> HealthPoller:
         """

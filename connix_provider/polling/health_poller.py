@@ -8,6 +8,8 @@ statuses of a sensor, so grace, stale responses and ``stable_for`` follow the sa
 from __future__ import annotations
 
 import dataclasses
+import time
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from connix_provider.health import HealthPolicy, HealthReport, HealthState
@@ -22,12 +24,17 @@ if TYPE_CHECKING:
     from connix_provider.client.calls.steps import Flow
     from connix_provider.polling.agent_ref import AgentRef
     from connix_provider.polling.poll_schedule import PollSchedule
+    from connix_provider.polling.turns import Turns
 
 __all__ = ["HealthPoller"]
 
 
 class Group(Protocol):
     """Decides when a wait for the health of several agents is over."""
+
+    @property
+    def turns(self) -> Turns:
+        """The places of the measurements."""
 
     @property
     def is_single(self) -> bool:
@@ -72,6 +79,7 @@ class HealthPoller(StatusPoller):
         #: How the wait would end if the agent were alone in it; ``None`` while it would go on.
         self.latest: PollResult | None = None
         self._group = group
+        self._measured_at = 0.0
         self._policy = policy
         goal = Goal(
             "health",
@@ -92,6 +100,14 @@ class HealthPoller(StatusPoller):
         """Whether the wait is for this agent alone."""
         return self._group.is_single
 
+    def turn(self) -> AbstractAsyncContextManager[bool]:
+        """
+        Wait in a trigger for the agent's turn among the agents of its wait.
+
+        :return: a context manager; it gives whether it waited
+        """
+        return self._group.turns.take(self._measured_at)
+
     def complete(self, client: Client | AsyncClient, agent: Agent) -> Flow[Agent]:
         """
         Measure the agent's health.
@@ -103,6 +119,7 @@ class HealthPoller(StatusPoller):
         project_id = str(self.agent.project_id)
         self.report = yield from measure(client, self._policy, project_id, agent.id, agent=agent)
         self.last_report = self.report.reason
+        self._measured_at = time.monotonic()
         return agent
 
     def timed_out(self) -> PollResult:

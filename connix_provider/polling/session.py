@@ -323,8 +323,12 @@ async def _poll_async(
         due = max(last, min(due, time.monotonic() + wait.schedule.poll_interval / 2))
     while True:
         seen = await subscription.poll(due)
-        if wait.reads_more and seen is not None and not isinstance(seen, Exception | Delayed):
-            seen = await _complete_async(shared, wait, seen)
+        if wait.reads_more and not isinstance(seen, Exception | Delayed | None):
+            async with wait.turn() as has_waited:
+                # The agent may have changed meanwhile.
+                seen = await subscription.poll(0.0) if has_waited else seen
+                if not isinstance(seen, Exception | Delayed | None):
+                    seen = await _complete_async(shared, wait, seen)
         if isinstance(seen, Delayed):
             wait.limited(seen.error)
         elif isinstance(seen, ConnixAuthenticationError) and await shared.renew(subscription.version):

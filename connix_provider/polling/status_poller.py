@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
@@ -253,6 +254,14 @@ class StatusPoller:
             "poll_errors": self.errors.to_json(self.schedule.clock.to_system),
             "log_position": self.stream.to_json() if self.stream else None,
         }
+
+    def turn(self) -> AbstractAsyncContextManager[bool]:
+        """
+        Wait in a trigger until the agent may be completed; called if :attr:`reads_more`.
+
+        :return: a context manager; it gives whether it waited
+        """
+        raise NotImplementedError
 
     def complete(self, client: Client | AsyncClient, agent: Agent) -> Flow[Agent]:
         """
