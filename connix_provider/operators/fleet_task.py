@@ -87,7 +87,9 @@ def run_fleet(
             run.resume(event)
         step = run.act()
         while not step.is_over or run.waits:
-            if task.deferrable:
+            # An action that the rate limit allows by now would otherwise wait for an agent under way.
+            is_due = step.act_on and run.held_until <= time.time()
+            if task.deferrable and not is_due:
                 _defer(task, request, run, project_id, deadline)
             run.poll()
             step = run.act()
@@ -155,7 +157,8 @@ def _defer(task: AgentTask, request: FleetRequest, run: FleetRun, project_id: st
     wake_at = run.held_until if run.held_until > time.time() else None
     if wake_at is not None and wake_at - time.time() < _WORTH_A_DEFERRAL:
         return
-    task.log.info("Waiting for %d agents in the triggerer.", len(run.waits))
+    which = f"{len(run.waits)} agents" if run.waits else "the rate limit"
+    task.log.info("Waiting for %s in the triggerer.", which)
     task.defer(
         trigger=ConnixFleetTrigger(
             project_id,
