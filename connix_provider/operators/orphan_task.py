@@ -38,6 +38,8 @@ __all__ = ["OrphanTask", "delete_orphans"]
 _SUBJECT = "Could not look for orphaned agents"
 #: Seconds for which a delete waits for its rate limit before the agent and its run are judged again.
 _LONGEST_PAUSE = 2.0
+#: Seconds before the deadline at which the last delete that waits for its limit is sent.
+_LAST_ATTEMPT = 1.0
 
 
 class OrphanTask(Protocol):
@@ -173,11 +175,12 @@ class _Run:
             try:
                 hasty.agents.delete(self._project_id, agent_id)
             except ConnixRateLimitError as error:
-                pause = max(_LONGEST_PAUSE, error.retry_after or 0.0)
-                if pause >= seconds_left(self._client):
-                    raise
                 self._log.info("Agent %r (%s) waits for its delete: %s.", agent.name, agent_id, error)
-                time.sleep(pause)
+                # Until right before the deadline, because the limit may be over before the service says so.
+                left = seconds_left(self._client) - _LAST_ATTEMPT
+                if left <= 0:
+                    raise
+                time.sleep(min(max(_LONGEST_PAUSE, error.retry_after or 0.0), left))
             else:
                 return agent, verdict
 

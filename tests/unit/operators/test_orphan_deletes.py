@@ -45,6 +45,23 @@ def test_a_task_ends_at_its_timeout(clean_up, task_run, seed, deletes, emulator,
     assert warp.slept < 20
 
 
+@pytest.mark.parametrize("hints", ["body", "header"])
+@pytest.mark.parametrize("times", [1, None])
+def test_a_long_rate_limit_fails_nothing_before_the_deadline(
+    times, hints, clean_up, task_run, seed, deletes, emulator, warp
+):
+    agent_id = seed(task_run())
+    emulator.faults.add(Fault.rate_limited(100_000, hints), on="delete_agent", times=times)
+    began = warp.time()
+    ran = clean_up(timeout=600)
+    assert warp.time() - began >= 590
+    if times is None:
+        assert isinstance(ran.error, ConnixRateLimitError), ran.log
+        assert agent_id in str(ran.error)
+    else:
+        assert outcomes(ran) == {agent_id: "deleted"}, ran.log
+
+
 def test_a_busy_agent_is_deleted_by_a_retry(clean_up, task_run, seed, emulator):
     agent_id = seed(task_run())
     emulator.faults.add(Fault.status(409), on="delete_agent")
