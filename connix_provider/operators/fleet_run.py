@@ -27,6 +27,7 @@ from connix_provider.client.errors import (
     ConnixNotFoundError,
     ConnixRateLimitError,
 )
+from connix_provider.client.retry import cap_retry_delay
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.busy_agent import MAX_REPEATS, AgentBusyError
 from connix_provider.operators.cancel_on_kill import SentAction
@@ -182,9 +183,9 @@ class FleetRun:
             settle = SentAction(member.agent_id, "settle", agent_name=member.name)
             self._wait(member, settle, Stage.SETTLE, repeats=repeats + 1)
         except ConnixRateLimitError as error:
-            # No longer than the task has, because the limit may be over before the service says so.
-            pause = max(error.retry_after or 0.0, _LONGEST_PAUSE)
-            self.held_until = min(time.time() + pause, self._deadline)
+            now = time.time()
+            pause = cap_retry_delay(max(error.retry_after or 0.0, _LONGEST_PAUSE), self._deadline - now)
+            self.held_until = min(now + pause, self._deadline)
             self.hold_reason = str(error)
             if self._memory.record(member) is None:
                 member.progress, member.was_acted_on = Progress.UNTOUCHED, was_acted_on

@@ -14,6 +14,7 @@ from connix_provider.client.errors import (
     ConnixNotFoundError,
     ConnixRateLimitError,
 )
+from connix_provider.client.retry import cap_retry_delay
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.operators.combined_error import combined_error
@@ -39,7 +40,7 @@ _SUBJECT = "Could not look for orphaned agents"
 #: Seconds for which a delete waits for its rate limit before the agent and its run are judged again.
 _LONGEST_PAUSE = 2.0
 #: Seconds before the deadline at which the last delete that waits for its limit is sent.
-_LAST_ATTEMPT = 1.0
+_LAST_ATTEMPT = _LONGEST_PAUSE + 1.0
 
 
 class OrphanTask(Protocol):
@@ -176,11 +177,10 @@ class _Run:
                 hasty.agents.delete(self._project_id, agent_id)
             except ConnixRateLimitError as error:
                 self._log.info("Agent %r (%s) waits for its delete: %s.", agent.name, agent_id, error)
-                # Until right before the deadline, because the limit may be over before the service says so.
                 left = seconds_left(self._client) - _LAST_ATTEMPT
                 if left <= 0:
                     raise
-                time.sleep(min(max(_LONGEST_PAUSE, error.retry_after or 0.0), left))
+                time.sleep(min(cap_retry_delay(max(_LONGEST_PAUSE, error.retry_after or 0.0), left), left))
             else:
                 return agent, verdict
 

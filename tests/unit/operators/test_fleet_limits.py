@@ -15,6 +15,16 @@ pytestmark = pytest.mark.heavy
 
 @MODES
 @pytest.mark.parametrize("hints", ["body", "header"])
+def test_a_rate_limit_hint_beyond_the_deadline_is_tried_again(hints, deferrable, fleet, emulator):
+    agents = emulator.seed(4, name="team-{n}")
+    emulator.faults.add(Fault.rate_limited(100_000, hints), on="restart_agent", after=1)
+    ran = fleet(max_unavailable=2, timeout=600, deferrable=deferrable).try_once()
+    assert ran.error is None, ran.error
+    assert sorted(requests(emulator, "restart_agent")) == sorted(agents)
+
+
+@MODES
+@pytest.mark.parametrize("hints", ["body", "header"])
 def test_a_rate_limit_beyond_the_deadline_fails_no_agent(hints, deferrable, fleet, emulator, warp):
     agents = emulator.seed(4, name="team-{n}")
     emulator.faults.add(Fault.rate_limited(100_000, hints), on="restart_agent", times=None, after=1)

@@ -54,8 +54,8 @@ def test_a_long_rate_limit_fails_nothing_before_the_deadline(
     emulator.faults.add(Fault.rate_limited(100_000, hints), on="delete_agent", times=times)
     began = warp.time()
     ran = clean_up(timeout=600)
-    assert warp.time() - began >= 590
     if times is None:
+        assert warp.time() - began >= 590
         assert isinstance(ran.error, ConnixRateLimitError), ran.log
         assert agent_id in str(ran.error)
     else:
