@@ -117,12 +117,10 @@ class PollingSession:
         :param wait: the wait
         :param find: finds the agent, where the wait does not know it yet
         """
-        if find is not None:
-            project_id, agent_id = find(client)
-        else:
-            project_id, agent_id = str(project_id), wait.agent_id
+        project_id, agent_id = find(client) if find else (str(project_id), wait.agent_id)
         wait.connix_conn_id = self._hook.connix_conn_id
-        wait.located(agent_id, project_id, self._hook.agent_url(project_id, agent_id))
+        link = self._hook.agent_url(project_id, agent_id)
+        wait.located(agent_id=agent_id, project_id=project_id, link=link)
 
     def _take(self, client: Client) -> None:
         is_first = self._client is None
@@ -304,7 +302,7 @@ async def _join(
     from connix_provider.polling.shared_client import shared_client
 
     shared = await stack.enter_async_context(shared_client(connix_conn_id))
-    wait.linked(shared.agent_url(wait.agent.project_id, wait.agent_id))
+    wait.located(link=shared.agent_url(wait.agent.project_id, wait.agent_id))
     deadline = wait.schedule.clock.to_monotonic(wait.schedule.deadline)
     subscription = shared.subscription(
         str(wait.agent.project_id), wait.agent_id, wait.schedule.poll_interval, deadline
