@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException, BaseSensorOperator
 
@@ -15,6 +15,7 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.params import check_seconds, resolve_agent_id, resolve_project_id
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
+from connix_provider.sensors.try_store import TryStore
 from connix_provider.task_parameters import TaskParameters
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ __all__ = ["ConnixSensor"]
 _KEEP_SLOT = 10.0
 #: Seconds that a reschedule must last, if the deadline makes it shorter than the poll interval.
 _WORTH_A_RESCHEDULE = 5.0
-#: The key of the positions in the agents' logs in ``task_state_store``.
+#: The key of the positions in the agents' logs, in what a try keeps.
 _LOG_POSITIONS = "connix_log_positions"
 
 
@@ -185,10 +186,8 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
 
         :param context: Airflow's context
         """
-        store = context.get("task_state_store")
-        kept = store.get(_LOG_POSITIONS) if store is not None and self.stream_agent_logs else None
-        if isinstance(kept, dict) and kept.get("try_number") == getattr(context["ti"], "try_number", None):
-            self.log_positions = cast("Sequence[Mapping[str, Any]]", kept["positions"])
+        if self.stream_agent_logs:
+            self.log_positions = TryStore(context).read(_LOG_POSITIONS) or ()
 
     def reschedule_unless_undecided(
         self,
@@ -212,18 +211,16 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         :param ends_at: the deadline of the whole wait, in epoch seconds
         :param waits: the waits for the single agents
         """
-        store = context.get("task_state_store")
-        if self.stream_agent_logs and store is None:
+        kept = TryStore(context)
+        if self.stream_agent_logs and not kept.is_there:
             return
         delay = schedule.delay()
         longest = ends_at - schedule.clock.now() - _KEEP_SLOT
         if wait.is_undecided or longest < min(delay, _WORTH_A_RESCHEDULE):
             return
         delay = min(delay, longest)
-        if self.stream_agent_logs and store is not None:
-            positions: Any = [each.stream.to_json() if each.stream else {} for each in waits]
-            try_number = getattr(context["ti"], "try_number", None)
-            store.set(_LOG_POSITIONS, {"try_number": try_number, "positions": positions})
+        if self.stream_agent_logs:
+            kept.write(_LOG_POSITIONS, [each.stream.to_json() if each.stream else {} for each in waits])
         raise AirflowRescheduleException(datetime.fromtimestamp(time.time() + delay, UTC))
 
     def first_poke_at(self, context: Context) -> float | None:
