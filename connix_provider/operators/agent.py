@@ -176,13 +176,14 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
     ) -> SentAction:
         """Send the restart, unless an earlier start of this task did."""
         from connix_provider.operators.restart_once import restart_in_run
+        from connix_provider.operators.task_state import TaskRecord
 
         return restart_in_run(
             client,
             project_id,
             agent_id,
-            context,
             record=record,
+            keeper=TaskRecord(context),
             read=lambda: self.read_agent(client, project_id, agent_id),
             agent_name=self.agent_name,
         )

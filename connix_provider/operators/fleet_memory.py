@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from connix_provider.operators.agent_records import AgentRecords
 from connix_provider.operators.fleet_plan import FleetMember, Progress
 from connix_provider.operators.identity import max_tries_of, try_number_of
-from connix_provider.operators.task_state import ActionRecord, TaskMemory
+from connix_provider.operators.task_state import TaskMemory
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -38,7 +39,8 @@ class FleetMemory:
         self._memory = TaskMemory(context, _NAME)
         self._action = ""
         self._try = [max_tries_of(context), try_number_of(context)]
-        self._records: dict[str, dict[str, Any]] = {}
+        #: The record of the action on each agent under way.
+        self.records = AgentRecords(None, self.save)
         #: Epoch seconds at which this try began, and how many agents were done then.
         self.since: tuple[float, int] = (time.time(), 0)
         #: The agents, in the order in which they are acted on.
@@ -56,7 +58,7 @@ class FleetMemory:
             return False
         self._action = action
         is_new_try = stored["try"] != self._try
-        self._records = dict(stored["records"])
+        self.records = AgentRecords(stored["records"], self.save)
         self.members = [FleetMember(*values) for values in stored["members"]]
         for member in self.members:
             member.progress = Progress(member.progress)
@@ -67,7 +69,7 @@ class FleetMemory:
         for member in self.members:
             if member.progress is Progress.FAILED and is_new_try:
                 member.progress, member.reason, member.was_acted_on = Progress.UNTOUCHED, "", False
-                self._records.pop(member.agent_id, None)
+                self.records.discard(member.agent_id)
         return True
 
     def begin(self, action: str, members: Iterable[FleetMember]) -> None:
@@ -81,50 +83,18 @@ class FleetMemory:
         self.members = list(members)
         self.save()
 
-    def keeper(self, member: FleetMember) -> _Keeper:
-        """
-        Return what keeps the record of an agent's action.
-
-        :param member: the agent
-        :return: the keeper
-        """
-        return _Keeper(self, member.agent_id)
-
-    def record(self, member: FleetMember) -> ActionRecord | None:
-        """
-        Return the record of the action on an agent that an earlier start of the task sent.
-
-        :param member: the agent
-        :return: the record, or ``None``
-        """
-        stored = self._records.get(member.agent_id)
-        return ActionRecord.from_json(stored) if stored else None
-
     def end(self, member: FleetMember) -> None:
         """
         Keep that an agent is done or failed.
 
         :param member: the agent
         """
-        self._records.pop(member.agent_id, None)
+        self.records.discard(member.agent_id)
         self.save()
 
     def forget(self) -> None:
         """Delete all of it."""
         self._memory.delete()
-
-    def write_record(self, agent_id: str, record: ActionRecord | None) -> None:
-        """
-        Keep or delete the record of an agent's action.
-
-        :param agent_id: the agent
-        :param record: the record, ``None`` to delete it
-        """
-        if record is None:
-            self._records.pop(agent_id, None)
-        else:
-            self._records[agent_id] = record.to_json()
-        self.save()
 
     def save(self) -> None:
         """Write the run."""
@@ -138,22 +108,6 @@ class FleetMemory:
                 "try": self._try,
                 "since": list(self.since),
                 "members": members,
-                "records": self._records,
+                "records": self.records.to_json(),
             }
         )
-
-
-class _Keeper:
-    """Keep the record of one agent's action in the memory of its fleet."""
-
-    def __init__(self, memory: FleetMemory, agent_id: str) -> None:
-        self._memory = memory
-        self._agent_id = agent_id
-
-    def write(self, record: ActionRecord) -> None:
-        """Write the record."""
-        self._memory.write_record(self._agent_id, record)
-
-    def forget(self) -> None:
-        """Delete the record."""
-        self._memory.write_record(self._agent_id, None)

@@ -43,8 +43,6 @@ from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
     from connix_provider.operators.agent_task import AgentTask
     from connix_provider.operators.fleet_memory import FleetMemory
     from connix_provider.operators.fleet_request import FleetRequest
@@ -64,7 +62,6 @@ class FleetRun:
     :param memory: its agents, and what earlier processes did
     :param connected: the open connection
     :param project_id: the agents' project
-    :param context: Airflow's context
     :param task: the task, for its poll interval, log and connection
     :param deadline: epoch seconds of the task's deadline
     """
@@ -75,7 +72,6 @@ class FleetRun:
         memory: FleetMemory,
         connected: PollingSession,
         project_id: str,
-        context: Context,
         task: AgentTask,
         deadline: float,
     ) -> None:
@@ -87,7 +83,6 @@ class FleetRun:
         self._memory = memory
         self._connected = connected
         self._project_id = project_id
-        self._context = context
         self._log = task.log
         self._by_id = {member.agent_id: member for member in memory.members}
         self.waits: dict[str, FleetWait] = {}
@@ -166,7 +161,6 @@ class FleetRun:
                     self._request.action,
                     member,
                     self._memory,
-                    self._context,
                 )
         except AgentBusyError as busy:
             self._log.info("Agent %s: the %s waits. %s", member, self._request.action, busy)
@@ -178,7 +172,7 @@ class FleetRun:
             self.held_until = time.time() + max(error.retry_after or 0.0, _LONGEST_PAUSE)
             if self.held_until >= self._deadline:
                 raise
-            if self._memory.record(member) is None:
+            if self._memory.records.get(member.agent_id) is None:
                 member.progress, member.was_acted_on = Progress.UNTOUCHED, was_acted_on
         except (ConnixAuthenticationError, ConnixPermissionError):
             # No other agent would fare better.

@@ -82,7 +82,7 @@ def run_fleet(
         limits = request.limits(len(memory.members))
         if event is None:
             _log_start(task, request, memory, limits)
-        run = FleetRun(request, memory, connected, project_id, context, task, deadline)
+        run = FleetRun(request, memory, connected, project_id, task, deadline)
         if event is not None:
             run.resume(event)
         step = run.act()

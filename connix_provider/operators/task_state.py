@@ -117,11 +117,6 @@ class TaskMemory:
         self._name = name
         self._store = context.get("task_state_store")
 
-    @property
-    def is_permanent(self) -> bool:
-        """Whether Airflow keeps the value with the task instance; otherwise it is a Variable."""
-        return self._store is not None
-
     def read(self, *, of_any_clear: bool = False) -> Any:
         """
         Read the value.
@@ -158,6 +153,11 @@ class TaskMemory:
             self._store.delete(self._name)
         elif (variable := self._variable()) and Variable.get(variable, None) is not None:
             Variable.delete(variable)
+
+    def clean_up_after_last_try(self) -> None:
+        """Delete the Variable of a task without a further try. A ``task_state_store`` keeps the value."""
+        if self._store is None and is_last_try(self._context):
+            self.delete()
 
     def _variable(self) -> str | None:
         return _variable(self._context, self._name)
@@ -253,8 +253,7 @@ def clean_up_after_last_try(context: Context) -> None:
 
     :param context: Airflow's context
     """
-    if context.get("task_state_store") is None and is_last_try(context):
-        forget(context)
+    TaskMemory(context, _NAME).clean_up_after_last_try()
 
 
 def _variable(context: Context, name: str = _NAME) -> str | None:

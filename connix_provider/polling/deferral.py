@@ -108,8 +108,9 @@ def no_triggerer_message(timeout: float, agent: str = "") -> str:
     :return: some sentences
     """
     which = f" on agent {agent}" if agent else ""
+    left = " The agent was left as it is." if agent else ""
     return (
         f"No triggerer answered{which} within the time allowed ({timeout:g} s): either none runs, or all of "
-        "their places are taken ([triggerer] capacity in Airflow's configuration, 1000 by default). "
-        "The agent was left as it is."
+        "their places are taken ([triggerer] capacity in Airflow's configuration, 1000 by default)."
+        f"{left}"
     )

@@ -296,7 +296,7 @@ class StatusPoller:
         """Judge a failed poll."""
         now = self.schedule.clock.now()
         if isinstance(error, ConnixRateLimitError):
-            self.errors.is_final(error, now)
+            self.errors.record(error, now)
             self.limited(error)
             return None
         self.limits.end(self.agent, now)
@@ -305,7 +305,7 @@ class StatusPoller:
                 return self._refused(error)
             self.last_seen_at = now
             return self._judge(Snapshot(None), str(error))
-        if self.errors.is_final(error, now):
+        if self.errors.record(error, now):
             return self._refused(error)
         if isinstance(error, ConnixAPIError) and error.retry_after:
             self.schedule.delay_by(error.retry_after)

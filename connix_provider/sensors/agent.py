@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -71,7 +72,7 @@ class ConnixAgentStatusSensor(ConnixSensor):
         agent_name: str | None = None,
         target_statuses: str | Collection[str] = "running",
         failure_statuses: str | Collection[str] | None = None,
-        stable_for: float = 0.0,
+        stable_for: float | timedelta = 0.0,
         project_id: str | None = None,
         stream_agent_logs: bool = False,
         connix_conn_id: str = ConnixHook.default_conn_name,
@@ -97,7 +98,7 @@ class ConnixAgentStatusSensor(ConnixSensor):
         :return: the agent's id
         """
         from connix_provider.polling.messages import not_waited_for
-        from connix_provider.polling.session import PollingSession, poll_once, poll_until_done
+        from connix_provider.polling.session import PollingSession, poll_once
         from connix_provider.polling.task_kill import exit_on_sigterm
 
         first_poke_at = self.first_poke_at(context)
@@ -114,13 +115,11 @@ class ConnixAgentStatusSensor(ConnixSensor):
             connected = PollingSession(hook, deadline=ends_at, is_resumed=is_resumed)
         locate = partial(self.locate, hook)
         with connected, exit_on_sigterm():
-            if not self.deferrable and not self.reschedule:
-                return self.end(poll_until_done(connected, None, wait, locate=locate))
             while (poll_result := poll_once(connected, None, wait, locate=locate)) is None:
                 if self.deferrable and wait.agent.link:
                     self._defer(wait)
                 if self.reschedule and not self.deferrable:
-                    self.reschedule_unless_undecided(context, wait, wait.schedule, ends_at, [wait])
+                    self.reschedule_unless_undecided(context, [wait], ends_at)
                 time.sleep(wait.schedule.rest())
         return self.end(poll_result)
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException, BaseSensorOperator
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Client
-    from connix_provider.polling.poll_schedule import PollSchedule
     from connix_provider.polling.status_poller import StatusPoller
 
 try:
@@ -40,14 +39,6 @@ _KEEP_SLOT = 10.0
 _WORTH_A_RESCHEDULE = 5.0
 #: The key of the positions in the agents' logs, in what a try keeps.
 _LOG_POSITIONS = "connix_log_positions"
-
-
-class Wait(Protocol):
-    """Say whether another process could go on with a wait."""
-
-    @property
-    def is_undecided(self) -> bool:
-        """Whether this process must send the next polls, because their verdict rests on what it has seen."""
 
 
 class ConnixSensor(TaskParameters, BaseSensorOperator):
@@ -90,14 +81,17 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         :return: how it ended
         :raises ValueError: for an event of another kind
         """
-        from connix_provider.polling.deferral import time_after, time_allowed
-        from connix_provider.polling.session import explain
+        from connix_provider.polling.deferral import time_allowed
+        from connix_provider.polling.session import result_of_event
 
-        deadline = event.get("deadline") if isinstance(event, Mapping) else None
-        timeout = check_seconds("timeout", self.timeout)
-        allowed = time_allowed(timeout, self.execution_timeout)
-        seconds = time_after(deadline, allowed, self.execution_timeout)
-        return explain(ConnixHook(self.connix_conn_id), event, seconds=seconds, log=self.log)
+        allowed = time_allowed(check_seconds("timeout", self.timeout), self.execution_timeout)
+        return result_of_event(
+            ConnixHook(self.connix_conn_id),
+            event,
+            allowed=allowed,
+            execution_timeout=self.execution_timeout,
+            log=self.log,
+        )
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
@@ -190,12 +184,7 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
             self.log_positions = TryStore(context).read(_LOG_POSITIONS) or ()
 
     def reschedule_unless_undecided(
-        self,
-        context: Context,
-        wait: Wait,
-        schedule: PollSchedule,
-        ends_at: float,
-        waits: Sequence[StatusPoller],
+        self, context: Context, pollers: Sequence[StatusPoller], ends_at: float
     ) -> None:
         """
         Reschedule the task for the next poll.
@@ -206,21 +195,19 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         With ``stream_agent_logs`` it is also kept if there is no place for the position in the logs.
 
         :param context: Airflow's context
-        :param wait: the wait
-        :param schedule: its times
+        :param pollers: the wait for each agent
         :param ends_at: the deadline of the whole wait, in epoch seconds
-        :param waits: the waits for the single agents
         """
         kept = TryStore(context)
         if self.stream_agent_logs and not kept.is_there:
             return
-        delay = schedule.delay()
-        longest = ends_at - schedule.clock.now() - _KEEP_SLOT
-        if wait.is_undecided or longest < min(delay, _WORTH_A_RESCHEDULE):
+        delay = max(each.schedule.delay() for each in pollers)
+        longest = ends_at - pollers[0].schedule.clock.now() - _KEEP_SLOT
+        if any(each.is_undecided for each in pollers) or longest < min(delay, _WORTH_A_RESCHEDULE):
             return
         delay = min(delay, longest)
         if self.stream_agent_logs:
-            kept.write(_LOG_POSITIONS, [each.stream.to_json() if each.stream else {} for each in waits])
+            kept.write(_LOG_POSITIONS, [each.stream.to_json() if each.stream else {} for each in pollers])
         raise AirflowRescheduleException(datetime.fromtimestamp(time.time() + delay, UTC))
 
     def first_poke_at(self, context: Context) -> float | None:

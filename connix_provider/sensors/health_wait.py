@@ -145,8 +145,7 @@ def wait_for_health(sensor: ConnixSensor, request: HealthRequest, context: Conte
             if sensor.deferrable and poller.agent.link:
                 _defer(sensor, request, group)
             if reschedules:
-                longest = max(group.pollers, key=lambda each: each.schedule.delay())
-                sensor.reschedule_unless_undecided(context, group, longest.schedule, ends_at, group.pollers)
+                sensor.reschedule_unless_undecided(context, group.pollers, ends_at)
             time.sleep(group.rest())
     return poll_result, group.summary()
 

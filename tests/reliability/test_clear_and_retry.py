@@ -445,6 +445,16 @@ def test_a_conflict_without_an_agent_is_retried_for_30_seconds(scenario, task):
     assert scenario.executed("create_agent") == 1
 
 
+def test_a_create_lost_among_conflicts_may_have_happened(scenario, task):
+    conflict = Fault.status(409, code="agent_conflict", message="Agent name already exists in this project")
+    scenario.emulator.faults.add(conflict, on="create_agent", times=6)
+    scenario.emulator.faults.add(Fault.reset_before(), on="create_agent", times=1)
+    ran = task(ConnixCreateAgentOperator, **CREATE).try_once()
+    assert "The create may have been executed" in str(ran.error)
+    assert ran.error.may_have_executed
+    assert scenario.executed("create_agent") == 0
+
+
 @pytest.mark.parametrize("timeout", [5, 300])
 def test_a_lasting_conflict_is_the_final_error(timeout, scenario, task):
     limit = Fault.status(409, code="agent_limit", message="agent limit reached")

@@ -184,6 +184,8 @@ class RateLimiter:
             endpoint.queues, endpoint.slot = ([], []), None
             if endpoint.limit:
                 endpoint.limit.forget_in_flight()
+        for window in self._state.together.values():
+            window.forget_in_flight()
 
     def _is_exchange_due(self, bucket: Bucket) -> bool:
         """Return whether the next request has to read and write the shared file."""

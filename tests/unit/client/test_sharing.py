@@ -122,7 +122,9 @@ def in_child(pipe, limiter):
     waits = [permit.try_acquire(), limiter.permit(Bucket.LIST).try_acquire()]
     same = limiter_for("http://127.0.0.1:9", KEY) is limiter
     queue = limiter._state.endpoints[Bucket.GET].queues[0]
-    pipe.send((waits, same, queue == [permit.number], len(registry._limiters)))
+    # The child has sent one of the requests in flight itself.
+    in_flight = [window.in_flight for window in limiter._state.together.values()]
+    pipe.send((waits, same, queue == [permit.number], len(registry._limiters), in_flight))
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
@@ -130,7 +132,10 @@ def test_a_fork_keeps_the_limits_without_locks():
     limiter = limiter_for("http://127.0.0.1:9", KEY)
     with limiter.permit(Bucket.GET) as permit:
         assert permit.try_acquire() == 0
-        permit.on_response({"x-ratelimit-limit": "200", "x-ratelimit-remaining": "0"})
+        of_all_requests = {"x-ratelimit-limit-requests": "1000", "x-ratelimit-remaining-requests": "900"}
+        permit.on_response({"x-ratelimit-limit": "200", "x-ratelimit-remaining": "0", **of_all_requests})
+    in_flight = limiter.permit(Bucket.LIST)
+    assert in_flight.try_acquire() == 0
     waiting = limiter.permit(Bucket.GET)
     assert waiting.try_acquire() > 0
     held, release = threading.Event(), threading.Event()
@@ -149,7 +154,7 @@ def test_a_fork_keeps_the_limits_without_locks():
     child.start()
     try:
         assert here.poll(30), "the child waits for a lock that is never released"
-        waits, same, is_first, known = here.recv()
+        waits, same, is_first, known, in_flight_there = here.recv()
     finally:
         release.set()
         thread.join()
@@ -158,6 +163,7 @@ def test_a_fork_keeps_the_limits_without_locks():
     assert waits[0] > 50
     assert waits[1] == 0
     assert (same, is_first, known) == (True, True, 1)
+    assert in_flight_there == [1]
 
 
 # Calls

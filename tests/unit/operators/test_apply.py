@@ -265,6 +265,18 @@ def test_a_restart_of_an_earlier_try_is_not_repeated(task, emulator):
     assert emulator.agent(agent_id)["status"] == "running"
 
 
+def test_each_restart_of_an_earlier_try_is_kept(task, emulator):
+    agents = emulator.seed(2, name="agent-{n}", status="error", config=dict(CONFIG))
+    emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", after=4, times=1)
+    run = task([{"name": f"agent-{number}", "state": "running"} for number in (1, 2)])
+    assert run.try_once().error is not None
+    assert len(emulator.journal.executed("restart_agent")) == 2
+    assert sorted(run.store["connix_apply"]["record"]) == sorted(agents)
+    assert run.try_once().error is None
+    assert len(emulator.journal.executed("restart_agent")) == 2
+    assert "connix_apply" not in run.store
+
+
 def test_a_failed_agent_stops_no_other(task, emulator, writes):
     apply_old = task([{"name": "old", "config": CONFIG}]).try_once().result["agents"]["old"]
     ids = emulator.seed(3, name="agent-{n}", status="stopped", config=dict(CONFIG))

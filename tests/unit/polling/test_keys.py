@@ -60,7 +60,7 @@ async def test_a_refusal_heard_after_the_key_changed_ends_nothing(
         seen = await look(subscription, due)
         if isinstance(seen, ConnixAuthenticationError):
             (shared,) = _shared[asyncio.get_running_loop()].values()
-            assert await shared.renew(shared.version)
+            assert await shared.reload_key(shared.version)
         return seen
 
     monkeypatch.setattr(Subscription, "poll", hear_late)
@@ -99,15 +99,15 @@ async def test_a_key_changed_after_one_wait_failed_goes_on(
 async def test_an_older_refusal_reads_the_connection_no_more(emulator, warp, connection, reads):
     async with shared_client("connix_default") as shared:
         first = shared.version
-        assert not await shared.renew(first)
-        assert not await shared.renew(first)
+        assert not await shared.reload_key(first)
+        assert not await shared.reload_key(first)
         assert len(reads) == 2
         second = shared.version
         connection(password=emulator.add_key())
-        assert not await shared.renew(second), "it was read a moment ago"
+        assert not await shared.reload_key(second), "it was read a moment ago"
         warp.sleep(2)
-        assert await shared.renew(second)
-        assert await shared.renew(first)
+        assert await shared.reload_key(second)
+        assert await shared.reload_key(first)
         assert len(reads) == 3
 
 
@@ -118,12 +118,12 @@ async def test_what_refreshes_a_token_may_change_too(changed, emulator, warp, co
     connection(password="", extra=extra)
     with PollingSession(ConnixHook(), deadline=time.time() + 60) as connected:
         async with shared_client("connix_default") as shared:
-            assert not connected.renew()
-            assert not await shared.renew(shared.version)
+            assert not connected.reload_key()
+            assert not await shared.reload_key(shared.version)
             warp.sleep(2)
             connection(password="", extra={**extra, changed: extra[changed] + "x"})
-            assert connected.renew()
-            assert await shared.renew(shared.version)
+            assert connected.reload_key()
+            assert await shared.reload_key(shared.version)
 
 
 @pytest.mark.parametrize("count", [1, 5, 200])
