@@ -177,7 +177,7 @@ async def test_an_unreadable_minor_field_spoils_no_response(driver, raw_server, 
 ODD_ENTRIES = [5, None, {}, {"id": "b"}, {"id": None, "status": "running"}, {"id": "secret-1", "status": 5}]
 
 
-async def test_an_entry_without_id_or_status_is_left_out(driver, raw_server, answer, caplog):
+async def test_entries_without_id_or_status_are_left_out(driver, raw_server, answer, caplog):
     page = {
         "agents": [AGENT, *ODD_ENTRIES, AGENT | {"id": "z"}],
         "pagination": {"total": 8, "has_more": True},

@@ -218,7 +218,7 @@ def test_a_call_waits_for_its_budget():
     ("bounds", "waited"),
     [({"total_timeout": 30}, 0), ({"deadline": NOW + 30}, 30), ({"longest_pause": 30}, 0)],
 )
-def test_a_permit_that_comes_too_late_is_an_error(bounds, waited):
+def test_a_permit_after_the_deadline_is_an_error(bounds, waited):
     caller = Caller(**bounds)
     use_up(caller)
     with pytest.raises(ConnixRateLimitError) as caught:
@@ -237,7 +237,7 @@ def test_a_permit_that_comes_too_late_is_an_error(bounds, waited):
     assert caller.limiter._state.endpoints[Bucket.GET].queues == ([], [])
 
 
-def test_a_nap_that_lasted_beyond_the_deadline_sends_nothing():
+def test_an_oversleep_beyond_the_deadline_sends_no_request():
     caller = Caller(total_timeout=30)
     use_up(caller, 20)
     assert isinstance(caller.flow.send(None), Sleep)
@@ -276,7 +276,7 @@ def test_a_429_beyond_the_longest_pause_is_raised():
     assert sum(patient.pauses) == pytest.approx(31, abs=0.5)
 
 
-def test_a_429_stops_other_requests_and_counts_no_attempt():
+def test_a_429_stops_others_and_counts_no_attempt():
     caller = Caller(max_attempts=1)
     other = Caller(caller.limiter)
     caller.go_on()
@@ -289,7 +289,7 @@ def test_a_429_stops_other_requests_and_counts_no_attempt():
     assert isinstance(caller.flow.send(None), Send)
 
 
-def test_a_call_that_is_broken_off_leaves_nothing_behind():
+def test_an_abandoned_call_leaves_no_permit_behind():
     caller = Caller()
     caller.go_on()
     endpoint = caller.limiter._state.endpoints[Bucket.GET]

@@ -128,7 +128,7 @@ def test_a_refused_key_stops_everything(deferrable, fleet, emulator):
 
 
 @MODES
-def test_a_retry_and_a_clear_go_on_with_the_rest(deferrable, fleet, emulator):
+def test_a_cleared_task_continues_with_the_rest(deferrable, fleet, emulator):
     agents = emulator.seed(6, name="team-{n}")
     task = fleet(max_unavailable=1, deferrable=deferrable)
     emulator.faults.add(Fault.ends_in_error(), on="restart_agent", times=1, after=2)
@@ -165,7 +165,7 @@ def test_min_healthy_time_and_health_are_awaited(deferrable, fleet, emulator, wa
 
 
 @MODES
-def test_an_agent_that_stays_unhealthy_fails_at_the_healthy_deadline(deferrable, fleet, emulator, warp):
+def test_an_unhealthy_agent_fails_at_the_healthy_deadline(deferrable, fleet, emulator, warp):
     (agent_id, _) = emulator.seed(2, name="team-{n}")
     emulator.set_metrics(agent_id, cpu_usage=0.9)
     began = warp.time()
@@ -217,7 +217,7 @@ def test_more_canaries_than_agents_are_refused(deferrable, fleet, emulator):
 
 
 @MODES
-def test_two_hundred_agents_take_little_more_than_the_limits(deferrable, fleet, emulator, warp):
+def test_only_rate_limits_slow_two_hundred_agents(deferrable, fleet, emulator, warp):
     agents = emulator.seed(200, name="team-{n}")
     began = warp.time()
     ran = fleet(max_unavailable="10%", canary=2, deferrable=deferrable).try_once()
@@ -283,7 +283,7 @@ def test_lost_responses_restart_no_agent_twice(fault, deferrable, fleet, emulato
 
 
 @MODES
-def test_a_busy_agent_is_acted_on_when_it_has_settled(deferrable, fleet, emulator):
+def test_a_busy_agent_is_paused_after_it_settles(deferrable, fleet, emulator):
     agents = emulator.seed(2, name="team-{n}")
     emulator.script(agents[0], [(0, "updating"), (40, "running")])
     ran = fleet(action="pause", max_unavailable=2, deferrable=deferrable).try_once()

@@ -106,7 +106,7 @@ def test_unavailable_agents_count_and_come_first():
     ]
 
 
-def test_more_unavailable_agents_than_allowed_take_no_other_away():
+def test_unavailable_agents_count_toward_max_unavailable():
     members = fleet(10, 6)
     limits = FleetLimits(4)
     first = act(decide(members, limits))
@@ -127,7 +127,7 @@ def test_canaries_are_tried_before_others():
     assert len(act(decide(members, limits))) == 4
 
 
-def test_a_failed_canary_ends_a_run_without_allowed_failures():
+def test_a_failed_canary_ends_the_run():
     members, limits = fleet(10), FleetLimits(5, canary=2)
     act(decide(members, limits))
     end(members[0], is_good=False)

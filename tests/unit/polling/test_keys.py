@@ -51,7 +51,7 @@ async def test_a_new_key_goes_on(count, emulator, wait, connection, reads, asked
     assert len(reads) == 2
 
 
-async def test_a_refusal_heard_after_the_key_changed_ends_nothing(
+async def test_a_refusal_after_a_key_change_ends_nothing(
     emulator, wait, connection, reads, asked, monkeypatch
 ):
     look = Subscription.poll
@@ -72,7 +72,7 @@ async def test_a_refusal_heard_after_the_key_changed_ends_nothing(
     assert len(reads) == 2
 
 
-async def test_a_key_changed_after_one_wait_failed_goes_on(
+async def test_waits_use_a_key_changed_after_failure(
     emulator, wait, warp, connection, reads, asked, monkeypatch
 ):
     hasty, patient = emulator.seed(2, status="creating")
@@ -172,7 +172,7 @@ async def test_a_joining_wait_reads_the_connection_anew(emulator, wait, warp, co
 
 
 @pytest.mark.heavy
-async def test_a_late_refusal_of_the_former_key_ends_nothing(emulator, wait, connection, reads, monkeypatch):
+async def test_a_former_keys_late_refusal_ends_no_wait(emulator, wait, connection, reads, monkeypatch):
     late, prompt = emulator.seed(2)
     send, former = httpx.AsyncHTTPTransport.handle_async_request, [emulator.api_key]
 

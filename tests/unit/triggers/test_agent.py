@@ -55,7 +55,7 @@ async def test_it_tells_of_other_endings(status, expected, emulator, connection,
     assert (event["outcome"], event["status"]) == (expected, status)
 
 
-async def test_without_a_deadline_it_gives_up_after_an_hour(emulator, connection, warp):
+async def test_a_trigger_without_deadline_ends_after_an_hour(emulator, connection, warp):
     (agent_id,) = emulator.seed(status="paused")
     event = await outcome(trigger(emulator, agent_id, poll_interval=600))
     assert event["outcome"] == "timeout"
@@ -69,7 +69,7 @@ async def test_a_deadline_that_has_passed_sends_nothing(emulator, connection, wa
     assert not emulator.journal.entries()
 
 
-async def test_a_timeout_names_the_last_status_and_its_time(emulator, connection, warp):
+async def test_a_timeout_names_the_last_status_and_time(emulator, connection, warp):
     (agent_id,) = emulator.seed(status="paused")
     event = await outcome(trigger(emulator, agent_id, deadline=warp.time() + 10))
     at = emulator.journal.entries("get_agent")[-1].at
@@ -134,7 +134,7 @@ async def test_it_backs_off_as_the_sensor_was_told(emulator, connection, warp):
     assert [round(b - a) for a, b in itertools.pairwise(looks)] == [1, 2, 4, 8, 16, 20, 20]
 
 
-async def test_a_service_that_asks_to_be_left_alone_is(emulator, connection, warp):
+async def test_retry_after_delays_the_next_poll(emulator, connection, warp):
     (agent_id,) = emulator.seed()
     emulator.faults.add(Fault.rate_limited(retry_after=45), on="get_agent", times=2)
     await outcome(trigger(emulator, agent_id))
@@ -229,7 +229,7 @@ async def test_bad_trigger_arguments_fail_the_task(arguments, words, emulator, c
     assert not emulator.journal.entries()
 
 
-async def test_a_bad_trigger_is_no_others_trouble(emulator, connection, warp):
+async def test_a_bad_trigger_disturbs_no_other_trigger(emulator, connection, warp):
     (agent_id,) = emulator.seed(status="creating")
     emulator.script(agent_id, [(3, "running")])
     good, bad = await asyncio.gather(

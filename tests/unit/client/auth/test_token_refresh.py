@@ -76,7 +76,7 @@ async def cancel_while_refreshing(client, rotating):
         await calling
 
 
-async def test_next_call_uses_the_refresh_of_a_cancelled_one(rotating, given):
+async def test_next_call_uses_a_cancelled_calls_refresh(rotating, given):
     async with AsyncClient(**rotating.options, **given) as client:
         await cancel_while_refreshing(client, rotating)
         following = [asyncio.create_task(client.agents.list("p")) for _ in range(3)]

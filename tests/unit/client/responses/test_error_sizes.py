@@ -179,7 +179,7 @@ async def test_a_refused_create_is_posted_once(driver, raw_server, answer, conte
     assert len(server.requests) == 1
 
 
-async def test_the_rest_of_a_huge_error_is_not_read(driver, raw_server):
+async def test_a_huge_error_is_not_read_whole(driver, raw_server):
     sent = []
 
     def behave(connection, request):
