@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import threading
@@ -10,6 +9,7 @@ import threading
 import pytest
 from dag_store import airflow_version
 from tokens import renewable
+from waiting import wait_until_async
 
 from connix_provider.client import AsyncClient, Client
 from connix_provider.emulator import Emulator, Fault
@@ -209,9 +209,7 @@ async def test_a_trigger_masks_secrets_off_the_loop(emulator, expired, masked):
     async with await ConnixHook().get_async_conn() as client:
         await client.agents.list(emulator.project_id)
         secrets = tokens_and_secret(client)
-    async with asyncio.timeout(30):
-        while not secrets <= masked.keys():  # noqa: ASYNC110 - it is another thread's
-            await asyncio.sleep(0.001)
+    await wait_until_async("all secrets are masked", lambda: secrets <= masked.keys())
     assert threading.get_ident() not in masked.values()
 
 

@@ -8,6 +8,7 @@ import time
 import httpx
 import pytest
 from tokens import renewable
+from waiting import wait_until_async
 
 from connix_provider.client import ConnixAuthenticationError
 from connix_provider.compat import get_async_connection
@@ -182,8 +183,10 @@ async def test_a_former_keys_late_refusal_ends_no_wait(emulator, wait, connectio
             emulator.revoke_key(former.pop())
         answer = await send(self, request)
         if answer.status_code == 401 and request.url.path.endswith(late):
-            while not any(entry.status == 200 for entry in emulator.journal.entries()):  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
+            await wait_until_async(
+                "a request with the new key",
+                lambda: any(entry.status == 200 for entry in emulator.journal.entries()),
+            )
         return answer
 
     monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", send_and_hold)

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from task_states import task_instance, tell_state
+from waiting import wait_until_async
 
 from connix_provider.client.ratelimit import Bucket
 from connix_provider.emulator import Durations, Emulator, Fault
@@ -199,8 +200,7 @@ async def test_a_cancelled_trigger_closes_its_client(connection):
         emulator.script(agent_id, [])
         emulator.faults.add(Fault.hang(), on="get_agent", after=1)
         waiting = asyncio.create_task(outcome(trigger(emulator, agent_id)))
-        while len(emulator.journal.entries("get_agent")) < 1:  # noqa: ASYNC110 - it is another thread's
-            await asyncio.sleep(0.01)
+        await wait_until_async("the first poll", lambda: emulator.journal.entries("get_agent"))
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -289,8 +289,7 @@ async def test_every_client_is_closed(how, emulator, connection, opened, monkeyp
         await waits.on_kill()
     else:
         waiting = asyncio.create_task(outcome(waits))
-        while not emulator.journal.entries("get_agent"):  # noqa: ASYNC110 - it is another thread's
-            await asyncio.sleep(0.01)
+        await wait_until_async("the first poll", lambda: emulator.journal.entries("get_agent"))
         if how == "cancelled":
             waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
@@ -303,8 +302,7 @@ async def test_nothing_runs_on_when_a_trigger_is_cancelled(emulator, connection)
     (agent_id,) = emulator.seed(status="paused")
     emulator.faults.add(Fault.hang(), on="get_agent")
     waiting = asyncio.create_task(outcome(trigger(emulator, agent_id, deadline=time.time() + 600)))
-    while emulator.faults.active():  # noqa: ASYNC110 - it is another thread's
-        await asyncio.sleep(0.01)
+    await wait_until_async("the hang of a poll", lambda: not emulator.faults.active())
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
@@ -350,8 +348,7 @@ async def test_a_cancelled_trigger_takes_nothing_back(undo, emulator, connection
     (agent_id,) = emulator.seed(status="paused")
     waits = trigger(emulator, agent_id, deadline=time.time() + 600, undo_on_kill=undo)
     waiting = asyncio.create_task(outcome(waits))
-    while not emulator.journal.entries("get_agent"):  # noqa: ASYNC110 - it is another thread's
-        await asyncio.sleep(0.01)
+    await wait_until_async("the first poll", lambda: emulator.journal.entries("get_agent"))
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 import pytest
 from fast_timeouts import shorten_timeouts
 from tokens import renewable
+from waiting import wait_until
 
 from connix_provider.client import (
     AsyncClient,
@@ -53,13 +54,6 @@ def refreshing(driver, emulator, tokens):
         return driver.to(emulator, **{**tokens, **options})
 
     return refreshing
-
-
-def until(seen):
-    deadline = time.monotonic() + 5
-    while not seen():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def calls(emulator):
@@ -282,7 +276,7 @@ def test_no_thread_outwaits_its_deadline_for_a_refresh(emulator, project, grant,
 
     threads = [threading.Thread(target=ask, args=(client,))]
     threads[0].start()
-    until(lambda: emulator.journal.entries("token"))
+    wait_until("a refresh", lambda: emulator.journal.entries("token"))
     # A later caller has less time than the refresh takes, however slowly these threads begin.
     hasty = client.with_options(total_timeout=0.2)
     threads += [threading.Thread(target=ask, args=(hasty,)) for _ in range(3)]
