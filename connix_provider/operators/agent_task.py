@@ -45,9 +45,9 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
     :param project_id: the project; default the connection's ``project_id``
     :param connix_conn_id: the Airflow connection
     :param wait_for_completion: whether to wait for the action's goal; otherwise the task ends when the
-        service has accepted the action
-    :param poll_interval: seconds between two polls of the agent, or a timedelta; 1 s or more
-    :param timeout: seconds, or a timedelta, for the action and the wait together
+        service has accepted the action. Default yes
+    :param poll_interval: seconds between two polls of the agent, or a timedelta; 1 s or more, default 10
+    :param timeout: seconds, or a timedelta, for the action and the wait together; default 3600
     :param deferrable: whether to wait in the triggerer, without a worker slot; default
         ``operators.default_deferrable`` of Airflow's configuration
     :param cancel_on_kill: whether to delete the agent that the task created, or stop the agent that it

@@ -54,6 +54,11 @@ class ConnixAgentOperator(AgentTask):
 
         :param context: Airflow's context
         :return: the agent's id
+        :raises ValueError: for an invalid parameter, before any request
+        :raises ConnixAgentFailedError: if the agent does not reach the goal
+        :raises ConnixAgentGoneError: if the agent was deleted meanwhile
+        :raises ConnixAgentTimeoutError: if the time allowed is over
+        :raises ConnixError: if the service refuses a request
         """
         self.check()
         return self._act_and_wait(context, time.time() + self.seconds_allowed)

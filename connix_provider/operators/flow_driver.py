@@ -118,7 +118,7 @@ class FlowDriver:
         except StopIteration:
             return None
         except (ConnixAuthenticationError, ConnixPermissionError, ConnixRateLimitError):
-            # No other agent would fare better.
+            # Connix would refuse every other request, too.
             raise
         except (ConnixError, AirflowException) as error:
             self._log.error("%s", error)

@@ -302,7 +302,7 @@ async def poll_until_done_async(
 async def _add_last_errors(
     shared: SharedClient, wait: StatusPoller, poll_result: PollResult | None
 ) -> PollResult | None:
-    # A crowd of waits that fail at the same time shares its reads, so none reads its agent.
+    # Many waits may fail at the same time, so none sends a request for its agent alone.
     return await shared.client.drive(add_last_errors(shared.client, wait, poll_result, may_read_agent=False))
 
 

@@ -96,6 +96,11 @@ class ConnixAgentStatusSensor(ConnixSensor):
 
         :param context: Airflow's context
         :return: the agent's id
+        :raises ValueError: for an invalid parameter, before any request
+        :raises ConnixAgentFailedError: for a failure status
+        :raises ConnixAgentGoneError: if the agent was deleted
+        :raises ConnixSensorTimeoutError: if the time allowed is over
+        :raises ConnixError: if the service refuses a request
         """
         from connix_provider.polling.messages import not_waited_for
         from connix_provider.polling.session import PollingSession, poll_once

@@ -121,6 +121,11 @@ class ConnixAgentHealthSensor(ConnixSensor):
 
         :param context: Airflow's context
         :return: the agent's id, or the numbers of agents
+        :raises ValueError: for an invalid parameter or a selection of nothing
+        :raises ConnixAgentUnhealthyError: if too few agents are left that could be healthy
+        :raises ConnixAgentGoneError: if agents were deleted, so that too few are left
+        :raises ConnixSensorTimeoutError: if the time allowed is over
+        :raises ConnixError: if the service refuses a request
         """
         from connix_provider.sensors.health_wait import wait_for_health
 

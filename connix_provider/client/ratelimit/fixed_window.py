@@ -43,7 +43,7 @@ class FixedWindow(Limit):
     _sent: float
     _before: float
     _polled: float
-    _is_told: bool
+    _is_known: bool
     #: Requests since the last exchange with other processes, and those of them in flight.
     _unshared: float
     _unshared_in_flight: float
@@ -54,7 +54,7 @@ class FixedWindow(Limit):
         self.end = now + self.length
         #: The server's epoch second of the end, which tells one window from the next; -1 where it is unknown.
         self.reset = -1.0
-        self._told_at = now
+        self._learned_at = now
         self._begin()
 
     def dump(self) -> tuple[float, ...]:
@@ -69,9 +69,9 @@ class FixedWindow(Limit):
             self._sent,
             self._before,
             self._polled,
-            self._told_at,
+            self._learned_at,
             float(self.is_confirmed),
-            float(self._is_told),
+            float(self._is_known),
         )
 
     def load(self, numbers: Sequence[float], now: float) -> bool:
@@ -83,14 +83,14 @@ class FixedWindow(Limit):
         :return: whether they can be the numbers of a window
         """
         limit, length, end, reset, remaining, in_flight, sent, before, polled, *others = numbers
-        told_at, is_confirmed, is_told = others
+        learned_at, is_confirmed, is_known = others
         if not (limit >= 1 and 0 < length <= _LENGTHS[-1] and 0 <= remaining <= limit):
             return False
-        if not (told_at <= now and end - told_at <= _LENGTHS[-1] and 0 <= in_flight < math.inf):
+        if not (learned_at <= now and end - learned_at <= _LENGTHS[-1] and 0 <= in_flight < math.inf):
             # Written before a restart of the machine, or by another clock.
             return False
         self.roll(now)
-        if self._is_told and (reset != self.reset or end > self.end + _ROUNDING):
+        if self._is_known and (reset != self.reset or end > self.end + _ROUNDING):
             self.sent_here = 0
             self._unshared = self._unshared_in_flight = 0.0
         elif self._unshared and limit == self.limit:
@@ -99,7 +99,7 @@ class FixedWindow(Limit):
         self.remaining, self.in_flight = remaining, in_flight + self._unshared_in_flight
         self._sent, self._before, self._polled = sent + self._unshared, before, polled
         self._unshared = 0.0
-        self._told_at, self.is_confirmed, self._is_told = told_at, bool(is_confirmed), bool(is_told)
+        self._learned_at, self.is_confirmed, self._is_known = learned_at, bool(is_confirmed), bool(is_known)
         return True
 
     def roll(self, now: float) -> None:
@@ -108,53 +108,53 @@ class FixedWindow(Limit):
             self.end += (math.floor((now - self.end) / self.length) + 1) * self.length
             self._begin()
 
-    def learn(self, now: float, told: RateLimitHeaders, ahead: float | None) -> None:
+    def learn(self, now: float, headers: RateLimitHeaders, ahead: float | None) -> None:
         """
         Learn from the headers of a response.
 
         :param now: the moment
-        :param told: the headers
+        :param headers: the headers
         :param ahead: the most seconds until the end of their window, or ``None``
         """
         self.roll(now)
-        if told.reset is None or ahead is None or not -2 * _ROUNDING <= ahead <= _LENGTHS[-1] + _ROUNDING:
+        if headers.reset is None or ahead is None or not -2 * _ROUNDING <= ahead <= _LENGTHS[-1] + _ROUNDING:
             # Without a plausible reset, the numbers still count.
-            self._tell(told)
+            self._apply(headers)
         elif ahead > 0:
-            self._learn_in_time(now, told, told.reset, ahead)
+            self._learn_in_time(now, headers, headers.reset, ahead)
         # Otherwise the window ended while the response was on its way.
 
-    def _learn_in_time(self, now: float, told: RateLimitHeaders, reset: float, ahead: float) -> None:
+    def _learn_in_time(self, now: float, headers: RateLimitHeaders, reset: float, ahead: float) -> None:
         since = math.inf if self.reset < 0 else reset - self.reset
-        if now - self._told_at > 2 * self.length and since <= _ROUNDING:
+        if now - self._learned_at > 2 * self.length and since <= _ROUNDING:
             # For so long no response was of a later window, so the server's clock was set back.
             since = math.inf
-        if since < -_ROUNDING or (since <= _ROUNDING and not self._is_told):
+        if since < -_ROUNDING or (since <= _ROUNDING and not self._is_known):
             return  # of a window that is over
         if since > _ROUNDING:
             if since < self.length:
                 self.length = max(since, ahead)
-            if self._is_told:
+            if self._is_known:
                 self._begin()
             self._stretch(ahead)
             self.reset, self.end = reset, now + ahead
-        self._told_at = now
+        self._learned_at = now
         self.end = min(self.end, now + ahead)
-        self._tell(told)
+        self._apply(headers)
 
-    def _tell(self, told: RateLimitHeaders) -> None:
+    def _apply(self, headers: RateLimitHeaders) -> None:
         # Responses overtake each other: within a window only less can be left, unless the limit itself grew.
-        grown = max(0.0, self.remaining + told.limit - self.limit)
-        if not self._is_told:
-            self._before = max(0.0, told.limit - told.remaining - self._sent)
-        self.remaining = min(grown, told.remaining) if self._is_told else told.remaining
-        self.limit, self._is_told = told.limit, True
+        grown = max(0.0, self.remaining + headers.limit - self.limit)
+        if not self._is_known:
+            self._before = max(0.0, headers.limit - headers.remaining - self._sent)
+        self.remaining = min(grown, headers.remaining) if self._is_known else headers.remaining
+        self.limit, self._is_known = headers.limit, True
 
-    def is_of(self, told: RateLimitHeaders | None) -> bool:
+    def is_of(self, headers: RateLimitHeaders | None) -> bool:
         """Return whether headers tell of this window, with the limit that is known."""
-        if told is None or told.reset is None or not self._is_told:
+        if headers is None or headers.reset is None or not self._is_known:
             return False
-        return told.limit == self.limit and abs(told.reset - self.reset) <= _ROUNDING
+        return headers.limit == self.limit and abs(headers.reset - self.reset) <= _ROUNDING
 
     def is_ample(self, now: float) -> bool:
         """Return whether more than half of the window is left."""
@@ -230,4 +230,4 @@ class FixedWindow(Limit):
         self.in_flight, self.sent_here = 0.0, 0
         self._sent, self._before, self._polled = 0.0, 0.0, 0.0
         self._unshared = self._unshared_in_flight = 0.0
-        self.is_confirmed = self._is_told = False
+        self.is_confirmed = self._is_known = False

@@ -123,7 +123,7 @@ def in_child(pipe, limiter):
     same = limiter_for("http://127.0.0.1:9", KEY) is limiter
     queue = limiter._state.endpoints[Bucket.GET].queues[0]
     # The child has sent one of the requests in flight itself.
-    in_flight = [window.in_flight for window in limiter._state.together.values()]
+    in_flight = [window.in_flight for window in limiter._state.key_windows.values()]
     pipe.send((waits, same, queue == [permit.number], len(registry._limiters), in_flight))
 
 
@@ -201,7 +201,7 @@ class Caller:
 def use_up(caller, seconds=40):
     with caller.limiter.permit(Bucket.GET) as permit:
         assert permit.try_acquire() == 0
-        permit.on_response({}, good=False, back_off=seconds)
+        permit.on_response({}, is_success=False, back_off=seconds)
 
 
 def test_a_call_waits_for_its_budget():
@@ -309,7 +309,7 @@ async def test_a_cancelled_call_gives_its_place_up(emulator):
     async with AsyncClient(emulator.api_key, emulator.url) as client:
         with client.limiter.permit(Bucket.LIST) as permit:
             permit.try_acquire()
-            permit.on_response({}, good=False, back_off=60)
+            permit.on_response({}, is_success=False, back_off=60)
         calls = [asyncio.ensure_future(client.agents.list(emulator.project_id)) for _ in range(20)]
         await asyncio.sleep(0)
         lines = client.limiter._state.endpoints[Bucket.LIST].queues

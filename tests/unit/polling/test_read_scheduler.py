@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from connix_provider.client.models import AgentPage
+from connix_provider.client.ratelimit.buckets import Bucket
 from connix_provider.polling.listing_scan import PAGE
 from connix_provider.polling.read_scheduler import Read, ReadScheduler
 
@@ -54,7 +55,8 @@ class Project:
             self.scheduler.leave(self.waiting.pop(f"agent_{number}"))
 
     def next(self) -> tuple[Read | None, Read | None]:
-        return self.scheduler.next_reads(self.now, GET_RATE)
+        reads = self.scheduler.next_reads(self.now, GET_RATE)
+        return reads.get(Bucket.GET), reads.get(Bucket.LIST)
 
     def page(self, read: Read) -> AgentPage:
         listed = [number for number, status in self.agents.items() if read.status in (None, status)]
@@ -225,7 +227,7 @@ def test_many_changed_agents_are_found_on_pages():
     project.agents = dict.fromkeys(range(3000), "running")
     reads = project.go_on(24)
     assert len(gets(reads)) < 100, "there are three hundred"
-    assert project.scheduler.next_reads(project.now, GET_RATE)[0] is None
+    assert Bucket.GET not in project.scheduler.next_reads(project.now, GET_RATE)
 
 
 def test_a_dense_project_is_not_read_by_status():

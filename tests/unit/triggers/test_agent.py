@@ -161,7 +161,7 @@ async def test_a_task_resumes_by_its_deadline(
     if refused_for:
         with ConnixHook().get_conn() as client, client.limiter.permit(Bucket.ACTION) as permit:
             assert permit.try_acquire() == 0
-            permit.on_response({}, good=False, back_off=refused_for)
+            permit.on_response({}, is_success=False, back_off=refused_for)
     began = warp.time()
     event = await outcome(ConnixRateLimitTrigger("action", began + not_before, began + deadline))
     has_permit = comes_after < deadline
@@ -330,7 +330,7 @@ async def test_the_event_loop_is_never_put_to_sleep(emulator, connection, wakefu
 async def test_a_rate_limit_never_blocks_the_event_loop(emulator, connection, wakeful_loop):
     with ConnixHook().get_conn() as client, client.limiter.permit(Bucket.ACTION) as permit:
         assert permit.try_acquire() == 0
-        permit.on_response({}, good=False, back_off=0.2)
+        permit.on_response({}, is_success=False, back_off=0.2)
     deadline = time.time() + 600
     event = await outcome(ConnixRateLimitTrigger("action", not_before=0.0, deadline=deadline))
     assert event == {"bucket": "action", "deadline": deadline, "has_permit": True, "rate_limit": []}

@@ -26,7 +26,7 @@ from connix_provider.client import (
 from connix_provider.client.attempts.flow import perform
 from connix_provider.client.calls.steps import Response
 from connix_provider.client.endpoints import update_agent
-from connix_provider.client.ratelimit import Bucket, RateLimiter, number, retry_after_hint, server_time
+from connix_provider.client.ratelimit import Bucket, RateLimiter, parse_number, retry_after_hint, server_time
 from connix_provider.client.retry import RetryPolicy, retry_delay
 from connix_provider.client.transient import is_transient
 
@@ -495,7 +495,7 @@ def test_nonsense_is_passed_over(nonsense):
 
 @pytest.mark.parametrize("nonsense", [None, True, [], {}, -1, math.nan, math.inf, 10**400])
 def test_nonsense_in_the_body_is_passed_over(nonsense):
-    assert number(nonsense) is None
+    assert parse_number(nonsense) is None
     assert retry_after_hint(ALL, {"retry_after": nonsense}) == 20
 
 

@@ -75,7 +75,7 @@ def test_the_references_table_counts_until_the_service_tells(desk, bucket):
         with desk.limiter.permit(bucket) as permit:
             if permit.try_acquire() == 0:
                 sent.append(desk.now)
-                permit.on_response({}, good=False)
+                permit.on_response({}, is_success=False)
         desk.now += 0.1
     for begin in sent:
         assert sum(begin <= at < begin + 60 for at in sent) <= DOCUMENTED[bucket]
@@ -119,7 +119,7 @@ def test_a_response_without_limit_headers_removes_the_limit(desk):
     assert desk.limiter.rate(Bucket.CREATE) == math.inf
     assert desk.limiter.rate(Bucket.DELETE) == pytest.approx(9 / 60)
     # A failure that tells nothing proves nothing.
-    desk.take(Bucket.DELETE).on_response({}, good=False)
+    desk.take(Bucket.DELETE).on_response({}, is_success=False)
     assert desk.limiter.rate(Bucket.DELETE) == pytest.approx(9 / 60)
 
 
@@ -264,7 +264,7 @@ def test_an_absurd_reset_blocks_at_most_a_minute(desk, ahead):
         desk.now += 61
         for permit in (desk.limiter.permit(Bucket.GET),):
             assert permit.try_acquire() == 0
-            permit.on_response({}, good=False)
+            permit.on_response({}, is_success=False)
 
 
 def test_more_left_than_the_limit_is_the_limit(desk):
@@ -345,7 +345,7 @@ def test_actions_and_polls_starve_neither(share, own, told):
         for background, permit in lines.items():
             if permit.try_acquire() == 0:
                 sent[background] += 1
-                permit.on_response(desk.headers(20, 19) if told else {}, good=told)
+                permit.on_response(desk.headers(20, 19) if told else {}, is_success=told)
                 lines[background] = desk.limiter.permit(Bucket.UPDATE, background=background)
         desk.now += 0.1
     # Five windows: all that is ours is used, and where there is something to share, both get of it.
@@ -388,7 +388,7 @@ def test_alternating_hour_and_minute_limits_both_count(desk):
 
 def test_the_second_family_is_not_assumed(desk):
     desk.told(200, 150)
-    assert desk.limiter._state.together == {}
+    assert desk.limiter._state.key_windows == {}
 
 
 # Refusals, losses, ways back
