@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from connix_provider.client.ratelimit.headers import RateLimitHeaders
 from connix_provider.client.ratelimit.limits import Limit
@@ -25,6 +26,23 @@ _EVENING = 0.65
 _EARLY = 0.02
 
 
+class WindowNumbers(NamedTuple):
+    """The numbers of a window that the processes of a machine share."""
+
+    limit: float
+    length: float
+    end: float
+    reset: float
+    remaining: float
+    in_flight: float
+    sent: float
+    before: float
+    polled: float
+    learned_at: float
+    is_confirmed: float
+    is_known: float
+
+
 class FixedWindow(Limit):
     """
     Follow a window that the service counts, by the headers of its responses.
@@ -35,7 +53,7 @@ class FixedWindow(Limit):
     """
 
     #: How many numbers :meth:`dump` returns.
-    SIZE = 12
+    SIZE = len(WindowNumbers._fields)
 
     #: Requests that the service still takes from all users of the key, by its headers.
     remaining: float
@@ -57,21 +75,21 @@ class FixedWindow(Limit):
         self._learned_at = now
         self._begin()
 
-    def dump(self) -> tuple[float, ...]:
+    def dump(self) -> WindowNumbers:
         """Return the numbers that the processes of a machine share."""
-        return (
-            self.limit,
-            self.length,
-            self.end,
-            self.reset,
-            self.remaining,
-            max(0.0, self.in_flight - self._unshared_in_flight),
-            self._sent,
-            self._before,
-            self._polled,
-            self._learned_at,
-            float(self.is_confirmed),
-            float(self._is_known),
+        return WindowNumbers(
+            limit=self.limit,
+            length=self.length,
+            end=self.end,
+            reset=self.reset,
+            remaining=self.remaining,
+            in_flight=max(0.0, self.in_flight - self._unshared_in_flight),
+            sent=self._sent,
+            before=self._before,
+            polled=self._polled,
+            learned_at=self._learned_at,
+            is_confirmed=float(self.is_confirmed),
+            is_known=float(self._is_known),
         )
 
     def load(self, numbers: Sequence[float], now: float) -> bool:
@@ -82,24 +100,28 @@ class FixedWindow(Limit):
         :param now: the moment
         :return: whether they can be the numbers of a window
         """
-        limit, length, end, reset, remaining, in_flight, sent, before, polled, *others = numbers
-        learned_at, is_confirmed, is_known = others
-        if not (limit >= 1 and 0 < length <= _LENGTHS[-1] and 0 <= remaining <= limit):
+        shared = WindowNumbers(*numbers)
+        if not (shared.limit >= 1 and 0 < shared.length <= _LENGTHS[-1]):
             return False
-        if not (learned_at <= now and end - learned_at <= _LENGTHS[-1] and 0 <= in_flight < math.inf):
+        if not (0 <= shared.remaining <= shared.limit and 0 <= shared.in_flight < math.inf):
+            return False
+        if not (shared.learned_at <= now and shared.end - shared.learned_at <= _LENGTHS[-1]):
             # Written before a restart of the machine, or by another clock.
             return False
         self.roll(now)
-        if self._is_known and (reset != self.reset or end > self.end + _ROUNDING):
+        remaining = shared.remaining
+        if self._is_known and (shared.reset != self.reset or shared.end > self.end + _ROUNDING):
             self.sent_here = 0
             self._unshared = self._unshared_in_flight = 0.0
-        elif self._unshared and limit == self.limit:
+        elif self._unshared and shared.limit == self.limit:
             remaining = min(remaining, self.remaining)
-        self.limit, self.length, self.end, self.reset = limit, length, end, reset
-        self.remaining, self.in_flight = remaining, in_flight + self._unshared_in_flight
-        self._sent, self._before, self._polled = sent + self._unshared, before, polled
-        self._unshared = 0.0
-        self._learned_at, self.is_confirmed, self._is_known = learned_at, bool(is_confirmed), bool(is_known)
+        self.limit, self.length = shared.limit, shared.length
+        self.end, self.reset = shared.end, shared.reset
+        self.remaining, self.in_flight = remaining, shared.in_flight + self._unshared_in_flight
+        self._sent, self._before = shared.sent + self._unshared, shared.before
+        self._polled, self._unshared = shared.polled, 0.0
+        self._learned_at, self.is_confirmed = shared.learned_at, bool(shared.is_confirmed)
+        self._is_known = bool(shared.is_known)
         return True
 
     def roll(self, now: float) -> None:
