@@ -186,7 +186,7 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         :param deadline: epoch seconds at which the wait times out
         :return: the wait
         """
-        from connix_provider.polling.status_poller import RESPONSE_GRACE, StatusPoller
+        from connix_provider.polling.status_poller import StatusPoller
 
         allowed = self.seconds_allowed
         # The system's clock may have been set since the task began.
@@ -201,7 +201,7 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
             state=acted.poll_state(),
             began_at=deadline - allowed,
             has_answered=True,
-            response_grace=response_grace(allowed, self.execution_timeout, RESPONSE_GRACE),
+            response_grace=response_grace(allowed, self.execution_timeout),
             log=self.log,
             log_position=self.log_position if self.stream_agent_logs else None,
         )

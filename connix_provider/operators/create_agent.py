@@ -11,6 +11,7 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.agent_description import AgentDescriptionMixin
 from connix_provider.operators.agent_task import DEFERRABLE_BY_DEFAULT
 from connix_provider.operators.cancel_on_kill import SentAction
+from connix_provider.operators.identity import identity_key
 from connix_provider.params import check_name
 
 if TYPE_CHECKING:
@@ -102,7 +103,6 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
     def act(self, client: Client, project_id: str, context: Context) -> SentAction:
         """Create the agent, or bring the agent that exists to the parameters."""
         from connix_provider.operators import create_once, existing_agent
-        from connix_provider.operators.identity import identity_key
 
         body = self.body()
         key = identity_key(context)
@@ -116,7 +116,6 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
     def find_unfinished(self, client: Client, project_id: str, context: Context) -> SentAction | None:
         """Find the agent of a create that was sent when the task was killed."""
         from connix_provider.operators.create_once import find_own
-        from connix_provider.operators.identity import identity_key
 
         agent = find_own(client, project_id, str(self.name), identity_key(context))
         return SentAction.of(agent, undo="delete") if agent else None

@@ -32,6 +32,7 @@ from connix_provider.client.errors import (
 from connix_provider.lifecycle import Goal, PollState, Snapshot, Verdict, judge
 from connix_provider.polling import messages
 from connix_provider.polling.agent_ref import AgentRef
+from connix_provider.polling.deferral import RESPONSE_GRACE
 from connix_provider.polling.log_stream import LogStream
 from connix_provider.polling.poll_errors import PollErrors
 from connix_provider.polling.poll_log import PollLog
@@ -43,10 +44,7 @@ if TYPE_CHECKING:
     from connix_provider.client import Agent, AsyncClient, Client
     from connix_provider.client.calls.steps import Flow
 
-__all__ = ["RESPONSE_GRACE", "StatusPoller"]
-
-#: Seconds after the deadline until which the response to the last poll is awaited.
-RESPONSE_GRACE = 5.0
+__all__ = ["StatusPoller"]
 
 
 class StatusPoller:

@@ -31,9 +31,9 @@ from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
 from connix_provider.client.ratelimit import DOCUMENTED, Bucket
 from connix_provider.client.responses.failures import rate_limit_wait_error
 from connix_provider.client.transient import is_transient
+from connix_provider.polling.deferral import RESPONSE_GRACE
 from connix_provider.polling.listing_scan import PAGE
 from connix_provider.polling.read_scheduler import Read, ReadScheduler
-from connix_provider.polling.status_poller import RESPONSE_GRACE
 from connix_provider.polling.subscription import Delayed, Subscription
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.lifecycle import goal_for_statuses
 from connix_provider.params import resolve_project_id
+from connix_provider.polling.deferral import deferral_timeout
 from connix_provider.sensors.base import ConnixSensor
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
@@ -161,7 +162,6 @@ class ConnixAgentStatusSensor(ConnixSensor):
         return wait, ends_at
 
     def _defer(self, wait: StatusPoller) -> NoReturn:
-        from connix_provider.polling.deferral import deferral_timeout
 
         self.log.info("Agent %s: waiting in the triggerer from here on.", wait.agent)
         handover = wait.handover()

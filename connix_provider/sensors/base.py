@@ -13,6 +13,13 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSki
 from connix_provider.exceptions import ConnixSensorTimeoutError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.params import check_seconds, resolve_agent_id, resolve_project_id
+from connix_provider.polling.agent_ref import AgentRef
+from connix_provider.polling.deferral import (
+    is_deferral_timeout,
+    no_triggerer_message,
+    response_grace,
+    time_allowed,
+)
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.sensors.try_store import TryStore
@@ -81,7 +88,6 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         :return: how it ended
         :raises ValueError: for an event of another kind
         """
-        from connix_provider.polling.deferral import time_allowed
         from connix_provider.polling.session import result_of_event
 
         allowed = time_allowed(check_seconds("timeout", self.timeout), self.execution_timeout)
@@ -104,9 +110,6 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         :param context: Airflow's context
         :return: the result of the method
         """
-        from connix_provider.polling.agent_ref import AgentRef
-        from connix_provider.polling.deferral import is_deferral_timeout, no_triggerer_message, time_allowed
-
         try:
             return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
         except Exception as error:
@@ -128,9 +131,6 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         :return: options of a poller for this process, and the deadline of the whole wait in epoch seconds
         :raises ValueError: for an invalid time
         """
-        from connix_provider.polling.deferral import response_grace, time_allowed
-        from connix_provider.polling.status_poller import RESPONSE_GRACE
-
         interval = check_seconds("poke_interval", self.poke_interval, minimum=1.0)
         timeout, now = check_seconds("timeout", self.timeout), time.time()
         began_at = first_poke_at or now
@@ -145,7 +145,7 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
             "began_at": began_at,
             "is_resumed": first_poke_at is not None,
             "has_answered": first_poke_at is not None,
-            "response_grace": response_grace(allowed, self.execution_timeout, RESPONSE_GRACE),
+            "response_grace": response_grace(allowed, self.execution_timeout),
             "log": self.log,
             "log_position": next(iter(self.log_positions), {}) if self.stream_agent_logs else None,
         }
