@@ -5,8 +5,9 @@ Invariants:
 
 - The selection is kept before the first action, so that every start of the task means the same agents.
 - An action is recorded before its request is sent, and its end before the next agent is acted on.
-- A run that failed is continued after a clear: agents that are done are not acted on again. A run that
-  succeeded is forgotten, so a clear begins a new one.
+- A run that failed is continued after a clear: agents that are done are not acted on again.
+- A run that succeeded is kept until a clear, which begins a new one. A process may be killed before Airflow
+  records its success, and the retry must have nothing to do.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class FleetMemory:
         self._memory = TaskMemory(context, _NAME)
         self._action = ""
         self._try = [max_tries_of(context), try_number_of(context)]
+        self._is_over = False
         #: The record of the action on each agent under way.
         self.records = AgentRecords(None, self.save)
         #: Epoch seconds at which this try began, and how many agents were done then.
@@ -48,13 +50,20 @@ class FleetMemory:
 
     def recall(self, action: str) -> bool:
         """
-        Read the run of an earlier start of the task. In a new try, agents that failed are acted on again.
+        Read the run of an earlier start of the task.
+
+        In a new try, agents that failed are acted on again, unless the run succeeded despite them.
 
         :param action: the action; a run of another one does not count
         :return: whether there is one
         """
         stored = self._memory.read(of_any_clear=True)
         if not isinstance(stored, dict) or stored.get("action") != action:
+            return False
+        self._is_over = stored.get("is_over", False)
+        if self._is_over and self._memory.read() is None:
+            # The run succeeded before a clear.
+            self._is_over = False
             return False
         self._action = action
         is_new_try = stored["try"] != self._try
@@ -67,7 +76,7 @@ class FleetMemory:
         else:
             self.since = (time.time(), sum(each.progress is Progress.DONE for each in self.members))
         for member in self.members:
-            if member.progress is Progress.FAILED and is_new_try:
+            if member.progress is Progress.FAILED and is_new_try and not self._is_over:
                 member.progress, member.reason, member.was_acted_on = Progress.UNTOUCHED, "", False
                 self.records.discard(member.agent_id)
         return True
@@ -92,9 +101,17 @@ class FleetMemory:
         self.records.discard(member.agent_id)
         self.save()
 
-    def forget(self) -> None:
-        """Delete all of it."""
-        self._memory.delete()
+    def finish(self) -> None:
+        """
+        Keep that the run succeeded.
+
+        Before Airflow 3.3 the run is deleted instead, because a Variable would stay for ever.
+        """
+        self._is_over = True
+        if self._memory.is_permanent:
+            self.save()
+        else:
+            self._memory.delete()
 
     def save(self) -> None:
         """Write the run."""
@@ -109,5 +126,6 @@ class FleetMemory:
                 "since": list(self.since),
                 "members": members,
                 "records": self.records.to_json(),
+                "is_over": self._is_over,
             }
         )

@@ -93,12 +93,14 @@ class FleetRun:
 
     def resume(self, event: Mapping[str, Any]) -> None:
         """
-        Take over the waits of a trigger.
+        Take over the waits of a trigger, but not of agents that an earlier start with this event has ended.
 
         :param event: the trigger's event
         """
         self.progress_at = event["progress_at"]
         for stored in event["waits"]:
+            if self._by_id[stored["agent_id"]].progress in {Progress.DONE, Progress.FAILED}:
+                continue
             if (result := event["results"].get(stored["agent_id"])) is None:
                 wait, first_poll_at = FleetWait.from_json(
                     stored, self._request.policy, **self._shared_options()

@@ -77,7 +77,7 @@ def run_fleet(
                 members = _select(task, request, connected, project_id)
             memory.begin(request.action, members)
         if not memory.members:
-            memory.forget()
+            memory.finish()
             return fleet_result(request.action, project_id, [])
         limits = request.limits(len(memory.members))
         if event is None:
@@ -94,7 +94,7 @@ def run_fleet(
     result = fleet_result(request.action, project_id, memory.members)
     counts = result["summary"]
     if step.stop is None and not counts["not_touched"] and counts["failed"] <= limits.max_failures:
-        memory.forget()
+        memory.finish()
         if counts["failed"]:
             task.log.warning("%s They are within max_failures.", _failures(memory))
         task.log.info("%d of %d agents are done.", counts["done"], len(memory.members))

@@ -117,6 +117,11 @@ class TaskMemory:
         self._name = name
         self._store = context.get("task_state_store")
 
+    @property
+    def is_permanent(self) -> bool:
+        """Whether Airflow keeps the value with the task instance; otherwise it is a Variable."""
+        return self._store is not None
+
     def read(self, *, of_any_clear: bool = False) -> Any:
         """
         Read the value.

@@ -154,6 +154,37 @@ def test_a_clear_after_success_begins_anew(fleet, emulator):
     assert len(requests(emulator, "restart_agent")) == 4
 
 
+def test_an_old_event_acts_on_no_agent(fleet, emulator):
+    agents = emulator.seed(4, name="team-{n}")
+    emulator.script(agents[0], [(0, "updating"), (40, "running")])
+    task = fleet(max_unavailable=4, max_failures=1, deferrable=True)
+    emulator.faults.add(Fault.ends_in_error(), on="restart_agent", agent_id=agents[1])
+    assert task.try_once().error is None
+    assert len(task.resumptions) > 1
+    for number in range(len(task.resumptions)):
+        again = task.resume_again(number)
+        assert again.error is None
+        assert again.result["summary"] == {"done": 3, "failed": 1, "not_touched": 0}
+    assert sorted(requests(emulator, "restart_agent")) == sorted(agents)
+
+
+@MODES
+@pytest.mark.parametrize("same_try", [False, True], ids=["next try", "same try"])
+def test_a_start_after_success_acts_on_no_agent(same_try, deferrable, fleet, emulator):
+    agents = emulator.seed(4, name="team-{n}")
+    emulator.faults.add(Fault.ends_in_error(), on="restart_agent", agent_id=agents[1])
+    task = fleet(max_unavailable=2, max_failures=1, deferrable=deferrable)
+    first = task.try_once()
+    # Airflow starts the task again if its process is killed before it reports the success.
+    again = task.try_once(same_try=same_try)
+    assert again.error is None
+    assert again.result == first.result
+    assert again.result["summary"] == {"done": 3, "failed": 1, "not_touched": 0}
+    assert sorted(requests(emulator, "restart_agent")) == sorted(agents)
+    task.clear()
+    assert task.try_once().result["summary"] == {"done": 4, "failed": 0, "not_touched": 0}
+
+
 @MODES
 def test_min_healthy_time_and_health_are_awaited(deferrable, fleet, emulator, warp):
     emulator.seed(2, name="team-{n}")
