@@ -160,7 +160,7 @@ def reliability(session: nox.Session) -> None:
     faults = ("tests/reliability", "tests/unit/client/test_faults.py", "--hypothesis-seed=0")
     for arguments in (
         (*faults, "-m", "not slow", *IN_PARALLEL),
-        ("tests/system/test_crash.py", "tests/system/test_kill.py", "tests/system/test_canary.py"),
+        tuple(f"tests/system/test_{name}.py" for name in ("crash", "fleet_crash", "kill", "canary")),
     ):
         try:
             _pytest(session, VENV, EVERYDAY, *arguments)

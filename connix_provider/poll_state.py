@@ -10,7 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -118,14 +118,19 @@ class PollState:
     newest: datetime | None = None
     stale: int = 0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, to_system: Callable[[float], float] | None = None) -> dict[str, Any]:
         """
         Serialize the state.
 
+        :param to_system: converts a moment of this process to epoch seconds of the system's clock
         :return: plain JSON without secrets
         """
+        moments = {name: getattr(self, name) for name in ("accepted_at", "found_at", "stable_since")}
+        if to_system is not None:
+            moments = {name: moment and to_system(moment) for name, moment in moments.items()}
         return {
             **dataclasses.asdict(self),
+            **moments,
             "before": self.before.to_json() if self.before else None,
             "last": self.last.to_json() if self.last else None,
             "newest": self.newest.isoformat() if self.newest else None,

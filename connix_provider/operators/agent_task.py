@@ -45,9 +45,9 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
     :param project_id: the project; default the connection's ``project_id``
     :param connix_conn_id: the Airflow connection
     :param wait_for_completion: whether to wait for the action's goal; otherwise the task ends when the
-        service has accepted the action
-    :param poll_interval: seconds between two polls of the agent, or a timedelta; 1 s or more
-    :param timeout: seconds, or a timedelta, for the action and the wait together
+        service has accepted the action. Default yes
+    :param poll_interval: seconds between two polls of the agent, or a timedelta; 1 s or more, default 10
+    :param timeout: seconds, or a timedelta, for the action and the wait together; default 3600
     :param deferrable: whether to wait in the triggerer, without a worker slot; default
         ``operators.default_deferrable`` of Airflow's configuration
     :param cancel_on_kill: whether to delete the agent that the task created, or stop the agent that it
@@ -186,7 +186,7 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         :param deadline: epoch seconds at which the wait times out
         :return: the wait
         """
-        from connix_provider.polling.status_poller import RESPONSE_GRACE, StatusPoller
+        from connix_provider.polling.status_poller import StatusPoller
 
         allowed = self.seconds_allowed
         # The system's clock may have been set since the task began.
@@ -201,7 +201,7 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
             state=acted.poll_state(),
             began_at=deadline - allowed,
             has_answered=True,
-            response_grace=response_grace(allowed, self.execution_timeout, RESPONSE_GRACE),
+            response_grace=response_grace(allowed, self.execution_timeout),
             log=self.log,
             log_position=self.log_position if self.stream_agent_logs else None,
         )

@@ -23,7 +23,8 @@ from airflow.providers.common.compat.sdk import AirflowException
 from connix_provider.client.errors import ConnixNotFoundError
 from connix_provider.exceptions import ConnixAgentFailedError
 from connix_provider.lifecycle import GOALS
-from connix_provider.operators import create_once, task_state
+from connix_provider.operators import create_once
+from connix_provider.operators.agent_records import AgentRecords
 from connix_provider.operators.apply_plan import AgentChange, ApplyPlan, owner_mark
 from connix_provider.operators.busy_agent import MAX_REPEATS, AgentBusyError, raise_if_busy
 from connix_provider.operators.cancel_on_kill import SentAction
@@ -32,6 +33,7 @@ from connix_provider.operators.existing import send_action
 from connix_provider.operators.flow_driver import AgentFailure, AgentFlow, AgentWait, FlowDriver
 from connix_provider.operators.identity import APPLY_OWNER_FIELD, identity_key
 from connix_provider.operators.restart_once import restart_in_run
+from connix_provider.operators.task_state import TaskMemory
 from connix_provider.params import name_conflict
 from connix_provider.polling.deferral import LONGEST_PAUSE
 from connix_provider.polling.outcome_errors import exception_for
@@ -98,6 +100,10 @@ class ApplyRun:
         self._deadline = deadline
         self._driver = FlowDriver(hook, connected, plan.project_id, task.log)
         self._log = task.log
+        #: Keeps the records for the next start of the task.
+        self.memory = TaskMemory(context, "connix_apply")
+        #: The record of the restart of each agent in error.
+        self.records = AgentRecords(self.memory.read(), self._save)
         #: By name, the ids of the agents that exist.
         self.agent_ids: dict[str, str] = {}
 
@@ -116,6 +122,9 @@ class ApplyRun:
         else:
             self._driver.drive((change, self._delete(change)) for change in deletes)
         return self._driver.failures
+
+    def _save(self) -> None:
+        self.memory.write(self.records.to_json())
 
     # The flows
 
@@ -206,10 +215,13 @@ class ApplyRun:
                 may_have_acted = self._task.is_repeated(context)
                 return send_action(client, self._project_id, agent, action, may_have_acted=may_have_acted)
             self._log.warning("Agent %r (%s) is in error; it is restarted once.", agent.name, agent.id)
-            record = task_state.recall(context)
-            known = record if record and record.agent_id == agent.id else None
             return restart_in_run(
-                client, self._project_id, agent.id, context, record=known, read=lambda: agent
+                client,
+                self._project_id,
+                agent.id,
+                record=self.records.get(agent.id),
+                keeper=self.records.keeper(agent.id),
+                read=lambda: agent,
             )
 
         return send

@@ -9,7 +9,6 @@ from airflow.providers.common.compat.sdk import conf
 
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import naming_subject
-from connix_provider.operators import task_state
 from connix_provider.operators.apply_plan import ApplyPlan, check_form, make_plan
 from connix_provider.operators.apply_run import ApplyRun, agent_key
 from connix_provider.operators.combined_error import combined_error
@@ -69,9 +68,9 @@ def apply_agents(
         try:
             failures = run.carry_out()
             if not failures:
-                task_state.forget(context)
+                run.memory.delete()
         finally:
-            task_state.clean_up_after_last_try(context)
+            run.memory.clean_up_after_last_try()
     if failures:
         errors = [failure.error for failure in failures]
         raise combined_error(errors, f"{len(errors)} of {len(made.agents)} agents are not as declared.")

@@ -29,12 +29,7 @@ from connix_provider.operators.rate_limit_deferral import defer_for_agent
 from connix_provider.params import resolve_project_id
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.clock import SteadyClock
-from connix_provider.polling.deferral import (
-    LONGEST_PAUSE,
-    is_deferral_timeout,
-    no_triggerer_message,
-    time_after,
-)
+from connix_provider.polling.deferral import is_deferral_timeout, no_triggerer_message
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
 
@@ -59,6 +54,11 @@ class ConnixAgentOperator(AgentTask):
 
         :param context: Airflow's context
         :return: the agent's id
+        :raises ValueError: for an invalid parameter, before any request
+        :raises ConnixAgentFailedError: if the agent does not reach the goal
+        :raises ConnixAgentGoneError: if the agent was deleted meanwhile
+        :raises ConnixAgentTimeoutError: if the time allowed is over
+        :raises ConnixError: if the service refuses a request
         """
         self.check()
         return self._act_and_wait(context, time.time() + self.seconds_allowed)
@@ -78,16 +78,13 @@ class ConnixAgentOperator(AgentTask):
         :raises ConnixRateLimitError: if the rate limit was used up until the deadline
         """
         self.check()
-        deadline = event.get("deadline") if isinstance(event, Mapping) else None
-        if isinstance(deadline, bool) or not isinstance(deadline, int | float):
-            raise ValueError(f"the task was resumed with {event!r}, not with an event of its trigger")
+        deadline = _deadline_of(event)
         if refusal is not None and time.time() >= deadline:
             hook = ConnixHook(self.connix_conn_id)
             project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
             with self._cleaning_up(context), naming(hook, project_id, self.named):
                 raise ConnixRateLimitWaitError(refusal, 0.0)
-        self.is_resumed, self.was_lost, self.permit_event = True, was_lost, event
-        return self._act_and_wait(context, deadline)
+        return self._act_again(context, event, was_lost=was_lost)
 
     def resume_after_conflict(
         self, context: Context, event: Any = None, refusal: str = "", was_lost: bool = False
@@ -102,16 +99,21 @@ class ConnixAgentOperator(AgentTask):
         :return: the agent's id
         :raises ValueError: for an event of another kind
         """
-        from connix_provider.operators.busy_agent import explained
+        from connix_provider.operators.busy_agent import with_busy_reason
 
         self.busy_reason = refusal
-        poll_result = explained(self._explain(event), refusal)
+        poll_result = with_busy_reason(self._explain(event), refusal)
         self.log_position = event.get("log_position") or {}
         if poll_result.outcome is Outcome.DONE:
-            return self.resume_after_rate_limit(context, event, was_lost=was_lost)
+            self.check()
+            return self._act_again(context, event, was_lost=was_lost)
         if poll_result.outcome is Outcome.GONE and self.wants_gone(context):
             poll_result = dataclasses.replace(poll_result, outcome=Outcome.DONE)
         return self._finish(context, poll_result)
+
+    def _act_again(self, context: Context, event: Mapping[str, Any], *, was_lost: bool) -> str:
+        self.is_resumed, self.was_lost, self.permit_event = True, was_lost, event
+        return self._act_and_wait(context, _deadline_of(event))
 
     def _act_and_wait(self, context: Context, deadline: float) -> str:
         from connix_provider.operators.busy_agent import act_when_ready
@@ -126,14 +128,14 @@ class ConnixAgentOperator(AgentTask):
         with connected, self._cleaning_up(context), exit_on_sigterm():
             with naming(hook, project_id, self.named):
                 acted = act_when_ready(self, connected, project_id, context, deadline)
-            self.has_acted(connected.client, acted)
+            self.note_sent(connected.client, acted)
             if acted.goal is None or not (self.wait_for_completion or acted.is_unconfirmed):
                 self._close_record(context, is_done=True)
                 return acted.agent_id
             wait = self.wait_for(acted, acted.goal, deadline)
             if self.deferrable:
                 # One poll before the deferral, because the agent may have reached the goal.
-                poll_result = session.poll_once(connected, project_id, wait, longest_pause=LONGEST_PAUSE)
+                poll_result = session.poll_once(connected, project_id, wait)
             else:
                 poll_result = session.poll_until_done(connected, project_id, wait)
         if poll_result is None:
@@ -178,11 +180,15 @@ class ConnixAgentOperator(AgentTask):
             raise
 
     def _explain(self, event: Any) -> PollResult:
-        from connix_provider.polling.session import explain
+        from connix_provider.polling.session import result_of_event
 
-        deadline = event.get("deadline") if isinstance(event, Mapping) else None
-        seconds = time_after(deadline, self.seconds_allowed, self.execution_timeout)
-        return explain(ConnixHook(self.connix_conn_id), event, seconds=seconds, log=self.log)
+        return result_of_event(
+            ConnixHook(self.connix_conn_id),
+            event,
+            allowed=self.seconds_allowed,
+            execution_timeout=self.execution_timeout,
+            log=self.log,
+        )
 
     def _finish(self, context: Context, poll_result: PollResult) -> str:
         if poll_result.outcome is Outcome.DONE:
@@ -226,3 +232,10 @@ class ConnixAgentOperator(AgentTask):
 
         if self.keeps_record:
             (task_state.finish if is_done else task_state.forget)(context)
+
+
+def _deadline_of(event: Any) -> float:
+    deadline = event.get("deadline") if isinstance(event, Mapping) else None
+    if isinstance(deadline, bool) or not isinstance(deadline, int | float):
+        raise ValueError(f"the task was resumed with {event!r}, not with an event of its trigger")
+    return deadline

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from connix_provider.polling.session import PollingSession
     from connix_provider.polling.status_poller import StatusPoller
 
-__all__ = ["AgentBusyError", "act_when_ready", "await_settled", "explained", "raise_if_busy"]
+__all__ = ["AgentBusyError", "act_when_ready", "await_settled", "raise_if_busy", "with_busy_reason"]
 
 log = logging.getLogger(__name__)
 
@@ -176,8 +176,7 @@ def await_settled(
     :raises Exception: any other error that ends a wait
     """
     was_busy = False
-    pause = LONGEST_PAUSE if defers else None
-    while (poll_result := session.poll_once(connected, project_id, wait, longest_pause=pause)) is None:
+    while (poll_result := session.poll_once(connected, project_id, wait)) is None:
         if wait.status in TRANSIENT and not was_busy:
             was_busy = True
             log.info("Agent %s is %s, so the %s waits: %s", wait.agent, wait.status, busy.action, busy)
@@ -188,7 +187,7 @@ def await_settled(
             return False
         time.sleep(wait.schedule.rest())
     if poll_result and poll_result.outcome is not Outcome.DONE:
-        raise exception_for(explained(poll_result, str(busy))) from busy.error
+        raise exception_for(with_busy_reason(poll_result, str(busy))) from busy.error
     if was_busy:
         return True
     if busy.error is not None:
@@ -213,7 +212,7 @@ def _too_late(task: AgentTask, connected: PollingSession, project_id: str, agent
     return exception_for(PollResult.of(Outcome.TIMEOUT, agent, None, message))
 
 
-def explained(poll_result: PollResult, why: str) -> PollResult:
+def with_busy_reason(poll_result: PollResult, why: str) -> PollResult:
     """
     Append the reason of the wait to the message of a time-out.
 

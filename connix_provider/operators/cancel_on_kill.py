@@ -103,7 +103,7 @@ class CancelOnKillMixin(BaseOperator):
             raise AirflowException("The task was killed before it acted; no request is sent.")
         self._acting = (project_id, context)
 
-    def has_acted(self, client: Client, acted: SentAction) -> None:
+    def note_sent(self, client: Client, acted: SentAction) -> None:
         """
         Note the action that was sent, and undo it if the task was killed meanwhile.
 

@@ -24,11 +24,10 @@ from connix_provider.client.errors import (
 from connix_provider.client.transient import is_transient
 from connix_provider.operators.identity import IDENTITY_FIELD
 from connix_provider.operators.lost_response import (
-    MAX_ATTEMPTS,
     await_hint,
     checks,
-    explained,
     seconds_left,
+    with_explanation,
 )
 from connix_provider.params import name_conflict
 from connix_provider.polling.poll_errors import PollErrors
@@ -84,9 +83,7 @@ def create_once(
     errors = PollErrors(time.monotonic())
     if retried and (found := look_up(client, project_id, name, key, errors)):
         return found
-    attempts = 0
-    while True:
-        attempts += 1
+    for attempt, pause in enumerate(_LOST_PAUSES, start=1):
         sent_at = time.time()
         try:
             return FoundAgent(client.agents.create(project_id, marked), is_own=True, is_new=True)
@@ -96,11 +93,10 @@ def create_once(
             if not error.may_have_executed:
                 raise
             lost = error
-        errors.is_final(lost, time.monotonic())
+        errors.record(lost, time.monotonic())
         log.warning(
             "The response to the create of agent %r was lost (%s); looking for the agent.", name, lost
         )
-        pause = _LOST_PAUSES[attempts - 1]
         if pause >= seconds_left(client):
             raise _unconfirmed(lost, name, "the time allowed was over")
         time.sleep(pause)
@@ -117,10 +113,11 @@ def create_once(
             # Raise a final error; instead of a transient one, raise the lost response, which explains more.
             cause = lost if is_transient(error) else error
             raise _unconfirmed(cause, name, "the look-up failed" if cause is error else f"{error}") from None
-        if attempts == MAX_ATTEMPTS or not is_transient(lost) or not await_hint(client, lost, sent_at):
-            times = "once" if attempts == 1 else f"{attempts} times"
+        if attempt == len(_LOST_PAUSES) or not is_transient(lost) or not await_hint(client, lost, sent_at):
+            times = "once" if attempt == 1 else f"{attempt} times"
             raise _unconfirmed(lost, name, f"it was sent {times}, and no such agent is listed")
         log.info("There is no agent named %r: the lost create did not happen. Creating it again.", name)
+    raise AssertionError("the loop returns or raises")
 
 
 def find_own(client: Client, project_id: str, name: str, key: str) -> Agent | None:
@@ -186,7 +183,7 @@ def _scan_until_complete(
         except ConnixError as error:
             if (
                 not is_transient(error)
-                or errors.is_final(error, time.monotonic())
+                or errors.record(error, time.monotonic())
                 or pause >= seconds_left(client)
             ):
                 raise
@@ -233,6 +230,7 @@ def _resolve_conflict(
 ) -> FoundAgent:
     """Find the agent that has the name, or send the create again until the name is free."""
     name = str(marked["name"])
+    lost: ConnixError | None = None
     for _ in checks(client, _NAME_PAUSES):
         if found := look_up(client, project_id, name, key):
             return found
@@ -245,12 +243,15 @@ def _resolve_conflict(
             if not error.may_have_executed:
                 raise
             log.warning("The response to the create of agent %r was lost: %s", name, error)
-    raise explained(conflict, f"No agent named {name!r} is listed in project {project_id}")
+            lost = error
+    if lost is not None:
+        raise _unconfirmed(lost, name, "other creates were refused with 409, and no such agent is listed")
+    raise with_explanation(conflict, f"No agent named {name!r} is listed in project {project_id}")
 
 
 def _unconfirmed(lost: ConnixError, name: str, why: str) -> ConnixError:
     """Add to the error of a lost create that the agent may exist."""
-    explained(
+    with_explanation(
         lost,
         f"The create may have been executed, so an agent named {name!r} may exist ({why}). "
         "A retry of this task looks for it first",

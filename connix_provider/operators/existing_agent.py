@@ -134,7 +134,9 @@ def _bring_to(
         log.warning("Agent %r (%s) is in error; it is restarted once.", agent.name, agent.id)
         record = recall(context)
         known = record if record and record.agent_id == agent.id else None
-        acted = restart_in_run(client, project_id, agent.id, context, record=known, read=lambda: agent)
+        acted = restart_in_run(
+            client, project_id, agent.id, record=known, keeper=TaskRecord(context), read=lambda: agent
+        )
         return dataclasses.replace(acted, undo=undo)
     if status in DOWN:
         log.warning("Agent %r (%s) is %s; it is started.", agent.name, agent.id, status)

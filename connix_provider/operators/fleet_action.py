@@ -15,8 +15,6 @@ from connix_provider.operators.task_state import ActionRecord, RecordKeeper, rec
 from connix_provider.statuses import in_words
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
     from connix_provider.client import Agent, Client
     from connix_provider.operators.fleet_memory import FleetMemory
     from connix_provider.operators.fleet_plan import FleetMember
@@ -32,7 +30,6 @@ def send_to_member(
     action: str,
     member: FleetMember,
     memory: FleetMemory,
-    context: Context,
 ) -> SentAction:
     """
     Send the action, or find that an earlier start of the task has sent it.
@@ -42,22 +39,21 @@ def send_to_member(
     :param action: ``restart``, ``start``, ``stop``, ``pause`` or ``delete``
     :param member: the agent
     :param memory: keeps the record of the action
-    :param context: Airflow's context
     :return: the action; without a goal if the agent has reached it already
     :raises AgentBusyError: for a 409
     :raises ConnixError: if the service refuses a request, or a restart could not be confirmed
     """
-    record, keeper = memory.record(member), memory.keeper(member)
+    record = memory.records.get(member.agent_id)
+    keeper = memory.records.keeper(member.agent_id)
     if action == "restart":
         return restart_in_run(
             client,
             project_id,
             member.agent_id,
-            context,
             record=record,
+            keeper=keeper,
             read=lambda: client.agents.get(project_id, member.agent_id),
             agent_name=member.name,
-            keeper=keeper,
             repeat_after_error=False,
         )
     if record is not None and record.accepted_at is not None:

@@ -43,8 +43,6 @@ from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
     from connix_provider.operators.agent_task import AgentTask
     from connix_provider.operators.fleet_memory import FleetMemory
     from connix_provider.operators.fleet_request import FleetRequest
@@ -66,7 +64,6 @@ class FleetRun:
     :param memory: its agents, and what earlier processes did
     :param connected: the open connection
     :param project_id: the agents' project
-    :param context: Airflow's context
     :param task: the task, for its poll interval, log and connection
     :param deadline: epoch seconds of the task's deadline
     """
@@ -77,7 +74,6 @@ class FleetRun:
         memory: FleetMemory,
         connected: PollingSession,
         project_id: str,
-        context: Context,
         task: AgentTask,
         deadline: float,
     ) -> None:
@@ -89,7 +85,6 @@ class FleetRun:
         self._memory = memory
         self._connected = connected
         self._project_id = project_id
-        self._context = context
         self._log = task.log
         self._began = time.monotonic()
         self._by_id = {member.agent_id: member for member in memory.members}
@@ -102,7 +97,7 @@ class FleetRun:
 
     def resume(self, event: Mapping[str, Any]) -> None:
         """
-        Take over the waits of a trigger.
+        Take over the waits of a trigger, but not of agents that an earlier start with this event has ended.
 
         :param event: the trigger's event
         """
@@ -110,6 +105,8 @@ class FleetRun:
         # Events of an earlier version have none.
         self.hold_reason = event.get("hold_reason") or ""
         for stored in event["waits"]:
+            if self._by_id[stored["agent_id"]].progress in {Progress.DONE, Progress.FAILED}:
+                continue
             if (result := event["results"].get(stored["agent_id"])) is None:
                 wait, first_poll_at = FleetWait.from_json(
                     stored, self._request.policy, **self._shared_options()
@@ -131,7 +128,7 @@ class FleetRun:
         for member in self._memory.members:
             if member.progress is not Progress.UNDER_WAY or member.agent_id in self.waits:
                 continue
-            if self._memory.record(member) is None:
+            if self._memory.records.get(member.agent_id) is None:
                 # An earlier start of the task was about to act on it, and sent nothing.
                 member.progress, member.was_acted_on = Progress.UNTOUCHED, False
             elif time.time() >= self.held_until:
@@ -176,7 +173,6 @@ class FleetRun:
                     self._request.action,
                     member,
                     self._memory,
-                    self._context,
                 )
         except AgentBusyError as busy:
             self._log.info("Agent %s: the %s waits. %s", member, self._request.action, busy)
@@ -187,7 +183,7 @@ class FleetRun:
             pause = cap_retry_delay(max(error.retry_after or 0.0, _LONGEST_PAUSE), self._deadline - now)
             self.held_until = min(now + pause, self._deadline)
             self.hold_reason = str(error)
-            if self._memory.record(member) is None:
+            if self._memory.records.get(member.agent_id) is None:
                 member.progress, member.was_acted_on = Progress.UNTOUCHED, was_acted_on
         except ConnixNotFoundError as error:
             if error.is_of_an_agent and self._request.action == "delete":

@@ -77,12 +77,12 @@ def run_fleet(
                 members = _select(task, request, connected, project_id)
             memory.begin(request.action, project_id, members)
         if not memory.members:
-            memory.forget()
+            memory.finish()
             return fleet_result(request.action, project_id, [])
         limits = request.limits(len(memory.members))
         if event is None:
             _log_start(task, request, memory, limits)
-        run = FleetRun(request, memory, connected, project_id, context, task, deadline)
+        run = FleetRun(request, memory, connected, project_id, task, deadline)
         if event is not None:
             run.resume(event)
         step = run.act()

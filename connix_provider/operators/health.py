@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from connix_provider.exceptions import ConnixAgentUnhealthyError
 from connix_provider.health import HealthPolicy, HealthReport, HealthState
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import naming_subject
+from connix_provider.operators.error_context import naming, subject_of
 from connix_provider.params import check_seconds, resolve_agent_id, resolve_project_id
 from connix_provider.task_parameters import TaskParameters
 
@@ -89,8 +91,6 @@ class ConnixCheckAgentHealthOperator(TaskParameters, BaseOperator):
         :return: the report as JSON
         :raises ConnixAgentUnhealthyError: if ``fail_on`` says so
         """
-        from connix_provider.exceptions import ConnixAgentUnhealthyError
-
         report, last_errors = self._measure()
         if report.state in _FAILING[self.fail_on]:
             raise ConnixAgentUnhealthyError(
@@ -106,7 +106,6 @@ class ConnixCheckAgentHealthOperator(TaskParameters, BaseOperator):
 
     def _measure(self) -> tuple[HealthReport, tuple[str, ...]]:
         """Return the report, and the agent's last errors if the report fails the task."""
-        from connix_provider.operators.error_context import naming, subject_of
         from connix_provider.polling.last_errors import read_last_errors
         from connix_provider.polling.measurement import measure
 

@@ -17,7 +17,7 @@ from connix_provider.client.errors import ConnixAPIError, ConnixError
 if TYPE_CHECKING:
     from connix_provider.client import Client
 
-__all__ = ["CHECK_PAUSES", "MAX_ATTEMPTS", "await_hint", "checks", "explained", "seconds_left"]
+__all__ = ["CHECK_PAUSES", "MAX_ATTEMPTS", "await_hint", "checks", "seconds_left", "with_explanation"]
 
 #: Seconds before each check; their sum is the longest lag of a read replica.
 CHECK_PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0)
@@ -69,7 +69,7 @@ def await_hint(client: Client, error: ConnixError, sent_at: float) -> bool:
     return True
 
 
-def explained(error: ErrorT, explanation: str) -> ErrorT:
+def with_explanation(error: ErrorT, explanation: str) -> ErrorT:
     """
     Append an explanation to the message of an error.
 

@@ -144,7 +144,7 @@ class _Run:
             with naming(self._hook, self._project_id, lambda: known):
                 agent, latest = self._delete(listed.id)
         except (ConnixAuthenticationError, ConnixRateLimitError):
-            # No other agent would fare better.
+            # Connix would refuse every other request, too.
             raise
         except ConnixError as error:
             if isinstance(error, ConnixNotFoundError) and error.is_of_an_agent:

@@ -27,7 +27,7 @@ from connix_provider.client.transient import is_transient
 from connix_provider.lifecycle import Evidence
 from connix_provider.operators.busy_agent import raise_if_busy
 from connix_provider.operators.cancel_on_kill import SentAction
-from connix_provider.operators.lost_response import MAX_ATTEMPTS, await_hint, explained
+from connix_provider.operators.lost_response import MAX_ATTEMPTS, await_hint, with_explanation
 from connix_provider.operators.restart_check import (
     RestartCheck,
     await_next_second,
@@ -35,12 +35,10 @@ from connix_provider.operators.restart_check import (
     check_restart,
     shows_changes,
 )
-from connix_provider.operators.task_state import ActionRecord, RecordKeeper, TaskRecord, recorded
+from connix_provider.operators.task_state import ActionRecord, RecordKeeper, recorded
 from connix_provider.statuses import SETTLED, TRANSIENT, AgentStatus
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
     from connix_provider.client import Agent, Client
     from connix_provider.lifecycle import Snapshot
 
@@ -53,12 +51,11 @@ def restart_in_run(
     client: Client,
     project_id: str,
     agent_id: str,
-    context: Context,
     *,
     record: ActionRecord | None,
+    keeper: RecordKeeper,
     read: Callable[[], Agent],
     agent_name: str | None = None,
-    keeper: RecordKeeper | None = None,
     repeat_after_error: bool = True,
 ) -> SentAction:
     """
@@ -67,11 +64,10 @@ def restart_in_run(
     :param client: the client
     :param project_id: the project
     :param agent_id: the agent
-    :param context: Airflow's context
     :param record: the record of an earlier start of this task for this agent
+    :param keeper: keeps the record
     :param read: returns the agent before the restart
     :param agent_name: the name by which the task found the agent, if it did
-    :param keeper: keeps the record; default the one record of the task
     :param repeat_after_error: whether an agent that ended in error after the recorded restart is restarted
         once more
     :return: the restart, or that of an earlier start of the task
@@ -88,7 +84,6 @@ def restart_in_run(
         agent = found
     agent = agent or read()
     await_next_second(client, agent)
-    keeper = keeper or TaskRecord(context)
     record = ActionRecord(agent_id, agent_name, agent.snapshot(), requested_at=client.limiter.server_time())
     with raise_if_busy(agent_id, "restart", agent.snapshot()), recorded(keeper, record):
         acted = restart_once(client, project_id, agent)
@@ -138,7 +133,7 @@ def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
             return _restarted(before, sent_at)
         if attempt == MAX_ATTEMPTS or not is_transient(lost) or not await_hint(client, lost, sent_at):
             times = "once" if attempt == 1 else f"{attempt} times"
-            raise explained(lost, f"The restart was sent {times} and the agent shows no sign of it")
+            raise with_explanation(lost, f"The restart was sent {times} and the agent shows no sign of it")
         log.info(
             "Agent %r (%s) %s: the lost restart did not happen. Restarting it again.",
             before.name,
@@ -245,7 +240,7 @@ def _confirm(
         )
         lost = lost if is_transient(error) else error
     lost.may_have_executed = True
-    raise explained(
+    raise with_explanation(
         lost,
         f"Whether agent {before.name!r} ({before.id}) was restarted is unknown: {why}. It is not "
         "restarted again. Check the agent, and clear this task to restart it once more",

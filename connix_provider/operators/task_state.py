@@ -159,6 +159,11 @@ class TaskMemory:
         elif (variable := self._variable()) and Variable.get(variable, None) is not None:
             Variable.delete(variable)
 
+    def clean_up_after_last_try(self) -> None:
+        """Delete the Variable of a task without a further try. A ``task_state_store`` keeps the value."""
+        if self._store is None and is_last_try(self._context):
+            self.delete()
+
     def _variable(self) -> str | None:
         return _variable(self._context, self._name)
 
@@ -253,8 +258,7 @@ def clean_up_after_last_try(context: Context) -> None:
 
     :param context: Airflow's context
     """
-    if context.get("task_state_store") is None and is_last_try(context):
-        forget(context)
+    TaskMemory(context, _NAME).clean_up_after_last_try()
 
 
 def _variable(context: Context, name: str = _NAME) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 __all__ = [
     "LONGEST_PAUSE",
+    "RESPONSE_GRACE",
     "deferral_timeout",
     "is_deferral_timeout",
     "no_triggerer_message",
@@ -17,6 +18,8 @@ __all__ = [
     "time_allowed",
 ]
 
+#: Seconds after the deadline until which the response to the last poll is awaited.
+RESPONSE_GRACE = 5.0
 #: Seconds that a deferrable task sleeps on its worker at most for a rate limit.
 LONGEST_PAUSE = 10.0
 #: Seconds after the deadline at which it is sure that no triggerer will end the wait.
@@ -42,18 +45,17 @@ def time_allowed(timeout: float, execution_timeout: timedelta | None) -> float:
     return min(timeout, limit - min(_MAX_MARGIN, _MARGIN * limit))
 
 
-def response_grace(allowed: float, execution_timeout: timedelta | None, longest: float) -> float:
+def response_grace(allowed: float, execution_timeout: timedelta | None) -> float:
     """
     Return the time after the deadline during which the last response is awaited.
 
     :param allowed: seconds until the task's own deadline, as :func:`time_allowed` has it
     :param execution_timeout: Airflow's
-    :param longest: upper bound in seconds
-    :return: seconds
+    :return: seconds, at most :data:`RESPONSE_GRACE`
     """
     if execution_timeout is None:
-        return longest
-    return max(0.0, min(longest, 0.7 * (execution_timeout.total_seconds() - allowed)))
+        return RESPONSE_GRACE
+    return max(0.0, min(RESPONSE_GRACE, 0.7 * (execution_timeout.total_seconds() - allowed)))
 
 
 def time_after(deadline: Any, allowed: float, execution_timeout: timedelta | None) -> float:
@@ -108,8 +110,9 @@ def no_triggerer_message(timeout: float, agent: str = "") -> str:
     :return: some sentences
     """
     which = f" on agent {agent}" if agent else ""
+    left = " The agent was left as it is." if agent else ""
     return (
         f"No triggerer answered{which} within the time allowed ({timeout:g} s): either none runs, or all of "
-        "their places are taken ([triggerer] capacity in Airflow's configuration, 1000 by default). "
-        "The agent was left as it is."
+        "their places are taken ([triggerer] capacity in Airflow's configuration, 1000 by default)."
+        f"{left}"
     )

@@ -141,11 +141,6 @@ class HealthGroup:
         """The agents that count as healthy now."""
         return [each for each in self.pollers if each.latest and each.latest.outcome is Outcome.DONE]
 
-    @property
-    def is_undecided(self) -> bool:
-        """Whether this process must send the next polls, because their verdict rests on what it has seen."""
-        return any(each.is_undecided for each in self.pollers)
-
     def decide(self) -> PollResult | None:
         """
         Decide whether the wait is over.
@@ -291,7 +286,7 @@ def select_with(
         try:
             return connected.client.drive(select_agents(connected.client, selector, project_id))
         except ConnixAuthenticationError as error:
-            if connected.renew():
+            if connected.reload_key():
                 poller.log.new_key(poller.agent)
                 continue
             refused: ConnixError = error

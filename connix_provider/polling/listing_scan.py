@@ -161,7 +161,7 @@ class DuePages:
         sums = [sums for since, sums in self._unplaced.items() if since > last_read]
         return sum(agents for agents, _ in sums), sum(overdue for _, overdue in sums)
 
-    def company(self, page: int | None, *, is_missing: bool = False) -> float:
+    def due_agents_beside(self, page: int | None, *, is_missing: bool = False) -> float:
         """
         Return how many due agents the page that shows an agent shows with it.
 

@@ -21,7 +21,7 @@ __all__ = [
     "done",
     "failed",
     "gone",
-    "moment",
+    "last_seen",
     "not_waited_for",
     "refused",
     "timed_out",
@@ -167,14 +167,21 @@ def _settled_as(goal: Goal, state: PollState) -> tuple[object, ...]:
     return (state.last,) if state.last and state.last.status in goal.done else ()
 
 
-def moment(seconds: float) -> str:
+def last_seen(status: str | None, seen_at: float | None, now: float) -> str:
     """
-    Write a moment.
+    Say what the last poll that showed the agent showed, and when.
 
-    :param seconds: epoch seconds
-    :return: the time of day, in UTC
+    :param status: the status, ``None`` for an agent that is gone
+    :param seen_at: epoch seconds of the poll, if known
+    :param now: epoch seconds of the deadline
+    :return: the second half of a sentence
     """
-    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S UTC")
+    when = ""
+    if seen_at is not None:
+        at = datetime.fromtimestamp(seen_at, UTC).strftime("%H:%M:%S UTC")
+        ago = max(0.0, now - seen_at)
+        when = f" {ago:.0f} s before that ended, at {at}" if ago >= 1.0 else f" at {at}"
+    return f"it was last seen {in_words(status)}{when}"
 
 
 def undefined(error: AirflowNotFoundException, goal: Goal, agent: AgentRef) -> AirflowNotFoundException:

@@ -35,7 +35,7 @@ class PollErrors:
     """
     Count the failed polls of one wait.
 
-    :param began_at: seconds at which the wait began, of the clock that :meth:`is_final` is given
+    :param began_at: seconds at which the wait began, of the clock that :meth:`record` is given
     :param has_answered: whether a response showed before that the connection is right
     :param earlier: the failed polls of another process, as :meth:`to_json` makes it
     """
@@ -82,7 +82,7 @@ class PollErrors:
         self._undefined_since, self._is_misconfigured = None, False
         self.has_answered = True
 
-    def is_final(self, error: Exception, now: float) -> bool:
+    def record(self, error: Exception, now: float) -> bool:
         """
         Take in a failed poll.
 

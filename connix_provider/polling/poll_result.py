@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+from connix_provider.client import errors
 from connix_provider.client.errors import ConnixError
 from connix_provider.polling.agent_ref import AgentRef
 
@@ -183,9 +186,6 @@ class PollResult:
         """
         if self.exception is not None:
             return self.exception
-        from airflow.providers.common.compat.sdk import AirflowNotFoundException
-
-        from connix_provider.client import errors
 
         described = self.error or {}
         if described.get("class") == AirflowNotFoundException.__name__:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from connix_provider.client.attempts.limit_log import SHORT_WAIT, limit_name
-
-if TYPE_CHECKING:
-    from connix_provider.client.errors import ConnixRateLimitError
+from connix_provider.client.errors import ConnixRateLimitError, ConnixRateLimitWaitError
+from connix_provider.polling.messages import WORTH_TELLING
 
 __all__ = ["RateLimitWaits"]
 
@@ -91,6 +90,21 @@ class RateLimitWaits:
                 waited,
                 limit_name(self.bucket),
             )
+
+    def reason(self, last_error: Exception | None, now: float) -> Exception | None:
+        """
+        Return the error that explains a time-out.
+
+        :param last_error: what the last poll that was sent failed with, if it failed
+        :param now: epoch seconds
+        :return: the rate limit's error; or the other one, where the message counts the seconds of the limit,
+            and where a poll that was not sent would hide it
+        """
+        if self.error is None:
+            return last_error
+        was_sent = not isinstance(self.error, ConnixRateLimitWaitError)
+        is_counted = self.total(now) >= WORTH_TELLING
+        return last_error if is_counted or (last_error and not was_sent) else self.error
 
     def total(self, now: float) -> float:
         """

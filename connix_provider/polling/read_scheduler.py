@@ -31,6 +31,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from connix_provider.client.ratelimit.buckets import Bucket
 from connix_provider.lifecycle import AgentStatus
 from connix_provider.polling.listing_scan import PAGE, DuePages, ListingScan
 from connix_provider.polling.watched_agent import WatchedAgent
@@ -130,22 +131,23 @@ class ReadScheduler:
         if not subscriptions:
             del self._agents[subscription.agent_id]
 
-    def next_reads(self, now: float, get_rate: float) -> tuple[Read | None, Read | None]:
+    def next_reads(self, now: float, get_rate: float) -> dict[Bucket, Read]:
         """
         Choose the agent that Get Agent shall show, and the page that List Agents shall show.
 
         :param now: the moment
         :param get_rate: Gets a second that polling may send
-        :return: both reads, each ``None`` where none is needed
+        :return: the reads that are needed, by the endpoint
         """
         self.is_by_id = now < self._avoid_all_until or self._gets_suffice(get_rate)
         due = self._due(now)
         if not due:
-            return None, None
+            return {}
         if self.is_by_id:
-            return Read(frozenset({max(due, key=due.__getitem__)})), None
+            return {Bucket.GET: Read(frozenset({max(due, key=due.__getitem__)}))}
         expected = self._expect(due, with_statuses=now >= self._avoid_statuses_until)
-        return self._next_by_id(due, expected), self._next_page(expected)
+        reads = {Bucket.GET: self._next_by_id(due, expected), Bucket.LIST: self._next_page(expected)}
+        return {bucket: read for bucket, read in reads.items() if read is not None}
 
     def is_in_flight(self, agent_id: str) -> bool:
         """
@@ -308,7 +310,8 @@ class ReadScheduler:
         else:
             listings = expected if agent.status is None else expected.keys() & {None, agent.status}
         return all(
-            expected[each].company(agent.pages.get(each), is_missing=agent.is_missing) < _WORTH_A_PAGE
+            expected[each].due_agents_beside(agent.pages.get(each), is_missing=agent.is_missing)
+            < _WORTH_A_PAGE
             for each in listings
         )
 

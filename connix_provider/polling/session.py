@@ -7,12 +7,14 @@ import dataclasses
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from connix_provider.client.attempts.limit_log import SHORT_WAIT
 from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
+from connix_provider.polling.deferral import time_after
 from connix_provider.polling.last_errors import FAILURES, add_last_errors, read_last_errors
 from connix_provider.polling.poll_result import Outcome, PollResult
 
@@ -24,7 +26,14 @@ if TYPE_CHECKING:
     from connix_provider.polling.status_poller import StatusPoller
     from connix_provider.polling.subscription import Subscription
 
-__all__ = ["Locate", "PollingSession", "explain", "poll_once", "poll_until_done", "poll_until_done_async"]
+__all__ = [
+    "Locate",
+    "PollingSession",
+    "poll_once",
+    "poll_until_done",
+    "poll_until_done_async",
+    "result_of_event",
+]
 
 #: Finds an agent that may only be known by name; returns project and agent.
 Locate = Callable[["Client"], tuple[str, str]]
@@ -84,7 +93,7 @@ class PollingSession:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def renew(self) -> bool:
+    def reload_key(self) -> bool:
         """
         Read the connection again, because Connix refused the key.
 
@@ -117,12 +126,10 @@ class PollingSession:
         :param wait: the wait
         :param find: finds the agent, where the wait does not know it yet
         """
-        if find is not None:
-            project_id, agent_id = find(client)
-        else:
-            project_id, agent_id = str(project_id), wait.agent_id
+        project_id, agent_id = find(client) if find else (str(project_id), wait.agent_id)
         wait.connix_conn_id = self._hook.connix_conn_id
-        wait.located(agent_id, project_id, self._hook.agent_url(project_id, agent_id))
+        link = self._hook.agent_url(project_id, agent_id)
+        wait.located(agent_id=agent_id, project_id=project_id, link=link)
 
     def _take(self, client: Client) -> None:
         is_first = self._client is None
@@ -141,7 +148,6 @@ def poll_once(
     wait: StatusPoller,
     *,
     locate: Locate | None = None,
-    longest_pause: float | None = None,
 ) -> PollResult | None:
     """
     Send one poll from a worker and judge it.
@@ -150,7 +156,6 @@ def poll_once(
     :param project_id: the agent's project
     :param wait: the wait that the poll is for
     :param locate: finds the agent, where the wait does not know it yet
-    :param longest_pause: seconds to wait for a rate limit at most; more than 2 s is never waited here
     :return: the result, or ``None`` while the wait goes on
     """
     if (poll_result := wait.overdue()) is None:
@@ -176,13 +181,16 @@ def _read_log(client: Client | AsyncClient, wait: StatusPoller, poll_result: Pol
         yield from wait.stream.read(client, wait.agent, wait.last_agent, seconds=seconds)
 
 
-def explain(hook: ConnixHook, event: Any, *, seconds: float, log: Any) -> PollResult:
+def result_of_event(
+    hook: ConnixHook, event: Any, *, allowed: float, execution_timeout: timedelta | None, log: Any
+) -> PollResult:
     """
     Read how a deferred wait ended, and add the agent's last errors to a failure if the trigger left that.
 
     :param hook: the connection
     :param event: the trigger's event
-    :param seconds: the time that is left for it
+    :param allowed: seconds from the start of the task to its deadline
+    :param execution_timeout: Airflow's
     :param log: the task's log
     :return: how it ended
     :raises ValueError: for an event that no trigger of this provider sends
@@ -192,6 +200,7 @@ def explain(hook: ConnixHook, event: Any, *, seconds: float, log: Any) -> PollRe
     if not is_missing or poll_result.project_id is None:
         return poll_result
     which = poll_result.project_id, poll_result.agent_id
+    seconds = time_after(event.get("deadline"), allowed, execution_timeout)
     try:
         with hook.get_conn() as client:
             lines = client.drive(read_last_errors(client, *which, seconds=seconds, task_log=log))
@@ -245,7 +254,7 @@ def _poll(
         if not isinstance(refused, ConnixAuthenticationError):
             return refused
         try:
-            if not connected.renew():
+            if not connected.reload_key():
                 return refused
         except AirflowNotFoundException as error:
             return error
@@ -293,7 +302,7 @@ async def poll_until_done_async(
 async def _add_last_errors(
     shared: SharedClient, wait: StatusPoller, poll_result: PollResult | None
 ) -> PollResult | None:
-    # A crowd of waits that fail at the same time shares its reads, so none reads its agent.
+    # Many waits may fail at the same time, so none sends a request for its agent alone.
     return await shared.client.drive(add_last_errors(shared.client, wait, poll_result, may_read_agent=False))
 
 
@@ -304,7 +313,7 @@ async def _join(
     from connix_provider.polling.shared_client import shared_client
 
     shared = await stack.enter_async_context(shared_client(connix_conn_id))
-    wait.linked(shared.agent_url(wait.agent.project_id, wait.agent_id))
+    wait.located(link=shared.agent_url(wait.agent.project_id, wait.agent_id))
     deadline = wait.schedule.clock.to_monotonic(wait.schedule.deadline)
     subscription = shared.subscription(
         str(wait.agent.project_id), wait.agent_id, wait.schedule.poll_interval, deadline
@@ -331,7 +340,7 @@ async def _poll_async(
                     seen = await _complete_async(shared, wait, seen)
         if isinstance(seen, Delayed):
             wait.limited(seen.error)
-        elif isinstance(seen, ConnixAuthenticationError) and await shared.renew(subscription.version):
+        elif isinstance(seen, ConnixAuthenticationError) and await shared.reload_key(subscription.version):
             wait.log.new_key(wait.agent)
             due = 0.0
         else:

@@ -99,7 +99,7 @@ class SharedClient:
             if not self._clients or self._refused:
                 await self._read()
 
-    async def renew(self, version: int) -> bool:
+    async def reload_key(self, version: int) -> bool:
         """
         Read the connection again, because Connix refused the key.
 

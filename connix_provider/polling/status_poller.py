@@ -33,22 +33,19 @@ from connix_provider.client.errors import (
 from connix_provider.lifecycle import Goal, PollState, Snapshot, Verdict, judge
 from connix_provider.polling import messages
 from connix_provider.polling.agent_ref import AgentRef
+from connix_provider.polling.deferral import RESPONSE_GRACE
 from connix_provider.polling.log_stream import LogStream
 from connix_provider.polling.poll_errors import PollErrors
 from connix_provider.polling.poll_log import PollLog
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.polling.poll_schedule import PollSchedule
 from connix_provider.polling.rate_limit_waits import RateLimitWaits
-from connix_provider.statuses import in_words
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, AsyncClient, Client
     from connix_provider.client.calls.steps import Flow
 
-__all__ = ["RESPONSE_GRACE", "StatusPoller"]
-
-#: Seconds after the deadline until which the response to the last poll is awaited.
-RESPONSE_GRACE = 5.0
+__all__ = ["StatusPoller"]
 
 
 class StatusPoller:
@@ -184,24 +181,18 @@ class StatusPoller:
         :return: the result
         """
         now = self.schedule.clock.now()
-        limited_for = self.limits.total(now)
-        error = self.limits.error or self.log.last_error
-        request_id = getattr(error, "request_id", None)
-        is_told = isinstance(error, ConnixRateLimitError) and limited_for >= messages.WORTH_TELLING
-        if is_told or (isinstance(error, ConnixRateLimitWaitError) and self.log.last_error):
-            # A poll that was not sent hides no earlier error, and the message counts the seconds it waited.
-            error = self.log.last_error
         message = messages.timed_out(
             self.goal,
             self.agent,
             self.state,
             limit=f"{self.schedule.allowed:.4g} s",
             last_seen=self._last_seen(now),
-            last_error=error,
+            last_error=self.limits.reason(self.log.last_error, now),
             connix_conn_id=self.connix_conn_id,
-            limited_for=limited_for,
+            limited_for=self.limits.total(now),
             limited_by=self.limits.bucket,
         )
+        request_id = getattr(self.limits.error or self.log.last_error, "request_id", None)
         return self._result(Outcome.TIMEOUT, self.status, message, request_id=request_id)
 
     def unanswered(self) -> PollResult:
@@ -214,23 +205,13 @@ class StatusPoller:
             self.log.last_error = ConnixTimeoutError("no response came in the time allowed")
         return self.timed_out()
 
-    def located(self, agent_id: str, project_id: str, link: str | None) -> None:
+    def located(self, **found: str | None) -> None:
         """
-        Store the agent that a name stands for.
+        Store what was found of the agent.
 
-        :param agent_id: the agent
-        :param project_id: its project
-        :param link: the address of its page in the Connix console
+        :param found: ``agent_id``, ``project_id`` and ``link``, the address of its page in the Connix console
         """
-        self.agent = dataclasses.replace(self.agent, agent_id=agent_id, project_id=project_id, link=link)
-
-    def linked(self, link: str) -> None:
-        """
-        Store the link to the agent's page.
-
-        :param link: its address
-        """
-        self.agent = dataclasses.replace(self.agent, link=link)
+        self.agent = dataclasses.replace(self.agent, **found)
 
     def handover(self) -> dict[str, Any]:
         """
@@ -238,20 +219,16 @@ class StatusPoller:
 
         :return: plain JSON; moments are epoch seconds of the system's clock
         """
-        state = self.state.to_json()
-        names = ("accepted_at", "found_at", "stable_since")
-        moments = {name: state[name] for name in names if state.get(name)}
-        state.update({name: self.schedule.clock.to_system(moment) for name, moment in moments.items()})
-        seen_at = self.last_seen_at
+        schedule, clock = self.schedule, self.schedule.clock
         return {
             "agent_name": self.agent.name,
-            "poll_state": state,
-            "poll_interval": self.schedule.poll_interval,
-            "deadline": self.schedule.clock.to_system(self.schedule.deadline),
-            "began_at": self.schedule.clock.to_system(self.schedule.began_at),
-            "first_poll_at": self.schedule.clock.to_system(self.schedule.clock.now() + self.schedule.rest()),
-            "last_seen_at": None if seen_at is None else self.schedule.clock.to_system(seen_at),
-            "poll_errors": self.errors.to_json(self.schedule.clock.to_system),
+            "poll_state": self.state.to_json(clock.to_system),
+            "poll_interval": schedule.poll_interval,
+            "deadline": clock.to_system(schedule.deadline),
+            "began_at": clock.to_system(schedule.began_at),
+            "first_poll_at": clock.to_system(clock.now() + schedule.rest()),
+            "last_seen_at": None if self.last_seen_at is None else clock.to_system(self.last_seen_at),
+            "poll_errors": self.errors.to_json(clock.to_system),
             "log_position": self.stream.to_json() if self.stream else None,
         }
 
@@ -326,7 +303,7 @@ class StatusPoller:
         """Judge a failed poll."""
         now = self.schedule.clock.now()
         if isinstance(error, ConnixRateLimitError):
-            self.errors.is_final(error, now)
+            self.errors.record(error, now)
             self.limited(error)
             return None
         self.limits.end(self.agent, now)
@@ -335,7 +312,7 @@ class StatusPoller:
                 return self._refused(error)
             self.last_seen_at = now
             return self._judge(Snapshot(None), str(error))
-        if self.errors.is_final(error, now):
+        if self.errors.record(error, now):
             return self._refused(error)
         if isinstance(error, ConnixAPIError) and error.retry_after:
             self.schedule.delay_by(error.retry_after)
@@ -386,12 +363,8 @@ class StatusPoller:
         return PollResult.of(outcome, self.agent, status, message, request_id=request_id)
 
     def _last_seen(self, now: float) -> str:
-        if self.state.last is None:
-            if self._is_resumed:
-                return "what earlier polls showed stands further up in this log"
-            return "no poll showed it"
-        when = ""
-        if self.last_seen_at is not None:
-            ago, at = max(0.0, now - self.last_seen_at), messages.moment(self.last_seen_at)
-            when = f" {ago:.0f} s before that ended, at {at}" if ago >= 1.0 else f" at {at}"
-        return f"it was last seen {in_words(self.status)}{when}"
+        if self.state.last is not None:
+            return messages.last_seen(self.status, self.last_seen_at, now)
+        if self._is_resumed:
+            return "what earlier polls showed stands further up in this log"
+        return "no poll showed it"

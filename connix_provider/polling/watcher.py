@@ -31,9 +31,9 @@ from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
 from connix_provider.client.ratelimit import DOCUMENTED, Bucket
 from connix_provider.client.responses.failures import rate_limit_wait_error
 from connix_provider.client.transient import is_transient
+from connix_provider.polling.deferral import RESPONSE_GRACE
 from connix_provider.polling.listing_scan import PAGE
 from connix_provider.polling.read_scheduler import Read, ReadScheduler
-from connix_provider.polling.status_poller import RESPONSE_GRACE
 from connix_provider.polling.subscription import Delayed, Subscription
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ _LONGEST_READ = 90.0
 _TURN = 0.05
 #: Seconds after which a read that a limit delays is chosen anew, because another may be more overdue by then.
 _RECHECK = 1.0
-#: Reads in flight at a time: enough to use the limits, few enough not to storm the service.
+#: Reads in flight at a time: enough to use the limits, few enough not to overload the service.
 _AT_ONCE = {Bucket.GET: 10, Bucket.LIST: 3}
 
 
@@ -163,15 +163,15 @@ class Watcher:
         while True:
             now = self._clock()
             waits = {bucket: self._permit_in(bucket, now) for bucket in _AT_ONCE}
-            reads: tuple[Read | None, ...] = ()
+            reads: dict[Bucket, Read] = {}
             if any(wait == 0 or SHORT_WAIT < wait < math.inf for wait in waits.values()):
                 reads = self._scheduler.next_reads(now, self._rate(Bucket.GET))
             started: dict[Bucket, asyncio.Task[None]] = {}
-            for (bucket, wait), read in zip(waits.items(), reads, strict=False):
-                if read and wait == 0:
+            for bucket, read in reads.items():
+                if waits[bucket] == 0:
                     started[bucket] = self._start(self._perform(read, bucket), read)
-                elif read:
-                    self._report_delay(read, bucket, wait)
+                else:
+                    self._report_delay(read, bucket, waits[bucket])
             if started:
                 # One turn of the loop, in which the reads take their permits.
                 await asyncio.wait(started.values(), timeout=0)
@@ -190,7 +190,7 @@ class Watcher:
     def _rate(self, bucket: Bucket) -> float:
         """Return how many requests a second may be planned for; a page a minute is always planned."""
         rate = self._source.client.limiter.rate(bucket)
-        # A service that tells of no limit is no reason to storm it.
+        # Without a known limit, unbounded reads could overload the service.
         return max(rate, 1 / 60) if math.isfinite(rate) else DOCUMENTED[bucket] / 60
 
     async def _sleep(self, seconds: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,6 +14,7 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.lifecycle import goal_for_statuses
 from connix_provider.params import resolve_project_id
+from connix_provider.polling.deferral import deferral_timeout
 from connix_provider.sensors.base import ConnixSensor
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
@@ -71,7 +73,7 @@ class ConnixAgentStatusSensor(ConnixSensor):
         agent_name: str | None = None,
         target_statuses: str | Collection[str] = "running",
         failure_statuses: str | Collection[str] | None = None,
-        stable_for: float = 0.0,
+        stable_for: float | timedelta = 0.0,
         project_id: str | None = None,
         stream_agent_logs: bool = False,
         connix_conn_id: str = ConnixHook.default_conn_name,
@@ -95,9 +97,14 @@ class ConnixAgentStatusSensor(ConnixSensor):
 
         :param context: Airflow's context
         :return: the agent's id
+        :raises ValueError: for an invalid parameter, before any request
+        :raises ConnixAgentFailedError: for a failure status
+        :raises ConnixAgentGoneError: if the agent was deleted
+        :raises ConnixSensorTimeoutError: if the time allowed is over
+        :raises ConnixError: if the service refuses a request
         """
         from connix_provider.polling.messages import not_waited_for
-        from connix_provider.polling.session import PollingSession, poll_once, poll_until_done
+        from connix_provider.polling.session import PollingSession, poll_once
         from connix_provider.polling.task_kill import exit_on_sigterm
 
         first_poke_at = self.first_poke_at(context)
@@ -114,13 +121,11 @@ class ConnixAgentStatusSensor(ConnixSensor):
             connected = PollingSession(hook, deadline=ends_at, is_resumed=is_resumed)
         locate = partial(self.locate, hook)
         with connected, exit_on_sigterm():
-            if not self.deferrable and not self.reschedule:
-                return self.end(poll_until_done(connected, None, wait, locate=locate))
             while (poll_result := poll_once(connected, None, wait, locate=locate)) is None:
                 if self.deferrable and wait.agent.link:
                     self._defer(wait)
                 if self.reschedule and not self.deferrable:
-                    self.reschedule_unless_undecided(context, wait, wait.schedule, ends_at, [wait])
+                    self.reschedule_unless_undecided(context, [wait], ends_at)
                 time.sleep(wait.schedule.rest())
         return self.end(poll_result)
 
@@ -157,7 +162,6 @@ class ConnixAgentStatusSensor(ConnixSensor):
         return wait, ends_at
 
     def _defer(self, wait: StatusPoller) -> NoReturn:
-        from connix_provider.polling.deferral import deferral_timeout
 
         self.log.info("Agent %s: waiting in the triggerer from here on.", wait.agent)
         handover = wait.handover()

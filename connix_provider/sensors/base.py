@@ -6,22 +6,29 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException, BaseSensorOperator
 
 from connix_provider.exceptions import ConnixSensorTimeoutError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.params import check_seconds, resolve_agent_id, resolve_project_id
+from connix_provider.polling.agent_ref import AgentRef
+from connix_provider.polling.deferral import (
+    is_deferral_timeout,
+    no_triggerer_message,
+    response_grace,
+    time_allowed,
+)
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
+from connix_provider.sensors.try_store import TryStore
 from connix_provider.task_parameters import TaskParameters
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Client
-    from connix_provider.polling.poll_schedule import PollSchedule
     from connix_provider.polling.status_poller import StatusPoller
 
 try:
@@ -37,16 +44,8 @@ __all__ = ["ConnixSensor"]
 _KEEP_SLOT = 10.0
 #: Seconds that a reschedule must last, if the deadline makes it shorter than the poll interval.
 _WORTH_A_RESCHEDULE = 5.0
-#: The key of the positions in the agents' logs in ``task_state_store``.
+#: The key of the positions in the agents' logs, in what a try keeps.
 _LOG_POSITIONS = "connix_log_positions"
-
-
-class Wait(Protocol):
-    """Say whether another process could go on with a wait."""
-
-    @property
-    def is_undecided(self) -> bool:
-        """Whether this process must send the next polls, because their verdict rests on what it has seen."""
 
 
 class ConnixSensor(TaskParameters, BaseSensorOperator):
@@ -89,14 +88,16 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         :return: how it ended
         :raises ValueError: for an event of another kind
         """
-        from connix_provider.polling.deferral import time_after, time_allowed
-        from connix_provider.polling.session import explain
+        from connix_provider.polling.session import result_of_event
 
-        deadline = event.get("deadline") if isinstance(event, Mapping) else None
-        timeout = check_seconds("timeout", self.timeout)
-        allowed = time_allowed(timeout, self.execution_timeout)
-        seconds = time_after(deadline, allowed, self.execution_timeout)
-        return explain(ConnixHook(self.connix_conn_id), event, seconds=seconds, log=self.log)
+        allowed = time_allowed(check_seconds("timeout", self.timeout), self.execution_timeout)
+        return result_of_event(
+            ConnixHook(self.connix_conn_id),
+            event,
+            allowed=allowed,
+            execution_timeout=self.execution_timeout,
+            log=self.log,
+        )
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
@@ -109,9 +110,6 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         :param context: Airflow's context
         :return: the result of the method
         """
-        from connix_provider.polling.agent_ref import AgentRef
-        from connix_provider.polling.deferral import is_deferral_timeout, no_triggerer_message, time_allowed
-
         try:
             return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
         except Exception as error:
@@ -133,9 +131,6 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         :return: options of a poller for this process, and the deadline of the whole wait in epoch seconds
         :raises ValueError: for an invalid time
         """
-        from connix_provider.polling.deferral import response_grace, time_allowed
-        from connix_provider.polling.status_poller import RESPONSE_GRACE
-
         interval = check_seconds("poke_interval", self.poke_interval, minimum=1.0)
         timeout, now = check_seconds("timeout", self.timeout), time.time()
         began_at = first_poke_at or now
@@ -150,7 +145,7 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
             "began_at": began_at,
             "is_resumed": first_poke_at is not None,
             "has_answered": first_poke_at is not None,
-            "response_grace": response_grace(allowed, self.execution_timeout, RESPONSE_GRACE),
+            "response_grace": response_grace(allowed, self.execution_timeout),
             "log": self.log,
             "log_position": next(iter(self.log_positions), {}) if self.stream_agent_logs else None,
         }
@@ -185,18 +180,11 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
 
         :param context: Airflow's context
         """
-        store = context.get("task_state_store")
-        kept = store.get(_LOG_POSITIONS) if store is not None and self.stream_agent_logs else None
-        if isinstance(kept, dict) and kept.get("try_number") == getattr(context["ti"], "try_number", None):
-            self.log_positions = cast("Sequence[Mapping[str, Any]]", kept["positions"])
+        if self.stream_agent_logs:
+            self.log_positions = TryStore(context).read(_LOG_POSITIONS) or ()
 
     def reschedule_unless_undecided(
-        self,
-        context: Context,
-        wait: Wait,
-        schedule: PollSchedule,
-        ends_at: float,
-        waits: Sequence[StatusPoller],
+        self, context: Context, pollers: Sequence[StatusPoller], ends_at: float
     ) -> None:
         """
         Reschedule the task for the next poll.
@@ -207,23 +195,19 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         With ``stream_agent_logs`` it is also kept if there is no place for the position in the logs.
 
         :param context: Airflow's context
-        :param wait: the wait
-        :param schedule: its times
+        :param pollers: the wait for each agent
         :param ends_at: the deadline of the whole wait, in epoch seconds
-        :param waits: the waits for the single agents
         """
-        store = context.get("task_state_store")
-        if self.stream_agent_logs and store is None:
+        kept = TryStore(context)
+        if self.stream_agent_logs and not kept.is_there:
             return
-        delay = schedule.delay()
-        longest = ends_at - schedule.clock.now() - _KEEP_SLOT
-        if wait.is_undecided or longest < min(delay, _WORTH_A_RESCHEDULE):
+        delay = max(each.schedule.delay() for each in pollers)
+        longest = ends_at - pollers[0].schedule.clock.now() - _KEEP_SLOT
+        if any(each.is_undecided for each in pollers) or longest < min(delay, _WORTH_A_RESCHEDULE):
             return
         delay = min(delay, longest)
-        if self.stream_agent_logs and store is not None:
-            positions: Any = [each.stream.to_json() if each.stream else {} for each in waits]
-            try_number = getattr(context["ti"], "try_number", None)
-            store.set(_LOG_POSITIONS, {"try_number": try_number, "positions": positions})
+        if self.stream_agent_logs:
+            kept.write(_LOG_POSITIONS, [each.stream.to_json() if each.stream else {} for each in pollers])
         raise AirflowRescheduleException(datetime.fromtimestamp(time.time() + delay, UTC))
 
     def first_poke_at(self, context: Context) -> float | None:

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import PokeReturnValue, conf
 
-from connix_provider.health import HealthPolicy
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.hooks.diagnosis import naming_subject
-from connix_provider.params import resolve_project_id
-from connix_provider.selector import AgentSelector, selector_of_task
 from connix_provider.sensors.base import ConnixSensor
-from connix_provider.triggers.health import ConnixAgentHealthTrigger
-from connix_provider.values import amount_of, check_amount, check_number
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from connix_provider.polling.health_group import HealthGroup
+    from connix_provider.health import HealthPolicy
     from connix_provider.polling.poll_result import PollResult
-    from connix_provider.polling.session import Locate, PollingSession
     from connix_provider.rendering import Renderer
+    from connix_provider.selector import AgentSelector
+    from connix_provider.sensors.health_wait import HealthRequest
 
 # Modules that parsing a DAG file does not need are imported in functions.
 
 __all__ = ["ConnixAgentHealthSensor"]
-
-#: The key of a selection in ``task_state_store``.
-_SELECTION = "connix_selection"
 
 
 class ConnixAgentHealthSensor(ConnixSensor):
@@ -131,80 +121,34 @@ class ConnixAgentHealthSensor(ConnixSensor):
 
         :param context: Airflow's context
         :return: the agent's id, or the numbers of agents
+        :raises ValueError: for an invalid parameter or a selection of nothing
+        :raises ConnixAgentUnhealthyError: if too few agents are left that could be healthy
+        :raises ConnixAgentGoneError: if agents were deleted, so that too few are left
+        :raises ConnixSensorTimeoutError: if the time allowed is over
+        :raises ConnixError: if the service refuses a request
         """
-        from connix_provider.polling.health_group import poll_group
-        from connix_provider.polling.poll_result import PollResult
-        from connix_provider.polling.session import PollingSession
-        from connix_provider.polling.task_kill import exit_on_sigterm
+        from connix_provider.sensors.health_wait import wait_for_health
 
-        first_poke_at = self.first_poke_at(context)
-        self.recall_log_positions(context)
-        group, ends_at = self._make_group(first_poke_at)
-        poller = group.pollers[0]
-        if (overdue := poller.overdue()) is not None:
-            # Nothing is sent after the deadline.
-            return self.end(overdue)
-        hook = ConnixHook(self.connix_conn_id)
-        is_resumed = first_poke_at is not None
-        project_id: str | None = None
-        with naming_subject(f"Could not wait for agent {poller.agent} to be healthy"):
-            if not is_resumed or self.agents is not None:
-                project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
-            connected = PollingSession(hook, deadline=ends_at, is_resumed=is_resumed)
-        locate: Locate | None = partial(self.locate, hook)
-        with connected, exit_on_sigterm():
-            is_fixed = True
-            if self.agents is not None and project_id is not None:
-                selected = self._select(context, connected, group, project_id)
-                if isinstance(selected, PollResult):
-                    return self.end(selected)
-                group, is_fixed, locate = *selected, None
-                if not group.pollers:
-                    return group.summary()
-                poller = group.pollers[0]
-                if self.deferrable:
-                    # The agents' first polls are in the triggerer, where they share their reads.
-                    self._defer(group)
-            while (poll_result := poll_group(connected, project_id, group, locate=locate)) is None:
-                if self.deferrable and poller.agent.link:
-                    self._defer(group)
-                if self.reschedule and not self.deferrable and is_fixed:
-                    longest = max(group.pollers, key=lambda each: each.schedule.delay())
-                    self.reschedule_unless_undecided(context, group, longest.schedule, ends_at, group.pollers)
-                time.sleep(group.rest())
-        return self._end_group(poll_result, group.summary())
+        poll_result, summary = wait_for_health(self, self._request(), context)
+        return summary if poll_result is None else self._end_group(poll_result, summary)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """
-        Send one poll. This is for unit tests; :meth:`execute` has a loop of its own.
+        Send one poll for each agent. This is for unit tests; :meth:`execute` has a loop of its own.
 
         The poll is the first of a new wait, so with ``healthy_for`` it is never a success.
 
         :param context: Airflow's context, which is not used
         :return: success with the task's result, or ``False`` if the wait would go on
         """
-        from connix_provider.polling.health_group import poll_group
-        from connix_provider.polling.poll_result import PollResult
-        from connix_provider.polling.session import PollingSession
+        from connix_provider.sensors.health_wait import poll_health
 
-        group, ends_at = self._make_group(None)
-        hook = ConnixHook(self.connix_conn_id)
-        with PollingSession(hook, deadline=ends_at) as connected:
-            if self.agents is None:
-                poll_result = poll_group(connected, None, group, locate=partial(self.locate, hook))
-            else:
-                project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
-                selected = self._select({}, connected, group, project_id)
-                if isinstance(selected, PollResult):
-                    return PokeReturnValue(True, self.finish(selected))
-                group, _ = selected
-                if not group.pollers:
-                    return PokeReturnValue(True, group.summary())
-                poll_result = poll_group(connected, project_id, group)
-        if poll_result is None:
+        ended = poll_health(self, self._request())
+        if ended is None:
             return False
-        agent_id = self.finish(poll_result)
-        return PokeReturnValue(True, agent_id if self.agents is None else group.summary())
+        poll_result, summary = ended
+        agent_id = None if poll_result is None else self.finish(poll_result)
+        return PokeReturnValue(True, agent_id if self.agents is None else summary)
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
         """
@@ -222,85 +166,16 @@ class ConnixAgentHealthSensor(ConnixSensor):
         agent_id = self.end(poll_result)
         return agent_id if self.agents is None else summary
 
-    def _make_group(self, first_poke_at: float | None) -> tuple[HealthGroup, float]:
-        """Return the wait of this process, and the deadline of the whole wait in epoch seconds."""
-        from connix_provider.polling.health_group import HealthGroup
+    def _request(self) -> HealthRequest:
+        from connix_provider.sensors.health_wait import HealthRequest
 
         self.check_parameters()
-        policy = HealthPolicy.of(self.health)
-        selector = selector_of_task(self.agent_id, self.agent_name, self.agents)
-        if self.at_least is not None:
-            if selector is None:
-                raise ValueError("at_least goes with agents only")
-            if not check_amount("at_least", self.at_least):
-                raise ValueError(f"at_least must be more than 0, not {self.at_least!r}")
-        if self.on_unknown not in ["wait", "fail"]:
-            raise ValueError(f"on_unknown must be 'wait' or 'fail', not {self.on_unknown!r}")
-        options, ends_at = self.poll_options(first_poke_at)
-        group = HealthGroup(
-            policy,
-            healthy_for=float(check_number("healthy_for", self.healthy_for, "seconds")),
-            fails_on_unknown=self.on_unknown == "fail",
-            log_positions=self.log_positions,
-            **options,
-        )
-        name = str(selector) if selector else self.agent_name
-        group.add(None if self.agent_id is None else str(self.agent_id), None if name is None else str(name))
-        return group, ends_at
-
-    def _select(
-        self, context: Context, connected: PollingSession, group: HealthGroup, project_id: str
-    ) -> tuple[HealthGroup, bool] | PollResult:
-        """
-        Fix the selection at the task's start.
-
-        Returns the wait for the selected agents, and whether another process would find the same ones: only
-        Airflow 3.3 and later have a place to keep them.
-        """
-        from connix_provider.polling.health_group import select_with
-        from connix_provider.polling.poll_result import PollResult
-        from connix_provider.polling.selection import describe
-
-        store, try_number = context.get("task_state_store"), getattr(context.get("ti"), "try_number", None)
-        kept = store.get(_SELECTION) if store is not None and self.reschedule else None
-        agents: Any
-        if isinstance(kept, dict) and kept.get("try_number") == try_number:
-            agents = kept["agents"]
-        else:
-            selector = AgentSelector.of(self.agents)
-            selected = select_with(connected, selector, project_id, group.pollers[0])
-            if isinstance(selected, PollResult):
-                return selected
-            self.log.info("Selected %s (%s).", describe(selected), selector)
-            agents = [[agent.id, agent.name] for agent in selected]
-            if store is not None and self.reschedule:
-                store.set(_SELECTION, {"try_number": try_number, "agents": agents})
-        needed = len(agents)
-        if self.at_least is not None:
-            needed = amount_of("at_least", self.at_least, len(agents), round_up=True)
-        if needed > len(agents):
-            raise ValueError(f"at_least is {self.at_least!r}, but only {len(agents)} agents were selected")
-        return group.of_agents(agents, project_id, needed), store is not None
-
-    def _defer(self, group: HealthGroup) -> NoReturn:
-        from connix_provider.polling.deferral import deferral_timeout
-
-        first = group.pollers[0]
-        which = f"Agent {first.agent}" if len(group.pollers) == 1 else f"{len(group.pollers)} agents"
-        self.log.info("%s: waiting in the triggerer from here on.", which)
-        times, agents = group.handover()
-        self.defer(
-            trigger=ConnixAgentHealthTrigger(
-                str(first.agent.project_id),
-                agents,
-                HealthPolicy.of(self.health).to_json(),
-                needed=group.needed,
-                healthy_for=first.goal.stable_for,
-                on_unknown=self.on_unknown,
-                connix_conn_id=self.connix_conn_id,
-                **self.backoff_options(),
-                **times,
-            ),
-            method_name="execute_complete",
-            timeout=deferral_timeout(times["deadline"]),
+        return HealthRequest.of(
+            health=self.health,
+            agent_id=self.agent_id,
+            agent_name=self.agent_name,
+            agents=self.agents,
+            at_least=self.at_least,
+            healthy_for=self.healthy_for,
+            on_unknown=self.on_unknown,
         )

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS, Goal, PollState, goal_for_statuses
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.preload import preload
@@ -162,7 +163,6 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         if reason := await reason_not_to_cancel_async(self.task_instance):
             self.log.info("Agent %s is left as it is: %s.", self.agent_id, reason)
             return
-        from connix_provider.hooks.connix import ConnixHook
         from connix_provider.polling.cancel_action import cancel_action
 
         async with await ConnixHook(self.connix_conn_id).get_async_conn() as client:

@@ -16,6 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from connix_provider.client.errors import ConnixError
+from connix_provider.hooks.diagnosis import with_subject
+from connix_provider.params import check_flag, check_seconds
+from connix_provider.polling.poll_result import PollResult
 from connix_provider.polling.preload import preload
 
 if TYPE_CHECKING:
@@ -88,8 +92,6 @@ class WaitTrigger(BaseTrigger):
         :return: options of :class:`~connix_provider.polling.status_poller.StatusPoller`
         :raises ValueError: for an invalid argument
         """
-        from connix_provider.params import check_flag, check_seconds
-
         return {
             "poll_interval": check_seconds("poll_interval", self.poll_interval),
             "exponential_backoff": check_flag("exponential_backoff", self.exponential_backoff),
@@ -110,9 +112,6 @@ class WaitTrigger(BaseTrigger):
             :meth:`wait` adds
         """
         await preload()
-        from connix_provider.client import ConnixError
-        from connix_provider.hooks.diagnosis import with_subject
-        from connix_provider.polling.poll_result import PollResult
 
         more: dict[str, Any] = {}
         try:

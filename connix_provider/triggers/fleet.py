@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from connix_provider.client.errors import ConnixError
+from connix_provider.polling.poll_result import PollResult
 from connix_provider.polling.preload import preload
 
 if TYPE_CHECKING:
@@ -131,8 +133,6 @@ class ConnixFleetTrigger(BaseTrigger):
             await asyncio.wait(tasks, timeout=_GATHER)
 
     async def _poll(self, wait: FleetWait, first_poll_at: float) -> PollResult:
-        from connix_provider.client import ConnixError
-        from connix_provider.polling.poll_result import PollResult
         from connix_provider.polling.session import poll_until_done_async
 
         try:

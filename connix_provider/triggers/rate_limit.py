@@ -22,6 +22,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from connix_provider.client.errors import ConnixError
 from connix_provider.polling.preload import preload
 
 __all__ = ["ConnixRateLimitTrigger"]
@@ -81,7 +82,6 @@ class ConnixRateLimitTrigger(BaseTrigger):
             ``rate_limit``
         """
         await preload()
-        from connix_provider.client import ConnixError
 
         event: dict[str, Any] = {"bucket": self.bucket, "deadline": self.deadline}
         try:

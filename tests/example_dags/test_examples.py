@@ -285,7 +285,7 @@ def test_orphaned_agents(run, emulator, bag, monkeypatch):
     assert run("connix_orphaned_agents", dry_run=False).results["clean_up"]["agents"] == {}
 
 
-def test_agent_for_one_run_is_deleted_after_failed_work(run, emulator, bag, monkeypatch):
+def test_agent_for_one_run_is_deleted_after_failure(run, emulator, bag, monkeypatch):
     work = bag.dags["connix_agent_for_one_run"].get_task("read_log")
     monkeypatch.setattr(work, "python_callable", lambda agent_id: 1 / 0)
     monkeypatch.setattr(work, "retries", 0)
@@ -299,7 +299,7 @@ def test_agent_for_one_run_is_deleted_after_failed_work(run, emulator, bag, monk
     assert ran.seen == [("create_agent", None), ("delete_agent", ran.results["create_agent"])]
 
 
-def test_agent_for_one_run_is_deleted_after_a_failure(run, emulator, bag, monkeypatch):
+def test_agent_of_a_failed_create_is_deleted(run, emulator, bag, monkeypatch):
     monkeypatch.setattr(bag.dags["connix_agent_for_one_run"].get_task("create_agent"), "retries", 0)
     emulator.faults.add(Fault.ends_in_error(), on="create_agent", times=None)
     ran = run("connix_agent_for_one_run")

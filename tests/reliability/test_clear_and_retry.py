@@ -130,7 +130,7 @@ DIED = {"before": Fault.reset_before(), "during": Fault.reset_after(), "after": 
 @STORES
 @MODES
 @pytest.mark.parametrize("died", DIED)
-def test_a_retry_whose_agent_stays_updating_ends_in_time(died, deferrable, remembering, scenario, task):
+def test_a_retry_with_a_stuck_agent_times_out(died, deferrable, remembering, scenario, task):
     agent_id = seed(scenario, name="alpha")
     run = task(ConnixRestartAgentOperator, remembering=remembering, agent_id=agent_id, deferrable=deferrable)
     if fault := DIED[died]:
@@ -156,7 +156,7 @@ ACTIONS = {"start": ("stopped", "running"), "pause": ("running", "paused"), "sto
 @MODES
 @pytest.mark.parametrize("waits", [True, False], ids=["waits", "accepts"])
 @pytest.mark.parametrize("action", ACTIONS)
-def test_a_retry_waits_for_what_the_try_before_began(action, waits, deferrable, scenario, task):
+def test_a_retry_waits_for_the_earlier_action(action, waits, deferrable, scenario, task):
     before, after = ACTIONS[action]
     agent_id = seed(scenario, before)
     operators = {
@@ -200,7 +200,7 @@ def test_a_restart_that_is_done(again, executed, deferrable, scenario, task):
 
 @STORES
 @MODES
-def test_a_cleared_delete_by_name_deletes_the_new_agent(deferrable, remembering, scenario, task):
+def test_a_cleared_delete_by_name_deletes_new_agent(deferrable, remembering, scenario, task):
     first = seed(scenario, name="alpha")
     run = task(ConnixDeleteAgentOperator, remembering=remembering, agent_name="alpha", deferrable=deferrable)
     scenario.emulator.faults.add(FORBIDDEN, on="get_agent", times=1)
@@ -355,7 +355,7 @@ def test_if_exists_adopt_changes_nothing(status, deferrable, scenario, task):
 
 
 @pytest.mark.parametrize("if_exists", ["fail", "adopt", "update"])
-def test_if_exists_gives_its_reason_in_the_same_words(if_exists, scenario, task, caplog):
+def test_each_if_exists_choice_gives_the_same_reason(if_exists, scenario, task, caplog):
     caplog.set_level("INFO")
     agent_id = seed(scenario, name="alpha", metadata={"airflow_task_run": "prod/dag/run/task/-1"})
     ran = task(ConnixCreateAgentOperator, if_exists=if_exists, **CREATE).try_once()
@@ -437,12 +437,22 @@ def test_the_last_try_leaves_no_variable(ends_in, scenario, task, variables, mon
     assert variables == {}
 
 
-def test_a_conflict_without_an_agent_is_retried_for_30_seconds(scenario, task):
+def test_a_conflict_without_an_agent_is_retried(scenario, task):
     conflict = Fault.status(409, code="agent_conflict", message="Agent name already exists in this project")
     scenario.emulator.faults.add(conflict, on="create_agent", times=4)
     ran = task(ConnixCreateAgentOperator, **CREATE).try_once()
     assert ran.error is None
     assert scenario.executed("create_agent") == 1
+
+
+def test_a_create_lost_among_conflicts_may_have_happened(scenario, task):
+    conflict = Fault.status(409, code="agent_conflict", message="Agent name already exists in this project")
+    scenario.emulator.faults.add(conflict, on="create_agent", times=6)
+    scenario.emulator.faults.add(Fault.reset_before(), on="create_agent", times=1)
+    ran = task(ConnixCreateAgentOperator, **CREATE).try_once()
+    assert "The create may have been executed" in str(ran.error)
+    assert ran.error.may_have_executed
+    assert scenario.executed("create_agent") == 0
 
 
 @pytest.mark.parametrize("timeout", [5, 300])
@@ -457,7 +467,7 @@ def test_a_lasting_conflict_is_the_final_error(timeout, scenario, task):
 
 
 @pytest.mark.parametrize("operator", [ConnixCreateAgentOperator, ConnixRestartAgentOperator])
-def test_a_permanent_500_is_sent_five_times_and_told(operator, scenario, task):
+def test_a_permanent_500_fails_after_five_attempts(operator, scenario, task):
     what = CREATE if operator is ConnixCreateAgentOperator else {"agent_id": seed(scenario)}
     call = "create_agent" if operator is ConnixCreateAgentOperator else "restart_agent"
     broken = Fault.status(500, code="internal_error", message="broken inside")
@@ -472,7 +482,7 @@ def test_a_permanent_500_is_sent_five_times_and_told(operator, scenario, task):
 @MODES
 @pytest.mark.parametrize("hint", [3, 40, 3600])
 @pytest.mark.parametrize("operator", [ConnixCreateAgentOperator, ConnixRestartAgentOperator])
-def test_a_hint_delays_the_repeat_of_a_lost_request(operator, hint, deferrable, scenario, task):
+def test_retry_after_delays_the_retry_of_lost_requests(operator, hint, deferrable, scenario, task):
     what = CREATE if operator is ConnixCreateAgentOperator else {"agent_id": seed(scenario)}
     call = "create_agent" if operator is ConnixCreateAgentOperator else "restart_agent"
     later = Fault.status(503, code="service_unavailable", headers={"Retry-After": str(hint)})
@@ -505,6 +515,6 @@ def test_a_501_is_sent_once(operator, is_executed, deferrable, scenario, task):
     assert len(scenario.emulator.journal.entries(call)) == 1
 
 
-def test_a_missing_agent_is_no_success_of_a_delete(scenario, task):
+def test_deleting_a_missing_agent_is_an_error(scenario, task):
     ran = task(ConnixDeleteAgentOperator, agent_id="agent_none").try_once()
     assert isinstance(ran.error, ConnixNotFoundError)

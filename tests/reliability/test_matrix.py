@@ -47,8 +47,8 @@ def cases(call: str | None, *often: str) -> list[tuple[str, str, str, bool]]:
     combined = (
         (task, name, which, deferrable)
         for task in TASKS
-        for name, trouble in FAULTS.items()
-        if (call or TASKS[task].deed) in trouble.fault.calls
+        for name, kind in FAULTS.items()
+        if (call or TASKS[task].deed) in kind.fault.calls
         for which in (often[:1] if name in SILENT else often)
         for deferrable in (False, True)
     )
@@ -59,78 +59,73 @@ def named(value: object) -> str | None:
     return {False: "worker", True: "deferred"}[value] if isinstance(value, bool) else None
 
 
-def expected(call: str | None, task: str, trouble: str, which: str) -> Expected:
+def expected(call: str | None, task: str, fault: str, which: str) -> Expected:
     if call == "get_agent":
-        return of_a_look(TASKS[task], FAULTS[trouble], which)
-    return of_the_deed(TASKS[task], FAULTS[trouble], which == "every")
+        return of_a_look(TASKS[task], FAULTS[fault], which)
+    return of_the_deed(TASKS[task], FAULTS[fault], which == "every")
 
 
 def test_no_fault_of_the_emulator_is_left_out():
-    assert {trouble.fault.name for trouble in FAULTS.values()} == set(KINDS)
+    assert {kind.fault.name for kind in FAULTS.values()} == set(KINDS)
 
 
 @pytest.mark.parametrize(
-    ("task", "trouble", "which", "deferrable"), cases(None, "first", "first two", "every"), ids=named
+    ("task", "fault", "which", "deferrable"), cases(None, "first", "first two", "every"), ids=named
 )
-def test_a_deed_is_struck(scenario, task, trouble, which, deferrable):
-    run = set_up(scenario, task, trouble, deferrable)
-    scenario.emulator.faults.add(FAULTS[trouble].fault, on=TASKS[task].deed, **STRIKES[which])
-    check(scenario, task, trouble, run.try_once(), expected(None, task, trouble, which))
+def test_a_deed_is_struck(scenario, task, fault, which, deferrable):
+    run = set_up(scenario, task, fault, deferrable)
+    scenario.emulator.faults.add(FAULTS[fault].fault, on=TASKS[task].deed, **STRIKES[which])
+    check(scenario, task, fault, run.try_once(), expected(None, task, fault, which))
 
 
 @pytest.mark.parametrize(
-    ("task", "trouble", "which", "deferrable"), cases("get_agent", "first", "second", "every"), ids=named
+    ("task", "fault", "which", "deferrable"), cases("get_agent", "first", "second", "every"), ids=named
 )
-def test_a_look_is_struck(scenario, task, trouble, which, deferrable):
-    run = set_up(scenario, task, trouble, deferrable)
-    scenario.emulator.faults.add(FAULTS[trouble].fault, on="get_agent", **STRIKES[which])
-    check(scenario, task, trouble, run.try_once(), expected("get_agent", task, trouble, which))
+def test_a_look_is_struck(scenario, task, fault, which, deferrable):
+    run = set_up(scenario, task, fault, deferrable)
+    scenario.emulator.faults.add(FAULTS[fault].fault, on="get_agent", **STRIKES[which])
+    check(scenario, task, fault, run.try_once(), expected("get_agent", task, fault, which))
 
 
 @pytest.mark.parametrize(
     ("where", "deferrable"), [("deed", False), ("get_agent", True)], ids=["deed", "look"]
 )
 @pytest.mark.parametrize(
-    ("task", "trouble"),
-    [
-        (task, trouble)
-        for task in ("create", "restart", "delete")
-        for trouble in FAULTS
-        if trouble not in SILENT
-    ],
+    ("task", "fault"),
+    [(task, fault) for task in ("create", "restart", "delete") for fault in FAULTS if fault not in SILENT],
 )
-def test_a_retry_ends_what_an_earlier_try_began(scenario, task, trouble, where, deferrable):
+def test_a_retry_ends_what_an_earlier_try_began(scenario, task, fault, where, deferrable):
     struck = TASKS[task].deed if where == "deed" else where
-    if struck not in FAULTS[trouble].fault.calls:
+    if struck not in FAULTS[fault].fault.calls:
         return
-    run = set_up(scenario, task, trouble, deferrable)
-    scenario.emulator.faults.add(FAULTS[trouble].fault, on=struck, times=None)
+    run = set_up(scenario, task, fault, deferrable)
+    scenario.emulator.faults.add(FAULTS[fault].fault, on=struck, times=None)
     first = run.try_once()
     assert in_time(scenario, first)
     scenario.emulator.faults.clear()
     scenario.warp.sleep(300)
     second = run.try_once() if first.error else first
     # An agent that ended in error is restarted, once.
-    again = FAULTS[trouble].nature is Nature.AGENTS_OWN and task == "restart"
-    check(scenario, task, trouble, second, Expected(SUCCEEDED, 2 if again else 1), again=int(again))
+    again = FAULTS[fault].nature is Nature.AGENTS_OWN and task == "restart"
+    check(scenario, task, fault, second, Expected(SUCCEEDED, 2 if again else 1), again=int(again))
     assert scenario.executed("restart_agent") <= 1 + again
 
 
 @pytest.mark.parametrize("deed", [Fault.reset_before(), Fault.reset_after()], ids=["undone", "done"])
 @pytest.mark.parametrize(
-    ("trouble", "which"),
+    ("fault", "which"),
     [
         (name, which)
-        for name, trouble in FAULTS.items()
-        if "list_agents" in trouble.fault.calls and name not in SILENT
+        for name, kind in FAULTS.items()
+        if "list_agents" in kind.fault.calls and name not in SILENT
         for which in ("first", "every")
     ],
 )
-def test_a_create_and_its_look_up_are_lost(scenario, trouble, which, deed):
-    run = set_up(scenario, "create", trouble, deferrable=False)
-    nature, error = FAULTS[trouble].nature, FAULTS[trouble].error
+def test_a_create_and_its_look_up_are_lost(scenario, fault, which, deed):
+    run = set_up(scenario, "create", fault, deferrable=False)
+    nature, error = FAULTS[fault].nature, FAULTS[fault].error
     scenario.emulator.faults.add(deed, on="create_agent")
-    scenario.emulator.faults.add(FAULTS[trouble].fault, on="list_agents", **STRIKES[which])
+    scenario.emulator.faults.add(FAULTS[fault].fault, on="list_agents", **STRIKES[which])
     if nature is Nature.LASTING:
         right = Expected(FAILED, int(deed.executed), (error,))
     elif which == "every" and nature not in {Nature.HARMLESS, Nature.RIDDLE}:
@@ -139,22 +134,22 @@ def test_a_create_and_its_look_up_are_lost(scenario, trouble, which, deed):
     else:
         right = Expected(SUCCEEDED, 1)
     first = run.try_once()
-    check(scenario, "create", trouble, first, right)
+    check(scenario, "create", fault, first, right)
     if first.error:
         scenario.emulator.faults.clear()
         scenario.warp.sleep(300)
-        check(scenario, "create", trouble, run.try_once(), Expected(SUCCEEDED, 1))
+        check(scenario, "create", fault, run.try_once(), Expected(SUCCEEDED, 1))
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule", "deferred"])
 @pytest.mark.parametrize(
-    ("trouble", "which"),
+    ("fault", "which"),
     [case[1:3] for case in cases("get_agent", "first", "second", "every") if case[::3] == ("update", False)],
 )
-def test_a_sensor_is_struck(scenario, trouble, which, mode):
+def test_a_sensor_is_struck(scenario, fault, which, mode):
     (agent_id,) = scenario.emulator.seed(status="creating", project_id=scenario.project_id)
     scenario.emulator.script(agent_id, [(12, "running")])
-    if trouble in SILENT:
+    if fault in SILENT:
         shorten_timeouts(scenario.emulator, scenario.monkeypatch)
     run = scenario.task(
         ConnixAgentStatusSensor,
@@ -164,11 +159,11 @@ def test_a_sensor_is_struck(scenario, trouble, which, mode):
         deferrable=mode == "deferred",
         mode="reschedule" if mode == "reschedule" else "poke",
     )
-    scenario.emulator.faults.add(FAULTS[trouble].fault, on="get_agent", **STRIKES[which])
+    scenario.emulator.faults.add(FAULTS[fault].fault, on="get_agent", **STRIKES[which])
     ran = run.try_once()
-    right = of_a_look(SENSOR, FAULTS[trouble], which)
+    right = of_a_look(SENSOR, FAULTS[fault], which)
     outcome = outcome_of(scenario, ran)
-    record(f"sensor: {FAULTS[trouble].fault.name}", outcome)
+    record(f"sensor: {FAULTS[fault].fault.name}", outcome)
     assert outcome == right.outcome, ran
     assert ran.error is None or isinstance(ran.error, right.errors)
     assert in_time(scenario, ran)
@@ -193,13 +188,13 @@ def test_a_sensor_waits_where_it_is_told_to(scenario, mode, deferrals, reschedul
     assert ran == Ran(agent_id, None, ran.deadline, deferrals, reschedules)
 
 
-def set_up(scenario: Scenario, task: str, trouble: str, deferrable: bool) -> TaskRun:
+def set_up(scenario: Scenario, task: str, fault: str, deferrable: bool) -> TaskRun:
     """Put the task's agent there, and make the task ready to run."""
     arguments = dict(TASKS[task].arguments)
     if (status := TASKS[task].before) is not None:
         (arguments["agent_id"],) = scenario.emulator.seed(status=status, project_id=scenario.project_id)
         scenario.warp.sleep(60)
-    if trouble in SILENT:
+    if fault in SILENT:
         shorten_timeouts(scenario.emulator, scenario.monkeypatch)
     return scenario.task(
         TASKS[task].operator,
@@ -211,7 +206,7 @@ def set_up(scenario: Scenario, task: str, trouble: str, deferrable: bool) -> Tas
     )
 
 
-def check(scenario: Scenario, task: str, trouble: str, ran: Ran, right: Expected, *, again: int = 0) -> None:
+def check(scenario: Scenario, task: str, fault: str, ran: Ran, right: Expected, *, again: int = 0) -> None:
     """Count what came of a case, and compare it with what should have."""
     what, outcome = TASKS[task], outcome_of(scenario, ran)
     punctual = in_time(scenario, ran)
@@ -221,7 +216,7 @@ def check(scenario: Scenario, task: str, trouble: str, ran: Ran, right: Expected
     scenario.warp.sleep(60)
     agents = scenario.agents()
     record(
-        f"operators: {FAULTS[trouble].fault.name}",
+        f"operators: {FAULTS[fault].fault.name}",
         outcome,
         creates_lost=int(task == "create" and right.deeds > 0 and not agents),
         creates_doubled=max(0, len(agents) - 1),

@@ -65,20 +65,20 @@ def test_an_endless_update_ends_in_a_timeout(scenario):
     assert scenario.executed("stop_agent") == 0
 
 
-def test_an_agent_already_at_its_goal_is_left_alone(scenario):
+def test_an_agent_at_its_goal_is_left_alone(scenario):
     agent_id = _updating(scenario, (40, "stopped"))
     ran = _task(scenario, ConnixStopAgentOperator, agent_id=agent_id).try_once()
     assert (ran.result, scenario.executed("stop_agent")) == (agent_id, 0)
 
 
-def test_a_refusal_that_nothing_changes_is_told_at_once(scenario):
+def test_a_permanent_conflict_fails_at_once(scenario):
     (agent_id,) = scenario.emulator.seed(status="error", project_id=scenario.project_id)
     ran = _task(scenario, ConnixPauseAgentOperator, agent_id=agent_id).try_once()
     assert isinstance(ran.error, ConnixConflictError)
     assert len(scenario.emulator.journal.entries("pause_agent")) == 1
 
 
-def test_a_sign_of_life_is_no_reason_to_hurry(scenario, monkeypatch):
+def test_a_new_updated_at_triggers_no_rapid_retries(scenario, monkeypatch):
     (agent_id,) = scenario.emulator.seed(status="error", project_id=scenario.project_id)
     get, beats = Agents.get, itertools.count()
 
@@ -138,7 +138,7 @@ def test_a_delete_whose_agent_goes_away_meanwhile(lost, arguments, ends, timeout
 
 @MODES
 @pytest.mark.parametrize("interval", [30, dt.timedelta(minutes=10)])
-def test_an_agent_settles_long_before_a_long_poll_interval(interval, deferrable, scenario):
+def test_an_agent_settles_before_a_long_poll_interval(interval, deferrable, scenario):
     agent_id = _updating(scenario, (12, "running"))
     ran = _task(
         scenario,
@@ -192,7 +192,7 @@ def test_a_lost_response_explains_each_later_refusal(operator, call, ends, betwe
     assert (ran.result, ran.error) == (agent_id, None)
 
 
-def test_a_name_that_changes_between_tries_leaves_one_agent(scenario):
+def test_a_name_changed_between_tries_leaves_one_agent(scenario):
     task = _task(scenario, ConnixCreateAgentOperator, name="tried-1")
     scenario.emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", times=1)
     assert task.try_once().error is not None
@@ -213,7 +213,7 @@ def test_a_missing_project_is_no_missing_agent(scenario):
     ("ahead", "passed", "wait"),
     [(0, 0.25, 0.75), (3600, 0.25, 0.75), (-3600, 0.25, 0.75), (3600, 30, 0), (0, 0, 1)],
 )
-def test_a_second_is_waited_for_by_the_services_clock(ahead, passed, wait, monkeypatch):
+def test_the_next_second_follows_the_services_clock(ahead, passed, wait, monkeypatch):
     began = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     clock = Clock(frozen=True, start=began)
     slept = []

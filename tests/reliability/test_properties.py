@@ -89,7 +89,7 @@ def test_an_unknown_earlier_status_is_no_failure(goal, status, word, moment):
 
 
 @given(seen=st.lists(st.sampled_from(sorted(DOWN)), min_size=1, max_size=8), every=st.floats(1, 300))
-def test_a_restart_that_stays_down_fails_after_the_grace(seen, every):
+def test_a_restart_that_stays_down_fails_after_grace(seen, every):
     state = PollState(before=Snapshot("running", THEN), accepted_at=0.0)
     for number, status in enumerate(seen):
         now = number * every
@@ -136,7 +136,7 @@ def test_metadata_round_trips_unchanged(metadata, config, word):
         anything, st.fixed_dictionaries({}, optional=dict.fromkeys(("id", "status", "agents"), anything))
     )
 )
-def test_any_json_is_a_model_or_a_value_error(model, sent):
+def test_any_json_is_a_model_or_value_error(model, sent):
     try:
         read = model.model_validate_json(json.dumps(sent))
     except ValueError:
@@ -176,7 +176,7 @@ spoilt = st.builds(
 
 
 @given(event=st.one_of(anything, likely, spoilt))
-def test_any_event_is_an_ending_or_a_value_error(event):
+def test_any_event_is_a_result_or_value_error(event):
     try:
         poll_result = PollResult.from_event(event)
     except ValueError:

@@ -38,7 +38,7 @@ def test_a_limited_task_defers_and_resumes(scenario):
     assert scenario.executed("start_agent") == 1
 
 
-def test_a_short_pause_is_no_reason_to_give_way(scenario):
+def test_a_short_rate_limit_defers_no_task(scenario):
     agent_id = _agent(scenario, "stopped")
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=2), on="start_agent", times=2)
     ran = scenario.task(ConnixStartAgentOperator, agent_id=agent_id, **ARGUMENTS).try_once()
@@ -70,7 +70,7 @@ def test_no_429_is_final_before_the_deadline(scenario, deferrable, hint, timeout
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
-def test_a_hint_that_was_far_off_costs_a_minute(scenario, deferrable):
+def test_a_wrong_retry_after_costs_a_minute(scenario, deferrable):
     agent_id = _agent(scenario, "stopped")
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=3600), on="start_agent")
     arguments = {**ARGUMENTS, "timeout": 80, "deferrable": deferrable}
@@ -160,13 +160,13 @@ def test_a_foreign_event_is_refused(event):
         task.resume_after_rate_limit({}, event)
 
 
-async def test_a_trigger_leaves_a_missing_connection_to_the_task(scenario):
+async def test_a_trigger_leaves_missing_connections_to_the_task(scenario):
     trigger = ConnixRateLimitTrigger("action", 0.0, scenario.warp.time() + 60, "connix_of_nobody")
     (event,) = [event async for event in trigger.run()]
     assert event.payload == {"bucket": "action", "deadline": trigger.deadline}
 
 
-def test_what_the_trigger_stores_is_plain_and_without_secrets(scenario):
+def test_trigger_arguments_are_json_without_secrets(scenario):
     agent_id = _agent(scenario, "stopped")
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent")
     task = ConnixStartAgentOperator(

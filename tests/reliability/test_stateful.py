@@ -70,15 +70,15 @@ class Agents(RuleBasedStateMachine):
     # What happens
 
     @rule(
-        trouble=st.sampled_from(sorted(FAULTS.keys() - SILENT)),
+        fault=st.sampled_from(sorted(FAULTS.keys() - SILENT)),
         times=st.sampled_from([1, 1, 2, 5, None]),
         after=st.sampled_from([0, 0, 1]),
     )
-    def trouble_comes(self, trouble: str, times: int | None, after: int) -> None:
-        self.emulator.faults.add(FAULTS[trouble].fault, times=times, after=after)
+    def fault_begins(self, fault: str, times: int | None, after: int) -> None:
+        self.emulator.faults.add(FAULTS[fault].fault, times=times, after=after)
 
     @rule()
-    def trouble_goes(self) -> None:
+    def faults_end(self) -> None:
         self.emulator.faults.clear()
 
     @rule(name=NAMES, status=st.sampled_from(["running", "paused", "stopped", "error"]))
@@ -196,9 +196,9 @@ class Agents(RuleBasedStateMachine):
         ids = sorted(self.model, key=self.model.__getitem__)
         return ids[which % len(ids)] if ids and which >= 0 else NOBODY
 
-    def _strike(self, trouble: str | None, call: str) -> None:
-        if trouble is not None and call in FAULTS[trouble].fault.calls:
-            self.emulator.faults.add(FAULTS[trouble].fault, on=call)
+    def _strike(self, fault: str | None, call: str) -> None:
+        if fault is not None and call in FAULTS[fault].fault.calls:
+            self.emulator.faults.add(FAULTS[fault].fault, on=call)
 
     def _struck(self, *names: str) -> bool:
         return any(

@@ -1,4 +1,4 @@
-"""Histories that went wrong once are right now, and go wrong again with the fault put back."""
+"""Each history of a repaired fault breaks no invariant, and breaks one with the fault put back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Play seeded histories: ``scripts/simulate`` plays more of them, and tells and shrinks those that fail."""
+"""Play seeded histories: ``scripts/simulate`` plays more of them, and shrinks and prints those that fail."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hostile.temperament import Temperament
 
 HISTORIES = 5_000
 PORTIONS = 20
-#: What the service is made of; none of it may share code with the provider.
+#: The modules of the service, which must share no code with the provider.
 SERVICE = ("answers", "gateway", "limits", "record", "service", "temperament")
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 from starlette.routing import Match
+from waiting import wait_until, wait_until_async
 
 from connix_provider.emulator import Emulator
 from connix_provider.emulator.calls import read, write
@@ -17,8 +16,6 @@ from connix_provider.emulator.oauth import oauth
 
 #: Seconds of real time to wait for an answer that will not come.
 _PATIENCE = 0.03
-#: Seconds of real time between two looks whether a request has arrived.
-_LOOK = 0.002
 
 
 def bounds_until(arrived: Callable[[], Any]) -> Iterator[float]:
@@ -69,8 +66,7 @@ def shorten_timeouts(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Non
         try:
             return handle(self, request)
         except httpx.ReadTimeout:
-            while struck() == before:
-                time.sleep(_LOOK)
+            wait_until("the hang of this request", lambda: struck() > before)
             raise
 
     async def impatient_async(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
@@ -81,8 +77,7 @@ def shorten_timeouts(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Non
         try:
             return await handle_async(self, request)
         except httpx.ReadTimeout:
-            while struck() == before:  # noqa: ASYNC110 - it is another thread's
-                await asyncio.sleep(_LOOK)
+            await wait_until_async("the hang of this request", lambda: struck() > before)
             raise
 
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", impatient)

@@ -1,8 +1,8 @@
 """
 Say what each fault of the emulator must come to, by rules that do not look at the provider's code.
 
-A trouble has a nature: whether it passes by itself, and whether what was asked may have been done. The rules
-below make the right outcome of a task out of that, of where the trouble strikes and of how often.
+A fault has a nature: whether it is a transient error, and whether the service may have executed the request.
+The rules below derive the right outcome of a task from this nature, and from which requests the fault hits.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SUCCEEDED, FAILED, TIMED_OUT = "succeeded", "failed", "timed out"
 
 
 class Nature(Enum):
-    """What a trouble means."""
+    """How a fault behaves."""
 
     #: The answer is right, only late.
     HARMLESS = auto()
@@ -62,26 +62,26 @@ class Nature(Enum):
 
 
 @dataclasses.dataclass(frozen=True)
-class Trouble:
-    """A fault, its nature, and the exception that it comes to where it does not pass."""
+class FaultKind:
+    """A fault, its nature, and the exception that a task raises if the fault stays."""
 
     fault: Fault
     nature: Nature
     error: type[Exception]
 
 
-def _doubtful(fault: Fault, error: type[Exception] = ConnixServerError) -> Trouble:
-    return Trouble(fault, Nature.DOUBTFUL, error)
+def _doubtful(fault: Fault, error: type[Exception] = ConnixServerError) -> FaultKind:
+    return FaultKind(fault, Nature.DOUBTFUL, error)
 
 
-def _lasting(status: int, error: type[Exception]) -> Trouble:
+def _lasting(status: int, error: type[Exception]) -> FaultKind:
     # Only this code says that the agent is gone.
     fault = Fault.status(404, code="agent_not_found") if status == 404 else Fault.status(status)
-    return Trouble(fault, Nature.LASTING, error)
+    return FaultKind(fault, Nature.LASTING, error)
 
 
-def _limited(hints: Any) -> Trouble:
-    return Trouble(Fault.rate_limited(5, hints), Nature.LIMITED, ConnixRateLimitError)
+def _limited(hints: Any) -> FaultKind:
+    return FaultKind(Fault.rate_limited(5, hints), Nature.LIMITED, ConnixRateLimitError)
 
 
 FAULTS = {
@@ -103,10 +103,10 @@ FAULTS = {
     "403": _lasting(403, ConnixPermissionError),
     "404": _lasting(404, ConnixNotFoundError),
     "409": _lasting(409, ConnixConflictError),
-    "redirect": Trouble(Fault.redirect("https://elsewhere.example/"), Nature.LASTING, ConnixAPIError),
-    "slow body": Trouble(Fault.slow_body(0.002), Nature.HARMLESS, AssertionError),
-    "ends in error": Trouble(Fault.ends_in_error(), Nature.AGENTS_OWN, ConnixAgentFailedError),
-    "unknown status": Trouble(Fault.unknown_status(), Nature.RIDDLE, ConnixAgentTimeoutError),
+    "redirect": FaultKind(Fault.redirect("https://elsewhere.example/"), Nature.LASTING, ConnixAPIError),
+    "slow body": FaultKind(Fault.slow_body(0.002), Nature.HARMLESS, AssertionError),
+    "ends in error": FaultKind(Fault.ends_in_error(), Nature.AGENTS_OWN, ConnixAgentFailedError),
+    "unknown status": FaultKind(Fault.unknown_status(), Nature.RIDDLE, ConnixAgentTimeoutError),
 }
 #: Only real time ends these, so they are met once a task; a hang-up is the same but for the exception.
 SILENT = frozenset({"silence", "silence after the deed"})
@@ -178,42 +178,42 @@ class Expected:
         return error is None or type(error) in self.errors or limited
 
 
-def keeps_status(trouble: Trouble) -> bool:
+def keeps_status(kind: FaultKind) -> bool:
     """Return whether an error response that is struck still shows its status, and so what it means."""
-    return trouble.fault.name == "cut_body"
+    return kind.fault.name == "cut_body"
 
 
-def of_the_deed(task: Task, trouble: Trouble, every: bool) -> Expected:
-    """Say what a task comes to whose deed is struck, by one or two troubles or by every one."""
-    done = int(trouble.fault.executed)
-    if task.deed == "create_agent" and trouble.error is ConnixConflictError:
+def of_the_deed(task: Task, kind: FaultKind, every: bool) -> Expected:
+    """Say what a task comes to whose deed is struck, by one or two faults or at every attempt."""
+    done = int(kind.fault.executed)
+    if task.deed == "create_agent" and kind.error is ConnixConflictError:
         # A 409 did nothing, and a name is free only some seconds after its agent was deleted.
         return Expected(TIMED_OUT, 0, (ConnixConflictError,)) if every else Expected(SUCCEEDED, 1)
-    match trouble.nature:
+    match kind.nature:
         case Nature.AGENTS_OWN:
             return Expected(FAILED, 1, (ConnixAgentFailedError,))
         case Nature.LASTING:
-            return Expected(FAILED, 0, (trouble.error,))
+            return Expected(FAILED, 0, (kind.error,))
         case Nature.LIMITED if every:
             return Expected(TIMED_OUT, 0, (ConnixRateLimitError, ConnixTimeoutError))
-        case Nature.DOUBTFUL if every and task.is_refused_again and keeps_status(trouble):
+        case Nature.DOUBTFUL if every and task.is_refused_again and keeps_status(kind):
             # The repeat is refused because of the first one, and that shows in spite of the cut.
             return Expected(SUCCEEDED, 1)
         case Nature.DOUBTFUL if every and not task.once:
-            return Expected(FAILED, done, (trouble.error,))
+            return Expected(FAILED, done, (kind.error,))
         case Nature.DOUBTFUL if every and not done:
             # It is looked for, found not to have happened, and sent again, until the time is up, or until the
             # ten creates a minute that the reference allows are used up for longer than the task may take.
-            return Expected(TIMED_OUT, 0, (trouble.error, ConnixTimeoutError, ConnixRateLimitError))
+            return Expected(TIMED_OUT, 0, (kind.error, ConnixTimeoutError, ConnixRateLimitError))
         case _:
             return Expected(SUCCEEDED, 1)
 
 
-def of_a_look(task: Task, trouble: Trouble, which: str) -> Expected:
+def of_a_look(task: Task, kind: FaultKind, which: str) -> Expected:
     """Say what a task comes to whose first, second or every look at the agent is struck."""
     before = task.looks_first and which != "second"
-    gone = isinstance(trouble.error, type) and trouble.error is ConnixNotFoundError
-    match trouble.nature:
+    gone = isinstance(kind.error, type) and kind.error is ConnixNotFoundError
+    match kind.nature:
         case Nature.LASTING if gone and not before:
             # A read replica may not know a new agent for some seconds.
             if task.after is None or (task.deed == "create_agent" and which != "every"):
@@ -222,10 +222,10 @@ def of_a_look(task: Task, trouble: Trouble, which: str) -> Expected:
             outcome = TIMED_OUT if task.deed == "create_agent" else FAILED
             return Expected(outcome, 1, (ConnixAgentGoneError,))
         case Nature.LASTING:
-            return Expected(FAILED, int(not before), (trouble.error,))
-        case _ if which != "every" or trouble.nature is Nature.HARMLESS:
+            return Expected(FAILED, int(not before), (kind.error,))
+        case _ if which != "every" or kind.nature is Nature.HARMLESS:
             return Expected(SUCCEEDED, 1)
-        case Nature.DOUBTFUL if task.after is None and keeps_status(trouble):
+        case Nature.DOUBTFUL if task.after is None and keeps_status(kind):
             return Expected(SUCCEEDED, 1)
         case Nature.RIDDLE:
             if task.after is None:
@@ -234,6 +234,6 @@ def of_a_look(task: Task, trouble: Trouble, which: str) -> Expected:
         case Nature.LIMITED if before:
             return Expected(TIMED_OUT, 0, (ConnixRateLimitError, ConnixTimeoutError))
         case _ if before:
-            return Expected(FAILED, 0, (trouble.error,))
+            return Expected(FAILED, 0, (kind.error,))
         case _:
             return Expected(TIMED_OUT, 1, (ConnixAgentTimeoutError,))

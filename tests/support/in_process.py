@@ -95,6 +95,8 @@ class TaskRun:
         self._first_reschedule: dt.datetime | None = None
         self.store = Store() if remembering else None
         self.tries = 0
+        #: What each event of a trigger resumed.
+        self.resumptions: list[Callable[[Any, Any], Any]] = []
 
     def clear(self) -> None:
         """Clear the task, as a user does: Airflow raises ``max_tries``."""
@@ -110,16 +112,26 @@ class TaskRun:
         """
         self.tries += not same_try
         self._first_reschedule = None
-        arguments = {**self._arguments, **changes}
+        return self._run({**self._arguments, **changes}, _execute)
+
+    def resume_again(self, number: int) -> Ran:
+        """
+        Resume the same try with an event that it has had, as Airflow's stuck-in-queued handling does.
+
+        :param number: which one of its events
+        :return: what became of the try
+        """
+        return self._run(self._arguments, self.resumptions[number])
+
+    def _run(self, arguments: dict[str, Any], step: Callable[[Any, Any], Any]) -> Ran:
         ran = Ran(deadline=self._warp.time() + arguments["timeout"])
         try:
-            ran.result = self._carry(arguments, ran)
+            ran.result = self._carry(arguments, ran, step)
         except Exception as error:
             ran.error = error
         return ran
 
-    def _carry(self, arguments: dict[str, Any], ran: Ran) -> Any:
-        step: Callable[[Any, Any], Any] = _execute
+    def _carry(self, arguments: dict[str, Any], ran: Ran, step: Callable[[Any, Any], Any]) -> Any:
         while True:
             # Each step of a real task runs in a process of its own, and remembers nothing of the one before.
             task, context, began = self._operator(arguments), self._context(), self._now()
@@ -133,6 +145,7 @@ class TaskRun:
             except TaskDeferred as deferred:
                 ran.deferrals += 1
                 step = _resumption(deferred, _first_event(deferred.trigger))
+                self.resumptions.append(step)
 
     def _operator(self, arguments: dict[str, Any]) -> Any:
         with DAG(self._dag_id, schedule=None, start_date=dt.datetime(2024, 1, 1, tzinfo=dt.UTC)):

@@ -191,7 +191,7 @@ def test_only_what_is_marked_as_failed_is_undone(airflow, emulator, database, kn
         assert airflow.xcom("kill_marked", run_id, task) == created[task]
 
 
-def test_a_run_with_the_same_try_number_restarts_once(airflow, emulator, database):
+def test_two_runs_with_one_try_number_restart_once(airflow, emulator, database):
     (agent_id,) = emulator.seed(name="again")
     run_id = airflow.run("kill_again")
 

@@ -59,7 +59,7 @@ def test_a_metric_is_met_missed_or_missing(name):
 
 
 @pytest.mark.parametrize("name", METRIC_LIMITS)
-def test_few_tasks_are_no_data_for_checks_of_tasks(name):
+def test_few_tasks_give_unknown_task_checks(name):
     limits = METRIC_LIMITS[name][2:]
     few = {"tasks": {"completed": 5, "failed": 4}}
     for limit in limits:
@@ -70,7 +70,7 @@ def test_few_tasks_are_no_data_for_checks_of_tasks(name):
 
 
 @pytest.mark.parametrize("name", RESTS_ON_TASKS)
-def test_the_zeros_of_an_idle_agent_are_no_data(name):
+def test_zeros_of_an_idle_agent_are_no_data(name):
     idle = metrics(tasks={"completed": 0, "failed": 0})
     assert state({name: METRIC_LIMITS[name][2]}, found=idle) == "unknown"
     assert state({name: METRIC_LIMITS[name][3], "min_completed_tasks": 0}, found=idle) != "unknown"

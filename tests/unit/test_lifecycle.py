@@ -168,7 +168,7 @@ def test_what_counts_as_a_restart(seen, expected):
     assert restart_evidence(BEFORE, seen) is expected
 
 
-def test_times_that_cannot_be_read_are_compared_as_text():
+def test_unparseable_times_are_compared_as_text():
     before = Snapshot("running", None, "yesterday", OLD)
     assert restart_evidence(before, Snapshot("running", None, "yesterday", OLD)) is Evidence.NONE
     assert restart_evidence(before, Snapshot("running", None, "today", OLD)) is Evidence.RESTARTED
@@ -255,7 +255,7 @@ def stability(stable_for, *looks):
     return [judge(goal, Snapshot(status, moment), state, now=at).verdict for at, status, moment in looks]
 
 
-def test_stable_counts_from_the_first_look_that_shows_it():
+def test_stability_counts_from_the_first_matching_poll():
     assert stability(3, *((at, "running", THEN) for at in range(5))) == [WAITING] * 3 + [DONE] * 2
 
 
@@ -303,7 +303,7 @@ def test_statuses_are_taken_as_people_write_them():
     assert parse_statuses({"error"}, "x") == {AgentStatus.ERROR}
 
 
-def test_a_change_without_times_is_told_by_the_status():
+def test_without_times_the_status_shows_a_change():
     assert has_changed(Snapshot("running"), Snapshot("stopped"))
     assert not has_changed(Snapshot("running"), Snapshot("running"))
     assert not has_changed(Snapshot("running", THEN), Snapshot("running"))

@@ -65,7 +65,7 @@ def test_an_agent_that_misses_a_criterion_is_not(selector):
     assert not matches(selector)
 
 
-def test_an_agent_without_activity_is_idle_since_its_creation():
+def test_an_agent_without_activity_is_idle_since_creation():
     assert matches({"idle_for": 86400}, last_activity=None)
     assert not matches({"idle_for": 86400}, last_activity=None, created_at="2026-01-15T11:00:00Z")
     assert matches({"idle_for": 86400}, last_activity=None, created_at=None)

@@ -175,7 +175,9 @@ def perform(
             is_repeat_of_lost = failures.may_have_executed
             delay = failures.add(error, clock())
             if isinstance(outcome, Response):
-                permit.on_response(outcome.headers, good=outcome.is_good, back_off=delay if limited else None)
+                permit.on_response(
+                    outcome.headers, is_success=outcome.is_good, back_off=delay if limited else None
+                )
             if is_repeat_of_lost and call.repeat_check and call.repeat_check.is_refusal(error):
                 found = yield from _check_repeat(call.repeat_check, policy, bounds.left(), again)
                 if found is not None:

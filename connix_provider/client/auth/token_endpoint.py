@@ -18,7 +18,7 @@ from connix_provider.client.errors import (
     ConnixTimeoutError,
     api_error_class,
 )
-from connix_provider.client.ratelimit.headers import number
+from connix_provider.client.ratelimit.headers import parse_number
 from connix_provider.client.ratelimit.retry_after import retry_after_hint
 from connix_provider.client.redaction import redact
 from connix_provider.client.redaction.quoting import printable
@@ -135,7 +135,7 @@ class TokenEndpoint:
         access_token = token_in(content, "access_token") if response.is_good else None
         if access_token is None:
             raise self._error(response, content, secrets)
-        expires_in = number(content.get("expires_in")) or math.inf
+        expires_in = parse_number(content.get("expires_in")) or math.inf
         # An unusable refresh token is dropped here, because httpx would quote it when it refuses to send it.
         return Tokens(access_token, token_in(content, "refresh_token"), expires_in)
 

@@ -5,7 +5,7 @@ Each request needs a permit of the key's limiter, and each response teaches the 
 """
 
 from connix_provider.client.ratelimit.buckets import DOCUMENTED, Bucket
-from connix_provider.client.ratelimit.headers import KEY_FAMILY, RateLimitHeaders, number
+from connix_provider.client.ratelimit.headers import KEY_FAMILY, RateLimitHeaders, parse_number
 from connix_provider.client.ratelimit.limiter import RateLimiter
 from connix_provider.client.ratelimit.permit import Permit, recheck_delay
 from connix_provider.client.ratelimit.poll_probe import LONGEST_POLL_DELAY
@@ -20,7 +20,7 @@ __all__ = [
     "Permit",
     "RateLimitHeaders",
     "RateLimiter",
-    "number",
+    "parse_number",
     "recheck_delay",
     "retry_after_hint",
     "server_time",

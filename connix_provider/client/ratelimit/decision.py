@@ -61,13 +61,13 @@ def seconds_until_allowed(
         elif (room := limit.room()) < wanted:
             wait = max(wait, response_delay(wanted - room))
     if paced and limits and pace > 0:
-        free = max(endpoint.next_slot, now - (burst - 1) / pace)
-        due = (free if endpoint.slot is None else endpoint.slot) + place / pace
-        is_first = not place and endpoint.slot is None
+        free = max(endpoint.next_paced_at, now - (burst - 1) / pace)
+        due = (free if endpoint.reserved_at is None else endpoint.reserved_at) + place / pace
+        is_first = not place and endpoint.reserved_at is None
         if reserves and not wait and (is_first or (place and due <= now)):
             if is_first:
-                endpoint.slot = free
-            endpoint.next_slot = min(free + 1 / pace, *(limit.end for limit in limits), math.inf)
+                endpoint.reserved_at = free
+            endpoint.next_paced_at = min(free + 1 / pace, *(limit.end for limit in limits), math.inf)
         wait = max(wait, due - now)
     return wait
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from connix_provider.client.ratelimit.headers import RateLimitHeaders
 from connix_provider.client.ratelimit.limits import Limit
@@ -25,6 +26,23 @@ _EVENING = 0.65
 _EARLY = 0.02
 
 
+class WindowNumbers(NamedTuple):
+    """The numbers of a window that the processes of a machine share."""
+
+    limit: float
+    length: float
+    end: float
+    reset: float
+    remaining: float
+    in_flight: float
+    sent: float
+    before: float
+    polled: float
+    learned_at: float
+    is_confirmed: float
+    is_known: float
+
+
 class FixedWindow(Limit):
     """
     Follow a window that the service counts, by the headers of its responses.
@@ -35,7 +53,7 @@ class FixedWindow(Limit):
     """
 
     #: How many numbers :meth:`dump` returns.
-    SIZE = 12
+    SIZE = len(WindowNumbers._fields)
 
     #: Requests that the service still takes from all users of the key, by its headers.
     remaining: float
@@ -43,7 +61,7 @@ class FixedWindow(Limit):
     _sent: float
     _before: float
     _polled: float
-    _is_told: bool
+    _is_known: bool
     #: Requests since the last exchange with other processes, and those of them in flight.
     _unshared: float
     _unshared_in_flight: float
@@ -54,24 +72,24 @@ class FixedWindow(Limit):
         self.end = now + self.length
         #: The server's epoch second of the end, which tells one window from the next; -1 where it is unknown.
         self.reset = -1.0
-        self._told_at = now
+        self._learned_at = now
         self._begin()
 
-    def dump(self) -> tuple[float, ...]:
+    def dump(self) -> WindowNumbers:
         """Return the numbers that the processes of a machine share."""
-        return (
-            self.limit,
-            self.length,
-            self.end,
-            self.reset,
-            self.remaining,
-            max(0.0, self.in_flight - self._unshared_in_flight),
-            self._sent,
-            self._before,
-            self._polled,
-            self._told_at,
-            float(self.is_confirmed),
-            float(self._is_told),
+        return WindowNumbers(
+            limit=self.limit,
+            length=self.length,
+            end=self.end,
+            reset=self.reset,
+            remaining=self.remaining,
+            in_flight=max(0.0, self.in_flight - self._unshared_in_flight),
+            sent=self._sent,
+            before=self._before,
+            polled=self._polled,
+            learned_at=self._learned_at,
+            is_confirmed=float(self.is_confirmed),
+            is_known=float(self._is_known),
         )
 
     def load(self, numbers: Sequence[float], now: float) -> bool:
@@ -82,24 +100,28 @@ class FixedWindow(Limit):
         :param now: the moment
         :return: whether they can be the numbers of a window
         """
-        limit, length, end, reset, remaining, in_flight, sent, before, polled, *others = numbers
-        told_at, is_confirmed, is_told = others
-        if not (limit >= 1 and 0 < length <= _LENGTHS[-1] and 0 <= remaining <= limit):
+        shared = WindowNumbers(*numbers)
+        if not (shared.limit >= 1 and 0 < shared.length <= _LENGTHS[-1]):
             return False
-        if not (told_at <= now and end - told_at <= _LENGTHS[-1] and 0 <= in_flight < math.inf):
+        if not (0 <= shared.remaining <= shared.limit and 0 <= shared.in_flight < math.inf):
+            return False
+        if not (shared.learned_at <= now and shared.end - shared.learned_at <= _LENGTHS[-1]):
             # Written before a restart of the machine, or by another clock.
             return False
         self.roll(now)
-        if self._is_told and (reset != self.reset or end > self.end + _ROUNDING):
+        remaining = shared.remaining
+        if self._is_known and (shared.reset != self.reset or shared.end > self.end + _ROUNDING):
             self.sent_here = 0
             self._unshared = self._unshared_in_flight = 0.0
-        elif self._unshared and limit == self.limit:
+        elif self._unshared and shared.limit == self.limit:
             remaining = min(remaining, self.remaining)
-        self.limit, self.length, self.end, self.reset = limit, length, end, reset
-        self.remaining, self.in_flight = remaining, in_flight + self._unshared_in_flight
-        self._sent, self._before, self._polled = sent + self._unshared, before, polled
-        self._unshared = 0.0
-        self._told_at, self.is_confirmed, self._is_told = told_at, bool(is_confirmed), bool(is_told)
+        self.limit, self.length = shared.limit, shared.length
+        self.end, self.reset = shared.end, shared.reset
+        self.remaining, self.in_flight = remaining, shared.in_flight + self._unshared_in_flight
+        self._sent, self._before = shared.sent + self._unshared, shared.before
+        self._polled, self._unshared = shared.polled, 0.0
+        self._learned_at, self.is_confirmed = shared.learned_at, bool(shared.is_confirmed)
+        self._is_known = bool(shared.is_known)
         return True
 
     def roll(self, now: float) -> None:
@@ -108,53 +130,53 @@ class FixedWindow(Limit):
             self.end += (math.floor((now - self.end) / self.length) + 1) * self.length
             self._begin()
 
-    def learn(self, now: float, told: RateLimitHeaders, ahead: float | None) -> None:
+    def learn(self, now: float, headers: RateLimitHeaders, ahead: float | None) -> None:
         """
         Learn from the headers of a response.
 
         :param now: the moment
-        :param told: the headers
+        :param headers: the headers
         :param ahead: the most seconds until the end of their window, or ``None``
         """
         self.roll(now)
-        if told.reset is None or ahead is None or not -2 * _ROUNDING <= ahead <= _LENGTHS[-1] + _ROUNDING:
+        if headers.reset is None or ahead is None or not -2 * _ROUNDING <= ahead <= _LENGTHS[-1] + _ROUNDING:
             # Without a plausible reset, the numbers still count.
-            self._tell(told)
+            self._apply(headers)
         elif ahead > 0:
-            self._learn_in_time(now, told, told.reset, ahead)
+            self._learn_in_time(now, headers, headers.reset, ahead)
         # Otherwise the window ended while the response was on its way.
 
-    def _learn_in_time(self, now: float, told: RateLimitHeaders, reset: float, ahead: float) -> None:
+    def _learn_in_time(self, now: float, headers: RateLimitHeaders, reset: float, ahead: float) -> None:
         since = math.inf if self.reset < 0 else reset - self.reset
-        if now - self._told_at > 2 * self.length and since <= _ROUNDING:
+        if now - self._learned_at > 2 * self.length and since <= _ROUNDING:
             # For so long no response was of a later window, so the server's clock was set back.
             since = math.inf
-        if since < -_ROUNDING or (since <= _ROUNDING and not self._is_told):
+        if since < -_ROUNDING or (since <= _ROUNDING and not self._is_known):
             return  # of a window that is over
         if since > _ROUNDING:
             if since < self.length:
                 self.length = max(since, ahead)
-            if self._is_told:
+            if self._is_known:
                 self._begin()
             self._stretch(ahead)
             self.reset, self.end = reset, now + ahead
-        self._told_at = now
+        self._learned_at = now
         self.end = min(self.end, now + ahead)
-        self._tell(told)
+        self._apply(headers)
 
-    def _tell(self, told: RateLimitHeaders) -> None:
+    def _apply(self, headers: RateLimitHeaders) -> None:
         # Responses overtake each other: within a window only less can be left, unless the limit itself grew.
-        grown = max(0.0, self.remaining + told.limit - self.limit)
-        if not self._is_told:
-            self._before = max(0.0, told.limit - told.remaining - self._sent)
-        self.remaining = min(grown, told.remaining) if self._is_told else told.remaining
-        self.limit, self._is_told = told.limit, True
+        grown = max(0.0, self.remaining + headers.limit - self.limit)
+        if not self._is_known:
+            self._before = max(0.0, headers.limit - headers.remaining - self._sent)
+        self.remaining = min(grown, headers.remaining) if self._is_known else headers.remaining
+        self.limit, self._is_known = headers.limit, True
 
-    def is_of(self, told: RateLimitHeaders | None) -> bool:
+    def is_of(self, headers: RateLimitHeaders | None) -> bool:
         """Return whether headers tell of this window, with the limit that is known."""
-        if told is None or told.reset is None or not self._is_told:
+        if headers is None or headers.reset is None or not self._is_known:
             return False
-        return told.limit == self.limit and abs(told.reset - self.reset) <= _ROUNDING
+        return headers.limit == self.limit and abs(headers.reset - self.reset) <= _ROUNDING
 
     def is_ample(self, now: float) -> bool:
         """Return whether more than half of the window is left."""
@@ -230,4 +252,4 @@ class FixedWindow(Limit):
         self.in_flight, self.sent_here = 0.0, 0
         self._sent, self._before, self._polled = 0.0, 0.0, 0.0
         self._unshared = self._unshared_in_flight = 0.0
-        self.is_confirmed = self._is_told = False
+        self.is_confirmed = self._is_known = False

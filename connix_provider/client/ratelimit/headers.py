@@ -12,7 +12,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["RateLimitHeaders", "Told", "first_number", "number", "parse_limits", "tells_of_limits"]
+__all__ = [
+    "RateLimitHeaders",
+    "ResponseLimits",
+    "first_number",
+    "has_limit_headers",
+    "parse_limits",
+    "parse_number",
+]
 
 #: The reference's headers, and those of the API overview, which counts all calls of a key.
 ENDPOINT_FAMILY, KEY_FAMILY = "", "-requests"
@@ -49,10 +56,10 @@ class RateLimitHeaders:
 
 
 #: The limit of a response's endpoint, and one on all requests of the key.
-Told = tuple[RateLimitHeaders | None, RateLimitHeaders | None]
+ResponseLimits = tuple[RateLimitHeaders | None, RateLimitHeaders | None]
 
 
-def parse_limits(headers: Mapping[str, str]) -> Told:
+def parse_limits(headers: Mapping[str, str]) -> ResponseLimits:
     """
     Read both families of headers.
 
@@ -62,7 +69,7 @@ def parse_limits(headers: Mapping[str, str]) -> Told:
     return RateLimitHeaders.parse(headers), RateLimitHeaders.parse(headers, KEY_FAMILY)
 
 
-def tells_of_limits(headers: Mapping[str, str]) -> bool:
+def has_limit_headers(headers: Mapping[str, str]) -> bool:
     """
     Return whether a response has rate-limit headers, readable or not.
 
@@ -72,7 +79,7 @@ def tells_of_limits(headers: Mapping[str, str]) -> bool:
     return any(name.lower().startswith("x-ratelimit") for name in headers)
 
 
-def number(value: Any) -> float | None:
+def parse_number(value: Any) -> float | None:
     """
     Read a number of a header or body.
 
@@ -90,4 +97,4 @@ def number(value: Any) -> float | None:
 
 def first_number(value: str | None) -> float | None:
     """Read the number before what other services add to theirs: ``200;w=60``, ``200, 200;w=3600``."""
-    return None if value is None else number(value.replace(";", ",").partition(",")[0])
+    return None if value is None else parse_number(value.replace(";", ",").partition(",")[0])

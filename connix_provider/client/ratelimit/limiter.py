@@ -181,9 +181,11 @@ class RateLimiter:
         self._lock = threading.RLock()
         self._is_exclusive = False
         for endpoint in self._state.endpoints.values():
-            endpoint.queues, endpoint.slot = ([], []), None
+            endpoint.queues, endpoint.reserved_at = ([], []), None
             if endpoint.limit:
                 endpoint.limit.forget_in_flight()
+        for window in self._state.key_windows.values():
+            window.forget_in_flight()
 
     def _is_exchange_due(self, bucket: Bucket) -> bool:
         """Return whether the next request has to read and write the shared file."""
@@ -243,7 +245,7 @@ class RateLimiter:
             for limit in self._state.limits(permit.bucket, now):
                 limit.take(now, background=permit.background, shared=permit.is_shared)
             if permit.paced and not place:
-                endpoint.slot = None
+                endpoint.reserved_at = None
             if permit.background:
                 endpoint.poll_probe.sent(now)
             return 0.0
@@ -261,22 +263,22 @@ class RateLimiter:
                 del queue[place]
 
     def on_response(
-        self, permit: Permit, headers: Mapping[str, str], *, good: bool, back_off: float | None
+        self, permit: Permit, headers: Mapping[str, str], *, is_success: bool, back_off: float | None
     ) -> None:
         """
         Learn from a response.
 
         :param permit: the request's permit
         :param headers: the response's headers, looked up without regard to case
-        :param good: whether it is a success
+        :param is_success: whether it is a success
         :param back_off: after a 429, seconds without any request to the endpoint
         """
         limits = parse_limits(headers)
-        shared = permit.is_shared or not good or not self._state.is_known(permit.bucket, limits)
+        shared = permit.is_shared or not is_success or not self._state.is_known(permit.bucket, limits)
         with self._exclusive(permit.bucket, shared=shared) as now:
             for limit in self._state.limits(permit.bucket, now):
                 limit.settle(shared=permit.is_shared)
-            self._state.learn(permit.bucket, headers, limits, now, good=good, back_off=back_off)
+            self._state.learn(permit.bucket, headers, limits, now, is_success=is_success, back_off=back_off)
 
     def on_no_response(self, permit: Permit, *, may_have_arrived: bool) -> None:
         """
@@ -293,4 +295,4 @@ class RateLimiter:
                 else:
                     limit.give_back(background=permit.background)
             if permit.paced and not may_have_arrived:
-                self._state.endpoints[permit.bucket].slot = now
+                self._state.endpoints[permit.bucket].reserved_at = now

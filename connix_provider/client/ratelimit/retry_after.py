@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from connix_provider.client.ratelimit.headers import ENDPOINT_FAMILY, KEY_FAMILY, first_number, number
+from connix_provider.client.ratelimit.headers import ENDPOINT_FAMILY, KEY_FAMILY, first_number, parse_number
 from connix_provider.client.ratelimit.server_clock import http_date, server_time
 
 __all__ = ["retry_after_hint"]
@@ -28,10 +28,10 @@ def retry_after_hint(headers: Mapping[str, str], body: Any = None, *, refused: b
     :param refused: whether the response is a 429; every other response has a reset, too, but needs no wait
     :return: seconds from the response on, or ``None`` without a usable hint
     """
-    if isinstance(body, Mapping) and (seconds := number(body.get("retry_after"))) is not None:
+    if isinstance(body, Mapping) and (seconds := parse_number(body.get("retry_after"))) is not None:
         return seconds
     stated = _each(headers.get("retry-after"))
-    if seconds_stated := [seconds for text in stated if (seconds := number(text)) is not None]:
+    if seconds_stated := [seconds for text in stated if (seconds := parse_number(text)) is not None]:
         return max(seconds_stated)
     if (now := server_time(headers)) is None:
         return None

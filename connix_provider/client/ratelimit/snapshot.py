@@ -54,7 +54,7 @@ def restore(state: KeyState, bucket: Bucket, now: float, epoch: float, saved: Ma
         reset = saved["reset"] if saved["reset"] >= 0 else None
         told = RateLimitHeaders(saved["limit"], saved["remaining"], reset)
         if saved["together"]:
-            state.learn_together(now, told, ahead)
+            state.learn_of_key(now, told, ahead)
         else:
             state.learn_own(bucket, now, told, ahead)
         return
@@ -63,6 +63,6 @@ def restore(state: KeyState, bucket: Bucket, now: float, epoch: float, saved: Ma
     window.length, window.end = saved["length"], now + ahead
     window.roll(now)
     if saved["together"]:
-        state.together.setdefault(window.limit, window)
+        state.key_windows.setdefault(window.limit, window)
     elif not isinstance(state.endpoints[bucket].limit, FixedWindow):
         state.endpoints[bucket].limit = window

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from connix_provider.client.ratelimit.buckets import DOCUMENTED, Bucket
 from connix_provider.client.ratelimit.fixed_window import FixedWindow
-from connix_provider.client.ratelimit.headers import RateLimitHeaders, Told, tells_of_limits
+from connix_provider.client.ratelimit.headers import RateLimitHeaders, ResponseLimits, has_limit_headers
 from connix_provider.client.ratelimit.limits import Limit, SlidingWindowLog
 from connix_provider.client.ratelimit.poll_probe import PollProbe
 from connix_provider.client.ratelimit.server_clock import ServerClock, server_time
@@ -39,8 +39,8 @@ class Endpoint:
         self.shared_at = -math.inf
         #: The moment of the next paced request of the machine, and the one that this process has reserved.
         #: Each process reserves one at a time, so they take turns.
-        self.next_slot = -math.inf
-        self.slot: float | None = None
+        self.next_paced_at = -math.inf
+        self.reserved_at: float | None = None
         #: Until when a permit that a trigger handed over may be used.
         self.granted_until = -math.inf
         self.poll_probe = PollProbe()
@@ -78,8 +78,8 @@ class KeyState:
     def __init__(self) -> None:
         self.endpoints = {bucket: Endpoint(bucket) for bucket in Bucket}
         #: The limits on all requests together, by their number: headers tell of either in turns.
-        self.together: dict[float, FixedWindow] = {}
-        self._told_last: float | None = None
+        self.key_windows: dict[float, FixedWindow] = {}
+        self._last_key_limit: float | None = None
         self.server_clock = ServerClock()
 
     def limits(self, bucket: Bucket, now: float) -> list[Limit]:
@@ -90,12 +90,14 @@ class KeyState:
         :param now: the moment
         :return: the limits, as they stand now
         """
-        for number, window in tuple(self.together.items()):
+        for number, window in tuple(self.key_windows.items()):
             # One that ended and was not told of since may be gone for good.
-            if now >= window.end and number != self._told_last:
-                del self.together[number]
+            if now >= window.end and number != self._last_key_limit:
+                del self.key_windows[number]
         own = self.endpoints[bucket].limit
-        limits: list[Limit] = [*self.together.values()] if own is None else [own, *self.together.values()]
+        limits: list[Limit] = (
+            [*self.key_windows.values()] if own is None else [own, *self.key_windows.values()]
+        )
         for limit in limits:
             limit.roll(now)
         return limits
@@ -109,34 +111,34 @@ class KeyState:
         :return: true if more than half of each limit is left, or no limit is known
         """
         endpoint = self.endpoints[bucket]
-        limits = [*self.together.values(), *([endpoint.limit] if endpoint.limit else [])]
+        limits = [*self.key_windows.values(), *([endpoint.limit] if endpoint.limit else [])]
         return now >= endpoint.blocked_until and all(
             isinstance(limit, FixedWindow) and limit.is_ample(now) for limit in limits
         )
 
-    def is_known(self, bucket: Bucket, told: Told) -> bool:
+    def is_known(self, bucket: Bucket, response_limits: ResponseLimits) -> bool:
         """
         Return whether headers tell of no limit and no window but those that are known.
 
         :param bucket: the endpoint of the response
-        :param told: what its headers say
+        :param response_limits: what its headers say
         :return: false for news that other processes have to learn
         """
-        own, together = told
+        own, of_key = response_limits
         limit = self.endpoints[bucket].limit
         if own is not None and not (isinstance(limit, FixedWindow) and limit.is_of(own)):
             return False
-        window = None if together is None else self.together.get(together.limit)
-        return together is None or (window is not None and window.is_of(together))
+        window = None if of_key is None else self.key_windows.get(of_key.limit)
+        return of_key is None or (window is not None and window.is_of(of_key))
 
     def learn(
         self,
         bucket: Bucket,
         headers: Mapping[str, str],
-        told: Told,
+        response_limits: ResponseLimits,
         now: float,
         *,
-        good: bool,
+        is_success: bool,
         back_off: float | None,
     ) -> None:
         """
@@ -144,15 +146,15 @@ class KeyState:
 
         :param bucket: its endpoint
         :param headers: the headers, looked up without regard to case
-        :param told: their limits
+        :param response_limits: their limits
         :param now: the moment
-        :param good: whether it is a success
+        :param is_success: whether it is a success
         :param back_off: after a 429, seconds without any request to the endpoint
         """
         self.server_clock.learn(now, server_time(headers))
-        self._learn_limits(bucket, told, now, counted=back_off is None)
-        endpoint, has_told = self.endpoints[bucket], told != (None, None)
-        if good:
+        self._learn_limits(bucket, response_limits, now, counted=back_off is None)
+        endpoint, has_limits = self.endpoints[bucket], response_limits != (None, None)
+        if is_success:
             endpoint.poll_probe.succeeded()
         else:
             for each in self.endpoints.values():
@@ -160,26 +162,28 @@ class KeyState:
             endpoint.poll_probe.refused(now)
         if back_off is not None:
             self.back_off(bucket, now, back_off)
-        elif good or has_told:
+        elif is_success or has_limits:
             # Unparseable rate-limit headers still mean that a limit exists.
             if isinstance(endpoint.limit, SlidingWindowLog) and not (
-                has_told or endpoint.was_refused or tells_of_limits(headers)
+                has_limits or endpoint.was_refused or has_limit_headers(headers)
             ):
                 endpoint.limit = None
             for limit in self.limits(bucket, now):
                 limit.is_confirmed = True
 
-    def _learn_limits(self, bucket: Bucket, told: Told, now: float, *, counted: bool) -> None:
-        own, together = told
+    def _learn_limits(
+        self, bucket: Bucket, response_limits: ResponseLimits, now: float, *, counted: bool
+    ) -> None:
+        own, of_key = response_limits
         if own is not None:
             self.learn_own(bucket, now, own, self.server_clock.until(now, own.reset))
         elif counted and (limit := self.endpoints[bucket].limit):
             limit.spend()
-        for number, window in self.together.items():
-            if counted and (together is None or number != together.limit):
+        for number, window in self.key_windows.items():
+            if counted and (of_key is None or number != of_key.limit):
                 window.spend()
-        if together is not None:
-            self.learn_together(now, together, self.server_clock.until(now, together.reset))
+        if of_key is not None:
+            self.learn_of_key(now, of_key, self.server_clock.until(now, of_key.reset))
 
     def back_off(self, bucket: Bucket, now: float, seconds: float) -> None:
         """
@@ -194,37 +198,37 @@ class KeyState:
         if endpoint.limit is None:
             endpoint.apply_documented_limit()
         # A hint may be wrong, so it counts for one window at most; an hour's window only where it is used up.
-        used_up = [window.end - now for window in self.together.values() if window.remaining < 1]
+        used_up = [window.end - now for window in self.key_windows.values() if window.remaining < 1]
         longest = max(_MINUTE if endpoint.limit is None else endpoint.limit.length, *used_up, 0.0)
         endpoint.blocked_until = max(endpoint.blocked_until, now + min(seconds, longest))
         for limit in self.limits(bucket, now):
             limit.is_confirmed = False
 
-    def learn_own(self, bucket: Bucket, now: float, told: RateLimitHeaders, ahead: float | None) -> None:
+    def learn_own(self, bucket: Bucket, now: float, headers: RateLimitHeaders, ahead: float | None) -> None:
         """
         Learn from headers of an endpoint's own limit.
 
         :param bucket: the endpoint
         :param now: the moment
-        :param told: the headers
+        :param headers: the headers
         :param ahead: seconds until the end of the window, where that is known
         """
-        window = self.endpoints[bucket].window(told.limit, ahead, now)
-        window.learn(now, told, ahead)
+        window = self.endpoints[bucket].window(headers.limit, ahead, now)
+        window.learn(now, headers, ahead)
         self.endpoints[bucket].limit = window
 
-    def learn_together(self, now: float, told: RateLimitHeaders, ahead: float | None) -> None:
+    def learn_of_key(self, now: float, headers: RateLimitHeaders, ahead: float | None) -> None:
         """
         Learn from headers of a limit on all requests together.
 
         :param now: the moment
-        :param told: the headers
+        :param headers: the headers
         :param ahead: seconds until the end of the window, where that is known
         """
-        if told.limit not in self.together:
-            self.together[told.limit] = FixedWindow(told.limit, ahead, now)
-        self.together[told.limit].learn(now, told, ahead)
-        self._told_last = told.limit
+        if headers.limit not in self.key_windows:
+            self.key_windows[headers.limit] = FixedWindow(headers.limit, ahead, now)
+        self.key_windows[headers.limit].learn(now, headers, ahead)
+        self._last_key_limit = headers.limit
 
     def load(self, numbers: Sequence[float], bucket: Bucket, now: float) -> None:
         """
@@ -236,11 +240,11 @@ class KeyState:
         """
         endpoint, at = self.endpoints[bucket], _PLACES[bucket]
         endpoint.shared_at = now
-        blocked_until, next_slot = numbers[at : at + _OWN]
+        blocked_until, next_paced_at = numbers[at : at + _OWN]
         if endpoint.blocked_until < blocked_until <= now + 60 * _MINUTE:
             endpoint.blocked_until = blocked_until
-        if next_slot <= now + 60 * _MINUTE:
-            endpoint.next_slot = next_slot
+        if next_paced_at <= now + 60 * _MINUTE:
+            endpoint.next_paced_at = next_paced_at
         window = endpoint.window(1, None, now)
         if window.load(numbers[at + _OWN : at + _OWN + FixedWindow.SIZE], now):
             endpoint.limit = window
@@ -248,9 +252,9 @@ class KeyState:
             # The limit itself is the first number of its window.
             if not (limit := numbers[at]):
                 continue
-            window = self.together.get(limit) or FixedWindow(limit, None, now)
+            window = self.key_windows.get(limit) or FixedWindow(limit, None, now)
             if window.load(numbers[at : at + FixedWindow.SIZE], now):
-                self.together[limit] = window
+                self.key_windows[limit] = window
 
     def dump(self, numbers: list[float], bucket: Bucket) -> None:
         """
@@ -260,10 +264,10 @@ class KeyState:
         :param bucket: the endpoint
         """
         endpoint, at = self.endpoints[bucket], _PLACES[bucket]
-        numbers[at : at + _OWN] = endpoint.blocked_until, endpoint.next_slot
+        numbers[at : at + _OWN] = endpoint.blocked_until, endpoint.next_paced_at
         if isinstance(endpoint.limit, FixedWindow):
             numbers[at + _OWN : at + _OWN + FixedWindow.SIZE] = endpoint.limit.dump()
-        windows = list(self.together.values())[-len(_TOGETHER) :]
+        windows = list(self.key_windows.values())[-len(_TOGETHER) :]
         for place, at in enumerate(_TOGETHER):
             numbers[at : at + FixedWindow.SIZE] = (
                 windows[place].dump() if place < len(windows) else _NO_WINDOW

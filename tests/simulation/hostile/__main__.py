@@ -1,4 +1,4 @@
-"""``scripts/simulate``: play histories by their seeds, and tell those that break an invariant."""
+"""``scripts/simulate``: play histories by their seeds, and print those that break an invariant."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PORTION = 250
 
 
 def portion(seeds: range) -> Tally:
-    """Play some seeds; this is what one process does."""
+    """Play the seeds of one process."""
     tally = Tally()
     with stage() as playing:
         for seed in seeds:
@@ -48,7 +48,7 @@ def simulate(first: int, count: int, processes: int) -> Tally:
 
 
 def replay(seed: int, *, whole: bool) -> int:
-    """Play one seed and tell it; a failing one is shrunk first."""
+    """Play one seed and print it; a failing one is shrunk first."""
     with stage() as playing:
         verdict = judge(playing, draw(seed))
         if verdict.breaches and not whole:
@@ -58,7 +58,7 @@ def replay(seed: int, *, whole: bool) -> int:
 
 
 def write(page: pathlib.Path, new: str, script: str) -> None:
-    """Put a table into a page, in the place of the one before."""
+    """Replace the table of a page."""
     from marked_page import put
 
     page.write_text(put(page.read_text("utf-8"), new, script), "utf-8")
@@ -66,7 +66,7 @@ def write(page: pathlib.Path, new: str, script: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/simulate", description=__doc__)
-    parser.add_argument("--seed", type=int, help="play this one, shrink it where it fails, and tell it")
+    parser.add_argument("--seed", type=int, help="play this seed, shrink it if it fails, and print it")
     parser.add_argument("--whole", action="store_true", help="with --seed: do not shrink it")
     parser.add_argument("--first", type=int, default=0, help="the first seed, default 0")
     parser.add_argument("--histories", type=int, default=5000, help="how many, default 5000")
@@ -74,7 +74,9 @@ def main() -> int:
         "--processes", type=int, default=os.cpu_count() or 1, help="default: one for each core"
     )
     parser.add_argument("--report", type=pathlib.Path, help="a page to write the table into")
-    parser.add_argument("--old-faults", action="store_true", help="put old faults back, and look for each")
+    parser.add_argument(
+        "--old-faults", action="store_true", help="put former faults back, and find a seed for each"
+    )
     options = parser.parse_args()
     if options.seed is not None:
         return replay(options.seed, whole=options.whole)

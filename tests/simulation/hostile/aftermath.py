@@ -24,7 +24,7 @@ def _one_agent_for_each_run(played: Played) -> Iterator[str]:
 
 
 def _hides_renamed_agents(played: Played) -> bool:
-    """Tell whether a listing cannot show that an agent of another name is the task's own."""
+    """Return whether a listing cannot show that an agent of another name is the task's own."""
     history = played.history
     is_renamed = bool(history.names) or any(other.what == "rename" for other in history.others)
     return is_renamed and (history.temper.list_is_short or history.temper.list_lag > 0)
@@ -47,7 +47,7 @@ def _nothing_is_left(played: Played) -> Iterator[str]:
         last = endings[-1]
         is_over = last.outcome == "green" or (last.outcome == "red" and played.instances[index].was_last)
         if played.world.variables and is_over and len(played.endings) == 1:
-            yield f"a Variable is left after a run that ended {last.poll_result}"
+            yield f"a Variable is left after a run that ended {last.outcome_kind}"
 
 
 def _events_are_small(played: Played) -> Iterator[str]:
@@ -57,7 +57,7 @@ def _events_are_small(played: Played) -> Iterator[str]:
 
 
 def _is_undone(played: Played) -> Iterator[str]:
-    """Check ``cancel_on_kill`` and ``on_failure`` of a create, where nothing hinders them."""
+    """Check ``cancel_on_kill`` and ``on_failure`` of a create, in histories without faults."""
     history = played.history
     temper = history.temper
     is_quick = temper.change_time <= 8.0 and not temper.get_lag and not temper.list_lag and temper.latency < 1
@@ -70,7 +70,7 @@ def _is_undone(played: Played) -> Iterator[str]:
         actor = played.instances[index].actor
         alive = [a.id for a in played.world.service.agents.values() if a.creator == actor and a.now.status]
         if (is_killed or is_failed) and alive:
-            yield f"run {last.index} ended {last.poll_result}, but {alive[0]} is left"
+            yield f"run {last.index} ended {last.outcome_kind}, but {alive[0]} is left"
 
 
 AFTERMATH: dict[str, Callable[[Played], Iterator[str]]] = {

@@ -1,4 +1,4 @@
-"""Airflow as far as a task meets it: tries, deferrals, reschedules, and what happens to processes."""
+"""A model of Airflow: tries, deferrals, reschedules, and interruptions of processes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "delete": operators.ConnixDeleteAgentOperator,
     "sensor": ConnixAgentStatusSensor,
 }
-#: Airflow's own loop of a sensor; it lives elsewhere in Airflow 2.
+#: The module of Airflow's sensor loop, which is another one in Airflow 2.
 _SENSOR_LOOP = importlib.import_module(BaseSensorOperator.__module__)
 _BY_OTHERS = {Killed: "killed", Cleared: "cleared", MarkedFailed: "marked failed"}
 
@@ -55,13 +55,13 @@ class Ended:
     """
     How one run of a task instance ended.
 
-    :param outcome: ``green``, ``red``, ``skipped``, or what others did: ``killed``, ``cleared``,
-        ``marked failed``
-    :param error: what it raised
-    :param result: what it returned
+    :param outcome: ``green``, ``red``, ``skipped``, or the interruption that ended it:
+        ``killed``, ``cleared``, ``marked failed``
+    :param error: the exception that it raised
+    :param result: the value that it returned
     :param began: seconds since the history began
     :param ended: the same
-    :param deadline: the same; until then it may send
+    :param deadline: the same; the last moment for a request
     """
 
     index: int
@@ -76,8 +76,8 @@ class Ended:
     asked: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
-    def poll_result(self) -> str:
-        """The outcome, and for a red one its kind, so that modes can be compared."""
+    def outcome_kind(self) -> str:
+        """The outcome, and the name of the exception of a red one, so that modes can be compared."""
         return self.outcome if self.outcome != "red" else f"red: {type(self.error).__name__}"
 
 
@@ -106,7 +106,7 @@ class TaskInstance:
     One task instance over all of its tries.
 
     :param world: the history's world
-    :param actor: what the service's record calls it
+    :param actor: its name in the service's record
     :param map_index: its place in a mapped task
     """
 
@@ -148,16 +148,16 @@ class TaskInstance:
         except (Killed, Cleared, MarkedFailed) as what:
             ended.outcome = _BY_OTHERS[type(what)]
         if world.state == "failed":
-            # A user decided how it ended, whatever the task made of that.
+            # The user's decision counts, and not the task's own end.
             ended.outcome = "marked failed"
         ended.ended, world.instance = world.clock.elapsed, None
         if ended.error is not None:
             world.said.append(f"{ended.error} {getattr(ended.error, '__notes__', '')}")
-        world.tell("airflow", f"run {index} ends {ended.poll_result}: {ended.error or ended.result}")
+        world.tell("airflow", f"run {index} ends {ended.outcome_kind}: {ended.error or ended.result}")
         return ended
 
     def interrupt(self, what: str) -> None:
-        """Do what happens to a task on a worker, and to its process."""
+        """Interrupt a task on a worker, or its process."""
         world = self._world
         if world.process != "worker":
             return
@@ -169,7 +169,7 @@ class TaskInstance:
             case "execution timeout":
                 raise AirflowTaskTimeout("Timeout, PID: 1")
             case "mark failed":
-                # SIGTERM: the operator lets its process die of it, after ``on_kill``.
+                # After SIGTERM, the process ends once ``on_kill`` has returned.
                 world.state = "failed"
                 self._operator.on_kill()
                 world.is_dead = True
@@ -197,7 +197,7 @@ class TaskInstance:
 
     def _take(self, step: Callable[[Any, Any], Any]) -> Any:
         """Take one step as the task runner does."""
-        # Airflow's guard against calling execute() from another operator wants to know which task is running.
+        # Airflow's guard against calling execute() from another operator needs the running task.
         surroundings = contextvars.copy_context()
         surroundings.run(ExecutorSafeguard.tracker.set, self._operator)
         try:
@@ -207,7 +207,7 @@ class TaskInstance:
             raise
 
     def _defer(self, deferred: TaskDeferred) -> Callable[[Any, Any], Any]:
-        """Wait for the trigger's event; return the step that goes on with it."""
+        """Wait for the trigger's event; return the step that resumes the task with it."""
         world = self._world
         row, kwargs = json.dumps(deferred.trigger.serialize()), json.dumps(deferred.kwargs or {})
         world.said += [row, kwargs]
@@ -264,7 +264,7 @@ def _utc(moment: float) -> dt.datetime:
 
 @contextmanager
 def airflow_around(wire: Wire) -> Iterator[None]:
-    """Let Airflow's loop of a sensor live by the clock, and keep Variables in the world."""
+    """Run Airflow's sensor loop on the clock, and keep Variables in the world."""
     clock = types.SimpleNamespace(utcnow=lambda: _utc(wire.world.clock.time()))
 
     def get(key: str, default: Any = None, **_: Any) -> Any:

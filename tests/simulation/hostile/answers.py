@@ -1,4 +1,4 @@
-"""Responses as a service or something before it writes them: a status, headers and bytes."""
+"""Responses of the service, or of a gateway in front of it: a status, headers and bytes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Histories that went wrong once, made small: each is a fault that was found and mended.
+Small histories that broke an invariant before a fault was repaired.
 
 They are written out, because a seed draws another history as soon as the drawing changes.
 """
@@ -19,7 +19,7 @@ ALWAYS = 1000
 
 
 def task(operator: str, mode: str | None = None, *, timeout: float = 120.0, **more: Any) -> History:
-    """Describe a task; what is no field of a history is an argument of the task."""
+    """Describe a task; keywords that are no fields of a history are arguments of the task."""
     fields = {name: more.pop(name) for name in list(more) if name in History.__dataclass_fields__}
     pace, usual = ("poke_interval", "poke") if operator == "sensor" else ("poll_interval", "worker")
     arguments = {pace: 5.0, "timeout": timeout, **more}

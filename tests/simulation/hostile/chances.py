@@ -1,4 +1,4 @@
-"""Decide, without looking at the provider, which histories leave a task no excuse for being red."""
+"""Decide, without the provider's code, in which histories a task must be green."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from hostile.history import Fault, History, Interruption
 
 __all__ = ["is_comparable", "must_be_green"]
 
-#: A call is sent so often at most; one that is struck less often gets through.
+#: Faults of one call after which it still succeeds, because it has more attempts.
 _STRIKES = 3
-#: Strikes from which on a fault strikes every time.
+#: Number of times from which on a fault counts as permanent.
 _EACH = 1000
-#: Seconds that a strike may cost: a silence of thirty, a hint of a minute with its jitter, or a pause.
+#: Seconds that one fault may cost: a silence of thirty, a hint of a minute with its jitter, or a pause.
 _COSTS = {"silence": 35.0, "hint": 67.0}
 _A_PAUSE = 16.0
 _MINUTE = 60
@@ -28,7 +28,7 @@ _READY = {
 
 
 def must_be_green(history: History) -> bool:
-    """Tell whether the first run of a history has all that it takes, in time, and evidence of it."""
+    """Return whether the first run of a history can succeed in time, and has evidence of that."""
     temper, arguments = history.temper, history.arguments
     others = [other for other in history.others if other.run == 0]
     if any(other.at >= 0 or history.operator != "create" or other.what != "delete" for other in others):
@@ -56,17 +56,17 @@ def must_be_green(history: History) -> bool:
 
 
 def _is_harmless(history: History, what: Interruption) -> bool:
-    """Tell whether a task must survive an interruption without a second run."""
+    """Return whether a task must survive an interruption without a second run."""
     if what.what.startswith("secrets"):
         # Only a trigger can wait for a secrets backend; a worker needs it as it begins.
         is_in_trigger = history.mode == "deferred" and what.at > 10.0 and not history.faults
         return is_in_trigger and what.at < _MOST_SECONDS_DOWN
-    # A trigger that moves at the deadline takes the last poll with it.
+    # A trigger that moves at the deadline sends no last poll.
     return what.what in {"move", "stall", "clock back"} and what.at < history.arguments["timeout"] - 5.0
 
 
 def _most_strikes(faults: list[Fault]) -> int:
-    """Return how often one call may be struck, by all faults together."""
+    """Return how many faults may hit one call."""
     calls = {call for fault in faults for call in fault.calls} | {"get"}
     return max(sum(f.times for f in faults if not f.calls or call in f.calls) for call in calls)
 
@@ -76,14 +76,14 @@ def _cost(fault: Fault) -> float:
 
 
 def _passes(fault: Fault) -> bool:
-    """Tell whether a fault is over before it may end anything."""
+    """Return whether a fault ends before it can end a task."""
     kind, *more = fault.kind.split()
     if fault.times > _STRIKES:
         return False
     if kind in {"reset", "silence", "cut", "garbage", "refused"}:
         return True
     if kind == "hint":
-        # A poll waits a minute at most; what comes before the wait believes the service.
+        # A poll waits a minute at most, but a request before the wait follows the whole hint.
         return int(more[1]) <= _MINUTE or (fault.calls == ("get",) and fault.begin >= _MINUTE / 10)
     number = int(more[0]) if more and more[0].isdigit() else 0
     if kind in {"json", "html"} and (number >= 500 or number == 429):
@@ -98,7 +98,7 @@ def _is_possible(history: History) -> bool:
         if arguments.get("config", {}).get("temperature", 0) > 2 and history.temper.quotes:
             return False
         if any(other.what == "delete" for other in history.others if other.run == 0):
-            # One that is still on its way out is there, and belongs to others.
+            # An agent that is still being deleted exists, and belongs to another user.
             return history.temper.change_time == 0 and history.temper.name_held < _HELD
         if "alpha" not in statuses:
             return True
@@ -110,13 +110,13 @@ def _is_possible(history: History) -> bool:
 
 
 def is_comparable(history: History) -> bool:
-    """Tell whether the modes must end alike: nothing happens at a moment that only one of them sees."""
+    """Return whether all modes must end alike: no event is visible in only some of them."""
     if any(other.at >= 0 for other in history.others) or any(run.interruptions for run in history.runs):
         return False
     if len(history.runs) > 1 or history.temper.lag_varies or history.temper.limits or history.crowd:
         return False
-    # A fault that strikes a few polls only strikes other ones in each mode; a limit is waited for in each at
-    # another place, so what else strikes then does, too.
+    # A fault of a few polls hits other polls in each mode. A rate limit delays each mode at another
+    # place, and so shifts the faults after it.
     few = [f for f in history.faults if f.times < _EACH and (_strikes_polls(f) or "429" in f.kind)]
     return not few or must_be_green(history)
 

@@ -1,4 +1,4 @@
-"""A clock that jumps, and an event loop that lives by it."""
+"""A clock that jumps, and an event loop that runs on it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _real_time, _real_monotonic, _real_sleep = time.time, time.monotonic, time.sleep
 
 
 class Runaway(BaseException):
-    """Raised when a history does not come to an end."""
+    """Raised when a history does not end."""
 
 
 class Clock:
     """
-    Count whole microseconds since the history began, and do what is planned for a moment when it comes.
+    Count whole microseconds since the history began, and run each planned call at its moment.
 
     :ivar skew: seconds by which the wall clock of Airflow's machines was set forward or back
     """
@@ -54,12 +54,12 @@ class Clock:
         return 1000.0 + self.elapsed
 
     def at(self, elapsed: float, do: Callable[[], None]) -> None:
-        """Plan something; what it raises comes out of the sleep or request that is under way then."""
+        """Plan a call; its exception leaves the sleep or the request that runs at that moment."""
         heapq.heappush(self._plans, (max(self._now, math.ceil(elapsed * 1e6)), next(self._numbers), do))
 
     def sleep(self, seconds: float) -> None:
         self.tick()
-        # At least one microsecond: a sleep that moved nothing would be repeated for ever.
+        # At least one microsecond, because a sleep that moves nothing would be repeated for ever.
         until = self._now + (max(1, math.ceil(seconds * 1e6)) if seconds > 0 else 0)
         while self._plans and self._plans[0][0] <= until:
             moment, _, do = heapq.heappop(self._plans)
@@ -74,7 +74,7 @@ class Clock:
 
 
 class _JumpingSelector(selectors.SelectSelector):
-    """Move the clock where a real selector would wait; nothing ever arrives."""
+    """Move the clock where a real selector would wait; no socket ever becomes ready."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class _JumpingSelector(selectors.SelectSelector):
 
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:
-            raise Runaway("the event loop waits for nothing that could come")
+            raise Runaway("the event loop waits without a timer, so no event can end the wait")
         if timeout > 0:
             self._clock.sleep(timeout)
         else:
@@ -91,7 +91,7 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
-    """Run coroutines on the clock; work for a thread is done at once, in this one."""
+    """Run coroutines on the clock, and work for other threads at once, in this one."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -110,7 +110,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
 
 class Installed:
-    """Let the clock be changed under code that was given its functions once."""
+    """Exchange the clock under code that keeps references to its functions."""
 
     clock = Clock()
 
@@ -126,7 +126,7 @@ class Installed:
 
 @contextmanager
 def installed() -> Iterator[Installed]:
-    """Make this process live by a clock that the caller exchanges for each history."""
+    """Run this process on a clock that the caller exchanges for each history."""
     living = Installed()
     replaced = {_real_time: living.time, _real_monotonic: living.monotonic, _real_sleep: living.sleep}
     defaults = [
@@ -136,7 +136,7 @@ def installed() -> Iterator[Installed]:
         if inspect.isbuiltin(value) and value in replaced
     ]
     time.time, time.monotonic, time.sleep = living.time, living.monotonic, living.sleep
-    # A default such as ``clock=time.monotonic`` was bound when its function was made.
+    # Replaced too, because a default such as ``clock=time.monotonic`` is bound when its function is defined.
     for held, name, value in defaults:
         held[name] = replaced[value]
     try:

@@ -26,7 +26,7 @@ _BEFORE = {
 
 
 def draw(seed: int) -> History:
-    """Draw all that is decided before a history is played."""
+    """Draw all decisions of a history."""
     chance = Random(seed)
     operator = chance.choice(OPERATORS)
     arguments, agents = _task(chance, operator)
@@ -56,7 +56,7 @@ def draw(seed: int) -> History:
 
 
 def _task(chance: Random, operator: str) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
-    """Draw a task's arguments, and the agents that are there before it."""
+    """Draw a task's arguments, and the agents that exist before it."""
     pace = "poke_interval" if operator == "sensor" else "poll_interval"
     arguments: dict[str, Any] = {
         pace: chance.choice((1.0, 5.0, 5.0, 10.0, 30.0)),

@@ -1,4 +1,4 @@
-"""What may stand between the task and the service: pages of a proxy, lost and cut responses, hints, lies."""
+"""Faults between the task and the service: proxy pages, lost and cut responses, hints, false successes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hostile.answers import HTML, Answer, json_answer, refusal
 
 __all__ = ["LIES", "Strike", "strike"]
 
-#: A 200 that says no, or says nothing that the reference documents.
+#: Bodies of a 200 that report an error, or have no documented field.
 LIES: dict[str, object] = {
     "error": {"error": {"code": "internal_error", "message": "upstream is not available"}},
     "success": {"success": False},
@@ -22,11 +22,11 @@ LIES: dict[str, object] = {
 @dataclasses.dataclass(frozen=True)
 class Strike:
     """
-    What a fault does to one request.
+    The effect of a fault on one request.
 
-    :param did: whether the service carries the request out all the same
-    :param answer: what is answered; ``None``: nothing
-    :param broken: how there is no response: ``refused``, ``unknown host``, ``reset`` or ``silence``
+    :param did: whether the service executes the request
+    :param answer: the response; ``None``: no response
+    :param broken: the cause of a missing response: ``refused``, ``unknown host``, ``reset`` or ``silence``
     :param cut: whether only a part of the service's own response arrives
     """
 
@@ -38,11 +38,11 @@ class Strike:
 
 def strike(kind: str) -> Strike:
     """
-    Read what a fault does off its name.
+    Parse the name of a fault.
 
     ``html 520``, ``json 503``, ``hint 429 3600``, ``project 404``, ``lie success``, ``reset``, ``silence``,
-    ``cut``, ``garbage``, ``refused``, ``unknown host``, ``endless 400``; with ``after`` at the end, it is
-    carried out all the same.
+    ``cut``, ``garbage``, ``refused``, ``unknown host``, ``endless 400``; with ``after`` at the end, the
+    service executes the request.
     """
     words = kind.split()
     did = words[-1] == "after"

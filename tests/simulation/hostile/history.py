@@ -1,4 +1,4 @@
-"""A history as data: drawn from a seed, told as a list, and made smaller piece by piece."""
+"""A history as data: drawn from a seed, printed as a list, and shrunk piece by piece."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ MODES = {"operator": ("worker", "deferred"), "sensor": ("poke", "reschedule", "d
 @dataclasses.dataclass(frozen=True)
 class Fault:
     """
-    Something that stands between the task and the service for a while.
+    A fault between the task and the service, for a limited time.
 
-    :param kind: what it does, in the words of :mod:`hostile.gateway`
-    :param calls: the calls that it strikes; empty: all
-    :param run: the run of the task in which it strikes, from 0
+    :param kind: its effect, in the syntax of :func:`hostile.gateway.strike`
+    :param calls: the calls that it hits; empty: all
+    :param run: the run of the task in which it is active, from 0
     :param begin: seconds after the run began
     :param end: seconds after the run began
-    :param times: how often at most
+    :param times: how often it hits at most
     """
 
     kind: str
@@ -42,13 +42,13 @@ class Fault:
 @dataclasses.dataclass(frozen=True)
 class Other:
     """
-    Something that another user of the service does.
+    An action of another user of the service.
 
     :param what: ``update``, ``rename``, ``restart``, ``start``, ``pause``, ``stop``, ``delete``, ``create``,
         ``replace`` (delete, and create another of that name), or ``deployment`` (a second deployment of
         Airflow runs a DAG, a run and a task of the same names)
     :param run: the run of the task that it belongs to
-    :param at: seconds after that run began; negative: before it, after the run before has ended
+    :param at: seconds after that run began; negative: between the run before and this one
     """
 
     what: str
@@ -62,11 +62,11 @@ class Other:
 @dataclasses.dataclass(frozen=True)
 class Interruption:
     """
-    Something that happens to the process in which the task is at work, or to its clock.
+    An interruption of the process that runs the task, or of its clock.
 
-    :param what: ``kill`` (SIGKILL; the triggerer where the task is deferred), ``execution timeout``, ``move``
-        (of the trigger to another triggerer), ``stall`` (the same, because the first one was stopped for a
-        while, and wakes up), ``no triggerer`` (from then on), ``clear`` (of a deferred task), ``mark
+    :param what: ``kill`` (SIGKILL; of the triggerer if the task is deferred), ``execution timeout``, ``move``
+        (of the trigger to another triggerer), ``stall`` (the same, but the first triggerer is only stopped,
+        and continues later), ``no triggerer`` (from then on), ``clear`` (of a deferred task), ``mark
         failed``, ``clock back`` or ``clock forward`` (by an hour), ``secrets down`` or ``secrets up``
     :param at: seconds after the run began
     """
@@ -86,7 +86,7 @@ class Run:
     :param kind: ``first``, ``retry``, ``clear``, or ``same`` (again, with the same try number)
     :param after: seconds after the end of the run before
     :param edit: arguments that the DAG file has from here on
-    :param interruptions: what happens meanwhile
+    :param interruptions: the interruptions during the run
     """
 
     kind: str = "first"
@@ -102,18 +102,18 @@ class Run:
 @dataclasses.dataclass(frozen=True)
 class History:
     """
-    All that is decided before anything is played.
+    All decisions of a history, made before it is played.
 
-    :param seed: what it was drawn from, and what all chance in it comes from
+    :param seed: the seed of the history, and of every random number in it
     :param operator: the task's kind: ``create``, …, ``sensor``
     :param arguments: the task's arguments; ``agent_id="@alpha"`` stands for the id of the agent of that name
-    :param mode: where it waits
+    :param mode: the mode of the task
     :param stored: whether Airflow offers a ``task_state_store``
     :param retries: the task's retries
     :param names: for a mapped create: the name of each task instance
-    :param agents: name and status of each agent that is there in the beginning
-    :param crowd: how many other agents there are for which other tasks wait in the same triggerer
-    :param one_machine: whether all processes are on one machine, where they share what they know of limits
+    :param agents: name and status of each agent that exists at the start
+    :param crowd: number of other agents for which other tasks wait in the same triggerer
+    :param one_machine: whether all processes run on one machine, and so share their rate limits
     """
 
     seed: int
@@ -169,14 +169,14 @@ class History:
             )
 
     def told(self) -> list[str]:
-        """Return what is decided, a line for each thing."""
+        """Return the decisions, one a line."""
         return [
             f"task: {self.operator} in mode {self.mode}, {self.arguments}"
             + (f", mapped over {list(self.names)}" if self.names else "")
             + f", {self.retries} retries, {'with' if self.stored else 'without'} task_state_store",
             *(f"agent {name!r} is {status}" for name, status in self.agents),
             *([f"{self.crowd} other tasks wait for as many other agents"] if self.crowd else []),
-            *(["all processes share what they know of limits"] if self.one_machine else []),
+            *(["all processes share their rate limits"] if self.one_machine else []),
             *(f"service: {name} = {value!r}" for name, value in self.temper.differences().items()),
             *(f"run {fault.run}, {fault.begin:g} s: {fault}" for fault in self.faults),
             *(f"run {other.run}, {other.at:g} s: {other}" for other in self.others),

@@ -1,4 +1,4 @@
-"""What must hold of every wish, by the service's own record; what is left behind is in ``aftermath``."""
+"""The invariants of every wish, by the service's own record; ``aftermath`` has those of a whole history."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ __all__ = ["Breach", "breaches"]
 
 #: Seconds after the deadline that the documentation allows: for the log line of a failed agent, for an undo.
 _LOG_LINE, _UNDO = 5.0, 20.0
-#: Seconds after which a mistake in the connection must be told: ten minutes, and a poll.
+#: Seconds after which a wrong connection must end the wait: ten minutes, and a poll.
 _A_MISTAKE = 700.0
-#: Seconds that a request may be late for the sake of others that share it.
+#: Seconds by which a request that several waits share may be late.
 _A_MOMENT = 0.3
-#: Seconds by which a hint of the service delays a poll at most, and that a request and its pause may take.
+#: Seconds by which a hint delays a poll at most, and seconds of the longest request with its pause.
 _LONGEST_HINT, _ONE_REQUEST = 60.0, 50.0
 _DEEDS = ("create", "update", "start", "pause", "stop", "restart", "delete")
-#: Exceptions that say that the time was up, or that a limit, or trouble with the service, lasted that long.
+#: Exceptions for a deadline, and for a rate limit or a transient error that lasts until the deadline.
 _OF_TIME = {
     *("ConnixAgentTimeoutError", "ConnixTimeoutError", "ConnixRateLimitError"),
     *("ConnixServerError", "ConnixConnectionError", "ConnixResponseError"),
 }
 _OF_THE_AGENT = {"ConnixAgentFailedError", "ConnixAgentGoneError"}
-#: Exceptions in Airflow's own words.
+#: Exceptions of Airflow itself.
 _NOT_OURS = {"AirflowTaskTimeout", "AirflowNotFoundException"}
 
 
@@ -56,7 +56,7 @@ def breaches(played: Played) -> list[Breach]:
     return found
 
 
-# -- what a wish comes to -------------------------------------------------------------------------------
+# -- checks of one wish ---------------------------------------------------------------------------------
 
 
 def _green_is_true(wish: Wish) -> Iterator[str]:
@@ -69,7 +69,7 @@ def _restarted_once(wish: Wish) -> Iterator[str]:
     for first, second in itertools.pairwise(restarts):
         between = wish.agent(first.agent_id).within(first.at, second.at)
         has_failed = any(version.status == "error" for version in between)
-        # What others do meanwhile hides whether the first one happened, or undoes it.
+        # Changes by other users may hide the first restart, or undo it.
         if first.agent_id == second.agent_id and not has_failed and not wish.others_did(first, second):
             yield f"{first.agent_id} was restarted at {first.at:.2f} s and again at {second.at:.2f} s"
 
@@ -82,7 +82,7 @@ def _nothing_of_others(wish: Wish) -> Iterator[str]:
 
 def _no_request_after_the_deadline(wish: Wish) -> Iterator[str]:
     if wish.played.history.crowd:
-        return  # others, whose deadline is later, wait in the same triggerer
+        return  # other tasks with later deadlines wait in the same triggerer
     for run in wish.runs:
         for arrival in wish.arrivals(run):
             late = arrival.at - run.deadline
@@ -120,10 +120,10 @@ def _mistakes_are_told(wish: Wish) -> Iterator[str]:
 
 def _bounded(wish: Wish) -> Iterator[str]:
     if wish.played.history.crowd:
-        return  # their requests are not this task's
+        return  # requests of other tasks count as this task's
     for run in wish.runs:
         arrivals = wish.arrivals(run)
-        # A service that refuses for its limit, and says when to come again, is asked as often as it wants.
+        # A 429 does not count, because the service itself sets the time of the retry.
         sent = Counter(arrival.call for arrival in arrivals if arrival.status != 429)
         timeout = max(run.deadline, run.ended) - run.began
         most = {"get": 40 + 3 * timeout / wish.poll_interval, "list": 60 + timeout / wish.poll_interval}
@@ -134,7 +134,7 @@ def _bounded(wish: Wish) -> Iterator[str]:
         conflicts = Counter(a.call for a in arrivals if a.call in _DEEDS and a.status == 409)
         limited = any(arrival.status == 429 for arrival in arrivals)
         for call, count in failed.items():
-            # Each time that a conflict or a limit has passed, the change is sent anew.
+            # After each conflict or rate limit, the change has new attempts.
             if count > 8 * (1 + conflicts[call] + limited):
                 yield f"run {run.index} sent {call} {count} times although it failed"
         for call, count in conflicts.items():
@@ -158,12 +158,12 @@ def _red_names_agent_and_cause(wish: Wish) -> Iterator[str]:
 
 
 def _cause(wish: Wish, run: Ended) -> tuple[str, ...]:
-    """Return the words one of which names the cause: where the last request failed, that is what failed."""
+    """Return words of which the message must have one: the failure of the last request."""
     arrivals = [arrival for arrival in wish.arrivals(run) if arrival.at <= run.deadline]
     if not arrivals or run.error is None or type(run.error).__name__ in _OF_THE_AGENT:
         return ()
     if wish.is_interrupted:
-        return ()  # what a triggerer saw dies with it
+        return ()  # the last failure is lost with a triggerer
     status = arrivals[-1].status
     if status == 404:
         return "404", "does not show"
@@ -186,7 +186,7 @@ def _green_where_nothing_is_in_the_way(wish: Wish) -> Iterator[str]:
 
 
 def _family(ended: Ended) -> str:
-    """Tell endings apart as a user does: the time was up, the agent failed or is gone, or a refusal."""
+    """Classify an ending as a user does: a timeout, a failed or missing agent, or a refusal."""
     if ended.outcome != "red":
         return ended.outcome
     kinds = {kind.__name__ for kind in type(ended.error).__mro__}
@@ -200,7 +200,7 @@ def agreement(endings: dict[str, Ended]) -> list[Breach]:
     if len({_family(ended) for ended in endings.values()}) <= 1:
         return []
     shown = "; ".join(
-        f"{mode}: {ended.poll_result} ({str(ended.error)[:160]})" for mode, ended in endings.items()
+        f"{mode}: {ended.outcome_kind} ({str(ended.error)[:160]})" for mode, ended in endings.items()
     )
     return [Breach("every mode ends the same", shown)]
 

@@ -1,4 +1,4 @@
-"""Play a history and judge it: in its own mode, and now and then in every mode."""
+"""Play a history and judge it: in its own mode, and for some seeds in every mode."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from hostile.world import Line
 
 __all__ = ["Verdict", "judge", "minimal"]
 
-#: Every so many seeds, a history is played in all modes.
+#: A history is played in all modes if this number divides its seed.
 _COMPARED = 3
-#: Lines of a story that are told.
+#: Lines of a story that are printed.
 _LONGEST_STORY = 60
 
 
@@ -33,15 +33,15 @@ class Verdict:
         return frozenset(breach.invariant for breach in self.breaches)
 
     def told(self) -> str:
-        """Tell the history as a list that can be read: what was decided, and what happened when."""
+        """Return a list of the decisions, of the events with their times, and of the breaches."""
         history = self.played.history
         return "\n".join(
             (
                 f"seed {history.seed}",
                 *(f"  {line}" for line in history.told()),
-                "what happened:",
+                "events:",
                 *(f"  {line}" for line in _cut(list(_shortened(self.played.world.story)))),
-                "what is wrong:",
+                "breaches:",
                 *(f"  {breach}" for breach in self.breaches),
             )
         )
@@ -56,7 +56,7 @@ def _cut(lines: list[str]) -> list[str]:
 
 
 def _shortened(story: list[Line]) -> Iterator[str]:
-    """Leave out what only repeats the line before, but for the last of it."""
+    """Leave out repetitions of a line, but for the last one."""
     for _, same in itertools.groupby(story, key=lambda line: (line.actor, line.what)):
         lines = list(same)
         yield str(lines[0])

@@ -26,7 +26,7 @@ class Limits:
         self._counts: Counter[tuple[str, int]] = Counter()
 
     def count(self, call: str, elapsed: float) -> tuple[dict[str, str], Answer | None]:
-        """Count a request; return headers, and the refusal where it is one too many."""
+        """Count a request; return headers, and the refusal if it exceeds the limit."""
         temper = self._temper
         if not temper.limits:
             return {}, None

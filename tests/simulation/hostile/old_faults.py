@@ -1,8 +1,8 @@
 """
-Put faults back that the provider once had, one by one, to see that the simulation finds each.
+Put former faults of the provider back, one by one, to show that the simulation finds each.
 
-A fault is put back where its repair stands, as the behaviour was before. Where a repair moves, its entry here
-moves with it: a name that is not there any more fails loudly.
+An entry replaces a repair by the behaviour before it. If a repair moves, its entry must move too: a missing
+name fails loudly.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ __all__ = ["OLD_FAULTS", "OldFault"]
 @dataclasses.dataclass(frozen=True)
 class OldFault:
     """
-    A fault.
+    A former fault of the provider.
 
-    :param line: the line of the list of faults that it stands in
-    :param what: what happens; a key of :data:`hostile.cases.CASES`, whose history finds it
-    :param put_back: returns what replaces what, by dotted names
+    :param line: the fault's line in the list of faults
+    :param what: its effect, and the key in :data:`hostile.cases.CASES` of the history that finds it
+    :param put_back: returns the replacements by dotted names
     """
 
     line: str
@@ -36,7 +36,7 @@ class OldFault:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Let the provider have the fault."""
+        """Put the fault into the provider."""
         with ExitStack() as stack:
             for name, replacement in self.put_back().items():
                 stack.enter_context(patch.object(*_owner(name), replacement))

@@ -19,9 +19,9 @@ __all__ = [
     "draw_runs",
 ]
 
-#: Seconds by which a fault that lasts outlasts the task, whose last poll is at its deadline.
+#: Seconds after the deadline for which a lasting fault stays, because the last poll is at the deadline.
 AFTER = 60.0
-#: What must be found nowhere; a prompt is quoted by lines, a number is none the less a secret.
+#: Secrets that must appear nowhere; prompts are quoted by lines, and numbers are secrets too.
 SECRETS = ("canary-env-6f1e", "4815162342108", "canary prompt, first line", "canary prompt, second line")
 _PROMPT = "  canary prompt, first line  \r\n\tcanary prompt, second line\n"
 CONFIG = {

@@ -1,4 +1,4 @@
-"""Play a history: let its runs, its others and its interruptions happen, and say how each run ended."""
+"""Play a history with its runs, actions of other users and interruptions, and keep the end of each run."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from hostile.world import World
 
 __all__ = ["Played", "Stage", "stage"]
 
-#: A killed task is started again so often, whatever the history says.
+#: Starts of a killed task after the last run of the history.
 _MOST_RESTARTS = 2
-#: Seconds between what follows at once, so that the record tells which came first.
+#: Seconds between consecutive events, so that the record shows their order.
 _A_MOMENT = 0.01
-#: What tells one deployment of Airflow from another.
+#: Settings that identify a deployment of Airflow.
 _BASE_URLS = ("AIRFLOW__API__BASE_URL", "AIRFLOW__WEBSERVER__BASE_URL")
 
 
 @dataclasses.dataclass
 class Played:
     """
-    What became of a history.
+    The result of a history that was played.
 
     :param endings: how each run of each task instance ended, by map index
-    :param runaway: why it was broken off, where it had no end
+    :param runaway: why an endless history was stopped
     """
 
     history: History
@@ -54,8 +54,8 @@ class Stage:
     """
     Play histories one after the other, in one process.
 
-    :param wire: where the clients meet the world
-    :param shared: the folder for what the processes of one machine share
+    :param wire: connects the clients with the world
+    :param shared: the folder that the processes of one machine share
     """
 
     def __init__(self, wire: Wire, shared: Path) -> None:
@@ -80,7 +80,7 @@ class Stage:
         except Runaway as endless:
             played.runaway = str(endless)
             return played
-        # What the task set going comes to its end.
+        # Changes that the task began take effect after its end.
         world.clock.sleep(300.0)
         world.service.settle(world.clock.elapsed)
         return played
@@ -117,7 +117,7 @@ class Stage:
 
 
 def _runs(history: History, played: Played) -> Iterator[Run]:
-    """Yield the history's runs, and more where a killed task is left."""
+    """Yield the history's runs, and further ones after a kill or a clear."""
     for run in history.runs:
         yield run
         if any(last.outcome == "cleared" for last in _lasts(played)):
@@ -150,14 +150,14 @@ def _interrupt(world: World, what: str) -> None:
 
 
 def _second_deployment(world: World) -> None:
-    """Let another deployment of Airflow run a DAG, a run and a task of the same names."""
+    """Run a task in another deployment of Airflow, with the same names of DAG, run and task."""
     elsewhere = dict.fromkeys(_BASE_URLS, "https://elsewhere.example")
     with patch.dict(os.environ, elsewhere):
         TaskInstance(world, "deployment 2").start(Run(), -1)
 
 
-class _Ear(logging.Handler):
-    """Hear what is logged."""
+class _LogCapture(logging.Handler):
+    """Keep each log message."""
 
     def __init__(self, wire: Wire) -> None:
         super().__init__()
@@ -169,14 +169,14 @@ class _Ear(logging.Handler):
 
 @contextmanager
 def stage() -> Iterator[Stage]:
-    """Make this process ready to play."""
+    """Prepare this process for histories."""
     log = logging.getLogger("connix_provider")
     before = log.level, log.propagate
     here = patch.dict(os.environ, dict.fromkeys(_BASE_URLS, "https://airflow.example"))
     with here, wired() as wire, airflow_around(wire), ExitStack() as stack:
         shared = Path(stack.enter_context(TemporaryDirectory()))
-        ear = _Ear(wire)
-        log.addHandler(ear)
+        capture = _LogCapture(wire)
+        log.addHandler(capture)
         log.setLevel(logging.DEBUG)
         log.propagate = False
         # Airflow's own logger of a task, hook or trigger writes to places that only a task runner sets up.
@@ -186,5 +186,5 @@ def stage() -> Iterator[Stage]:
         try:
             yield Stage(wire, shared)
         finally:
-            log.removeHandler(ear)
+            log.removeHandler(capture)
             log.level, log.propagate = before

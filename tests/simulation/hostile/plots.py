@@ -1,4 +1,4 @@
-"""Plots: things that must come together to do harm, and by chance alone seldom would."""
+"""Plots: combinations of events that fail only together, and that chance alone seldom draws."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hostile.pieces import AFTER, OTHERS, draw_kind, draw_moment, draw_runs
 
 __all__ = ["plotted"]
 
-#: Ways to lose the response to what was done.
+#: Faults that lose the response to an executed request.
 _LOST = ("reset after", "silence after", "html 504 after", "cut", "garbage")
 
 
@@ -31,14 +31,14 @@ def plotted(chance: Random, history: History) -> History:
 
 
 def _never_connected(chance: Random, history: History) -> History:
-    """A mistake in the connection: nothing that is asked for ever gets through."""
+    """Draw a wrong connection: no request ever succeeds."""
     always = Fault(chance.choice(("unknown host", "lie page", "html 404")), (), 0, 0.0, 7200.0 + AFTER, 10**6)
     patient = {**history.arguments, "timeout": 7200.0, "poke_interval": 30.0}
     return dataclasses.replace(history, arguments=patient, faults=(always,))
 
 
 def _without_evidence(chance: Random, history: History) -> History:
-    """A service that does not show whether an agent was restarted, and a response that is lost."""
+    """Draw a service that shows no evidence of a restart, and a lost response."""
     temper = dataclasses.replace(
         history.temper,
         updated_at=chance.choice(("never", "absent", "accepted")),
@@ -54,7 +54,7 @@ def _without_evidence(chance: Random, history: History) -> History:
 
 
 def _name_held(chance: Random, history: History) -> History:
-    """An agent that is deleted just before one of its name is created."""
+    """Draw a delete of an agent just before another of its name is created."""
     held = dataclasses.replace(history.temper, name_held=chance.choice((3.0, 12.0, 20.0)), change_time=0.0)
     deleted = Other("delete", 0, -1.0)
     return dataclasses.replace(
@@ -63,7 +63,7 @@ def _name_held(chance: Random, history: History) -> History:
 
 
 def _ends_in_error(chance: Random, history: History) -> History:
-    """Agents that do not come to run, once or more often."""
+    """Draw agents that end in error, once or more often."""
     temper = dataclasses.replace(history.temper, ends_in_error=chance.choice(((1,), (1, 2), (1, 2, 3))))
     arguments = {**history.arguments, "on_failure": chance.choice(("keep", "delete", "delete"))}
     runs = (Run(), *draw_runs(chance, history))
@@ -71,14 +71,14 @@ def _ends_in_error(chance: Random, history: History) -> History:
 
 
 def _killed_and_started_again(chance: Random, history: History) -> History:
-    """A process that is killed while the task acts or waits, and a start with the same try number."""
+    """Draw a kill while the task acts or waits, and often a start with the same try number."""
     killed = Run(interruptions=(Interruption("kill", draw_moment(chance, history.arguments["timeout"])),))
     again = Run(chance.choice(("same", "same", "retry")), chance.choice((1.0, 10.0, 60.0)))
     return dataclasses.replace(history, runs=(killed, again, *draw_runs(chance, history)[:1]))
 
 
 def _again(chance: Random, history: History) -> History:
-    """Draw a run that comes to nothing, or so it seems, what others do then, and another run of the task."""
+    """Draw a run that often fails, actions of other users after it, and another run of the task."""
     timeout = history.arguments["timeout"]
     deed = history.operator if history.operator != "sensor" else "get"
     faults: tuple[Fault, ...] = ()
@@ -104,7 +104,7 @@ def _again(chance: Random, history: History) -> History:
     second = chance.choice(draw_runs(chance, history) or (Run("retry", 2.0), Run("same", 10.0), Run("clear")))
     runs = (first, second, *draw_runs(chance, history)[:1])
     gap = chance.choice((0, 1, 1, 2))
-    # What others change about an agent looks like a restart to a client that looks at its time alone.
+    # An update by another user looks like a restart to a client that compares only ``updated_at``.
     what = ("update", "rename") if deed == "restart" and chance.random() < 0.4 else OTHERS
     others = [Other(chance.choice(what), chance.randrange(1, len(runs)), -1.0) for _ in range(gap)]
     return dataclasses.replace(history, runs=runs, faults=faults, others=tuple(others))

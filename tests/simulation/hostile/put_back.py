@@ -1,4 +1,4 @@
-"""The behaviour that repairs replaced: each function returns what replaces what, by dotted names."""
+"""The behaviour before each repair: each function returns replacements by dotted names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["OPERATORS", "Replacements"]
 
 OPERATORS = "connix_provider.operators"
-#: What replaces what: a dotted name, and its replacement.
+#: A replacement for each dotted name.
 Replacements = dict[str, Any]
 
 

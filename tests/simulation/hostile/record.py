@@ -1,4 +1,4 @@
-"""What really happened: the service's record of every request, deed and change, and of who was behind it."""
+"""The service's record of every request and change, with its sender."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Arrival:
     A request that was sent.
 
     :param at: seconds since the history began
-    :param actor: whose it is
+    :param actor: its sender
     :param call: ``create``, ``get``, ``list``, …
-    :param agent_id: the agent, where it names one
-    :param status: what the sender was answered; 0: nothing
-    :param did: whether the service carried it out
-    :param note: what stood in between
+    :param agent_id: the agent that it names, if any
+    :param status: the status of the response; 0: no response
+    :param did: whether the service executed it
+    :param note: the fault in between, if any
     """
 
     at: float
@@ -34,14 +34,14 @@ class Arrival:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Deed:
     """
-    A change that the service carried out.
+    A change that the service executed.
 
     :param at: seconds since the history began
-    :param actor: who asked for it
+    :param actor: the sender of its request
     :param verb: ``create``, ``update``, ``start``, ``pause``, ``stop``, ``restart`` or ``delete``
     :param agent_id: the agent
     :param name: the agent's name at that moment
-    :param ends_at: when its effect is there
+    :param ends_at: the moment of its effect
     :param fails: whether the agent ends in error instead
     """
 

@@ -1,4 +1,4 @@
-"""Look for the first seed that finds each fault that is put back."""
+"""Search for the first seed that finds each former fault."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def look_for_old_faults(most: int, processes: int) -> str:
     """
     Return a table in Markdown: which seed finds which fault.
 
-    :param most: seeds that are tried for each at most
+    :param most: seeds tried at most for each fault
     :param processes: how many processes share the faults
     """
     with ProcessPoolExecutor(processes) as pool:

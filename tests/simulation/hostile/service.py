@@ -1,8 +1,8 @@
 """
-A Connix of our own, written from the reference alone: agents, actions and listings, and how they change.
+A second model of Connix, written from the reference alone: agents, actions, listings and their changes.
 
-It knows bytes and JSON, no class of the provider. What it is like is its temperament; what really happened it
-writes down.
+It handles bytes and JSON, and no class of the provider. Its temperament sets its properties, and its record
+holds every change.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BUSY = {"creating", "updating"}
 
 
 class Agent:
-    """An agent with all that it ever was, and what is to become of it."""
+    """An agent with all its versions and its planned changes."""
 
     def __init__(self, agent_id: str, creator: str, first: Version) -> None:
         self.id = agent_id
@@ -50,12 +50,12 @@ class Agent:
         return next((version for version in reversed(self.versions) if version.at <= moment), None)
 
     def within(self, begin: float, end: float) -> list[Version]:
-        """Return all that it was between two moments."""
+        """Return its versions between two moments."""
         first = self.at(begin)
         return [first] * (first is not None) + [v for v in self.versions if begin < v.at <= end]
 
     def settle(self, moment: float, *, moves: bool) -> None:
-        """Let happen what was to happen until a moment."""
+        """Carry out the changes planned until a moment."""
         while self.plans and self.plans[0][0] <= moment:
             at, status, moving = self.plans.pop(0)
             self.become(at, status=status, moved=moves and moving)
@@ -68,9 +68,9 @@ class Agent:
 
 class Service:
     """
-    Answer requests, and remember the truth.
+    Respond to requests, and record every change.
 
-    :param temper: what it is like
+    :param temper: its properties
     :param chance: its own random numbers
     :param epoch: epoch seconds at which the history began
     """
@@ -86,10 +86,10 @@ class Service:
         self._limits = Limits(temper, epoch)
         self._number = 0
 
-    # -- what others ask for without HTTP, and what the history begins with -----------------------------
+    # -- without HTTP: the first agents, and actions of other users -------------------------------------
 
     def seed(self, name: str, status: str, *, age: float = 3600.0, **fields: Any) -> Agent:
-        """Put an agent of another user there that was created so many seconds ago, and changed since."""
+        """Add another user's agent that was created ``age`` seconds ago, and has changed since."""
         values = {"description": "", "config": {}, "metadata": {}, **fields}
         agent = self._add(name, "other", status, self.elapsed - age, values)
         agent.become(self.elapsed - age / 2, moved=self._moves())
@@ -102,18 +102,18 @@ class Service:
         self._note(agent, "delete", actor, self.elapsed)
 
     def settle(self, elapsed: float) -> None:
-        """Let the time pass for all agents."""
+        """Carry out the planned changes of all agents."""
         self.elapsed = max(self.elapsed, elapsed)
         for agent in self.agents.values():
             agent.settle(self.elapsed, moves=self.temper.updated_at in {"accepted", "changed"})
 
     def named(self, name: str) -> Agent | None:
-        """Return the agent that bears a name now."""
+        """Return the agent that has a name now."""
         alive = (agent for agent in self.agents.values() if agent.now.status is not None)
         return next((agent for agent in alive if agent.now.name == name), None)
 
     def do(self, verb: str, agent: Agent, actor: str, body: dict[str, Any] | None = None) -> Answer:
-        """Carry a deed out on an agent, or refuse it, as if it had been asked for over HTTP."""
+        """Carry out a change of an agent, or refuse it, as for an HTTP request."""
         if agent.now.status is None:
             return refusal(404, "agent_not_found", f"Agent with ID '{agent.id}' not found")
         if self.temper.busy_refused and (agent.now.status in _BUSY or agent.plans):
@@ -130,7 +130,7 @@ class Service:
     def answer(
         self, method: str, path: str, query: str, body: bytes | None, elapsed: float, actor: str
     ) -> Answer:
-        """Answer one request; the path is the one below the base URL, quoted."""
+        """Respond to one request; the path is below the base URL, and quoted."""
         self.settle(elapsed)
         call, agent_id = classify(method, path)
         told, refused = self._limits.count(call, self.elapsed)
@@ -220,7 +220,7 @@ class Service:
             for name, kind in _FIELDS.items()
             if name in body
         }
-        # A second update leads where the first one would have led.
+        # A second update ends in the same status as the first one.
         before = agent.plans[-1][1] if agent.plans else agent.now.status
         agent.become(self.elapsed, moved=self._moves(), name=new_name, **merged)
         if self.temper.update_shows and self.temper.change_time:
@@ -261,7 +261,7 @@ class Service:
     def _change(
         self, agent: Agent, verb: str, actor: str, wanted: str | None, *, through: str | None = None
     ) -> None:
-        """Begin a change, and plan how it goes on."""
+        """Begin a change, and plan its steps."""
         temper = self.temper
         agent.changes += 1
         fails = agent.changes in temper.ends_in_error and verb != "delete"
@@ -285,7 +285,7 @@ class Service:
     def _moves(self) -> bool:
         return self.temper.updated_at in {"accepted", "changed"}
 
-    # -- what is shown ----------------------------------------------------------------------------------
+    # -- representations ---------------------------------------------------------------------------------
 
     def _lag(self, seconds: float) -> float:
         return seconds * self._chance.random() if self.temper.lag_varies else seconds
@@ -331,7 +331,7 @@ _ONLY_WHOLE = {"system_prompt", "environment_variables"}
 
 
 def classify(method: str, path: str) -> tuple[str, str | None]:
-    """Tell which call of the reference a request is, and which agent it names."""
+    """Return the call of the reference that a request is, and the agent id that it names."""
     parts = [unquote(part) for part in path.strip("/").split("/")]
     if parts[0] != "projects" or len(parts) < 3:
         return "other", None

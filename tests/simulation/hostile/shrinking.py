@@ -1,4 +1,4 @@
-"""Make a failing history small: leave one thing out after the other while it still fails in the same way."""
+"""Shrink a failing history: leave out one part after the other while it still fails in the same way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hostile.history import History
 
 __all__ = ["shrink"]
 
-#: Histories that are tried at most; the smallest found so far is returned then.
+#: Histories tried at most; the smallest one found is returned then.
 _MOST_TRIES = 400
 
 
@@ -17,7 +17,7 @@ def shrink(history: History, fails: Callable[[History], bool]) -> History:
     Return the smallest history found that still fails.
 
     :param history: one that fails
-    :param fails: plays a history, and tells whether it fails in the same way
+    :param fails: plays a history, and returns whether it fails in the same way
     """
     tries = 0
     while True:

@@ -1,4 +1,4 @@
-"""Count what was played, and make the table of docs/reliability.md out of it."""
+"""Count the outcomes of histories, and write the tables of docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _HEADER = ("histories", "green", "red", "ended by a user or a kill", "invariants
 
 class Tally:
     """
-    Add histories up.
+    Count histories.
 
-    :ivar rows: outcomes by task and mode, and by what the history had of each hostility
+    :ivar rows: outcomes by task and mode, and by each hostility of the history
     :ivar failed: seed and description of each breach, by task and invariant
     """
 
@@ -40,7 +40,7 @@ class Tally:
             found.append((history.seed, breach.how))
 
     def add(self, other: Tally) -> None:
-        """Add what another process counted."""
+        """Add the counts of another process."""
         self.rows.update(other.rows)
         for kind, seeds in other.failed.items():
             self.failed.setdefault(kind, []).extend(seeds)
@@ -70,7 +70,7 @@ class Tally:
 
 
 def hostilities(history: History) -> Iterator[str]:
-    """Name what a history has of each hostility; a history may have several."""
+    """Yield the names of the hostilities of a history."""
     traits = history.temper.differences()
     if not traits:
         yield "service: calm"

@@ -1,4 +1,4 @@
-"""What a service is like: everything that the reference leaves open, or that services do in spite of one."""
+"""Properties of a service: everything that the reference leaves open, or that services do in spite of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["CALM", "FORMATS", "NO_EVIDENCE", "TRAITS", "Temperament", "draw_temperament"]
 
-#: How a service writes a time. The last one is no time to any reader, but moves.
+#: Formats of a time. The last one cannot be parsed, but changes with the time.
 FORMATS = {
     "milliseconds": lambda t: _utc(t).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     "seconds": lambda t: _utc(t).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -28,30 +28,30 @@ class Temperament:
     :param change_time: seconds from the acceptance of an action to its effect
     :param updated_at: when ``updated_at`` moves: ``accepted`` (and at each change of the status), ``changed``
         (only then), ``never``, or ``absent``
-    :param written: how it is written, a key of ``FORMATS``
-    :param heartbeat: seconds after which it moves by itself, 0: never
-    :param get_lag: seconds by which what Get shows is late
+    :param written: the format of times, a key of ``FORMATS``
+    :param heartbeat: seconds after which ``updated_at`` moves by itself, 0: never
+    :param get_lag: seconds by which responses to Get lag
     :param list_lag: the same of listings
-    :param lag_varies: whether the lag is another one for each request, up to that
-    :param restart_shows: what a restart shows on its way: ``nothing``, ``stopped``, ``updating``, or a status
-        that the reference does not know
-    :param restart_delay: seconds before it shows anything
-    :param change_shows: the status of an agent that is being started, paused, stopped or deleted: ``before``,
-        or one that the reference does not know
-    :param update_shows: whether an agent that is being updated is ``updating``
-    :param reply_promises: whether the reply to an action shows the status that is to come
+    :param lag_varies: whether each request has a random lag up to that
+    :param restart_shows: the status during a restart: ``nothing`` (no other one), ``stopped``, ``updating``,
+        or a status that is not in the reference
+    :param restart_delay: seconds before a restart shows
+    :param change_shows: the status during a start, pause, stop or delete: ``before``, or one that is not in
+        the reference
+    :param update_shows: whether an agent is ``updating`` during an update
+    :param reply_promises: whether the response to an action shows the status after it
     :param name_held: seconds for which the name of a deleted agent is not free
     :param busy_refused: whether an agent that is creating or updating takes no action
     :param redundant_refused: whether an action that changes nothing is a conflict
-    :param delete_is_empty: whether a delete is answered 204
+    :param delete_is_empty: whether the response to a delete is a 204
     :param list_is_short: whether a listing leaves metadata out
     :param page: agents in a page of the listing at most
     :param limits: the documented limits are multiplied by it; 0: there are none
-    :param limits_told: whether headers tell of them
-    :param hint: seconds that a 429 of the service's own asks for; -1: until the window ends, 0: it is silent
+    :param limits_told: whether headers state the limits
+    :param hint: ``retry_after`` seconds of the service's own 429; -1: until the window ends, 0: none
     :param latency: seconds from a request to its response
     :param ends_in_error: which of an agent's changes end in error, from 1
-    :param quotes: whether errors of validation quote what was sent
+    :param quotes: whether validation errors quote the request
     """
 
     change_time: float = 3.0
@@ -81,7 +81,7 @@ class Temperament:
 
     @property
     def shows_changes(self) -> bool:
-        """Whether a change that leads back to the same status leaves anything to tell it by."""
+        """Whether a change that ends in the same status leaves evidence."""
         return self.updated_at in {"accepted", "changed"} and not self.heartbeat
 
     def differences(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Temperament:
 
 
 CALM = Temperament()
-#: What a service may be like instead, for each field: drawn one by one, so that each can be left out again.
+#: Other values of each field, drawn one by one, so that shrinking can leave each out.
 TRAITS: dict[str, tuple[Any, ...]] = {
     "change_time": (0.0, 0.5, 1.0, 8.0, 14.0, 25.0, 45.0),
     "updated_at": ("changed", "never", "absent"),
@@ -121,7 +121,7 @@ TRAITS: dict[str, tuple[Any, ...]] = {
     "ends_in_error": ((1,), (2,), (1, 2)),
     "quotes": (True,),
 }
-#: Traits that take every sign of a restart away.
+#: Values of ``updated_at`` that leave no evidence of a restart.
 NO_EVIDENCE = frozenset({"never", "absent"})
 
 

@@ -1,4 +1,4 @@
-"""A triggerer: it runs a trigger from its row in the database, hands it on, and tells it of a kill."""
+"""A triggerer: it runs a trigger from its database row, moves it, and calls its ``on_kill``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from hostile.world import Killed, World
 
 __all__ = ["Cleared", "MarkedFailed", "Triggerer"]
 
-#: Seconds until another triggerer takes over what a killed one had.
+#: Seconds until another triggerer takes over the triggers of a killed one.
 _TAKE_OVER = 30.0
-_LOOKS_EVERY = 15.0
+#: Seconds between the scheduler's checks of the timeouts of triggers.
+_CHECK_INTERVAL = 15.0
 #: Seconds after which a triggerer notices that a trigger is not its own any more, and calls ``on_kill``.
 _NOTICED = 2.0
 
@@ -34,7 +35,7 @@ class MarkedFailed(BaseException):
 
 
 class NoTriggerer(BaseException):
-    """Stand for the end of the only triggerer."""
+    """Mark the end of the only triggerer."""
 
 
 class Triggerer:
@@ -42,8 +43,8 @@ class Triggerer:
     Run the triggers of one task instance, one after the other.
 
     :param world: the history's world
-    :param key: what names the task instance
-    :param actor: what the service's record calls it
+    :param key: identifies the task instance
+    :param actor: its name in the service's record
     """
 
     def __init__(self, world: World, key: types.SimpleNamespace, actor: str) -> None:
@@ -61,7 +62,7 @@ class Triggerer:
         :param row: the trigger as the database holds it
         :param ends: epoch seconds at which Airflow gives up
         :return: the event as the database holds it
-        :raises TimeoutError: where Airflow gave up
+        :raises TimeoutError: if Airflow gives up
         """
         world = self._world
         world.triggerer = self
@@ -74,7 +75,7 @@ class Triggerer:
                     world.clock.sleep(_TAKE_OVER)
                 except asyncio.CancelledError:
                     if isinstance(self._why, NoTriggerer):
-                        world.clock.sleep(max(0.0, ends + _LOOKS_EVERY - time.time()))
+                        world.clock.sleep(max(0.0, ends + _CHECK_INTERVAL - time.time()))
                         raise TimeoutError from None
                     if self._why is not None:
                         raise self._why from None
@@ -83,7 +84,7 @@ class Triggerer:
             world.triggerer = None
 
     def interrupt(self, what: str) -> None:
-        """Do what happens to a deferred task and its triggerer."""
+        """Interrupt a deferred task, or its triggerer."""
         world, trigger = self._world, self._trigger
         if self._task is None:
             return
@@ -95,7 +96,7 @@ class Triggerer:
             case "no triggerer":
                 self._why = NoTriggerer()
             case "stall":
-                # It was stopped for a while; it wakes up, and believes that its triggers were cancelled.
+                # The stopped triggerer continues, and treats its triggers as cancelled.
                 world.clock.at(world.clock.elapsed + _NOTICED, lambda: self._on_kill(trigger))
             case "clear":
                 self._why = Cleared()
@@ -124,10 +125,10 @@ class Triggerer:
         event = asyncio.ensure_future(anext(events))
         try:
             while not event.done():
-                # The scheduler looks now and then whether a trigger has had its time, by the wall clock.
+                # The scheduler compares the timeout of a trigger with the wall clock.
                 if time.time() >= ends:
                     raise TimeoutError
-                await asyncio.wait({event}, timeout=_LOOKS_EVERY)
+                await asyncio.wait({event}, timeout=_CHECK_INTERVAL)
             return event.result().payload
         finally:
             self._task = None
@@ -136,14 +137,14 @@ class Triggerer:
             await events.aclose()
 
     def _crowd(self) -> Iterator[ConnixAgentStatusTrigger]:
-        """Make the triggers of other tasks, which wait here too for what does not come."""
+        """Make triggers of other tasks that wait in this triggerer and never end."""
         for agent_id in self._world.crowd:
             trigger = ConnixAgentStatusTrigger(PROJECT, agent_id, poll_interval=2.0)
             trigger.task_instance = self._key
             yield trigger
 
     def _on_kill(self, trigger: Any) -> None:
-        """Let a triggerer tell a trigger that it is killed, beside whatever else is at work."""
+        """Call a trigger's ``on_kill`` in another triggerer, beside the running process."""
         outer = asyncio.events._get_running_loop()
         asyncio.events._set_running_loop(None)
         try:
@@ -166,7 +167,7 @@ class Triggerer:
 
 
 def _end(loop: JumpingLoop) -> None:
-    """Leave nothing in a loop that is not used any more."""
+    """Cancel all tasks of a loop, and close it."""
     for task in asyncio.all_tasks(loop):
         task.cancel()
     while tasks := asyncio.all_tasks(loop):

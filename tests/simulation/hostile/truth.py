@@ -1,4 +1,4 @@
-"""Read off the service's record what a wish came to."""
+"""Compare a wish with the service's record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WANTED = {"start": "running", "pause": "paused", "stop": "stopped"}
 
 
 def wishes(played: Played) -> Iterator[Wish]:
-    """Yield what was wished for: a clear is a new wish, a retry goes on with the one before."""
+    """Yield the wishes: a clear begins a new wish, a retry continues the one before."""
     for index, endings in played.endings.items():
         runs: list[Ended] = []
         for ended in endings:
@@ -77,7 +77,7 @@ class Wish:
 
     @property
     def seen_from(self) -> float:
-        """The earliest moment that a request of this wish may have been shown."""
+        """The earliest moment whose state a response to this wish may show."""
         temper = self.played.history.temper
         return self.began - max(temper.get_lag, temper.list_lag) - temper.latency
 
@@ -85,7 +85,7 @@ class Wish:
         return self.played.world.service.agents[agent_id]
 
     def deeds(self) -> list[Deed]:
-        """Return what the service carried out for this wish."""
+        """Return the changes that the service executed for this wish."""
         ended = self.last.ended + 60.0
         runs = self.played.endings[self.index]
         following = [run.began for run in runs if run.index > self.last.index]
@@ -95,7 +95,7 @@ class Wish:
         ]
 
     def others_did(self, first: Deed, second: Deed) -> bool:
-        """Tell whether others did anything to an agent before the second of two deeds."""
+        """Return whether other users changed an agent before the second of two changes."""
         deeds = self.played.world.service.deeds
         between = [deed for deed in deeds if self.began <= deed.at <= second.at and deed.actor != self.actor]
         return any(deed.agent_id == first.agent_id for deed in between)
@@ -108,7 +108,7 @@ class Wish:
         return [a for a in arrivals if a.actor == self.actor and run.began <= a.at < ends]
 
     def names_of_the_agent(self, run: Ended | None = None) -> set[str]:
-        """Return every name and id by which a message may call the agent; of a run, or of the last one."""
+        """Return every name and id of the agent that a message of a run, or of the last one, may use."""
         asked, world = (run or self.last).asked, self.played.world
         names = {asked.get("name") if self.operator == "create" else None, asked.get("agent_name")}
         if "agent_id" in asked:
@@ -118,10 +118,10 @@ class Wish:
                 names.add(agent.id)
         return {name for name in names if name}
 
-    # -- what may be changed ----------------------------------------------------------------------------
+    # -- allowed changes --------------------------------------------------------------------------------
 
     def may(self, deed: Deed) -> bool:
-        """Tell whether a deed on an agent is what the task is for."""
+        """Return whether the task is allowed to make a change of an agent."""
         agent, asked = self.agent(deed.agent_id), self.last.asked
         if self.operator == "create":
             if agent.creator == self.actor:
@@ -133,10 +133,10 @@ class Wish:
             return agent.id == self.played.world.ids.get(asked["agent_id"])
         return any(version.name == asked["agent_name"] for version in agent.within(self.seen_from, deed.at))
 
-    # -- what must be true ------------------------------------------------------------------------------
+    # -- required effects ------------------------------------------------------------------------------
 
     def falsehood(self) -> str | None:
-        """Say what is not true although the task is green, or return ``None``."""
+        """Return why a green task is wrong, or ``None``."""
         if self.operator == "delete":
             return self._not_deleted()
         agent = self.played.world.service.agents.get(str(self.last.result))
@@ -200,15 +200,15 @@ class Wish:
         restarts = [deed for deed in mine if deed.verb == "restart" and deed.at >= self.began]
         is_killed = any(run.outcome == "killed" for run in self.runs)
         if (asked_at or is_killed) and not restarts:
-            # A response was lost: what else was under way leaves the same traces, but for an update.
-            # So does an update that changes nothing.
+            # After a lost response, any other action that was running leaves the evidence of a restart.
+            # Of updates, only those that change nothing do.
             restarts = [
                 deed
                 for deed in mine
                 if deed.ends_at >= self.began and (deed.verb != "update" or self._changed_nothing(deed))
             ]
         if self.played.history.temper.heartbeat and (asked_at or is_killed):
-            return None  # what moves by itself looks like a restart
+            return None  # an updated_at that moves by itself looks like a restart
         if not restarts:
             return "no restart began since it was asked for"
         history = self.played.history
@@ -221,7 +221,7 @@ class Wish:
         return None
 
     def _changed_nothing(self, update: Deed) -> bool:
-        """Tell whether an update asked for what the agent was already."""
+        """Return whether an update left the agent as it was."""
         versions = self.agent(update.agent_id).versions
         new = next(number for number, version in enumerate(versions) if version.at >= update.at)
         before, after = versions[new - 1], versions[new]
@@ -256,7 +256,7 @@ class Wish:
         targets = self.last.asked.get("target_statuses", ["running"])
         stable = float(self.last.asked.get("stable_for", 0.0))
         if not self.played.history.temper.shows_changes:
-            stable = 0.0  # what happens between two polls cannot be seen
+            stable = 0.0  # changes between two polls are invisible
         held = 0.0
         for version, following in _spans(agent, self.last.ended):
             ends = min(following, self.last.ended)
@@ -274,7 +274,7 @@ class Wish:
 
 
 def _as_text(value: Any) -> Any:
-    """Turn numbers in an object into text: environment variables may be given and sent as either."""
+    """Turn numbers in an object into text: environment variables may be either."""
     return {key: str(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 

@@ -1,4 +1,4 @@
-"""The seam: where the provider's clients would move bytes, they meet the simulated world instead."""
+"""Connect the provider's clients with the simulated world instead of sockets."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Wire:
 
 
 def forget_process() -> None:
-    """Begin as a fresh process does: with no key's limiter, and no token."""
+    """Drop all rate limiters and tokens, as in a fresh process."""
     token_cache._caches.clear()
     registry._limiters.clear()
 
@@ -62,7 +62,7 @@ def forget_process() -> None:
 def wired() -> Iterator[Wire]:
     """Connect every client that is opened in this process with a world."""
     with installed() as clock, ExitStack() as stack:
-        # The file would outlive the histories, each of which begins a clock of its own.
+        # No shared file, because it would outlive a history and its clock.
         stack.enter_context(patch.dict(os.environ, {DIRECTORY_SETTING: ""}))
         wire = Wire(clock)
         for kind, replacements in {Client: _of_client(wire), AsyncClient: _of_async_client(wire)}.items():
@@ -132,7 +132,7 @@ def _request(wire: Wire, send: Send) -> tuple[str, str, str, bytes | None, float
 
 
 def _outcome(send: Send, result: Answer | Broken) -> Outcome:
-    """Put what came back into the words of the client."""
+    """Convert a result into the client's types."""
     if isinstance(result, Answer):
         return Response(result.status, result.headers, result.body)
     request = httpx.Request(send.call.method, f"{HOST}{send.call.path}")
@@ -160,7 +160,7 @@ def _uuid(chance: Random) -> uuid.UUID:
 
 
 def _seed_jitter(wire: Wire, stack: ExitStack) -> None:
-    """Let every function draw from the history's seed that was given a system's random number generator."""
+    """Let each function that defaults to the system's random numbers use those of the history's seed."""
     from hostile.clock import provider_functions
 
     for function in provider_functions():

@@ -1,4 +1,4 @@
-"""One history at work: the clock, the service, the faults in front of it and who is acting."""
+"""The state of one history: the clock, the service, the faults in front of it and the acting process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Broken:
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One line of the story that a failing history tells."""
+    """One line of a failing history's story."""
 
     at: float
     actor: str
@@ -45,12 +45,12 @@ class Line:
 
 class World:
     """
-    Hold what one play of a history shares.
+    Hold the state of one play of a history.
 
-    :ivar actor: whose requests are sent at this moment
-    :ivar process: the kind of process that is at work: ``worker``, ``triggerer``, or none
-    :ivar is_dead: whether that process was killed, so that nothing leaves it any more
-    :ivar said: all that was logged, raised or stored, for the hunt for secrets
+    :ivar actor: the sender of the requests at this moment
+    :ivar process: the kind of the running process: ``worker``, ``triggerer``, or none
+    :ivar is_dead: whether that process is killed, so that it sends no further request
+    :ivar said: all log lines, exceptions and stored values, for the scan for secrets
     """
 
     def __init__(self, history: History) -> None:
@@ -69,7 +69,7 @@ class World:
         self.variables: dict[str, str] = {}
         self.open_clients = 0
         self.secrets_are_down = False
-        #: The task instance that runs, and the triggerer that has it where it is deferred.
+        #: The running task instance, and its triggerer while it is deferred.
         self.instance: Any = None
         self.triggerer: Any = None
         self.state = "running"
@@ -86,7 +86,7 @@ class World:
 
     @contextmanager
     def at_work(self, process: str, actor: str) -> Iterator[None]:
-        """Let a process be at work, beside or inside of what else is."""
+        """Run a process, beside the current one or inside of it."""
         before = self.process, self.actor, self.is_dead
         self.process, self.actor, self.is_dead = process, actor, False
         try:
@@ -166,7 +166,7 @@ class World:
     # -- others -----------------------------------------------------------------------------------------
 
     def act(self, other: Other) -> None:
-        """Let another user do something."""
+        """Carry out an action of another user."""
         self.service.settle(self.clock.elapsed)
         agent = self.target()
         if other.what == "replace" and agent is not None:
@@ -187,7 +187,7 @@ class World:
         self.tell("other", f"{other.what} {agent.id} -> {answer.status}")
 
     def target(self) -> Agent | None:
-        """Return the agent that the task is about, as things are."""
+        """Return the agent that the task acts on at this moment."""
         arguments: dict[str, Any] = self.history.arguments
         if "agent_id" in arguments:
             return self.service.agents.get(str(self.ids.get(arguments["agent_id"])))

@@ -145,7 +145,7 @@ class RawServer:
         return f"{'https' if self._context else 'http'}://127.0.0.1:{self.port}"
 
     @property
-    def poll_result(self) -> threading.Event:
+    def over(self) -> threading.Event:
         return self._ending
 
     def stop(self) -> None:

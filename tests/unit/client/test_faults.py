@@ -155,7 +155,7 @@ async def test_each_fault_has_its_outcome(
 @pytest.mark.parametrize(
     ("action", "before", "after"), [("pause", "running", "paused"), ("stop", "paused", "stopped")]
 )
-async def test_an_action_whose_answer_was_lost_is_a_success(
+async def test_an_action_with_a_lost_response_succeeds(
     driver, emulator, project, fault, action, before, after
 ):
     (agent_id,) = emulator.seed(1, before, project_id=project)
@@ -166,7 +166,7 @@ async def test_an_action_whose_answer_was_lost_is_a_success(
     assert len(emulator.journal.executed(f"{action}_agent")) == 1
 
 
-async def test_a_start_that_someone_else_undid_is_a_conflict(driver, emulator, project):
+async def test_a_refused_start_without_effect_is_a_conflict(driver, emulator, project):
     (agent_id,) = emulator.seed(1, "error", project_id=project)
     emulator.faults.add(Fault.reset_before(), "start_agent")
     with pytest.raises(ConnixConflictError) as caught:
@@ -202,7 +202,7 @@ async def test_a_slow_body_ends_with_the_total_timeout(driver, emulator, project
     assert len(emulator.journal.entries()) == 1
 
 
-async def test_the_numbers_that_a_user_seeded_are_left_alone(driver, emulator, project):
+async def test_retries_leave_the_seeded_random_state_alone(driver, emulator, project):
     before = random.getstate()
     emulator.faults.add(Fault.status(503), "list_agents", times=2)
     assert len(await driver.run(driver.to(emulator), "list", project)) == 0
@@ -257,7 +257,7 @@ async def test_a_real_limit_is_kept_without_a_refusal(driver, service):
     assert 120 < sum(service.waits) < 200
 
 
-async def test_a_limit_used_up_by_others_is_waited_for(driver, service):
+async def test_a_limit_used_up_elsewhere_delays_requests(driver, service):
     (agent_id,) = service.seed()
     client, other = driver.to(service, nap=None), driver.to(service, nap=None)
     client.limiter, other.limiter = (RateLimiter(clock=service.clock.timestamp) for _ in range(2))

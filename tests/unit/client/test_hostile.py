@@ -177,7 +177,7 @@ async def test_an_unreadable_minor_field_spoils_no_response(driver, raw_server, 
 ODD_ENTRIES = [5, None, {}, {"id": "b"}, {"id": None, "status": "running"}, {"id": "secret-1", "status": 5}]
 
 
-async def test_an_entry_without_id_or_status_is_left_out(driver, raw_server, answer, caplog):
+async def test_entries_without_id_or_status_are_left_out(driver, raw_server, answer, caplog):
     page = {
         "agents": [AGENT, *ODD_ENTRIES, AGENT | {"id": "z"}],
         "pagination": {"total": 8, "has_more": True},
@@ -379,10 +379,10 @@ async def test_odd_headers(driver, raw_server, answer, ask, header):
     assert (await ask(refusal, total_timeout=10)).status_code == 429
 
 
-def drip(connection, poll_result, before, piece):
+def drip(connection, over, before, piece):
     """Answer bit by bit until the test is over: a call that had no bound would never return."""
     connection.sendall(before)
-    while not poll_result.wait(0.02):
+    while not over.wait(0.02):
         connection.sendall(piece)
 
 
@@ -390,7 +390,7 @@ async def test_a_body_that_drips(driver, raw_server, ask):
     servers = []
 
     def behave(connection, request):
-        drip(connection, servers[0].poll_result, b"HTTP/1.1 200 OK\r\n\r\n", b" ")
+        drip(connection, servers[0].over, b"HTTP/1.1 200 OK\r\n\r\n", b" ")
 
     servers.append(raw_server(behave))
     for bound in bounds_until(lambda: servers[0].requests):
@@ -414,9 +414,7 @@ async def test_a_dripping_response_ends_at_the_deadline(driver, raw_server, what
     if not driver.is_async and what != "chunks":
         pytest.skip("the synchronous client bounds each read")
     servers = []
-    servers.append(
-        raw_server(lambda connection, request: drip(connection, servers[0].poll_result, *DRIPS[what]))
-    )
+    servers.append(raw_server(lambda connection, request: drip(connection, servers[0].over, *DRIPS[what])))
     for bound in bounds_until(lambda: servers[0].requests):
         client = driver.open(KEY, servers[0].url, total_timeout=bound, timeout=20)
         with pytest.raises(ConnixTimeoutError):
@@ -432,7 +430,7 @@ def test_a_synchronous_call_waits_for_headers_that_drip(open_client, raw_server,
         connection.sendall(b"HTTP/1.1 200 OK\r\n")
         for _ in range(50):
             connection.sendall(b"X-A: b\r\n")
-            servers[0].poll_result.wait(0.02)
+            servers[0].over.wait(0.02)
         ended.append(True)
         connection.sendall(b"Content-Length: 2\r\n\r\n{}")
 
@@ -446,7 +444,7 @@ def test_a_synchronous_call_waits_for_headers_that_drip(open_client, raw_server,
 
 def test_a_handshake_that_never_ends(open_client, raw_server):
     server = raw_server(b"")
-    server.converse = lambda peer: drip(peer, server.poll_result, b"\x16\x03\x03\x40\x00", b"\x00")
+    server.converse = lambda peer: drip(peer, server.over, b"\x16\x03\x03\x40\x00", b"\x00")
     client = open_client(KEY, server.url.replace("http:", "https:"), total_timeout=0.2, timeout=5)
     with pytest.raises(ConnixTimeoutError) as caught:
         client.agents.get("p", "a")
@@ -457,7 +455,7 @@ async def test_a_slowly_read_request_ends_at_the_deadline(raw_server):
     server = raw_server(b"")
 
     def serve(connection):
-        while not server.poll_result.wait(0.02):
+        while not server.over.wait(0.02):
             server.requests.append(connection.recv(20_000))
 
     server.converse = serve
@@ -471,7 +469,7 @@ async def test_a_slowly_read_request_ends_at_the_deadline(raw_server):
 
 async def test_silence(driver, raw_server):
     servers = []
-    servers.append(raw_server(lambda connection, request: servers[0].poll_result.wait(60)))
+    servers.append(raw_server(lambda connection, request: servers[0].over.wait(60)))
     for bound in bounds_until(lambda: servers[0].requests):
         client = driver.open(KEY, servers[0].url, timeout=bound, max_attempts=1)
         with pytest.raises(ConnixTimeoutError, match=f"within {bound} s") as caught:

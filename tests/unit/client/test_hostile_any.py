@@ -192,7 +192,7 @@ def test_any_answer_is_a_result_or_an_error(reply, answer):
 
 @settings(FIXTURE_IS_FINE, max_examples=60)
 @given(answer=answers())
-def test_any_answer_is_a_result_or_an_error_asynchronously(reply, answer):
+def test_any_response_gives_an_async_result_or_error(reply, answer):
     method, status, fields, body = answer
     key, url = f"cx_{next(_numbers):032x}", reply(status, fields, body)
 

@@ -52,7 +52,7 @@ CHANGES = st.lists(st.tuples(st.booleans(), st.integers(0, 1_000)), max_size=25)
     st.booleans(),
     st.sampled_from([0, 3]),
 )
-def test_agents_that_exist_all_the_time_are_given_once(size, limit, changes, descending, offset):
+def test_agents_that_stay_are_yielded_once(size, limit, changes, descending, offset):
     # Ids are the places in the order, as times of creation or names are: who comes later may come anywhere.
     listing = [1_000 * n for n in range(size)]
     throughout = set(listing[offset:])
@@ -77,7 +77,7 @@ def test_agents_that_exist_all_the_time_are_given_once(size, limit, changes, des
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 7])
-def test_a_listing_that_stands_still_is_given_in_order(size, limit):
+def test_an_unchanged_listing_is_yielded_in_order(size, limit):
     given_out, requests = read_agents(list(range(size)), limit)
     assert given_out == list(range(size))
     assert requests <= 3 * size + 1
@@ -145,7 +145,7 @@ def test_a_listing_without_progress_is_an_error(kind, total, size, pages):
 @pytest.mark.parametrize("limit", [1, 2, 7, 100])
 @pytest.mark.parametrize("size", [0, 1, 2, 7, 23])
 @pytest.mark.parametrize("told", ["total", "nothing", "no pagination", "garbage"])
-async def test_pages_are_read_though_the_service_tells_of_none(driver, raw_server, answer, limit, size, told):
+async def test_all_pages_are_read_without_pagination_fields(driver, raw_server, answer, limit, size, told):
     paging = {"total": {"total": size}, "nothing": {}, "garbage": {"has_more": "perhaps", "total": []}}
 
     def behave(connection, request):
@@ -211,7 +211,7 @@ def test_unreadable_entries_hide_no_agent_behind_them():
     assert requests < 30
 
 
-def test_an_empty_page_that_promises_more_is_the_last():
+def test_an_empty_page_is_always_the_last():
     pages = AgentPaginator(partial(list_agents, "p"))
     assert pages.take(AgentPage.model_validate({"agents": [], "pagination": {"has_more": True}})) == []
     assert pages.next_call is None
@@ -341,7 +341,7 @@ async def test_iter_logs_passes_its_filter_on(driver, emulator, project):
     assert [line.message for line in lines] == ["Line 4", "Line 3", "Line 2", "Line 1"]
 
 
-async def test_pages_of_one_miss_no_agent_when_they_shift(driver, emulator, project):
+async def test_shifting_pages_of_one_miss_no_agent(driver, emulator, project):
     ids = emulator.seed(8, project_id=project)
     walk = driver.to(emulator).agents.iter(project, sort="created_at", limit=1)
 

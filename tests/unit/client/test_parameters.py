@@ -108,7 +108,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("method", "args", "kwargs", "names"), BAD)
-async def test_what_cannot_be_right_is_told_and_not_sent(both, emulator, method, args, kwargs, names):
+async def test_wrong_arguments_raise_and_are_not_sent(both, emulator, method, args, kwargs, names):
     for driver in both:
         client = driver.to(emulator)
         with pytest.raises(ValueError, match=names) as caught:
@@ -168,7 +168,7 @@ async def test_the_bounds_themselves_are_inside(driver, emulator, project):
         (pendulum.datetime(2024, 1, 15, 11, tz="Europe/Berlin"), "2024-01-15T10:00:00Z"),
     ],
 )
-def test_every_form_of_a_time_is_sent_in_utc(given_time, sent):
+def test_every_form_of_time_is_sent_in_utc(given_time, sent):
     for call in (
         get_logs(P, A, start_time=given_time, end_time=given_time),
         get_metrics(P, A, start_time=given_time, end_time=given_time),
@@ -177,7 +177,7 @@ def test_every_form_of_a_time_is_sent_in_utc(given_time, sent):
 
 
 @given(st.text())
-def test_any_text_is_a_time_or_a_value_error(text):
+def test_any_text_is_a_time_or_value_error(text):
     try:
         call = get_logs(P, A, start_time=text)
     except ValueError as error:
@@ -208,7 +208,7 @@ ODD_IDS = [
 
 
 @pytest.mark.parametrize("odd", ODD_IDS)
-async def test_an_odd_id_reaches_the_service_as_one_segment(driver, emulator, odd, raw_server, answer):
+async def test_an_odd_id_is_sent_as_one_segment(driver, emulator, odd, raw_server, answer):
     server = raw_server(answer({"error": {"code": "agent_not_found", "message": "no"}}, "404 Not Found"))
     client = driver.open("cx_" + 32 * "0", server.url)
     for method in ("get", "delete", "start", "logs", "metrics"):
@@ -269,7 +269,7 @@ def test_a_body_is_sent_as_it_is():
         ),
     ],
 )
-def test_half_of_a_character_is_told_and_not_sent(body, where):
+def test_a_lone_surrogate_raises_and_is_not_sent(body, where):
     for make, name in ((create_agent, "agent"), (update_agent, "changes")):
         ids = (P,) if make is create_agent else (P, A)
         with pytest.raises(ValueError, match=rf"^{name}\.{where} contains half of a character") as caught:

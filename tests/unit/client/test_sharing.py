@@ -122,7 +122,9 @@ def in_child(pipe, limiter):
     waits = [permit.try_acquire(), limiter.permit(Bucket.LIST).try_acquire()]
     same = limiter_for("http://127.0.0.1:9", KEY) is limiter
     queue = limiter._state.endpoints[Bucket.GET].queues[0]
-    pipe.send((waits, same, queue == [permit.number], len(registry._limiters)))
+    # The child has sent one of the requests in flight itself.
+    in_flight = [window.in_flight for window in limiter._state.key_windows.values()]
+    pipe.send((waits, same, queue == [permit.number], len(registry._limiters), in_flight))
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
@@ -130,7 +132,10 @@ def test_a_fork_keeps_the_limits_without_locks():
     limiter = limiter_for("http://127.0.0.1:9", KEY)
     with limiter.permit(Bucket.GET) as permit:
         assert permit.try_acquire() == 0
-        permit.on_response({"x-ratelimit-limit": "200", "x-ratelimit-remaining": "0"})
+        of_all_requests = {"x-ratelimit-limit-requests": "1000", "x-ratelimit-remaining-requests": "900"}
+        permit.on_response({"x-ratelimit-limit": "200", "x-ratelimit-remaining": "0", **of_all_requests})
+    in_flight = limiter.permit(Bucket.LIST)
+    assert in_flight.try_acquire() == 0
     waiting = limiter.permit(Bucket.GET)
     assert waiting.try_acquire() > 0
     held, release = threading.Event(), threading.Event()
@@ -149,7 +154,7 @@ def test_a_fork_keeps_the_limits_without_locks():
     child.start()
     try:
         assert here.poll(30), "the child waits for a lock that is never released"
-        waits, same, is_first, known = here.recv()
+        waits, same, is_first, known, in_flight_there = here.recv()
     finally:
         release.set()
         thread.join()
@@ -158,6 +163,7 @@ def test_a_fork_keeps_the_limits_without_locks():
     assert waits[0] > 50
     assert waits[1] == 0
     assert (same, is_first, known) == (True, True, 1)
+    assert in_flight_there == [1]
 
 
 # Calls
@@ -195,7 +201,7 @@ class Caller:
 def use_up(caller, seconds=40):
     with caller.limiter.permit(Bucket.GET) as permit:
         assert permit.try_acquire() == 0
-        permit.on_response({}, good=False, back_off=seconds)
+        permit.on_response({}, is_success=False, back_off=seconds)
 
 
 def test_a_call_waits_for_its_budget():
@@ -212,7 +218,7 @@ def test_a_call_waits_for_its_budget():
     ("bounds", "waited"),
     [({"total_timeout": 30}, 0), ({"deadline": NOW + 30}, 30), ({"longest_pause": 30}, 0)],
 )
-def test_a_permit_that_comes_too_late_is_an_error(bounds, waited):
+def test_a_permit_after_the_deadline_is_an_error(bounds, waited):
     caller = Caller(**bounds)
     use_up(caller)
     with pytest.raises(ConnixRateLimitError) as caught:
@@ -231,7 +237,7 @@ def test_a_permit_that_comes_too_late_is_an_error(bounds, waited):
     assert caller.limiter._state.endpoints[Bucket.GET].queues == ([], [])
 
 
-def test_a_nap_that_lasted_beyond_the_deadline_sends_nothing():
+def test_an_oversleep_beyond_the_deadline_sends_no_request():
     caller = Caller(total_timeout=30)
     use_up(caller, 20)
     assert isinstance(caller.flow.send(None), Sleep)
@@ -270,7 +276,7 @@ def test_a_429_beyond_the_longest_pause_is_raised():
     assert sum(patient.pauses) == pytest.approx(31, abs=0.5)
 
 
-def test_a_429_stops_other_requests_and_counts_no_attempt():
+def test_a_429_stops_others_and_counts_no_attempt():
     caller = Caller(max_attempts=1)
     other = Caller(caller.limiter)
     caller.go_on()
@@ -283,7 +289,7 @@ def test_a_429_stops_other_requests_and_counts_no_attempt():
     assert isinstance(caller.flow.send(None), Send)
 
 
-def test_a_call_that_is_broken_off_leaves_nothing_behind():
+def test_an_abandoned_call_leaves_no_permit_behind():
     caller = Caller()
     caller.go_on()
     endpoint = caller.limiter._state.endpoints[Bucket.GET]
@@ -303,7 +309,7 @@ async def test_a_cancelled_call_gives_its_place_up(emulator):
     async with AsyncClient(emulator.api_key, emulator.url) as client:
         with client.limiter.permit(Bucket.LIST) as permit:
             permit.try_acquire()
-            permit.on_response({}, good=False, back_off=60)
+            permit.on_response({}, is_success=False, back_off=60)
         calls = [asyncio.ensure_future(client.agents.list(emulator.project_id)) for _ in range(20)]
         await asyncio.sleep(0)
         lines = client.limiter._state.endpoints[Bucket.LIST].queues

@@ -6,6 +6,7 @@ import time
 
 import httpx
 import pytest
+from waiting import wait_until
 
 from connix_provider.emulator import Fault
 
@@ -154,8 +155,7 @@ def test_stop_does_not_wait_for_a_hang(emulator, agent_id):
     try:
         for connection in connections:
             connection.sendall(request)
-        while len(emulator.journal.entries()) < 20:
-            time.sleep(0.005)
+        wait_until("20 requests", lambda: len(emulator.journal.entries()) >= 20)
         # It would never return.
         emulator.stop()
         for connection in connections:

@@ -49,7 +49,9 @@ def test_prose_holds_a_command_to_copy():
     with running("--project", "proj'quoted", "--key", "cx_my key") as process:
         printed = ""
         while "Ctrl+C" not in printed:
-            printed += process.stdout.readline()
+            line = process.stdout.readline()
+            assert line, f"the emulator ended after {printed!r}"
+            printed += line
         (line,) = [line for line in printed.splitlines() if "airflow connections add" in line]
         command = shlex.split(line)
         assert command[:6] == ["airflow", "connections", "add", "connix_default", "--conn-type", "connix"]

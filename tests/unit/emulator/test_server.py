@@ -78,11 +78,14 @@ def test_outages_under_load_leave_no_connection_behind(emulator):
 
     with ThreadPoolExecutor(6) as pool:
         asking = [pool.submit(ask) for _ in range(6)]
-        for _ in range(20):
-            time.sleep(0.02)
-            emulator.stop()
-            emulator.start()
-        over.set()
+        try:
+            for _ in range(20):
+                time.sleep(0.02)
+                emulator.stop()
+                emulator.start()
+        finally:
+            # The pool waits for its threads, so they must end also after a failure.
+            over.set()
         assert sum(one.result() for one in asking) > 0
     emulator.stop()
     gc.collect()  # what was left behind would warn now, and warnings are errors

@@ -116,7 +116,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("fields", "says"), REFUSED)
-def test_what_cannot_be_used_is_refused_and_not_shown(fields, says, define):
+def test_unusable_fields_are_refused_and_not_shown(fields, says, define):
     hook = define(**{"password": KEY, **fields})
     with pytest.raises(ValueError, match="connix_default") as caught:
         hook.get_conn()
@@ -140,7 +140,7 @@ def test_verify_is_read_as_airflow_reads_booleans(word, means, define):
     assert hook._options(hook._connection)["verify"] is means
 
 
-def test_numbers_of_a_uri_are_text_to_the_service(define, monkeypatch):
+def test_numbers_in_a_uri_are_read_as_text(define, monkeypatch):
     define()
     extra = "%7B%22client_id%22%3A+12345%2C+%22project_id%22%3A+7%2C+%22refresh_token%22%3A+%22r%22%7D"
     monkeypatch.setenv("AIRFLOW_CONN_CONNIX_DEFAULT", f"connix://?__extra__={extra}")
@@ -200,7 +200,7 @@ def test_a_key_in_clear_is_told_of(url, in_clear):
     assert is_sent_in_clear(url) is in_clear
 
 
-def test_the_connection_test_tells_of_a_key_in_clear(define):
+def test_the_connection_test_reports_an_unencrypted_key(define):
     works, said = define(host="http://connix.invalid", password=KEY).test_connection()
     assert not works
     assert "the key travels in clear" in said

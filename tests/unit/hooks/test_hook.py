@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import threading
@@ -10,6 +9,7 @@ import threading
 import pytest
 from dag_store import airflow_version
 from tokens import renewable
+from waiting import wait_until_async
 
 from connix_provider.client import AsyncClient, Client
 from connix_provider.emulator import Emulator, Fault
@@ -144,7 +144,7 @@ def test_what_is_wrong_is_said_in_one_sentence(changes, says, emulator, connecti
         (Fault.redirect("http://elsewhere.invalid:none/"), "redirects to an address that cannot be read; "),
     ],
 )
-def test_trouble_at_the_service_is_told_apart(fault, says, emulator, connection):
+def test_the_connection_test_names_each_kind_of_fault(fault, says, emulator, connection):
     emulator.faults.add(fault, on="list_agents", times=None)
     works, said = ConnixHook().test_connection()
     assert not works
@@ -209,13 +209,11 @@ async def test_a_trigger_masks_secrets_off_the_loop(emulator, expired, masked):
     async with await ConnixHook().get_async_conn() as client:
         await client.agents.list(emulator.project_id)
         secrets = tokens_and_secret(client)
-    async with asyncio.timeout(30):
-        while not secrets <= masked.keys():  # noqa: ASYNC110 - it is another thread's
-            await asyncio.sleep(0.001)
+    await wait_until_async("all secrets are masked", lambda: secrets <= masked.keys())
     assert threading.get_ident() not in masked.values()
 
 
-def test_a_port_of_its_own_goes_into_the_address(emulator, monkeypatch):
+def test_the_connections_port_is_in_the_url(emulator, monkeypatch):
     host, port = emulator.url.removesuffix("/api/v1").rsplit(":", 1)
     fields = {"conn_type": "connix", "host": host, "port": int(port), "password": emulator.api_key}
     monkeypatch.setenv("AIRFLOW_CONN_CONNIX_DEFAULT", json.dumps(fields))
@@ -252,7 +250,7 @@ def test_a_key_in_another_field_is_not_shown(changes, words, emulator, connectio
     assert "hunter22" not in said
 
 
-def test_the_scope_of_the_extra_reaches_the_token_endpoint(emulator, connection):
+def test_the_extras_scope_reaches_the_token_endpoint(emulator, connection):
     grant = emulator.add_token()
     connection(password=None, extra={**renewable(emulator, grant), "access_token": "", "scope": "read"})
     with ConnixHook().get_conn() as client:

@@ -128,7 +128,7 @@ def test_prune_deletes_only_what_the_same_owner_created(apply, emulator, writes)
         emulator.agent(ids["mine-2"])
 
 
-def test_a_dry_run_returns_the_plan_and_sends_no_change(apply, emulator, writes):
+def test_a_dry_run_only_returns_the_plan(apply, emulator, writes):
     emulator.seed(name="drifted", config={"model": "gpt-3"}, status="stopped")
     spec = [
         {"name": "new", "config": CONFIG, "state": "paused"},
@@ -180,7 +180,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("change", FOREIGN.values(), ids=FOREIGN.keys())
-def test_a_saved_plan_is_refused_after_a_foreign_change(change, apply, emulator, writes):
+def test_a_saved_plan_is_refused_after_foreign_changes(change, apply, emulator, writes):
     ids = [
         *emulator.seed(name="agent-0", config={"model": "gpt-3"}),
         *emulator.seed(name="agent-1", config=dict(CONFIG)),
@@ -255,7 +255,7 @@ def test_a_killed_create_is_found_by_the_retry(task, emulator, writes):
     assert len(emulator.journal.executed("create_agent")) == 2
 
 
-def test_a_restart_of_an_earlier_try_is_not_repeated(task, emulator):
+def test_an_earlier_trys_restart_is_not_repeated(task, emulator):
     (agent_id,) = emulator.seed(name="agent-0", status="error", config=dict(CONFIG))
     emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", after=2, times=1)
     run = task(spec_of(1, state="running"))
@@ -263,6 +263,18 @@ def test_a_restart_of_an_earlier_try_is_not_repeated(task, emulator):
     assert run.try_once().error is None
     assert len(emulator.journal.executed("restart_agent")) == 1
     assert emulator.agent(agent_id)["status"] == "running"
+
+
+def test_each_restart_of_an_earlier_try_is_kept(task, emulator):
+    agents = emulator.seed(2, name="agent-{n}", status="error", config=dict(CONFIG))
+    emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", after=4, times=1)
+    run = task([{"name": f"agent-{number}", "state": "running"} for number in (1, 2)])
+    assert run.try_once().error is not None
+    assert len(emulator.journal.executed("restart_agent")) == 2
+    assert sorted(run.store["connix_apply"]["record"]) == sorted(agents)
+    assert run.try_once().error is None
+    assert len(emulator.journal.executed("restart_agent")) == 2
+    assert "connix_apply" not in run.store
 
 
 def test_a_failed_agent_stops_no_other(task, emulator, writes):
@@ -289,7 +301,7 @@ def test_several_failures_are_one_error(task, emulator):
     assert all(f"agent-{number}" in str(ran.error) for number in (1, 2, 3))
 
 
-def test_a_stuck_agent_times_out_and_delays_no_other(task, emulator):
+def test_a_stuck_agent_delays_no_other_agent(task, emulator):
     stuck, fine = emulator.seed(2, name="agent-{n}", config={"model": "gpt-3"}, status="running")
     emulator.set_status(stuck, "updating")
     ran = task([{"name": f"agent-{n}", "state": "stopped"} for n in (1, 2)]).try_once()
@@ -299,7 +311,7 @@ def test_a_stuck_agent_times_out_and_delays_no_other(task, emulator):
     assert stopped_at < ran.deadline - 590
 
 
-def test_an_agent_that_is_busy_is_updated_once_it_settled(apply, emulator, writes):
+def test_a_busy_agent_is_updated_after_it_settles(apply, emulator, writes):
     (agent_id,) = emulator.seed(name="agent-0", config={"model": "gpt-3"})
     emulator.script(agent_id, [(0, "updating"), (30, "running")])
     assert apply(spec_of(1))["agents"] == {"agent-0": agent_id}
@@ -316,7 +328,7 @@ def test_without_waiting_the_last_request_ends_the_task(apply, emulator, warp, w
     assert emulator.agent(agent_id)["status"] == "stopped"
 
 
-def test_an_agent_without_an_owner_belongs_to_the_task(connection, warp, emulator):
+def test_an_agent_without_owner_belongs_to_the_task(connection, warp, emulator):
     arguments = {"dag_id": "agents", "spec": spec_of(1), "timeout": 60, "remembering": True}
     run = TaskRun(warp, ConnixApplyAgentsOperator, **arguments)
     agent = emulator.agent(run.try_once().result["agents"]["agent-0"])

@@ -145,7 +145,7 @@ def test_a_wrong_declaration_shows_no_secret(emulator, run, warp):
     assert not emulator.journal.entries()
 
 
-def test_the_owner_of_default_args_is_not_the_owner_of_agents(emulator, run, warp):
+def test_the_owner_of_default_args_owns_no_agents(emulator, run, warp):
     options = {"default_args": {"owner": "everything"}}
     ran = run(ConnixApplyAgentsOperator, spec=[{"name": "a"}], dag_options=options)
     mark = emulator.agent(ran.result["agents"]["a"])["metadata"][APPLY_OWNER_FIELD]
@@ -201,7 +201,7 @@ def test_a_plan_that_is_missing_is_refused(emulator, run, warp):
     assert "plan must be" in str(ran.error)
 
 
-def test_an_agent_in_error_is_restarted_in_real_airflow(emulator, run, warp):
+def test_an_agent_in_error_is_restarted_in_airflow(emulator, run, warp):
     (agent_id,) = emulator.seed(name="a", status="error")
     ran = run(ConnixApplyAgentsOperator, spec=[{"name": "a", "state": "running"}])
     assert ran.state == "success", ran.log

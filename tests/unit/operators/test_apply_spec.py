@@ -173,7 +173,7 @@ def test_an_unreadable_file_is_refused_with_its_line(text, says, file):
     assert says in str(refused.value)
 
 
-def test_an_unreadable_json_file_is_refused_with_its_line(file):
+def test_an_unreadable_json_file_names_the_line(file):
     with pytest.raises(ValueError, match=r"Expecting ',' delimiter \(line 3, column 2\)"):
         read_spec_file(file('{"agents": [\n{"name": "a"}\n {"name": "b"}]}', "agents.json"))
     with pytest.raises(ValueError, match="the key 'name' stands twice in one object"):

@@ -114,7 +114,7 @@ CONNECTIONS = [
 
 
 @pytest.mark.parametrize(("changes", "says"), CONNECTIONS)
-def test_a_connection_that_cannot_be_right_is_told_of(changes, says, emulator, run, connection, warp):
+def test_a_task_with_an_invalid_connection_names_it(changes, says, emulator, run, connection, warp):
     connection(**changes)
     ran = run(START, **AGENT)
     assert ran.state == "failed"
@@ -132,9 +132,7 @@ def test_a_connection_that_cannot_be_right_is_told_of(changes, says, emulator, r
         ("SSL_CERT_FILE", "/nowhere.pem"),
     ],
 )
-def test_a_wrong_setting_of_the_environment_is_told_of(
-    variable, value, emulator, run, connection, warp, monkeypatch
-):
+def test_a_wrong_environment_variable_is_named(variable, value, emulator, run, connection, warp, monkeypatch):
     monkeypatch.setenv(variable, value)
     connection(extra={"project_id": "p", "verify": True})
     ran = run(START, **AGENT)
@@ -146,7 +144,7 @@ def test_a_wrong_setting_of_the_environment_is_told_of(
     assert not emulator.journal.entries()
 
 
-def test_the_log_of_a_refused_key_names_the_connection(emulator, run, connection, warp):
+def test_the_log_names_a_refused_keys_connection(emulator, run, connection, warp):
     connection(password="cx_" + 32 * "0")
     ran = run(START, **AGENT)
     assert type(ran.error).__name__ == "ConnixAuthenticationError"

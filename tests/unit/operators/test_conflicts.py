@@ -74,7 +74,7 @@ def test_whatever_may_pass_passes(fault, emulator, run, warp):
 
 @MODES
 @ACTIONS
-def test_the_end_of_the_time_names_the_last_trouble(
+def test_a_timeout_names_the_last_transient_error(
     operator, arguments, call, looks, deferrable, emulator, run, warp
 ):
     scenario = _creating(emulator, operator)
@@ -153,7 +153,7 @@ def test_another_refusal_proves_nothing_about_a_lost_request(
 
 
 @MODES
-def test_a_refusal_that_stays_ends_the_task_after_six(deferrable, emulator, run, warp, monkeypatch):
+def test_six_refusals_of_an_action_fail_the_task(deferrable, emulator, run, warp, monkeypatch):
     (agent_id,) = emulator.seed(status="error")
     emulator.faults.add(Fault.status(409, message="not now"), on="start_agent", times=None)
     await_settled = busy_agent.await_settled
@@ -179,7 +179,7 @@ def test_a_timeout_names_the_last_conflict(event, connection):
 
 
 @MODES
-def test_a_name_that_is_taken_is_told_at_once(deferrable, emulator, run, warp):
+def test_a_taken_name_fails_at_once(deferrable, emulator, run, warp):
     emulator.seed(name="taken")
     (agent_id,) = emulator.seed()
     ran = run(ConnixUpdateAgentOperator, agent_id=agent_id, name="taken", deferrable=deferrable)

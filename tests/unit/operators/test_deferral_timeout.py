@@ -64,7 +64,7 @@ def test_soft_fail_skips_it():
         task.resume_execution("__fail__", given_up(), {})
 
 
-def test_soft_fail_does_not_skip_a_trigger_that_died():
+def test_soft_fail_does_not_skip_trigger_failures():
     task = ConnixAgentStatusSensor(task_id="task", agent_id="agent_1", soft_fail=True)
     with pytest.raises(Exception, match="Trigger failure") as caught:
         task.resume_execution("__fail__", {"error": "Trigger failure"}, {})

@@ -185,7 +185,7 @@ SECRETS = {
 }
 
 
-def test_no_secret_of_the_agent_is_in_the_file(export, emulator, connection, interval, tmp_path):
+def test_the_file_holds_no_secret_of_the_agent(export, emulator, connection, interval, tmp_path):
     (agent_id,) = emulator.seed(name="quoting", config=SECRETS)
     texts = ["I am the canary of a prompt!", "to postgres://canary-url", "PIN=48151623", emulator.api_key]
     emulator.add_logs(

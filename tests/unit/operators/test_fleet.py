@@ -109,7 +109,7 @@ def test_a_refused_key_stops_everything(deferrable, fleet, emulator):
 
 
 @MODES
-def test_a_retry_and_a_clear_go_on_with_the_rest(deferrable, fleet, emulator):
+def test_a_cleared_task_continues_with_the_rest(deferrable, fleet, emulator):
     agents = emulator.seed(6, name="team-{n}")
     task = fleet(max_unavailable=1, deferrable=deferrable)
     emulator.faults.add(Fault.ends_in_error(), on="restart_agent", times=1, after=2)
@@ -135,6 +135,37 @@ def test_a_clear_after_success_begins_anew(fleet, emulator):
     assert len(requests(emulator, "restart_agent")) == 4
 
 
+def test_an_old_event_acts_on_no_agent(fleet, emulator):
+    agents = emulator.seed(4, name="team-{n}")
+    emulator.script(agents[0], [(0, "updating"), (40, "running")])
+    task = fleet(max_unavailable=4, max_failures=1, deferrable=True)
+    emulator.faults.add(Fault.ends_in_error(), on="restart_agent", agent_id=agents[1])
+    assert task.try_once().error is None
+    assert len(task.resumptions) > 1
+    for number in range(len(task.resumptions)):
+        again = task.resume_again(number)
+        assert again.error is None
+        assert again.result["summary"] == {"done": 3, "failed": 1, "not_touched": 0}
+    assert sorted(requests(emulator, "restart_agent")) == sorted(agents)
+
+
+@MODES
+@pytest.mark.parametrize("same_try", [False, True], ids=["next try", "same try"])
+def test_a_start_after_success_acts_on_no_agent(same_try, deferrable, fleet, emulator):
+    agents = emulator.seed(4, name="team-{n}")
+    emulator.faults.add(Fault.ends_in_error(), on="restart_agent", agent_id=agents[1])
+    task = fleet(max_unavailable=2, max_failures=1, deferrable=deferrable)
+    first = task.try_once()
+    # Airflow starts the task again if its process is killed before it reports the success.
+    again = task.try_once(same_try=same_try)
+    assert again.error is None
+    assert again.result == first.result
+    assert again.result["summary"] == {"done": 3, "failed": 1, "not_touched": 0}
+    assert sorted(requests(emulator, "restart_agent")) == sorted(agents)
+    task.clear()
+    assert task.try_once().result["summary"] == {"done": 4, "failed": 0, "not_touched": 0}
+
+
 @MODES
 def test_min_healthy_time_and_health_are_awaited(deferrable, fleet, emulator, warp):
     emulator.seed(2, name="team-{n}")
@@ -146,7 +177,7 @@ def test_min_healthy_time_and_health_are_awaited(deferrable, fleet, emulator, wa
 
 
 @MODES
-def test_an_agent_that_stays_unhealthy_fails_at_the_healthy_deadline(deferrable, fleet, emulator, warp):
+def test_an_unhealthy_agent_fails_at_the_healthy_deadline(deferrable, fleet, emulator, warp):
     (agent_id, _) = emulator.seed(2, name="team-{n}")
     emulator.set_metrics(agent_id, cpu_usage=0.9)
     began = warp.time()
@@ -199,7 +230,7 @@ def test_more_canaries_than_agents_are_refused(deferrable, fleet, emulator):
 
 
 @MODES
-def test_two_hundred_agents_take_little_more_than_the_limits(deferrable, fleet, emulator, warp):
+def test_only_rate_limits_slow_two_hundred_agents(deferrable, fleet, emulator, warp):
     agents = emulator.seed(200, name="team-{n}")
     began = warp.time()
     ran = fleet(max_unavailable="10%", canary=2, deferrable=deferrable).try_once()
@@ -265,7 +296,7 @@ def test_lost_responses_restart_no_agent_twice(fault, deferrable, fleet, emulato
 
 
 @MODES
-def test_a_busy_agent_is_acted_on_when_it_has_settled(deferrable, fleet, emulator):
+def test_a_busy_agent_is_paused_after_it_settles(deferrable, fleet, emulator):
     agents = emulator.seed(2, name="team-{n}")
     emulator.script(agents[0], [(0, "updating"), (40, "running")])
     ran = fleet(action="pause", max_unavailable=2, deferrable=deferrable).try_once()

@@ -64,7 +64,7 @@ print(*Watch.loaded)
 
 
 @pytest.mark.heavy
-def test_a_trigger_imports_nothing_large_in_its_event_loop(emulator, connection):
+def test_triggers_import_nothing_large_in_their_event_loop(emulator, connection):
     (agent_id,) = emulator.seed()
     ran = subprocess.run(
         [sys.executable, "-c", _IN_THE_LOOP, emulator.project_id, agent_id],

@@ -81,7 +81,7 @@ def test_a_worker_that_is_killed(
         assert agent["status"] == ("stopped" if cancel_on_kill else "running")
 
 
-def test_a_worker_that_was_told_nothing_takes_nothing_back(emulator, connection):
+def test_a_killed_worker_undoes_nothing_by_default(emulator, connection):
     (agent_id,) = emulator.seed(status="running")
     task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id)
     task.about_to_act(emulator.project_id, {"ti": task_instance()})
@@ -119,7 +119,7 @@ def started(emulator, **how):
     )
 
 
-async def test_a_killed_trigger_stops_an_agent_that_starts_late(emulator, connection, warp):
+async def test_a_killed_trigger_stops_a_late_starting_agent(emulator, connection, warp):
     agent_id, trigger = started(emulator)
     async with await ConnixHook().get_async_conn() as client:
         await client.agents.start(emulator.project_id, agent_id)
@@ -163,7 +163,7 @@ async def test_a_stop_is_repeated_once_the_agent_runs(emulator, connection, warp
     assert emulator.agent(agent_id)["status"] == "stopped"
 
 
-async def test_an_agent_in_an_unknown_status_is_stopped_later(emulator, connection, warp):
+async def test_an_agent_of_unknown_status_is_stopped_later(emulator, connection, warp):
     agent_id, trigger = started(emulator)
     emulator.script(agent_id, [(2, "booting"), (2, "running")])
     await trigger.on_kill()
@@ -194,7 +194,7 @@ async def test_what_is_gone_already_is_told_as_gone(
     assert bool(warned) != is_gone
 
 
-async def test_an_undo_before_the_start_shows_sends_one_stop(emulator, connection, warp):
+async def test_an_early_undo_sends_one_stop(emulator, connection, warp):
     _, trigger = started(emulator)
     emulator.faults.add(Fault.status(200), on="stop_agent")
     began = emulator.clock.timestamp()
@@ -250,7 +250,7 @@ def test_a_task_killed_early_sends_nothing(emulator, run, warp, monkeypatch):
 
 
 @pytest.mark.parametrize("cancel_on_kill", [False, True], ids=["left", "cancelled"])
-def test_a_deferred_task_hands_its_undo_to_the_trigger(cancel_on_kill, emulator, connection):
+def test_the_trigger_undoes_a_killed_deferred_task(cancel_on_kill, emulator, connection):
     (agent_id,) = emulator.seed(status="stopped")
     task = ConnixStartAgentOperator(
         task_id="a", agent_id=agent_id, deferrable=True, cancel_on_kill=cancel_on_kill
@@ -263,7 +263,7 @@ def test_a_deferred_task_hands_its_undo_to_the_trigger(cancel_on_kill, emulator,
     assert len(emulator.journal.executed("stop_agent")) == cancel_on_kill
 
 
-async def test_a_trigger_that_is_only_handed_on_touches_nothing(emulator, connection):
+async def test_cleanup_of_a_trigger_sends_no_request(emulator, connection):
     (agent_id,) = emulator.seed(status="running")
     trigger = make_trigger(emulator.project_id, agent_id, "start", undo_on_kill="delete")
     await trigger.cleanup()
@@ -393,7 +393,7 @@ def test_a_mapped_task_asks_for_its_own_state(mode, map_index, undoes, emulator,
     assert len(emulator.journal.executed("stop_agent")) == undoes
 
 
-def test_a_trigger_without_its_task_instance_leaves_the_agent(emulator, connection):
+def test_a_trigger_without_task_instance_leaves_the_agent(emulator, connection):
     (agent_id,) = emulator.seed(status="running")
     trigger = ConnixAgentStatusTrigger(emulator.project_id, agent_id, "start", undo_on_kill="stop")
     asyncio.run(trigger.on_kill())
@@ -423,7 +423,7 @@ def test_a_missing_task_state_is_not_awaited(mode, emulator, connection, monkeyp
 
 
 @pytest.mark.parametrize("undo", ["delete", "stop"])
-async def test_an_undo_is_not_cut_off_by_further_cancellations(undo, emulator, connection):
+async def test_further_cancellations_do_not_interrupt_an_undo(undo, emulator, connection):
     """Airflow 3.3.2 cancels a killed trigger again each second, until it has ended."""
     emulator.faults.add(Fault.hang(0.5, executed=True), on=f"{undo}_agent")
     (agent_id,) = emulator.seed(status="running")

@@ -53,7 +53,7 @@ def test_two_runs_of_one_name_conflict(emulator, run, warp):
     assert emulator.agent(first.result)["metadata"]["airflow_task_run"] in str(second.error)
 
 
-def test_an_agent_says_which_task_run_it_belongs_to(emulator, run, warp):
+def test_an_agents_metadata_names_its_task_run(emulator, run, warp):
     ran = run(ConnixCreateAgentOperator, metadata={"team": "data"}, **CREATE)
     metadata = emulator.agent(ran.result)["metadata"]
     assert metadata["team"] == "data"
@@ -211,7 +211,7 @@ def test_a_worker_reads_a_refused_key_again(is_new, emulator, run, connection, w
     assert len(refused) == 1
 
 
-def test_polls_of_a_worker_leave_the_reserve_to_actions(emulator, run, warp):
+def test_worker_polls_leave_the_reserve_to_actions(emulator, run, warp):
     (agent_id,) = emulator.seed(status="running")
     with ConnixHook().get_conn() as client, client.limiter.permit(Bucket.GET) as permit:
         assert permit.try_acquire() == 0
@@ -228,7 +228,7 @@ def test_polls_of_a_worker_leave_the_reserve_to_actions(emulator, run, warp):
         (ConnixAgentStatusSensor, {"agent_id": "agent"}),
     ],
 )
-def test_a_deferrable_task_defers_before_a_delayed_first_poll(
+def test_deferrable_tasks_defer_before_a_delayed_first_poll(
     operator, which, emulator, run, warp, monkeypatch
 ):
     with ConnixHook().get_conn() as client, client.limiter.permit(Bucket.GET) as permit:
@@ -309,7 +309,7 @@ def test_never_fail_skips_a_broken_trigger():
         sensor.resume_execution("execute_complete", {"event": None}, {})
 
 
-def test_what_the_trigger_stores_is_plain_and_without_secrets(emulator, connection):
+def test_an_operators_trigger_arguments_are_json_without_secrets(emulator, connection):
     from airflow.providers.common.compat.sdk import TaskDeferred
 
     (agent_id,) = emulator.seed(status="stopped")
@@ -326,7 +326,7 @@ def test_what_the_trigger_stores_is_plain_and_without_secrets(emulator, connecti
     assert deferred.value.timeout > timedelta(seconds=3600)
 
 
-def test_a_sensors_trigger_row_is_plain_and_without_secrets(emulator, connection):
+def test_a_sensors_trigger_arguments_are_json_without_secrets(emulator, connection):
     from airflow.providers.common.compat.sdk import TaskDeferred
 
     (agent_id,) = emulator.seed(status="creating")
@@ -350,7 +350,7 @@ def test_a_retry_restarts_its_own_failed_agent(deferrable, emulator, run, warp):
     assert emulator.agent(ran.result)["status"] == "running"
 
 
-def test_a_retry_waits_while_its_own_agent_is_busy(emulator, run, warp):
+def test_a_retry_waits_for_its_busy_agent(emulator, run, warp):
     emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", times=1)
     emulator.faults.add(Fault.reset_before(), on="start_agent", times=1)
 

@@ -75,7 +75,7 @@ def test_a_busy_agent_is_deleted_by_a_retry(clean_up, task_run, seed, emulator):
     [Fault.reset_after(), Fault.status(502, executed=True), Fault.bad_json()],
     ids=lambda fault: fault.name,
 )
-def test_a_lost_response_to_a_delete_is_no_failure(fault, clean_up, task_run, seed, emulator, warp):
+def test_a_delete_with_a_lost_response_succeeds(fault, clean_up, task_run, seed, emulator, warp):
     agent_id = seed(task_run())
     emulator.faults.add(fault, on="delete_agent")
     ran = clean_up()

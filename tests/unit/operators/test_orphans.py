@@ -40,7 +40,7 @@ RUNS = {
 }
 
 
-def test_an_agent_is_deleted_only_if_its_run_has_ended(clean_up, task_run, seed, deletes, emulator):
+def test_only_agents_of_ended_runs_are_deleted(clean_up, task_run, seed, deletes, emulator):
     ids = {name: seed(task_run(*states), name=name) for name, (*states, _) in RUNS.items()}
     emulator.journal.clear()
     for is_dry, outcome in ((True, "would_delete"), (False, "deleted")):
@@ -103,7 +103,7 @@ def test_agents_of_others_are_never_touched(clean_up, task_run, seed, deletes, e
     assert ran.result["summary"]["others"] == len(foreign)
 
 
-def test_the_agent_is_older_by_the_clock_of_the_service(clean_up, task_run, seed, emulator):
+def test_an_agents_age_follows_the_services_clock(clean_up, task_run, seed, emulator):
     key = task_run()
     young, old = seed(key, age=0), seed(key, age=3700)
     assert outcomes(clean_up()) == {young: "kept", old: "deleted"}
@@ -121,7 +121,7 @@ def test_defaults_change_nothing_and_keep_a_day(run, task_run, seed, deletes, em
     assert "Nothing is deleted, because this is a dry run." in ran.log
 
 
-def test_an_agent_that_changed_since_the_listing_is_kept(clean_up, task_run, seed, emulator, before_get):
+def test_an_agent_changed_since_the_listing_is_kept(clean_up, task_run, seed, emulator, before_get):
     key = task_run()
     (agent_id, name) = seed(key, name="adopted"), "adopted"
 
@@ -143,7 +143,7 @@ def test_an_agent_that_changed_since_the_listing_is_kept(clean_up, task_run, see
     assert not emulator.journal.executed("delete_agent")
 
 
-def test_a_run_cleared_since_the_listing_keeps_its_agent(clean_up, task_run, seed, emulator, before_get):
+def test_a_run_cleared_meanwhile_keeps_its_agent(clean_up, task_run, seed, emulator, before_get):
     key = task_run()
     agent_id = seed(key)
     before_get(lambda: set_states(key, "queued", None))
@@ -185,7 +185,7 @@ def test_a_listing_without_metadata_costs_a_get_each(clean_up, task_run, seed, m
     assert ran.result["summary"]["others"] == 2
 
 
-def test_a_run_that_airflow_cannot_judge_keeps_its_agent(clean_up, task_run, seed, monkeypatch):
+def test_a_run_of_unknown_state_keeps_its_agent(clean_up, task_run, seed, monkeypatch):
     unknown, known = task_run(), task_run()
     ids = [seed(unknown), seed(known)]
     count = orphan_rules.count_dag_runs
@@ -255,7 +255,7 @@ def test_bad_input_is_refused_before_anything_is_sent(arguments, says, clean_up,
     assert not emulator.journal.entries()
 
 
-def test_missing_runs_are_deleted_only_in_a_named_deployment(clean_up, emulator, monkeypatch):
+def test_deletes_for_missing_runs_need_a_deployment_id(clean_up, emulator, monkeypatch):
     monkeypatch.setenv("AIRFLOW__CONNIX__DEPLOYMENT_ID", "")
     ran = clean_up(on_missing_run="delete")
     assert type(ran.error) is ValueError
@@ -263,7 +263,7 @@ def test_missing_runs_are_deleted_only_in_a_named_deployment(clean_up, emulator,
     assert not emulator.journal.entries()
 
 
-def test_a_selection_of_nothing_is_an_error_unless_allowed(clean_up, seed):
+def test_an_empty_selection_is_an_error_unless_allowed(clean_up, seed):
     seed()
     ran = clean_up(agents={"name": "report-*"})
     assert type(ran.error) is ValueError
@@ -271,7 +271,7 @@ def test_a_selection_of_nothing_is_an_error_unless_allowed(clean_up, seed):
     assert outcomes(clean_up(agents={"name": "report-*", "allow_empty": True})) == {}
 
 
-def test_a_task_keeps_the_agents_of_its_own_run(emulator, connection, clean_up):
+def test_a_task_keeps_its_own_runs_agents(emulator, connection, clean_up):
     import pendulum
     from airflow.providers.common.compat.sdk import DAG
     from dag_store import store

@@ -76,7 +76,7 @@ HIDDEN = [
 @pytest.mark.heavy
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize(("config", "shows", "canary"), HIDDEN)
-def test_every_secret_leaf_is_hidden_and_the_shape_shown(config, shows, canary, native, emulator, run, warp):
+def test_secret_leaves_are_hidden_and_the_shape_shown(config, shows, canary, native, emulator, run, warp):
     config = {"model": "gpt-4", "temperature": 0.5, "tools": ["search"], **config}
     arguments = {"params": {"pin": 23421516}, "dag_options": {"render_template_as_native_obj": native}}
     ran = run(ConnixCreateAgentOperator, name="shape", config=config, metadata={"team": "a"}, **arguments)

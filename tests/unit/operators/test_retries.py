@@ -38,7 +38,7 @@ def test_a_retry_waits_for_an_earlier_restart(deferrable, emulator, run, warp):
     assert "An earlier try of this task restarted agent" in ran.log
 
 
-def test_a_retry_restarts_what_an_earlier_try_could_not(emulator, run, warp):
+def test_a_retry_sends_a_restart_refused_before(emulator, run, warp):
     agent_id = _agent(emulator)
     emulator.faults.add(REFUSED, on="restart_agent", times=1)
     ran = run(ConnixRestartAgentOperator, retries=1, agent_id=agent_id)
@@ -59,7 +59,7 @@ def test_a_retry_checks_a_lost_restart(fault, executed, emulator, run, warp):
 
 
 @MODES
-def test_a_restart_that_ended_in_error_is_done_again(deferrable, emulator, run, warp):
+def test_a_restart_that_failed_is_sent_again(deferrable, emulator, run, warp):
     _unless_3_0(deferrable)
     agent_id = _agent(emulator)
     emulator.faults.add(Fault.ends_in_error(), on="restart_agent", times=1)
@@ -68,7 +68,7 @@ def test_a_restart_that_ended_in_error_is_done_again(deferrable, emulator, run, 
     assert len(emulator.journal.executed("restart_agent")) == 2
 
 
-def test_a_restart_found_in_error_is_done_again_once(emulator, run, warp):
+def test_a_retry_repeats_a_failed_restart_once(emulator, run, warp):
     agent_id = _agent(emulator)
     emulator.faults.add(Fault.ends_in_error(), on="restart_agent", times=1)
     emulator.faults.add(REFUSED, on="get_agent", after=1, times=1)
@@ -84,7 +84,7 @@ def test_a_restart_found_in_error_is_done_again_once(emulator, run, warp):
 
 @MODES
 @pytest.mark.parametrize("by", ["agent_id", "agent_name"])
-def test_a_retry_finds_that_an_earlier_try_deleted_it(by, deferrable, emulator, run, warp):
+def test_a_retry_accepts_an_earlier_trys_delete(by, deferrable, emulator, run, warp):
     _unless_3_0(deferrable)
     agent_id = _agent(emulator)
     which = {"agent_id": agent_id} if by == "agent_id" else {"agent_name": "scenario"}
@@ -116,7 +116,7 @@ def test_a_retry_of_a_delete_spares_a_namesake(emulator, run, warp):
 
 
 @pytest.mark.parametrize("by", ["agent_id", "agent_name"])
-def test_a_refused_repeat_keeps_the_record_of_a_delete(by, emulator, run, warp):
+def test_a_refused_repeat_keeps_a_deletes_record(by, emulator, run, warp):
     deleted, namesakes = _agent(emulator), []
     which = {"agent_id": f" {deleted}\n"} if by == "agent_id" else {"agent_name": "scenario"}
     emulator.faults.add(REFUSED, on="get_agent", times=1)
@@ -144,7 +144,7 @@ def test_a_retry_believes_only_the_agents_own_404(emulator, run, warp):
 
 
 @MODES
-def test_a_lost_restart_explains_the_refusal_of_its_repeat(deferrable, emulator, run, warp):
+def test_a_lost_restart_explains_a_refused_repeat(deferrable, emulator, run, warp):
     agent_id = _agent(emulator)
     # The service executes it long after the last check.
     emulator.script(agent_id, [(25, "updating"), (5, "running")])

@@ -35,7 +35,7 @@ def parameters(cls):
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_an_operator_shows_the_shared_parameters_with_their_defaults(operator):
+def test_operators_repeat_the_shared_parameters_with_defaults(operator):
     shared, own = parameters(AgentTask), parameters(operator)
     assert len(shared) == 8
     for name, parameter in shared.items():

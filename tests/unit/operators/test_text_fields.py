@@ -229,7 +229,7 @@ def test_nothing_is_not_a_name(make, others, field, value, native):
 )
 @pytest.mark.parametrize("value", ["{{ none }}", "{{ params.get('x') }}"])
 @pytest.mark.parametrize("native", [False, True])
-def test_a_template_that_gives_nothing_is_not_left_out(field, value, native):
+def test_a_template_that_renders_nothing_is_refused(field, value, native):
     task = rendered(CREATE, native=native, **{"name": "a", field: value})
     with pytest.raises(ValueError, match=f"^{field} must be .* it came from a template or another task"):
         task.check()

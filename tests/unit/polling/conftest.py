@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from scenarios import Scenario, open_scenario
 from timewarp import Timewarp
+from waiting import wait_until_async
 
 from connix_provider.emulator import Clock, Durations, Emulator, Limits
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
@@ -73,12 +72,9 @@ def wait(emulator: Emulator, warp: Timewarp, connection: Any) -> Callable[..., A
 
 @pytest.fixture
 def asked(emulator: Emulator) -> Callable[..., Any]:
-    """Wait, in real time, until the service has been asked so many things."""
+    """Wait, in real time, until the service has received so many requests."""
 
     async def until(count: int) -> None:
-        limit = time.monotonic() + 30
-        while len(emulator.journal.entries()) < count:
-            assert time.monotonic() < limit, f"the service was not asked {count} things"
-            await asyncio.sleep(0.001)
+        await wait_until_async(f"{count} requests", lambda: len(emulator.journal.entries()) >= count)
 
     return until

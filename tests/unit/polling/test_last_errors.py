@@ -163,7 +163,7 @@ def test_a_log_that_cannot_be_read_hides_nothing(scenario, who, how, fault, agen
     assert scenario.warp.time() <= ran.deadline + 5.1
 
 
-def test_a_short_limit_of_the_log_is_waited_for(scenario, agent_id):
+def test_a_short_rate_limit_delays_reading_the_log(scenario, agent_id):
     scenario.emulator.add_logs(agent_id, 1, "error")
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=2), on="get_logs", times=1)
     ran = run(scenario, "sensor in poke", agent_id, "error")
@@ -294,7 +294,7 @@ def test_ten_long_lines_fit_into_an_event():
 
 
 @pytest.mark.parametrize("late", [True, False], ids=["a triggerer that is late", "a limit until the end"])
-def test_a_trigger_that_saw_no_agent_leaves_nothing_to_read(scenario, late, agent_id):
+def test_a_trigger_without_a_response_reads_no_log(scenario, late, agent_id):
     began = scenario.warp.time()
     trigger = ConnixAgentStatusTrigger(
         scenario.project_id,

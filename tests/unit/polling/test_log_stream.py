@@ -143,7 +143,7 @@ def test_without_the_flag_no_log_is_read(scenario, who, agent_id):
     [Fault.status(503), Fault.rate_limited(retry_after=12), Fault.status(403), Fault.reset_before()],
     ids=["503", "429", "403", "reset"],
 )
-def test_a_log_that_cannot_be_read_ends_no_wait(scenario, who, fault, agent_id, logged):
+def test_an_unreadable_log_ends_no_wait(scenario, who, fault, agent_id, logged):
     scenario.emulator.add_logs(agent_id, ["one", "two", "three"], after=5, every=15)
     scenario.emulator.faults.add(fault, on="get_logs", times=3)
     ran = run(scenario, who, agent_id)
@@ -199,7 +199,7 @@ def test_a_busy_agents_lines_come_once(scenario, deferrable, agent_id, logged):
     assert [line for line in shown if line.startswith("step")] == [f"step {n}" for n in range(25)]
 
 
-def test_a_rescheduled_sensor_without_a_store_keeps_its_slot(scenario, agent_id, logged):
+def test_a_rescheduled_sensor_without_store_keeps_its_slot(scenario, agent_id, logged):
     scenario.emulator.add_logs(agent_id, ["one", "two"], after=5, every=20)
     ran = scenario.sensor(
         "reschedule", agent_id=agent_id, stream_agent_logs=True, poke_interval=10, timeout=300
@@ -217,7 +217,7 @@ def test_nothing_is_streamed_after_the_deadline(scenario, agent_id):
 
 
 @pytest.mark.parametrize("how", ["reschedule", "deferred"])
-def test_each_agent_of_a_group_has_its_lines_once(scenario, how, agent_id, logged):
+def test_each_line_of_a_group_appears_once(scenario, how, agent_id, logged):
     (other,) = scenario.emulator.seed(status="creating", project_id=scenario.project_id, name="beta")
     scenario.emulator.script(other, [(58, "running")])
     for each in (agent_id, other):
@@ -241,7 +241,7 @@ def test_each_agent_of_a_group_has_its_lines_once(scenario, how, agent_id, logge
 
 
 @pytest.mark.parametrize("has_lines", [True, False])
-def test_an_agent_of_a_listing_is_read_for_its_secrets_once(scenario, has_lines, agent_id, logged):
+def test_a_listed_agents_secrets_are_read_once(scenario, has_lines, agent_id, logged):
     began = scenario.warp.time()
     if has_lines:
         scenario.emulator.add_logs(agent_id, [f"bad {SECRET}"], after=1)

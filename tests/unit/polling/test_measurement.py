@@ -38,7 +38,7 @@ def calls(emulator) -> list[str]:
         ),
     ],
 )
-async def test_it_asks_for_no_more_than_the_checks_need(policy, wanted, client, emulator):
+async def test_only_the_requests_the_checks_need_are_sent(policy, wanted, client, emulator):
     (agent_id,) = emulator.seed()
     made = HealthPolicy(**policy)
     report = client.drive(measure(client, made, emulator.project_id, agent_id))

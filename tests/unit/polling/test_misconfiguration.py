@@ -91,7 +91,7 @@ def wrong(request, scenario, monkeypatch, tmp_path):
     ],
     indirect=["wrong"],
 )
-def test_a_wrong_connection_ends_a_wait_after_10_minutes(scenario, mode, by, wrong, kind, says):
+def test_a_wrong_connection_fails_after_ten_minutes(scenario, mode, by, wrong, kind, says):
     began = scenario.warp.time()
     ran = sensor(scenario, mode, **{by: "alpha"}).try_once()
     assert type(ran.error) is kind, ran.error
@@ -102,7 +102,7 @@ def test_a_wrong_connection_ends_a_wait_after_10_minutes(scenario, mode, by, wro
 
 @MODES
 @pytest.mark.parametrize("wrong", ["404"], indirect=True)
-def test_a_page_that_is_not_found_is_final_sooner(scenario, mode, wrong):
+def test_a_foreign_404_is_final_sooner(scenario, mode, wrong):
     began = scenario.warp.time()
     ran = sensor(scenario, mode, agent_id="alpha").try_once()
     assert type(ran.error) is ConnixNotFoundError, ran.error
@@ -170,7 +170,7 @@ def test_a_connection_that_breaks_later_ends_no_wait(scenario, deferrable):
 
 
 @WORKERS
-def test_a_lost_create_is_looked_up_until_the_deadline(scenario, deferrable):
+def test_a_lost_create_is_searched_until_the_deadline(scenario, deferrable):
     scenario.emulator.faults.add(Fault.reset_after(), on="create_agent", times=1)
     scenario.emulator.faults.add(Fault.status(503), on="list_agents", times=100)
     ran = scenario.task(
@@ -181,7 +181,7 @@ def test_a_lost_create_is_looked_up_until_the_deadline(scenario, deferrable):
 
 
 @MODES
-def test_a_closed_port_is_no_mistake_in_the_connection(scenario, mode, monkeypatch):
+def test_a_closed_port_is_a_transient_error(scenario, mode, monkeypatch):
     connection = {"conn_type": "connix", "host": "http://127.0.0.1:9", "password": scenario.emulator.api_key}
     monkeypatch.setenv("AIRFLOW_CONN_CONNIX_DEFAULT", json.dumps(connection))
     began = scenario.warp.time()

@@ -31,7 +31,7 @@ def gets(scenario: Scenario) -> list[float]:
 @MODES
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("hint", ["3600", "1000000000", "Thu, 01 Jan 2099 00:00:00 GMT"])
-def test_a_hint_delays_a_poll_at_most_a_minute(scenario, mode, status, hint):
+def test_retry_after_delays_polls_at_most_a_minute(scenario, mode, status, hint):
     (agent_id,) = scenario.emulator.seed(status="running", project_id=scenario.project_id)
     scenario.emulator.faults.add(Fault.status(status, headers={"Retry-After": hint}), on="get_agent", times=1)
     ran = sensor(scenario, mode, agent_id=agent_id).try_once()
@@ -126,7 +126,7 @@ def test_two_foreign_404s_are_survived(scenario, mode):
 
 
 @MODES
-def test_a_refused_permission_is_final_and_names_the_remedy(scenario, mode):
+def test_a_refused_permission_fails_and_names_the_remedy(scenario, mode):
     (agent_id,) = scenario.emulator.seed(status="paused", project_id=scenario.project_id, name="alpha")
     scenario.emulator.faults.add(
         Fault.status(403, code="insufficient_permissions"), on="get_agent", times=None, after=1

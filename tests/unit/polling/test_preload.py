@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from waiting import wait_until_async
 
 from connix_provider.polling import preload as preloading
 from connix_provider.polling.preload import preload
@@ -18,8 +19,7 @@ async def test_a_second_trigger_waits_for_the_first_import(monkeypatch, tmp_path
     monkeypatch.setattr(preloading, "_NEEDED", ("slow_to_import",))
     monkeypatch.setattr(preloading, "_is_complete", False)
     first = asyncio.create_task(preload())
-    while "slow_to_import" not in sys.modules:  # noqa: ASYNC110 - an import sets no event
-        await asyncio.sleep(0.001)
+    await wait_until_async("the first import", lambda: "slow_to_import" in sys.modules)
     await preload()
     assert sys.modules["slow_to_import"].is_complete
     await first

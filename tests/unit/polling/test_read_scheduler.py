@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from connix_provider.client.models import AgentPage
+from connix_provider.client.ratelimit.buckets import Bucket
 from connix_provider.polling.listing_scan import PAGE
 from connix_provider.polling.read_scheduler import Read, ReadScheduler
 
@@ -54,7 +55,8 @@ class Project:
             self.scheduler.leave(self.waiting.pop(f"agent_{number}"))
 
     def next(self) -> tuple[Read | None, Read | None]:
-        return self.scheduler.next_reads(self.now, GET_RATE)
+        reads = self.scheduler.next_reads(self.now, GET_RATE)
+        return reads.get(Bucket.GET), reads.get(Bucket.LIST)
 
     def page(self, read: Read) -> AgentPage:
         listed = [number for number, status in self.agents.items() if read.status in (None, status)]
@@ -181,7 +183,7 @@ def test_a_missing_agent_is_read_by_id():
     assert gets(project.go_on(12)) == {"agent_250"}
 
 
-def test_an_agent_that_moved_to_another_page_is_found():
+def test_an_agent_moved_to_another_page_is_found():
     project = Project()
     project.wait_for(*range(300, 600))
     project.go_on(10)
@@ -218,14 +220,14 @@ def test_an_agent_missing_in_its_listing_is_read(status):
     assert len(gets(reads)) < 10
 
 
-def test_many_that_left_a_status_are_found_on_pages():
+def test_many_changed_agents_are_found_on_pages():
     project = Project(sparse(3000, 10))
     project.wait_for(*range(0, 3000, 10))
     project.go_on(30)
     project.agents = dict.fromkeys(range(3000), "running")
     reads = project.go_on(24)
     assert len(gets(reads)) < 100, "there are three hundred"
-    assert project.scheduler.next_reads(project.now, GET_RATE)[0] is None
+    assert Bucket.GET not in project.scheduler.next_reads(project.now, GET_RATE)
 
 
 def test_a_dense_project_is_not_read_by_status():
@@ -234,7 +236,7 @@ def test_a_dense_project_is_not_read_by_status():
     assert {status for status, _ in pages(project.go_on(30))} == {None}
 
 
-def test_agents_alone_on_their_pages_are_read_by_id():
+def test_scattered_agents_are_read_by_id():
     project = Project(dict.fromkeys(range(50_000), "running"))
     project.wait_for(*range(0, 50_000, 2000))
     project.go_on(20)
@@ -254,7 +256,7 @@ def test_no_agent_is_passed_over_for_fuller_pages():
     assert longest < 6.0, "a page with one of them is overdue the least in sum"
 
 
-def test_where_the_project_cannot_be_listed_gets_are_used():
+def test_agents_without_a_listing_are_read_by_id():
     project = Project()
     project.wait_for(*range(100))
     project.scheduler.avoid(project.next()[1], project.now)
@@ -266,7 +268,7 @@ def test_where_the_project_cannot_be_listed_gets_are_used():
     assert project.next()[1] is not None, "it is tried again"
 
 
-def test_where_statuses_cannot_be_listed_the_whole_listing_is():
+def test_a_refused_status_filter_lists_all_agents():
     project = Project(sparse(5000, 25))
     project.wait_for(*range(0, 5000, 25))
     project.carry_out(project.next()[1])
@@ -310,7 +312,7 @@ class SmallPages(Project):
     size = 20
 
 
-def test_the_services_own_size_of_a_page_is_kept():
+def test_the_services_own_page_size_is_kept():
     project = SmallPages(dict.fromkeys(range(100), "creating"))
     project.wait_for(*range(100))
     project.go_on(4)
@@ -347,7 +349,7 @@ def test_nothing_is_read_twice_at_a_time():
     assert project.next() != (None, None)
 
 
-def test_a_subscription_that_ended_is_read_for_no_more():
+def test_an_ended_subscription_causes_no_reads():
     project = Project(dict.fromkeys(range(300), "creating"))
     project.wait_for(*range(300))
     project.go_on(6)

@@ -117,7 +117,7 @@ def test_a_permanent_limit_logs_once_a_minute(caplog):
     assert waits.total(1600.0) == pytest.approx(480.0)
 
 
-def test_a_timeout_under_a_limit_names_limit_and_remedy():
+def test_a_timeout_under_limit_names_limit_and_remedy():
     wait = StatusPoller(
         GOALS["start"], "agent_1", poll_interval=5, deadline=time.time() + 60, agent_name="alpha"
     )
@@ -142,7 +142,7 @@ def refused() -> ConnixRateLimitError:
     ],
 )
 @pytest.mark.parametrize("goal", ["start", "restart", "update", "delete"])
-def test_a_timeout_names_the_limit_the_last_poll_met(goal, error, seconds, told, not_told):
+def test_a_timeout_names_the_last_polls_limit(goal, error, seconds, told, not_told):
     wait = StatusPoller(GOALS[goal], "agent_1", poll_interval=5, deadline=time.time() + 60, is_resumed=True)
     begun = wait.schedule.clock.now()
     wait.observe(error)
@@ -345,7 +345,7 @@ def test_an_action_logs_its_wait_for_a_limit(scenario: Scenario, caplog, hint, t
 
 
 @pytest.mark.heavy
-def test_an_action_that_finds_no_request_left_says_so(scenario: Scenario, caplog):
+def test_an_action_logs_a_used_up_limit(scenario: Scenario, caplog):
     caplog.set_level(logging.INFO, "connix_provider.client")
     (agent_id,) = scenario.emulator.seed(status="stopped", project_id=scenario.project_id)
     with ConnixHook().get_conn() as client, client.limiter.permit(Bucket.ACTION) as permit:

@@ -156,7 +156,7 @@ async def test_one_more_wait_costs_no_request(emulator, wait, warp):
     assert counts == [8 * 3, 8 * 3]
 
 
-async def test_a_wait_that_joins_is_served_with_the_others(emulator, wait, warp, asked):
+async def test_a_new_wait_shares_the_others_polls(emulator, wait, warp, asked):
     agent_ids = emulator.seed(300, status="creating")
     deadline = warp.time() + 60
     waiting = [asyncio.create_task(wait(agent_id, deadline=deadline)) for agent_id in agent_ids[1:]]
@@ -181,7 +181,7 @@ async def test_a_wait_that_leaves_disturbs_no_other(emulator, wait, asked):
     assert {end["outcome"] for end in ended[1::2]} == {"done"}
 
 
-async def test_agents_missing_in_the_listing_are_read_by_id(emulator, wait, asked):
+async def test_agents_missing_from_listings_are_read_by_id(emulator, wait, asked):
     agent_ids = emulator.seed(250, status="creating")
     for number, agent_id in enumerate(agent_ids):
         emulator.script(agent_id, [(12, "running")] if number % 25 else [])
@@ -232,7 +232,7 @@ async def test_a_restart_is_noticed_by_updated_at(emulator, wait):
 @pytest.mark.parametrize(
     "fault", [Fault.status(503), Fault.reset_after(), Fault.bad_json(), Fault.rate_limited()]
 )
-async def test_failures_of_the_listing_are_retried_at_the_interval(fault, emulator, wait, warp):
+async def test_failed_listings_are_retried_at_the_interval(fault, emulator, wait, warp):
     agent_ids = emulator.seed(150, status="creating")
     emulator.faults.add(fault, on="list_agents", times=5)
     for agent_id in agent_ids:
@@ -244,7 +244,7 @@ async def test_failures_of_the_listing_are_retried_at_the_interval(fault, emulat
 
 
 @pytest.mark.parametrize("status", [403, 404])
-async def test_without_permission_to_list_agents_are_read_by_id(status, emulator, wait):
+async def test_a_refused_listing_reads_agents_by_id(status, emulator, wait):
     agent_ids = emulator.seed(60, status="creating")
     emulator.faults.add(Fault.status(status), on="list_agents", times=None)
     for agent_id in agent_ids:
@@ -253,7 +253,7 @@ async def test_without_permission_to_list_agents_are_read_by_id(status, emulator
     assert len(emulator.journal.entries("list_agents")) == 1
 
 
-async def test_the_failure_of_one_agent_ends_no_other_wait(emulator, wait, connection):
+async def test_a_failed_agent_ends_no_other_wait(emulator, wait, connection):
     connection(extra={"timeout": 0.1})
     agent_ids = emulator.seed(8, status="creating")
     for agent_id in agent_ids:

@@ -322,7 +322,7 @@ def test_only_what_the_checks_need_is_asked_for(sense, emulator, agent_id):
     assert [entry.call for entry in emulator.journal.entries()] == ["get_agent"]
 
 
-def test_more_agents_than_the_metrics_limit_are_all_measured(sense, emulator):
+def test_agents_beyond_the_metrics_limit_are_all_measured(sense, emulator):
     agents = emulator.seed(70, name="team-{n}")
     for agent_id in agents:
         emulator.set_metrics(agent_id)

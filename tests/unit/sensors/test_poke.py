@@ -51,7 +51,7 @@ def poke(emulator):
 
 @HOWS
 @CONTEXTS
-def test_it_is_true_where_the_agent_is_waited_for(how, context, emulator, poke):
+def test_poke_is_true_for_the_awaited_status(how, context, emulator, poke):
     answer = poke(agent("running"), context, **how)
     assert answer
     assert answer.xcom_value == emulator.journal.entries()[0].path.rpartition("/")[2]

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from task_states import task_instance, tell_state
+from waiting import wait_until_async
 
 from connix_provider.client.ratelimit import Bucket
 from connix_provider.emulator import Durations, Emulator, Fault
@@ -55,7 +56,7 @@ async def test_it_tells_of_other_endings(status, expected, emulator, connection,
     assert (event["outcome"], event["status"]) == (expected, status)
 
 
-async def test_without_a_deadline_it_gives_up_after_an_hour(emulator, connection, warp):
+async def test_a_trigger_without_deadline_ends_after_an_hour(emulator, connection, warp):
     (agent_id,) = emulator.seed(status="paused")
     event = await outcome(trigger(emulator, agent_id, poll_interval=600))
     assert event["outcome"] == "timeout"
@@ -69,7 +70,7 @@ async def test_a_deadline_that_has_passed_sends_nothing(emulator, connection, wa
     assert not emulator.journal.entries()
 
 
-async def test_a_timeout_names_the_last_status_and_its_time(emulator, connection, warp):
+async def test_a_timeout_names_the_last_status_and_time(emulator, connection, warp):
     (agent_id,) = emulator.seed(status="paused")
     event = await outcome(trigger(emulator, agent_id, deadline=warp.time() + 10))
     at = emulator.journal.entries("get_agent")[-1].at
@@ -134,7 +135,7 @@ async def test_it_backs_off_as_the_sensor_was_told(emulator, connection, warp):
     assert [round(b - a) for a, b in itertools.pairwise(looks)] == [1, 2, 4, 8, 16, 20, 20]
 
 
-async def test_a_service_that_asks_to_be_left_alone_is(emulator, connection, warp):
+async def test_retry_after_delays_the_next_poll(emulator, connection, warp):
     (agent_id,) = emulator.seed()
     emulator.faults.add(Fault.rate_limited(retry_after=45), on="get_agent", times=2)
     await outcome(trigger(emulator, agent_id))
@@ -160,7 +161,7 @@ async def test_a_task_resumes_by_its_deadline(
     if refused_for:
         with ConnixHook().get_conn() as client, client.limiter.permit(Bucket.ACTION) as permit:
             assert permit.try_acquire() == 0
-            permit.on_response({}, good=False, back_off=refused_for)
+            permit.on_response({}, is_success=False, back_off=refused_for)
     began = warp.time()
     event = await outcome(ConnixRateLimitTrigger("action", began + not_before, began + deadline))
     has_permit = comes_after < deadline
@@ -199,8 +200,7 @@ async def test_a_cancelled_trigger_closes_its_client(connection):
         emulator.script(agent_id, [])
         emulator.faults.add(Fault.hang(), on="get_agent", after=1)
         waiting = asyncio.create_task(outcome(trigger(emulator, agent_id)))
-        while len(emulator.journal.entries("get_agent")) < 1:  # noqa: ASYNC110 - it is another thread's
-            await asyncio.sleep(0.01)
+        await wait_until_async("the first poll", lambda: emulator.journal.entries("get_agent"))
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -229,7 +229,7 @@ async def test_bad_trigger_arguments_fail_the_task(arguments, words, emulator, c
     assert not emulator.journal.entries()
 
 
-async def test_a_bad_trigger_is_no_others_trouble(emulator, connection, warp):
+async def test_a_bad_trigger_disturbs_no_other_trigger(emulator, connection, warp):
     (agent_id,) = emulator.seed(status="creating")
     emulator.script(agent_id, [(3, "running")])
     good, bad = await asyncio.gather(
@@ -289,8 +289,7 @@ async def test_every_client_is_closed(how, emulator, connection, opened, monkeyp
         await waits.on_kill()
     else:
         waiting = asyncio.create_task(outcome(waits))
-        while not emulator.journal.entries("get_agent"):  # noqa: ASYNC110 - it is another thread's
-            await asyncio.sleep(0.01)
+        await wait_until_async("the first poll", lambda: emulator.journal.entries("get_agent"))
         if how == "cancelled":
             waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
@@ -303,8 +302,7 @@ async def test_nothing_runs_on_when_a_trigger_is_cancelled(emulator, connection)
     (agent_id,) = emulator.seed(status="paused")
     emulator.faults.add(Fault.hang(), on="get_agent")
     waiting = asyncio.create_task(outcome(trigger(emulator, agent_id, deadline=time.time() + 600)))
-    while emulator.faults.active():  # noqa: ASYNC110 - it is another thread's
-        await asyncio.sleep(0.01)
+    await wait_until_async("the hang of a poll", lambda: not emulator.faults.active())
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
@@ -332,7 +330,7 @@ async def test_the_event_loop_is_never_put_to_sleep(emulator, connection, wakefu
 async def test_a_rate_limit_never_blocks_the_event_loop(emulator, connection, wakeful_loop):
     with ConnixHook().get_conn() as client, client.limiter.permit(Bucket.ACTION) as permit:
         assert permit.try_acquire() == 0
-        permit.on_response({}, good=False, back_off=0.2)
+        permit.on_response({}, is_success=False, back_off=0.2)
     deadline = time.time() + 600
     event = await outcome(ConnixRateLimitTrigger("action", not_before=0.0, deadline=deadline))
     assert event == {"bucket": "action", "deadline": deadline, "has_permit": True, "rate_limit": []}
@@ -350,8 +348,7 @@ async def test_a_cancelled_trigger_takes_nothing_back(undo, emulator, connection
     (agent_id,) = emulator.seed(status="paused")
     waits = trigger(emulator, agent_id, deadline=time.time() + 600, undo_on_kill=undo)
     waiting = asyncio.create_task(outcome(waits))
-    while not emulator.journal.entries("get_agent"):  # noqa: ASYNC110 - it is another thread's
-        await asyncio.sleep(0.01)
+    await wait_until_async("the first poll", lambda: emulator.journal.entries("get_agent"))
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting

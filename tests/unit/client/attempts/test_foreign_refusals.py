@@ -76,7 +76,7 @@ def test_another_response_starts_the_count_again():
 
 @pytest.mark.parametrize("status", CLASSES)
 @pytest.mark.parametrize("body", FOREIGN_BODIES.values(), ids=FOREIGN_BODIES)
-def test_a_body_that_is_not_of_connix_is_foreign(status, body):
+def test_a_body_of_another_format_is_foreign(status, body):
     error = error_of(Response(status, {}, body))
     assert type(error) is CLASSES[status]
     assert not error.has_error_body
@@ -146,7 +146,7 @@ class TestAttempts:
         assert type(run.error) is CLASSES[status]
         assert len(run.sent) == 1
 
-    def test_a_refusal_of_connix_after_foreign_ones_is_final(self, name, status):
+    def test_an_own_refusal_after_foreign_ones_is_final(self, name, status):
         run = Run(CALLS[name], RetryPolicy(), iter([Response(status, {}, HTML), own(status)]))
         assert run.error.has_error_body
         assert len(run.sent) == 2
@@ -177,7 +177,7 @@ def test_names_and_status_survive_pickling():
     assert (again.agent_name, again.status) == ("Support", "error")
 
 
-def test_an_error_before_the_first_request_names_them_too():
+def test_an_error_before_any_request_names_the_agent():
     flow = perform(CALLS["get"], RetryPolicy(deadline=NOW - 1), limiter=RateLimiter(), epoch=lambda: NOW)
     with pytest.raises(Exception, match="the time allowed was over") as caught:
         next(flow)

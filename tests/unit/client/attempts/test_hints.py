@@ -173,7 +173,7 @@ async def test_both_clients_poll_again_after_a_minute(driver, emulator, project,
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("status", [500, 502, 503, 599])
-def test_a_permanent_5xx_ends_with_the_services_own_error(name, status):
+def test_a_permanent_5xx_ends_with_its_own_error(name, status):
     # Nothing is left of the minute after each attempt.
     used_up = {"x-ratelimit-limit": "1", "x-ratelimit-remaining": "0", "x-ratelimit-reset": str(NOW + 60)}
     for headers in ({}, {"date": formatdate(NOW, usegmt=True), **used_up}):

@@ -26,14 +26,14 @@ from connix_provider.client import (
 from connix_provider.client.attempts.flow import perform
 from connix_provider.client.calls.steps import Response
 from connix_provider.client.endpoints import update_agent
-from connix_provider.client.ratelimit import Bucket, RateLimiter, number, retry_after_hint, server_time
+from connix_provider.client.ratelimit import Bucket, RateLimiter, parse_number, retry_after_hint, server_time
 from connix_provider.client.retry import RetryPolicy, retry_delay
 from connix_provider.client.transient import is_transient
 
 ONCE = {"create", "restart"}
 
 
-def test_which_calls_may_be_repeated_and_what_they_spend():
+def test_each_call_has_its_bucket_and_repeat_rule():
     assert {name for name, call in CALLS.items() if not call.idempotent} == ONCE
     assert {name: call.bucket for name, call in CALLS.items()} == {
         "list": Bucket.LIST,
@@ -234,7 +234,7 @@ def test_a_429_is_always_repeated_in_time(name, refusals, hint):
     assert all(after - before >= hint for before, after in itertools.pairwise(run.sent_at))
 
 
-def test_a_hint_beyond_the_deadline_fails_no_call_early():
+def test_retry_after_beyond_the_deadline_fails_no_call():
     policy = RetryPolicy(total_timeout=math.inf, deadline=NOW + 10)
     run = Run(CALLS["get"], policy, repeat(lambda: refusal(429, retry_after=60)))
     assert isinstance(run.error, ConnixRateLimitError)
@@ -271,7 +271,7 @@ def test_nothing_is_sent_after_the_deadline():
 
 
 @pytest.mark.parametrize("step", [-3600, 3600])
-def test_total_timeout_ignores_a_wall_clock_that_is_set(step):
+def test_total_timeout_ignores_changes_of_the_wall_clock(step):
     outcomes = (repeat(refusal(503)), repeat(refusal(503)))
     runs = [
         Run(CALLS["get"], RetryPolicy(total_timeout=20, max_attempts=99), each, clock_step=by)
@@ -293,7 +293,7 @@ def test_the_nearer_of_deadline_and_total_timeout_counts():
         assert run.sent[0].timeout == 7
 
 
-def test_a_pause_that_lasted_too_long_sends_nothing_more():
+def test_an_overlong_pause_sends_no_further_request():
     outcomes = repeat(lambda: failure(ConnixConnectionError, False, None))
     run = Run(CALLS["get"], RetryPolicy(total_timeout=10), outcomes, oversleep=20)
     assert isinstance(run.error, ConnixConnectionError)
@@ -310,7 +310,7 @@ def test_what_may_be_repeated_is(name):
 
 
 @pytest.mark.parametrize("name", sorted(ONCE))
-def test_an_unsafe_call_is_repeated_only_if_not_executed(name):
+def test_unsafe_calls_are_repeated_only_if_not_executed(name):
     doubtful = (failure(ConnixTimeoutError, True, None), refusal(502), refusal(408), Response(200, {}, b"[]"))
     for outcome in doubtful:
         run = Run(CALLS[name], RetryPolicy(), iter([outcome]))
@@ -357,7 +357,7 @@ def test_a_refused_repeat_is_settled_by_a_look(name, status, settled):
         assert run.error.may_have_executed
 
 
-def test_a_refused_repeat_of_an_update_reads_the_agent():
+def test_a_refused_repeat_of_update_reads_the_agent():
     changes = {"name": "x", "config": {"temperature": 1, "new": {"a": [1, 2]}}, "description": None}
     call = update_agent("p", "a", changes)
     has = b'{"id":"a","status":"running","name":"x","config":{"temperature":1.0,"new":{"a":[1,2],"b":0}}}'
@@ -443,7 +443,7 @@ def test_the_servers_clock_counts_and_not_ours(monkeypatch, skew):
 
 
 @pytest.mark.parametrize("reset", [NOW * 1000, NOW + 86_500, 1e300])
-def test_a_reset_that_is_no_time_is_passed_over(reset):
+def test_an_unparseable_reset_is_ignored(reset):
     told = headers(date=DATE, x_ratelimit_reset=reset)
     assert retry_after_hint(told) is None
     assert retry_after_hint(told | {"x-ratelimit-reset-requests": str(NOW + 40)}) == 40
@@ -495,11 +495,11 @@ def test_nonsense_is_passed_over(nonsense):
 
 @pytest.mark.parametrize("nonsense", [None, True, [], {}, -1, math.nan, math.inf, 10**400])
 def test_nonsense_in_the_body_is_passed_over(nonsense):
-    assert number(nonsense) is None
+    assert parse_number(nonsense) is None
     assert retry_after_hint(ALL, {"retry_after": nonsense}) == 20
 
 
-def test_a_reset_counts_only_for_a_used_up_limit():
+def test_a_reset_counts_only_for_used_up_limits():
     assert retry_after_hint(headers(date=DATE, x_ratelimit_remaining=0, **RESET)) == 30
     assert retry_after_hint(headers(date=DATE, x_ratelimit_remaining=87, **RESET)) is None
     per_key = {"x_ratelimit_reset_requests": NOW + 50}

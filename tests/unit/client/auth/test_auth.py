@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 import pytest
 from fast_timeouts import shorten_timeouts
 from tokens import renewable
+from waiting import wait_until
 
 from connix_provider.client import (
     AsyncClient,
@@ -53,13 +54,6 @@ def refreshing(driver, emulator, tokens):
         return driver.to(emulator, **{**tokens, **options})
 
     return refreshing
-
-
-def until(seen):
-    deadline = time.monotonic() + 5
-    while not seen():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def calls(emulator):
@@ -202,7 +196,7 @@ async def test_tasks_share_one_renewal(emulator, project, grant, driver, refresh
     assert len(emulator.journal.entries("token")) == 2
 
 
-async def test_a_refused_renewal_is_an_authentication_error_without_secrets(
+async def test_a_refused_refresh_raises_an_error_without_secrets(
     emulator, project, grant, driver, refreshing
 ):
     for wrong, said in (
@@ -227,7 +221,9 @@ async def test_a_refused_renewal_is_an_authentication_error_without_secrets(
 @pytest.mark.parametrize(
     "fault", [Fault.status(503), Fault.html_502(), Fault.rate_limited(0, "header"), Fault.reset_before()]
 )
-async def test_trouble_of_the_token_endpoint_passes(emulator, project, driver, refreshing, fault):
+async def test_transient_errors_of_the_token_endpoint_are_retried(
+    emulator, project, driver, refreshing, fault
+):
     client = refreshing(access_token=None)
     emulator.faults.add(fault, "token", times=2)
     # Even a create: it had not been sent yet.
@@ -235,7 +231,7 @@ async def test_trouble_of_the_token_endpoint_passes(emulator, project, driver, r
     assert calls(emulator) == ["token", "token", "token", "create_agent"]
 
 
-async def test_trouble_of_the_token_endpoint_that_stays_is_told(emulator, project, driver, refreshing):
+async def test_lasting_errors_of_the_token_endpoint_are_raised(emulator, project, driver, refreshing):
     client = refreshing(access_token=None, max_attempts=2, total_timeout=30)
     for fault, kind in (
         (Fault.status(503), ConnixServerError),
@@ -251,9 +247,7 @@ async def test_trouble_of_the_token_endpoint_that_stays_is_told(emulator, projec
     assert "create_agent" not in calls(emulator)
 
 
-async def test_a_token_endpoint_that_hangs_holds_nobody_for_ever(
-    emulator, project, driver, refreshing, monkeypatch
-):
+async def test_a_token_endpoint_that_hangs_times_out(emulator, project, driver, refreshing, monkeypatch):
     client = refreshing(access_token=None, max_attempts=2)
     emulator.faults.add(Fault.hang(), "token", times=None)
     shorten_timeouts(emulator, monkeypatch)
@@ -282,7 +276,7 @@ def test_no_thread_outwaits_its_deadline_for_a_refresh(emulator, project, grant,
 
     threads = [threading.Thread(target=ask, args=(client,))]
     threads[0].start()
-    until(lambda: emulator.journal.entries("token"))
+    wait_until("a refresh", lambda: emulator.journal.entries("token"))
     # A later caller has less time than the refresh takes, however slowly these threads begin.
     hasty = client.with_options(total_timeout=0.2)
     threads += [threading.Thread(target=ask, args=(hasty,)) for _ in range(3)]
@@ -462,7 +456,7 @@ async def test_a_redirect_of_the_token_endpoint_is_refused(driver, raw_server, a
 # Who shares the newest tokens
 
 
-async def test_a_client_uses_the_tokens_of_a_closed_one(emulator, project, refreshing, driver):
+async def test_a_client_uses_a_closed_clients_tokens(emulator, project, refreshing, driver):
     for _ in range(3):
         emulator.clock.advance(3600)
         await driver.run(refreshing(), "list", project)
@@ -471,7 +465,7 @@ async def test_a_client_uses_the_tokens_of_a_closed_one(emulator, project, refre
     assert [entry.status for entry in emulator.journal.entries("token")] == [200] * 3
 
 
-async def test_a_token_that_another_client_renewed_is_used_first(emulator, project, refreshing, driver):
+async def test_a_token_refreshed_elsewhere_is_used_first(emulator, project, refreshing, driver):
     emulator.clock.advance(3600)
     await driver.run(refreshing(), "list", project)
     for _ in range(2):
@@ -495,7 +489,7 @@ async def test_both_kinds_of_client_share_what_is_renewed(emulator, project, tok
 
 
 @pytest.mark.parametrize("given", [True, False])
-async def test_clients_of_both_kinds_at_once_share_one_renewal(emulator, project, tokens, open_client, given):
+async def test_sync_and_async_clients_share_one_refresh(emulator, project, tokens, open_client, given):
     if given:
         emulator.revoke_token(tokens["access_token"])
     else:
@@ -515,7 +509,7 @@ async def test_clients_of_both_kinds_at_once_share_one_renewal(emulator, project
     assert len(emulator.journal.entries("token")) == 1
 
 
-async def test_a_new_access_token_is_used_before_a_refresh(emulator, project, grant, refreshing, driver):
+async def test_a_new_access_token_is_used_before_refreshing(emulator, project, grant, refreshing, driver):
     emulator.revoke_token(grant.access_token)
     await driver.run(refreshing(), "list", project)
     emulator.journal.clear()
@@ -571,9 +565,7 @@ async def test_no_repr_shows_what_is_shared(emulator, project, grant, refreshing
     assert not [secret for secret in client._auth.secrets() if secret in shown]
 
 
-async def test_a_refresh_token_used_elsewhere_is_refused_with_advice(
-    emulator, project, grant, refreshing, driver
-):
+async def test_a_refresh_token_used_elsewhere_fails_with_advice(emulator, project, grant, refreshing, driver):
     await driver.run(refreshing(access_token=None), "list", project)
     # As another process begins.
     token_cache._caches.clear()
@@ -584,7 +576,7 @@ async def test_a_refresh_token_used_elsewhere_is_refused_with_advice(
     assert "Another process" not in str(caught.value)
 
 
-def test_of_many_grants_those_asked_for_last_are_kept():
+def test_the_most_recently_used_token_caches_are_kept():
     kept = token_cache.token_cache_for("kept", "refresh-1", None)
     for number in range(1000):
         token_cache.token_cache_for(f"another {number}", "refresh-1", None)
@@ -650,7 +642,7 @@ def test_what_is_given_is_chosen_in_its_order(monkeypatch):
         ("http://127.0.0.1:8080", False),
     ],
 )
-async def test_the_environments_key_goes_to_the_default_host_only(driver, base_url, is_sent, monkeypatch):
+async def test_the_environments_key_goes_only_to_default_host(driver, base_url, is_sent, monkeypatch):
     monkeypatch.setenv("CONNIX_API_KEY", KEY)
     if is_sent:
         assert driver.open(base_url=base_url)._auth.secrets() == (KEY,)
@@ -661,7 +653,7 @@ async def test_the_environments_key_goes_to_the_default_host_only(driver, base_u
     assert driver.open(KEY, base_url)._auth.secrets() == (KEY,)
 
 
-async def test_an_empty_variable_is_no_key_for_any_host(driver, monkeypatch):
+async def test_an_empty_variable_is_no_api_key(driver, monkeypatch):
     monkeypatch.setenv("CONNIX_API_KEY", "")
     with pytest.raises(ValueError, match="there is no Connix API key: give one"):
         driver.open(base_url="https://gw.example.com")
@@ -735,7 +727,7 @@ def test_a_token_url_that_is_none_is_refused(url):
 
 @pytest.mark.parametrize("value", [5, b"id", ["id"], {}, True])
 @pytest.mark.parametrize("field", ["client_id", "client_secret"])
-def test_a_client_id_that_is_no_text_is_named(field, value):
+def test_a_client_id_of_wrong_type_is_named(field, value):
     with pytest.raises(ValueError, match=f"the {field} must be a string, not {type(value).__name__}"):
         choose_auth(refresh_token="refresh-1", **{field: value})
     with pytest.raises(ValueError, match=f"the {field} holds half of a character") as caught:

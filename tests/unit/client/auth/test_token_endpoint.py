@@ -42,7 +42,7 @@ def test_a_success_without_tokens_is_final(status):
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, *range(500, 600)])
-def test_trouble_passes_but_501(status):
+def test_temporary_statuses_are_transient_errors_except_501(status):
     for body in (REFUSED, b"<html>", b""):
         error = error_of(status, body)
         assert is_transient(error) is (status != 501)

@@ -75,7 +75,7 @@ def test_the_references_table_counts_until_the_service_tells(desk, bucket):
         with desk.limiter.permit(bucket) as permit:
             if permit.try_acquire() == 0:
                 sent.append(desk.now)
-                permit.on_response({}, good=False)
+                permit.on_response({}, is_success=False)
         desk.now += 0.1
     for begin in sent:
         assert sum(begin <= at < begin + 60 for at in sent) <= DOCUMENTED[bucket]
@@ -112,14 +112,14 @@ def test_the_first_requests_go_before_the_rest(desk):
     assert 5 < len(taken) < 30
 
 
-def test_a_service_that_tells_of_no_limit_has_none(desk):
+def test_a_response_without_limit_headers_removes_the_limit(desk):
     desk.take(Bucket.CREATE).on_response({})
     for _ in range(500):
         desk.take(Bucket.CREATE)
     assert desk.limiter.rate(Bucket.CREATE) == math.inf
     assert desk.limiter.rate(Bucket.DELETE) == pytest.approx(9 / 60)
     # A failure that tells nothing proves nothing.
-    desk.take(Bucket.DELETE).on_response({}, good=False)
+    desk.take(Bucket.DELETE).on_response({}, is_success=False)
     assert desk.limiter.rate(Bucket.DELETE) == pytest.approx(9 / 60)
 
 
@@ -140,7 +140,7 @@ def test_headers_end_a_life_without_limits(desk):
     assert 19 < desk.ask()[1] <= 21
 
 
-def test_the_list_of_projects_is_not_in_the_table(desk):
+def test_listing_projects_has_no_default_limit(desk):
     for _ in range(1000):
         desk.take(Bucket.PROJECTS)
     assert desk.limiter.rate(Bucket.PROJECTS) == math.inf
@@ -184,7 +184,7 @@ def test_whole_seconds_reach_the_reset(desk):
     assert desk.ask()[1] == pytest.approx(16.3, abs=0.01)
 
 
-def test_a_server_whose_clock_is_set_back_is_followed(desk):
+def test_a_server_clock_set_back_is_followed(desk):
     desk.told(200, 50)
     for _ in range(5):
         desk.now += 40
@@ -257,14 +257,14 @@ def test_nonsense_is_survived(desk, name, nonsense):
 
 
 @pytest.mark.parametrize("ahead", [-3600.0, -1.0, 0.0, 366 * 86_400.0])
-def test_a_reset_that_cannot_be_right_locks_nobody_out(desk, ahead):
+def test_an_absurd_reset_blocks_at_most_a_minute(desk, ahead):
     for _ in range(3):
         desk.told(200, 0, reset=EPOCH + desk.now + ahead)
         assert desk.ask()[1] <= 61
         desk.now += 61
         for permit in (desk.limiter.permit(Bucket.GET),):
             assert permit.try_acquire() == 0
-            permit.on_response({}, good=False)
+            permit.on_response({}, is_success=False)
 
 
 def test_more_left_than_the_limit_is_the_limit(desk):
@@ -309,7 +309,7 @@ def test_no_headers_break_a_budget(answers):
 
 
 @pytest.mark.parametrize("form", ["{}", "{};w=60", "{}, {};w=3600", " {} ;w=1", "{},{}"])
-def test_a_limit_is_read_whatever_is_added_to_it(desk, form):
+def test_limits_are_read_from_headers_with_additions(desk, form):
     headers = desk.headers(200, 3)
     for name in ("limit", "remaining", "reset"):
         value = headers[f"x-ratelimit-{name}"]
@@ -345,7 +345,7 @@ def test_actions_and_polls_starve_neither(share, own, told):
         for background, permit in lines.items():
             if permit.try_acquire() == 0:
                 sent[background] += 1
-                permit.on_response(desk.headers(20, 19) if told else {}, good=told)
+                permit.on_response(desk.headers(20, 19) if told else {}, is_success=told)
                 lines[background] = desk.limiter.permit(Bucket.UPDATE, background=background)
         desk.now += 0.1
     # Five windows: all that is ours is used, and where there is something to share, both get of it.
@@ -368,7 +368,7 @@ def test_the_stricter_of_both_families_counts(desk):
     assert desk.ask(Bucket.LIST)[1] == 0
 
 
-def test_an_hour_and_a_minute_are_told_in_turns(desk):
+def test_alternating_hour_and_minute_limits_both_count(desk):
     hour = (EPOCH // 3600 + 1) * 3600
     desk.take().on_response(desk.headers(1000, 3, family="-requests", reset=hour))
     desk.take().on_response(desk.headers(100, 50, family="-requests"))
@@ -388,7 +388,7 @@ def test_an_hour_and_a_minute_are_told_in_turns(desk):
 
 def test_the_second_family_is_not_assumed(desk):
     desk.told(200, 150)
-    assert desk.limiter._state.together == {}
+    assert desk.limiter._state.key_windows == {}
 
 
 # Refusals, losses, ways back
@@ -459,7 +459,7 @@ def test_a_request_that_was_lost_is_counted(desk):
 # Lines
 
 
-def test_first_come_is_first_served_also_while_they_sleep(desk):
+def test_sleeping_callers_keep_their_order_and_permits(desk):
     desk.told(200, 3)
     desk.drain()
     permits = [desk.limiter.permit(Bucket.GET) for _ in range(6)]
@@ -489,7 +489,7 @@ def test_who_gives_up_leaves_no_hole(desk):
     assert permits[4].try_acquire() == 0
 
 
-def test_a_call_that_is_sent_again_keeps_its_place(desk):
+def test_a_retried_call_keeps_its_place(desk):
     desk.told(200, 150)
     first = desk.take()
     first.on_response(desk.headers(200, 0), back_off=30)
@@ -505,7 +505,7 @@ def test_polling_leaves_a_reserve_to_actions(desk):
     assert desk.ask()[1] == 0
 
 
-def test_polling_is_spread_and_may_burst_after_a_rest(desk):
+def test_polling_is_spread_and_bursts_after_idling(desk):
     for _ in range(8):
         desk.told(200, 199)
         desk.now += 60

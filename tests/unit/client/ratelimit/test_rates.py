@@ -24,7 +24,7 @@ def through(limiter, window, *processes):
 @pytest.mark.parametrize(("bucket", "limit"), [(Bucket.GET, 200), (Bucket.LIST, 100), (Bucket.METRICS, 50)])
 @pytest.mark.parametrize("latency", [(0.001, 0.01), (0.02, 0.15), (0.5, 1.5)])
 @pytest.mark.parametrize("offset", [-1e6, 0.0, 1e6])
-def test_one_process_alone_polls_nine_tenths_of_the_limit(world, bucket, limit, latency, offset):
+def test_a_single_process_polls_nine_tenths_of_limit(world, bucket, limit, latency, offset):
     limiter = Limiter(world, limit)
     process = Process(world, limiter, latency=latency, offset=offset, bucket=bucket).start(20)
     world.run(limiter.beginning(8))
@@ -45,7 +45,7 @@ def test_steady_polling_is_spread_over_the_window(world):
         assert min(tenths) >= 0.75 * 18.8
 
 
-def test_polling_that_needs_less_than_the_limit_hardly_waits(world):
+def test_polling_below_the_limit_hardly_waits(world):
     limiter = Limiter(world, 200)
     process = Process(world, limiter).start(10, every=6.0)
     world.run(limiter.beginning(6))
@@ -147,7 +147,7 @@ def test_a_small_user_costs_only_what_it_uses(world):
         assert big + little >= 180
 
 
-def test_another_user_of_half_the_key_is_left_room(world):
+def test_another_user_of_the_key_has_room(world):
     limiter = Limiter(world, 200)
     process = Process(world, limiter).start(10)
 
@@ -183,7 +183,7 @@ def test_a_burst_of_actions_uses_the_whole_window(world, processes):
 
 @pytest.mark.parametrize(("processes", "every"), [(2, 2.0), (3, 3.0), (4, 4.0)])
 @pytest.mark.parametrize("is_one_machine", [True, False])
-def test_the_last_permit_is_given_once_on_a_machine(world, processes, every, is_one_machine, tmp_path):
+def test_the_last_permit_is_given_once_per_machine(world, processes, every, is_one_machine, tmp_path):
     limiter = Limiter(world, 50)
     file = tmp_path / "key" if is_one_machine else None
     some = [

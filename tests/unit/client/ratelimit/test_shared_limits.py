@@ -59,7 +59,7 @@ def test_new_process_knows_of_a_used_up_limit(file, bucket):
     assert wait(process(file), Bucket.UPDATE if bucket is Bucket.GET else Bucket.GET) == 0
 
 
-def test_new_process_knows_of_the_limit_on_all_requests(file):
+def test_new_process_knows_the_limit_on_all_requests(file):
     send(process(file), Bucket.GET, headers(7, 0, "-requests"))
     assert 39 < wait(process(file), Bucket.ACTION) <= 41
 
@@ -95,7 +95,7 @@ class Clock:
         return self.now
 
 
-def test_requests_far_from_a_limit_leave_the_file_alone(file):
+def test_requests_far_from_limits_write_no_file(file):
     one, other = process(file), process(file)
     send(one, told=headers(100, 99))
     before = file.read_bytes()
@@ -123,7 +123,7 @@ def test_requests_near_a_limit_are_shared_at_once(file):
     assert other.snapshot(Bucket.ACTION)[0]["remaining"] == 41
 
 
-def test_news_far_from_a_limit_are_shared_at_once(file):
+def test_changed_limits_are_shared_at_once(file):
     one, other = process(file), process(file)
     for _ in range(2):
         send(one, told=headers(100, 90))
@@ -178,9 +178,9 @@ def test_locked_file_stops_no_process(file):
         assert time.monotonic() - began < 0.5
 
 
-@pytest.mark.parametrize("trouble", ["missing", "directory"])
-def test_file_that_cannot_be_opened_stops_no_process(file, trouble):
-    limiter = process(file.parent / "missing" / "key" if trouble == "missing" else file.parent)
+@pytest.mark.parametrize("cause", ["missing", "directory"])
+def test_file_that_cannot_be_opened_stops_no_process(file, cause):
+    limiter = process(file.parent / "missing" / "key" if cause == "missing" else file.parent)
     send(limiter, told=headers(50, 0))
     assert wait(limiter) > 30
 
@@ -202,7 +202,7 @@ def test_directory_that_others_can_enter_is_not_used(directory):
     assert path_for(URL, KEY) is None
 
 
-def test_link_in_place_of_the_directory_is_not_used(directory, tmp_path):
+def test_symlink_instead_of_the_directory_is_not_used(directory, tmp_path):
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     directory.symlink_to(tmp_path / "elsewhere")
     assert path_for(URL, KEY) is None

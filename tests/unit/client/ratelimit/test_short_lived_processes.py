@@ -104,7 +104,7 @@ def test_each_machine_meets_one_429_in_a_window(tmp_path, monkeypatch, slots, pa
 
 @pytest.mark.parametrize("slots", [8, 32])
 @pytest.mark.parametrize("limit", [50, 20])
-def test_resumed_tasks_of_many_machines_are_not_refused_again(tmp_path, monkeypatch, slots, limit):
+def test_resumed_tasks_on_many_machines_are_refused_once(tmp_path, monkeypatch, slots, limit):
     refused, took = run(tmp_path, monkeypatch, slots=slots, one_machine=False, deferrable=True, limit=limit)
     # Each task of a machine that knows nothing may be refused once.
     assert refused / (1 - refused) <= 1.1

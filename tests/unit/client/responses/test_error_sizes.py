@@ -118,22 +118,22 @@ async def test_a_status_counts_however_its_body_is_packed(
 BEGINNING = b'{"error": {"code": "agent_conflict", "message": "cut of'
 
 
-def hang_up(connection, poll_result):
+def hang_up(connection, over):
     """End the body early."""
 
 
-def reset(connection, poll_result):
+def reset(connection, over):
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     time.sleep(0.05)
     connection.close()
 
 
-def fall_silent(connection, poll_result):
-    poll_result.wait(20)
+def fall_silent(connection, over):
+    over.wait(20)
 
 
-def drip(connection, poll_result):
-    while not poll_result.wait(0.02):
+def drip(connection, over):
+    while not over.wait(0.02):
         connection.sendall(b"x")
 
 
@@ -156,7 +156,7 @@ async def test_a_status_counts_where_its_body_breaks_off(driver, raw_server, sta
 
     def behave(connection, request):
         connection.sendall(f"HTTP/1.1 {status} No\r\n{header}\r\n\r\n".encode() + begun)
-        then(connection, servers[0].poll_result)
+        then(connection, servers[0].over)
 
     servers.append(raw_server(behave))
     client = driver.open(KEY, servers[0].url, max_attempts=1, timeout=0.5, total_timeout=1)
@@ -179,7 +179,7 @@ async def test_a_refused_create_is_posted_once(driver, raw_server, answer, conte
     assert len(server.requests) == 1
 
 
-async def test_the_rest_of_a_huge_error_is_not_read(driver, raw_server):
+async def test_a_huge_error_is_not_read_whole(driver, raw_server):
     sent = []
 
     def behave(connection, request):

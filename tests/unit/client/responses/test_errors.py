@@ -233,7 +233,7 @@ async def test_an_error_body_of_any_form_is_read(ask, answer, body, code, messag
     assert len(error.request_id) == 36
 
 
-async def test_the_faults_that_a_framework_lists_name_their_fields(ask, answer):
+async def test_validation_errors_of_a_framework_name_their_fields(ask, answer):
     faults = [
         {"type": "missing", "loc": ["body", "name"], "msg": "Field required", "input": {"prompt": PROMPT}},
         {"type": "int", "loc": ["body", "config", "max_tokens"], "msg": f"not {SECRETS[1]}", "input": "x"},
@@ -249,7 +249,7 @@ async def test_the_faults_that_a_framework_lists_name_their_fields(ask, answer):
     assert len(str(error)) < 700
 
 
-def test_absurdly_deep_error_bodies_of_any_depth_are_read():
+def test_error_bodies_of_any_depth_are_read():
     for depth in [*range(10, 400, 13), *range(880, 1010)]:
         for field in ("code", "message", "details", "request_id"):
             body = f'{{"error": {{"{field}": {depth * "["}1{depth * "]"}}}}}'.encode()
@@ -270,7 +270,7 @@ async def test_long_words_of_the_service_are_cut(ask, answer):
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_refused_and_no_key_goes_there(ask, raw_server, answer, status):
+async def test_a_redirect_is_refused_and_not_followed(ask, raw_server, answer, status):
     elsewhere = raw_server(answer(b"{}"))
     place = f"{elsewhere.url}/other?token=hidden"
     error = await ask(answer(b"", f"{status} X", f"Location: {place}"))
@@ -280,7 +280,7 @@ async def test_a_redirect_is_refused_and_no_key_goes_there(ask, raw_server, answ
     assert elsewhere.requests == []
 
 
-async def test_a_key_echoed_in_a_header_is_not_logged(ask, answer, caplog):
+async def test_a_key_echoed_in_headers_is_not_logged(ask, answer, caplog):
     caplog.set_level("DEBUG")
     await ask(answer(b"", "302 Found", f"Location: https://elsewhere.example/?key={KEY}", f"X-Echo: {KEY}"))
     assert "elsewhere.example" in caplog.text
@@ -463,7 +463,7 @@ def test_redacting_leaves_no_secret_whole(secrets, between):
             assert json.dumps(secret)[1:-1] not in said
 
 
-def test_redacting_takes_the_longest_first_and_leaves_the_short():
+def test_redacting_hides_long_secrets_first_and_skips_short():
     assert redact("abcdefgh abcde 1234", ("abcde", "abcdefgh", "1234")) == "*** *** 1234"
     assert redact([5, 55555, 5.5, True, 77777.5], ("55555", "77777.5")) == [5, "***", 5.5, True, "***"]
     assert redact(None, ("55555",)) is None
@@ -532,7 +532,7 @@ async def test_no_repr_of_a_client_shows_a_secret(driver, emulator):
     "secret",
     ["You are a secret agent.\nNever say so.", "postgres://user:pass'\"word@host/db", "a" * 40 + "\\b"],
 )
-def test_a_secret_with_what_is_escaped_is_hidden_whole(secret):
+def test_a_secret_with_escaped_characters_is_hidden_whole(secret):
     for form in (secret, json.dumps(secret)[1:-1], repr(secret)[1:-1]):
         assert redact(f"bad {form}! {form}", [secret]) == "bad ***! ***"
 

@@ -97,7 +97,7 @@ def run(name, body, *, attempts=1, status=200):
 @pytest.mark.parametrize("name", WRITES)
 @pytest.mark.parametrize("body", NO, ids=json.dumps)
 @pytest.mark.parametrize("status", [200, 201, 202])
-def test_a_200_that_refuses_a_change_is_an_error(name, body, status):
+def test_a_200_with_an_error_body_raises(name, body, status):
     error = (done := run(name, body, attempts=5, status=status)).error
     assert isinstance(error, ConnixAPIError)
     assert error.status_code == error.response_status == status
@@ -116,7 +116,7 @@ def test_a_reading_that_the_service_refuses_is_repeated(name, body):
 
 @pytest.mark.parametrize("name", ALL_CALLS)
 @pytest.mark.parametrize(("body", "kind", "status"), STATED)
-def test_an_error_body_with_a_status_has_that_status(name, body, kind, status):
+def test_the_status_in_an_error_body_counts(name, body, kind, status):
     error = run(name, body).error
     assert type(error) is kind
     assert (error.status_code, error.response_status) == (status, 200)
@@ -124,7 +124,7 @@ def test_an_error_body_with_a_status_has_that_status(name, body, kind, status):
 
 
 @pytest.mark.parametrize("name", ALL_CALLS)
-def test_a_rate_limit_in_a_200_is_waited_for(name):
+def test_a_rate_limit_in_a_200_delays_retries(name):
     limited = reply({"error": {"code": "rate_limit_exceeded", "message": "m", "retry_after": 7}})
     done = Run(ALL_CALLS[name], RetryPolicy(max_attempts=1), iter([limited, reply(GOOD[name])]))
     assert done.error is None
@@ -136,7 +136,7 @@ def test_a_rate_limit_in_a_200_is_waited_for(name):
 
 @pytest.mark.parametrize("name", ALL_CALLS)
 @pytest.mark.parametrize("body", UNDOCUMENTED, ids=json.dumps)
-def test_a_body_without_a_documented_field_cannot_be_read(name, body):
+def test_a_body_without_a_documented_field_is_unreadable(name, body):
     error = run(name, body).error
     assert type(error) is ConnixResponseError
     assert error.may_have_executed
@@ -187,12 +187,12 @@ def test_what_says_yes_is_a_result(name, more):
 
 @pytest.mark.parametrize("status", ["running", "stopped", "error", "hibernating"])
 @pytest.mark.parametrize("name", ["start", "pause", "stop", "restart"])
-def test_the_status_of_an_accepted_action_is_handed_on(name, status):
+def test_the_status_of_an_accepted_action_is_returned(name, status):
     result = run(name, {"message": "m", "agent_id": "a", "status": status}).result
     assert result.status == status
 
 
-def test_an_agent_with_an_error_field_is_an_agent():
+def test_an_agent_with_an_error_field_is_read():
     body = {"id": "a", "status": "error", "error": {"code": "oom", "message": "out of memory"}, "code": 137}
     assert run("get", body).result.error["code"] == "oom"
 

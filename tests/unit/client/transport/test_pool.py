@@ -29,7 +29,7 @@ def _in_child(pipe, client, project_id, agent_ids):
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
-def test_parent_and_child_do_not_speak_on_one_socket():
+def test_a_forked_process_opens_its_own_sockets():
     with Emulator(limits=Limits.off()) as emulator, Client(emulator.api_key, emulator.url) as client:
         project_id = emulator.project_id
         agent_ids = emulator.seed(40)

@@ -112,7 +112,7 @@ async def test_a_usual_proxy_is_taken(driver, monkeypatch, variable, value):
         ("*.EXAMPLE.com", "a.b.example.com"),
     ],
 )
-def test_an_entry_of_no_proxy_without_effect_is_named(driver, monkeypatch, proxy, entry, host):
+def test_an_ineffective_no_proxy_entry_is_named(driver, monkeypatch, proxy, entry, host):
     monkeypatch.setenv(proxy, "http://proxy:3128")
     monkeypatch.setenv("NO_PROXY", f"localhost,{entry}")
     with pytest.raises(ValueError, match="NO_PROXY of the environment holds") as caught:
@@ -171,7 +171,7 @@ async def test_a_dead_proxy_of_plain_http_is_named(driver, monkeypatch, closed_p
         await driver.run(client, "list", "p")
 
 
-async def test_a_dead_proxy_is_named_where_tokens_are_refreshed(driver, monkeypatch, closed_port):
+async def test_a_failed_token_refresh_names_the_dead_proxy(driver, monkeypatch, closed_port):
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{closed_port}")
     client = driver.open(
         base_url="http://127.0.0.1:9",
@@ -192,7 +192,7 @@ async def test_an_error_blames_no_proxy_that_was_bypassed(driver, monkeypatch, c
 
 
 @pytest.mark.parametrize("status", ["403 Forbidden", "407 Proxy Authentication Required", f"502 {PASSWORD}"])
-async def test_a_proxy_that_refuses_is_named_with_its_status(driver, raw_server, answer, monkeypatch, status):
+async def test_a_refusing_proxy_is_named_with_its_status(driver, raw_server, answer, monkeypatch, status):
     proxy = raw_server(answer(b"", status))
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     client = driver.open(KEY, "https://connix.invalid", max_attempts=1)

@@ -1,0 +1,235 @@
+"""Wait for the health of agents on a worker: select them, poll them, and defer or reschedule in between."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+from connix_provider.health import HealthPolicy
+from connix_provider.hooks.connix import ConnixHook
+from connix_provider.hooks.diagnosis import naming_subject
+from connix_provider.params import resolve_project_id
+from connix_provider.polling.deferral import deferral_timeout
+from connix_provider.polling.health_group import HealthGroup, poll_group, select_with
+from connix_provider.polling.poll_result import PollResult
+from connix_provider.polling.selection import describe
+from connix_provider.polling.session import Locate, PollingSession
+from connix_provider.polling.task_kill import exit_on_sigterm
+from connix_provider.selector import AgentSelector, selector_of_task
+from connix_provider.sensors.try_store import TryStore
+from connix_provider.triggers.health import ConnixAgentHealthTrigger
+from connix_provider.values import amount_of, check_amount, check_number
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from connix_provider.sensors.base import ConnixSensor
+
+__all__ = ["HealthRequest", "poll_health", "wait_for_health"]
+
+#: How a wait ended, ``None`` if no agent was selected; and the numbers of agents.
+Ended: TypeAlias = tuple[PollResult | None, dict[str, Any]]
+#: The key of the selection in what a try keeps.
+_SELECTION = "connix_selection"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class HealthRequest:
+    """
+    What to wait for.
+
+    :param policy: the limits
+    :param selector: the agents, ``None`` for the one of the sensor's ``agent_id`` or ``agent_name``
+    :param at_least: how many of them must be healthy, a number or a percentage; ``None`` for all
+    :param healthy_for: seconds for which polls must show a healthy agent without a change
+    :param on_unknown: ``wait``, or ``fail``: an agent of unknown health counts as lost
+    """
+
+    policy: HealthPolicy
+    selector: AgentSelector | None
+    at_least: Any
+    healthy_for: float
+    on_unknown: str
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        health: Any,
+        agent_id: Any,
+        agent_name: Any,
+        agents: Any,
+        at_least: Any,
+        healthy_for: Any,
+        on_unknown: Any,
+    ) -> HealthRequest:
+        """
+        Check the parameters of a sensor.
+
+        :return: the request
+        :raises ValueError: for an invalid parameter
+        """
+        policy = HealthPolicy.of(health)
+        selector = selector_of_task(agent_id, agent_name, agents)
+        if at_least is not None:
+            if selector is None:
+                raise ValueError("at_least goes with agents only")
+            if not check_amount("at_least", at_least):
+                raise ValueError(f"at_least must be more than 0, not {at_least!r}")
+        if on_unknown not in ["wait", "fail"]:
+            raise ValueError(f"on_unknown must be 'wait' or 'fail', not {on_unknown!r}")
+        seconds = float(check_number("healthy_for", healthy_for, "seconds"))
+        return cls(policy, selector, at_least, seconds, on_unknown)
+
+    def needed(self, total: int) -> int:
+        """
+        Return how many agents must be healthy.
+
+        :param total: how many were selected
+        :return: the number
+        :raises ValueError: if it is more than there are
+        """
+        if self.at_least is None:
+            return total
+        needed = amount_of("at_least", self.at_least, total, round_up=True)
+        if needed > total:
+            raise ValueError(f"at_least is {self.at_least!r}, but only {total} agents were selected")
+        return needed
+
+
+def wait_for_health(sensor: ConnixSensor, request: HealthRequest, context: Context) -> Ended:
+    """
+    Wait for the agents of a sensor.
+
+    :param sensor: the sensor
+    :param request: what to wait for
+    :param context: Airflow's context
+    :return: how the wait ended, and the numbers of agents
+    :raises TaskDeferred: if the triggerer is to go on with the wait
+    :raises AirflowRescheduleException: if a later process is to go on with it
+    """
+    first_poke_at = sensor.first_poke_at(context)
+    sensor.recall_log_positions(context)
+    group, ends_at = _make_group(sensor, request, first_poke_at)
+    poller = group.pollers[0]
+    if (overdue := poller.overdue()) is not None:
+        # Nothing is sent after the deadline.
+        return overdue, {}
+    hook = ConnixHook(sensor.connix_conn_id)
+    is_resumed = first_poke_at is not None
+    project_id: str | None = None
+    with naming_subject(f"Could not wait for agent {poller.agent} to be healthy"):
+        if not is_resumed or request.selector is not None:
+            project_id = resolve_project_id(sensor.project_id, hook.default_project_id, sensor.connix_conn_id)
+        connected = PollingSession(hook, deadline=ends_at, is_resumed=is_resumed)
+    locate: Locate | None = partial(sensor.locate, hook)
+    reschedules = sensor.reschedule and not sensor.deferrable
+    with connected, exit_on_sigterm():
+        if request.selector is not None and project_id is not None:
+            kept = TryStore(context)
+            selected = _select(sensor, request, kept, connected, group, project_id)
+            if isinstance(selected, PollResult):
+                return selected, {}
+            group, locate = selected, None
+            if not group.pollers:
+                return None, group.summary()
+            poller = group.pollers[0]
+            # Another process would select anew, and might find other agents.
+            reschedules = reschedules and kept.is_there
+            if sensor.deferrable:
+                # The agents' first polls are in the triggerer, where they share their reads.
+                _defer(sensor, request, group)
+        while (poll_result := poll_group(connected, project_id, group, locate=locate)) is None:
+            if sensor.deferrable and poller.agent.link:
+                _defer(sensor, request, group)
+            if reschedules:
+                sensor.reschedule_unless_undecided(context, group.pollers, ends_at)
+            time.sleep(group.rest())
+    return poll_result, group.summary()
+
+
+def poll_health(sensor: ConnixSensor, request: HealthRequest) -> Ended | None:
+    """
+    Send one poll for each agent of a sensor.
+
+    :param sensor: the sensor
+    :param request: what to wait for
+    :return: how the wait ended, and the numbers of agents; ``None`` if it would go on
+    """
+    group, ends_at = _make_group(sensor, request, None)
+    hook = ConnixHook(sensor.connix_conn_id)
+    locate: Locate | None = partial(sensor.locate, hook)
+    project_id: str | None = None
+    with PollingSession(hook, deadline=ends_at) as connected:
+        if request.selector is not None:
+            project_id = resolve_project_id(sensor.project_id, hook.default_project_id, sensor.connix_conn_id)
+            selected = _select(sensor, request, TryStore({}), connected, group, project_id)
+            if isinstance(selected, PollResult):
+                return selected, {}
+            group, locate = selected, None
+            if not group.pollers:
+                return None, group.summary()
+        poll_result = poll_group(connected, project_id, group, locate=locate)
+    return None if poll_result is None else (poll_result, group.summary())
+
+
+def _make_group(
+    sensor: ConnixSensor, request: HealthRequest, first_poke_at: float | None
+) -> tuple[HealthGroup, float]:
+    """Return the wait of this process, and the deadline of the whole wait in epoch seconds."""
+    options, ends_at = sensor.poll_options(first_poke_at)
+    group = HealthGroup(
+        request.policy,
+        healthy_for=request.healthy_for,
+        fails_on_unknown=request.on_unknown == "fail",
+        log_positions=sensor.log_positions,
+        **options,
+    )
+    name = str(request.selector) if request.selector else sensor.agent_name
+    group.add(None if sensor.agent_id is None else str(sensor.agent_id), None if name is None else str(name))
+    return group, ends_at
+
+
+def _select(
+    sensor: ConnixSensor,
+    request: HealthRequest,
+    kept: TryStore,
+    connected: PollingSession,
+    group: HealthGroup,
+    project_id: str,
+) -> HealthGroup | PollResult:
+    """Fix the selection at the task's start, and return the wait for the selected agents."""
+    agents: Any = kept.read(_SELECTION) if sensor.reschedule else None
+    if agents is None:
+        selected = select_with(connected, AgentSelector.of(request.selector), project_id, group.pollers[0])
+        if isinstance(selected, PollResult):
+            return selected
+        sensor.log.info("Selected %s (%s).", describe(selected), request.selector)
+        agents = [[agent.id, agent.name] for agent in selected]
+        if sensor.reschedule:
+            kept.write(_SELECTION, agents)
+    return group.of_agents(agents, project_id, request.needed(len(agents)))
+
+
+def _defer(sensor: ConnixSensor, request: HealthRequest, group: HealthGroup) -> NoReturn:
+    first = group.pollers[0]
+    which = f"Agent {first.agent}" if len(group.pollers) == 1 else f"{len(group.pollers)} agents"
+    sensor.log.info("%s: waiting in the triggerer from here on.", which)
+    times, agents = group.handover()
+    sensor.defer(
+        trigger=ConnixAgentHealthTrigger(
+            str(first.agent.project_id),
+            agents,
+            request.policy.to_json(),
+            needed=group.needed,
+            healthy_for=request.healthy_for,
+            on_unknown=request.on_unknown,
+            connix_conn_id=sensor.connix_conn_id,
+            **sensor.backoff_options(),
+            **times,
+        ),
+        method_name="execute_complete",
+        timeout=deferral_timeout(times["deadline"]),
+    )
