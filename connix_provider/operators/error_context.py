@@ -57,7 +57,7 @@ def naming(hook: ConnixHook, project_id: str, named: Callable[[], dict[str, Any]
 
 def concerns_all_agents(error: Exception) -> bool:
     """
-    Return whether a task on several agents ends with the error of one, because no other would fare better.
+    Return whether the error of one agent ends a task on several, because Connix would refuse the others, too.
 
     The reference's 403 is about one agent. A 403 to a request that names no agent, or without Connix's error
     body, is about the key or a gateway.

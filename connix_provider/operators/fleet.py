@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.health import HealthPolicy
-    from connix_provider.operators.fleet_request import FleetRequest
+    from connix_provider.operators.fleet_settings import FleetSettings
     from connix_provider.rendering import Renderer
     from connix_provider.selector import AgentSelector
 
 # Modules that only a running task needs are imported in functions, because parsing a DAG file must stay fast.
 
 __all__ = ["ConnixDeleteOrphanedAgentsOperator", "ConnixFleetOperator"]
+
+#: What each event of the trigger holds.
+_OF_AN_EVENT = frozenset({"results", "waits", "deadline", "progress_at"})
 
 
 class ConnixFleetOperator(AgentTask):
@@ -135,12 +138,12 @@ class ConnixFleetOperator(AgentTask):
     def check(self) -> None:
         """Check the parameters, before any request."""
         super().check()
-        self._request()
+        self._settings()
 
-    def _request(self) -> FleetRequest:
-        from connix_provider.operators.fleet_request import FleetRequest
+    def _settings(self) -> FleetSettings:
+        from connix_provider.operators.fleet_settings import FleetSettings
 
-        return FleetRequest.of(
+        return FleetSettings.of(
             action=self.action,
             agents=self.agents,
             order=self.order,
@@ -166,7 +169,7 @@ class ConnixFleetOperator(AgentTask):
         from connix_provider.operators.fleet_task import run_fleet
 
         self.check()
-        return run_fleet(self, self._request(), context)
+        return run_fleet(self, self._settings(), context)
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """
@@ -181,9 +184,9 @@ class ConnixFleetOperator(AgentTask):
         from connix_provider.operators.fleet_task import run_fleet
 
         self.check()
-        if not isinstance(event, Mapping) or not {"results", "waits", "deadline"} <= event.keys():
+        if not isinstance(event, Mapping) or not event.keys() >= _OF_AN_EVENT:
             raise ValueError(f"the task was resumed with {event!r}, not with an event of its trigger")
-        return run_fleet(self, self._request(), context, event)
+        return run_fleet(self, self._settings(), context, event)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """

@@ -29,7 +29,7 @@ from typing import Any
 
 from connix_provider.values import amount_of, check_amount
 
-__all__ = ["FleetLimits", "FleetMember", "FleetStep", "Progress", "decide", "fleet_result", "least_seconds"]
+__all__ = ["FleetLimits", "FleetMember", "FleetStep", "Progress", "decide", "fleet_result", "least_minutes"]
 
 
 class Progress(StrEnum):
@@ -214,16 +214,15 @@ _RESULTS: Mapping[Progress, str] = {
 }
 
 
-def least_seconds(requests: int, limit: float, window: float) -> float:
+def least_minutes(requests: int, limit: float) -> int:
     """
-    Return the time that a rate limit makes a number of requests take.
+    Return the time that a rate limit of a minute makes a number of requests take.
 
     :param requests: how many
-    :param limit: requests in a window
-    :param window: seconds of a window
-    :return: seconds of the windows that they fill
+    :param limit: requests in a minute
+    :return: minutes until the last request may be sent
     """
-    return math.ceil(requests / max(1.0, limit)) * window
+    return max(0, math.ceil(requests / max(1.0, limit)) - 1)
 
 
 def _agents(number: int) -> str:

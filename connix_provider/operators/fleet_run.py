@@ -22,11 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException
 
-from connix_provider.client.errors import (
-    ConnixError,
-    ConnixNotFoundError,
-    ConnixRateLimitError,
-)
+from connix_provider.client.errors import ConnixError, ConnixNotFoundError, ConnixRateLimitError
 from connix_provider.client.retry import cap_retry_delay
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.busy_agent import MAX_REPEATS, AgentBusyError
@@ -45,13 +41,13 @@ from connix_provider.polling.poll_result import Outcome, PollResult
 if TYPE_CHECKING:
     from connix_provider.operators.agent_task import AgentTask
     from connix_provider.operators.fleet_memory import FleetMemory
-    from connix_provider.operators.fleet_request import FleetRequest
+    from connix_provider.operators.fleet_settings import FleetSettings
     from connix_provider.polling.session import PollingSession
 
 __all__ = ["FleetRun"]
 
 #: Seconds that an action waits for the rate limit, before the waits go on.
-_LONGEST_PAUSE = 1.0
+_LONGEST_LIMIT_WAIT = 1.0
 #: Seconds before the deadline from which on no action would get its response.
 _TOO_LATE = 0.1
 
@@ -60,7 +56,7 @@ class FleetRun:
     """
     One run of a fleet in one process.
 
-    :param request: what it is to do
+    :param settings: what it is to do
     :param memory: its agents, and what earlier processes did
     :param connected: the open connection
     :param project_id: the agents' project
@@ -70,15 +66,15 @@ class FleetRun:
 
     def __init__(
         self,
-        request: FleetRequest,
+        settings: FleetSettings,
         memory: FleetMemory,
         connected: PollingSession,
         project_id: str,
         task: AgentTask,
         deadline: float,
     ) -> None:
-        self._request = request
-        self._limits = request.limits(len(memory.members))
+        self._settings = settings
+        self._limits = settings.limits(len(memory.members))
         self._task = task
         self._deadline = deadline
         self._hook = ConnixHook(task.connix_conn_id)
@@ -107,15 +103,10 @@ class FleetRun:
         for stored in event["waits"]:
             if self._by_id[stored["agent_id"]].progress in {Progress.DONE, Progress.FAILED}:
                 continue
-            if (result := event["results"].get(stored["agent_id"])) is None:
-                wait, first_poll_at = FleetWait.from_json(
-                    stored, self._request.policy, **self._shared_options()
-                )
-                wait.due = time.monotonic() + max(0.0, first_poll_at - time.time())
-            else:
-                wait, _ = FleetWait.from_json(stored, self._request.policy, **self._shared_options())
+            wait, first_poll_at = FleetWait.from_json(stored, self._settings.policy, **self._shared_options())
+            wait.due = time.monotonic() + max(0.0, first_poll_at - time.time())
             self.waits[wait.agent_id] = wait
-            if result is not None:
+            if (result := event["results"].get(wait.agent_id)) is not None:
                 self._ended(wait, PollResult.from_event(result))
 
     def act(self) -> FleetStep:
@@ -164,29 +155,29 @@ class FleetRun:
         """Act on an agent, or fail it; put it back if the rate limit does not allow the action yet."""
         repeats = wait.repeats if (wait := self.waits.pop(member.agent_id, None)) else 0
         was_acted_on, member.progress, member.was_acted_on = member.was_acted_on, Progress.UNDER_WAY, True
-        named = {"verb": self._request.action, "agent_id": member.agent_id, "agent_name": member.name}
+        named = {"verb": self._settings.action, "agent_id": member.agent_id, "agent_name": member.name}
         try:
             with naming(self._hook, self._project_id, lambda: named):
                 acted = send_to_member(
-                    self._connected.client.with_options(longest_pause=_LONGEST_PAUSE),
+                    self._connected.client.with_options(longest_pause=_LONGEST_LIMIT_WAIT),
                     self._project_id,
-                    self._request.action,
+                    self._settings.action,
                     member,
                     self._memory,
                 )
         except AgentBusyError as busy:
-            self._log.info("Agent %s: the %s waits. %s", member, self._request.action, busy)
+            self._log.info("Agent %s: the %s waits. %s", member, self._settings.action, busy)
             settle = SentAction(member.agent_id, "settle", agent_name=member.name)
             self._wait(member, settle, Stage.SETTLE, repeats=repeats + 1)
         except ConnixRateLimitError as error:
             now = time.time()
-            pause = cap_retry_delay(max(error.retry_after or 0.0, _LONGEST_PAUSE), self._deadline - now)
+            pause = cap_retry_delay(max(error.retry_after or 0.0, _LONGEST_LIMIT_WAIT), self._deadline - now)
             self.held_until = min(now + pause, self._deadline)
             self.hold_reason = str(error)
             if self._memory.records.get(member.agent_id) is None:
                 member.progress, member.was_acted_on = Progress.UNTOUCHED, was_acted_on
         except ConnixNotFoundError as error:
-            if error.is_of_an_agent and self._request.action == "delete":
+            if error.is_of_an_agent and self._settings.action == "delete":
                 self._done(member, "it was gone already")
             else:
                 self._fail(member, error)
@@ -217,12 +208,12 @@ class FleetRun:
         # What follows the wait for the goal has the rest of its time, because the action began both.
         began_at, deadline = after.times if after else (time.time(), math.inf)
         if after is None:
-            deadline = min(self._deadline, began_at + self._request.healthy_deadline)
+            deadline = min(self._deadline, began_at + self._settings.healthy_deadline)
         self.waits[member.agent_id] = wait = FleetWait.of(
             member.agent_id,
             stage,
-            str(acted.goal),
-            self._request.policy,
+            acted.goal,
+            self._settings.policy,
             repeats=repeats,
             agent_name=member.name,
             poll_interval=self._task.poll_seconds,
@@ -248,7 +239,7 @@ class FleetRun:
         member = self._by_id[wait.agent_id]
         if result.outcome is Outcome.REFUSED and concerns_all_agents(error := exception_for(result)):
             raise error
-        if result.outcome is Outcome.GONE and self._request.action == "delete":
+        if result.outcome is Outcome.GONE and self._settings.action == "delete":
             result = dataclasses.replace(result, outcome=Outcome.DONE)
         if result.outcome is not Outcome.DONE:
             self._fail(member, exception_for(self._with_last_errors(result)))
@@ -257,8 +248,9 @@ class FleetRun:
         elif wait.stage is Stage.HEALTH:
             self._done(member, at=wait.seen_at)
         elif wait.repeats >= MAX_REPEATS:
-            reason = f"Connix refused {wait.repeats} requests with 409, each after the agent had settled"
-            self._fail(member, AirflowException(f"Could not {self._request.action} agent {member}: {reason}"))
+            action = f"Could not {self._settings.action} agent {member}"
+            why = f"Connix refused {wait.repeats} requests with 409, each after the agent had settled"
+            self._fail(member, AirflowException(f"{action}: {why}"))
         else:
             self._begin(member)
 
@@ -274,7 +266,7 @@ class FleetRun:
 
     def _reached(self, member: FleetMember, wait: FleetWait | None = None) -> None:
         """Go on with an agent that reached the action's goal, perhaps after a wait."""
-        if self._request.brings_up and self._request.policy.wants_more:
+        if self._settings.brings_up and self._settings.policy.wants_more:
             self._wait(member, SentAction(member.agent_id, agent_name=member.name), Stage.HEALTH, after=wait)
         else:
             self._done(member, at=wait.seen_at if wait else None)
@@ -284,13 +276,13 @@ class FleetRun:
         member.progress, member.is_available = Progress.DONE, True
         member.reason = reason or member.reason
         # A late agent moves nothing, because the run has stopped at the deadline.
-        if (at := at or time.time()) <= self.progress_at + (self._request.progress_deadline or math.inf):
+        if (at := at or time.time()) <= self.progress_at + (self._settings.progress_deadline or math.inf):
             self.progress_at = max(at, self.progress_at)
         self._memory.end(member)
         self._log.info(
             "Agent %s: %s done%s. %s",
             member,
-            self._request.action,
+            self._settings.action,
             f", {member.reason}" if member.reason else "",
             self._progress(),
         )
@@ -298,7 +290,7 @@ class FleetRun:
     def _fail(self, member: FleetMember, error: Exception) -> None:
         self.waits.pop(member.agent_id, None)
         member.progress, member.reason = Progress.FAILED, in_short(error)
-        member.is_available = not self._request.brings_up
+        member.is_available = not self._settings.brings_up
         self._memory.end(member)
         self._log.error("%s", error)
         self._log.info("%s", self._progress())
@@ -316,7 +308,7 @@ class FleetRun:
         return f"{text}."
 
     def _halt(self) -> str | None:
-        now, bound = time.time(), self._request.progress_deadline
+        now, bound = time.time(), self._settings.progress_deadline
         if now >= self._deadline - _TOO_LATE:
             held = f", and the rate limit allowed no further action: {self.hold_reason}"
             return f"the task's time-out has passed{held if self.hold_reason else ''}"

@@ -17,7 +17,7 @@ from connix_provider.operators.fleet_plan import (
     FleetMember,
     Progress,
     fleet_result,
-    least_seconds,
+    least_minutes,
 )
 from connix_provider.operators.fleet_run import FleetRun
 from connix_provider.params import resolve_project_id
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from connix_provider.client import Agent
     from connix_provider.operators.agent_task import AgentTask
-    from connix_provider.operators.fleet_request import FleetRequest
+    from connix_provider.operators.fleet_settings import FleetSettings
 
 __all__ = ["run_fleet"]
 
@@ -44,13 +44,13 @@ _WORTH_A_DEFERRAL = 0.5
 
 
 def run_fleet(
-    task: AgentTask, request: FleetRequest, context: Context, event: Mapping[str, Any] | None = None
+    task: AgentTask, settings: FleetSettings, context: Context, event: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """
     Act on the agents of a task.
 
     :param task: the task
-    :param request: its parameters
+    :param settings: its parameters
     :param context: Airflow's context
     :param event: the event of the trigger that resumed the task
     :return: the result by agent
@@ -59,12 +59,12 @@ def run_fleet(
     """
     deadline = time.time() + task.seconds_allowed if event is None else event["deadline"]
     hook = ConnixHook(task.connix_conn_id)
-    with naming_subject(f"Could not {request.action} the agents"):
+    with naming_subject(f"Could not {settings.action} the agents"):
         project_id = resolve_project_id(task.project_id, hook.default_project_id, task.connix_conn_id)
         connected = PollingSession(hook, deadline=deadline, is_resumed=event is not None)
     memory = FleetMemory(context)
     with connected, exit_on_sigterm():
-        if memory.recall(request.action, project_id):
+        if memory.recall(settings.action, project_id):
             if event is None:
                 done = sum(member.progress is Progress.DONE for member in memory.members)
                 task.log.info(
@@ -74,15 +74,15 @@ def run_fleet(
                 )
         else:
             with naming(hook, project_id, task.named):
-                members = _select(task, request, connected, project_id)
-            memory.begin(request.action, project_id, members)
+                members = _select(task, settings, connected, project_id)
+            memory.begin(settings.action, project_id, members)
         if not memory.members:
             memory.finish()
-            return fleet_result(request.action, project_id, [])
-        limits = request.limits(len(memory.members))
+            return fleet_result(settings.action, project_id, [])
+        limits = settings.limits(len(memory.members))
         if event is None:
-            _log_start(task, request, memory, limits)
-        run = FleetRun(request, memory, connected, project_id, task, deadline)
+            _log_start(task, settings, memory, limits)
+        run = FleetRun(settings, memory, connected, project_id, task, deadline)
         if event is not None:
             run.resume(event)
         step = run.act()
@@ -90,10 +90,10 @@ def run_fleet(
             # An action that the rate limit allows by now would otherwise wait for an agent under way.
             is_due = step.act_on and run.held_until <= time.time()
             if task.deferrable and not is_due:
-                _defer(task, request, run, project_id, deadline)
+                _defer(task, settings, run, project_id, deadline)
             run.poll()
             step = run.act()
-    result = fleet_result(request.action, project_id, memory.members)
+    result = fleet_result(settings.action, project_id, memory.members)
     counts = result["summary"]
     if step.stop is None and not counts["not_touched"] and counts["failed"] <= limits.max_failures:
         memory.finish()
@@ -103,7 +103,7 @@ def run_fleet(
         return result
     reason = f" No further agent was touched: {step.stop}." if step.stop else ""
     raise ConnixFleetError(
-        f"Could not {request.action} every agent: {counts['done']} of {len(memory.members)} are done, "
+        f"Could not {settings.action} every agent: {counts['done']} of {len(memory.members)} are done, "
         f"{counts['failed']} failed, {counts['not_touched']} were not touched.{reason} {_failures(memory)} "
         "A retry or a clear of this task goes on with those that are not done.",
         result=result,
@@ -111,18 +111,18 @@ def run_fleet(
 
 
 def _select(
-    task: AgentTask, request: FleetRequest, connected: PollingSession, project_id: str
+    task: AgentTask, settings: FleetSettings, connected: PollingSession, project_id: str
 ) -> list[FleetMember]:
-    selected = connected.client.drive(select_agents(connected.client, request.agents, project_id))
-    field = request.order.removeprefix("-")
-    ordered = sorted(selected, key=lambda each: _key(each, field), reverse=request.order.startswith("-"))
+    selected = connected.client.drive(select_agents(connected.client, settings.agents, project_id))
+    field = settings.order.removeprefix("-")
+    ordered = sorted(selected, key=lambda each: _key(each, field), reverse=settings.order.startswith("-"))
     if ordered:
         # Refuses more canaries than agents before anything is kept.
-        request.limits(len(ordered))
+        settings.limits(len(ordered))
     task.log.info("Selected %s.", describe(ordered))
     return [
         FleetMember(
-            each.id, each.name, is_available=not request.brings_up or each.status == AgentStatus.RUNNING
+            each.id, each.name, is_available=not settings.brings_up or each.status == AgentStatus.RUNNING
         )
         for each in ordered
     ]
@@ -136,23 +136,25 @@ def _key(agent: Agent, field: str) -> tuple[bool, Any]:
     return value is not None, value.timestamp() if value is not None else 0.0
 
 
-def _log_start(task: AgentTask, request: FleetRequest, memory: FleetMemory, limits: FleetLimits) -> None:
+def _log_start(task: AgentTask, settings: FleetSettings, memory: FleetMemory, limits: FleetLimits) -> None:
     left = sum(member.progress is not Progress.DONE for member in memory.members)
-    bucket = Bucket.DELETE if request.action == "delete" else Bucket.ACTION
-    least = least_seconds(left, DOCUMENTED[bucket], 60.0)
+    bucket = Bucket.DELETE if settings.action == "delete" else Bucket.ACTION
     task.log.info(
-        "%s %d agents, at most %d unavailable at a time%s. The rate limit of %d requests a minute makes it "
-        "take at least %.0f min.",
-        request.doing,
+        "%s %d agents, at most %d unavailable at a time%s.",
+        settings.doing,
         left,
         limits.max_unavailable,
         f", the first {limits.canary} before all others" if limits.canary else "",
-        DOCUMENTED[bucket],
-        max(0.0, least / 60.0 - 1.0),
     )
+    if minutes := least_minutes(left, DOCUMENTED[bucket]):
+        task.log.info(
+            "The rate limit of %d requests a minute makes it take at least %d min.",
+            DOCUMENTED[bucket],
+            minutes,
+        )
 
 
-def _defer(task: AgentTask, request: FleetRequest, run: FleetRun, project_id: str, deadline: float) -> None:
+def _defer(task: AgentTask, settings: FleetSettings, run: FleetRun, project_id: str, deadline: float) -> None:
     """Defer until a wait ends, or an action is allowed again; not for a moment."""
     wake_at = run.held_until if run.held_until > time.time() else None
     if wake_at is not None and wake_at - time.time() < _WORTH_A_DEFERRAL:
@@ -163,7 +165,7 @@ def _defer(task: AgentTask, request: FleetRequest, run: FleetRun, project_id: st
         trigger=ConnixFleetTrigger(
             project_id,
             [wait.to_json() for wait in run.waits.values()],
-            request.policy.to_json(),
+            settings.policy.to_json(),
             wake_at=wake_at,
             deadline=deadline,
             progress_at=run.progress_at,

@@ -76,7 +76,7 @@ class FleetWait:
 
     :param agent_id: the agent
     :param stage: what it is waited for
-    :param goal: the name of the action's goal, for :attr:`Stage.GOAL`
+    :param goal: the name of the action's goal, ``None`` but for :attr:`Stage.GOAL`
     :param poller: the wait
     :param repeats: how often the action was refused because the agent was busy
     :param due: seconds of the monotonic clock at which the next poll is due, on a worker
@@ -84,7 +84,7 @@ class FleetWait:
 
     agent_id: str
     stage: Stage
-    goal: str
+    goal: str | None
     poller: StatusPoller
     repeats: int = 0
     due: float = 0.0
@@ -94,7 +94,7 @@ class FleetWait:
         cls,
         agent_id: str,
         stage: Stage,
-        goal: str,
+        goal: str | None,
         policy: FleetPolicy,
         *,
         repeats: int = 0,
@@ -105,7 +105,7 @@ class FleetWait:
 
         :param agent_id: the agent
         :param stage: what it is waited for
-        :param goal: the name of the action's goal, for :attr:`Stage.GOAL`
+        :param goal: the name of the action's goal, ``None`` but for :attr:`Stage.GOAL`
         :param policy: when the agent counts as available
         :param repeats: how often the action was refused because the agent was busy
         :param options: those of the poller; ``poll_state`` and ``poll_errors`` as JSON
@@ -181,9 +181,11 @@ class FleetWait:
         return wait, first_poll_at
 
 
-def _goal(stage: Stage, goal: str, policy: FleetPolicy) -> Goal:
-    if stage is not Stage.HEALTH:
-        return GOALS["settle" if stage is Stage.SETTLE else goal]
+def _goal(stage: Stage, goal: str | None, policy: FleetPolicy) -> Goal:
+    if stage is Stage.SETTLE:
+        return GOALS["settle"]
+    if stage is Stage.GOAL and goal is not None:
+        return GOALS[goal]
     return Goal(
         "sensor",
         done=frozenset({AgentStatus.RUNNING}),

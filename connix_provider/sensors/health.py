@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from connix_provider.polling.poll_result import PollResult
     from connix_provider.rendering import Renderer
     from connix_provider.selector import AgentSelector
-    from connix_provider.sensors.health_wait import HealthRequest
+    from connix_provider.sensors.health_wait import HealthSettings
 
 # Modules that parsing a DAG file does not need are imported in functions.
 
@@ -129,7 +129,7 @@ class ConnixAgentHealthSensor(ConnixSensor):
         """
         from connix_provider.sensors.health_wait import wait_for_health
 
-        poll_result, summary = wait_for_health(self, self._request(), context)
+        poll_result, summary = wait_for_health(self, self._settings(), context)
         return summary if poll_result is None else self._end_group(poll_result, summary)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
@@ -143,7 +143,7 @@ class ConnixAgentHealthSensor(ConnixSensor):
         """
         from connix_provider.sensors.health_wait import poll_health
 
-        ended = poll_health(self, self._request())
+        ended = poll_health(self, self._settings())
         if ended is None:
             return False
         poll_result, summary = ended
@@ -166,11 +166,11 @@ class ConnixAgentHealthSensor(ConnixSensor):
         agent_id = self.end(poll_result)
         return agent_id if self.agents is None else summary
 
-    def _request(self) -> HealthRequest:
-        from connix_provider.sensors.health_wait import HealthRequest
+    def _settings(self) -> HealthSettings:
+        from connix_provider.sensors.health_wait import HealthSettings
 
         self.check_parameters()
-        return HealthRequest.of(
+        return HealthSettings.of(
             health=self.health,
             agent_id=self.agent_id,
             agent_name=self.agent_name,

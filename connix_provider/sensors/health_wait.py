@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from connix_provider.sensors.base import ConnixSensor
 
-__all__ = ["HealthRequest", "poll_health", "wait_for_health"]
+__all__ = ["HealthSettings", "poll_health", "wait_for_health"]
 
 #: How a wait ended, ``None`` if no agent was selected; and the numbers of agents.
 Ended: TypeAlias = tuple[PollResult | None, dict[str, Any]]
@@ -36,7 +36,7 @@ _SELECTION = "connix_selection"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class HealthRequest:
+class HealthSettings:
     """
     What to wait for.
 
@@ -64,11 +64,11 @@ class HealthRequest:
         at_least: Any,
         healthy_for: Any,
         on_unknown: Any,
-    ) -> HealthRequest:
+    ) -> HealthSettings:
         """
         Check the parameters of a sensor.
 
-        :return: the request
+        :return: the settings
         :raises ValueError: for an invalid parameter
         """
         policy = HealthPolicy.of(health)
@@ -99,12 +99,12 @@ class HealthRequest:
         return needed
 
 
-def wait_for_health(sensor: ConnixSensor, request: HealthRequest, context: Context) -> Ended:
+def wait_for_health(sensor: ConnixSensor, settings: HealthSettings, context: Context) -> Ended:
     """
     Wait for the agents of a sensor.
 
     :param sensor: the sensor
-    :param request: what to wait for
+    :param settings: what to wait for
     :param context: Airflow's context
     :return: how the wait ended, and the numbers of agents
     :raises TaskDeferred: if the triggerer is to go on with the wait
@@ -112,7 +112,7 @@ def wait_for_health(sensor: ConnixSensor, request: HealthRequest, context: Conte
     """
     first_poke_at = sensor.first_poke_at(context)
     sensor.recall_log_positions(context)
-    group, ends_at = _make_group(sensor, request, first_poke_at)
+    group, ends_at = _make_group(sensor, settings, first_poke_at)
     poller = group.pollers[0]
     if (overdue := poller.overdue()) is not None:
         # Nothing is sent after the deadline.
@@ -121,15 +121,15 @@ def wait_for_health(sensor: ConnixSensor, request: HealthRequest, context: Conte
     is_resumed = first_poke_at is not None
     project_id: str | None = None
     with naming_subject(f"Could not wait for agent {poller.agent} to be healthy"):
-        if not is_resumed or request.selector is not None:
+        if not is_resumed or settings.selector is not None:
             project_id = resolve_project_id(sensor.project_id, hook.default_project_id, sensor.connix_conn_id)
         connected = PollingSession(hook, deadline=ends_at, is_resumed=is_resumed)
     locate: Locate | None = partial(sensor.locate, hook)
     reschedules = sensor.reschedule and not sensor.deferrable
     with connected, exit_on_sigterm():
-        if request.selector is not None and project_id is not None:
+        if settings.selector is not None and project_id is not None:
             kept = TryStore(context)
-            selected = _select(sensor, request, kept, connected, group, project_id)
+            selected = _select(sensor, settings, kept, connected, group, project_id)
             if isinstance(selected, PollResult):
                 return selected, {}
             group, locate = selected, None
@@ -140,32 +140,32 @@ def wait_for_health(sensor: ConnixSensor, request: HealthRequest, context: Conte
             reschedules = reschedules and kept.is_there
             if sensor.deferrable:
                 # The agents' first polls are in the triggerer, where they share their reads.
-                _defer(sensor, request, group)
+                _defer(sensor, settings, group)
         while (poll_result := poll_group(connected, project_id, group, locate=locate)) is None:
             if sensor.deferrable and poller.agent.link:
-                _defer(sensor, request, group)
+                _defer(sensor, settings, group)
             if reschedules:
                 sensor.reschedule_unless_undecided(context, group.pollers, ends_at)
             time.sleep(group.rest())
     return poll_result, group.summary()
 
 
-def poll_health(sensor: ConnixSensor, request: HealthRequest) -> Ended | None:
+def poll_health(sensor: ConnixSensor, settings: HealthSettings) -> Ended | None:
     """
     Send one poll for each agent of a sensor.
 
     :param sensor: the sensor
-    :param request: what to wait for
+    :param settings: what to wait for
     :return: how the wait ended, and the numbers of agents; ``None`` if it would go on
     """
-    group, ends_at = _make_group(sensor, request, None)
+    group, ends_at = _make_group(sensor, settings, None)
     hook = ConnixHook(sensor.connix_conn_id)
     locate: Locate | None = partial(sensor.locate, hook)
     project_id: str | None = None
     with PollingSession(hook, deadline=ends_at) as connected:
-        if request.selector is not None:
+        if settings.selector is not None:
             project_id = resolve_project_id(sensor.project_id, hook.default_project_id, sensor.connix_conn_id)
-            selected = _select(sensor, request, TryStore({}), connected, group, project_id)
+            selected = _select(sensor, settings, TryStore({}), connected, group, project_id)
             if isinstance(selected, PollResult):
                 return selected, {}
             group, locate = selected, None
@@ -176,25 +176,25 @@ def poll_health(sensor: ConnixSensor, request: HealthRequest) -> Ended | None:
 
 
 def _make_group(
-    sensor: ConnixSensor, request: HealthRequest, first_poke_at: float | None
+    sensor: ConnixSensor, settings: HealthSettings, first_poke_at: float | None
 ) -> tuple[HealthGroup, float]:
     """Return the wait of this process, and the deadline of the whole wait in epoch seconds."""
     options, ends_at = sensor.poll_options(first_poke_at)
     group = HealthGroup(
-        request.policy,
-        healthy_for=request.healthy_for,
-        fails_on_unknown=request.on_unknown == "fail",
+        settings.policy,
+        healthy_for=settings.healthy_for,
+        fails_on_unknown=settings.on_unknown == "fail",
         log_positions=sensor.log_positions,
         **options,
     )
-    name = str(request.selector) if request.selector else sensor.agent_name
+    name = str(settings.selector) if settings.selector else sensor.agent_name
     group.add(None if sensor.agent_id is None else str(sensor.agent_id), None if name is None else str(name))
     return group, ends_at
 
 
 def _select(
     sensor: ConnixSensor,
-    request: HealthRequest,
+    settings: HealthSettings,
     kept: TryStore,
     connected: PollingSession,
     group: HealthGroup,
@@ -203,17 +203,17 @@ def _select(
     """Fix the selection at the task's start, and return the wait for the selected agents."""
     agents: Any = kept.read(_SELECTION) if sensor.reschedule else None
     if agents is None:
-        selected = select_with(connected, AgentSelector.of(request.selector), project_id, group.pollers[0])
+        selected = select_with(connected, AgentSelector.of(settings.selector), project_id, group.pollers[0])
         if isinstance(selected, PollResult):
             return selected
-        sensor.log.info("Selected %s (%s).", describe(selected), request.selector)
+        sensor.log.info("Selected %s (%s).", describe(selected), settings.selector)
         agents = [[agent.id, agent.name] for agent in selected]
         if sensor.reschedule:
             kept.write(_SELECTION, agents)
-    return group.of_agents(agents, project_id, request.needed(len(agents)))
+    return group.of_agents(agents, project_id, settings.needed(len(agents)))
 
 
-def _defer(sensor: ConnixSensor, request: HealthRequest, group: HealthGroup) -> NoReturn:
+def _defer(sensor: ConnixSensor, settings: HealthSettings, group: HealthGroup) -> NoReturn:
     first = group.pollers[0]
     which = f"Agent {first.agent}" if len(group.pollers) == 1 else f"{len(group.pollers)} agents"
     sensor.log.info("%s: waiting in the triggerer from here on.", which)
@@ -222,10 +222,10 @@ def _defer(sensor: ConnixSensor, request: HealthRequest, group: HealthGroup) -> 
         trigger=ConnixAgentHealthTrigger(
             str(first.agent.project_id),
             agents,
-            request.policy.to_json(),
+            settings.policy.to_json(),
             needed=group.needed,
-            healthy_for=request.healthy_for,
-            on_unknown=request.on_unknown,
+            healthy_for=settings.healthy_for,
+            on_unknown=settings.on_unknown,
             connix_conn_id=sensor.connix_conn_id,
             **sensor.backoff_options(),
             **times,

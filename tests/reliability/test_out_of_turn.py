@@ -172,6 +172,7 @@ def test_a_refused_repeat_confirms_no_action(operator, call, deferrable, scenari
     ).try_once()
     assert ran.error is not None
     assert scenario.executed(call) == 0
+    assert len(scenario.emulator.journal.entries(call)) == 2
 
 
 @MODES

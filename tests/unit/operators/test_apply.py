@@ -12,6 +12,7 @@ from connix_provider.client import Client
 from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixAgentFailedError, ConnixAgentTimeoutError
 from connix_provider.operators.apply import ConnixApplyAgentsOperator
+from connix_provider.operators.apply_run import ApplyRun
 from connix_provider.operators.identity import APPLY_OWNER_FIELD
 
 pytestmark = pytest.mark.heavy
@@ -126,6 +127,21 @@ def test_prune_deletes_only_what_the_same_owner_created(apply, emulator, writes)
         assert emulator.agent(agent_id)["status"] == "running"
     with pytest.raises(KeyError):
         emulator.agent(ids["mine-2"])
+
+
+def test_an_agent_that_lost_its_owner_is_not_deleted(task, emulator, monkeypatch):
+    agent_id = task([{"name": "old", "config": CONFIG}]).try_once().result["agents"]["old"]
+    carry_out = ApplyRun.carry_out
+
+    def change_first(run):
+        # Another user takes the agent over, after the plan was made.
+        run._connected.client.agents.update(run._project_id, agent_id, {"metadata": {APPLY_OWNER_FIELD: "x"}})
+        return carry_out(run)
+
+    monkeypatch.setattr(ApplyRun, "carry_out", change_first)
+    ran = task([], prune=True).try_once()
+    assert "no longer names the owner 'team'" in str(ran.error)
+    assert emulator.journal.entries("delete_agent") == []
 
 
 def test_a_dry_run_only_returns_the_plan(apply, emulator, writes):

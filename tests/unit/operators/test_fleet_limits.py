@@ -14,6 +14,16 @@ pytestmark = pytest.mark.heavy
 
 
 @MODES
+def test_a_failed_agent_counts_as_unavailable(deferrable, fleet, emulator):
+    emulator.seed(3, name="team-{n}")
+    emulator.faults.add(Fault.ends_in_error(), on="restart_agent", times=1)
+    ran = fleet(max_unavailable=1, max_failures=2, deferrable=deferrable).try_once()
+    assert type(ran.error) is ConnixFleetError
+    assert ran.error.result["summary"] == {"done": 0, "failed": 1, "not_touched": 2}
+    assert "1 agent is unavailable, and max_unavailable is 1" in str(ran.error)
+
+
+@MODES
 @pytest.mark.parametrize("hints", ["body", "header"])
 def test_a_rate_limit_hint_beyond_the_deadline_is_tried_again(hints, deferrable, fleet, emulator):
     agents = emulator.seed(4, name="team-{n}")

@@ -12,7 +12,7 @@ from connix_provider.operators.fleet_plan import (
     Progress,
     decide,
     fleet_result,
-    least_seconds,
+    least_minutes,
 )
 
 
@@ -218,6 +218,6 @@ def test_a_result_tells_of_each_agent():
     }
 
 
-@pytest.mark.parametrize(("requests", "seconds"), [(0, 0), (1, 60), (50, 60), (51, 120), (500, 600)])
-def test_a_rate_limit_tells_the_least_time(requests, seconds):
-    assert least_seconds(requests, 50, 60) == seconds
+@pytest.mark.parametrize(("requests", "minutes"), [(0, 0), (1, 0), (50, 0), (51, 1), (500, 9)])
+def test_a_rate_limit_tells_the_least_time(requests, minutes):
+    assert least_minutes(requests, 50) == minutes

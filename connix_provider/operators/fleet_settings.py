@@ -13,7 +13,7 @@ from connix_provider.polling.fleet_wait import FleetPolicy
 from connix_provider.selector import AgentSelector
 from connix_provider.values import check_number
 
-__all__ = ["FleetRequest"]
+__all__ = ["FleetSettings"]
 
 #: The actions, and how a log line begins that tells of them.
 _ACTIONS = {
@@ -28,7 +28,7 @@ _ORDERS = ("created_at", "-created_at", "name", "-name", "last_activity", "-last
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class FleetRequest:
+class FleetSettings:
     """
     The parameters of a task, which the constructor checks.
 
@@ -67,11 +67,11 @@ class FleetRequest:
         min_healthy_time: float | timedelta,
         healthy_deadline: float | timedelta,
         progress_deadline: float | timedelta | None,
-    ) -> FleetRequest:
+    ) -> FleetSettings:
         """
         Check the parameters of a task.
 
-        :return: the request
+        :return: the settings
         :raises ValueError: for an invalid parameter
         """
         # In a list, because a mapping refuses a value that has no hash.
@@ -84,7 +84,7 @@ class FleetRequest:
             None if health is None else HealthPolicy.of(health),
             float(check_number("min_healthy_time", min_healthy_time, "seconds")),
         )
-        request = cls(
+        settings = cls(
             action,
             AgentSelector.of(agents),
             order,
@@ -95,15 +95,15 @@ class FleetRequest:
             check_seconds("healthy_deadline", healthy_deadline),
             None if progress_deadline is None else check_seconds("progress_deadline", progress_deadline),
         )
-        if policy.wants_more and not request.brings_up:
+        if policy.wants_more and not settings.brings_up:
             raise ValueError(f"health and min_healthy_time are for restart and start, not for {action}")
-        if policy.min_healthy_time >= request.healthy_deadline:
+        if policy.min_healthy_time >= settings.healthy_deadline:
             # Otherwise agents are acted on that cannot become available.
             raise ValueError(
                 f"min_healthy_time ({policy.min_healthy_time:g} s) must be shorter than healthy_deadline "
-                f"({request.healthy_deadline:g} s), which counts from the action"
+                f"({settings.healthy_deadline:g} s), which counts from the action"
             )
-        return request
+        return settings
 
     @property
     def brings_up(self) -> bool:
