@@ -214,6 +214,15 @@ def test_quoted_lines_are_harmless(scenario, who, agent_id, caplog, capfd):
     assert any("\\x1b[2J\\x1b[31mred\\r\\n[2026" in line for line in ran.error.last_errors)
 
 
+@EVERYWHERE
+def test_a_secret_at_the_end_of_a_quote_is_hidden(scenario, who, agent_id):
+    # 300 characters of a line are quoted.
+    scenario.emulator.add_logs(agent_id, [290 * "x" + SECRET], "error", after=-5)
+    ran = run(scenario, who, agent_id, "time-out")
+    assert 290 * "x" in str(ran.error)
+    assert SECRET[:4] not in str(ran.error)
+
+
 @pytest.mark.parametrize("mode", ["poke", "reschedule", "deferred"])
 @pytest.mark.parametrize("on_unknown", ["wait", "fail"])
 def test_an_unhealthy_agent_quotes_its_errors(scenario, mode, on_unknown, agent_id):

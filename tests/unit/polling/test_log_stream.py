@@ -132,6 +132,16 @@ def test_a_burst_at_one_moment_is_shown_once(scenario, who, agent_id, logged):
 
 
 @EVERYWHERE
+def test_a_secret_at_the_end_of_a_quote_is_hidden(scenario, who, agent_id, logged):
+    # 1,000 characters of a line are logged.
+    scenario.emulator.add_logs(agent_id, [990 * "x" + SECRET], after=12)
+    assert run(scenario, who, agent_id).error is None
+    ((_, shown),) = logged.lines(agent_id)
+    assert shown.startswith(990 * "x")
+    assert SECRET[:4] not in shown
+
+
+@EVERYWHERE
 def test_without_the_flag_no_log_is_read(scenario, who, agent_id):
     assert run(scenario, who, agent_id, stream=False).error is None
     assert not scenario.emulator.journal.entries("get_logs")

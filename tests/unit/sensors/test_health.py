@@ -218,6 +218,31 @@ def test_the_selection_is_fixed_at_the_start(how, sense, emulator):
 
 
 @MODES
+@pytest.mark.parametrize("remembering", [True, False], ids=["store", "no store"])
+def test_each_try_selects_its_own_agents(remembering, how, connection, warp, emulator):
+    emulator.seed(name="team-1", status="stopped")
+    arguments = {"poke_interval": 10, "timeout": 60, "deferrable": False, **how}
+    selected = {"agents": {"name": "team-*"}, "health": {"statuses": "running"}, "at_least": 1}
+    run = TaskRun(warp, ConnixAgentHealthSensor, remembering=remembering, **selected, **arguments)
+    assert type(run.try_once().error) is ConnixSensorTimeoutError
+    emulator.seed(name="team-2")
+    ran = run.try_once()
+    assert ran.result["agents"] == 2
+
+
+@pytest.mark.parametrize("remembering", [True, False], ids=["store", "no store"])
+def test_a_sensor_without_a_store_keeps_its_slot(remembering, connection, warp, emulator):
+    (agent_id,) = emulator.seed(name="team-1", status="stopped")
+    emulator.script(agent_id, [(35, "running")])
+    arguments = {"poke_interval": 10, "timeout": 60, "deferrable": False, "mode": "reschedule"}
+    selected = {"agents": {"name": "team-*"}, "health": {"statuses": "running"}}
+    run = TaskRun(warp, ConnixAgentHealthSensor, remembering=remembering, **selected, **arguments)
+    ran = run.try_once()
+    assert ran.result["healthy"] == 1
+    assert (ran.reschedules > 0) is remembering
+
+
+@MODES
 def test_an_empty_selection_is_refused_by_default(how, sense, emulator):
     selector = {"name": "absent-*"}
     ran = sense(agents=selector, health={"statuses": "running"}, **how)
