@@ -15,7 +15,7 @@ from connix_provider import client as connix
 from connix_provider.compat import get_async_connection, mask_secret
 from connix_provider.hooks import settings
 from connix_provider.hooks.diagnosis import as_sentence, with_connection_hint
-from connix_provider.params import resolve_agent_id
+from connix_provider.params import resolve_agent_id, resolve_project_id
 from connix_provider.provider_info import EXTRA_FIELDS, ui_field_behaviour
 
 if TYPE_CHECKING:
@@ -184,6 +184,16 @@ class ConnixHook(BaseHook):
         """
         with self._named():
             return settings.project_id(settings.read_extra(self._connection))
+
+    def project_id_for(self, project_id: str | None) -> str:
+        """
+        Return the project of a task.
+
+        :param project_id: the task's; default the connection's
+        :return: the project's id
+        :raises ValueError: if both are missing, or the id is invalid
+        """
+        return resolve_project_id(project_id, self.default_project_id, self.connix_conn_id)
 
     def get_agent_by_name(self, name: str, *, project_id: str | None = None) -> Agent:
         """

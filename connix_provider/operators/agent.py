@@ -10,9 +10,9 @@ from connix_provider.client.errors import ConnixNotFoundError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.agent_description import AgentDescriptionMixin
 from connix_provider.operators.agent_task import DEFERRABLE_BY_DEFAULT
-from connix_provider.operators.cancel_on_kill import SentAction
 from connix_provider.operators.create_agent import ConnixCreateAgentOperator
 from connix_provider.operators.existing import ConnixActionOperator, ConnixExistingAgentOperator
+from connix_provider.operators.sent_action import SentAction
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

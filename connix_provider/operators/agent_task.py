@@ -15,9 +15,10 @@ from airflow.providers.common.compat.sdk import conf
 from connix_provider.client.errors import ConnixRateLimitError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS
-from connix_provider.operators.cancel_on_kill import CancelOnKillMixin, SentAction
+from connix_provider.operators.cancel_on_kill import CancelOnKillMixin
 from connix_provider.operators.identity import try_number_of
 from connix_provider.operators.rate_limit_deferral import defer_for_rate_limit, take_over_permit
+from connix_provider.operators.sent_action import SentAction
 from connix_provider.params import check_seconds
 from connix_provider.polling.clock import SteadyClock
 from connix_provider.polling.deferral import LONGEST_PAUSE, response_grace, time_allowed

@@ -15,7 +15,7 @@ from connix_provider.operators.combined_error import combined_error
 from connix_provider.operators.error_context import naming
 from connix_provider.operators.identity import IDENTITY_FIELD
 from connix_provider.operators.spec_templates import read_declaration
-from connix_provider.params import check_name, resolve_project_id
+from connix_provider.params import check_name
 from connix_provider.polling.session import PollingSession
 from connix_provider.polling.task_kill import exit_on_sigterm
 from connix_provider.rendering import Renderer
@@ -52,7 +52,7 @@ def apply_agents(
     deadline = time.time() + task.seconds_allowed
     hook = ConnixHook(task.connix_conn_id)
     with naming_subject("Could not apply the agents"):
-        project_id = resolve_project_id(task.project_id, hook.default_project_id, task.connix_conn_id)
+        project_id = hook.project_id_for(task.project_id)
         connected = PollingSession(hook, deadline=deadline)
     with connected, exit_on_sigterm():
         with naming(hook, project_id, task.named):

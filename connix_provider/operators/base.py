@@ -26,7 +26,6 @@ from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.operators.agent_task import AgentTask
 from connix_provider.operators.error_context import naming, subject_of
 from connix_provider.operators.rate_limit_deferral import defer_for_agent
-from connix_provider.params import resolve_project_id
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.clock import SteadyClock
 from connix_provider.polling.deferral import is_deferral_timeout, no_triggerer_message
@@ -81,7 +80,7 @@ class ConnixAgentOperator(AgentTask):
         deadline = _deadline_of(event)
         if refusal is not None and time.time() >= deadline:
             hook = ConnixHook(self.connix_conn_id)
-            project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
+            project_id = hook.project_id_for(self.project_id)
             with self._cleaning_up(context), naming(hook, project_id, self.named):
                 raise ConnixRateLimitWaitError(refusal, 0.0)
         return self._act_again(context, event, was_lost=was_lost)
@@ -123,7 +122,7 @@ class ConnixAgentOperator(AgentTask):
         self.clock = SteadyClock()
         hook = ConnixHook(self.connix_conn_id)
         with naming_subject(subject_of(**self.named())):
-            project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
+            project_id = hook.project_id_for(self.project_id)
             connected = session.PollingSession(hook, deadline=deadline)
         with connected, self._cleaning_up(context), exit_on_sigterm():
             with naming(hook, project_id, self.named):

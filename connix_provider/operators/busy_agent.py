@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 from connix_provider.client.errors import ConnixConflictError
 from connix_provider.exceptions import ConnixAgentGoneError
 from connix_provider.lifecycle import Snapshot
-from connix_provider.operators.cancel_on_kill import SentAction
 from connix_provider.operators.rate_limit_deferral import defer_for_agent
+from connix_provider.operators.sent_action import SentAction
 from connix_provider.polling import session
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.deferral import LONGEST_PAUSE
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.operators.agent_task import AgentTask
-    from connix_provider.operators.cancel_on_kill import SentAction, Undo
-    from connix_provider.polling.poll_result import PollResult
+    from connix_provider.operators.sent_action import Undo
     from connix_provider.polling.session import PollingSession
     from connix_provider.polling.status_poller import StatusPoller
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.agent_description import AgentDescriptionMixin
 from connix_provider.operators.agent_task import DEFERRABLE_BY_DEFAULT
-from connix_provider.operators.cancel_on_kill import SentAction
 from connix_provider.operators.identity import identity_key
+from connix_provider.operators.sent_action import SentAction
 from connix_provider.params import check_name
 
 if TYPE_CHECKING:

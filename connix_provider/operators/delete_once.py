@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from connix_provider.client.errors import ConnixNotFoundError
 from connix_provider.operators.busy_agent import AgentBusyError, raise_if_busy
-from connix_provider.operators.cancel_on_kill import SentAction
+from connix_provider.operators.sent_action import SentAction
 from connix_provider.operators.task_state import ActionRecord, RecordKeeper, recorded
 
 if TYPE_CHECKING:

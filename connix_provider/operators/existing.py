@@ -13,7 +13,7 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS
 from connix_provider.operators.agent_task import DEFERRABLE_BY_DEFAULT
 from connix_provider.operators.base import ConnixAgentOperator
-from connix_provider.operators.cancel_on_kill import SentAction
+from connix_provider.operators.sent_action import SentAction
 from connix_provider.params import resolve_agent_id
 from connix_provider.statuses import TRANSIENT
 

@@ -18,14 +18,14 @@ from airflow.providers.common.compat.sdk import AirflowException
 from connix_provider.client.errors import ConnixError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.busy_agent import AgentBusyError, raise_if_busy
-from connix_provider.operators.cancel_on_kill import SentAction, Undo
 from connix_provider.operators.create_once import find_own
 from connix_provider.operators.difference import changed_fields, difference
 from connix_provider.operators.existing import send_action
 from connix_provider.operators.identity import IDENTITY_FIELD, identity_key
 from connix_provider.operators.restart_once import restart_in_run
+from connix_provider.operators.sent_action import SentAction, Undo
 from connix_provider.operators.task_state import ActionRecord, TaskRecord, recall, recorded
-from connix_provider.params import name_conflict, resolve_project_id
+from connix_provider.params import name_conflict
 from connix_provider.polling.cancel_action import cancel_action
 from connix_provider.statuses import DOWN, TRANSIENT, AgentStatus, in_words
 
@@ -198,7 +198,7 @@ def delete_own(task: AgentTask, name: str, context: Context) -> None:
     deadline = time.time() + _DELETE_TIMEOUT
     try:
         hook = ConnixHook(task.connix_conn_id)
-        project_id = resolve_project_id(task.project_id, hook.default_project_id, task.connix_conn_id)
+        project_id = hook.project_id_for(task.project_id)
         with hook.get_conn() as connection:
             client = connection.with_options(deadline=deadline)
             agent = find_own(client, project_id, name, identity_key(context))

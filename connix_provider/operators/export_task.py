@@ -16,7 +16,7 @@ from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.operators.error_context import naming, subject_of
 from connix_provider.operators.export_file import ExportFile, check_path
 from connix_provider.operators.identity import identity_key
-from connix_provider.params import check_seconds, resolve_agent_id, resolve_project_id
+from connix_provider.params import check_seconds, resolve_agent_id
 from connix_provider.polling.deferral import time_allowed
 from connix_provider.polling.selection import describe, select_agents
 from connix_provider.polling.task_kill import exit_on_sigterm
@@ -86,7 +86,7 @@ def export(task: ExportTask, context: Context, rows: Rows) -> dict[str, Any]:
     hook, named = ConnixHook(task.connix_conn_id), {"agent_id": task.agent_id, "agent_name": task.agent_name}
     verb = f"export the {rows.what} of"
     with naming_subject(subject_of(verb, **named)):
-        project_id = resolve_project_id(task.project_id, hook.default_project_id, task.connix_conn_id)
+        project_id = hook.project_id_for(task.project_id)
         connection = hook.get_conn()
     counts: dict[str, int] = {}
     with connection, exit_on_sigterm():

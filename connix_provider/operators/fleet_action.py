@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from connix_provider.lifecycle import GOALS
 from connix_provider.operators.busy_agent import AgentBusyError
-from connix_provider.operators.cancel_on_kill import SentAction
 from connix_provider.operators.delete_once import delete_in_run
 from connix_provider.operators.existing import send_action
 from connix_provider.operators.restart_once import restart_in_run
+from connix_provider.operators.sent_action import SentAction
 from connix_provider.operators.task_state import ActionRecord, RecordKeeper, recorded
 from connix_provider.statuses import in_words
 

@@ -26,11 +26,11 @@ from connix_provider.client.errors import ConnixError, ConnixNotFoundError, Conn
 from connix_provider.client.retry import cap_retry_delay
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.busy_agent import MAX_REPEATS, AgentBusyError
-from connix_provider.operators.cancel_on_kill import SentAction
 from connix_provider.operators.combined_error import in_short
 from connix_provider.operators.error_context import concerns_all_agents, naming
 from connix_provider.operators.fleet_action import send_to_member
 from connix_provider.operators.fleet_plan import FleetMember, FleetStep, Progress, decide
+from connix_provider.operators.sent_action import SentAction
 from connix_provider.polling import session
 from connix_provider.polling.deferral import LONGEST_PAUSE
 from connix_provider.polling.fleet_wait import FleetWait, Stage

@@ -20,7 +20,6 @@ from connix_provider.operators.fleet_plan import (
     least_minutes,
 )
 from connix_provider.operators.fleet_run import FleetRun
-from connix_provider.params import resolve_project_id
 from connix_provider.polling.deferral import deferral_timeout
 from connix_provider.polling.selection import describe, select_agents
 from connix_provider.polling.session import PollingSession
@@ -60,7 +59,7 @@ def run_fleet(
     deadline = time.time() + task.seconds_allowed if event is None else event["deadline"]
     hook = ConnixHook(task.connix_conn_id)
     with naming_subject(f"Could not {settings.action} the agents"):
-        project_id = resolve_project_id(task.project_id, hook.default_project_id, task.connix_conn_id)
+        project_id = hook.project_id_for(task.project_id)
         connected = PollingSession(hook, deadline=deadline, is_resumed=event is not None)
     memory = FleetMemory(context)
     with connected, exit_on_sigterm():

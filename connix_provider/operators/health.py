@@ -14,7 +14,7 @@ from connix_provider.health import HealthPolicy, HealthReport, HealthState
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.operators.error_context import naming, subject_of
-from connix_provider.params import check_seconds, resolve_agent_id, resolve_project_id
+from connix_provider.params import check_seconds, resolve_agent_id
 from connix_provider.task_parameters import TaskParameters
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class ConnixCheckAgentHealthOperator(TaskParameters, BaseOperator):
         deadline = time.time() + check_seconds("timeout", self.timeout)
         hook, named = ConnixHook(self.connix_conn_id), self._named()
         with naming_subject(subject_of(**named)):
-            project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
+            project_id = hook.project_id_for(self.project_id)
             connection = hook.get_conn()
         with connection, naming(hook, project_id, self._named):
             client = connection.with_options(deadline=deadline)

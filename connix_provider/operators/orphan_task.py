@@ -22,7 +22,7 @@ from connix_provider.operators.error_context import naming
 from connix_provider.operators.identity import chosen_deployment_id, deployment_id
 from connix_provider.operators.lost_response import seconds_left
 from connix_provider.operators.orphan_rules import OrphanRules, Verdict
-from connix_provider.params import check_seconds, resolve_project_id
+from connix_provider.params import check_seconds
 from connix_provider.polling.deferral import time_allowed
 from connix_provider.polling.selection import select_agents
 from connix_provider.polling.task_kill import exit_on_sigterm
@@ -86,7 +86,7 @@ def delete_orphans(task: OrphanTask, context: Context, *, dry_run: Any) -> dict[
         )
     hook = ConnixHook(task.connix_conn_id)
     with naming_subject(_SUBJECT):
-        project_id = resolve_project_id(task.project_id, hook.default_project_id, task.connix_conn_id)
+        project_id = hook.project_id_for(task.project_id)
         connection = hook.get_conn()
     with connection, exit_on_sigterm():
         client = connection.with_options(deadline=deadline)

@@ -13,7 +13,8 @@ from connix_provider.triggers.rate_limit import ConnixRateLimitTrigger
 if TYPE_CHECKING:
     from connix_provider.client import Client
     from connix_provider.client.errors import ConnixRateLimitError
-    from connix_provider.operators.cancel_on_kill import CancelOnKillMixin, SentAction
+    from connix_provider.operators.cancel_on_kill import CancelOnKillMixin
+    from connix_provider.operators.sent_action import SentAction
     from connix_provider.polling.status_poller import StatusPoller
 
 __all__ = ["defer_for_agent", "defer_for_rate_limit", "take_over_permit"]

@@ -26,7 +26,6 @@ from connix_provider.client.errors import (
 from connix_provider.client.transient import is_transient
 from connix_provider.lifecycle import Evidence
 from connix_provider.operators.busy_agent import raise_if_busy
-from connix_provider.operators.cancel_on_kill import SentAction
 from connix_provider.operators.lost_response import MAX_ATTEMPTS, await_hint, with_explanation
 from connix_provider.operators.restart_check import (
     RestartCheck,
@@ -35,6 +34,7 @@ from connix_provider.operators.restart_check import (
     check_restart,
     shows_changes,
 )
+from connix_provider.operators.sent_action import SentAction
 from connix_provider.operators.task_state import ActionRecord, RecordKeeper, recorded
 from connix_provider.statuses import SETTLED, TRANSIENT, AgentStatus
 

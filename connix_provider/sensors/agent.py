@@ -13,7 +13,6 @@ from airflow.providers.common.compat.sdk import PokeReturnValue, conf
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.lifecycle import goal_for_statuses
-from connix_provider.params import resolve_project_id
 from connix_provider.polling.deferral import deferral_timeout
 from connix_provider.sensors.base import ConnixSensor
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
@@ -117,7 +116,7 @@ class ConnixAgentStatusSensor(ConnixSensor):
         is_resumed = first_poke_at is not None
         with naming_subject(not_waited_for(wait.goal, wait.agent)):
             if not is_resumed:
-                resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
+                hook.project_id_for(self.project_id)
             connected = PollingSession(hook, deadline=ends_at, is_resumed=is_resumed)
         locate = partial(self.locate, hook)
         with connected, exit_on_sigterm():

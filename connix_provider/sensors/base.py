@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSki
 
 from connix_provider.exceptions import ConnixSensorTimeoutError
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.params import check_seconds, resolve_agent_id, resolve_project_id
+from connix_provider.params import check_seconds, resolve_agent_id
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.deferral import (
     is_deferral_timeout,
@@ -171,7 +171,7 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         :param client: a client
         :return: their ids
         """
-        project_id = resolve_project_id(self.project_id, hook.default_project_id, self.connix_conn_id)
+        project_id = hook.project_id_for(self.project_id)
         return project_id, resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
 
     def recall_log_positions(self, context: Context) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from connix_provider.health import HealthPolicy
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import naming_subject
-from connix_provider.params import resolve_project_id
 from connix_provider.polling.deferral import deferral_timeout
 from connix_provider.polling.health_group import HealthGroup, poll_group, select_with
 from connix_provider.polling.poll_result import PollResult
@@ -122,7 +121,7 @@ def wait_for_health(sensor: ConnixSensor, settings: HealthSettings, context: Con
     project_id: str | None = None
     with naming_subject(f"Could not wait for agent {poller.agent} to be healthy"):
         if not is_resumed or settings.selector is not None:
-            project_id = resolve_project_id(sensor.project_id, hook.default_project_id, sensor.connix_conn_id)
+            project_id = hook.project_id_for(sensor.project_id)
         connected = PollingSession(hook, deadline=ends_at, is_resumed=is_resumed)
     locate: Locate | None = partial(sensor.locate, hook)
     reschedules = sensor.reschedule and not sensor.deferrable
@@ -164,7 +163,7 @@ def poll_health(sensor: ConnixSensor, settings: HealthSettings) -> Ended | None:
     project_id: str | None = None
     with PollingSession(hook, deadline=ends_at) as connected:
         if settings.selector is not None:
-            project_id = resolve_project_id(sensor.project_id, hook.default_project_id, sensor.connix_conn_id)
+            project_id = hook.project_id_for(sensor.project_id)
             selected = _select(sensor, settings, TryStore({}), connected, group, project_id)
             if isinstance(selected, PollResult):
                 return selected, {}

@@ -73,7 +73,7 @@ def left_as_it_is() -> Replacements:
 
 def adopted_although_down() -> Replacements:
     from connix_provider.operators import existing_agent
-    from connix_provider.operators.cancel_on_kill import SentAction
+    from connix_provider.operators.sent_action import SentAction
 
     before = existing_agent.use
 
@@ -87,7 +87,7 @@ def adopted_although_down() -> Replacements:
 
 def updated_but_not_started() -> Replacements:
     from connix_provider.operators import existing_agent
-    from connix_provider.operators.cancel_on_kill import SentAction
+    from connix_provider.operators.sent_action import SentAction
 
     before = existing_agent.bring_to
 

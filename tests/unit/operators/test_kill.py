@@ -24,7 +24,7 @@ from connix_provider.operators.agent import (
     ConnixStartAgentOperator,
     ConnixStopAgentOperator,
 )
-from connix_provider.operators.cancel_on_kill import SentAction
+from connix_provider.operators.sent_action import SentAction
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
 pytestmark = pytest.mark.heavy
