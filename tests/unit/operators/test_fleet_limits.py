@@ -13,6 +13,13 @@ __all__ = ["fleet"]
 pytestmark = pytest.mark.heavy
 
 
+def test_agents_that_end_together_share_a_resumption(fleet, emulator):
+    emulator.seed(12, name="team-{n}")
+    ran = fleet(max_unavailable=6, deferrable=True).try_once()
+    assert ran.result["summary"]["done"] == 12
+    assert ran.deferrals <= 3
+
+
 @MODES
 def test_a_failed_agent_counts_as_unavailable(deferrable, fleet, emulator):
     emulator.seed(3, name="team-{n}")
