@@ -86,6 +86,19 @@ class TaskParameters(_Operator):
         """
         return renderer.as_text(value) if field in self.text_fields else renderer.as_airflow(value)
 
+    @classmethod
+    def refuse_arguments(cls, given: Mapping[str, Any], *names: str) -> None:
+        """
+        Refuse arguments of a base class that this operator does not have.
+
+        :param given: the arguments that go on to the base class
+        :param names: the arguments that it would take without effect
+        :raises TypeError: if any of them is given
+        """
+        if unknown := sorted(given.keys() & set(names)):
+            task_id = given.get("task_id")
+            raise TypeError(f"{cls.__name__} has no parameter {', '.join(unknown)} (task_id: {task_id})")
+
     def check_parameters(self) -> None:
         """
         Check the parameters that all operators share.

@@ -11,7 +11,7 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.agent_description import AgentDescriptionMixin
 from connix_provider.operators.agent_task import DEFERRABLE_BY_DEFAULT
 from connix_provider.operators.create_agent import ConnixCreateAgentOperator
-from connix_provider.operators.existing import ConnixActionOperator, ConnixExistingAgentOperator
+from connix_provider.operators.existing_operators import ConnixActionOperator, ConnixExistingAgentOperator
 from connix_provider.operators.sent_action import SentAction
 
 if TYPE_CHECKING:
@@ -176,14 +176,14 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
     ) -> SentAction:
         """Send the restart, unless an earlier start of this task did."""
         from connix_provider.operators.restart_once import restart_in_run
-        from connix_provider.operators.task_state import TaskRecord
+        from connix_provider.operators.task_state import TaskRecordKeeper
 
         return restart_in_run(
             client,
             project_id,
             agent_id,
             record=record,
-            keeper=TaskRecord(context),
+            keeper=TaskRecordKeeper(context),
             read=lambda: self.read_agent(client, project_id, agent_id),
             agent_name=self.agent_name,
         )
@@ -262,13 +262,13 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
     ) -> SentAction:
         """Send the delete."""
         from connix_provider.operators.delete_once import delete_in_run
-        from connix_provider.operators.task_state import TaskRecord
+        from connix_provider.operators.task_state import TaskRecordKeeper
 
         return delete_in_run(
             client,
             project_id,
             agent_id,
             record=record,
-            keeper=TaskRecord(context),
+            keeper=TaskRecordKeeper(context),
             agent_name=self.agent_name,
         )

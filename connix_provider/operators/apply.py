@@ -76,6 +76,7 @@ class ConnixApplyAgentsOperator(AgentTask):
     ) -> None:
         # Airflow has an owner of its own for each task; without one here it keeps its default.
         owned: dict[str, Any] = {} if owner is None else {"owner": owner}
+        self.refuse_arguments(kwargs, "cancel_on_kill", "deferrable", "stream_agent_logs")
         super().__init__(
             project_id=project_id,
             connix_conn_id=connix_conn_id,

@@ -28,7 +28,7 @@ from connix_provider.operators.agent_records import AgentRecords
 from connix_provider.operators.apply_plan import AgentChange, ApplyPlan, owner_mark
 from connix_provider.operators.busy_agent import MAX_REPEATS, AgentBusyError, raise_if_busy
 from connix_provider.operators.difference import changed_fields, difference
-from connix_provider.operators.existing import send_action
+from connix_provider.operators.existing_operators import send_action
 from connix_provider.operators.flow_driver import AgentFailure, AgentFlow, AgentWait, FlowDriver
 from connix_provider.operators.identity import APPLY_OWNER_FIELD, identity_key
 from connix_provider.operators.restart_once import restart_in_run

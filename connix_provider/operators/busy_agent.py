@@ -184,7 +184,7 @@ def await_settled(
             break
         if defers:
             return False
-        time.sleep(wait.schedule.rest())
+        time.sleep(wait.schedule.sleep_seconds())
     if poll_result and poll_result.outcome is not Outcome.DONE:
         raise exception_for(with_busy_reason(poll_result, str(busy))) from busy.error
     if was_busy:

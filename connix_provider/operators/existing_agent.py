@@ -20,11 +20,11 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.busy_agent import AgentBusyError, raise_if_busy
 from connix_provider.operators.create_once import find_own
 from connix_provider.operators.difference import changed_fields, difference
-from connix_provider.operators.existing import send_action
+from connix_provider.operators.existing_operators import send_action
 from connix_provider.operators.identity import IDENTITY_FIELD, identity_key
 from connix_provider.operators.restart_once import restart_in_run
 from connix_provider.operators.sent_action import SentAction, Undo
-from connix_provider.operators.task_state import ActionRecord, TaskRecord, recall, recorded
+from connix_provider.operators.task_state import ActionRecord, TaskRecordKeeper, recall, recorded
 from connix_provider.params import name_conflict
 from connix_provider.polling.cancel_action import cancel_action
 from connix_provider.statuses import DOWN, TRANSIENT, AgentStatus, in_words
@@ -135,7 +135,7 @@ def _bring_to(
         record = recall(context)
         known = record if record and record.agent_id == agent.id else None
         acted = restart_in_run(
-            client, project_id, agent.id, record=known, keeper=TaskRecord(context), read=lambda: agent
+            client, project_id, agent.id, record=known, keeper=TaskRecordKeeper(context), read=lambda: agent
         )
         return dataclasses.replace(acted, undo=undo)
     if status in DOWN:
@@ -178,7 +178,7 @@ def update(
         )
         began = record.accepted_at if record else None
         return SentAction.of(agent, "update", before=before, accepted_at=began or time.time())
-    record, keeper = ActionRecord(agent.id, agent.name, before), TaskRecord(context)
+    record, keeper = ActionRecord(agent.id, agent.name, before), TaskRecordKeeper(context)
     with raise_if_busy(agent.id, "update"), recorded(keeper, record):
         reply = _send_update(client, project_id, agent, changes)
         keeper.write(dataclasses.replace(record, accepted_at=time.time()))

@@ -97,6 +97,7 @@ class ConnixFleetOperator(AgentTask):
         deferrable: bool = DEFERRABLE_BY_DEFAULT,
         **kwargs: Any,
     ) -> None:
+        self.refuse_arguments(kwargs, "cancel_on_kill", "stream_agent_logs", "wait_for_completion")
         super().__init__(
             project_id=project_id,
             connix_conn_id=connix_conn_id,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from connix_provider.lifecycle import GOALS
 from connix_provider.operators.busy_agent import AgentBusyError
 from connix_provider.operators.delete_once import delete_in_run
-from connix_provider.operators.existing import send_action
+from connix_provider.operators.existing_operators import send_action
 from connix_provider.operators.restart_once import restart_in_run
 from connix_provider.operators.sent_action import SentAction
 from connix_provider.operators.task_state import ActionRecord, RecordKeeper, recorded

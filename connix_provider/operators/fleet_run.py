@@ -145,7 +145,7 @@ class FleetRun:
             if wait.due > time.monotonic():
                 continue
             result = session.poll_once(self._connected, self._project_id, wait.poller)
-            wait.due = time.monotonic() + wait.poller.schedule.rest()
+            wait.due = time.monotonic() + wait.poller.schedule.sleep_seconds()
             if result is not None:
                 self._ended(wait, result)
 
@@ -268,6 +268,8 @@ class FleetRun:
         """Go on with an agent that reached the action's goal, perhaps after a wait."""
         if self._settings.brings_up and self._settings.policy.wants_more:
             self._wait(member, SentAction(member.agent_id, agent_name=member.name), Stage.HEALTH, after=wait)
+            # Without a record, nothing has kept yet that an agent which ran already is under way.
+            self._memory.save()
         else:
             self._done(member, at=wait.seen_at if wait else None)
 

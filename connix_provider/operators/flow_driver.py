@@ -98,7 +98,7 @@ class FlowDriver:
         """Send one poll, and resume the flow at the end of its wait; return what is waited for next."""
         result = session.poll_once(self._connected, self._project_id, wait.poller)
         wait.polls += 1
-        wait.due = time.monotonic() + wait.poller.schedule.rest()
+        wait.due = time.monotonic() + wait.poller.schedule.sleep_seconds()
         return wait if result is None else self._resume(change, flow, result)
 
     def _resume(self, change: AgentChange, flow: AgentFlow, result: PollResult | None) -> AgentWait | None:

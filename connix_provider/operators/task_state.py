@@ -38,7 +38,7 @@ __all__ = [
     "ActionRecord",
     "RecordKeeper",
     "TaskMemory",
-    "TaskRecord",
+    "TaskRecordKeeper",
     "clean_up_after_last_try",
     "finish",
     "forget",
@@ -168,7 +168,7 @@ class TaskMemory:
         return _variable(self._context, self._name)
 
 
-class TaskRecord:
+class TaskRecordKeeper:
     """
     Keep the record of a task with one request.
 
@@ -219,7 +219,7 @@ def finish(context: Context) -> None:
     if context.get("task_state_store") is None:
         forget(context)
     elif (record := recall(context)) is not None:
-        TaskRecord(context).write(dataclasses.replace(record, is_done=True))
+        TaskRecordKeeper(context).write(dataclasses.replace(record, is_done=True))
 
 
 def recall(context: Context) -> ActionRecord | None:
@@ -239,7 +239,7 @@ def forget(context: Context) -> None:
 
     :param context: Airflow's context
     """
-    TaskRecord(context).forget()
+    TaskRecordKeeper(context).forget()
 
 
 def is_last_try(context: Context) -> bool:

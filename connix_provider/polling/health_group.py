@@ -149,17 +149,17 @@ class HealthGroup:
         """
         healthy = self.healthy
         if len(healthy) >= self.needed:
-            ending = healthy[0].latest if healthy else None
+            poll_result = healthy[0].latest if healthy else None
             message = f"{self._count()} ({self.pollers[0].schedule.waited:.0f} s waited)."
         else:
             lost = [each.latest for each in self.pollers if each.latest and each not in healthy]
             if len(self.pollers) - len(lost) >= self.needed:
                 return None
-            ending = lost[0]
+            poll_result = lost[0]
             message = f"{self._count()}; {len(lost)} cannot become so. {self._quote(lost)}"
-        if ending is None or self.is_single:
-            return ending
-        return dataclasses.replace(ending, message=message)
+        if poll_result is None or self.is_single:
+            return poll_result
+        return dataclasses.replace(poll_result, message=message)
 
     def timed_out(self, result: PollResult, poller: HealthPoller) -> PollResult:
         """
@@ -195,15 +195,15 @@ class HealthGroup:
         others = [each.agent_id for each in self.pollers if each not in healthy]
         return {"agents": len(self.pollers), "healthy": len(healthy), "not_healthy": others[:_LISTED]}
 
-    def rest(self) -> float:
+    def sleep_seconds(self) -> float:
         """
         Return the pause before the next polls on a worker.
 
         :return: seconds; the last polls are right before the deadline
         """
-        longest = max((each.schedule for each in self.pollers), key=PollSchedule.rest)
+        longest = max((each.schedule for each in self.pollers), key=PollSchedule.sleep_seconds)
         lead = min(_LAST_POLL * (len(self.pollers) - 1), _MAX_LAST_POLL)
-        return min(longest.rest(), longest.rest(lead))
+        return min(longest.sleep_seconds(), longest.sleep_seconds(lead))
 
     def by_age(self) -> list[HealthPoller]:
         """
@@ -218,8 +218,8 @@ class HealthGroup:
         return f"{len(self.healthy)} of {len(self.pollers)} agents are healthy{wanted}"
 
     @staticmethod
-    def _quote(endings: Iterable[PollResult | None]) -> str:
-        texts = [ending.message for ending in endings if ending is not None]
+    def _quote(poll_results: Iterable[PollResult | None]) -> str:
+        texts = [each.message for each in poll_results if each is not None]
         more = f" And {len(texts) - _NAMED} more." if len(texts) > _NAMED else ""
         return " ".join(texts[:_NAMED]) + more
 
@@ -237,8 +237,8 @@ def poll_group(
     :return: the result, or ``None`` while the wait goes on
     """
     for poller in group.by_age():
-        if (ending := poll_once(connected, project_id, poller, locate=locate)) is not None:
-            return ending
+        if (poll_result := poll_once(connected, project_id, poller, locate=locate)) is not None:
+            return poll_result
     return None
 
 
@@ -281,8 +281,8 @@ def select_with(
     :raises ValueError: if nothing is selected
     """
     while True:
-        if (ending := poller.overdue()) is not None:
-            return ending
+        if (poll_result := poller.overdue()) is not None:
+            return poll_result
         try:
             return connected.client.drive(select_agents(connected.client, selector, project_id))
         except ConnixAuthenticationError as error:
@@ -292,6 +292,6 @@ def select_with(
             refused: ConnixError = error
         except ConnixError as error:
             refused = error
-        if (ending := poller.observe(refused)) is not None:
-            return ending
-        time.sleep(poller.schedule.rest())
+        if (poll_result := poller.observe(refused)) is not None:
+            return poll_result
+        time.sleep(poller.schedule.sleep_seconds())

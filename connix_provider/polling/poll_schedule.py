@@ -91,7 +91,7 @@ class PollSchedule:
             self._first_poll_at = self.clock.now()
         return min(MAX_POLL, self.left())
 
-    def rest(self, last_poll: float = LAST_POLL) -> float:
+    def sleep_seconds(self, last_poll: float = LAST_POLL) -> float:
         """
         Return the pause before the next poll.
 

@@ -201,7 +201,7 @@ class ReadScheduler:
         else:
             self._avoid_statuses_until = now + _AVOID_FOR
 
-    def saw(self, agent_id: str, status: str) -> None:
+    def on_agent(self, agent_id: str, status: str) -> None:
         """
         Take in what a response shows of an agent.
 
@@ -217,7 +217,7 @@ class ReadScheduler:
                 agent.pages.pop(agent.status, None)
             agent.status, agent.unplaced_since = status, self._pages_read + 1
 
-    def saw_page(self, read: Read, page: AgentPage) -> None:
+    def on_page(self, read: Read, page: AgentPage) -> None:
         """
         Take in a page; agents that left it may be on those that were read before.
 
@@ -226,7 +226,7 @@ class ReadScheduler:
         """
         self._pages_read += 1
         for agent in page:
-            self.saw(agent.id, agent.status)
+            self.on_agent(agent.id, agent.status)
         scan, paging, number = self._scans[read.status], page.pagination, self._pages_read
         assert read.page is not None
         if scan.took(read.page, number, size=page.size, total=paging.total, has_more=paging.has_more):

@@ -177,7 +177,8 @@ def _read_log(client: Client | AsyncClient, wait: StatusPoller, poll_result: Pol
     if wait.stream is not None and is_there and has_seen and wait.log.last_error is None:
         is_over = poll_result is not None or wait.schedule.is_last_poll
         # A slow log delays the next poll by less than a poll interval, and never the last one.
-        seconds = wait.schedule.left() + wait.response_grace if is_over else wait.schedule.rest() - _SPARE
+        schedule = wait.schedule
+        seconds = schedule.left() + wait.response_grace if is_over else schedule.sleep_seconds() - _SPARE
         yield from wait.stream.read(client, wait.agent, wait.last_agent, seconds=seconds)
 
 
@@ -223,7 +224,7 @@ def poll_until_done(
     :return: how it ended
     """
     while (poll_result := poll_once(connected, project_id, wait, locate=locate)) is None:
-        time.sleep(wait.schedule.rest())
+        time.sleep(wait.schedule.sleep_seconds())
     return poll_result
 
 
@@ -289,11 +290,11 @@ async def poll_until_done_async(
                 break
             if joined is not None:
                 await _add_last_errors(joined[0], wait, None)
-            rest = wait.schedule.rest()
-            due = time.monotonic() + rest
-            if joined is None or rest >= wait.schedule.left():
+            pause = wait.schedule.sleep_seconds()
+            due = time.monotonic() + pause
+            if joined is None or pause >= wait.schedule.left():
                 # No poll is left before the deadline, or there is no place to wait for one.
-                await asyncio.sleep(rest)
+                await asyncio.sleep(pause)
         if joined is None:
             return dataclasses.replace(poll_result, last_errors=())
         return await _add_last_errors(joined[0], wait, poll_result) or poll_result

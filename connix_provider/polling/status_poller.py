@@ -226,7 +226,7 @@ class StatusPoller:
             "poll_interval": schedule.poll_interval,
             "deadline": clock.to_system(schedule.deadline),
             "began_at": clock.to_system(schedule.began_at),
-            "first_poll_at": clock.to_system(clock.now() + schedule.rest()),
+            "first_poll_at": clock.to_system(clock.now() + schedule.sleep_seconds()),
             "last_seen_at": None if self.last_seen_at is None else clock.to_system(self.last_seen_at),
             "poll_errors": self.errors.to_json(clock.to_system),
             "log_position": self.stream.to_json() if self.stream else None,
@@ -260,7 +260,7 @@ class StatusPoller:
         :return: the result, or ``None`` if the wait continues
         """
         poll_result = self._observe(seen)
-        self._due_at = self.schedule.clock.now() + self.schedule.rest()
+        self._due_at = self.schedule.clock.now() + self.schedule.sleep_seconds()
         if poll_result is None or not self._silent_fail or poll_result.outcome is Outcome.DONE:
             return poll_result
         self.log.log.error("%s Waiting on, as silent_fail says.", poll_result.message)
@@ -275,7 +275,7 @@ class StatusPoller:
         was_sent = not isinstance(error, ConnixRateLimitWaitError)
         self.schedule.delay_for_limit(error.retry_after, was_sent=was_sent)
         now = self.schedule.clock.now()
-        self.limits.begin(self.agent, error, self.schedule.rest(), now, due_at=self._due_at)
+        self.limits.begin(self.agent, error, self.schedule.sleep_seconds(), now, due_at=self._due_at)
 
     def _observe(self, seen: Agent | Exception) -> PollResult | None:
         self.schedule.hint = None

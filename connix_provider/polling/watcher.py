@@ -229,14 +229,14 @@ class Watcher:
     async def _get(self, read: Read, client: AsyncClient, version: int) -> None:
         (agent_id,) = read.agent_ids
         agent = await client.agents.get(self._project_id, agent_id)
-        self._scheduler.saw(agent_id, agent.status)
+        self._scheduler.on_agent(agent_id, agent.status)
         self._publish([agent_id], agent, version)
 
     async def _list(self, read: Read, client: AsyncClient, version: int) -> None:
         page = await client.agents.list(
             self._project_id, status=read.status, limit=PAGE, offset=read.offset, sort="created_at"
         )
-        self._scheduler.saw_page(read, page)
+        self._scheduler.on_page(read, page)
         self._refused_pages.reset()
         for agent in page:
             self._publish([agent.id], agent, version)

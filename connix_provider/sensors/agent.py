@@ -125,7 +125,7 @@ class ConnixAgentStatusSensor(ConnixSensor):
                     self._defer(wait)
                 if self.reschedule and not self.deferrable:
                     self.reschedule_unless_undecided(context, [wait], ends_at)
-                time.sleep(wait.schedule.rest())
+                time.sleep(wait.schedule.sleep_seconds())
         return self.end(poll_result)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:

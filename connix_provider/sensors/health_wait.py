@@ -145,7 +145,7 @@ def wait_for_health(sensor: ConnixSensor, settings: HealthSettings, context: Con
                 _defer(sensor, settings, group)
             if reschedules:
                 sensor.reschedule_unless_undecided(context, group.pollers, ends_at)
-            time.sleep(group.rest())
+            time.sleep(group.sleep_seconds())
     return poll_result, group.summary()
 
 

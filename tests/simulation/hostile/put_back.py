@@ -129,10 +129,10 @@ def names_are_free_at_once() -> Replacements:
 
 
 def no_poll_at_the_deadline() -> Replacements:
-    def rest(self: Any) -> float:
+    def sleep_seconds(self: Any) -> float:
         return max(0.0, min(self.delay(), self.left()))
 
-    return {"connix_provider.polling.poll_schedule.PollSchedule.rest": rest}
+    return {"connix_provider.polling.poll_schedule.PollSchedule.sleep_seconds": sleep_seconds}
 
 
 def stable_from_the_trigger_on() -> Replacements:

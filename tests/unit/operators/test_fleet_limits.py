@@ -21,6 +21,17 @@ def test_agents_that_end_together_share_a_resumption(fleet, emulator):
 
 
 @MODES
+def test_an_agent_that_ran_already_holds_its_place(deferrable, fleet, emulator, warp):
+    emulator.seed(4, name="team-{n}")
+    began = warp.time()
+    ran = fleet(action="start", max_unavailable=2, min_healthy_time=60, deferrable=deferrable).try_once()
+    assert ran.result["summary"]["done"] == 4
+    assert requests(emulator, "start_agent") == []
+    # Two agents at a time are watched for a minute.
+    assert 120 <= warp.time() - began < 150
+
+
+@MODES
 def test_a_failed_agent_counts_as_unavailable(deferrable, fleet, emulator):
     emulator.seed(3, name="team-{n}")
     emulator.faults.add(Fault.ends_in_error(), on="restart_agent", times=1)

@@ -6,6 +6,7 @@ import inspect
 import re
 
 import pytest
+from airflow.providers.common.compat.sdk import DAG
 
 from connix_provider.operators import agent
 from connix_provider.operators.agent_task import AgentTask
@@ -23,6 +24,8 @@ OTHERS = [
     ConnixExportAgentMetricsOperator,
     ConnixFleetOperator,
 ]
+FLEET = {"action": "restart", "agents": {"name": "*"}}
+APPLY = {"spec": []}
 
 
 def parameters(cls):
@@ -58,3 +61,22 @@ def test_every_shown_parameter_arrives(operator):
     marks = {name: f"mark of {name}" for name in parameters(operator)}
     task = operator(task_id="task", **marks)
     assert {name: getattr(task, name) for name in marks} == marks
+
+
+@pytest.mark.parametrize(
+    ("operator", "arguments", "name"),
+    [
+        (ConnixFleetOperator, FLEET, "cancel_on_kill"),
+        (ConnixFleetOperator, FLEET, "stream_agent_logs"),
+        (ConnixFleetOperator, FLEET, "wait_for_completion"),
+        (ConnixApplyAgentsOperator, APPLY, "cancel_on_kill"),
+        (ConnixApplyAgentsOperator, APPLY, "deferrable"),
+        (ConnixApplyAgentsOperator, APPLY, "stream_agent_logs"),
+    ],
+)
+def test_an_argument_without_effect_is_refused(operator, arguments, name):
+    said = f"{operator.__name__} has no parameter {name}"
+    with pytest.raises(TypeError, match=said):
+        operator(task_id="task", **arguments, **{name: True})
+    with DAG("defaults", schedule=None, default_args={name: True}):
+        assert operator(task_id="task", **arguments)

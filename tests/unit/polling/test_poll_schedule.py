@@ -12,11 +12,11 @@ from connix_provider.polling.poll_schedule import PollSchedule
 def test_the_last_pause_lasts_until_the_deadline(last_poll, beyond, monkeypatch):
     schedule = PollSchedule(10.0, deadline=1000.0, began_at=0.0)
     monkeypatch.setattr(schedule.clock, "now", lambda: 1000.0 - last_poll - beyond)
-    assert schedule.rest(last_poll) == pytest.approx(max(0.0, last_poll + beyond), abs=1e-9)
+    assert schedule.sleep_seconds(last_poll) == pytest.approx(max(0.0, last_poll + beyond), abs=1e-9)
 
 
 @pytest.mark.parametrize("last_poll", [0.05, 10.0])
 def test_the_last_poll_is_before_the_deadline(last_poll, monkeypatch):
     schedule = PollSchedule(10.0, deadline=1000.0, began_at=0.0)
     monkeypatch.setattr(schedule.clock, "now", lambda: 995.0 - last_poll)
-    assert schedule.rest(last_poll) == pytest.approx(5.0)
+    assert schedule.sleep_seconds(last_poll) == pytest.approx(5.0)

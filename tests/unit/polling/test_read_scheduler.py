@@ -85,11 +85,11 @@ class Project:
         """Give the scheduler the response; return the agents that it shows."""
         if read.page is None:
             (agent_id,) = read.agent_ids
-            self.scheduler.saw(agent_id, self.agents[int(agent_id.removeprefix("agent_"))])
+            self.scheduler.on_agent(agent_id, self.agents[int(agent_id.removeprefix("agent_"))])
             shown = {agent_id}
         else:
             page = self.page(read)
-            self.scheduler.saw_page(read, page)
+            self.scheduler.on_page(read, page)
             shown = {agent.id for agent in page}
         return shown
 
