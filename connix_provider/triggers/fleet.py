@@ -130,7 +130,7 @@ class ConnixFleetTrigger(BaseTrigger):
             return
         done, _ = await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         if done and len(done) < len(tasks):
-            await asyncio.wait(tasks, timeout=_GATHER)
+            await asyncio.sleep(_GATHER)
 
     async def _poll(self, wait: FleetWait, first_poll_at: float) -> PollResult:
         from connix_provider.polling.session import poll_until_done_async
