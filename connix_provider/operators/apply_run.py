@@ -26,7 +26,7 @@ from connix_provider.lifecycle import GOALS
 from connix_provider.operators import create_once
 from connix_provider.operators.agent_records import AgentRecords
 from connix_provider.operators.apply_plan import AgentChange, ApplyPlan, owner_mark
-from connix_provider.operators.busy_agent import MAX_REPEATS, AgentBusyError, raise_if_busy
+from connix_provider.operators.busy_agent import AgentBusyError, raise_if_busy
 from connix_provider.operators.difference import changed_fields, difference
 from connix_provider.operators.existing_operators import send_action
 from connix_provider.operators.flow_driver import AgentFailure, AgentFlow, AgentWait, FlowDriver
@@ -35,7 +35,6 @@ from connix_provider.operators.restart_once import restart_in_run
 from connix_provider.operators.sent_action import SentAction
 from connix_provider.operators.task_state import TaskMemory
 from connix_provider.params import name_conflict
-from connix_provider.polling.deferral import LONGEST_PAUSE
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome
 from connix_provider.statuses import TRANSIENT, AgentStatus, in_words
@@ -265,17 +264,13 @@ class ApplyRun:
                 if acted is not None:
                     yield from self._await(acted, is_last=is_last)
                 return
-            may_have_executed = may_have_executed or busy.may_have_executed
+            may_have_executed = busy.may_have_executed = may_have_executed or busy.may_have_executed
             repeats += 1
             self._log.info("Agent %r (%s): the %s waits. %s", agent.name, agent.id, verb, busy)
             wait = yield from self._await(SentAction.of(agent, "settle"))
             was_busy = wait.polls > 1
             if busy.error is not None and not was_busy:
-                has_changed = busy.before is not None and wait.poller.seen != busy.before
-                if not (has_changed or may_have_executed) or repeats >= MAX_REPEATS:
-                    raise busy.error
-                # Back off, because the agent may have been busy until just now.
-                pause = min(2.0 ** (repeats - 1), LONGEST_PAUSE)
+                pause = busy.pause_before_repeat(wait.poller.seen, repeats)
                 yield from self._await(SentAction.of(agent, "settle"), pause=pause)
             agent = self._read(agent.id)
 

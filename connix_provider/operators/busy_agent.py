@@ -40,7 +40,15 @@ if TYPE_CHECKING:
     from connix_provider.polling.session import PollingSession
     from connix_provider.polling.status_poller import StatusPoller
 
-__all__ = ["AgentBusyError", "act_when_ready", "await_settled", "raise_if_busy", "with_busy_reason"]
+__all__ = [
+    "MAX_REPEATS",
+    "AgentBusyError",
+    "act_when_ready",
+    "await_settled",
+    "back_off",
+    "raise_if_busy",
+    "with_busy_reason",
+]
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +92,34 @@ class AgentBusyError(Exception):
         self.undo: Undo | None = None
         #: Epoch seconds at which a create made or found the agent.
         self.found_at: float | None = None
+
+    def pause_before_repeat(self, seen: Snapshot | None, repeats: int) -> float:
+        """
+        Return the pause before the action is sent again to an agent that was not busy.
+
+        The agent may have been busy until just now, or may only have sent a heartbeat.
+
+        :param seen: the agent as a poll after the 409 showed it
+        :param repeats: how often the action waited, this time included
+        :return: seconds
+        :raises ConnixConflictError: the 409, if neither a change of the agent nor an earlier request explains
+            it, and after :data:`MAX_REPEATS` times
+        """
+        has_changed = self.before is not None and seen != self.before
+        is_explained = self.error is None or has_changed or self.may_have_executed
+        if self.error is not None and (not is_explained or repeats >= MAX_REPEATS):
+            raise self.error
+        return back_off(repeats)
+
+
+def back_off(repeats: int) -> float:
+    """
+    Return the pause after a 409.
+
+    :param repeats: how often the action waited, this time included
+    :return: seconds: 1, 2, 4, … up to 10
+    """
+    return min(2.0 ** (repeats - 1), LONGEST_PAUSE)
 
 
 @contextmanager
@@ -189,12 +225,8 @@ def await_settled(
         raise exception_for(with_busy_reason(poll_result, str(busy))) from busy.error
     if was_busy:
         return True
-    if busy.error is not None:
-        has_changed = busy.before is not None and wait.seen != busy.before
-        if not (has_changed or busy.may_have_executed) or repeats >= MAX_REPEATS:
-            raise busy.error
-    # Back off, because the agent may have been busy until just now, or may only have sent a heartbeat.
-    time.sleep(min(2.0 ** (repeats - 1), LONGEST_PAUSE, max(0.0, wait.schedule.left())))
+    pause = busy.pause_before_repeat(wait.seen, repeats)
+    time.sleep(min(pause, max(0.0, wait.schedule.left())))
     return True
 
 

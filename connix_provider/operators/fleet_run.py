@@ -25,14 +25,13 @@ from airflow.providers.common.compat.sdk import AirflowException
 from connix_provider.client.errors import ConnixError, ConnixNotFoundError, ConnixRateLimitError
 from connix_provider.client.retry import cap_retry_delay
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.operators.busy_agent import MAX_REPEATS, AgentBusyError
+from connix_provider.operators.busy_agent import MAX_REPEATS, AgentBusyError, back_off
 from connix_provider.operators.combined_error import in_short
 from connix_provider.operators.error_context import concerns_all_agents, naming
 from connix_provider.operators.fleet_action import send_to_member
 from connix_provider.operators.fleet_plan import FleetMember, FleetStep, Progress, decide
 from connix_provider.operators.sent_action import SentAction
 from connix_provider.polling import session
-from connix_provider.polling.deferral import LONGEST_PAUSE
 from connix_provider.polling.fleet_wait import FleetWait, Stage
 from connix_provider.polling.last_errors import FAILURES, SECONDS, read_last_errors
 from connix_provider.polling.outcome_errors import exception_for
@@ -223,7 +222,7 @@ class FleetRun:
             **self._shared_options(),
         )
         # Back off from a busy agent; of an action, the effect takes a moment.
-        pause = {Stage.SETTLE: min(2.0 ** (repeats - 1), LONGEST_PAUSE), Stage.GOAL: 1.0}.get(stage, 0.0)
+        pause = {Stage.SETTLE: back_off(repeats), Stage.GOAL: 1.0}.get(stage, 0.0)
         wait.due = time.monotonic() + min(pause, self._task.poll_seconds)
 
     def _shared_options(self) -> dict[str, Any]:
