@@ -18,7 +18,7 @@ from connix_provider.client.redaction.quoting import printable
 if TYPE_CHECKING:
     from connix_provider.client import Agent
 
-__all__ = ["field_changes", "in_words"]
+__all__ = ["diff_lines", "field_changes"]
 
 _SHOWN_OF_CONFIG = frozenset({"model", "temperature", "max_tokens", "tools"})
 #: Characters of JSON of a value that is shown.
@@ -59,7 +59,7 @@ def field_changes(
     return described
 
 
-def in_words(change: Mapping[str, Any]) -> str:
+def diff_lines(change: Mapping[str, Any]) -> str:
     """
     Write one change as lines of a diff.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from connix_provider.operators.agent_spec import AgentSpec, digest_of
-from connix_provider.operators.apply_diff import field_changes, in_words
+from connix_provider.operators.apply_diff import diff_lines, field_changes
 from connix_provider.operators.configuration import REMEDY_FOR_TEXT
 from connix_provider.operators.difference import difference
 from connix_provider.operators.identity import APPLY_OWNER_FIELD, deployment_id
@@ -129,7 +129,7 @@ class ApplyPlan:
             "summary": self.summary(),
             "changes": changes,
             "unchanged": [{"name": agent.name, "agent_id": agent.agent_id} for agent in unchanged],
-            "diff": "\n".join([self.headline(), *map(in_words, changes)]),
+            "diff": "\n".join([self.headline(), *map(diff_lines, changes)]),
         }
 
     def headline(self) -> str:

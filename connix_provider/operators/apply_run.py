@@ -139,7 +139,8 @@ class ApplyRun:
             sent = SentAction.of(agent, "create", accepted_at=now, found_at=now)
             yield from self._await(sent, is_last=spec.state in {None, AgentStatus.RUNNING})
         if difference(spec.body, agent):
-            yield from self._update(spec, agent)
+            # The plan may be minutes old, because updates wait for their rate limit.
+            yield from self._update(spec, agent if is_new else self._read(agent.id))
         elif agent.status in TRANSIENT and not is_new and self._task.is_repeated(self._context):
             # An earlier try may have sent an update, and was killed before it saw the end of it.
             yield from self._await(SentAction.of(agent, "update", accepted_at=time.time()), is_last=True)

@@ -1,8 +1,8 @@
 """
 The rows of an export, page by page, so that memory does not grow with their number.
 
-The end of an interval does not belong to it. So two exports that follow each other neither share a row nor
-miss one, whether or not the service counts the end in.
+The end of an interval does not belong to it. So two exports that follow each other neither share a line nor
+miss one, whether or not the service counts the end in. Only a point of metrics that spans a bound is in both.
 """
 
 from __future__ import annotations

@@ -139,23 +139,16 @@ def _interval(task: ExportTask, context: Context) -> tuple[datetime, datetime]:
     of_run: tuple[Any, Any] = (context.get("data_interval_start"), context.get("data_interval_end"))
     start = of_run[0] if task.start_time is None else task.start_time
     end = of_run[1] if task.end_time is None else task.end_time
-    given = [_moment(name, value) for name, value in (("start_time", start), ("end_time", end))]
-    if None in given:
+    moments = [datetime.fromisoformat(text) for text in period(start, end).values() if text]
+    if len(moments) < 2:
         raise ValueError(f"this run has no data interval, so {_GIVE_TIMES}")
-    if given[0] == given[1]:
-        raise ValueError(f"the interval is empty: it begins and ends at {given[0]}. {_EMPTY}; {_GIVE_TIMES}")
-    moments = [moment for moment in given if moment]
-    if moments[0] > moments[1]:
-        raise ValueError(f"start_time {moments[0]} lies after end_time {moments[1]}")
+    if moments[0] == moments[1]:
+        raise ValueError(
+            f"the interval is empty: it begins and ends at {moments[0]}. {_EMPTY}; {_GIVE_TIMES}"
+        )
     if moments[1].timestamp() > time.time() + _CLOCK_SKEW:
         task.log.warning("end_time %s lies in the future, so a later export may give more.", moments[1])
     return moments[0], moments[1]
-
-
-def _moment(name: str, value: Any) -> datetime | None:
-    """Read a time in UTC."""
-    text = period(value, None)["start_time"] if name == "start_time" else period(None, value)["end_time"]
-    return None if text is None else datetime.fromisoformat(text)
 
 
 def _agent_ids(

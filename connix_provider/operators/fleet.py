@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ConnixDeleteOrphanedAgentsOperator", "ConnixFleetOperator"]
 
 #: What each event of the trigger holds.
-_OF_AN_EVENT = frozenset({"results", "waits", "deadline", "progress_at"})
+_OF_AN_EVENT = frozenset({"results", "waits", "deadline", "progress_at", "hold_reason"})
 
 
 class ConnixFleetOperator(AgentTask):

@@ -59,12 +59,9 @@ class FleetMemory:
         :return: whether there is one
         """
         stored = self._memory.read(of_any_clear=True)
-        if not isinstance(stored, dict) or stored.get("action") != action:
+        if not isinstance(stored, dict) or (stored["action"], stored["project_id"]) != (action, project_id):
             return False
-        # What an earlier version of this provider wrote has no project.
-        if stored.get("project_id", project_id) != project_id:
-            return False
-        self._is_over = stored.get("is_over", False)
+        self._is_over = stored["is_over"]
         if self._is_over and self._memory.read() is None:
             # The run succeeded before a clear.
             self._is_over = False

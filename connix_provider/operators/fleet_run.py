@@ -8,7 +8,7 @@ Invariants:
 
 - An agent that is done is never acted on again, over lost responses, killed tasks, retries and clears.
 - A failure of one agent does not stop the others; more than ``max_failures`` of them do.
-- What is under way is awaited, whatever stops the run.
+- Agents under way are awaited when the run stops, except after a refused key.
 """
 
 from __future__ import annotations
@@ -97,8 +97,7 @@ class FleetRun:
         :param event: the trigger's event
         """
         self.progress_at = event["progress_at"]
-        # Events of an earlier version have none.
-        self.hold_reason = event.get("hold_reason") or ""
+        self.hold_reason = event["hold_reason"]
         for stored in event["waits"]:
             if self._by_id[stored["agent_id"]].progress in {Progress.DONE, Progress.FAILED}:
                 continue
@@ -222,7 +221,7 @@ class FleetRun:
             **self._shared_options(),
         )
         # Back off from a busy agent; of an action, the effect takes a moment.
-        pause = {Stage.SETTLE: back_off(repeats), Stage.GOAL: 1.0}.get(stage, 0.0)
+        pause = back_off(repeats) if stage is Stage.SETTLE else 1.0 if stage is Stage.GOAL else 0.0
         wait.due = time.monotonic() + min(pause, self._task.poll_seconds)
 
     def _shared_options(self) -> dict[str, Any]:
@@ -248,8 +247,8 @@ class FleetRun:
             self._done(member, at=wait.seen_at)
         elif wait.repeats >= MAX_REPEATS:
             action = f"Could not {self._settings.action} agent {member}"
-            why = f"Connix refused {wait.repeats} requests with 409, each after the agent had settled"
-            self._fail(member, AirflowException(f"{action}: {why}"))
+            why = f"it waited {wait.repeats} times for the agent, which was busy or refused it with 409"
+            self._fail(member, AirflowException(f"{action}: {why}. Look at its log, then clear the task"))
         else:
             self._begin(member)
 
@@ -267,7 +266,7 @@ class FleetRun:
         """Go on with an agent that reached the action's goal, perhaps after a wait."""
         if self._settings.brings_up and self._settings.policy.wants_more:
             self._wait(member, SentAction(member.agent_id, agent_name=member.name), Stage.HEALTH, after=wait)
-            # Without a record, nothing has kept yet that an agent which ran already is under way.
+            # Save now, because an agent that already ran has no record.
             self._memory.save()
         else:
             self._done(member, at=wait.seen_at if wait else None)

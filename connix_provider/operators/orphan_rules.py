@@ -33,7 +33,7 @@ from connix_provider.selector import AgentSelector
 if TYPE_CHECKING:
     from connix_provider.client import Agent
 
-__all__ = ["OrphanRules", "Verdict"]
+__all__ = ["OrphanRules", "OrphanVerdict"]
 
 #: The states of a run that has ended.
 _ENDED = ("success", "failed")
@@ -43,7 +43,7 @@ _AT_REST = ("success", "failed", "skipped", "upstream_failed", "removed", "null"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Verdict:
+class OrphanVerdict:
     """
     What is known of an agent.
 
@@ -73,7 +73,7 @@ class OrphanRules:
     deletes_missing: bool
     ti: Any
 
-    def judge(self, agent: Agent, now: float, *, is_complete: bool) -> Verdict:
+    def judge(self, agent: Agent, now: float, *, is_complete: bool) -> OrphanVerdict:
         """
         Judge an agent.
 
@@ -84,9 +84,9 @@ class OrphanRules:
         """
         key, foreign = _key_of(agent)
         if key is None:
-            return Verdict(None, foreign)
+            return OrphanVerdict(None, foreign)
         age = None if agent.created_at is None else now - agent.created_at.timestamp()
-        return Verdict(key, self._reason_to_keep(agent, key, age, now, is_complete=is_complete), age)
+        return OrphanVerdict(key, self._reason_to_keep(agent, key, age, now, is_complete=is_complete), age)
 
     def _reason_to_keep(
         self, agent: Agent, key: TaskRunKey, age: float | None, now: float, *, is_complete: bool

@@ -21,7 +21,7 @@ from connix_provider.operators.combined_error import combined_error
 from connix_provider.operators.error_context import naming
 from connix_provider.operators.identity import chosen_deployment_id, deployment_id
 from connix_provider.operators.lost_response import seconds_left
-from connix_provider.operators.orphan_rules import OrphanRules, Verdict
+from connix_provider.operators.orphan_rules import OrphanRules, OrphanVerdict
 from connix_provider.params import check_seconds
 from connix_provider.polling.deferral import time_allowed
 from connix_provider.polling.selection import select_agents
@@ -160,21 +160,21 @@ class _Run:
             else:
                 self._note(agent, latest, "would_delete" if self._is_dry else "deleted")
 
-    def _delete(self, agent_id: str) -> tuple[Agent, Verdict]:
+    def _delete(self, agent_id: str) -> tuple[Agent, OrphanVerdict]:
         """
         Read an agent, and delete it if it is orphaned.
 
         A listing may be stale, and a run may be cleared while the task waits for the rate limit. So the agent
         is read and judged again right before each delete, and after each wait.
         """
-        hasty = self._client.with_options(longest_pause=_LONGEST_PAUSE)
+        bounded = self._client.with_options(longest_pause=_LONGEST_PAUSE)
         while True:
             agent = self._client.agents.get(self._project_id, agent_id)
             verdict = self._rules.judge(agent, self._now(), is_complete=True)
             if verdict.reason is not None or self._is_dry:
                 return agent, verdict
             try:
-                hasty.agents.delete(self._project_id, agent_id)
+                bounded.agents.delete(self._project_id, agent_id)
             except ConnixRateLimitError as error:
                 self._log.info("Agent %r (%s) waits for its delete: %s.", agent.name, agent_id, error)
                 left = seconds_left(self._client) - _LAST_ATTEMPT
@@ -200,7 +200,7 @@ class _Run:
             "others": dict(self._others),
         }
 
-    def _keep(self, agent: Agent, verdict: Verdict, before: Verdict | None = None) -> None:
+    def _keep(self, agent: Agent, verdict: OrphanVerdict, before: OrphanVerdict | None = None) -> None:
         if verdict.key is None and before is None:
             self._others[str(verdict.reason)] += 1
             self._log.debug("Agent %r (%s) is left alone: %s.", agent.name, agent.id, verdict.reason)
@@ -210,7 +210,9 @@ class _Run:
             reason = f"its metadata changed since it was listed: {reason}"
         self._note(agent, verdict if verdict.key else before, "kept", reason)
 
-    def _note(self, agent: Agent, verdict: Verdict | None, outcome: str, reason: str | None = None) -> None:
+    def _note(
+        self, agent: Agent, verdict: OrphanVerdict | None, outcome: str, reason: str | None = None
+    ) -> None:
         key, age = (verdict.key, verdict.age) if verdict else (None, None)
         self._agents[agent.id] = {
             "name": agent.name,

@@ -1,5 +1,5 @@
 """
-Wait until so many of some agents are healthy at the same time.
+Wait until enough agents of a group are healthy at the same time.
 
 Each agent is polled by a :class:`~connix_provider.polling.health_poller.HealthPoller` of its own. After each
 poll the group decides whether the wait is over:
@@ -23,9 +23,9 @@ from connix_provider.poll_state import PollState
 from connix_provider.polling.health_poller import HealthPoller
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.polling.poll_schedule import PollSchedule
+from connix_provider.polling.priority_semaphore import PrioritySemaphore
 from connix_provider.polling.selection import select_agents
 from connix_provider.polling.session import poll_once, poll_until_done_async
-from connix_provider.polling.turns import Turns
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent
@@ -72,8 +72,8 @@ class HealthGroup:
         self._log_positions = log_positions
         self._kind: dict[str, Any] = {"healthy_for": healthy_for, "fails_on_unknown": fails_on_unknown}
         self.pollers: list[HealthPoller] = []
-        #: The places of the measurements that a trigger sends at the same time.
-        self.turns = Turns(_MEASURED_AT_ONCE)
+        #: Bounds the measurements that a trigger sends at the same time.
+        self.semaphore = PrioritySemaphore(_MEASURED_AT_ONCE)
 
     def add(self, agent_id: str | None, agent_name: str | None = None, **known: Any) -> HealthPoller:
         """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from connix_provider.client.calls.steps import Flow
     from connix_provider.polling.agent_ref import AgentRef
     from connix_provider.polling.poll_schedule import PollSchedule
-    from connix_provider.polling.turns import Turns
+    from connix_provider.polling.priority_semaphore import PrioritySemaphore
 
 __all__ = ["HealthPoller"]
 
@@ -33,8 +33,8 @@ class Group(Protocol):
     """Decides when a wait for the health of several agents is over."""
 
     @property
-    def turns(self) -> Turns:
-        """The places of the measurements."""
+    def semaphore(self) -> PrioritySemaphore:
+        """Bounds the measurements that a trigger sends at the same time."""
 
     @property
     def is_single(self) -> bool:
@@ -106,7 +106,7 @@ class HealthPoller(StatusPoller):
 
         :return: a context manager; it gives whether it waited
         """
-        return self._group.turns.take(self._measured_at)
+        return self._group.semaphore.acquire(self._measured_at)
 
     def complete(self, client: Client | AsyncClient, agent: Agent) -> Flow[Agent]:
         """

@@ -120,13 +120,16 @@ class LogStream:
             self._log.info("Agent %s: its log can be read again.", ref)
             self._failure = None
         if not is_complete:
-            self._log.warning("Agent %s: its log grows too fast, so lines are left out here.", ref)
+            lines = _PAGES * MAX_LOGS_PER_PAGE
+            self._log.warning(
+                "Agent %s: more than %d new lines in its log; the oldest are left out.", ref, lines
+            )
         for at in range(0, len(entries), _CHUNK):
             chunk = entries[at : at + _CHUNK]
             texts = client.redact([entry.message[:_SEARCHED] for entry in chunk], self._secrets or ())
             for entry, text in zip(chunk, texts, strict=True):
                 self._write(ref, entry, printable(text))
-            # The event loop of a triggerer has others to serve.
+            # Yield between chunks, because otherwise many lines would block the event loop of a triggerer.
             yield Sleep(0.0)
 
     def _read_new(self, client: Client | AsyncClient, ref: AgentRef) -> Flow[tuple[list[LogEntry], bool]]:

@@ -24,7 +24,6 @@ from connix_provider.polling.preload import preload
 
 if TYPE_CHECKING:
     from connix_provider.polling.agent_ref import AgentRef
-    from connix_provider.polling.poll_result import PollResult
 
 __all__ = ["WaitTrigger"]
 

@@ -17,7 +17,12 @@ DAG_BLOCK, HOOK_BLOCK, CLIENT_BLOCK = re.findall(r"```python\n(.*?)```", README,
 @pytest.mark.heavy
 def test_the_dag(emulator, connection, warp):
     names: dict = {}
-    exec(DAG_BLOCK.replace('with DAG("one_agent"):', 'with DAG("one_agent") as dag:'), names)
+    exec(
+        DAG_BLOCK.replace(
+            'with DAG("one_agent", schedule=None):', 'with DAG("one_agent", schedule=None) as dag:'
+        ),
+        names,
+    )
     dag = names["dag"]
     assert len([line for line in DAG_BLOCK.splitlines() if line.strip()]) <= 10
     store(dag)
@@ -32,7 +37,12 @@ def test_the_dag(emulator, connection, warp):
 @pytest.mark.heavy
 def test_the_dag_runs_again_after_a_failure(emulator, connection, warp):
     names: dict = {}
-    exec(DAG_BLOCK.replace('with DAG("one_agent"):', 'with DAG("one_agent_again") as dag:'), names)
+    exec(
+        DAG_BLOCK.replace(
+            'with DAG("one_agent", schedule=None):', 'with DAG("one_agent_again", schedule=None) as dag:'
+        ),
+        names,
+    )
     dag = names["dag"]
     store(dag)
     emulator.faults.add(Fault.ends_in_error(), on="create_agent")

@@ -8,10 +8,10 @@ everything in a process that uses a key; :mod:`connix_provider.client.ratelimit.
 List Agents allows 100 requests a minute. The window ends in 30 s, and ``X-RateLimit-Remaining`` is 66. Six
 of them stay in reserve for actions, so polls go at (66 - 6) / 30 s = 2 a second.
 
-**Other machines.** If another machine then sends 30 requests, the next response says so, and 1 a second is
-left for both. Each machine takes a power of its part of the window's requests: of two equal ones 0.5 **
-0.65 = 0.64 a second. The power is below 1, because by their plain parts uneven machines would stay uneven.
-Together they take too much at first, so each slows down by as much as less is left than time.
+**Other machines.** If another machine then sends 30 requests, the next ``Remaining`` leaves 1 a second for
+both. Each machine polls at ``part ** 0.65`` of that, where ``part`` is its part of the window's requests: two
+equal machines send 0.5 ** 0.65 = 0.64 a second each. With an exponent of 1, uneven parts would stay uneven.
+Together that is too much, so each machine slows down as ``Remaining`` falls faster than the time.
 
 - *Actions* are requests that a task waits for now. They are not spread: they may use all that is left at
   once.
@@ -29,8 +29,9 @@ none, until it refuses a request.
 :mod:`connix_provider.client.ratelimit.shared`. While more than half of a limit is left, a process that sends
 many requests exchanges with it once a second, and otherwise with each permit and each response.
 
-**Invariants.** No permit is given that the last headers rule out. Nothing here sends, sleeps, or waits for
-more than a lock that is held for microseconds. Users on other machines show in the headers alone.
+**Invariants.** No permit is given that the last headers rule out. Nothing here sends a request, or sleeps for
+a limit. It waits for locks alone: microseconds for that of the threads, at most 20 ms for that of the file.
+Users on other machines show in the headers alone.
 """
 
 from __future__ import annotations

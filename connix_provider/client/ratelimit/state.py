@@ -77,7 +77,7 @@ class KeyState:
 
     def __init__(self) -> None:
         self.endpoints = {bucket: Endpoint(bucket) for bucket in Bucket}
-        #: The limits on all requests together, by their number: headers tell of either in turns.
+        #: The limits on all requests of the key, by the limit's value, because each response names only one.
         self.key_windows: dict[float, FixedWindow] = {}
         self._last_key_limit: float | None = None
         self.server_clock = ServerClock()
@@ -90,10 +90,10 @@ class KeyState:
         :param now: the moment
         :return: the limits, as they stand now
         """
-        for number, window in tuple(self.key_windows.items()):
-            # One that ended and was not told of since may be gone for good.
-            if now >= window.end and number != self._last_key_limit:
-                del self.key_windows[number]
+        for value, window in tuple(self.key_windows.items()):
+            # A limit whose window ended, and that no response named since, may be gone for good.
+            if now >= window.end and value != self._last_key_limit:
+                del self.key_windows[value]
         own = self.endpoints[bucket].limit
         limits: list[Limit] = (
             [*self.key_windows.values()] if own is None else [own, *self.key_windows.values()]
@@ -108,7 +108,8 @@ class KeyState:
 
         :param bucket: the endpoint
         :param now: the moment
-        :return: true if more than half of each limit is left, or no limit is known
+        :return: true if responses showed that more than half of each limit is left, or no limit exists; false
+            for a limit that only the reference names
         """
         endpoint = self.endpoints[bucket]
         limits = [*self.key_windows.values(), *([endpoint.limit] if endpoint.limit else [])]
@@ -179,8 +180,8 @@ class KeyState:
             self.learn_own(bucket, now, own, self.server_clock.until(now, own.reset))
         elif counted and (limit := self.endpoints[bucket].limit):
             limit.spend()
-        for number, window in self.key_windows.items():
-            if counted and (of_key is None or number != of_key.limit):
+        for value, window in self.key_windows.items():
+            if counted and (of_key is None or value != of_key.limit):
                 window.spend()
         if of_key is not None:
             self.learn_of_key(now, of_key, self.server_clock.until(now, of_key.reset))

@@ -38,7 +38,7 @@ def test_an_agent_that_ran_already_holds_its_place(deferrable, fleet, emulator, 
     assert requests(emulator, "start_agent") == []
     assert {each["reason"] for each in ran.result["agents"].values()} == {"it was running already"}
     # The first takes 90 s beside two others, the next 60 s beside the last: no wait begins anew.
-    assert 180 <= warp.time() - began < 200
+    assert 180 <= warp.time() - began < 220
 
 
 @MODES

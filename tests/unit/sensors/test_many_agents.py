@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from in_process import TaskRun
 
-from connix_provider.polling.turns import Turns
+from connix_provider.polling.priority_semaphore import PrioritySemaphore
 from connix_provider.sensors.health import ConnixAgentHealthSensor
 
 pytestmark = pytest.mark.heavy
@@ -41,19 +41,19 @@ def test_each_agent_is_measured_before_one_is_again(how, connection, warp, emula
 def test_the_longest_unmeasured_agent_is_next():
     order = []
 
-    async def measure(turns, measured_at):
-        async with turns.take(measured_at):
+    async def measure(semaphore, measured_at):
+        async with semaphore.acquire(measured_at):
             order.append(measured_at)
             await asyncio.sleep(0)
 
     async def run():
-        turns = Turns(1)
-        async with turns.take(0.0):
-            tasks = [asyncio.create_task(measure(turns, at)) for at in (3.0, 1.0, 2.0, 0.0)]
+        semaphore = PrioritySemaphore(1)
+        async with semaphore.acquire(0.0):
+            tasks = [asyncio.create_task(measure(semaphore, at)) for at in (3.0, 1.0, 2.0, 0.0)]
             await asyncio.sleep(0)
             tasks[1].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        async with turns.take(9.0) as has_waited:
+        async with semaphore.acquire(9.0) as has_waited:
             assert not has_waited
 
     asyncio.run(run())
@@ -62,19 +62,19 @@ def test_the_longest_unmeasured_agent_is_next():
 
 def test_a_cancelled_turn_gives_its_place_on():
     async def run():
-        turns = Turns(1)
+        semaphore = PrioritySemaphore(1)
 
         async def measure():
-            async with turns.take(1.0):
+            async with semaphore.acquire(1.0):
                 pass
 
-        async with turns.take(0.0):
+        async with semaphore.acquire(0.0):
             tasks = [asyncio.create_task(measure()) for _ in range(3)]
             await asyncio.sleep(0)
         # The first has its place by now, and has not run yet.
         tasks[0].cancel()
         await asyncio.wait_for(asyncio.gather(*tasks[1:]), 5)
-        async with turns.take(2.0) as has_waited:
+        async with semaphore.acquire(2.0) as has_waited:
             assert not has_waited
 
     asyncio.run(run())
