@@ -128,7 +128,7 @@ class ConnixApplyAgentsOperator(AgentTask):
 
     def named(self) -> dict[str, Any]:
         """Return the action, for messages."""
-        return {"verb": "apply"}
+        return {"verb": "apply", "subject": "Could not apply the agents"}
 
     def execute(self, context: Context) -> dict[str, Any]:
         """

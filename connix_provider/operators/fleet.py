@@ -134,7 +134,7 @@ class ConnixFleetOperator(AgentTask):
 
     def named(self) -> dict[str, Any]:
         """Return the action, for messages."""
-        return {"verb": str(self.action)}
+        return {"verb": str(self.action), "subject": f"Could not {self.action} the agents"}
 
     def check(self) -> None:
         """Check the parameters, before any request."""

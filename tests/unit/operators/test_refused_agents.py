@@ -8,6 +8,7 @@ from in_process import TaskRun
 from connix_provider.client.errors import ConnixAuthenticationError, ConnixPermissionError
 from connix_provider.emulator import Fault
 from connix_provider.operators.apply import ConnixApplyAgentsOperator
+from connix_provider.operators.fleet import ConnixFleetOperator
 
 pytestmark = pytest.mark.heavy
 
@@ -49,3 +50,16 @@ def test_a_refused_key_ends_the_task(status, call, kind, apply, emulator):
     ran = apply(spec_of("agent-0", "agent-1", "agent-2"))
     assert type(ran.error) is kind
     assert len([entry for entry in emulator.journal.entries(call) if entry.status == status]) <= 2
+
+
+@pytest.mark.parametrize(
+    ("operator", "arguments", "said"),
+    [
+        (ConnixFleetOperator, {"action": "stop", "agents": {"name": "*"}}, "Could not stop the agents: "),
+        (ConnixApplyAgentsOperator, {"spec": [{"name": "a"}]}, "Could not apply the agents: "),
+    ],
+)
+def test_a_refused_listing_is_about_all_agents(operator, arguments, said, connection, warp, emulator):
+    emulator.faults.add(Fault.status(403), on="list_agents", times=None)
+    ran = TaskRun(warp, operator, remembering=True, timeout=60, **arguments).try_once()
+    assert str(ran.error).startswith(said)
