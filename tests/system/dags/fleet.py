@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG
@@ -14,13 +15,15 @@ from connix_provider.sensors.health import ConnixAgentHealthSensor
 
 # The retries bring back a task whose worker was killed, and one that LocalExecutor loses when it is resumed
 # (apache/airflow #71580).
-AGAIN = {"retries": 3, "retry_delay": timedelta(seconds=1)}
+AGAIN = {"retries": 6, "retry_delay": timedelta(seconds=1)}
 AGENTS = {"name": "{{ dag_run.conf.fleet }}-*"}
 
 
 def hold(context: Any, result: Any) -> None:
-    """Keep the first try of a task running after its work, where its run asks for it."""
-    if context["dag_run"].conf.get("hold") and context["ti"].try_number == 1:
+    """Keep the first process that has done a task's work running, where its run names a file to note that."""
+    held = context["dag_run"].conf.get("held")
+    if held and not Path(held).exists():
+        Path(held).touch()
         time.sleep(600.0)
 
 
