@@ -25,7 +25,8 @@ from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.polling.poll_schedule import PollSchedule
 from connix_provider.polling.priority_semaphore import PrioritySemaphore
 from connix_provider.polling.selection import select_agents
-from connix_provider.polling.session import poll_once, poll_until_done_async
+from connix_provider.polling.session import poll_once
+from connix_provider.polling.trigger_loop import poll_until_done_async
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent

@@ -60,9 +60,6 @@ class HealthPoller(StatusPoller):
     :param options: those of :class:`StatusPoller`
     """
 
-    #: A poll needs a report, too.
-    reads_more = True
-
     def __init__(
         self,
         group: Group,

@@ -15,7 +15,7 @@ _NEEDED = (
     "connix_provider.params",
     "connix_provider.polling.fleet_wait",
     "connix_provider.polling.health_group",
-    "connix_provider.polling.session",
+    "connix_provider.polling.trigger_loop",
     "connix_provider.polling.task_kill",
     "connix_provider.polling.shared_client",
     "connix_provider.polling.cancel_action",

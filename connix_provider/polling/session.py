@@ -1,12 +1,15 @@
-"""Drive a wait: send a poll, sleep, and again; once for workers and once for triggers."""
+"""
+Drive a wait on a worker: send a poll, sleep, and again.
+
+The loop of triggers is :mod:`connix_provider.polling.trigger_loop`.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,31 +17,27 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from connix_provider.client.attempts.limit_log import SHORT_WAIT
 from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
+from connix_provider.polling.agent_log import stream_log
 from connix_provider.polling.deferral import time_after
+from connix_provider.polling.health_poller import HealthPoller
 from connix_provider.polling.last_errors import FAILURES, add_last_errors, read_last_errors
-from connix_provider.polling.poll_result import Outcome, PollResult
+from connix_provider.polling.poll_result import PollResult
 
 if TYPE_CHECKING:
-    from connix_provider.client import Agent, AsyncClient, Client
-    from connix_provider.client.calls.steps import Flow
+    from connix_provider.client import Agent, Client
     from connix_provider.hooks.connix import ConnixHook
-    from connix_provider.polling.shared_client import SharedClient
     from connix_provider.polling.status_poller import StatusPoller
-    from connix_provider.polling.subscription import Subscription
 
 __all__ = [
     "Locate",
     "PollingSession",
     "poll_once",
     "poll_until_done",
-    "poll_until_done_async",
     "result_of_event",
 ]
 
 #: Finds an agent that may only be known by name; returns project and agent.
 Locate = Callable[["Client"], tuple[str, str]]
-#: Seconds that are left for the next poll by a read of the agent's log.
-_SPARE = 0.2
 
 
 class PollingSession:
@@ -162,24 +161,12 @@ def poll_once(
         # Where the poll took all of the time, another process would not know what it failed with.
         poll_result = wait.observe(_poll(connected, project_id, wait, locate))
         if connected.is_open:
-            connected.client.drive(_read_log(connected.client, wait, poll_result))
+            connected.client.drive(stream_log(connected.client, wait, poll_result))
         poll_result = poll_result or wait.overdue()
     if not connected.is_open:
         return poll_result
     client = connected.client
     return client.drive(add_last_errors(client, wait, poll_result, may_read_agent=True))
-
-
-def _read_log(client: Client | AsyncClient, wait: StatusPoller, poll_result: PollResult | None) -> Flow[None]:
-    """Log the new lines of the agent's log after a poll that showed the agent."""
-    is_there = poll_result is None or poll_result.outcome not in {Outcome.GONE, Outcome.REFUSED}
-    has_seen = wait.last_agent is not None or wait.was_listed
-    if wait.stream is not None and is_there and has_seen and wait.log.last_error is None:
-        is_over = poll_result is not None or wait.schedule.is_last_poll
-        # A slow log delays the next poll by less than a poll interval, and never the last one.
-        schedule = wait.schedule
-        seconds = schedule.left() + wait.response_grace if is_over else schedule.sleep_seconds() - _SPARE
-        yield from wait.stream.read(client, wait.agent, wait.last_agent, seconds=seconds)
 
 
 def result_of_event(
@@ -247,7 +234,7 @@ def _poll(
             if wait.agent.link is None:
                 connected.locate(client, project_id, wait, locate)
             agent = client.agents.get(str(wait.agent.project_id), wait.agent_id)
-            return client.drive(wait.complete(client, agent)) if wait.reads_more else agent
+            return client.drive(wait.complete(client, agent)) if isinstance(wait, HealthPoller) else agent
         except AirflowNotFoundException as error:
             return error
         except ConnixError as error:
@@ -260,105 +247,3 @@ def _poll(
         except AirflowNotFoundException as error:
             return error
         wait.log.new_key(wait.agent)
-
-
-async def poll_until_done_async(
-    connix_conn_id: str, wait: StatusPoller, *, first_poll_at: float = 0.0
-) -> PollResult:
-    """
-    Wait in a trigger, without blocking its event loop, and together with all other waits there.
-
-    :param connix_conn_id: the Airflow connection
-    :param wait: what to wait for
-    :param first_poll_at: epoch seconds before which there is nothing new to see
-    :return: how it ended
-    :raises ValueError: for a connection whose settings cannot be right
-    """
-    due = wait.schedule.clock.to_monotonic(first_poll_at)
-    async with AsyncExitStack() as stack:
-        joined: tuple[SharedClient, Subscription] | None = None
-        while (poll_result := wait.overdue()) is None:
-            try:
-                joined = joined or await _join(stack, connix_conn_id, wait)
-                seen = await _poll_async(*joined, wait, due)
-            except AirflowNotFoundException as error:
-                seen = error
-            poll_result = wait.unanswered() if seen is None else wait.observe(seen)
-            if joined is not None and seen is not None:
-                await joined[0].client.drive(_read_log(joined[0].client, wait, poll_result))
-            if poll_result is not None:
-                break
-            if joined is not None:
-                await _add_last_errors(joined[0], wait, None)
-            pause = wait.schedule.sleep_seconds()
-            due = time.monotonic() + pause
-            if joined is None or pause >= wait.schedule.left():
-                # No poll is left before the deadline, or there is no place to wait for one.
-                await asyncio.sleep(pause)
-        if joined is None:
-            return dataclasses.replace(poll_result, last_errors=())
-        return await _add_last_errors(joined[0], wait, poll_result) or poll_result
-
-
-async def _add_last_errors(
-    shared: SharedClient, wait: StatusPoller, poll_result: PollResult | None
-) -> PollResult | None:
-    # Many waits may fail at the same time, so none sends a request for its agent alone.
-    return await shared.client.drive(add_last_errors(shared.client, wait, poll_result, may_read_agent=False))
-
-
-async def _join(
-    stack: AsyncExitStack, connix_conn_id: str, wait: StatusPoller
-) -> tuple[SharedClient, Subscription]:
-    """Open the client that all waits share, or join those that did, and take a place among them."""
-    from connix_provider.polling.shared_client import shared_client
-
-    shared = await stack.enter_async_context(shared_client(connix_conn_id))
-    wait.located(link=shared.agent_url(wait.agent.project_id, wait.agent_id))
-    deadline = wait.schedule.clock.to_monotonic(wait.schedule.deadline)
-    subscription = shared.subscription(
-        str(wait.agent.project_id), wait.agent_id, wait.schedule.poll_interval, deadline
-    )
-    return shared, await stack.enter_async_context(subscription)
-
-
-async def _poll_async(
-    shared: SharedClient, subscription: Subscription, wait: StatusPoller, due: float
-) -> Agent | Exception | None:
-    """Wait for the next poll, and for one more for each key that the connection got meanwhile."""
-    from connix_provider.polling.subscription import Delayed
-
-    last = subscription.deadline - subscription.lead()
-    if last < due:
-        due = max(last, min(due, time.monotonic() + wait.schedule.poll_interval / 2))
-    while True:
-        seen = await subscription.poll(due)
-        if wait.reads_more and not isinstance(seen, Exception | Delayed | None):
-            async with wait.turn() as has_waited:
-                # The agent may have changed meanwhile.
-                seen = await subscription.poll(0.0) if has_waited else seen
-                if not isinstance(seen, Exception | Delayed | None):
-                    seen = await _complete_async(shared, wait, seen)
-        if isinstance(seen, Delayed):
-            wait.limited(seen.error)
-        elif isinstance(seen, ConnixAuthenticationError) and await shared.reload_key(subscription.version):
-            wait.log.new_key(wait.agent)
-            due = 0.0
-        else:
-            return seen
-
-
-async def _complete_async(shared: SharedClient, wait: StatusPoller, agent: Agent) -> Agent | ConnixError:
-    """Send what a wait needs besides the agent, which the watcher has read."""
-    # The agent's response may come after the deadline.
-    seconds = max(wait.schedule.poll_timeout(), wait.response_grace)
-    client = shared.client.with_options(
-        max_attempts=1,
-        total_timeout=seconds,
-        deadline=time.time() + seconds + 1.0,
-        background=True,
-    )
-    try:
-        return await client.drive(wait.complete(client, agent))
-    except ConnixError as error:
-        return error

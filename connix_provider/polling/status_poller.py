@@ -9,7 +9,8 @@ Invariants:
 - A transient error never ends a wait. :class:`PollErrors` holds the errors that do.
 - Inside a process the monotonic clock counts. Only between processes moments are epoch seconds.
 
-Workers and triggers drive a wait with the loops of :mod:`connix_provider.polling.session`.
+The loops that drive a wait: :mod:`connix_provider.polling.session` on a worker,
+:mod:`connix_provider.polling.trigger_loop` in a trigger.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
@@ -42,8 +42,7 @@ from connix_provider.polling.poll_schedule import PollSchedule
 from connix_provider.polling.rate_limit_waits import RateLimitWaits
 
 if TYPE_CHECKING:
-    from connix_provider.client import Agent, AsyncClient, Client
-    from connix_provider.client.calls.steps import Flow
+    from connix_provider.client import Agent
 
 __all__ = ["StatusPoller"]
 
@@ -74,9 +73,6 @@ class StatusPoller:
     :param log_position: brings the lines of the agent's log after this position into ``log``; empty for those
         since the task began, ``None`` for none
     """
-
-    #: Whether a poll needs more than the agent.
-    reads_more = False
 
     def __init__(
         self,
@@ -231,24 +227,6 @@ class StatusPoller:
             "poll_errors": self.errors.to_json(clock.to_system),
             "log_position": self.stream.to_json() if self.stream else None,
         }
-
-    def turn(self) -> AbstractAsyncContextManager[bool]:
-        """
-        Wait in a trigger until the agent may be completed; called if :attr:`reads_more`.
-
-        :return: a context manager; it gives whether it waited
-        """
-        raise NotImplementedError
-
-    def complete(self, client: Client | AsyncClient, agent: Agent) -> Flow[Agent]:
-        """
-        Read what a poll needs besides the agent; called if :attr:`reads_more`.
-
-        :param client: whose flow it is
-        :param agent: the agent as the poll showed it
-        :return: the steps; their result is the agent
-        """
-        raise NotImplementedError
 
     # What a poll showed
 

@@ -178,8 +178,8 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         :return: how the wait ended
         :raises ValueError: for an invalid argument
         """
-        from connix_provider.polling.session import poll_until_done_async
         from connix_provider.polling.status_poller import StatusPoller
+        from connix_provider.polling.trigger_loop import poll_until_done_async
 
         self._poller = StatusPoller(
             self._goal(),

@@ -133,7 +133,7 @@ class ConnixFleetTrigger(BaseTrigger):
             await asyncio.sleep(_GATHER)
 
     async def _poll(self, wait: FleetWait, first_poll_at: float) -> PollResult:
-        from connix_provider.polling.session import poll_until_done_async
+        from connix_provider.polling.trigger_loop import poll_until_done_async
 
         try:
             return await poll_until_done_async(self.connix_conn_id, wait.poller, first_poll_at=first_poll_at)

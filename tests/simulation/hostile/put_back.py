@@ -157,6 +157,7 @@ def the_wall_clock_counts() -> Replacements:
         "connix_provider.polling.clock.SteadyClock.now": lambda self: time.time(),
         "connix_provider.polling.clock.SteadyClock.to_monotonic": lambda self, moment: moment,
         "connix_provider.polling.session.time": wall,
+        "connix_provider.polling.trigger_loop.time": wall,
         "connix_provider.polling.shared_client.Watcher": functools.partial(
             Watcher, clock=lambda: time.time()
         ),

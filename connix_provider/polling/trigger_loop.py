@@ -1,0 +1,123 @@
+"""Drive a wait in a trigger, together with all other waits of its event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
+from connix_provider.polling.agent_log import stream_log
+from connix_provider.polling.health_poller import HealthPoller
+from connix_provider.polling.last_errors import add_last_errors
+from connix_provider.polling.poll_result import PollResult
+from connix_provider.polling.shared_client import SharedClient, shared_client
+from connix_provider.polling.subscription import Delayed, Subscription
+
+if TYPE_CHECKING:
+    from connix_provider.client import Agent
+    from connix_provider.polling.status_poller import StatusPoller
+
+__all__ = ["poll_until_done_async"]
+
+
+async def poll_until_done_async(
+    connix_conn_id: str, wait: StatusPoller, *, first_poll_at: float = 0.0
+) -> PollResult:
+    """
+    Wait in a trigger, without blocking its event loop, and together with all other waits there.
+
+    :param connix_conn_id: the Airflow connection
+    :param wait: what to wait for
+    :param first_poll_at: epoch seconds before which there is nothing new to see
+    :return: how it ended
+    :raises ValueError: for a connection whose settings cannot be right
+    """
+    due = wait.schedule.clock.to_monotonic(first_poll_at)
+    async with AsyncExitStack() as stack:
+        joined: tuple[SharedClient, Subscription] | None = None
+        while (poll_result := wait.overdue()) is None:
+            try:
+                joined = joined or await _join(stack, connix_conn_id, wait)
+                seen = await _poll(*joined, wait, due)
+            except AirflowNotFoundException as error:
+                seen = error
+            poll_result = wait.unanswered() if seen is None else wait.observe(seen)
+            if joined is not None and seen is not None:
+                await joined[0].client.drive(stream_log(joined[0].client, wait, poll_result))
+            if poll_result is not None:
+                break
+            if joined is not None:
+                await _add_last_errors(joined[0], wait, None)
+            pause = wait.schedule.sleep_seconds()
+            due = time.monotonic() + pause
+            if joined is None or pause >= wait.schedule.left():
+                # No poll is left before the deadline, or there is no place to wait for one.
+                await asyncio.sleep(pause)
+        if joined is None:
+            return dataclasses.replace(poll_result, last_errors=())
+        return await _add_last_errors(joined[0], wait, poll_result) or poll_result
+
+
+async def _add_last_errors(
+    shared: SharedClient, wait: StatusPoller, poll_result: PollResult | None
+) -> PollResult | None:
+    # Many waits may fail at the same time, so none sends a request for its agent alone.
+    return await shared.client.drive(add_last_errors(shared.client, wait, poll_result, may_read_agent=False))
+
+
+async def _join(
+    stack: AsyncExitStack, connix_conn_id: str, wait: StatusPoller
+) -> tuple[SharedClient, Subscription]:
+    """Open the client that all waits share, or join those that did, and take a place among them."""
+    shared = await stack.enter_async_context(shared_client(connix_conn_id))
+    wait.located(link=shared.agent_url(wait.agent.project_id, wait.agent_id))
+    deadline = wait.schedule.clock.to_monotonic(wait.schedule.deadline)
+    subscription = shared.subscription(
+        str(wait.agent.project_id), wait.agent_id, wait.schedule.poll_interval, deadline
+    )
+    return shared, await stack.enter_async_context(subscription)
+
+
+async def _poll(
+    shared: SharedClient, subscription: Subscription, wait: StatusPoller, due: float
+) -> Agent | Exception | None:
+    """Wait for the next poll, and for one more for each key that the connection got meanwhile."""
+    last = subscription.deadline - subscription.lead()
+    if last < due:
+        due = max(last, min(due, time.monotonic() + wait.schedule.poll_interval / 2))
+    while True:
+        seen = await subscription.poll(due)
+        if isinstance(wait, HealthPoller) and not isinstance(seen, Exception | Delayed | None):
+            async with wait.turn() as has_waited:
+                # The agent may have changed meanwhile.
+                seen = await subscription.poll(0.0) if has_waited else seen
+                if not isinstance(seen, Exception | Delayed | None):
+                    seen = await _complete(shared, wait, seen)
+        if isinstance(seen, Delayed):
+            wait.limited(seen.error)
+        elif isinstance(seen, ConnixAuthenticationError) and await shared.reload_key(subscription.version):
+            wait.log.new_key(wait.agent)
+            due = 0.0
+        else:
+            return seen
+
+
+async def _complete(shared: SharedClient, wait: HealthPoller, agent: Agent) -> Agent | ConnixError:
+    """Send what a wait needs besides the agent, which the watcher has read."""
+    # The agent's response may come after the deadline.
+    seconds = max(wait.schedule.poll_timeout(), wait.response_grace)
+    client = shared.client.with_options(
+        max_attempts=1,
+        total_timeout=seconds,
+        deadline=time.time() + seconds + 1.0,
+        background=True,
+    )
+    try:
+        return await client.drive(wait.complete(client, agent))
+    except ConnixError as error:
+        return error
