@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -101,8 +102,6 @@ class ApplyRun:
         self._log = task.log
         #: Keeps the records for the next start of the task.
         self.memory = TaskMemory(context, "connix_apply")
-        #: The record of the restart of each agent in error.
-        self.records = AgentRecords(self.memory.read(), self._save)
         #: By name, the ids of the agents that exist.
         self.agent_ids: dict[str, str] = {}
 
@@ -122,8 +121,13 @@ class ApplyRun:
             self._driver.drive((change, self._delete(change)) for change in deletes)
         return self._driver.failures
 
+    @cached_property
+    def _records(self) -> AgentRecords:
+        """The records of restarts, read with the first restart, because reading them may cost a request."""
+        return AgentRecords(self.memory.read(), self._save)
+
     def _save(self) -> None:
-        self.memory.write(self.records.to_json())
+        self.memory.write(self._records.to_json())
 
     # The flows
 
@@ -219,8 +223,8 @@ class ApplyRun:
                 client,
                 self._project_id,
                 agent.id,
-                record=self.records.get(agent.id),
-                keeper=self.records.keeper(agent.id),
+                record=self._records.get(agent.id),
+                keeper=self._records.keeper(agent.id),
                 read=lambda: agent,
             )
 
