@@ -65,7 +65,7 @@ class OrphanRules:
     :param older_than: seconds; a younger agent is kept
     :param selector: criteria that an agent must meet besides
     :param deletes_missing: whether an agent of a run that Airflow does not know is orphaned
-    :param ti: the task instance of the running task, which asks Airflow and whose own run counts as running
+    :param ti: the task instance of the running task; its own run counts as running
     """
 
     older_than: float

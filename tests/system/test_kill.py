@@ -109,8 +109,8 @@ def test_a_stalled_triggerer_undoes_nothing(airflow, emulator, database):
     airflow.pause("triggerer")
     airflow.until("the second triggerer has them all", lambda: triggers() == {second})
     airflow.resume("triggerer")
-    # Airflow cancels what was moved as if a user had killed it, one trigger after the other. It calls on_kill
-    # only if its message arrives with the cancellation, which a busy event loop may lose.
+    # Airflow cancels what was moved as if a user had killed it, one trigger after the other. After a stall,
+    # one of six was seen to end without on_kill.
     airflow.until(
         "all of it is cancelled",
         lambda: all("trigger completed" in log for log in _mapped_logs(airflow, "kill_stall", run_id)),
