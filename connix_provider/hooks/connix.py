@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnixHook"]
 
+#: Seconds that Airflow may take to tell a trigger a connection.
+_READ_TIMEOUT = 30.0
 #: Connections and warnings that this process has logged.
 _warned: set[tuple[str, str]] = set()
 
@@ -117,10 +119,18 @@ class ConnixHook(BaseHook):
 
         :return: a new client; the caller closes it, or uses it in an ``async with`` block
         :raises ValueError: for a connection with an invalid setting
-        :raises AirflowNotFoundException: for a connection id that is not defined
+        :raises AirflowNotFoundException: for a connection id that is not defined, or if Airflow does not tell
+            the connection within 30 seconds
         """
-        with self._hinted():
-            connection = await get_async_connection(self.connix_conn_id)
+        try:
+            with self._hinted():
+                async with asyncio.timeout(_READ_TIMEOUT):
+                    connection = await get_async_connection(self.connix_conn_id)
+        except TimeoutError:
+            # Not a wait without end: the next poll asks again.
+            raise AirflowNotFoundException(
+                f"Airflow did not tell the connection {self.connix_conn_id!r} within {_READ_TIMEOUT:.0f} s"
+            ) from None
         loop = asyncio.get_running_loop()
 
         def mask(secret: str) -> None:

@@ -24,6 +24,8 @@ __all__ = ["exit_on_sigterm", "reason_not_to_cancel", "reason_not_to_cancel_asyn
 _FAILED = "failed"
 #: Seconds that Airflow may take to tell a task's state: a killed task has only five to live.
 _ANSWER_TIMEOUT = 2.0
+#: The same in a trigger, which Airflow gives 30 seconds for all of ``on_kill``.
+_ANSWER_TIMEOUT_ASYNC = 10.0
 #: Where Airflow 3 installs the handler of SIGTERM that calls ``on_kill`` and then lets the task run on.
 _TASK_RUNNER = "airflow.sdk.execution_time.task_runner"
 
@@ -61,7 +63,7 @@ async def reason_not_to_cancel_async(ti: Any) -> str | None:
     :return: the reason as one clause, or ``None`` where the task is failed
     """
     try:
-        return _reason(await asyncio.wait_for(asyncio.to_thread(_state_of, ti), _ANSWER_TIMEOUT))
+        return _reason(await asyncio.wait_for(asyncio.to_thread(_state_of, ti), _ANSWER_TIMEOUT_ASYNC))
     except Exception as error:
         return _unknown(error)
 

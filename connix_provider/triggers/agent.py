@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import TriggerEvent
 
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS, Goal, PollState, goal_for_statuses
@@ -99,6 +101,8 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         self.log_position = log_position
         self.undo_on_kill = undo_on_kill
         self._poller: StatusPoller | None = None
+        self._is_killed = False
+        self._undoing: asyncio.Task[None] | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """
@@ -135,11 +139,34 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         """
         if self.undo_on_kill is None:
             return
-        cancel_action = asyncio.create_task(self._undo_within_bounds(self.undo_on_kill))
         # In a task of its own, because Airflow 3.3 cancels the trigger again each second.
-        while not cancel_action.done():
+        self._undoing = self._undoing or asyncio.create_task(self._undo_within_bounds(self.undo_on_kill))
+        while not self._undoing.done():
             with suppress(asyncio.CancelledError):
-                await asyncio.wait({cancel_action})
+                await asyncio.wait({self._undoing})
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """
+        Wait, and yield one event with the result.
+
+        :return: the event
+        """
+        try:
+            async for event in super().run():
+                yield event
+        except asyncio.CancelledError as error:
+            self._is_killed = _has_reason(error)
+            raise
+
+    async def cleanup(self) -> None:
+        """
+        Make sure of :meth:`on_kill` after a kill.
+
+        Airflow 3.3 leaves ``on_kill`` out if it cancels the trigger again before ``on_kill`` has begun, as it
+        does each second, or if the reason of the cancellation was lost on its way.
+        """
+        if self._is_killed:
+            await self.on_kill()
 
     async def _undo_within_bounds(self, undo: str) -> None:
         await preload()
@@ -218,6 +245,16 @@ class ConnixAgentStatusTrigger(WaitTrigger):
 
     def _state(self) -> PollState:
         return PollState.from_json(self.poll_state or {})
+
+
+def _has_reason(error: BaseException | None) -> bool:
+    """Tell a kill from a shutdown: Airflow gives a reason for a kill alone."""
+    while error is not None:
+        if isinstance(error, asyncio.CancelledError) and error.args:
+            return True
+        # A call in a thread may raise an error of its own instead, without the reason.
+        error = error.__context__
+    return False
 
 
 def _plain(statuses: Collection[str] | str | None) -> list[str] | str | None:

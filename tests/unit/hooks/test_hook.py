@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
 
 import pytest
+import virtual_loop
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from dag_store import airflow_version
 from tokens import renewable
 from waiting import wait_until_async
@@ -248,6 +251,15 @@ def test_a_key_in_another_field_is_not_shown(changes, words, emulator, connectio
     assert not works
     assert all(word in said for word in words), said
     assert "hunter22" not in said
+
+
+def test_a_connection_that_never_comes_is_an_error(connection, monkeypatch):
+    async def never(conn_id):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("connix_provider.hooks.connix.get_async_connection", never)
+    with pytest.raises(AirflowNotFoundException, match="'connix_default' within 30 s"):
+        virtual_loop.run(ConnixHook().get_async_conn())
 
 
 def test_the_extras_scope_reaches_the_token_endpoint(emulator, connection):
