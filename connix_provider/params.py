@@ -83,7 +83,7 @@ def resolve_project_id(given: Any, default: Any, connix_conn_id: str) -> str:
     chosen = default if given is None else given
     if chosen is None:
         raise ValueError(
-            "project_id is missing: give it to the task, or put it into the extra of the Airflow connection "
+            "project_id is missing: give it to the task, or set it in the extra of the Airflow connection "
             f"{connix_conn_id!r}"
         )
     return _identifier(chosen, "project_id")
@@ -187,9 +187,9 @@ def nothing_given(parameter: str, value: Any, *, by_a_template: bool = False) ->
     :param by_a_template: whether it certainly came from a template or another task
     :return: the message
     """
-    origin = "it came from a template or another task, and" if by_a_template else _PERHAPS
-    kind = _KINDS.get(parameter, "a string that is not empty")
-    message = f"{parameter} must be {kind}, not {value!r}; {origin} that gave nothing"
+    origin = "it came from a template or another task" if by_a_template else _PERHAPS
+    kind = _KINDS.get(parameter, "a non-empty string")
+    message = f"{parameter} must be {kind}, not {value!r}; {origin} that returned no value"
     has_text = isinstance(value, str) and bool(value.strip())
     if has_text and parameter == "agent_name":
         return f"{message}. An agent that is really called {value!r} can be given by its agent_id"

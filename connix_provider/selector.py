@@ -67,7 +67,7 @@ class AgentSelector:
             if not checked["statuses"]:
                 raise ValueError("statuses is empty: name at least one, or leave it out")
         if self.metadata is not None and not (isinstance(self.metadata, Mapping) and self.metadata):
-            raise ValueError(f"metadata must be a mapping that is not empty, not {self.metadata!r}")
+            raise ValueError(f"metadata must be a non-empty mapping, not {self.metadata!r}")
         if self.idle_for is not None:
             checked["idle_for"] = check_number("idle_for", self.idle_for, "seconds")
         checked["allow_empty"] = check_flag("allow_empty", self.allow_empty)
@@ -163,11 +163,11 @@ def _texts(name: str, value: Any) -> tuple[str, ...] | None:
         )
     texts = [value] if isinstance(value, str | int) else value
     if not isinstance(texts, Collection) or isinstance(texts, Mapping | bytes) or not texts:
-        raise ValueError(f"{name} must be text or a list of texts that is not empty, not {value!r}")
+        raise ValueError(f"{name} must be text or a non-empty list of texts, not {value!r}")
     for text in texts:
         is_number = isinstance(text, int) and not isinstance(text, bool)
         if not is_number and (not isinstance(text, str) or gave_nothing(text)):
-            raise ValueError(f"{name} has {text!r} where text is wanted that is not empty")
+            raise ValueError(f"{name} contains {text!r}; each entry must be non-empty text")
     return tuple(dict.fromkeys(str(text).strip() if name == "ids" else str(text) for text in texts))
 
 

@@ -112,7 +112,7 @@ class TaskParameters(_Operator):
         named = [getattr(self, name, "") for name in ("agent_id", "agent_name")]
         if self._mapped_to_nothing and named == [None, None]:
             raise ValueError(
-                "agent_id and agent_name are both None: they came from another task, and that gave nothing"
+                "agent_id and agent_name are both None: they came from another task that returned no value"
             )
 
     def read_flags(self) -> None:

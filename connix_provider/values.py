@@ -123,8 +123,8 @@ def check_keys(value: Any, known: Collection[str], what: str) -> dict[str, Any]:
         if key not in known:
             raise ValueError(f"{key!r} is unknown.{did_you_mean(key, known)}")
         if gave_nothing(item):
-            # Otherwise a template that gives nothing would drop a check without a word.
-            raise ValueError(f"{key} is {item!r}: leave it out, or correct the template that gave nothing")
+            # Otherwise a template that renders to nothing would silently drop a check.
+            raise ValueError(f"{key} is {item!r}: leave it out, or correct its template")
     return {str(key): item for key, item in value.items()}
 
 

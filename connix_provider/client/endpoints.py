@@ -93,7 +93,7 @@ def create_agent(project_id: str, agent: Mapping[str, Any]) -> Call[Agent]:
     content = body(agent, "agent")
     name = agent.get("name")
     if not isinstance(name, str) or not name.strip():
-        raise ValueError(f"agent needs a name: a string that is not empty, not {name!r}")
+        raise ValueError(f"agent needs a name: a non-empty string, not {name!r}")
     return Call(
         "POST",
         _agents(project_id),

@@ -77,7 +77,7 @@ class _OffsetPaginator(Generic[PageT]):
         pages = self._pages_without_progress
         if pages > _MOST_PAGES and pages * page.size > _MOST_ENTRIES:
             raise ConnixResponseError(
-                f"Connix gave {pages} pages in a row without anything new; the listing does not end"
+                f"Connix returned {pages} pages in a row without a new entry; the listing makes no progress"
             )
 
 

@@ -129,7 +129,7 @@ class ConnixHook(BaseHook):
         except TimeoutError:
             # Not a wait without end: the next poll asks again.
             raise AirflowNotFoundException(
-                f"Airflow did not tell the connection {self.connix_conn_id!r} within {_READ_TIMEOUT:.0f} s"
+                f"Airflow did not return the connection {self.connix_conn_id!r} within {_READ_TIMEOUT:.0f} s"
             ) from None
         loop = asyncio.get_running_loop()
 
@@ -180,7 +180,7 @@ class ConnixHook(BaseHook):
         """
         if (named := self.default_project_id) is None:
             raise ValueError(
-                "project_id is missing: give one, or put it into the extra of the Airflow connection "
+                "project_id is missing: give one, or set it in the extra of the Airflow connection "
                 f"{self.connix_conn_id!r}"
             )
         return named

@@ -79,17 +79,17 @@ def unknown_fields(extra: Mapping[str, Any]) -> list[str]:
             continue
         if _LOOKS_LIKE_A_KEY.match(name) or len(name) > _LONGEST_NAME:
             warnings.append(
-                "The extra has a field whose name is not a setting; the API key belongs into the password."
+                "The extra has a field whose name is not a setting; the API key belongs in the password."
             )
             continue
         plain = name.lower().removeprefix(_AIRFLOW_2_PREFIX).replace("-", "_")
         near = nearest(plain, known, cutoff=0.6)
         if plain in _KEY_NAMES:
-            advice = "The API key belongs into the connection's password."
+            advice = "The API key belongs in the connection's password."
         elif plain in {"token", "bearer_token"}:
             advice = "Did you mean 'access_token'?"
         elif plain in {"host", "base_url", "url", "endpoint"}:
-            advice = "The address belongs into the connection's host."
+            advice = "The address belongs in the connection's host."
         elif near:
             advice = f"Did you mean {near!r}?"
         else:
@@ -135,7 +135,7 @@ def _refuse_misplaced_key(connection: Connection, extra: Mapping[str, Any]) -> N
         fields.insert(0, "the login")
     if fields:
         raise ValueError(
-            f"there is no Connix API key: it belongs into the connection's password, not into {fields[0]}"
+            f"there is no Connix API key: it belongs in the connection's password, not into {fields[0]}"
         )
 
 
@@ -163,7 +163,7 @@ def base_url(connection: Connection) -> str | None:
     """
     host, schema = (connection.host or "").strip(), (connection.schema or "").strip()
     if _LOOKS_LIKE_A_KEY.match(host):
-        raise ValueError("the connection's host looks like an API key; the key belongs into the password")
+        raise ValueError("the connection's host looks like an API key; the key belongs in the password")
     if not host:
         if schema.strip("/") or connection.port:
             raise ValueError("the connection has a schema or a port, but no host that they belong to")
@@ -181,9 +181,7 @@ def base_url(connection: Connection) -> str | None:
     authority, slash, path = rest.partition("/")
     if schema.strip("/"):
         if path.strip("/"):
-            raise ValueError(
-                "the connection's host and schema both hold a path; write all of it into the host"
-            )
+            raise ValueError("the connection's host and schema both hold a path; put all of it in the host")
         path = schema.strip("/")
     return f"{scheme}://{_with_port(authority, connection.port)}{'/' if path else slash}{path}"
 

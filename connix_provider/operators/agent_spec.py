@@ -147,12 +147,14 @@ class _Reader:
         config = entry.get("config", {})
         for key in ("model", "system_prompt"):
             if key in config and gave_nothing(config[key], empty_is_fine=key != "model"):
-                self._refuse((*path, "config", key), "gives nothing; leave it out, or correct its template")
+                self._refuse((*path, "config", key), "is empty; leave it out, or correct its template")
         self._typed(path, config)
         state = entry.get("state")
         if state is not None and str(state).lower() not in STATES:
             hint = did_you_mean(state, STATES)
-            self._refuse((*path, "state"), f"is {state!r}, which is no state that an agent is kept in.{hint}")
+            self._refuse(
+                (*path, "state"), f"is {state!r}, but a declared state is running, paused or stopped.{hint}"
+            )
 
     def _typed(self, path: KeyPath, config: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -166,7 +168,7 @@ class _Reader:
             if key not in known:
                 self._refuse((*path, key), f"is unknown.{did_you_mean(key, known)}")
             if item is None:
-                self._refuse((*path, key), "is None; leave it out, or correct the template that gave nothing")
+                self._refuse((*path, key), "is None; leave it out, or correct its template")
 
     def _refuse(self, path: KeyPath, problem: str) -> NoReturn:
         raise ValueError(f"{self._where(path)} {problem}") from None

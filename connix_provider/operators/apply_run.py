@@ -178,7 +178,7 @@ class ApplyRun:
             if not changes:
                 return None
             self._log.info(
-                "Agent %r (%s) is updated: %s.", agent.name, agent.id, changed_fields(changes, agent)
+                "Updating agent %r (%s): %s.", agent.name, agent.id, changed_fields(changes, agent)
             )
             with raise_if_busy(agent.id, "update", agent.snapshot()):
                 reply = self._connected.client.agents.update(self._project_id, agent.id, changes)
@@ -218,7 +218,7 @@ class ApplyRun:
             if action != "restart":
                 may_have_acted = self._task.is_repeated(context)
                 return send_action(client, self._project_id, agent, action, may_have_acted=may_have_acted)
-            self._log.warning("Agent %r (%s) is in error; it is restarted once.", agent.name, agent.id)
+            self._log.warning("Agent %r (%s) is in error; restarting it once.", agent.name, agent.id)
             return restart_in_run(
                 client,
                 self._project_id,

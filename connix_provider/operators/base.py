@@ -56,7 +56,7 @@ class ConnixAgentOperator(AgentTask):
         :raises ValueError: for an invalid parameter, before any request
         :raises ConnixAgentFailedError: if the agent does not reach the goal
         :raises ConnixAgentGoneError: if the agent was deleted meanwhile
-        :raises ConnixAgentTimeoutError: if the time allowed is over
+        :raises ConnixAgentTimeoutError: if the deadline passes
         :raises ConnixError: if the service refuses a request
         """
         self.check()

@@ -237,7 +237,7 @@ def _too_late(task: AgentTask, connected: PollingSession, project_id: str, agent
     link = connected.agent_url(project_id, agent_id)
     agent = AgentRef(agent_id, named.get("agent_name"), project_id, link)
     message = (
-        f"Agent {agent} settled at the end of the time allowed, so the {named['verb']} was not sent (again). "
+        f"Agent {agent} was busy until the deadline, so the {named['verb']} was not sent or not repeated. "
         f"{task.busy_reason} Set a longer timeout, then clear the task{agent.place}."
     )
     return exception_for(PollResult.of(Outcome.TIMEOUT, agent, None, message))

@@ -186,7 +186,7 @@ def _number(value: Any, name: str, kind: type[int] | type[float]) -> Any:
         raise ValueError(f"{name} must be {kind_text}, not a boolean")
     if isinstance(value, str):
         if gave_nothing(value):
-            raise ValueError(f"{name} must be {kind_text}; its template gave nothing")
+            raise ValueError(f"{name} must be {kind_text}; its template rendered to nothing")
         try:
             value = int(value) if kind is int and value.strip().isdecimal() else float(value)
         except ValueError:

@@ -98,7 +98,7 @@ def create_once(
             "The response to the create of agent %r was lost (%s); looking for the agent.", name, lost
         )
         if pause >= seconds_left(client):
-            raise _unconfirmed(lost, name, "the time allowed was over")
+            raise _unconfirmed(lost, name, "the deadline passed")
         time.sleep(pause)
         try:
             if found := look_up(client, project_id, name, key, errors):
@@ -116,7 +116,7 @@ def create_once(
         if attempt == len(_LOST_PAUSES) or not is_transient(lost) or not await_hint(client, lost, sent_at):
             times = "once" if attempt == 1 else f"{attempt} times"
             raise _unconfirmed(lost, name, f"it was sent {times}, and no such agent is listed")
-        log.info("There is no agent named %r: the lost create did not happen. Creating it again.", name)
+        log.info("No agent named %r is listed, so the create was not executed. Sending it again.", name)
     raise AssertionError("the loop returns or raises")
 
 
@@ -160,7 +160,7 @@ def look_up(
             f"{name!r}, which is the name of another agent ({named.id}). Neither is changed; rename one",
         )
     if own:
-        log.info("Agent %r (%s) was created by this task run; it is used.", own.name, own.id)
+        log.info("Agent %r (%s) was created by this task run; using it.", own.name, own.id)
         return FoundAgent(own, is_own=True)
     return FoundAgent(named, is_own=False) if named else None
 

@@ -66,9 +66,10 @@ def use(
     :raises ConnixConflictError: for ``fail``
     """
     owner = agent.metadata.get(IDENTITY_FIELD)
+    creator = f"the Airflow task run {owner}" if owner else "another client"
     found = (
-        f"agent {agent.name!r} ({agent.id}) exists, is {in_words(agent.status)}, and was not "
-        f"created by this task run ({key}) but by {f'the Airflow task run {owner}' if owner else 'others'}"
+        f"agent {agent.name!r} ({agent.id}) exists, is {in_words(agent.status)}, and was created by "
+        f"{creator}, not by this task run ({key})"
     )
     if if_exists == "fail":
         raise name_conflict(f"{found}; give another name, or set if_exists to 'adopt' or 'update'")
@@ -131,7 +132,7 @@ def _bring_to(
         # Wait, because the status after the update decides whether to start the agent.
         raise AgentBusyError(agent.id, "start", before=before, reason=f"it is {status}")
     if status == AgentStatus.ERROR:
-        log.warning("Agent %r (%s) is in error; it is restarted once.", agent.name, agent.id)
+        log.warning("Agent %r (%s) is in error; restarting it once.", agent.name, agent.id)
         record = recall(context)
         known = record if record and record.agent_id == agent.id else None
         acted = restart_in_run(
@@ -139,7 +140,7 @@ def _bring_to(
         )
         return dataclasses.replace(acted, undo=undo)
     if status in DOWN:
-        log.warning("Agent %r (%s) is %s; it is started.", agent.name, agent.id, status)
+        log.warning("Agent %r (%s) is %s; starting it.", agent.name, agent.id, status)
         acted = send_action(client, project_id, agent, "start")
         return dataclasses.replace(acted, undo=undo or acted.undo)
     return SentAction.of(agent, "create", undo=undo, accepted_at=time.time())
@@ -213,7 +214,7 @@ def delete_own(task: AgentTask, name: str, context: Context) -> None:
 
 
 def _send_update(client: Client, project_id: str, agent: Agent, changes: Mapping[str, Any]) -> Agent:
-    log.info("Agent %r (%s) is updated: %s.", agent.name, agent.id, changed_fields(changes, agent))
+    log.info("Updating agent %r (%s): %s.", agent.name, agent.id, changed_fields(changes, agent))
     return client.agents.update(project_id, agent.id, changes)
 
 

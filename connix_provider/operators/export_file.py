@@ -154,7 +154,7 @@ class _JsonLines:
 
     def write(self, rows: list[dict[str, Any]]) -> None:
         text = "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)
-        # Half of a character becomes an escape, which JSON allows.
+        # A lone surrogate becomes an escape, which JSON allows.
         self._file.write(text.encode(errors="backslashreplace"))
 
     def close(self) -> None:

@@ -313,5 +313,5 @@ class FleetRun:
             held = f", and the rate limit allowed no further action: {self.hold_reason}"
             return f"the task's time-out has passed{held if self.hold_reason else ''}"
         if bound is not None and now - self.progress_at > bound:
-            return f"no agent became available for {bound:.0f} s, which is the progress_deadline"
+            return f"no agent became available within the progress_deadline of {bound:.0f} s"
         return None

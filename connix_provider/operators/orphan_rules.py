@@ -103,7 +103,7 @@ class OrphanRules:
             return self._reason_of_run(key)
         except Exception as error:
             # Of any kind, because Airflow and its databases have many, and all leave the run unknown.
-            return f"Airflow did not tell whether its run has ended ({type(error).__name__}: {error})"
+            return f"Airflow could not say whether its run has ended ({type(error).__name__}: {error})"
 
     def _reason_of_run(self, key: TaskRunKey) -> str | None:
         run = key.dag_id, key.run_id

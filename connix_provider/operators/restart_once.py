@@ -135,7 +135,7 @@ def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
             times = "once" if attempt == 1 else f"{attempt} times"
             raise with_explanation(lost, f"The restart was sent {times} and the agent shows no sign of it")
         log.info(
-            "Agent %r (%s) %s: the lost restart did not happen. Restarting it again.",
+            "Agent %r (%s) %s: the restart was not executed. Sending it again.",
             before.name,
             before.id,
             "changed in another way" if check.evidence is Evidence.FOREIGN else "has not changed",
@@ -173,7 +173,7 @@ def resume_restart(
     requested = "An earlier try of this task requested the restart of agent"
     if check is None:
         raise ConnixTimeoutError(
-            f"{requested} {agent_id}. Whether it happened is unknown: the time allowed was over. "
+            f"{requested} {agent_id}. Whether it happened is unknown: the deadline passed. "
             "Clear the task to restart the agent once more."
         )
     agent = check.agent
@@ -220,7 +220,7 @@ def _confirm(
         if check is None and before.status not in SETTLED:
             why = f"it was {before.status} before"
         elif check is None:
-            why = "the time allowed was over"
+            why = "the deadline passed"
         elif check.evidence is not Evidence.RESTARTED and check.agent.status in TRANSIENT:
             raise busy(check.agent)
         elif check.evidence is not Evidence.NONE or shows_changes(client, project_id, check.agent):

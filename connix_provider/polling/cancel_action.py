@@ -54,7 +54,7 @@ def cancel_action(
     *,
     deadline: float,
     log: Any,
-    why: str = "The task was killed and is failed",
+    why: str = "The task was killed and marked as failed",
 ) -> Flow[None]:
     """
     Undo the action of a task, and log the outcome; a failure is logged, never raised.

@@ -109,10 +109,10 @@ def no_triggerer_message(timeout: float, agent: str = "") -> str:
     :param agent: the agent, where it is known
     :return: some sentences
     """
-    which = f" on agent {agent}" if agent else ""
+    which = f" for agent {agent}" if agent else ""
     left = " The agent was left as it is." if agent else ""
     return (
-        f"No triggerer answered{which} within the time allowed ({timeout:g} s): either none runs, or all of "
-        "their places are taken ([triggerer] capacity in Airflow's configuration, 1000 by default)."
+        f"No triggerer ran the trigger{which} within {timeout:g} s: either no triggerer is running, or all "
+        "are at capacity ([triggerer] capacity in Airflow's configuration, 1000 by default)."
         f"{left}"
     )

@@ -157,7 +157,7 @@ class HealthGroup:
             if len(self.pollers) - len(lost) >= self.needed:
                 return None
             poll_result = lost[0]
-            message = f"{self._count()}; {len(lost)} cannot become so. {self._quote(lost)}"
+            message = f"{self._count()}; {len(lost)} cannot become healthy anymore. {self._quote(lost)}"
         if poll_result is None or self.is_single:
             return poll_result
         return dataclasses.replace(poll_result, message=message)
@@ -173,7 +173,9 @@ class HealthGroup:
         if self.is_single:
             return result
         others = [each for each in self.pollers if each not in self.healthy]
-        reports = [f"Agent {each.agent}: {each.last_report or 'no poll showed it'}." for each in others]
+        reports = [
+            f"Agent {each.agent}: {each.last_report or 'no poll returned the agent'}." for each in others
+        ]
         named = " ".join(reports[:_NAMED])
         more = f" And {len(reports) - _NAMED} more." if len(reports) > _NAMED else ""
         message = (

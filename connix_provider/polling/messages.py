@@ -86,8 +86,8 @@ def gone(goal: Goal, agent: AgentRef, why: str) -> str:
     """
     said = f": {why}" if why else ""
     return (
-        f"Agent {agent} does not exist, or no longer does, and was to be {wanted(goal)}. Create it again, or "
-        f"check its id and project{agent.place}{said}."
+        f"Agent {agent} does not exist: it was deleted, or the id or project is wrong. The task waited for "
+        f"it to be {wanted(goal)}. Create the agent again, or correct its id and project{agent.place}{said}."
     )
 
 
@@ -102,8 +102,8 @@ def failed(goal: Goal, agent: AgentRef, reason: str) -> str:
     """
     come_to = "running" if goal.name == "restart" else wanted(goal)
     return (
-        f"Agent {agent} failed: {reason}, and will not be {come_to} by itself. See its log, correct it or "
-        f"restart it, then clear the task{agent.place}."
+        f"Agent {agent} failed: {reason}, and does not become {come_to} without an action. See its log, "
+        f"correct or restart it, then clear the task{agent.place}."
     )
 
 
@@ -142,7 +142,7 @@ def timed_out(
     if last_error:
         text += f"; the last poll failed: {type(last_error).__name__}: {_summary(last_error)}"
     if limited_for >= WORTH_TELLING:
-        text += f"; {limited_for:.0f} s of that went by waiting for the {limit_name(limited_by)}"
+        text += f"; polling waited {limited_for:.0f} s of that for the {limit_name(limited_by)}"
         advice = "Set a longer poll interval or run fewer tasks at a time; deferrable tasks share their polls"
     else:
         known = remedy(last_error, connix_conn_id) if last_error else None
@@ -155,7 +155,7 @@ def _advice_on_status(goal: Goal, status: str | None) -> str:
     """Say what to do about an agent that was not where it was wanted."""
     if goal.name == "sensor" and status in DOWN and AgentStatus.RUNNING in goal.done:
         return f"An agent that is {status} does not start by itself: start it, then clear the task"
-    return "Set a longer timeout if it needs more time; its log in the Connix console says what it does"
+    return "Set a longer timeout if the agent needs more time, and see its log in the Connix console"
 
 
 def _summary(error: Exception) -> str:

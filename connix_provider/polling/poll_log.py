@@ -63,7 +63,10 @@ class PollLog:
         before, self._status = self._status, status
         tell, became = self.log.info, in_words(status)
         if status is not None and status not in KNOWN:
-            tell, became = self.log.warning, f"{status!r}, which this provider does not know; waiting on"
+            tell, became = (
+                self.log.warning,
+                f"{status!r}, a status that this provider does not know; the wait continues",
+            )
         elif status is not None and goal.done_when_gone:
             became = f"still there, {in_words(status)}"
         tell(
@@ -82,7 +85,6 @@ class PollLog:
         :param agent: the agent
         """
         self.log.info(
-            "Agent %s: Connix refused the key; the connection holds another one now, which is used from here "
-            "on.",
+            "Agent %s: Connix refused the key. The connection has a new key; polling continues with it.",
             agent,
         )

@@ -85,7 +85,7 @@ class RateLimitWaits:
         self._before += waited
         if self._is_logged:
             self._log.info(
-                "Agent %s: polling goes on after waiting %.0f s for the %s.",
+                "Agent %s: polling resumed after waiting %.0f s for the %s.",
                 agent,
                 waited,
                 limit_name(self.bucket),

@@ -137,7 +137,7 @@ class PollingSession:
         if is_first:
             # A refused key or an unknown host further down is this connection's.
             self._hook.log.info(
-                "Connix at %s (Airflow connection %r).", client.base_url, self._hook.connix_conn_id
+                "Using Connix at %s (Airflow connection %r).", client.base_url, self._hook.connix_conn_id
             )
 
 

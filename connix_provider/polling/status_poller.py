@@ -198,7 +198,7 @@ class StatusPoller:
         :return: the result
         """
         if self.log.last_error is None and not self.limits.is_waiting:
-            self.log.last_error = ConnixTimeoutError("no response came in the time allowed")
+            self.log.last_error = ConnixTimeoutError("no response came before the deadline")
         return self.timed_out()
 
     def located(self, **found: str | None) -> None:
@@ -241,7 +241,7 @@ class StatusPoller:
         self._due_at = self.schedule.clock.now() + self.schedule.sleep_seconds()
         if poll_result is None or not self._silent_fail or poll_result.outcome is Outcome.DONE:
             return poll_result
-        self.log.log.error("%s Waiting on, as silent_fail says.", poll_result.message)
+        self.log.log.error("%s The sensor keeps waiting, because silent_fail is set.", poll_result.message)
         return None
 
     def limited(self, error: ConnixRateLimitError) -> None:
@@ -321,7 +321,7 @@ class StatusPoller:
         held = self.state.stable_since
         if self.goal.stable_for > 0 and held is not None and held != held_since:
             self.log.log.info(
-                "Agent %s must stay so for %g s, counted from now.", self.agent, self.goal.stable_for
+                "Agent %s must keep this status for %g s, counted from now.", self.agent, self.goal.stable_for
             )
         match judgement.verdict:
             case Verdict.WAITING:
@@ -344,5 +344,5 @@ class StatusPoller:
         if self.state.last is not None:
             return messages.last_seen(self.status, self.last_seen_at, now)
         if self._is_resumed:
-            return "what earlier polls showed stands further up in this log"
-        return "no poll showed it"
+            return "see earlier lines of this log for the last known status"
+        return "no poll returned the agent"

@@ -71,11 +71,11 @@ async def reason_not_to_cancel_async(ti: Any) -> str | None:
 def _reason(state: str | None) -> str | None:
     if state == _FAILED:
         return None
-    return f"cancel_on_kill undoes only what a failed task did, and this one is {state or 'cleared'}"
+    return f"cancel_on_kill applies only to a failed task, and this task is {state or 'cleared'}"
 
 
 def _unknown(error: Exception) -> str:
-    return f"Airflow did not tell the state of the task ({type(error).__name__} {error})"
+    return f"Airflow did not return the state of the task ({type(error).__name__} {error})"
 
 
 def _state_of(ti: Any) -> str | None:

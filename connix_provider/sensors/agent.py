@@ -99,7 +99,7 @@ class ConnixAgentStatusSensor(ConnixSensor):
         :raises ValueError: for an invalid parameter, before any request
         :raises ConnixAgentFailedError: for a failure status
         :raises ConnixAgentGoneError: if the agent was deleted
-        :raises ConnixSensorTimeoutError: if the time allowed is over
+        :raises ConnixSensorTimeoutError: if the deadline passes
         :raises ConnixError: if the service refuses a request
         """
         from connix_provider.polling.messages import not_waited_for

@@ -124,7 +124,7 @@ class ConnixAgentHealthSensor(ConnixSensor):
         :raises ValueError: for an invalid parameter or a selection of nothing
         :raises ConnixAgentUnhealthyError: if too few agents are left that could be healthy
         :raises ConnixAgentGoneError: if agents were deleted, so that too few are left
-        :raises ConnixSensorTimeoutError: if the time allowed is over
+        :raises ConnixSensorTimeoutError: if the deadline passes
         :raises ConnixError: if the service refuses a request
         """
         from connix_provider.sensors.health_wait import wait_for_health

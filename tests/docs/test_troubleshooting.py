@@ -237,7 +237,7 @@ CASES = {
     not_in_this_state: "The agent's status does not allow it",
     already_gone: "The agent to delete is not there",
     refused_configuration: "Connix refuses the configuration",
-    nothing_given: "A template or another task gave nothing",
+    nothing_given: "A template or another task returned no value",
 }
 
 

@@ -359,7 +359,7 @@ def test_each_if_exists_choice_gives_the_same_reason(if_exists, scenario, task, 
     caplog.set_level("INFO")
     agent_id = seed(scenario, name="alpha", metadata={"airflow_task_run": "prod/dag/run/task/-1"})
     ran = task(ConnixCreateAgentOperator, if_exists=if_exists, **CREATE).try_once()
-    said = f"gent 'alpha' ({agent_id}) exists, is running, and was not created by this task run"
+    said = f"gent 'alpha' ({agent_id}) exists, is running, and was created by "
     assert said in (str(ran.error) if if_exists == "fail" else caplog.text)
     assert "but by the Airflow task run prod/dag/run/task/-1" in (str(ran.error) + caplog.text)
 

@@ -65,7 +65,7 @@ SAYS = {
     ),
     "gone_deferred": (
         "leaving",
-        ["ConnixAgentGoneError", "does not exist, or no longer does", "Create it again"],
+        ["ConnixAgentGoneError", "does not exist: it was deleted", "Create the agent again"],
     ),
 }
 #: Tasks whose ``execution_timeout`` is below their ``timeout``.

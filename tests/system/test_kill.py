@@ -27,7 +27,7 @@ HELD = 3600.0
 DURATIONS = Durations(creating=HELD, starting=HELD, deleting=0.5, restarting_down=HELD)
 FERNET_KEY = Fernet.generate_key().decode()
 #: What a task logs whose agent is left as it is.
-LEFT = "is left as it is: cancel_on_kill undoes only what a failed task did"
+LEFT = "is left as it is: cancel_on_kill applies only to a failed task"
 #: What Airflow itself logs as an error of each task that it kills.
 SUPERVISOR = ["Server indicated the task shouldn't be running anymore", "Task killed!"]
 #: Where users keep their secrets. Airflow encrypts these columns, but has the key.

@@ -223,7 +223,7 @@ def _wait_for_permit(
         if wait > policy.longest_pause or (0.0 if bounds.is_tasks() else wait) >= left:
             if last is not None and not isinstance(last, ConnixRateLimitError):
                 # The error that made the call fail explains more than the limit that its attempts used up.
-                last.note = f"not sent again: the rate limit has room for {call.bucket} in {wait:.0f} s only"
+                last.note = f"not retried: the next {call.bucket} permit is {wait:.0f} s away"
                 raise last
             error = rate_limit_wait_error(call, wait, bounds.epoch())
             _name_target(error, call)

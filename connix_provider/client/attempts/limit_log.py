@@ -86,7 +86,7 @@ class LimitLog:
         if self._is_logged and self._since is not None:
             waited = self._clock() - self._since
             log.info(
-                "%s %s goes on after waiting %.0f s for the %s.",
+                "%s %s was sent after waiting %.0f s for the %s.",
                 self._call.method,
                 self._call.path,
                 waited,

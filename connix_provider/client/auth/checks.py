@@ -51,7 +51,7 @@ def check_text(value: str | None, what: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise ValueError(f"the {what} must be a string, not {type(value).__name__}")
     if value and any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError(f"the {what} holds half of a character")
+        raise ValueError(f"the {what} contains a lone surrogate")
     return value
 
 

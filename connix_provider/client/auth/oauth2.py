@@ -176,4 +176,4 @@ def _take_stream(response: httpx.Response) -> httpx.SyncByteStream | httpx.Async
 
 
 def _too_late() -> ConnixTimeoutError:
-    return ConnixTimeoutError("no new access token came in the time allowed")
+    return ConnixTimeoutError("no new access token was received before the deadline")

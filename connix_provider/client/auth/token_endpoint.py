@@ -167,7 +167,7 @@ class TokenEndpoint:
         place = urlsplit(self.url)
         where = f"{place.scheme}://{place.netloc.rpartition('@')[2]}{place.path}"
         advice = _USED_ELSEWHERE if content.get("error") == "invalid_grant" else ""
-        message = f"the access token could not be refreshed at {where}: {reason}{advice}"
+        message = f"no access token from {where}: {reason}{advice}"
         error = error_class(status, "token_not_refreshed", message)
         error.request = "POST to the token endpoint"
         # RFC 6749 section 5.2: a refusal of the endpoint names its error; that of a gateway does not.

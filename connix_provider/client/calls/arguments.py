@@ -30,7 +30,7 @@ def path_segment(value: str, name: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{name} must be a string that is not empty, not {value!r}")
+        raise ValueError(f"{name} must be a non-empty string, not {value!r}")
     if value in {".", ".."}:
         # Quoting does not help, because servers resolve %2E%2E, too.
         raise ValueError(f"{name} must be an id, not the relative path {value!r}")
@@ -91,13 +91,13 @@ def check_text(value: str | None, name: str) -> str | None:
     :raises ValueError: for any other value
     """
     if value is not None and (not isinstance(value, str) or not value.strip()):
-        raise ValueError(f"{name} must be a string that is not empty, not {value!r}")
+        raise ValueError(f"{name} must be a non-empty string, not {value!r}")
     return value if value is None else _encodable(value, name)
 
 
 def _encodable(value: str, name: str) -> str:
     if not _is_unicode(value):
-        raise ValueError(f"{name} contains half of a character: {value!r}")
+        raise ValueError(f"{name} contains a lone surrogate: {value!r}")
     return value
 
 
@@ -158,9 +158,7 @@ def body(value: Mapping[str, Any], name: str) -> bytes:
         # The encoder's message names a type or "out of range", never a value.
         raise ValueError(f"{name} cannot be sent as JSON: {error}") from None
     if "\\ud" in encoded and (where := _half_a_character(value)) is not None:
-        raise ValueError(
-            f"{'.'.join((name, *where))} contains half of a character, which no service can read"
-        )
+        raise ValueError(f"{'.'.join((name, *where))} contains a lone surrogate, which is not valid Unicode")
     return encoded.encode()
 
 

@@ -108,7 +108,10 @@ class Page(ConnixModel, Generic[ItemT]):
         if left_out := len(entries) - len(items):
             page._left_out = left_out  # noqa: SLF001 - a class of this module
             log.warning(
-                "%d of %d %s on a page cannot be read and are left out", left_out, len(entries), cls.listed
+                "Skipped %d of %d %s on a page, because they cannot be parsed",
+                left_out,
+                len(entries),
+                cls.listed,
             )
         return page
 

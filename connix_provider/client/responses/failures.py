@@ -146,7 +146,8 @@ def _quoted(value: Any, redact: Callable[[Any], Any], *, most_bytes: int = _LONG
 
 def _plain_message(response: Response) -> str:
     kind = response.headers.get("content-type", "").split(";")[0] or "nothing"
-    return f"no error body of Connix, but {len(response.body)} bytes of {kind}; a proxy may have answered"
+    size = len(response.body)
+    return f"the response has no Connix error body but {size} bytes of {kind}; it may come from a proxy"
 
 
 def _redirect_message(response: Response) -> str:
@@ -159,7 +160,7 @@ def _redirect_message(response: Response) -> str:
     except ValueError:
         place = "an address that cannot be read"
     return (
-        f"the answer redirects to {place}; redirects are refused, so that no key goes to another host. "
+        f"the response redirects to {place}; redirects are refused, so that no key goes to another host. "
         "If the address is right, make it the connection's host"
     )
 
@@ -187,7 +188,7 @@ def rate_limit_wait_error(call: Call[Any], wait: float, now: float) -> ConnixRat
     try:
         until = datetime.fromtimestamp(now + wait, UTC).isoformat(sep=" ", timespec="seconds")
     except (OverflowError, ValueError, OSError):
-        until = "a time beyond all calendars"
+        until = "after the year 9999"
     error = ConnixRateLimitWaitError(
         f"the rate limit of this key for {call.bucket} requests is used up until {until} (for {wait:.0f} s), "
         "so the request was not sent",
@@ -204,7 +205,7 @@ def out_of_time(call: Call[Any]) -> ConnixTimeoutError:
     :param call: the call
     :return: the exception
     """
-    return ConnixTimeoutError(f"the time allowed was over before {call.method} {call.path} was sent")
+    return ConnixTimeoutError(f"the deadline passed before {call.method} {call.path} was sent")
 
 
 def too_slow(call: Call[Any], seconds: float) -> ConnixTimeoutError:

@@ -73,7 +73,7 @@ def connection_error(
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         result = ConnixTimeoutError(f"no connection to {through} could be made in time")
     elif isinstance(error, httpx.TimeoutException):
-        result = ConnixTimeoutError(f"{missed} did not come from {through} in time")
+        result = ConnixTimeoutError(f"{missed} was not received from {through} in time")
     elif isinstance(error, httpx.DecodingError):
         result = ConnixResponseError(f"{missed} cannot be read: the body {error}")
     elif isinstance(error, httpx.ConnectError):
@@ -91,7 +91,7 @@ def connection_error(
         result = ConnixConnectionError(f"the request to {place} could not be written as HTTP")
     else:
         result = ConnixConnectionError(
-            f"the connection to {place} broke before {missed} had come whole: {_reason(error)}"
+            f"the connection to {place} broke before {missed} was complete: {_reason(error)}"
         )
     result.may_be_misconfiguration = _may_be_misconfiguration(error)
     return result
@@ -122,16 +122,16 @@ def _reason(error: BaseException, setting: str = "") -> str:
                 "set verify in the connection's extra to the path of its CA bundle"
             )
         if isinstance(cause, ssl.SSLError):
-            return "no TLS could be agreed on; is the address an http:// one?"
+            return "the TLS handshake failed; does the server expect http://?"
         if isinstance(cause, socket.gaierror):
-            return f"the host's name is not known; check {setting}"
+            return f"the host name cannot be resolved; check {setting}"
         if isinstance(cause, ConnectionRefusedError):
-            return f"nothing listens there; check {setting}{port}"
+            return f"nothing is listening on that port; check {setting}{port}"
         if isinstance(cause, ConnectionResetError):
-            return "it was reset by the other side"
+            return "the server reset the connection"
     if isinstance(error, httpx.RemoteProtocolError):
         # Not its own text, because that may quote the response, and with it an echoed key.
-        return "the other side hung up" if _hung_up(error) else "what came is not HTTP"
+        return "the server closed the connection" if _hung_up(error) else "the response is not HTTP"
     return str(error) or type(error).__name__
 
 

@@ -187,7 +187,7 @@ async def test_entries_without_id_or_status_are_left_out(driver, raw_server, ans
     assert [agent.id for agent in read] == ["a", "z"]
     assert (len(read), read.size, read.pagination.has_more) == (2, 8, True)
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
-        "6 of 8 agents on a page cannot be read and are left out"
+        "Skipped 6 of 8 agents on a page, because they cannot be parsed"
     ]
 
 
@@ -480,4 +480,4 @@ async def test_silence(driver, raw_server):
 async def test_a_hung_up_connection_is_told_in_words(ask):
     error = await ask(b"")
     assert type(error) is ConnixConnectionError
-    assert "the other side hung up" in str(error)
+    assert "the server closed the connection" in str(error)

@@ -272,7 +272,7 @@ def test_a_body_is_sent_as_it_is():
 def test_a_lone_surrogate_raises_and_is_not_sent(body, where):
     for make, name in ((create_agent, "agent"), (update_agent, "changes")):
         ids = (P,) if make is create_agent else (P, A)
-        with pytest.raises(ValueError, match=rf"^{name}\.{where} contains half of a character") as caught:
+        with pytest.raises(ValueError, match=rf"^{name}\.{where} contains a lone surrogate") as caught:
             make(*ids, body)
         assert "secret" not in str(caught.value)
 

@@ -242,7 +242,7 @@ def test_an_oversleep_beyond_the_deadline_sends_no_request():
     use_up(caller, 20)
     assert isinstance(caller.flow.send(None), Sleep)
     caller.now += 31
-    with pytest.raises(ConnixTimeoutError, match="the time allowed was over before GET"):
+    with pytest.raises(ConnixTimeoutError, match="the deadline passed before GET"):
         caller.flow.send(None)
     assert caller.limiter._state.endpoints[Bucket.GET].limit.in_flight == 0
 
@@ -354,7 +354,7 @@ async def test_polling_is_marked_by_the_client(driver, emulator, project):
 
 async def test_a_request_that_found_nobody_costs_nothing(driver):
     client = driver.open(KEY, "http://127.0.0.1:9", max_attempts=30)
-    with pytest.raises(Exception, match="nothing listens there"):
+    with pytest.raises(Exception, match="nothing is listening on that port"):
         await driver.run(client, "create", "p", {"name": "x"})
     assert client.limiter._state.endpoints[Bucket.CREATE].limit.spare(1.0) == 10
 

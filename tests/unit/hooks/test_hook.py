@@ -114,9 +114,12 @@ WRONG = [
         "The API key or token is refused: Connix answered 401",
     ),
     ({"extra": {"project_id": "proj_typo"}}, "There is no project 'proj_typo' at this address"),
-    ({"host": "http://127.0.0.1:{closed}"}, "nothing listens there; check the connection's host and port"),
-    ({"host": "http://connix.invalid"}, "the host's name is not known; check the connection's host"),
-    ({"host": "https://127.0.0.1:{port}"}, "no TLS could be agreed on; is the address an http:// one?"),
+    (
+        {"host": "http://127.0.0.1:{closed}"},
+        "nothing is listening on that port; check the connection's host and port",
+    ),
+    ({"host": "http://connix.invalid"}, "the host name cannot be resolved; check the connection's host"),
+    ({"host": "https://127.0.0.1:{port}"}, "the TLS handshake failed; does the server expect http://?"),
     ({"host": "http://127.0.0.1:{port}/api/v9"}, "or the address is not Connix's API"),
     ({"host": "connix"}, "The base URL must begin with https:// (or http://)"),
 ]

@@ -67,14 +67,14 @@ REFUSED = {
     "a default name": ({"agents": [], "defaults": {"name": "x"}}, "spec.defaults.name is unknown."),
     "a default state": ({"agents": [], "defaults": {"state": "up"}}, "spec.defaults.state is 'up'"),
     "no mapping": (["a"], "spec[0] must be a mapping with at least a name, not str"),
-    "no name": ([{"config": CONFIG}], "spec[0].name must be a string that is not empty"),
+    "no name": ([{"config": CONFIG}], "spec[0].name must be a non-empty string"),
     "twice": ([AGENT, {"name": "b"}, AGENT], "spec[2].name is 'a', as spec[0].name is; names are unique"),
     "an unknown key": (
         [{**AGENT, "descripton": ""}],
         "spec[0].descripton is unknown. Did you mean 'description'?",
     ),
     "a null": ([{**AGENT, "description": None}], "spec[0].description is None; leave it out"),
-    "an unknown state": ([{**AGENT, "state": "runing"}], "spec[0].state is 'runing', which"),
+    "an unknown state": ([{**AGENT, "state": "runing"}], "spec[0].state is 'runing', but a declared state"),
     "the nearest state": (
         [{**AGENT, "state": "runing"}],
         "Did you mean 'running'? Known: paused, running, stopped",
@@ -96,7 +96,7 @@ REFUSED = {
         [{**AGENT, "config": {"max_tokens": 1.5}}],
         "spec[0].config.max_tokens must be a whole",
     ),
-    "a model": ([{**AGENT, "config": {"model": "None"}}], "spec[0].config.model gives nothing"),
+    "a model": ([{**AGENT, "config": {"model": "None"}}], "spec[0].config.model is empty"),
     "a boolean": (
         [{**AGENT, "config": {"environment_variables": {"A": True}}}],
         "spec[0].config.environment_variables.A must be a string, not a boolean",

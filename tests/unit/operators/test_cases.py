@@ -95,7 +95,7 @@ CASES = [
         ConnixCreateAgentOperator,
         named(),
         error=ConnixConflictError,
-        says="was not created by this task run",
+        says="not by this task run",
         executed={},
         arguments=CREATE,
     ),
@@ -273,7 +273,7 @@ CASES = [
         ConnixStartAgentOperator,
         faulty(Fault.status(404, code="agent_not_found"), "get_agent", agent("stopped"), after=1, times=None),
         error=ConnixAgentGoneError,
-        says="does not exist, or no longer",
+        says="does not exist: it was deleted",
         executed={"start_agent": 1},
     ),
     Case(

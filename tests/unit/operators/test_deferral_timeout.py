@@ -27,7 +27,7 @@ def given_up() -> dict[str, str]:
 
 def test_an_operator_says_what_it_may_mean():
     task = ConnixStartAgentOperator(task_id="task", agent_id="agent_1", timeout=60)
-    with pytest.raises(ConnixAgentTimeoutError, match=r"No triggerer answered .* capacity"):
+    with pytest.raises(ConnixAgentTimeoutError, match=r"No triggerer ran the trigger .* capacity"):
         task.resume_execution("__fail__", given_up(), {})
 
 
@@ -43,7 +43,7 @@ def test_an_operator_says_what_it_may_mean():
 )
 def test_the_agent_is_named(make, arguments, named):
     task = make(task_id="task", timeout=60, project_id="p_1", **arguments)
-    with pytest.raises(ConnixAgentTimeoutError, match=f"No triggerer answered on agent {named} ") as caught:
+    with pytest.raises(ConnixAgentTimeoutError, match=f"No triggerer ran the trigger for agent {named} ") as caught:
         task.resume_execution("__fail__", given_up(), {})
     assert caught.value.project_id == "p_1"
     assert named.strip("'") in {caught.value.agent_id, caught.value.agent_name}
@@ -53,14 +53,14 @@ def test_a_sensor_says_what_it_may_mean():
     task = ConnixAgentStatusSensor(
         task_id="task", agent_id="agent_1", timeout=600, execution_timeout=timedelta(seconds=60)
     )
-    with pytest.raises(ConnixSensorTimeoutError, match=r"agent_1 .* \(54 s\).* capacity") as caught:
+    with pytest.raises(ConnixSensorTimeoutError, match=r"agent_1 within 54 s.* capacity") as caught:
         task.resume_execution("__fail__", given_up(), {})
     assert caught.value.agent_id == "agent_1"
 
 
 def test_soft_fail_skips_it():
     task = ConnixAgentStatusSensor(task_id="task", agent_id="agent_1", soft_fail=True)
-    with pytest.raises(AirflowSkipException, match="No triggerer answered"):
+    with pytest.raises(AirflowSkipException, match="No triggerer ran the trigger"):
         task.resume_execution("__fail__", given_up(), {})
 
 

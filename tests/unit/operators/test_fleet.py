@@ -339,5 +339,5 @@ def test_an_unexplained_conflict_fails_its_agent(deferrable, fleet, emulator):
 def test_a_fleet_without_a_triggerer_says_so():
     task = ConnixFleetOperator(task_id="task", action="restart", agents=TEAM, timeout=60)
     stored = {"error": "Trigger/execution timeout" if airflow_version() < (3,) else "Trigger timeout"}
-    with pytest.raises(ConnixFleetError, match=r"Could not restart every agent. No triggerer answered"):
+    with pytest.raises(ConnixFleetError, match=r"Could not restart every agent. No triggerer ran the trigger"):
         task.resume_execution("__fail__", stored, {})

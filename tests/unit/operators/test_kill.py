@@ -369,9 +369,9 @@ def test_only_a_failed_task_undoes(mode, state, undo, emulator, connection, monk
         monkeypatch.setattr(ConnixAgentStatusTrigger, "log", logging.getLogger("connix_provider.triggers"))
         asyncio.run(make_trigger(emulator.project_id, agent_id, "create", undo_on_kill=undo).on_kill())
     assert not emulator.journal.entries()
-    told = f"this one is {state or 'cleared'}"
+    told = f"this task is {state or 'cleared'}"
     if state in {MISSING, REFUSED}:
-        told = "Airflow did not tell the state of the task"
+        told = "Airflow did not return the state of the task"
     assert f"Agent {agent_id} is left as it is: " in caplog.text
     assert told in caplog.text
 

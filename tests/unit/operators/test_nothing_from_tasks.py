@@ -84,7 +84,7 @@ def test_nothing_from_a_task_is_refused(make, others, field, native, emulator, r
     assert states == {"failed"}
     assert [type(error) for error in errors] == [ValueError]
     assert f"{field} must be" in str(errors[0])
-    assert "it came from a template or another task, and that gave nothing" in str(errors[0])
+    assert "it came from a template or another task that returned no value" in str(errors[0])
     assert not emulator.journal.entries()
 
 
@@ -107,7 +107,7 @@ def test_nothing_in_a_mapped_list_is_refused(make, others, field, returned, emul
     assert [type(error) for error in errors] == [ValueError]
     assert field in str(errors[0])
     assert "neither" not in str(errors[0])
-    assert "that gave nothing" in str(errors[0])
+    assert "that returned no value" in str(errors[0])
     assert not emulator.journal.entries()
 
 

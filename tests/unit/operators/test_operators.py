@@ -276,7 +276,7 @@ def test_nobody_tending_the_trigger_is_a_timeout():
         (ConnixAgentStatusSensor(task_id="b", agent_id="x"), ConnixSensorTimeoutError),
     ):
         operator.execute_complete = give_up
-        with pytest.raises(kind, match=r"No triggerer answered .* capacity"):
+        with pytest.raises(kind, match=r"No triggerer ran the trigger .* capacity"):
             operator.resume_execution("execute_complete", None, {})
 
 
@@ -396,6 +396,6 @@ def test_a_timeout_names_an_unconfirmed_restart(emulator, run, warp):
     emulator.faults.add(Fault.reset_before(), on="restart_agent")
     ran = run(ConnixRestartAgentOperator, agent_id=agent_id, timeout=3, deferrable=False)
     assert type(ran.error).__name__ == "ConnixConnectionError"
-    assert f"({agent_id}) was restarted is unknown: the time allowed was over" in str(ran.error)
+    assert f"({agent_id}) was restarted is unknown: the deadline passed" in str(ran.error)
     assert ran.error.may_have_executed
     assert ran.error.__suppress_context__

@@ -45,7 +45,7 @@ def test_a_template_that_gives_nothing_is_refused(kind, nothing):
     with DAG("selectors", schedule=None):
         task = ConnixFleetOperator(task_id="task", action="restart", agents=kind(name=nothing))
     task.render_template_fields({"params": {}})
-    with pytest.raises(ValueError, match="leave it out, or correct the template that gave nothing"):
+    with pytest.raises(ValueError, match="leave it out, or correct its template"):
         task.check()
 
 

@@ -164,8 +164,8 @@ WRONG_TYPES = [
         {"environment_variables": {"A": True}},
         "config.environment_variables.A must be a string, not a boolean",
     ),
-    ({"model": "{{ params.get('x') }}"}, "config.model must be a string that is not empty, not 'None'"),
-    ({"system_prompt": "{{ params.get('x') }}"}, "config.system_prompt must be a string that is not empty"),
+    ({"model": "{{ params.get('x') }}"}, "config.model must be a non-empty string, not 'None'"),
+    ({"system_prompt": "{{ params.get('x') }}"}, "config.system_prompt must be a non-empty string"),
 ]
 
 
@@ -215,10 +215,10 @@ def check(task):
 @pytest.mark.parametrize(("make", "others", "field"), NAMED)
 def test_nothing_is_not_a_name(make, others, field, value, native):
     task = rendered(make, native=native, params={"nan": float("nan"), "x": None}, **others, **{field: value})
-    with pytest.raises(ValueError, match=f"^{field} must be a string that is not empty, not ") as caught:
+    with pytest.raises(ValueError, match=f"^{field} must be a non-empty string, not ") as caught:
         check(task)
     said = str(caught.value)
-    assert "that gave nothing" in said
+    assert "that returned no value" in said
     assert ("it came from" in said) is ("{{" in value)
     if field == "agent_name" and getattr(task, field).strip():
         assert "can be given by its agent_id" in said
@@ -324,11 +324,11 @@ def test_templates_in_any_sequence_are_rendered(tools, native):
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ({"model": Output(None)}, "config.model must be a string"),
-        ({"system_prompt": Output(None)}, "config.system_prompt must be a string"),
-        ({"environment_variables": {"A": Output(None)}}, "config.environment_variables.A must be a string"),
+        ({"model": Output(None)}, "config.model must be a non-empty string"),
+        ({"system_prompt": Output(None)}, "config.system_prompt must be a non-empty string"),
+        ({"environment_variables": {"A": Output(None)}}, "config.environment_variables.A must be a non-empty string"),
         ({"environment_variables": Output(None)}, "config.environment_variables must be a mapping"),
-        ({"tools": ["a", Output(None)]}, "config.tools.1 must be a string"),
+        ({"tools": ["a", Output(None)]}, "config.tools.1 must be a non-empty string"),
         ({"tools": Output(None)}, "config.tools must be a list"),
         ({"temperature": Output(None)}, "config.temperature must be a number"),
         ({"max_tokens": Output(None)}, "config.max_tokens must be a whole number"),

@@ -85,7 +85,7 @@ def wrong(request, scenario, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "kind", "says"),
     [
-        ("unknown host", ConnixConnectionError, "the host's name is not known"),
+        ("unknown host", ConnixConnectionError, "the host name cannot be resolved"),
         ("certificate", ConnixConnectionError, "its TLS certificate is not trusted"),
         ("200", ConnixResponseError, "does not speak Connix's API; check the host"),
     ],
@@ -137,7 +137,7 @@ def test_one_other_failure_is_enough_to_wait_on(scenario, mode):
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ("unknown host", "the host's name is not known"),
+        ("unknown host", "the host name cannot be resolved"),
         ("certificate", "its TLS certificate is not trusted"),
         ("200", "does not speak Connix's API; check the host"),
         ("405", "does not speak Connix's API; check the host"),
@@ -187,5 +187,5 @@ def test_a_closed_port_is_a_transient_error(scenario, mode, monkeypatch):
     began = scenario.warp.time()
     ran = sensor(scenario, mode, agent_id="alpha", timeout=2000).try_once()
     assert type(ran.error) is ConnixSensorTimeoutError, ran.error
-    assert "nothing listens there; check the connection's host and port" in str(ran.error)
+    assert "nothing is listening on that port; check the connection's host and port" in str(ran.error)
     assert scenario.warp.time() - began >= 1999

@@ -103,7 +103,7 @@ def test_a_long_wait_for_a_limit_is_logged(caplog, seconds, lines):
     if lines:
         begun, ended = caplog.messages
         assert "'alpha' (agent_1): polling waits for the rate limit on Get Agent requests until" in begun
-        assert f"goes on after waiting {seconds:.0f} s" in ended
+        assert f"polling resumed after waiting {seconds:.0f} s" in ended
     assert waits.total(2000.0) == seconds
 
 
@@ -124,7 +124,7 @@ def test_a_timeout_under_limit_names_limit_and_remedy():
     wait.observe(limited(30.0))
     wait.limits.end(ALPHA, wait.schedule.clock.now() + 30.0)
     message = wait.timed_out().message
-    assert "30 s of that went by waiting for the rate limit on Get Agent requests" in message
+    assert "polling waited 30 s of that for the rate limit on Get Agent requests" in message
     assert "deferrable tasks share their polls" in message
 
 
@@ -136,9 +136,9 @@ def refused() -> ConnixRateLimitError:
     ("error", "seconds", "told", "not_told"),
     [
         (refused(), 0.0, "the last poll failed: ConnixRateLimitError: Connix answered 429", "went by"),
-        (refused(), 20.0, "20 s of that went by waiting for the rate limit", "not sent"),
+        (refused(), 20.0, "polling waited 20 s of that for the rate limit", "not sent"),
         (limited(0.5), 0.0, "the last poll failed: ConnixRateLimitWaitError", "went by"),
-        (limited(30.0), 30.0, "30 s of that went by waiting for the rate limit", "ConnixRateLimitWaitError"),
+        (limited(30.0), 30.0, "polling waited 30 s of that for the rate limit", "ConnixRateLimitWaitError"),
     ],
 )
 @pytest.mark.parametrize("goal", ["start", "restart", "update", "delete"])
@@ -162,7 +162,7 @@ def test_a_limit_hides_no_error_of_the_service():
     wait.schedule.clock.now = lambda: begun + 30.0
     message = wait.timed_out().message
     assert "the last poll failed: ConnixServerError: Connix answered 502" in message
-    assert "30 s of that went by waiting for the rate limit" in message
+    assert "polling waited 30 s of that for the rate limit" in message
 
 
 # Events
@@ -307,7 +307,7 @@ def test_a_last_poll_without_a_response_is_told(is_limited):
         wait.limits.begin(ALPHA, limited(9.0), 9.0, wait.schedule.clock.now() - 9)
     message = wait.unanswered().message
     assert ("no response came" in message) is not is_limited
-    assert ("waiting for the rate limit" in message) is is_limited
+    assert ("of that for the rate limit" in message) is is_limited
 
 
 @pytest.mark.heavy
@@ -323,7 +323,7 @@ def test_a_limit_until_the_deadline_names_the_agent(scenario: Scenario, hint):
 
 BEGINS_AND_ENDS = [
     "waits for the rate limit on Agent Actions requests until about",
-    "goes on after waiting 2",
+    "was sent after waiting 2",
 ]
 
 

@@ -68,7 +68,7 @@ CASES = [
         faulty(Fault.status(404, code="agent_not_found"), "get_agent", NEVER, after=1, times=None),
         "failed",
         ConnixAgentGoneError,
-        "does not exist, or no longer",
+        "does not exist: it was deleted",
     ),
     Case("time runs out", NEVER, "failed", TIMEOUT, "not running within the time allowed", {"timeout": 4}),
     Case("soft_fail skips a time-out", NEVER, "skipped", arguments={"timeout": 4, "soft_fail": True}),

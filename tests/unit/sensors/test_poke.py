@@ -81,7 +81,7 @@ def test_it_is_false_where_it_is_not_yet(how, context, status, arguments, emulat
     [
         (agent("error"), ConnixAgentFailedError, "it is in error"),
         (faulty(REFUSED, "get_agent", agent("running")), ConnixAuthenticationError, "401 unauthorized"),
-        (lambda _: {"agent_id": "agent_none"}, ConnixAgentGoneError, "does not exist, or no longer does"),
+        (lambda _: {"agent_id": "agent_none"}, ConnixAgentGoneError, "does not exist: it was deleted"),
         (lambda _: {"agent_name": "nobody"}, AgentNameNotFoundError, "has no agent named 'nobody'"),
         (faulty(REFUSED, "list_agents", lambda _: {"agent_name": "x"}), ConnixAuthenticationError, "401"),
     ],

@@ -105,7 +105,7 @@ async def test_it_counts_from_where_the_worker_began(emulator, connection, warp,
 
 @pytest.mark.parametrize(
     ("began", "says"),
-    [(0, "what earlier polls showed stands further up in this log"), (None, "no poll showed it")],
+    [(0, "see earlier lines of this log for the last known status"), (None, "no poll returned the agent")],
 )
 async def test_it_says_where_nothing_was_seen(began, says, emulator, connection, warp):
     (agent_id,) = emulator.seed()

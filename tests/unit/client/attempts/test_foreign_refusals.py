@@ -179,6 +179,6 @@ def test_names_and_status_survive_pickling():
 
 def test_an_error_before_any_request_names_the_agent():
     flow = perform(CALLS["get"], RetryPolicy(deadline=NOW - 1), limiter=RateLimiter(), epoch=lambda: NOW)
-    with pytest.raises(Exception, match="the time allowed was over") as caught:
+    with pytest.raises(Exception, match="the deadline passed") as caught:
         next(flow)
     assert (caught.value.project_id, caught.value.agent_id) == ("p", "a")

@@ -185,4 +185,4 @@ def test_a_permanent_5xx_ends_with_its_own_error(name, status):
             assert run.error.status_code == status
             assert 1 <= len(run.sent) <= 5
             if headers and bounds and name not in {"create", "restart"}:
-                assert "not sent again: the rate limit has room for" in str(run.error)
+                assert "not retried: the next " in str(run.error)

@@ -440,7 +440,7 @@ async def test_a_missing_token_endpoint_names_its_setting(driver, raw_server, an
 async def test_a_broken_token_endpoint_is_named_itself(driver, raw_server):
     tokens = raw_server(lambda connection, request: None)
     client = driver.open(refresh_token="refresh-1", token_url=tokens.url, max_attempts=1)
-    with pytest.raises(ConnixConnectionError, match=f"{tokens.url} broke before new tokens had come whole: "):
+    with pytest.raises(ConnixConnectionError, match=f"{tokens.url} broke before new tokens was complete: "):
         await driver.run(client, "list", "p")
 
 
@@ -730,7 +730,7 @@ def test_a_token_url_that_is_none_is_refused(url):
 def test_a_client_id_of_wrong_type_is_named(field, value):
     with pytest.raises(ValueError, match=f"the {field} must be a string, not {type(value).__name__}"):
         choose_auth(refresh_token="refresh-1", **{field: value})
-    with pytest.raises(ValueError, match=f"the {field} holds half of a character") as caught:
+    with pytest.raises(ValueError, match=f"the {field} contains a lone surrogate") as caught:
         choose_auth(refresh_token="refresh-1", **{field: "secret\ud800"})
     assert "secret\ud800" not in str(caught.value)
 

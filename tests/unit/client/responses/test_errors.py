@@ -439,7 +439,7 @@ async def test_a_broken_echoed_header_is_not_quoted(ask):
         connection.sendall(b"HTTP/1.1 200 OK\r\n bad header " + request.split(b"\r\n\r\n")[0] + b"\r\n\r\n")
 
     error = await ask(behave)
-    assert "what came is not HTTP" in str(error)
+    assert "the response is not HTTP" in str(error)
     assert KEY not in everything_said(error)
     assert KEY[:16] not in everything_said(error)
 

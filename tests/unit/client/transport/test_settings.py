@@ -158,7 +158,7 @@ async def test_a_dead_proxy_is_named(driver, monkeypatch, closed_port, variable)
         await driver.run(client, "create", "p", {"name": "x"})
     assert str(caught.value).startswith(
         f"no connection to the proxy at 127.0.0.1:{closed_port}, from {variable} of the environment, on the "
-        "way to https://connix.invalid: nothing listens there; check that setting"
+        "way to https://connix.invalid: nothing is listening on that port; check that setting"
     )
     assert PASSWORD not in str(caught.value)
     assert not caught.value.may_have_executed
