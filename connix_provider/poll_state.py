@@ -4,7 +4,7 @@ The state of a wait between two polls: snapshots of the agent, and what earlier 
 Invariants:
 
 - Both classes turn into JSON and back, because they travel to the triggerer with a deferred task.
-- They hold no secret, because Airflow stores them in clear. Content is kept as digests.
+- They hold no secret, because Airflow stores them as plain text. Content is kept as digests.
 """
 
 from __future__ import annotations

@@ -32,9 +32,9 @@ def try_connection(client: Client, extra: Mapping[str, Any]) -> tuple[bool, str]
     project = project_id(extra)
     notes = unknown_fields(extra)
     if is_sent_in_clear(client.base_url):
-        notes.append("The address is an http:// one: the key travels in clear; use https://.")
-    if "refresh_token" in extra and is_sent_in_clear(str(extra.get("token_url", ""))):
-        notes.append("The token_url is an http:// one: tokens travel in clear; use https://.")
+        notes.append("The address is an http:// one: the key is sent unencrypted; use https://.")
+    if is_sent_in_clear(str(extra.get("token_url", ""))):
+        notes.append("The token_url is an http:// one: credentials are sent unencrypted; use https://.")
     try:
         found = _list(client.with_options(max_attempts=1, total_timeout=_TIMEOUT), project)
     except ConnixError as error:

@@ -71,6 +71,9 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         "stream_agent_logs",
     )
 
+    #: The clock by which this process computed the deadline; set when the task begins.
+    clock: SteadyClock
+
     def __init__(
         self,
         *,
@@ -91,8 +94,6 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         self.timeout = timeout
         self.deferrable = deferrable
         self.stream_agent_logs = stream_agent_logs
-        #: The clock by which this process computed the deadline.
-        self.clock = SteadyClock()
         #: Whether an earlier process of this try has called ``act``.
         self.is_resumed = False
         #: Why the action waits, if the agent was busy.

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from connix_provider.client.calls.merging import already_holds
 from connix_provider.client.redaction import redact, secrets_of
 from connix_provider.client.redaction.quoting import printable
 
@@ -47,7 +48,7 @@ def field_changes(
         leaf for field in fields for leaf in _leaves(body[field], present.get(field, _MISSING), (field,))
     )
     for path, wanted, held in leaves:
-        is_sent = _contains(changes, path) and (agent is None or held != wanted)
+        is_sent = _contains(changes, path) and (agent is None or not already_holds(held, wanted))
         if _is_secret(path):
             said = ("set" if held is _MISSING else "changed") if is_sent else "unchanged"
             described.append({"field": ".".join(path), "secret": said})

@@ -16,6 +16,7 @@ from connix_provider.operators.error_context import naming
 from connix_provider.operators.identity import IDENTITY_FIELD
 from connix_provider.operators.spec_templates import read_declaration
 from connix_provider.params import check_name
+from connix_provider.polling.clock import SteadyClock
 from connix_provider.polling.session import PollingSession
 from connix_provider.polling.task_kill import exit_on_sigterm
 from connix_provider.rendering import Renderer
@@ -49,6 +50,7 @@ def apply_agents(
     if plan is not None:
         check_form(plan)
     owner = _owner_of_agents(task, context, prune=prune)
+    task.clock = SteadyClock()
     deadline = time.time() + task.seconds_allowed
     hook = ConnixHook(task.connix_conn_id)
     with naming_subject("Could not apply the agents"):

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from connix_provider.client.calls.merging import already_holds
+
 if TYPE_CHECKING:
     from connix_provider.client import Agent
 
@@ -34,9 +36,11 @@ def difference(wanted: Mapping[str, Any], agent: Agent) -> dict[str, Any]:
     for field, value in wanted.items():
         if field in _MERGED and isinstance(value, Mapping):
             held = present.get(field) or {}
-            if parts := {name: part for name, part in value.items() if not _holds(held.get(name), part)}:
+            if parts := {
+                name: part for name, part in value.items() if not already_holds(held.get(name), part)
+            }:
                 changes[field] = parts
-        elif not _holds(present.get(field), value):
+        elif not already_holds(present.get(field), value):
             changes[field] = value
     return changes
 
@@ -59,7 +63,7 @@ def _described(changes: Mapping[str, Any], present: Any, path: tuple[str, ...]) 
         field = ".".join(place)
         held = present.get(name) if isinstance(present, Mapping) else None
         if isinstance(value, Mapping) and value:
-            differing = {key: item for key, item in value.items() if not _holds(_get(held, key), item)}
+            differing = {key: item for key, item in value.items() if not already_holds(_get(held, key), item)}
             yield from _described(differing, held, place)
         elif field in _SHOWN:
             yield f"{field} ({held!r} -> {value!r})"
@@ -69,15 +73,3 @@ def _described(changes: Mapping[str, Any], present: Any, path: tuple[str, ...]) 
 
 def _get(held: Any, key: Any) -> Any:
     return held.get(key) if isinstance(held, Mapping) else None
-
-
-def _holds(held: Any, wanted: Any) -> bool:
-    """Return whether a merge of ``wanted`` would leave ``held`` as it is."""
-    if isinstance(wanted, Mapping):
-        return isinstance(held, Mapping) and all(
-            key in held and _holds(held[key], value) for key, value in wanted.items()
-        )
-    if isinstance(wanted, list | tuple) and isinstance(held, list):
-        return len(wanted) == len(held) and all(map(_holds, held, wanted))
-    # Python takes True for 1, JSON does not.
-    return isinstance(held, bool) == isinstance(wanted, bool) and bool(held == wanted)

@@ -153,6 +153,7 @@ class FleetRun:
         """Act on an agent, or fail it; put it back if the rate limit does not allow the action yet."""
         repeats = wait.repeats if (wait := self.waits.pop(member.agent_id, None)) else 0
         was_acted_on, member.progress, member.was_acted_on = member.was_acted_on, Progress.UNDER_WAY, True
+        member.reason = ""
         named = {"verb": self._settings.action, "agent_id": member.agent_id, "agent_name": member.name}
         try:
             with naming(self._hook, self._project_id, lambda: named):
@@ -165,6 +166,9 @@ class FleetRun:
                 )
         except AgentBusyError as busy:
             self._log.info("Agent %s: the %s waits. %s", member, self._settings.action, busy)
+            member.reason = str(busy)
+            # Save now, because another process may continue and report it.
+            self._memory.save()
             settle = SentAction(member.agent_id, "settle", agent_name=member.name)
             self._wait(member, settle, Stage.SETTLE, repeats=repeats + 1)
         except ConnixRateLimitError as error:
@@ -247,8 +251,8 @@ class FleetRun:
             self._done(member, at=wait.seen_at)
         elif wait.repeats >= MAX_REPEATS:
             action = f"Could not {self._settings.action} agent {member}"
-            why = f"it waited {wait.repeats} times for the agent, which was busy or refused it with 409"
-            self._fail(member, AirflowException(f"{action}: {why}. Look at its log, then clear the task"))
+            why = f"the agent was busy or refused it with 409 {wait.repeats} times. {member.reason}"
+            self._fail(member, AirflowException(f"{action}: {why} See its log, then clear the task"))
         else:
             self._begin(member)
 

@@ -15,6 +15,7 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import naming_subject
 from connix_provider.operators.error_context import naming, subject_of
 from connix_provider.params import check_seconds, resolve_agent_id
+from connix_provider.polling.deferral import time_allowed
 from connix_provider.task_parameters import TaskParameters
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class ConnixCheckAgentHealthOperator(TaskParameters, BaseOperator):
         policy = HealthPolicy.of(self.health)
         if self.fail_on not in list(_FAILING):
             raise ValueError(f"fail_on must be 'unhealthy', 'unknown' or None, not {self.fail_on!r}")
-        deadline = time.time() + check_seconds("timeout", self.timeout)
+        deadline = time.time() + time_allowed(check_seconds("timeout", self.timeout), self.execution_timeout)
         hook, named = ConnixHook(self.connix_conn_id), self._named()
         with naming_subject(subject_of(**named)):
             project_id = hook.project_id_for(self.project_id)

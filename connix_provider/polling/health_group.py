@@ -140,7 +140,7 @@ class HealthGroup:
     @property
     def healthy(self) -> list[HealthPoller]:
         """The agents that count as healthy now."""
-        return [each for each in self.pollers if each.latest and each.latest.outcome is Outcome.DONE]
+        return [poller for poller in self.pollers if poller.is_healthy]
 
     def decide(self) -> PollResult | None:
         """
@@ -153,11 +153,11 @@ class HealthGroup:
             poll_result = healthy[0].latest if healthy else None
             message = f"{self._count()} ({self.pollers[0].schedule.waited:.0f} s waited)."
         else:
-            lost = [each.latest for each in self.pollers if each.latest and each not in healthy]
-            if len(self.pollers) - len(lost) >= self.needed:
+            failed = [poller.latest for poller in self.pollers if poller.has_failed]
+            if len(self.pollers) - len(failed) >= self.needed:
                 return None
-            poll_result = lost[0]
-            message = f"{self._count()}; {len(lost)} cannot become healthy anymore. {self._quote(lost)}"
+            poll_result = failed[0]
+            message = f"{self._count()}; {len(failed)} cannot become healthy anymore. {self._quote(failed)}"
         if poll_result is None or self.is_single:
             return poll_result
         return dataclasses.replace(poll_result, message=message)
@@ -182,9 +182,13 @@ class HealthGroup:
             f"{self._count()} within the time allowed ({poller.schedule.allowed:.4g} s). {named}{more} "
             "The agents were left as they are."
         )
-        first = others[0].agent if others else poller.agent
+        first = others[0] if others else poller
         return dataclasses.replace(
-            result, message=message, agent_id=first.agent_id or result.agent_id, agent_name=first.name
+            result,
+            message=message,
+            agent_id=first.agent.agent_id or result.agent_id,
+            agent_name=first.agent.name,
+            status=first.status,
         )
 
     def summary(self) -> dict[str, Any]:
@@ -263,7 +267,8 @@ async def poll_group_until_done_async(
     ]
     try:
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        return done.pop().result()
+        # A success may end in the same turn of the loop as the deadline of another agent.
+        return min((wait.result() for wait in done), key=lambda result: result.outcome is not Outcome.DONE)
     finally:
         for wait in waits:
             wait.cancel()

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["HealthPoller"]
 
+#: Seconds after the last poll that showed the agent for which failed polls change nothing.
+_FRESH = 60.0
+
 
 class Group(Protocol):
     """Decides when a wait for the health of several agents is over."""
@@ -91,6 +94,19 @@ class HealthPoller(StatusPoller):
     def status(self) -> str | None:
         """The agent's status in the last report."""
         return self.report.status if self.report else None
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the agent counts as healthy: polls that fail for a minute leave nothing to count."""
+        if self.latest is None or self.latest.outcome is not Outcome.DONE:
+            return False
+        age = self.schedule.clock.now() - (self.last_seen_at or 0.0)
+        return self.log.last_error is None or age <= _FRESH
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the agent cannot become healthy anymore."""
+        return self.latest is not None and self.latest.outcome is not Outcome.DONE
 
     @property
     def is_about_one_agent(self) -> bool:

@@ -8,8 +8,8 @@ different machines.
 Invariants:
 
 - The class path never moves, and parameters are only added, because Airflow stores both in its database.
-- No parameter is a secret, because Airflow stores them in clear. The trigger gets the connection's id and no
-  key.
+- No parameter is a secret, because Airflow stores them as plain text. The trigger gets the connection's
+  id and no key.
 """
 
 from __future__ import annotations

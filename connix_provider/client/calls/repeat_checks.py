@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from connix_provider.client.calls.call import Call, RepeatCheck
+from connix_provider.client.calls.merging import already_holds
 from connix_provider.client.errors import ConnixConflictError, ConnixError, ConnixNotFoundError
 from connix_provider.client.models import ActionResult, Agent, DeleteResult
 from connix_provider.lifecycle import AgentStatus
@@ -26,7 +27,7 @@ def update_check(get: Call[Agent], changes: Any) -> RepeatCheck[Agent]:
     """
 
     def result_of(agent: Agent | None) -> Agent | None:
-        return agent if agent and _contains(agent.model_dump(mode="json"), changes) else None
+        return agent if agent and already_holds(agent.model_dump(mode="json"), changes) else None
 
     return RepeatCheck(_is_conflict, get, result_of)
 
@@ -67,10 +68,3 @@ def _is_gone(error: ConnixError) -> bool:
 
 def _is_conflict(error: ConnixError) -> bool:
     return isinstance(error, ConnixConflictError)
-
-
-def _contains(present: Any, changes: Any) -> bool:
-    """Return whether a merge of ``changes`` would leave ``present`` as it is."""
-    if isinstance(present, dict) and isinstance(changes, dict):
-        return all(name in present and _contains(present[name], value) for name, value in changes.items())
-    return bool(present == changes)

@@ -119,4 +119,6 @@ def warn_in_clear(url: str, credentials: str) -> None:
     host = f"{place.scheme}://{place.netloc.rpartition('@')[2]}"
     if host not in _warned:
         _warned.add(host)
-        log.warning("The %s travels to %s in clear, because the address is not https://.", credentials, host)
+        log.warning(
+            "The %s is sent unencrypted to %s, because the address is not https://.", credentials, host
+        )

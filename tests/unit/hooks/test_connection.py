@@ -203,14 +203,17 @@ def test_a_key_in_clear_is_told_of(url, in_clear):
 def test_the_connection_test_reports_an_unencrypted_key(define):
     works, said = define(host="http://connix.invalid", password=KEY).test_connection()
     assert not works
-    assert "the key travels in clear" in said
+    assert "the key is sent unencrypted" in said
 
 
-def test_the_connection_test_tells_of_tokens_in_clear(define):
-    extra = {"refresh_token": "refresh-1", "token_url": "http://login.invalid/token"}
+@pytest.mark.parametrize(
+    "grant", [{"refresh_token": "refresh-1"}, {"client_id": "id", "client_secret": "secret-1"}]
+)
+def test_the_connection_test_reports_unencrypted_credentials(grant, define):
+    extra = {**grant, "token_url": "http://login.invalid/token"}
     works, said = define(host="https://connix.invalid", extra=json.dumps(extra)).test_connection()
     assert not works
-    assert "tokens travel in clear" in said
+    assert "credentials are sent unencrypted" in said
 
 
 def test_each_clear_text_host_gets_one_warning(define, monkeypatch, caplog):
@@ -219,8 +222,8 @@ def test_each_clear_text_host_gets_one_warning(define, monkeypatch, caplog):
         define(host=host, password=KEY).get_conn().close()
     define(host="https://three.example.com", password=KEY).get_conn().close()
     define(host="http://127.0.0.1:8", password=KEY).get_conn().close()
-    told = [record.getMessage() for record in caplog.records if "in clear" in record.getMessage()]
-    assert [line.split(" to ")[1].split(" ")[0] for line in told] == [
+    told = [record.getMessage() for record in caplog.records if "unencrypted" in record.getMessage()]
+    assert [line.split(" to ")[1].split(",")[0] for line in told] == [
         "http://one.example.com",
         "http://two.example.com",
     ]

@@ -43,7 +43,9 @@ def test_an_operator_says_what_it_may_mean():
 )
 def test_the_agent_is_named(make, arguments, named):
     task = make(task_id="task", timeout=60, project_id="p_1", **arguments)
-    with pytest.raises(ConnixAgentTimeoutError, match=f"No triggerer ran the trigger for agent {named} ") as caught:
+    with pytest.raises(
+        ConnixAgentTimeoutError, match=f"No triggerer ran the trigger for agent {named} "
+    ) as caught:
         task.resume_execution("__fail__", given_up(), {})
     assert caught.value.project_id == "p_1"
     assert named.strip("'") in {caught.value.agent_id, caught.value.agent_name}

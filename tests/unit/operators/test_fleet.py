@@ -332,12 +332,16 @@ def test_an_unexplained_conflict_fails_its_agent(deferrable, fleet, emulator):
     ran = fleet(action="pause", max_failures=1, deferrable=deferrable).try_once()
     assert ran.error is None, ran.error
     assert ran.result["summary"] == {"done": 1, "failed": 1, "not_touched": 0}
-    assert "409" in ran.result["agents"][agents[0]]["reason"]
+    reason = ran.result["agents"][agents[0]]["reason"]
+    assert "refused it with 409 6 times. Connix refused to pause" in reason
+    assert ran.result["agents"][agents[1]]["reason"] is None
     assert len([entry for entry in emulator.journal.entries("pause_agent") if entry.status == 409]) == 6
 
 
 def test_a_fleet_without_a_triggerer_says_so():
     task = ConnixFleetOperator(task_id="task", action="restart", agents=TEAM, timeout=60)
     stored = {"error": "Trigger/execution timeout" if airflow_version() < (3,) else "Trigger timeout"}
-    with pytest.raises(ConnixFleetError, match=r"Could not restart every agent. No triggerer ran the trigger"):
+    with pytest.raises(
+        ConnixFleetError, match=r"Could not restart every agent. No triggerer ran the trigger"
+    ):
         task.resume_execution("__fail__", stored, {})

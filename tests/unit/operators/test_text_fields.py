@@ -326,7 +326,10 @@ def test_templates_in_any_sequence_are_rendered(tools, native):
     [
         ({"model": Output(None)}, "config.model must be a non-empty string"),
         ({"system_prompt": Output(None)}, "config.system_prompt must be a non-empty string"),
-        ({"environment_variables": {"A": Output(None)}}, "config.environment_variables.A must be a non-empty string"),
+        (
+            {"environment_variables": {"A": Output(None)}},
+            "config.environment_variables.A must be a non-empty string",
+        ),
         ({"environment_variables": Output(None)}, "config.environment_variables must be a mapping"),
         ({"tools": ["a", Output(None)]}, "config.tools.1 must be a non-empty string"),
         ({"tools": Output(None)}, "config.tools must be a list"),

@@ -169,6 +169,21 @@ def test_a_quorum_is_met_or_missed(at_least, healthy, is_enough, how, sense, emu
         says = f"{healthy} of 3 agents are healthy"
         named = f"Agent 'team-{healthy + 1}' ({agents[healthy]}): the status is error, wanted running"
         fails(ran, ConnixSensorTimeoutError, says, "within the time allowed (60 s)", named)
+        assert (ran.error.agent_id, ran.error.status) == (agents[healthy], "error")
+
+
+@MODES
+@pytest.mark.parametrize("failing", [3, None], ids=["half a minute", "for ever"])
+def test_an_unseen_agent_counts_for_a_minute(failing, how, sense, emulator):
+    (seen,), (late,) = emulator.seed(name="team-1"), emulator.seed(name="team-2", status="error")
+    emulator.script(late, [(35 if failing else 150, "running")])
+    emulator.faults.add(Fault.status(503), on="get_agent", agent_id=seen, after=2, times=failing)
+    ran = sense(agents={"ids": [seen, late]}, health={"statuses": "running"}, timeout=300, **how)
+    if failing:
+        assert ran.result == {"agents": 2, "healthy": 2, "not_healthy": []}
+    else:
+        fails(ran, ConnixSensorTimeoutError, "1 of 2 agents are healthy", "Agent 'team-1'")
+        assert ran.error.agent_id == seen
 
 
 @MODES
