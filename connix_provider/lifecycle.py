@@ -145,7 +145,7 @@ class Evidence(StrEnum):
 
     NONE = "none"
     RESTARTED = "restarted"
-    FOREIGN = "foreign"
+    OTHER_CHANGE = "foreign"
 
 
 def restart_evidence(before: Snapshot, after: Snapshot, *, requested_at: float | None = None) -> Evidence:
@@ -166,13 +166,13 @@ def restart_evidence(before: Snapshot, after: Snapshot, *, requested_at: float |
     if before.status in SETTLED and after.status != before.status:
         # No update leads through creating, but an update may end in any settled status.
         is_own = after.status == AgentStatus.CREATING or after.has_content_of(before)
-        return Evidence.RESTARTED if is_own else Evidence.FOREIGN
+        return Evidence.RESTARTED if is_own else Evidence.OTHER_CHANGE
     if after.status == AgentStatus.CREATING or not after.has_later_update(before):
         return Evidence.NONE
     # Rounded down, because the service may write whole seconds.
     if requested_at and after.updated_at and after.updated_at.timestamp() < math.floor(requested_at):
-        return Evidence.FOREIGN
-    return Evidence.RESTARTED if after.has_content_of(before) else Evidence.FOREIGN
+        return Evidence.OTHER_CHANGE
+    return Evidence.RESTARTED if after.has_content_of(before) else Evidence.OTHER_CHANGE
 
 
 def judge(goal: Goal, snapshot: Snapshot, state: PollState | None = None, *, now: float = 0.0) -> Judgement:
@@ -219,9 +219,9 @@ def _record(goal: Goal, snapshot: Snapshot, state: PollState, now: float) -> Non
     if goal.require_change and state.before is not None and not state.changed:
         evidence = restart_evidence(state.before, snapshot)
         state.changed = evidence is Evidence.RESTARTED
-        if evidence is Evidence.FOREIGN:
+        if evidence is Evidence.OTHER_CHANGE:
             # Compare with this snapshot from now on, because only a further change can be the restart.
-            state.foreign_change = True
+            state.other_change = True
             state.before = snapshot
     is_done = snapshot.status in goal.done
     # A change restarts the time, because the agent may have left the status between two polls.
@@ -256,7 +256,7 @@ def _judge_missing(goal: Goal, state: PollState, now: float) -> Judgement:
 def _judge_done(goal: Goal, snapshot: Snapshot, state: PollState, now: float) -> Judgement:
     """Judge a status of ``goal.done``."""
     if goal.require_change and state.before is not None and not state.changed:
-        change = "only an update by others" if state.foreign_change else "no change"
+        change = "only an update by others" if state.other_change else "no change"
         return Judgement(
             Verdict.WAITING,
             f"it is {in_words(snapshot.status)}, and shows {change} since the {goal.name} was requested",

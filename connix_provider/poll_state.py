@@ -101,7 +101,7 @@ class PollState:
     :param accepted_at: epoch seconds at which the service accepted the action; the grace counts from here
     :param found_at: epoch seconds at which a create made or found the agent
     :param changed: whether a poll showed a change that the action explains
-    :param foreign_change: whether a poll showed a change that the action does not explain
+    :param other_change: whether a poll showed a change that the action does not explain
     :param stable_since: epoch seconds of the first poll of the unbroken row that showed a status of the goal
     :param last: the snapshot of the last poll
     :param newest: the latest ``updated_at`` of all polls
@@ -112,7 +112,7 @@ class PollState:
     accepted_at: float | None = None
     found_at: float | None = None
     changed: bool = False
-    foreign_change: bool = False
+    other_change: bool = False
     stable_since: float | None = None
     last: Snapshot | None = None
     newest: datetime | None = None

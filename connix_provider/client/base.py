@@ -142,7 +142,7 @@ class BaseClient:
         Return the steps of one call, within this client's bounds.
 
         :param call: the call
-        :return: its flow, for :meth:`Client.drive`; a flow of several calls yields from it
+        :return: its flow, for :meth:`Client.run_flow`; a flow of several calls yields from it
         """
         return perform(
             call,

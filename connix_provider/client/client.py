@@ -16,7 +16,7 @@ import httpx
 from connix_provider.client.agents import Agents, AsyncAgents
 from connix_provider.client.base import BaseClient
 from connix_provider.client.calls.call import Call
-from connix_provider.client.calls.steps import Drive, Flow, Outcome, Send, Sleep
+from connix_provider.client.calls.steps import Flow, FlowRunner, Outcome, Send, Sleep
 from connix_provider.client.transport.exchange import ASYNC_HOOKS, HOOKS, exchange, exchange_async
 from connix_provider.client.transport.httpx_errors import FAILURES, translate
 from connix_provider.client.transport.pool import AsyncPool, ForkSafePool
@@ -87,9 +87,9 @@ class Client(BaseClient):
         :return: its result
         :raises ConnixError: the error of the last attempt
         """
-        return self.drive(self.flow(call))
+        return self.run_flow(self.flow(call))
 
-    def drive(self, steps: Flow[T]) -> T:
+    def run_flow(self, steps: Flow[T]) -> T:
         """
         Carry out the steps of a flow: send its requests, and sleep.
 
@@ -98,14 +98,14 @@ class Client(BaseClient):
         :raises ConnixError: if the flow fails
         """
         outcome: Outcome = None
-        with Drive(steps) as drive:
-            while step := drive.next_step(outcome):
+        with FlowRunner(steps) as runner:
+            while step := runner.next_step(outcome):
                 if isinstance(step, Sleep):
                     time.sleep(step.seconds)
                     outcome = None
                 else:
                     outcome = self._send(step)
-        return drive.result
+        return runner.result
 
     def _send(self, send: Send) -> Outcome:
         try:
@@ -154,9 +154,9 @@ class AsyncClient(BaseClient):
         :return: its result
         :raises ConnixError: the error of the last attempt
         """
-        return await self.drive(self.flow(call))
+        return await self.run_flow(self.flow(call))
 
-    async def drive(self, steps: Flow[T]) -> T:
+    async def run_flow(self, steps: Flow[T]) -> T:
         """
         Carry out the steps of a flow: send its requests, and sleep.
 
@@ -165,14 +165,14 @@ class AsyncClient(BaseClient):
         :raises ConnixError: if the flow fails
         """
         outcome: Outcome = None
-        with Drive(steps) as drive:
-            while step := drive.next_step(outcome):
+        with FlowRunner(steps) as runner:
+            while step := runner.next_step(outcome):
                 if isinstance(step, Sleep):
                     await asyncio.sleep(step.seconds)
                     outcome = None
                 else:
                     outcome = await self._send(step)
-        return drive.result
+        return runner.result
 
     async def _send(self, send: Send) -> Outcome:
         try:

@@ -36,7 +36,7 @@ from connix_provider.client.models import (
 )
 from connix_provider.client.ratelimit import Bucket
 from connix_provider.client.redaction import secrets_of
-from connix_provider.client.responses.results import checked, read_agent, read_confirmation
+from connix_provider.client.responses.results import read_agent, read_confirmation, rejecting_error_bodies
 from connix_provider.lifecycle import AgentStatus
 
 SORT_ORDERS = ("created_at", "-created_at", "name", "-name")
@@ -74,7 +74,9 @@ def list_agents(
         offset=check_int(offset, "offset", 0),
         sort=check_choice(sort, "sort", SORT_ORDERS),
     )
-    read = checked(partial(AgentPage.read, offset=offset or 0, limit=limit or DEFAULT_AGENTS_PER_PAGE))
+    read = rejecting_error_bodies(
+        partial(AgentPage.read, offset=offset or 0, limit=limit or DEFAULT_AGENTS_PER_PAGE)
+    )
     return Call("GET", _agents(project_id), Bucket.LIST, read, parameters, project_id=str(project_id))
 
 
@@ -120,7 +122,7 @@ def get_agent(project_id: str, agent_id: str) -> Call[Agent]:
         _agent(project_id, agent_id),
         Bucket.GET,
         read_agent,
-        **_named(project_id, agent_id),
+        **_ids(project_id, agent_id),
     )
 
 
@@ -150,7 +152,7 @@ def update_agent(project_id: str, agent_id: str, changes: Mapping[str, Any]) -> 
         repeat_check=update_check(get, json.loads(content)),
         when_empty=get,
         secrets=secrets_of(changes),
-        **_named(project_id, agent_id),
+        **_ids(project_id, agent_id),
     )
 
 
@@ -169,7 +171,7 @@ def delete_agent(project_id: str, agent_id: str) -> Call[DeleteResult]:
         Bucket.DELETE,
         partial(read_confirmation, DeleteResult, str(agent_id)),
         repeat_check=delete_check(str(agent_id)),
-        **_named(project_id, agent_id),
+        **_ids(project_id, agent_id),
     )
 
 
@@ -254,8 +256,10 @@ def get_logs(
         offset=check_int(offset, "offset", 0),
     )
     path = f"{_agent(project_id, agent_id)}/logs"
-    read = checked(partial(LogPage.read, offset=offset or 0, limit=limit or DEFAULT_LOGS_PER_PAGE))
-    return Call("GET", path, Bucket.LOGS, read, parameters, **_named(project_id, agent_id))
+    read = rejecting_error_bodies(
+        partial(LogPage.read, offset=offset or 0, limit=limit or DEFAULT_LOGS_PER_PAGE)
+    )
+    return Call("GET", path, Bucket.LOGS, read, parameters, **_ids(project_id, agent_id))
 
 
 def get_metrics(
@@ -279,8 +283,8 @@ def get_metrics(
     """
     parameters = query(**period(start_time, end_time), interval=check_choice(interval, "interval", INTERVALS))
     path = f"{_agent(project_id, agent_id)}/metrics"
-    read = checked(AgentMetrics.model_validate_json)
-    return Call("GET", path, Bucket.METRICS, read, parameters, **_named(project_id, agent_id))
+    read = rejecting_error_bodies(AgentMetrics.model_validate_json)
+    return Call("GET", path, Bucket.METRICS, read, parameters, **_ids(project_id, agent_id))
 
 
 def list_projects(*, limit: int | None = None) -> Call[ProjectPage]:
@@ -290,7 +294,9 @@ def list_projects(*, limit: int | None = None) -> Call[ProjectPage]:
     :param limit: projects in a page
     :return: the page
     """
-    return Call("GET", "/projects", Bucket.PROJECTS, checked(ProjectPage.read), query(limit=limit))
+    return Call(
+        "GET", "/projects", Bucket.PROJECTS, rejecting_error_bodies(ProjectPage.read), query(limit=limit)
+    )
 
 
 def _action(project_id: str, agent_id: str, action: str, proven_by: AgentStatus | None) -> Call[ActionResult]:
@@ -303,16 +309,16 @@ def _action(project_id: str, agent_id: str, action: str, proven_by: AgentStatus 
         partial(read_confirmation, ActionResult, str(agent_id)),
         idempotent=proven_by is not None,
         repeat_check=action_check(get, action, proven_by) if proven_by else None,
-        **_named(project_id, agent_id),
+        **_ids(project_id, agent_id),
     )
 
 
-class _Named(TypedDict):
+class _Ids(TypedDict):
     project_id: str
     agent_id: str
 
 
-def _named(project_id: str, agent_id: str) -> _Named:
+def _ids(project_id: str, agent_id: str) -> _Ids:
     """Return the ids that errors of a call name. The path's check has checked them."""
     return {"project_id": str(project_id), "agent_id": str(agent_id)}
 

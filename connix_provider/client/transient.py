@@ -34,7 +34,7 @@ def is_transient(error: ConnixError) -> bool:
     Return whether an error is transient.
 
     For a 401, 403 or 404 without Connix's error body this returns false. Its number in a row decides
-    (:class:`~connix_provider.client.attempts.foreign_refusals.ForeignRefusals`).
+    (:class:`~connix_provider.client.attempts.gateway_refusals.GatewayRefusals`).
 
     :param error: the error
     :return: true for connection errors, time-outs, unreadable responses, 429 and transient statuses

@@ -16,7 +16,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connix_provider.emulator import calls
-from connix_provider.emulator.control import control
+from connix_provider.emulator.control_routes import control
 from connix_provider.emulator.journal import Entry
 from connix_provider.emulator.loopback import is_local_host_header
 from connix_provider.emulator.oauth import oauth

@@ -8,6 +8,7 @@ from typing import Final, Self
 
 from connix_provider.emulator.app import build
 from connix_provider.emulator.clock import Clock
+from connix_provider.emulator.controls import EmulatorControls
 from connix_provider.emulator.faults import Faults
 from connix_provider.emulator.journal import Journal
 from connix_provider.emulator.keys import SCOPES, Keyring, OAuthGrant
@@ -17,13 +18,12 @@ from connix_provider.emulator.server_thread import ServerThread
 from connix_provider.emulator.service import AgentService
 from connix_provider.emulator.state import EmulatorState
 from connix_provider.emulator.store import AgentStore
-from connix_provider.emulator.test_controls import TestControls
 from connix_provider.emulator.transitions import Durations
 
 _APP: Final = build()
 
 
-class Emulator(TestControls):
+class Emulator(EmulatorControls):
     """
     Run a Connix service on loopback, within a ``with`` block or from :meth:`start` to :meth:`stop`.
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from connix_provider.emulator.clock import Clock
+from connix_provider.emulator.controls import EmulatorControls
 from connix_provider.emulator.faults import Faults
 from connix_provider.emulator.journal import Journal
 from connix_provider.emulator.keys import Keyring
 from connix_provider.emulator.limits import RateLimiter
 from connix_provider.emulator.service import AgentService
-from connix_provider.emulator.test_controls import TestControls
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class EmulatorState:
 
     clock: Clock
     service: AgentService
-    controls: TestControls
+    controls: EmulatorControls
     keyring: Keyring
     limiter: RateLimiter
     faults: Faults

@@ -90,14 +90,14 @@ class ConnixHook(BaseHook):
         :raises ValueError: for a connection with an invalid setting
         :raises AirflowNotFoundException: for a connection id that is not defined
         """
-        with self._named():
+        with self._adding_connection_id():
             return self._open()
 
     def _open(self) -> Client:
         return connix.Client(**self._options(self._connection))
 
     @contextlib.contextmanager
-    def _named(self) -> Iterator[None]:
+    def _adding_connection_id(self) -> Iterator[None]:
         """Add the connection's id to the error of an invalid setting."""
         try:
             yield
@@ -123,7 +123,7 @@ class ConnixHook(BaseHook):
             the connection within 30 seconds
         """
         try:
-            with self._hinted():
+            with self._adding_connection_hint():
                 async with asyncio.timeout(_READ_TIMEOUT):
                     connection = await get_async_connection(self.connix_conn_id)
         except TimeoutError:
@@ -143,7 +143,7 @@ class ConnixHook(BaseHook):
     def _async_client(self, connection: Connection, on_new_secret: Callable[[str], None]) -> AsyncClient:
         """Open a client in a thread, because reading the extra calls Airflow synchronously."""
         # In the thread as well: the first use imports httpx's parts, and reads certificates.
-        with self._named():
+        with self._adding_connection_id():
             return connix.AsyncClient(**{**self._options(connection), "on_new_secret": on_new_secret})
 
     @property
@@ -157,7 +157,7 @@ class ConnixHook(BaseHook):
             end
         :raises ValueError: for an address that is not http or https
         """
-        with self._named():
+        with self._adding_connection_id():
             return settings.console_url(settings.read_extra(self._connection).get("console_url"))
 
     def agent_url(self, project_id: str, agent_id: str) -> str:
@@ -192,7 +192,7 @@ class ConnixHook(BaseHook):
 
         :return: the project's id, or ``None``
         """
-        with self._named():
+        with self._adding_connection_id():
             return settings.project_id(settings.read_extra(self._connection))
 
     def project_id_for(self, project_id: str | None) -> str:
@@ -298,11 +298,11 @@ class ConnixHook(BaseHook):
 
     @cached_property
     def _connection(self) -> Connection:
-        with self._hinted():
+        with self._adding_connection_hint():
             return self.get_connection(self.connix_conn_id)
 
     @contextlib.contextmanager
-    def _hinted(self) -> Iterator[None]:
+    def _adding_connection_hint(self) -> Iterator[None]:
         """Add a hint to the error for a connection that is not defined."""
         try:
             yield

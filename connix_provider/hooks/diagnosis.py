@@ -11,12 +11,12 @@ from connix_provider.client import errors
 
 __all__ = [
     "NOT_CONNIX",
+    "add_subject",
+    "adding_subject",
     "as_sentence",
     "explain_connection_error",
-    "naming_subject",
     "remedy",
     "with_connection_hint",
-    "with_subject",
 ]
 
 #: For the connection test, and for a wait that received no other responses.
@@ -95,7 +95,7 @@ def remedy(error: Exception, connix_conn_id: str | None) -> str | None:
             return None
 
 
-def with_subject(error: Exception, subject: str) -> Exception:
+def add_subject(error: Exception, subject: str) -> Exception:
     """
     Add what could not be done to an error that does not say it.
 
@@ -111,7 +111,7 @@ def with_subject(error: Exception, subject: str) -> Exception:
 
 
 @contextmanager
-def naming_subject(subject: str) -> Iterator[None]:
+def adding_subject(subject: str) -> Iterator[None]:
     """
     Add what could not be done to the error of a connection that is missing or has an invalid setting.
 
@@ -120,7 +120,7 @@ def naming_subject(subject: str) -> Iterator[None]:
     try:
         yield
     except (AirflowNotFoundException, ValueError) as error:
-        raise with_subject(error, subject) from None
+        raise add_subject(error, subject) from None
 
 
 def with_connection_hint(error: Exception, connix_conn_id: str | None) -> str:

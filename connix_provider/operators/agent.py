@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.errors import ConnixNotFoundError
 from connix_provider.hooks.connix import ConnixHook
+from connix_provider.operators.action_operators import ConnixActionOperator, ConnixExistingAgentOperator
 from connix_provider.operators.agent_description import AgentDescriptionMixin
 from connix_provider.operators.agent_task import DEFERRABLE_BY_DEFAULT
 from connix_provider.operators.create_agent import ConnixCreateAgentOperator
-from connix_provider.operators.existing_operators import ConnixActionOperator, ConnixExistingAgentOperator
 from connix_provider.operators.sent_action import SentAction
 
 if TYPE_CHECKING:
@@ -176,14 +176,14 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
     ) -> SentAction:
         """Send the restart, unless an earlier start of this task did."""
         from connix_provider.operators.restart_once import restart_in_run
-        from connix_provider.operators.task_state import TaskRecordKeeper
+        from connix_provider.operators.task_state import TaskRecordStore
 
         return restart_in_run(
             client,
             project_id,
             agent_id,
             record=record,
-            keeper=TaskRecordKeeper(context),
+            record_store=TaskRecordStore(context),
             read=lambda: self.read_agent(client, project_id, agent_id),
             agent_name=self.agent_name,
         )
@@ -247,7 +247,7 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
             self.log.info("Nothing to delete: %s", error)
             return SentAction(str(self.agent_id or self.agent_name))
 
-    def wants_gone(self, context: Context) -> bool:
+    def accepts_missing_agent(self, context: Context) -> bool:
         """
         Return whether an agent that is gone is a success.
 
@@ -255,20 +255,20 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
         :return: true with ``ignore_if_missing``, and if this task may have deleted the agent
         """
         # A delete that was refused without effect left no record.
-        return self.ignore_if_missing or self.recall(context) is not None
+        return self.ignore_if_missing or self.read_record(context) is not None
 
     def act_on(
         self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
     ) -> SentAction:
         """Send the delete."""
         from connix_provider.operators.delete_once import delete_in_run
-        from connix_provider.operators.task_state import TaskRecordKeeper
+        from connix_provider.operators.task_state import TaskRecordStore
 
         return delete_in_run(
             client,
             project_id,
             agent_id,
             record=record,
-            keeper=TaskRecordKeeper(context),
+            record_store=TaskRecordStore(context),
             agent_name=self.agent_name,
         )

@@ -57,7 +57,7 @@ class AgentDescriptionMixin(ConnixAgentOperator):
         The secrets are registered before rendering as well, because Airflow logs the configuration as it was
         written if a template fails.
         """
-        from connix_provider.operators.configuration import hidden_when_stored
+        from connix_provider.operators.agent_config import hidden_when_stored
 
         self._mask(parent)
         super()._do_render_template_fields(parent, *args, **kwargs)
@@ -80,7 +80,7 @@ class AgentDescriptionMixin(ConnixAgentOperator):
         return super().render_field(field, value, renderer)
 
     def _render_json(self, field: str, path: tuple[Any, ...], value: Any, renderer: Renderer) -> Any:
-        from connix_provider.operators.configuration import CONTAINERS, is_text
+        from connix_provider.operators.agent_config import CONTAINERS, is_text
 
         if renderer.is_done(value):
             return value
@@ -113,7 +113,7 @@ class AgentDescriptionMixin(ConnixAgentOperator):
         :raises ValueError: for a value that cannot be converted to its field's type
         """
         from connix_provider.client.calls.arguments import plain
-        from connix_provider.operators.configuration import with_documented_types
+        from connix_provider.operators.agent_config import with_documented_types
 
         fields = {field: getattr(self, field) for field in self.description_fields}
         given = {field: value for field, value in fields.items() if value is not None}
@@ -128,7 +128,7 @@ class AgentDescriptionMixin(ConnixAgentOperator):
 
         :raises ValueError: for an invalid parameter
         """
-        from connix_provider.operators.configuration import REMEDY_FOR_TEXT, as_given
+        from connix_provider.operators.agent_config import REMEDY_FOR_TEXT, as_given
 
         super().check()
         if self.name is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from connix_provider.operators.task_state import ActionRecord, RecordKeeper
+from connix_provider.operators.task_state import ActionRecord, RecordStore
 
 __all__ = ["AgentRecords"]
 
@@ -48,14 +48,14 @@ class AgentRecords:
         """
         self._stored.pop(agent_id, None)
 
-    def keeper(self, agent_id: str) -> RecordKeeper:
+    def record_store(self, agent_id: str) -> RecordStore:
         """
         Return what keeps the record of an agent.
 
         :param agent_id: the agent
         :return: the keeper
         """
-        return _Keeper(self, agent_id)
+        return _RecordStore(self, agent_id)
 
     def write(self, agent_id: str, record: ActionRecord | None) -> None:
         """
@@ -71,7 +71,7 @@ class AgentRecords:
         self._save()
 
 
-class _Keeper:
+class _RecordStore:
     def __init__(self, records: AgentRecords, agent_id: str) -> None:
         self._records = records
         self._agent_id = agent_id
@@ -80,6 +80,6 @@ class _Keeper:
         """Write the record."""
         self._records.write(self._agent_id, record)
 
-    def forget(self) -> None:
+    def delete_record(self) -> None:
         """Delete the record."""
         self._records.write(self._agent_id, None)

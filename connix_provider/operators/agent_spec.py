@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from connix_provider.client.calls import arguments
-from connix_provider.operators.configuration import REMEDY_FOR_TEXT, with_documented_types
+from connix_provider.operators.agent_config import REMEDY_FOR_TEXT, with_documented_types
 from connix_provider.operators.identity import APPLY_OWNER_FIELD, IDENTITY_FIELD
 from connix_provider.params import check_name
 from connix_provider.statuses import AgentStatus

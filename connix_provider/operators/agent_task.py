@@ -16,12 +16,12 @@ from connix_provider.client.errors import ConnixRateLimitError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS
 from connix_provider.operators.cancel_on_kill import CancelOnKillMixin
+from connix_provider.operators.deferral import defer_for_rate_limit, take_over_permit
 from connix_provider.operators.identity import try_number_of
-from connix_provider.operators.rate_limit_deferral import defer_for_rate_limit, take_over_permit
 from connix_provider.operators.sent_action import SentAction
 from connix_provider.params import check_seconds
 from connix_provider.polling.clock import SteadyClock
-from connix_provider.polling.deferral import LONGEST_PAUSE, response_grace, time_allowed
+from connix_provider.polling.deadlines import LONGEST_PAUSE, response_grace, time_allowed
 from connix_provider.task_parameters import TaskParameters
 
 if TYPE_CHECKING:
@@ -99,13 +99,13 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         #: Why the action waits, if the agent was busy.
         self.busy_reason = ""
         #: Whether the service may have executed a request of this task whose response was lost.
-        self.was_lost = False
+        self.response_was_lost = False
         #: The event of the rate limit's trigger that resumed the task.
         self.permit_event: Mapping[str, Any] = {}
         #: The last line of the agent's log that the task logged.
         self.log_position: Mapping[str, Any] = {}
 
-    def named(self) -> dict[str, Any]:
+    def error_fields(self) -> dict[str, Any]:
         """
         Return the action and the agent, for messages.
 
@@ -134,7 +134,7 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         check_seconds("poll_interval", self.poll_interval, minimum=1.0)
         check_seconds("timeout", self.timeout)
 
-    def wants_gone(self, context: Context) -> bool:
+    def accepts_missing_agent(self, context: Context) -> bool:
         """
         Return whether an agent that is gone is a success for the task.
 
@@ -159,9 +159,9 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         :param context: Airflow's context
         :return: true after a lost response, and in a retry, because the try before may have been killed
         """
-        return self.was_lost or try_number_of(context) > 1
+        return self.response_was_lost or try_number_of(context) > 1
 
-    def recall(self, context: Context) -> ActionRecord | None:
+    def read_record(self, context: Context) -> ActionRecord | None:
         """
         Read the record of an earlier start of this task. Airflow may start the same try twice.
 
@@ -170,7 +170,7 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         """
         from connix_provider.operators import task_state
 
-        return task_state.recall(context) if self.keeps_record else None
+        return task_state.read_record(context) if self.keeps_record else None
 
     def clean_up_failure(self, context: Context) -> None:
         """
@@ -179,11 +179,11 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         :param context: Airflow's context
         """
 
-    def wait_for(self, acted: SentAction, goal: str, deadline: float) -> StatusPoller:
+    def wait_for(self, sent: SentAction, goal: str, deadline: float) -> StatusPoller:
         """
         Return the wait for the goal of an action.
 
-        :param acted: the action
+        :param sent: the action
         :param goal: the goal's name
         :param deadline: epoch seconds at which the wait times out
         :return: the wait
@@ -195,12 +195,12 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         deadline = self.clock.to_system(deadline)
         return StatusPoller(
             GOALS[goal],
-            acted.agent_id,
+            sent.agent_id,
             # A busy agent settles within seconds, whatever the poll interval.
             poll_interval=min(self.poll_seconds, SETTLE_INTERVAL) if goal == "settle" else self.poll_seconds,
             deadline=deadline,
-            agent_name=acted.agent_name,
-            state=acted.poll_state(),
+            agent_name=sent.agent_name,
+            state=sent.poll_state(),
             began_at=deadline - allowed,
             has_answered=True,
             response_grace=response_grace(allowed, self.execution_timeout),

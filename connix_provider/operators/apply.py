@@ -126,7 +126,7 @@ class ConnixApplyAgentsOperator(AgentTask):
             return super().render_field(field, value, renderer)
         return spec_templates.rendered(value, renderer)
 
-    def named(self) -> dict[str, Any]:
+    def error_fields(self) -> dict[str, Any]:
         """Return the action, for messages."""
         return {"verb": "apply", "subject": "Could not apply the agents"}
 

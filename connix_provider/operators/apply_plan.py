@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from connix_provider.operators.agent_config import REMEDY_FOR_TEXT
+from connix_provider.operators.agent_diff import difference
 from connix_provider.operators.agent_spec import AgentSpec, digest_of
 from connix_provider.operators.apply_diff import diff_lines, field_changes
-from connix_provider.operators.configuration import REMEDY_FOR_TEXT
-from connix_provider.operators.difference import difference
 from connix_provider.operators.identity import APPLY_OWNER_FIELD, deployment_id
 from connix_provider.polling.selection import get_agent_if_present
 
@@ -269,12 +269,12 @@ def _read_owned(client: Client, project_id: str, listed: Agent, mark: str) -> Ag
     """Return an agent that an apply of the owner created; a listing may leave out metadata."""
     if "metadata" in listed.model_fields_set and listed.metadata.get(APPLY_OWNER_FIELD) != mark:
         return None
-    agent = client.drive(get_agent_if_present(client, project_id, listed.id))
+    agent = client.run_flow(get_agent_if_present(client, project_id, listed.id))
     return agent if agent and agent.metadata.get(APPLY_OWNER_FIELD) == mark else None
 
 
 def _compare(client: Client, project_id: str, spec: AgentSpec, agent_id: str | None) -> AgentChange:
-    agent = client.drive(get_agent_if_present(client, project_id, agent_id)) if agent_id else None
+    agent = client.run_flow(get_agent_if_present(client, project_id, agent_id)) if agent_id else None
     if agent is None:
         return AgentChange("create", spec.name, spec, changes=spec.body)
     changes = difference(spec.body, agent)

@@ -25,16 +25,16 @@ from connix_provider.client.errors import ConnixNotFoundError
 from connix_provider.exceptions import ConnixAgentFailedError
 from connix_provider.lifecycle import GOALS
 from connix_provider.operators import create_once
+from connix_provider.operators.action_operators import send_action
+from connix_provider.operators.agent_diff import changed_fields, difference
 from connix_provider.operators.agent_records import AgentRecords
 from connix_provider.operators.apply_plan import AgentChange, ApplyPlan, owner_mark
 from connix_provider.operators.busy_agent import AgentBusyError, raise_if_busy
-from connix_provider.operators.difference import changed_fields, difference
-from connix_provider.operators.existing_operators import send_action
 from connix_provider.operators.flow_driver import AgentFailure, AgentFlow, AgentWait, FlowDriver
 from connix_provider.operators.identity import APPLY_OWNER_FIELD, identity_key
 from connix_provider.operators.restart_once import restart_in_run
 from connix_provider.operators.sent_action import SentAction
-from connix_provider.operators.task_state import TaskMemory
+from connix_provider.operators.task_state import TaskStore
 from connix_provider.params import name_conflict
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from connix_provider.operators.agent_spec import AgentSpec
     from connix_provider.operators.agent_task import AgentTask
     from connix_provider.polling.poll_result import PollResult
-    from connix_provider.polling.session import PollingSession
+    from connix_provider.polling.worker_loop import PollingSession
 
 __all__ = ["ApplyRun", "agent_key"]
 
@@ -77,7 +77,7 @@ class ApplyRun:
 
     :param task: the task; its waits have the task's poll interval, deadline and log
     :param hook: the connection
-    :param connected: the open connection
+    :param polling_session: the open connection
     :param plan: the plan
     :param context: Airflow's context
     :param deadline: epoch seconds at which the task times out
@@ -87,21 +87,21 @@ class ApplyRun:
         self,
         task: AgentTask,
         hook: ConnixHook,
-        connected: PollingSession,
+        polling_session: PollingSession,
         plan: ApplyPlan,
         context: Context,
         deadline: float,
     ) -> None:
         self._task = task
-        self._connected = connected
+        self._polling_session = polling_session
         self._project_id = plan.project_id
         self._plan = plan
         self._context = context
         self._deadline = deadline
-        self._driver = FlowDriver(hook, connected, plan.project_id, task.log)
+        self._driver = FlowDriver(hook, polling_session, plan.project_id, task.log)
         self._log = task.log
         #: Keeps the records for the next start of the task.
-        self.memory = TaskMemory(context, "connix_apply")
+        self.store = TaskStore(context, "connix_apply")
         #: By name, the ids of the agents that exist.
         self.agent_ids: dict[str, str] = {}
 
@@ -114,20 +114,20 @@ class ApplyRun:
         """
         kept = [change for change in self._plan.agents if change.action != "delete"]
         deletes = [change for change in self._plan.agents if change.action == "delete"]
-        self._driver.drive((change, self._bring(change)) for change in kept)
+        self._driver.run((change, self._bring(change)) for change in kept)
         if deletes and self._driver.failures:
             self._log.warning("%d agents are not deleted, because others failed.", len(deletes))
         else:
-            self._driver.drive((change, self._delete(change)) for change in deletes)
+            self._driver.run((change, self._delete(change)) for change in deletes)
         return self._driver.failures
 
     @cached_property
     def _records(self) -> AgentRecords:
         """The records of restarts, read with the first restart, because reading them may cost a request."""
-        return AgentRecords(self.memory.read(), self._save)
+        return AgentRecords(self.store.read(), self._save)
 
     def _save(self) -> None:
-        self.memory.write(self._records.to_json())
+        self.store.write(self._records.to_json())
 
     # The flows
 
@@ -156,7 +156,7 @@ class ApplyRun:
         mark = {APPLY_OWNER_FIELD: owner_mark(self._plan.owner)}
         body = {**spec.body, "metadata": {**spec.body.get("metadata", {}), **mark}}
         found = create_once.create_once(
-            self._connected.client,
+            self._polling_session.client,
             self._project_id,
             body,
             agent_key(self._context, spec.name),
@@ -181,7 +181,7 @@ class ApplyRun:
                 "Updating agent %r (%s): %s.", agent.name, agent.id, changed_fields(changes, agent)
             )
             with raise_if_busy(agent.id, "update", agent.snapshot()):
-                reply = self._connected.client.agents.update(self._project_id, agent.id, changes)
+                reply = self._polling_session.client.agents.update(self._project_id, agent.id, changes)
             newest = reply.updated_at or agent.updated_at
             return SentAction.of(reply, "update", before=before, accepted_at=time.time(), newest=newest)
 
@@ -189,7 +189,7 @@ class ApplyRun:
 
     def _bring_to_state(self, spec: AgentSpec, agent_id: str) -> AgentFlow:
         """Send the actions that lead to the declared state, each at most once."""
-        state, sent = AgentStatus(str(spec.state)), set[str]()
+        state, requested = AgentStatus(str(spec.state)), set[str]()
         while True:
             agent = self._read(agent_id)
             if agent.status == state:
@@ -199,16 +199,16 @@ class ApplyRun:
                 # It is creating, updating, or in a status that this provider does not know.
                 yield from self._await(SentAction.of(agent, "settle"))
                 continue
-            if action in sent:
+            if action in requested:
                 raise self._failed(agent, state)
-            sent.add(action)
+            requested.add(action)
             is_last = GOALS[action].done == {state}
             yield from self._send(action, agent, self._action(action), is_last=is_last)
             if is_last and not self._task.wait_for_completion:
                 return
 
     def _action(self, action: str) -> Callable[[Agent], SentAction | None]:
-        client, context = self._connected.client, self._context
+        client, context = self._polling_session.client, self._context
 
         def send(agent: Agent) -> SentAction | None:
             if agent.status in TRANSIENT:
@@ -224,7 +224,7 @@ class ApplyRun:
                 self._project_id,
                 agent.id,
                 record=self._records.get(agent.id),
-                keeper=self._records.keeper(agent.id),
+                record_store=self._records.record_store(agent.id),
                 read=lambda: agent,
             )
 
@@ -242,7 +242,7 @@ class ApplyRun:
                     f"owner {self._plan.owner!r}"
                 )
             with raise_if_busy(agent.id, "delete", agent.snapshot()):
-                self._connected.client.agents.delete(self._project_id, agent.id)
+                self._polling_session.client.agents.delete(self._project_id, agent.id)
             return SentAction.of(agent, "delete", accepted_at=time.time())
 
         try:
@@ -262,12 +262,12 @@ class ApplyRun:
         repeats, may_have_executed = 0, False
         while True:
             try:
-                acted = send(agent)
+                sent = send(agent)
             except AgentBusyError as error:
                 busy = error
             else:
-                if acted is not None:
-                    yield from self._await(acted, is_last=is_last)
+                if sent is not None:
+                    yield from self._await(sent, is_last=is_last)
                 return
             may_have_executed = busy.may_have_executed = may_have_executed or busy.may_have_executed
             repeats += 1
@@ -280,12 +280,12 @@ class ApplyRun:
             agent = self._read(agent.id)
 
     def _await(
-        self, acted: SentAction, *, is_last: bool = False, pause: float = 0.0
+        self, sent: SentAction, *, is_last: bool = False, pause: float = 0.0
     ) -> Generator[AgentWait, PollResult, AgentWait]:
         """Wait for the goal of an action; not for the last one with ``wait_for_completion=False``."""
-        poller = self._task.wait_for(acted, str(acted.goal), self._deadline)
+        poller = self._task.wait_for(sent, str(sent.goal), self._deadline)
         wait = AgentWait(poller, due=time.monotonic() + pause)
-        if acted.goal is None or (is_last and not (self._task.wait_for_completion or acted.is_unconfirmed)):
+        if sent.goal is None or (is_last and not (self._task.wait_for_completion or sent.is_unconfirmed)):
             return wait
         result = yield wait
         if result.outcome is not Outcome.DONE:
@@ -294,7 +294,7 @@ class ApplyRun:
         return wait
 
     def _read(self, agent_id: str) -> Agent:
-        return self._connected.client.agents.get(self._project_id, agent_id)
+        return self._polling_session.client.agents.get(self._project_id, agent_id)
 
     def _failed(self, agent: Agent, state: str) -> Exception:
         return ConnixAgentFailedError(

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.hooks.diagnosis import naming_subject
+from connix_provider.hooks.diagnosis import adding_subject
 from connix_provider.operators.apply_plan import ApplyPlan, check_form, make_plan
 from connix_provider.operators.apply_run import ApplyRun, agent_key
 from connix_provider.operators.combined_error import combined_error
-from connix_provider.operators.error_context import naming
+from connix_provider.operators.error_context import completing_errors
 from connix_provider.operators.identity import IDENTITY_FIELD
 from connix_provider.operators.spec_templates import read_declaration
 from connix_provider.params import check_name
 from connix_provider.polling.clock import SteadyClock
-from connix_provider.polling.session import PollingSession
 from connix_provider.polling.task_kill import exit_on_sigterm
+from connix_provider.polling.worker_loop import PollingSession
 from connix_provider.rendering import Renderer
 
 if TYPE_CHECKING:
@@ -53,12 +53,12 @@ def apply_agents(
     task.clock = SteadyClock()
     deadline = time.time() + task.seconds_allowed
     hook = ConnixHook(task.connix_conn_id)
-    with naming_subject("Could not apply the agents"):
+    with adding_subject("Could not apply the agents"):
         project_id = hook.project_id_for(task.project_id)
-        connected = PollingSession(hook, deadline=deadline)
-    with connected, exit_on_sigterm():
-        with naming(hook, project_id, task.named):
-            made = make_plan(connected.client, project_id, specs, owner, prune=prune)
+        polling_session = PollingSession(hook, deadline=deadline)
+    with polling_session, exit_on_sigterm():
+        with completing_errors(hook, project_id, task.error_fields):
+            made = make_plan(polling_session.client, project_id, specs, owner, prune=prune)
         if plan is not None:
             _check_saved(task, made, plan, context)
         result = made.to_json()
@@ -66,13 +66,13 @@ def apply_agents(
         if dry_run:
             task.log.info("Nothing is changed, because this is a dry run.")
             return result
-        run = ApplyRun(task, hook, connected, made, context, deadline)
+        run = ApplyRun(task, hook, polling_session, made, context, deadline)
         try:
             failures = run.carry_out()
             if not failures:
-                run.memory.delete()
+                run.store.delete()
         finally:
-            run.memory.clean_up_after_last_try()
+            run.store.clean_up_after_last_try()
     if failures:
         errors = [failure.error for failure in failures]
         raise combined_error(errors, f"{len(errors)} of {len(made.agents)} agents are not as declared.")

@@ -22,13 +22,13 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
 from connix_provider.client.errors import ConnixRateLimitWaitError
 from connix_provider.exceptions import ConnixAgentTimeoutError
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.hooks.diagnosis import naming_subject
+from connix_provider.hooks.diagnosis import adding_subject
 from connix_provider.operators.agent_task import AgentTask
-from connix_provider.operators.error_context import naming, subject_of
-from connix_provider.operators.rate_limit_deferral import defer_for_agent
+from connix_provider.operators.deferral import defer_for_agent
+from connix_provider.operators.error_context import completing_errors, error_subject
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.clock import SteadyClock
-from connix_provider.polling.deferral import is_deferral_timeout, no_triggerer_message
+from connix_provider.polling.deadlines import is_deferral_timeout, no_triggerer_message
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
 
@@ -63,7 +63,7 @@ class ConnixAgentOperator(AgentTask):
         return self._act_and_wait(context, time.time() + self.seconds_allowed)
 
     def resume_after_rate_limit(
-        self, context: Context, event: Any = None, refusal: str | None = None, was_lost: bool = False
+        self, context: Context, event: Any = None, refusal: str | None = None, response_was_lost: bool = False
     ) -> str:
         """
         Send the action after the task waited for a rate limit in the triggerer.
@@ -71,7 +71,7 @@ class ConnixAgentOperator(AgentTask):
         :param context: Airflow's context
         :param event: the trigger's event, with the task's deadline
         :param refusal: why the task deferred
-        :param was_lost: whether a request may have been executed although its response was lost
+        :param response_was_lost: whether a request may have been executed although its response was lost
         :return: the agent's id
         :raises ValueError: for an event of another kind
         :raises ConnixRateLimitError: if the rate limit was used up until the deadline
@@ -81,12 +81,12 @@ class ConnixAgentOperator(AgentTask):
         if refusal is not None and time.time() >= deadline:
             hook = ConnixHook(self.connix_conn_id)
             project_id = hook.project_id_for(self.project_id)
-            with self._cleaning_up(context), naming(hook, project_id, self.named):
+            with self._cleaning_up(context), completing_errors(hook, project_id, self.error_fields):
                 raise ConnixRateLimitWaitError(refusal, 0.0)
-        return self._act_again(context, event, was_lost=was_lost)
+        return self._act_again(context, event, response_was_lost=response_was_lost)
 
     def resume_after_conflict(
-        self, context: Context, event: Any = None, refusal: str = "", was_lost: bool = False
+        self, context: Context, event: Any = None, refusal: str = "", response_was_lost: bool = False
     ) -> str:
         """
         Send the action after the task waited for a busy agent in the triggerer.
@@ -94,7 +94,7 @@ class ConnixAgentOperator(AgentTask):
         :param context: Airflow's context
         :param event: the trigger's event, with the task's deadline
         :param refusal: why the task deferred
-        :param was_lost: whether a request may have been executed although its response was lost
+        :param response_was_lost: whether a request may have been executed although its response was lost
         :return: the agent's id
         :raises ValueError: for an event of another kind
         """
@@ -105,40 +105,40 @@ class ConnixAgentOperator(AgentTask):
         self.log_position = event.get("log_position") or {}
         if poll_result.outcome is Outcome.DONE:
             self.check()
-            return self._act_again(context, event, was_lost=was_lost)
-        if poll_result.outcome is Outcome.GONE and self.wants_gone(context):
+            return self._act_again(context, event, response_was_lost=response_was_lost)
+        if poll_result.outcome is Outcome.GONE and self.accepts_missing_agent(context):
             poll_result = dataclasses.replace(poll_result, outcome=Outcome.DONE)
         return self._finish(context, poll_result)
 
-    def _act_again(self, context: Context, event: Mapping[str, Any], *, was_lost: bool) -> str:
-        self.is_resumed, self.was_lost, self.permit_event = True, was_lost, event
+    def _act_again(self, context: Context, event: Mapping[str, Any], *, response_was_lost: bool) -> str:
+        self.is_resumed, self.response_was_lost, self.permit_event = True, response_was_lost, event
         return self._act_and_wait(context, _deadline_of(event))
 
     def _act_and_wait(self, context: Context, deadline: float) -> str:
         from connix_provider.operators.busy_agent import act_when_ready
-        from connix_provider.polling import session
+        from connix_provider.polling import worker_loop
         from connix_provider.polling.task_kill import exit_on_sigterm
 
         self.clock = SteadyClock()
         hook = ConnixHook(self.connix_conn_id)
-        with naming_subject(subject_of(**self.named())):
+        with adding_subject(error_subject(**self.error_fields())):
             project_id = hook.project_id_for(self.project_id)
-            connected = session.PollingSession(hook, deadline=deadline)
-        with connected, self._cleaning_up(context), exit_on_sigterm():
-            with naming(hook, project_id, self.named):
-                acted = act_when_ready(self, connected, project_id, context, deadline)
-            self.note_sent(connected.client, acted)
-            if acted.goal is None or not (self.wait_for_completion or acted.is_unconfirmed):
+            polling_session = worker_loop.PollingSession(hook, deadline=deadline)
+        with polling_session, self._cleaning_up(context), exit_on_sigterm():
+            with completing_errors(hook, project_id, self.error_fields):
+                sent = act_when_ready(self, polling_session, project_id, context, deadline)
+            self.note_sent(polling_session.client, sent)
+            if sent.goal is None or not (self.wait_for_completion or sent.is_unconfirmed):
                 self._close_record(context, is_done=True)
-                return acted.agent_id
-            wait = self.wait_for(acted, acted.goal, deadline)
+                return sent.agent_id
+            wait = self.wait_for(sent, sent.goal, deadline)
             if self.deferrable:
                 # One poll before the deferral, because the agent may have reached the goal.
-                poll_result = session.poll_once(connected, project_id, wait)
+                poll_result = worker_loop.poll_once(polling_session, project_id, wait)
             else:
-                poll_result = session.poll_until_done(connected, project_id, wait)
+                poll_result = worker_loop.poll_until_done(polling_session, project_id, wait)
         if poll_result is None:
-            defer_for_agent(self, project_id, acted, wait)
+            defer_for_agent(self, project_id, sent, wait)
         return self._finish(context, poll_result)
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
@@ -179,7 +179,7 @@ class ConnixAgentOperator(AgentTask):
             raise
 
     def _explain(self, event: Any) -> PollResult:
-        from connix_provider.polling.session import result_of_event
+        from connix_provider.polling.worker_loop import result_of_event
 
         return result_of_event(
             ConnixHook(self.connix_conn_id),
@@ -230,7 +230,7 @@ class ConnixAgentOperator(AgentTask):
         from connix_provider.operators import task_state
 
         if self.keeps_record:
-            (task_state.finish if is_done else task_state.forget)(context)
+            (task_state.mark_done if is_done else task_state.delete_record)(context)
 
 
 def _deadline_of(event: Any) -> float:

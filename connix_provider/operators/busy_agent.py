@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING
 from connix_provider.client.errors import ConnixConflictError
 from connix_provider.exceptions import ConnixAgentGoneError
 from connix_provider.lifecycle import Snapshot
-from connix_provider.operators.rate_limit_deferral import defer_for_agent
+from connix_provider.operators.deferral import defer_for_agent
 from connix_provider.operators.sent_action import SentAction
-from connix_provider.polling import session
+from connix_provider.polling import worker_loop
 from connix_provider.polling.agent_ref import AgentRef
-from connix_provider.polling.deferral import LONGEST_PAUSE
+from connix_provider.polling.deadlines import LONGEST_PAUSE
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.statuses import TRANSIENT
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from connix_provider.operators.agent_task import AgentTask
     from connix_provider.operators.sent_action import Undo
-    from connix_provider.polling.session import PollingSession
     from connix_provider.polling.status_poller import StatusPoller
+    from connix_provider.polling.worker_loop import PollingSession
 
 __all__ = [
     "MAX_REPEATS",
@@ -139,13 +139,13 @@ def raise_if_busy(agent_id: str, action: str, before: Snapshot | None = None) ->
 
 
 def act_when_ready(
-    task: AgentTask, connected: PollingSession, project_id: str, context: Context, deadline: float
+    task: AgentTask, polling_session: PollingSession, project_id: str, context: Context, deadline: float
 ) -> SentAction:
     """
     Call a task's ``act``, and again whenever a busy agent has settled.
 
     :param task: the task
-    :param connected: the connection
+    :param polling_session: the connection
     :param project_id: the project
     :param context: Airflow's context
     :param deadline: the task's deadline, in epoch seconds
@@ -158,29 +158,29 @@ def act_when_ready(
     while True:
         task.about_to_act(project_id, context)
         if task.busy_reason and time.time() >= deadline:
-            raise _too_late(task, connected, project_id, agent_id)
+            raise _too_late(task, polling_session, project_id, agent_id)
         try:
-            return task.act_or_defer(connected.client, project_id, context, deadline)
+            return task.act_or_defer(polling_session.client, project_id, context, deadline)
         except AgentBusyError as error:
             busy = error
-        task.was_lost = busy.may_have_executed = task.was_lost or busy.may_have_executed
+        task.response_was_lost = busy.may_have_executed = task.response_was_lost or busy.may_have_executed
         task.busy_reason, agent_id = str(busy), busy.agent_id
         settling = SentAction(busy.agent_id, "settle", undo=busy.undo, found_at=busy.found_at)
         wait = task.wait_for(settling, "settle", deadline)
         repeats += 1
         try:
             is_ready = await_settled(
-                connected, project_id, wait, busy, repeats=repeats, defers=task.deferrable
+                polling_session, project_id, wait, busy, repeats=repeats, defers=task.deferrable
             )
         except ConnixAgentGoneError as gone:
-            if not task.wants_gone(context):
+            if not task.accepts_missing_agent(context):
                 raise
             log.info("%s", gone)
             return SentAction(busy.agent_id)
         if wait.stream:
             task.log_position = wait.stream.to_json()
         if not is_ready:
-            kwargs = {"refusal": task.busy_reason, "was_lost": task.was_lost}
+            kwargs = {"refusal": task.busy_reason, "response_was_lost": task.response_was_lost}
             defer_for_agent(
                 task, project_id, settling, wait, method_name="resume_after_conflict", kwargs=kwargs
             )
@@ -188,7 +188,7 @@ def act_when_ready(
 
 
 def await_settled(
-    connected: PollingSession,
+    polling_session: PollingSession,
     project_id: str,
     wait: StatusPoller,
     busy: AgentBusyError,
@@ -199,7 +199,7 @@ def await_settled(
     """
     Wait on a worker until an action can be sent again.
 
-    :param connected: the connection
+    :param polling_session: the connection
     :param project_id: the agent's project
     :param wait: a wait for the agent to settle
     :param busy: the action, and why it waits
@@ -211,7 +211,7 @@ def await_settled(
     :raises Exception: any other error that ends a wait
     """
     was_busy = False
-    while (poll_result := session.poll_once(connected, project_id, wait)) is None:
+    while (poll_result := worker_loop.poll_once(polling_session, project_id, wait)) is None:
         if wait.status in TRANSIENT and not was_busy:
             was_busy = True
             log.info("Agent %s is %s, so the %s waits: %s", wait.agent, wait.status, busy.action, busy)
@@ -230,15 +230,17 @@ def await_settled(
     return True
 
 
-def _too_late(task: AgentTask, connected: PollingSession, project_id: str, agent_id: str | None) -> Exception:
+def _too_late(
+    task: AgentTask, polling_session: PollingSession, project_id: str, agent_id: str | None
+) -> Exception:
     """Return the error for an agent that settled at the deadline."""
-    named = task.named()
-    agent_id = agent_id or named.get("agent_id")
-    link = connected.agent_url(project_id, agent_id)
-    agent = AgentRef(agent_id, named.get("agent_name"), project_id, link)
+    fields = task.error_fields()
+    agent_id = agent_id or fields.get("agent_id")
+    link = polling_session.agent_url(project_id, agent_id)
+    agent = AgentRef(agent_id, fields.get("agent_name"), project_id, link)
     message = (
-        f"Agent {agent} was busy until the deadline, so the {named['verb']} was not sent or not repeated. "
-        f"{task.busy_reason} Set a longer timeout, then clear the task{agent.place}."
+        f"Agent {agent} was busy until the deadline, so the {fields['verb']} was not sent or not repeated. "
+        f"{task.busy_reason} Set a longer timeout, then clear the task{agent.context_suffix}."
     )
     return exception_for(PollResult.of(Outcome.TIMEOUT, agent, None, message))
 

@@ -30,11 +30,11 @@ class CancelOnKillMixin(BaseOperator):
         super().__init__(**kwargs)
         self.connix_conn_id = connix_conn_id
         self.cancel_on_kill = cancel_on_kill
-        self._acting: tuple[str, Context] | None = None
-        self._done: SentAction | None = None
+        self._action_context: tuple[str, Context] | None = None
+        self._sent_action: SentAction | None = None
         self._killed = False
-        self._undoes = False
-        self._undone: str | None = None
+        self._should_undo = False
+        self._undone_agent_id: str | None = None
 
     def about_to_act(self, project_id: str, context: Context) -> None:
         """
@@ -46,19 +46,21 @@ class CancelOnKillMixin(BaseOperator):
         """
         if self._killed:
             raise AirflowException("The task was killed before it acted; no request is sent.")
-        self._acting = (project_id, context)
+        self._action_context = (project_id, context)
 
-    def note_sent(self, client: Client, acted: SentAction) -> None:
+    def note_sent(self, client: Client, sent: SentAction) -> None:
         """
         Note the action that was sent, and undo it if the task was killed meanwhile.
 
         :param client: a client
-        :param acted: the action
+        :param sent: the action
         """
-        assert self._acting is not None
-        self._done = acted
-        if self._undoes:
-            self._undo(client, self._acting[0], acted, time.time() + _undo_timeout(self._acting[1]))
+        assert self._action_context is not None
+        self._sent_action = sent
+        if self._should_undo:
+            self._undo(
+                client, self._action_context[0], sent, time.time() + _undo_timeout(self._action_context[1])
+            )
 
     def on_kill(self) -> None:
         """
@@ -67,16 +69,16 @@ class CancelOnKillMixin(BaseOperator):
         Airflow calls this at SIGTERM and at ``execution_timeout``.
         """
         self._killed = True
-        if not self.cancel_on_kill or self._acting is None:
+        if not self.cancel_on_kill or self._action_context is None:
             return
-        project_id, context = self._acting
+        project_id, context = self._action_context
         deadline = time.time() + _undo_timeout(context)
         try:
             self._undo_if_failed(project_id, context, deadline)
         except Exception as error:
             self.log.warning(
                 "The task was killed, and its action could not be undone; check %s at Connix: %s: %s",
-                f"agent {self._done.agent_id}" if self._done else "the agent",
+                f"agent {self._sent_action.agent_id}" if self._sent_action else "the agent",
                 type(error).__name__,
                 error,
             )
@@ -85,15 +87,15 @@ class CancelOnKillMixin(BaseOperator):
         from connix_provider.polling.task_kill import reason_not_to_cancel
 
         if reason := reason_not_to_cancel(context.get("ti")):
-            agent = f"Agent {self._done.agent_id}" if self._done else "The agent of this task"
+            agent = f"Agent {self._sent_action.agent_id}" if self._sent_action else "The agent of this task"
             self.log.info("%s is left as it is: %s.", agent, reason)
             return
-        self._undoes = True
+        self._should_undo = True
         with ConnixHook(self.connix_conn_id).get_conn() as connection:
             client = connection.with_options(deadline=deadline)
-            acted = self._done or self.find_unfinished(client, project_id, context)
-            if acted:
-                self._undo(client, project_id, acted, deadline)
+            sent = self._sent_action or self.find_unfinished(client, project_id, context)
+            if sent:
+                self._undo(client, project_id, sent, deadline)
 
     def find_unfinished(self, client: Client, project_id: str, context: Context) -> SentAction | None:
         """
@@ -106,14 +108,14 @@ class CancelOnKillMixin(BaseOperator):
         """
         return None
 
-    def _undo(self, client: Client, project_id: str, acted: SentAction, deadline: float) -> None:
+    def _undo(self, client: Client, project_id: str, sent: SentAction, deadline: float) -> None:
         from connix_provider.polling.cancel_action import cancel_action
 
-        if acted.undo is None or acted.agent_id == self._undone:
+        if sent.undo is None or sent.agent_id == self._undone_agent_id:
             return
-        self._undone = acted.agent_id
-        which = (acted.undo, project_id, acted.agent_id, acted.before)
-        client.drive(cancel_action(client, *which, deadline=deadline, log=self.log))
+        self._undone_agent_id = sent.agent_id
+        which = (sent.undo, project_id, sent.agent_id, sent.before)
+        client.run_flow(cancel_action(client, *which, deadline=deadline, log=self.log))
 
 
 def _undo_timeout(context: Context) -> float:

@@ -96,7 +96,7 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
             raise ValueError(f"on_failure must be one of {', '.join(ON_FAILURE)}, not {self.on_failure!r}")
         check_name("name", self.name)
 
-    def named(self) -> dict[str, Any]:
+    def error_fields(self) -> dict[str, Any]:
         """Return the action and the agent, for messages."""
         return {"verb": "create", "agent_name": self.name}
 

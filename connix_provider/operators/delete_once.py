@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from connix_provider.client.errors import ConnixNotFoundError
 from connix_provider.operators.busy_agent import AgentBusyError, raise_if_busy
 from connix_provider.operators.sent_action import SentAction
-from connix_provider.operators.task_state import ActionRecord, RecordKeeper, recorded
+from connix_provider.operators.task_state import ActionRecord, RecordStore, recorded
 
 if TYPE_CHECKING:
     from connix_provider.client import Client
@@ -25,7 +25,7 @@ def delete_in_run(
     agent_id: str,
     *,
     record: ActionRecord | None,
-    keeper: RecordKeeper,
+    record_store: RecordStore,
     agent_name: str | None = None,
 ) -> SentAction:
     """
@@ -35,14 +35,14 @@ def delete_in_run(
     :param project_id: the project
     :param agent_id: the agent
     :param record: the record of an earlier start of this task for this agent
-    :param keeper: keeps the record
+    :param record_store: keeps the record
     :param agent_name: the name by which the task found the agent, if it did
     :return: the delete, or no wait if an earlier start deleted the agent
     :raises AgentBusyError: for a 409
     :raises ConnixError: if the service refuses the request
     """
     if record is None:
-        with raise_if_busy(agent_id, "delete"), recorded(keeper, ActionRecord(agent_id, agent_name)):
+        with raise_if_busy(agent_id, "delete"), recorded(record_store, ActionRecord(agent_id, agent_name)):
             client.agents.delete(project_id, agent_id)
     else:
         try:

@@ -13,10 +13,10 @@ from connix_provider.polling.agent_ref import AgentRef
 if TYPE_CHECKING:
     from connix_provider.hooks.connix import ConnixHook
 
-__all__ = ["concerns_all_agents", "naming", "subject_of"]
+__all__ = ["completing_errors", "concerns_all_agents", "error_subject"]
 
 
-def subject_of(verb: str, agent_id: object = None, agent_name: object = None) -> str:
+def error_subject(verb: str, agent_id: object = None, agent_name: object = None) -> str:
     """
     Return the beginning of an error's message: what could not be done.
 
@@ -30,24 +30,26 @@ def subject_of(verb: str, agent_id: object = None, agent_name: object = None) ->
 
 
 @contextmanager
-def naming(hook: ConnixHook, project_id: str, named: Callable[[], dict[str, Any]]) -> Iterator[None]:
+def completing_errors(
+    hook: ConnixHook, project_id: str, error_fields: Callable[[], dict[str, Any]]
+) -> Iterator[None]:
     """
     Complete an error of the client with subject, remedy and link.
 
     :param hook: the connection
     :param project_id: the project
-    :param named: returns ``verb``, and ``agent_id`` or ``agent_name`` as far as the task knows them; or
+    :param error_fields: returns ``verb``, and ``agent_id`` or ``agent_name`` if the task knows them; or
         ``subject``, for a request that is not on one agent
     """
     try:
         yield
     except ConnixError as error:
         if error.subject is None:
-            known = named()
+            known = error_fields()
             error.project_id = project_id
             error.agent_id = error.agent_id or known.get("agent_id")
             error.agent_name = error.agent_name or known.get("agent_name")
-            error.subject = known.get("subject") or subject_of(
+            error.subject = known.get("subject") or error_subject(
                 known["verb"], error.agent_id, error.agent_name
             )
             error.advice = remedy(error, hook.connix_conn_id)

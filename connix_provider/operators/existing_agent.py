@@ -17,14 +17,14 @@ from airflow.providers.common.compat.sdk import AirflowException
 
 from connix_provider.client.errors import ConnixError
 from connix_provider.hooks.connix import ConnixHook
+from connix_provider.operators.action_operators import send_action
+from connix_provider.operators.agent_diff import changed_fields, difference
 from connix_provider.operators.busy_agent import AgentBusyError, raise_if_busy
 from connix_provider.operators.create_once import find_own
-from connix_provider.operators.difference import changed_fields, difference
-from connix_provider.operators.existing_operators import send_action
 from connix_provider.operators.identity import IDENTITY_FIELD, identity_key
 from connix_provider.operators.restart_once import restart_in_run
 from connix_provider.operators.sent_action import SentAction, Undo
-from connix_provider.operators.task_state import ActionRecord, TaskRecordKeeper, recall, recorded
+from connix_provider.operators.task_state import ActionRecord, TaskRecordStore, read_record, recorded
 from connix_provider.params import name_conflict
 from connix_provider.polling.cancel_action import cancel_action
 from connix_provider.statuses import DOWN, TRANSIENT, AgentStatus, in_words
@@ -104,8 +104,8 @@ def bring_to(
     """
     changes, found_at = difference(body, agent), time.time()
     try:
-        acted = _bring_to(client, project_id, agent, changes, context, undo)
-        return dataclasses.replace(acted, found_at=found_at)
+        sent = _bring_to(client, project_id, agent, changes, context, undo)
+        return dataclasses.replace(sent, found_at=found_at)
     except AgentBusyError as busy:
         busy.undo, busy.found_at = undo, found_at
         # The update may have been executed, and then explains each later 409.
@@ -133,16 +133,21 @@ def _bring_to(
         raise AgentBusyError(agent.id, "start", before=before, reason=f"it is {status}")
     if status == AgentStatus.ERROR:
         log.warning("Agent %r (%s) is in error; restarting it once.", agent.name, agent.id)
-        record = recall(context)
+        record = read_record(context)
         known = record if record and record.agent_id == agent.id else None
-        acted = restart_in_run(
-            client, project_id, agent.id, record=known, keeper=TaskRecordKeeper(context), read=lambda: agent
+        sent = restart_in_run(
+            client,
+            project_id,
+            agent.id,
+            record=known,
+            record_store=TaskRecordStore(context),
+            read=lambda: agent,
         )
-        return dataclasses.replace(acted, undo=undo)
+        return dataclasses.replace(sent, undo=undo)
     if status in DOWN:
         log.warning("Agent %r (%s) is %s; starting it.", agent.name, agent.id, status)
-        acted = send_action(client, project_id, agent, "start")
-        return dataclasses.replace(acted, undo=undo or acted.undo)
+        sent = send_action(client, project_id, agent, "start")
+        return dataclasses.replace(sent, undo=undo or sent.undo)
     return SentAction.of(agent, "create", undo=undo, accepted_at=time.time())
 
 
@@ -179,10 +184,10 @@ def update(
         )
         began = record.accepted_at if record else None
         return SentAction.of(agent, "update", before=before, accepted_at=began or time.time())
-    record, keeper = ActionRecord(agent.id, agent.name, before), TaskRecordKeeper(context)
-    with raise_if_busy(agent.id, "update"), recorded(keeper, record):
+    record, record_store = ActionRecord(agent.id, agent.name, before), TaskRecordStore(context)
+    with raise_if_busy(agent.id, "update"), recorded(record_store, record):
         reply = _send_update(client, project_id, agent, changes)
-        keeper.write(dataclasses.replace(record, accepted_at=time.time()))
+        record_store.write(dataclasses.replace(record, accepted_at=time.time()))
     return SentAction.of(
         reply, "update", before=before, accepted_at=time.time(), newest=reply.updated_at or agent.updated_at
     )
@@ -208,7 +213,7 @@ def delete_own(task: AgentTask, name: str, context: Context) -> None:
                 return
             which = ("delete", project_id, agent.id, None)
             why = "The task failed, and on_failure is 'delete'"
-            client.drive(cancel_action(client, *which, deadline=deadline, log=log, why=why))
+            client.run_flow(cancel_action(client, *which, deadline=deadline, log=log, why=why))
     except (ConnixError, ValueError, AirflowException) as error:
         log.warning("The agent of this task run could not be deleted: %s", error)
 

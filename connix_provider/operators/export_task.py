@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from connix_provider.client.calls.arguments import period
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.hooks.diagnosis import naming_subject
-from connix_provider.operators.error_context import naming, subject_of
+from connix_provider.hooks.diagnosis import adding_subject
+from connix_provider.operators.error_context import completing_errors, error_subject
 from connix_provider.operators.export_file import ExportFile, check_path
 from connix_provider.operators.identity import identity_key
 from connix_provider.params import check_seconds, resolve_agent_id
-from connix_provider.polling.deferral import time_allowed
+from connix_provider.polling.deadlines import time_allowed
 from connix_provider.polling.selection import describe, select_agents
 from connix_provider.polling.task_kill import exit_on_sigterm
 from connix_provider.selector import selector_of_task
@@ -83,20 +83,23 @@ def export(task: ExportTask, context: Context, rows: Rows) -> dict[str, Any]:
     start, end = _interval(task, context)
     seconds = time_allowed(check_seconds("timeout", task.timeout), task.execution_timeout)
     deadline = time.time() + seconds
-    hook, named = ConnixHook(task.connix_conn_id), {"agent_id": task.agent_id, "agent_name": task.agent_name}
+    hook, error_fields = (
+        ConnixHook(task.connix_conn_id),
+        {"agent_id": task.agent_id, "agent_name": task.agent_name},
+    )
     verb = f"export the {rows.what} of"
-    with naming_subject(subject_of(verb, **named)):
+    with adding_subject(error_subject(verb, **error_fields)):
         project_id = hook.project_id_for(task.project_id)
         connection = hook.get_conn()
     counts: dict[str, int] = {}
     with connection, exit_on_sigterm():
         client = connection.with_options(deadline=deadline)
-        with naming(hook, project_id, lambda: {"verb": verb, **named}):
+        with completing_errors(hook, project_id, lambda: {"verb": verb, **error_fields}):
             agent_ids = _agent_ids(task, client, project_id, selector)
         with ExportFile(task.path, _key(context), rows.columns) as file:
             for number, agent_id in enumerate(agent_ids, start=1):
                 known: dict[str, Any] = {"verb": verb, "agent_id": agent_id}
-                with naming(hook, project_id, partial(dict, known)):
+                with completing_errors(hook, project_id, partial(dict, known)):
                     agent = client.agents.get(project_id, agent_id)
                     known["agent_name"] = agent.name
                     progress = _Progress(task.log, rows.what, agent, f"{number} of {len(agent_ids)}")
@@ -156,7 +159,7 @@ def _agent_ids(
 ) -> Sequence[str]:
     if selector is None:
         return [resolve_agent_id(client, project_id, task.agent_id, task.agent_name)]
-    selected = client.drive(select_agents(client, selector, project_id))
+    selected = client.run_flow(select_agents(client, selector, project_id))
     task.log.info("Selected %s (%s).", describe(selected), selector)
     return [agent.id for agent in selected]
 

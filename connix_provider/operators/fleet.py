@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ConnixDeleteOrphanedAgentsOperator", "ConnixFleetOperator"]
 
 #: What each event of the trigger holds.
-_OF_AN_EVENT = frozenset({"results", "waits", "deadline", "progress_at", "hold_reason"})
+_OF_AN_EVENT = frozenset({"results", "waits", "deadline", "progress_at", "limit_reason"})
 
 
 class ConnixFleetOperator(AgentTask):
@@ -132,7 +132,7 @@ class ConnixFleetOperator(AgentTask):
             return renderer.as_selector(value)
         return super().render_field(field, value, renderer)
 
-    def named(self) -> dict[str, Any]:
+    def error_fields(self) -> dict[str, Any]:
         """Return the action, for messages."""
         return {"verb": str(self.action), "subject": f"Could not {self.action} the agents"}
 
@@ -200,7 +200,7 @@ class ConnixFleetOperator(AgentTask):
         :raises ConnixFleetError: if no triggerer went on with the run in time
         """
         from connix_provider.exceptions import ConnixFleetError
-        from connix_provider.polling.deferral import is_deferral_timeout, no_triggerer_message
+        from connix_provider.polling.deadlines import is_deferral_timeout, no_triggerer_message
 
         try:
             return super().resume_execution(next_method, next_kwargs, context)

@@ -6,18 +6,18 @@ import logging
 from typing import TYPE_CHECKING
 
 from connix_provider.lifecycle import GOALS
+from connix_provider.operators.action_operators import send_action
 from connix_provider.operators.busy_agent import AgentBusyError
 from connix_provider.operators.delete_once import delete_in_run
-from connix_provider.operators.existing_operators import send_action
 from connix_provider.operators.restart_once import restart_in_run
 from connix_provider.operators.sent_action import SentAction
-from connix_provider.operators.task_state import ActionRecord, RecordKeeper, recorded
+from connix_provider.operators.task_state import ActionRecord, RecordStore, recorded
 from connix_provider.statuses import in_words
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
-    from connix_provider.operators.fleet_memory import FleetMemory
     from connix_provider.operators.fleet_plan import FleetMember
+    from connix_provider.operators.fleet_store import FleetStore
 
 __all__ = ["send_to_member"]
 
@@ -29,7 +29,7 @@ def send_to_member(
     project_id: str,
     action: str,
     member: FleetMember,
-    memory: FleetMemory,
+    store: FleetStore,
 ) -> SentAction:
     """
     Send the action, or find that an earlier start of the task has sent it.
@@ -38,20 +38,20 @@ def send_to_member(
     :param project_id: the project
     :param action: ``restart``, ``start``, ``stop``, ``pause`` or ``delete``
     :param member: the agent
-    :param memory: keeps the record of the action
+    :param store: keeps the record of the action
     :return: the action; without a goal if the agent has reached it already
     :raises AgentBusyError: for a 409
     :raises ConnixError: if the service refuses a request, or a restart could not be confirmed
     """
-    record = memory.records.get(member.agent_id)
-    keeper = memory.records.keeper(member.agent_id)
+    record = store.records.get(member.agent_id)
+    record_store = store.records.record_store(member.agent_id)
     if action == "restart":
         return restart_in_run(
             client,
             project_id,
             member.agent_id,
             record=record,
-            keeper=keeper,
+            record_store=record_store,
             read=lambda: client.agents.get(project_id, member.agent_id),
             agent_name=member.name,
             repeat_after_error=False,
@@ -62,8 +62,13 @@ def send_to_member(
             member.agent_id, action, record.before, accepted_at=record.accepted_at, agent_name=member.name
         )
     if action == "delete":
-        acted = delete_in_run(
-            client, project_id, member.agent_id, record=record, keeper=keeper, agent_name=member.name
+        sent = delete_in_run(
+            client,
+            project_id,
+            member.agent_id,
+            record=record,
+            record_store=record_store,
+            agent_name=member.name,
         )
     else:
         before = client.agents.get(project_id, member.agent_id)
@@ -71,9 +76,9 @@ def send_to_member(
             if record is None:
                 member.was_acted_on, member.reason = False, f"it was {in_words(before.status)} already"
             return SentAction.of(before)
-        acted = _send_recorded(client, project_id, action, before, record, keeper)
-    keeper.write(ActionRecord(member.agent_id, member.name, acted.before, accepted_at=acted.accepted_at))
-    return acted
+        sent = _send_recorded(client, project_id, action, before, record, record_store)
+    record_store.write(ActionRecord(member.agent_id, member.name, sent.before, accepted_at=sent.accepted_at))
+    return sent
 
 
 def _send_recorded(
@@ -82,13 +87,13 @@ def _send_recorded(
     action: str,
     before: Agent,
     record: ActionRecord | None,
-    keeper: RecordKeeper,
+    record_store: RecordStore,
 ) -> SentAction:
     may_have_acted = record is not None
     try:
-        with recorded(keeper, record or ActionRecord(before.id, before.name)):
+        with recorded(record_store, record or ActionRecord(before.id, before.name)):
             return send_action(client, project_id, before, action, may_have_acted=may_have_acted)
     except AgentBusyError as busy:
         if not (may_have_acted or busy.may_have_executed):
-            keeper.forget()
+            record_store.delete_record()
         raise

@@ -27,11 +27,11 @@ from connix_provider.client.retry import cap_retry_delay
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.busy_agent import MAX_REPEATS, AgentBusyError, back_off
 from connix_provider.operators.combined_error import in_short
-from connix_provider.operators.error_context import concerns_all_agents, naming
+from connix_provider.operators.error_context import completing_errors, concerns_all_agents
 from connix_provider.operators.fleet_action import send_to_member
 from connix_provider.operators.fleet_plan import FleetMember, FleetStep, Progress, decide
 from connix_provider.operators.sent_action import SentAction
-from connix_provider.polling import session
+from connix_provider.polling import worker_loop
 from connix_provider.polling.fleet_wait import FleetWait, Stage
 from connix_provider.polling.last_errors import FAILURES, SECONDS, read_last_errors
 from connix_provider.polling.outcome_errors import exception_for
@@ -39,9 +39,9 @@ from connix_provider.polling.poll_result import Outcome, PollResult
 
 if TYPE_CHECKING:
     from connix_provider.operators.agent_task import AgentTask
-    from connix_provider.operators.fleet_memory import FleetMemory
     from connix_provider.operators.fleet_settings import FleetSettings
-    from connix_provider.polling.session import PollingSession
+    from connix_provider.operators.fleet_store import FleetStore
+    from connix_provider.polling.worker_loop import PollingSession
 
 __all__ = ["FleetRun"]
 
@@ -56,8 +56,8 @@ class FleetRun:
     One run of a fleet in one process.
 
     :param settings: what it is to do
-    :param memory: its agents, and what earlier processes did
-    :param connected: the open connection
+    :param store: its agents, and what earlier processes did
+    :param polling_session: the open connection
     :param project_id: the agents' project
     :param task: the task, for its poll interval, log and connection
     :param deadline: epoch seconds of the task's deadline
@@ -66,29 +66,29 @@ class FleetRun:
     def __init__(
         self,
         settings: FleetSettings,
-        memory: FleetMemory,
-        connected: PollingSession,
+        store: FleetStore,
+        polling_session: PollingSession,
         project_id: str,
         task: AgentTask,
         deadline: float,
     ) -> None:
         self._settings = settings
-        self._limits = settings.limits(len(memory.members))
+        self._limits = settings.limits(len(store.members))
         self._task = task
         self._deadline = deadline
         self._hook = ConnixHook(task.connix_conn_id)
-        self._memory = memory
-        self._connected = connected
+        self._store = store
+        self._polling_session = polling_session
         self._project_id = project_id
         self._log = task.log
         self._began = time.monotonic()
-        self._by_id = {member.agent_id: member for member in memory.members}
+        self._by_id = {member.agent_id: member for member in store.members}
         self.waits: dict[str, FleetWait] = {}
         #: Epoch seconds at which an agent last became available, in time for ``progress_deadline``.
         self.progress_at = time.time()
         #: Epoch seconds until which the rate limit allows no action, and the reason.
-        self.held_until = 0.0
-        self.hold_reason = ""
+        self.limited_until = 0.0
+        self.limit_reason = ""
 
     def resume(self, event: Mapping[str, Any]) -> None:
         """
@@ -97,7 +97,7 @@ class FleetRun:
         :param event: the trigger's event
         """
         self.progress_at = event["progress_at"]
-        self.hold_reason = event["hold_reason"]
+        self.limit_reason = event["limit_reason"]
         for stored in event["waits"]:
             if self._by_id[stored["agent_id"]].progress in {Progress.DONE, Progress.FAILED}:
                 continue
@@ -114,35 +114,35 @@ class FleetRun:
         :return: the step after that
         :raises ConnixError: for a refused key
         """
-        for member in self._memory.members:
+        for member in self._store.members:
             if member.progress is not Progress.UNDER_WAY or member.agent_id in self.waits:
                 continue
-            if self._memory.records.get(member.agent_id) is None:
+            if self._store.records.get(member.agent_id) is None:
                 # An earlier start of the task was about to act on it, and sent nothing.
                 member.progress, member.was_acted_on = Progress.UNTOUCHED, False
-            elif time.time() >= self.held_until:
+            elif time.time() >= self.limited_until:
                 # An earlier start of the task acted on it.
                 self._begin(member)
         while True:
-            step = decide(self._memory.members, self._limits, halt=self._halt())
-            if not step.act_on or time.time() < self.held_until:
+            step = decide(self._store.members, self._limits, halt=self._halt())
+            if not step.act_on or time.time() < self.limited_until:
                 return step
             for member in step.act_on:
                 self._begin(member)
-                if time.time() < self.held_until:
+                if time.time() < self.limited_until:
                     break
 
     def poll(self) -> None:
         """Sleep until the next poll is due or an action is allowed again, and send the polls that are due."""
         now = time.monotonic()
         pauses = [wait.due - now for wait in self.waits.values()]
-        if self.held_until > time.time():
-            pauses.append(self.held_until - time.time())
+        if self.limited_until > time.time():
+            pauses.append(self.limited_until - time.time())
         time.sleep(max(0.0, min(pauses, default=0.0)))
         for wait in list(self.waits.values()):
             if wait.due > time.monotonic():
                 continue
-            result = session.poll_once(self._connected, self._project_id, wait.poller)
+            result = worker_loop.poll_once(self._polling_session, self._project_id, wait.poller)
             wait.due = time.monotonic() + wait.poller.schedule.sleep_seconds()
             if result is not None:
                 self._ended(wait, result)
@@ -154,29 +154,29 @@ class FleetRun:
         repeats = wait.repeats if (wait := self.waits.pop(member.agent_id, None)) else 0
         was_acted_on, member.progress, member.was_acted_on = member.was_acted_on, Progress.UNDER_WAY, True
         member.reason = ""
-        named = {"verb": self._settings.action, "agent_id": member.agent_id, "agent_name": member.name}
+        error_fields = {"verb": self._settings.action, "agent_id": member.agent_id, "agent_name": member.name}
         try:
-            with naming(self._hook, self._project_id, lambda: named):
-                acted = send_to_member(
-                    self._connected.client.with_options(longest_pause=_LONGEST_LIMIT_WAIT),
+            with completing_errors(self._hook, self._project_id, lambda: error_fields):
+                sent = send_to_member(
+                    self._polling_session.client.with_options(longest_pause=_LONGEST_LIMIT_WAIT),
                     self._project_id,
                     self._settings.action,
                     member,
-                    self._memory,
+                    self._store,
                 )
         except AgentBusyError as busy:
             self._log.info("Agent %s: the %s waits. %s", member, self._settings.action, busy)
             member.reason = str(busy)
             # Save now, because another process may continue and report it.
-            self._memory.save()
+            self._store.save()
             settle = SentAction(member.agent_id, "settle", agent_name=member.name)
             self._wait(member, settle, Stage.SETTLE, repeats=repeats + 1)
         except ConnixRateLimitError as error:
             now = time.time()
             pause = cap_retry_delay(max(error.retry_after or 0.0, _LONGEST_LIMIT_WAIT), self._deadline - now)
-            self.held_until = min(now + pause, self._deadline)
-            self.hold_reason = str(error)
-            if self._memory.records.get(member.agent_id) is None:
+            self.limited_until = min(now + pause, self._deadline)
+            self.limit_reason = str(error)
+            if self._store.records.get(member.agent_id) is None:
                 member.progress, member.was_acted_on = Progress.UNTOUCHED, was_acted_on
         except ConnixNotFoundError as error:
             if error.is_of_an_agent and self._settings.action == "delete":
@@ -190,18 +190,18 @@ class FleetRun:
                 raise
             self._fail(member, error)
         else:
-            self.hold_reason = ""
-            if acted.goal is None:
+            self.limit_reason = ""
+            if sent.goal is None:
                 self._reached(member)
             else:
-                self._wait(member, acted, Stage.GOAL)
+                self._wait(member, sent, Stage.GOAL)
 
     # The waits
 
     def _wait(
         self,
         member: FleetMember,
-        acted: SentAction,
+        sent: SentAction,
         stage: Stage,
         *,
         repeats: int = 0,
@@ -214,14 +214,14 @@ class FleetRun:
         self.waits[member.agent_id] = wait = FleetWait.of(
             member.agent_id,
             stage,
-            acted.goal,
+            sent.goal,
             self._settings.policy,
             repeats=repeats,
             agent_name=member.name,
             poll_interval=self._task.poll_seconds,
             deadline=deadline,
             began_at=began_at,
-            poll_state=acted.poll_state().to_json(),
+            poll_state=sent.poll_state().to_json(),
             **self._shared_options(),
         )
         # Back off from a busy agent; of an action, the effect takes a moment.
@@ -262,16 +262,20 @@ class FleetRun:
         if result.outcome not in FAILURES or result.last_errors is not None or seconds <= 0:
             return result
         reading = read_last_errors(
-            self._connected.client, self._project_id, result.agent_id, seconds=seconds, task_log=self._log
+            self._polling_session.client,
+            self._project_id,
+            result.agent_id,
+            seconds=seconds,
+            task_log=self._log,
         )
-        return dataclasses.replace(result, last_errors=self._connected.client.drive(reading))
+        return dataclasses.replace(result, last_errors=self._polling_session.client.run_flow(reading))
 
     def _reached(self, member: FleetMember, wait: FleetWait | None = None) -> None:
         """Go on with an agent that reached the action's goal, perhaps after a wait."""
-        if self._settings.brings_up and self._settings.policy.wants_more:
+        if self._settings.ends_running and self._settings.policy.checks_availability:
             self._wait(member, SentAction(member.agent_id, agent_name=member.name), Stage.HEALTH, after=wait)
             # Save now, because an agent that already ran has no record.
-            self._memory.save()
+            self._store.save()
         else:
             self._done(member, at=wait.seen_at if wait else None)
 
@@ -282,7 +286,7 @@ class FleetRun:
         # A late agent moves nothing, because the run has stopped at the deadline.
         if (at := at or time.time()) <= self.progress_at + (self._settings.progress_deadline or math.inf):
             self.progress_at = max(at, self.progress_at)
-        self._memory.end(member)
+        self._store.end(member)
         self._log.info(
             "Agent %s: %s done%s. %s",
             member,
@@ -294,18 +298,18 @@ class FleetRun:
     def _fail(self, member: FleetMember, error: Exception) -> None:
         self.waits.pop(member.agent_id, None)
         member.progress, member.reason = Progress.FAILED, in_short(error)
-        member.is_available = not self._settings.brings_up
-        self._memory.end(member)
+        member.is_available = not self._settings.ends_running
+        self._store.end(member)
         self._log.error("%s", error)
         self._log.info("%s", self._progress())
 
     def _progress(self) -> str:
-        members = self._memory.members
+        members = self._store.members
         counts = Counter(member.progress for member in members)
         done, failed = counts[Progress.DONE], counts[Progress.FAILED]
         text = f"{done} of {len(members)} agents are done ({100 * done // len(members)} %)"
         text += f", {failed} failed" if failed else ""
-        since, done_before = self._memory.since
+        since, done_before = self._store.since
         if done > done_before and (left := len(members) - done - failed):
             seconds = (time.time() - since) / (done - done_before) * left
             text += f"; about {math.ceil(seconds / 60)} min left"
@@ -314,8 +318,8 @@ class FleetRun:
     def _halt(self) -> str | None:
         now, bound = time.time(), self._settings.progress_deadline
         if now >= self._deadline - _TOO_LATE:
-            held = f", and the rate limit allowed no further action: {self.hold_reason}"
-            return f"the task's time-out has passed{held if self.hold_reason else ''}"
+            held = f", and the rate limit allowed no further action: {self.limit_reason}"
+            return f"the task's time-out has passed{held if self.limit_reason else ''}"
         if bound is not None and now - self.progress_at > bound:
             return f"no agent became available within the progress_deadline of {bound:.0f} s"
         return None

@@ -95,7 +95,7 @@ class FleetSettings:
             check_seconds("healthy_deadline", healthy_deadline),
             None if progress_deadline is None else check_seconds("progress_deadline", progress_deadline),
         )
-        if policy.wants_more and not settings.brings_up:
+        if policy.checks_availability and not settings.ends_running:
             raise ValueError(f"health and min_healthy_time are for restart and start, not for {action}")
         if policy.min_healthy_time >= settings.healthy_deadline:
             # Otherwise agents are acted on that cannot become available.
@@ -106,12 +106,12 @@ class FleetSettings:
         return settings
 
     @property
-    def brings_up(self) -> bool:
+    def ends_running(self) -> bool:
         """Whether an agent is to be available after the action."""
         return self.action in {"restart", "start"}
 
     @property
-    def doing(self) -> str:
+    def progress_verb(self) -> str:
         """The action at the beginning of a log line."""
         return _ACTIONS[self.action]
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from connix_provider.client.ratelimit.buckets import DOCUMENTED, Bucket
 from connix_provider.exceptions import ConnixFleetError
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.hooks.diagnosis import naming_subject
-from connix_provider.operators.error_context import naming
-from connix_provider.operators.fleet_memory import FleetMemory
+from connix_provider.hooks.diagnosis import adding_subject
+from connix_provider.operators.error_context import completing_errors
 from connix_provider.operators.fleet_plan import (
     FleetLimits,
     FleetMember,
@@ -20,10 +19,11 @@ from connix_provider.operators.fleet_plan import (
     least_minutes,
 )
 from connix_provider.operators.fleet_run import FleetRun
-from connix_provider.polling.deferral import deferral_timeout
+from connix_provider.operators.fleet_store import FleetStore
+from connix_provider.polling.deadlines import deferral_timeout
 from connix_provider.polling.selection import describe, select_agents
-from connix_provider.polling.session import PollingSession
 from connix_provider.polling.task_kill import exit_on_sigterm
+from connix_provider.polling.worker_loop import PollingSession
 from connix_provider.statuses import AgentStatus
 from connix_provider.triggers.fleet import ConnixFleetTrigger
 
@@ -58,61 +58,63 @@ def run_fleet(
     """
     deadline = time.time() + task.seconds_allowed if event is None else event["deadline"]
     hook = ConnixHook(task.connix_conn_id)
-    with naming_subject(f"Could not {settings.action} the agents"):
+    with adding_subject(f"Could not {settings.action} the agents"):
         project_id = hook.project_id_for(task.project_id)
-        connected = PollingSession(hook, deadline=deadline, is_resumed=event is not None)
-    memory = FleetMemory(context)
-    with connected, exit_on_sigterm():
-        if memory.recall(settings.action, project_id):
+        polling_session = PollingSession(hook, deadline=deadline, is_resumed=event is not None)
+    store = FleetStore(context)
+    with polling_session, exit_on_sigterm():
+        if store.read_record(settings.action, project_id):
             if event is None:
-                done = sum(member.progress is Progress.DONE for member in memory.members)
+                done = sum(member.progress is Progress.DONE for member in store.members)
                 task.log.info(
                     "An earlier start of this task selected %d agents; %d of them are done.",
-                    len(memory.members),
+                    len(store.members),
                     done,
                 )
         else:
-            with naming(hook, project_id, task.named):
-                members = _select(task, settings, connected, project_id)
-            memory.begin(settings.action, project_id, members)
-        if not memory.members:
-            memory.finish()
+            with completing_errors(hook, project_id, task.error_fields):
+                members = _select(task, settings, polling_session, project_id)
+            store.begin(settings.action, project_id, members)
+        if not store.members:
+            store.mark_done()
             return fleet_result(settings.action, project_id, [])
-        limits = settings.limits(len(memory.members))
+        limits = settings.limits(len(store.members))
         if event is None:
-            _log_start(task, settings, memory, limits)
-        run = FleetRun(settings, memory, connected, project_id, task, deadline)
+            _log_start(task, settings, store, limits)
+        run = FleetRun(settings, store, polling_session, project_id, task, deadline)
         if event is not None:
             run.resume(event)
         step = run.act()
         while not step.is_over or run.waits:
             # An action that the rate limit allows by now would otherwise wait for an agent under way.
-            is_due = step.act_on and run.held_until <= time.time()
+            is_due = step.act_on and run.limited_until <= time.time()
             if task.deferrable and not is_due:
                 _defer(task, settings, run, project_id, deadline)
             run.poll()
             step = run.act()
-    result = fleet_result(settings.action, project_id, memory.members)
+    result = fleet_result(settings.action, project_id, store.members)
     counts = result["summary"]
     if step.stop is None and not counts["not_touched"] and counts["failed"] <= limits.max_failures:
-        memory.finish()
+        store.mark_done()
         if counts["failed"]:
-            task.log.warning("%s They are within max_failures.", _failures(memory))
-        task.log.info("%d of %d agents are done.", counts["done"], len(memory.members))
+            task.log.warning("%s They are within max_failures.", _failures(store))
+        task.log.info("%d of %d agents are done.", counts["done"], len(store.members))
         return result
     reason = f" No further agent was touched: {step.stop}." if step.stop else ""
     raise ConnixFleetError(
-        f"Could not {settings.action} every agent: {counts['done']} of {len(memory.members)} are done, "
-        f"{counts['failed']} failed, {counts['not_touched']} were not touched.{reason} {_failures(memory)} "
+        f"Could not {settings.action} every agent: {counts['done']} of {len(store.members)} are done, "
+        f"{counts['failed']} failed, {counts['not_touched']} were not touched.{reason} {_failures(store)} "
         "A retry or a clear of this task goes on with those that are not done.",
         result=result,
     )
 
 
 def _select(
-    task: AgentTask, settings: FleetSettings, connected: PollingSession, project_id: str
+    task: AgentTask, settings: FleetSettings, polling_session: PollingSession, project_id: str
 ) -> list[FleetMember]:
-    selected = connected.client.drive(select_agents(connected.client, settings.agents, project_id))
+    selected = polling_session.client.run_flow(
+        select_agents(polling_session.client, settings.agents, project_id)
+    )
     field = settings.order.removeprefix("-")
     ordered = sorted(selected, key=lambda each: _key(each, field), reverse=settings.order.startswith("-"))
     if ordered:
@@ -121,7 +123,7 @@ def _select(
     task.log.info("Selected %s.", describe(ordered))
     return [
         FleetMember(
-            each.id, each.name, is_available=not settings.brings_up or each.status == AgentStatus.RUNNING
+            each.id, each.name, is_available=not settings.ends_running or each.status == AgentStatus.RUNNING
         )
         for each in ordered
     ]
@@ -135,12 +137,12 @@ def _key(agent: Agent, field: str) -> tuple[bool, Any]:
     return value is not None, value.timestamp() if value is not None else 0.0
 
 
-def _log_start(task: AgentTask, settings: FleetSettings, memory: FleetMemory, limits: FleetLimits) -> None:
-    left = sum(member.progress is not Progress.DONE for member in memory.members)
+def _log_start(task: AgentTask, settings: FleetSettings, store: FleetStore, limits: FleetLimits) -> None:
+    left = sum(member.progress is not Progress.DONE for member in store.members)
     bucket = Bucket.DELETE if settings.action == "delete" else Bucket.ACTION
     task.log.info(
         "%s %d agents, at most %d unavailable at a time%s.",
-        settings.doing,
+        settings.progress_verb,
         left,
         limits.max_unavailable,
         f", the first {limits.canary} before all others" if limits.canary else "",
@@ -155,7 +157,7 @@ def _log_start(task: AgentTask, settings: FleetSettings, memory: FleetMemory, li
 
 def _defer(task: AgentTask, settings: FleetSettings, run: FleetRun, project_id: str, deadline: float) -> None:
     """Defer until a wait ends, or an action is allowed again; not for a moment."""
-    wake_at = run.held_until if run.held_until > time.time() else None
+    wake_at = run.limited_until if run.limited_until > time.time() else None
     if wake_at is not None and wake_at - time.time() < _WORTH_A_DEFERRAL:
         return
     which = f"{len(run.waits)} agents" if run.waits else "the rate limit"
@@ -168,7 +170,7 @@ def _defer(task: AgentTask, settings: FleetSettings, run: FleetRun, project_id: 
             wake_at=wake_at,
             deadline=deadline,
             progress_at=run.progress_at,
-            hold_reason=run.hold_reason,
+            limit_reason=run.limit_reason,
             connix_conn_id=task.connix_conn_id,
         ),
         method_name="execute_complete",
@@ -176,8 +178,8 @@ def _defer(task: AgentTask, settings: FleetSettings, run: FleetRun, project_id: 
     )
 
 
-def _failures(memory: FleetMemory) -> str:
-    failed = [member for member in memory.members if member.progress is Progress.FAILED]
+def _failures(store: FleetStore) -> str:
+    failed = [member for member in store.members if member.progress is Progress.FAILED]
     said = " ".join(f"({number}) {each.reason}" for number, each in enumerate(failed[:_NAMED], start=1))
     more = f" And {len(failed) - _NAMED} more." if len(failed) > _NAMED else ""
     return f"Failed: {said}{more}" if failed else ""

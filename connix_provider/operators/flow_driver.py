@@ -16,14 +16,14 @@ from airflow.providers.common.compat.sdk import AirflowException
 
 from connix_provider.client.errors import ConnixError, ConnixRateLimitError
 from connix_provider.operators.apply_plan import AgentChange
-from connix_provider.operators.error_context import concerns_all_agents, naming
-from connix_provider.polling import session
+from connix_provider.operators.error_context import completing_errors, concerns_all_agents
+from connix_provider.polling import worker_loop
 
 if TYPE_CHECKING:
     from connix_provider.hooks.connix import ConnixHook
     from connix_provider.polling.poll_result import PollResult
-    from connix_provider.polling.session import PollingSession
     from connix_provider.polling.status_poller import StatusPoller
+    from connix_provider.polling.worker_loop import PollingSession
 
 __all__ = ["AgentFailure", "AgentFlow", "AgentWait", "FlowDriver"]
 
@@ -64,20 +64,20 @@ class FlowDriver:
     Drive flows over one connection.
 
     :param hook: the connection
-    :param connected: the open connection
+    :param polling_session: the open connection
     :param project_id: the project of the agents
     :param log: the task's log
     """
 
-    def __init__(self, hook: ConnixHook, connected: PollingSession, project_id: str, log: Any) -> None:
+    def __init__(self, hook: ConnixHook, polling_session: PollingSession, project_id: str, log: Any) -> None:
         self._hook = hook
-        self._connected = connected
+        self._polling_session = polling_session
         self._project_id = project_id
         self._log = log
         #: The agents whose flows failed.
         self.failures: list[AgentFailure] = []
 
-    def drive(self, flows: Iterable[tuple[AgentChange, AgentFlow]]) -> None:
+    def run(self, flows: Iterable[tuple[AgentChange, AgentFlow]]) -> None:
         """
         Begin the flows in their order, then poll the agents that are waited for, until all flows ended.
 
@@ -96,7 +96,7 @@ class FlowDriver:
 
     def _poll(self, change: AgentChange, flow: AgentFlow, wait: AgentWait) -> AgentWait | None:
         """Send one poll, and resume the flow at the end of its wait; return what is waited for next."""
-        result = session.poll_once(self._connected, self._project_id, wait.poller)
+        result = worker_loop.poll_once(self._polling_session, self._project_id, wait.poller)
         wait.polls += 1
         wait.due = time.monotonic() + wait.poller.schedule.sleep_seconds()
         return wait if result is None else self._resume(change, flow, result)
@@ -104,11 +104,11 @@ class FlowDriver:
     def _resume(self, change: AgentChange, flow: AgentFlow, result: PollResult | None) -> AgentWait | None:
         """Resume a flow until its next wait; ``None`` if it ended."""
 
-        def named() -> dict[str, Any]:
+        def error_fields() -> dict[str, Any]:
             return {"verb": "apply", "agent_id": change.agent_id, "agent_name": change.name}
 
         try:
-            with naming(self._hook, self._project_id, named):
+            with completing_errors(self._hook, self._project_id, error_fields):
                 return next(flow) if result is None else flow.send(result)
         except StopIteration:
             return None

@@ -12,10 +12,10 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from connix_provider.exceptions import ConnixAgentUnhealthyError
 from connix_provider.health import HealthPolicy, HealthReport, HealthState
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.hooks.diagnosis import naming_subject
-from connix_provider.operators.error_context import naming, subject_of
+from connix_provider.hooks.diagnosis import adding_subject
+from connix_provider.operators.error_context import completing_errors, error_subject
 from connix_provider.params import check_seconds, resolve_agent_id
-from connix_provider.polling.deferral import time_allowed
+from connix_provider.polling.deadlines import time_allowed
 from connix_provider.task_parameters import TaskParameters
 
 if TYPE_CHECKING:
@@ -115,19 +115,19 @@ class ConnixCheckAgentHealthOperator(TaskParameters, BaseOperator):
         if self.fail_on not in list(_FAILING):
             raise ValueError(f"fail_on must be 'unhealthy', 'unknown' or None, not {self.fail_on!r}")
         deadline = time.time() + time_allowed(check_seconds("timeout", self.timeout), self.execution_timeout)
-        hook, named = ConnixHook(self.connix_conn_id), self._named()
-        with naming_subject(subject_of(**named)):
+        hook, error_fields = ConnixHook(self.connix_conn_id), self._error_fields()
+        with adding_subject(error_subject(**error_fields)):
             project_id = hook.project_id_for(self.project_id)
             connection = hook.get_conn()
-        with connection, naming(hook, project_id, self._named):
+        with connection, completing_errors(hook, project_id, self._error_fields):
             client = connection.with_options(deadline=deadline)
             agent_id = resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
             agent = client.agents.get(project_id, agent_id)
-            report = client.drive(measure(client, policy, project_id, agent_id, agent=agent))
+            report = client.run_flow(measure(client, policy, project_id, agent_id, agent=agent))
             if report.state not in _FAILING[self.fail_on]:
                 return report, ()
             reading = read_last_errors(client, project_id, agent_id, agent=agent, task_log=self.log)
-            return report, client.drive(reading)
+            return report, client.run_flow(reading)
 
-    def _named(self) -> dict[str, Any]:
+    def _error_fields(self) -> dict[str, Any]:
         return {"verb": "check the health of", "agent_id": self.agent_id, "agent_name": self.agent_name}

@@ -16,14 +16,14 @@ from connix_provider.client.errors import (
 )
 from connix_provider.client.retry import cap_retry_delay
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.hooks.diagnosis import naming_subject
+from connix_provider.hooks.diagnosis import adding_subject
 from connix_provider.operators.combined_error import combined_error
-from connix_provider.operators.error_context import naming
+from connix_provider.operators.error_context import completing_errors
 from connix_provider.operators.identity import chosen_deployment_id, deployment_id
 from connix_provider.operators.lost_response import seconds_left
 from connix_provider.operators.orphan_rules import OrphanRules, OrphanVerdict
 from connix_provider.params import check_seconds
-from connix_provider.polling.deferral import time_allowed
+from connix_provider.polling.deadlines import time_allowed
 from connix_provider.polling.selection import select_agents
 from connix_provider.polling.task_kill import exit_on_sigterm
 from connix_provider.selector import AgentSelector
@@ -85,13 +85,13 @@ def delete_orphans(task: OrphanTask, context: Context, *, dry_run: Any) -> dict[
             "Set [connix] deployment_id or the base_url of Airflow."
         )
     hook = ConnixHook(task.connix_conn_id)
-    with naming_subject(_SUBJECT):
+    with adding_subject(_SUBJECT):
         project_id = hook.project_id_for(task.project_id)
         connection = hook.get_conn()
     with connection, exit_on_sigterm():
         client = connection.with_options(deadline=deadline)
-        with naming(hook, project_id, lambda: {"subject": _SUBJECT}):
-            listed = client.drive(select_agents(client, rules.selector, project_id))
+        with completing_errors(hook, project_id, lambda: {"subject": _SUBJECT}):
+            listed = client.run_flow(select_agents(client, rules.selector, project_id))
         run = _Run(task.log, hook, client, project_id, rules, is_dry=is_dry)
         for agent in listed:
             run.handle(agent)
@@ -141,7 +141,7 @@ class _Run:
                 return
         known = {"verb": "delete", "agent_id": listed.id, "agent_name": listed.name or None}
         try:
-            with naming(self._hook, self._project_id, lambda: known):
+            with completing_errors(self._hook, self._project_id, lambda: known):
                 agent, latest = self._delete(listed.id)
         except (ConnixAuthenticationError, ConnixRateLimitError):
             # Connix would refuse every other request, too.

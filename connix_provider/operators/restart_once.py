@@ -35,7 +35,7 @@ from connix_provider.operators.restart_check import (
     shows_changes,
 )
 from connix_provider.operators.sent_action import SentAction
-from connix_provider.operators.task_state import ActionRecord, RecordKeeper, recorded
+from connix_provider.operators.task_state import ActionRecord, RecordStore, recorded
 from connix_provider.statuses import SETTLED, TRANSIENT, AgentStatus
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def restart_in_run(
     agent_id: str,
     *,
     record: ActionRecord | None,
-    keeper: RecordKeeper,
+    record_store: RecordStore,
     read: Callable[[], Agent],
     agent_name: str | None = None,
     repeat_after_error: bool = True,
@@ -65,7 +65,7 @@ def restart_in_run(
     :param project_id: the project
     :param agent_id: the agent
     :param record: the record of an earlier start of this task for this agent
-    :param keeper: keeps the record
+    :param record_store: keeps the record
     :param read: returns the agent before the restart
     :param agent_name: the name by which the task found the agent, if it did
     :param repeat_after_error: whether an agent that ended in error after the recorded restart is restarted
@@ -85,11 +85,11 @@ def restart_in_run(
     agent = agent or read()
     await_next_second(client, agent)
     record = ActionRecord(agent_id, agent_name, agent.snapshot(), requested_at=client.limiter.server_time())
-    with raise_if_busy(agent_id, "restart", agent.snapshot()), recorded(keeper, record):
-        acted = restart_once(client, project_id, agent)
-        accepted_at = acted.accepted_at or time.time()
-        keeper.write(dataclasses.replace(record, before=acted.before, accepted_at=accepted_at))
-    return acted
+    with raise_if_busy(agent_id, "restart", agent.snapshot()), recorded(record_store, record):
+        sent = restart_once(client, project_id, agent)
+        accepted_at = sent.accepted_at or time.time()
+        record_store.write(dataclasses.replace(record, before=sent.before, accepted_at=accepted_at))
+    return sent
 
 
 def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
@@ -138,7 +138,7 @@ def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
             "Agent %r (%s) %s: the restart was not executed. Sending it again.",
             before.name,
             before.id,
-            "changed in another way" if check.evidence is Evidence.FOREIGN else "has not changed",
+            "changed in another way" if check.evidence is Evidence.OTHER_CHANGE else "has not changed",
         )
         before = check.agent
     raise AssertionError("the loop returns or raises")
@@ -205,7 +205,7 @@ def resume_restart(
         agent.name,
         agent_id,
         "the agent only changed in another way"
-        if check.evidence is Evidence.FOREIGN
+        if check.evidence is Evidence.OTHER_CHANGE
         else "the agent has not changed since",
     )
     return agent

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from connix_provider.operators.agent_config import as_given, hidden_when_stored, is_text
 from connix_provider.operators.agent_spec import AgentSpec, read_specs
-from connix_provider.operators.configuration import as_given, hidden_when_stored, is_text
 from connix_provider.operators.secret_masking import mask_secrets
 from connix_provider.operators.spec_file import read_spec_file
 from connix_provider.rendering import Renderer

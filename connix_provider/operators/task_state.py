@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActionRecord",
-    "RecordKeeper",
-    "TaskMemory",
-    "TaskRecordKeeper",
+    "RecordStore",
+    "TaskRecordStore",
+    "TaskStore",
     "clean_up_after_last_try",
-    "finish",
-    "forget",
+    "delete_record",
     "is_last_try",
-    "recall",
+    "mark_done",
+    "read_record",
     "recorded",
 ]
 
@@ -94,17 +94,17 @@ class ActionRecord:
         return cls(**{**values, "before": Snapshot.from_json(values["before"]) if values["before"] else None})
 
 
-class RecordKeeper(Protocol):
+class RecordStore(Protocol):
     """Keep the record of one request."""
 
     def write(self, record: ActionRecord) -> None:
         """Write the record, in place of an earlier one."""
 
-    def forget(self) -> None:
+    def delete_record(self) -> None:
         """Delete the record."""
 
 
-class TaskMemory:
+class TaskStore:
     """
     A value that a task run keeps from one start to the next, until it is cleared.
 
@@ -168,7 +168,7 @@ class TaskMemory:
         return _variable(self._context, self._name)
 
 
-class TaskRecordKeeper:
+class TaskRecordStore:
     """
     Keep the record of a task with one request.
 
@@ -176,7 +176,7 @@ class TaskRecordKeeper:
     """
 
     def __init__(self, context: Context) -> None:
-        self._memory = TaskMemory(context, _NAME)
+        self._store = TaskStore(context, _NAME)
 
     def write(self, record: ActionRecord) -> None:
         """
@@ -184,31 +184,31 @@ class TaskRecordKeeper:
 
         :param record: the record
         """
-        self._memory.write(record.to_json())
+        self._store.write(record.to_json())
 
-    def forget(self) -> None:
+    def delete_record(self) -> None:
         """Delete the record, so that the next try sends its request."""
-        self._memory.delete()
+        self._store.delete()
 
 
 @contextmanager
-def recorded(keeper: RecordKeeper, record: ActionRecord) -> Iterator[None]:
+def recorded(record_store: RecordStore, record: ActionRecord) -> Iterator[None]:
     """
     Write a record before a request, and delete it if the request was refused without effect.
 
-    :param keeper: keeps the record
+    :param record_store: keeps the record
     :param record: the record
     """
-    keeper.write(record)
+    record_store.write(record)
     try:
         yield
     except ConnixError as error:
         if not error.may_have_executed:
-            keeper.forget()
+            record_store.delete_record()
         raise
 
 
-def finish(context: Context) -> None:
+def mark_done(context: Context) -> None:
     """
     Write that the task is done, so that a second start of the same try has nothing to do.
 
@@ -217,29 +217,29 @@ def finish(context: Context) -> None:
     :param context: Airflow's context
     """
     if context.get("task_state_store") is None:
-        forget(context)
-    elif (record := recall(context)) is not None:
-        TaskRecordKeeper(context).write(dataclasses.replace(record, is_done=True))
+        delete_record(context)
+    elif (record := read_record(context)) is not None:
+        TaskRecordStore(context).write(dataclasses.replace(record, is_done=True))
 
 
-def recall(context: Context) -> ActionRecord | None:
+def read_record(context: Context) -> ActionRecord | None:
     """
     Read the record of an earlier start of this task.
 
     :param context: Airflow's context
     :return: the record, or ``None`` if there is none since the last clear
     """
-    record = TaskMemory(context, _NAME).read()
+    record = TaskStore(context, _NAME).read()
     return ActionRecord.from_json(record) if isinstance(record, dict) else None
 
 
-def forget(context: Context) -> None:
+def delete_record(context: Context) -> None:
     """
     Delete the record, so that the next try sends its request.
 
     :param context: Airflow's context
     """
-    TaskRecordKeeper(context).forget()
+    TaskRecordStore(context).delete_record()
 
 
 def is_last_try(context: Context) -> bool:
@@ -258,7 +258,7 @@ def clean_up_after_last_try(context: Context) -> None:
 
     :param context: Airflow's context
     """
-    TaskMemory(context, _NAME).clean_up_after_last_try()
+    TaskStore(context, _NAME).clean_up_after_last_try()
 
 
 def _variable(context: Context, name: str = _NAME) -> str | None:

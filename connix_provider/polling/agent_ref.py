@@ -31,11 +31,11 @@ class AgentRef:
         return f"{self.name!r} ({self.agent_id})" if self.name else self.agent_id
 
     @property
-    def place(self) -> str:
+    def context_suffix(self) -> str:
         """Where to find it, for the end of a message; empty where nothing is known."""
-        return self.place_after([])
+        return self.context_suffix_after([])
 
-    def place_after(self, origin: Iterable[str]) -> str:
+    def context_suffix_after(self, origin: Iterable[str]) -> str:
         """
         Say where to find it, after what else belongs to the end of a message.
 

@@ -44,7 +44,7 @@ class FleetPolicy:
     min_healthy_time: float = 0.0
 
     @property
-    def wants_more(self) -> bool:
+    def checks_availability(self) -> bool:
         """Whether the goal of the action is not enough."""
         return self.health is not None or self.min_healthy_time > 0
 

@@ -25,12 +25,12 @@ from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.polling.poll_schedule import PollSchedule
 from connix_provider.polling.priority_semaphore import PrioritySemaphore
 from connix_provider.polling.selection import select_agents
-from connix_provider.polling.session import poll_once
 from connix_provider.polling.trigger_loop import poll_until_done_async
+from connix_provider.polling.worker_loop import poll_once
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent
-    from connix_provider.polling.session import Locate, PollingSession
+    from connix_provider.polling.worker_loop import Locate, PollingSession
     from connix_provider.selector import AgentSelector
 
 __all__ = ["HealthGroup", "poll_group", "poll_group_until_done_async", "select_with"]
@@ -232,19 +232,23 @@ class HealthGroup:
 
 
 def poll_group(
-    connected: PollingSession, project_id: str | None, group: HealthGroup, *, locate: Locate | None = None
+    polling_session: PollingSession,
+    project_id: str | None,
+    group: HealthGroup,
+    *,
+    locate: Locate | None = None,
 ) -> PollResult | None:
     """
     Poll each agent once from a worker.
 
-    :param connected: the connection
+    :param polling_session: the connection
     :param project_id: the agents' project
     :param group: the agents
     :param locate: finds the agent, if the wait does not know it yet
     :return: the result, or ``None`` while the wait goes on
     """
     for poller in group.by_age():
-        if (poll_result := poll_once(connected, project_id, poller, locate=locate)) is not None:
+        if (poll_result := poll_once(polling_session, project_id, poller, locate=locate)) is not None:
             return poll_result
     return None
 
@@ -276,12 +280,12 @@ async def poll_group_until_done_async(
 
 
 def select_with(
-    connected: PollingSession, selector: AgentSelector, project_id: str, poller: HealthPoller
+    polling_session: PollingSession, selector: AgentSelector, project_id: str, poller: HealthPoller
 ) -> list[Agent] | PollResult:
     """
     Select agents on a worker; a transient error is repeated like a failed poll.
 
-    :param connected: the connection
+    :param polling_session: the connection
     :param selector: the criteria
     :param project_id: the project
     :param poller: the wait, for its deadline and errors
@@ -292,9 +296,11 @@ def select_with(
         if (poll_result := poller.overdue()) is not None:
             return poll_result
         try:
-            return connected.client.drive(select_agents(connected.client, selector, project_id))
+            return polling_session.client.run_flow(
+                select_agents(polling_session.client, selector, project_id)
+            )
         except ConnixAuthenticationError as error:
-            if connected.reload_key():
+            if polling_session.reload_key():
                 poller.log.new_key(poller.agent)
                 continue
             refused: ConnixError = error

@@ -113,7 +113,7 @@ class HealthPoller(StatusPoller):
         """Whether the wait is for this agent alone."""
         return self._group.is_single
 
-    def turn(self) -> AbstractAsyncContextManager[bool]:
+    def measuring_slot(self) -> AbstractAsyncContextManager[bool]:
         """
         Wait in a trigger for the agent's turn among the agents of its wait.
 
@@ -158,7 +158,7 @@ class HealthPoller(StatusPoller):
         if result is not None and result.outcome is Outcome.DONE:
             result = dataclasses.replace(result, status=self.status)
         if result is not None and result.outcome is Outcome.FAILED and self.report is not None:
-            message = f"{self.report.message} on_unknown='fail' ends the wait{self.agent.place}."
+            message = f"{self.report.message} on_unknown='fail' ends the wait{self.agent.context_suffix}."
             result = dataclasses.replace(
                 result, outcome=Outcome.UNHEALTHY, status=self.status, message=message
             )

@@ -53,7 +53,7 @@ def add_last_errors(
     client: Client | AsyncClient, wait: StatusPoller, poll_result: PollResult | None, *, may_read_agent: bool
 ) -> Flow[PollResult | None]:
     """
-    Add the agent's last errors to a failure of one agent; for ``client.drive()``.
+    Add the agent's last errors to a failure of one agent; for ``client.run_flow()``.
 
     Nothing is sent for an agent that is gone or that this process never saw, for a refused request, and after
     a poll that failed. After the deadline no more time is spent than the last poll may take.
@@ -98,7 +98,7 @@ def read_last_errors(
     task_log: Any,
 ) -> Flow[tuple[str, ...]]:
     """
-    Read the last errors in an agent's log, and log them; for ``client.drive()``.
+    Read the last errors in an agent's log, and log them; for ``client.run_flow()``.
 
     :param client: whose flow it is; its deadline does not count
     :param project_id: the project

@@ -55,14 +55,14 @@ class ListingScan:
         """
         return self._read.get(page, _NEVER)
 
-    def longest_unread(self, besides: Collection[int] = ()) -> int | None:
+    def longest_unread(self, excluding: Collection[int] = ()) -> int | None:
         """
         Return the page whose last read is the longest ago.
 
-        :param besides: pages that do not count
+        :param excluding: pages that do not count
         :return: the page, or ``None`` where none is left
         """
-        others = (page for page in range(max(1, self.pages)) if page not in besides)
+        others = (page for page in range(max(1, self.pages)) if page not in excluding)
         return min(others, key=self.last_read, default=None)
 
     def unread_since(self, number: int) -> int:
@@ -74,7 +74,7 @@ class ListingScan:
         """
         return max(0, self.pages - sum(read >= number for read in self._read.values()))
 
-    def took(self, page: int, number: int, *, size: int, total: int | None, has_more: bool) -> bool:
+    def record_page(self, page: int, number: int, *, size: int, total: int | None, has_more: bool) -> bool:
         """
         Take in a page.
 
@@ -181,6 +181,6 @@ class DuePages:
         :return: page, due agents, and the seconds by which they are overdue in sum
         """
         in_flight = self.scan.in_flight
-        pages = {*self._placed, self.scan.longest_unread(besides=in_flight)} - in_flight
+        pages = {*self._placed, self.scan.longest_unread(excluding=in_flight)} - in_flight
         for page in sorted(page for page in pages if page is not None):
             yield page, *self.on_page(page)

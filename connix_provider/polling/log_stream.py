@@ -80,7 +80,7 @@ class LogStream:
         self, client: Client | AsyncClient, ref: AgentRef, agent: Agent | None, *, seconds: float
     ) -> Flow[None]:
         """
-        Log the new lines; for ``client.drive()``. A failure is logged once, and never raised.
+        Log the new lines; for ``client.run_flow()``. A failure is logged once, and never raised.
 
         :param client: whose flow it is
         :param ref: the agent

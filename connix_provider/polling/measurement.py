@@ -35,7 +35,7 @@ def measure(
     agent: Agent | None = None,
 ) -> Flow[HealthReport]:
     """
-    Measure an agent's health once; for ``client.drive()``.
+    Measure an agent's health once; for ``client.run_flow()``.
 
     The agent costs one Get, unless it is given. A metrics request and a logs request are sent only if a check
     needs them.

@@ -87,7 +87,8 @@ def gone(goal: Goal, agent: AgentRef, why: str) -> str:
     said = f": {why}" if why else ""
     return (
         f"Agent {agent} does not exist: it was deleted, or the id or project is wrong. The task waited for "
-        f"it to be {wanted(goal)}. Create the agent again, or correct its id and project{agent.place}{said}."
+        f"it to be {wanted(goal)}. Create the agent again, or "
+        f"correct its id and project{agent.context_suffix}{said}."
     )
 
 
@@ -103,7 +104,7 @@ def failed(goal: Goal, agent: AgentRef, reason: str) -> str:
     come_to = "running" if goal.name == "restart" else wanted(goal)
     return (
         f"Agent {agent} failed: {reason}, and does not become {come_to} without an action. See its log, "
-        f"correct or restart it, then clear the task{agent.place}."
+        f"correct or restart it, then clear the task{agent.context_suffix}."
     )
 
 
@@ -134,7 +135,7 @@ def timed_out(
     :return: some sentences
     """
     if goal.require_change and state.before and not state.changed and state.last in _settled_as(goal, state):
-        others = ", only of an update by others," if state.foreign_change else ""
+        others = ", only of an update by others," if state.other_change else ""
         what = f"showed no sign of a {goal.name}{others} within the time allowed ({limit})"
     else:
         what = f"was not {wanted(goal)} within the time allowed ({limit})"
@@ -147,8 +148,10 @@ def timed_out(
     else:
         known = remedy(last_error, connix_conn_id) if last_error else None
         advice = known or _advice_on_status(goal, state.last.status if state.last else None)
-    place = agent.place_after(last_error.origin if isinstance(last_error, ConnixError) else ())
-    return f"{text.rstrip('.')}. The agent was left as it is. {advice}{place}."
+    context_suffix = agent.context_suffix_after(
+        last_error.origin if isinstance(last_error, ConnixError) else ()
+    )
+    return f"{text.rstrip('.')}. The agent was left as it is. {advice}{context_suffix}."
 
 
 def _advice_on_status(goal: Goal, status: str | None) -> str:
@@ -193,7 +196,7 @@ def undefined(error: AirflowNotFoundException, goal: Goal, agent: AgentRef) -> A
     :param agent: the agent
     :return: the same class with a longer text
     """
-    return AirflowNotFoundException(f"{not_waited_for(goal, agent)}: {error}{agent.place}")
+    return AirflowNotFoundException(f"{not_waited_for(goal, agent)}: {error}{agent.context_suffix}")
 
 
 def not_waited_for(goal: Goal, agent: AgentRef) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
-from connix_provider.client.attempts.foreign_refusals import ForeignRefusals, is_foreign
+from connix_provider.client.attempts.gateway_refusals import GatewayRefusals, is_from_gateway
 from connix_provider.client.errors import ConnixError, ConnixNotFoundError
 from connix_provider.client.transient import is_transient
 
@@ -46,7 +46,7 @@ class PollErrors:
         known = earlier or {}
         self.has_answered = has_answered or bool(known.get("has_answered"))
         self._began_at = began_at
-        self._foreign = ForeignRefusals(known.get("foreign", 0), known.get("foreign_since") or 0.0)
+        self._foreign = GatewayRefusals(known.get("foreign", 0), known.get("foreign_since") or 0.0)
         self._undefined_since: float | None = known.get("undefined_since")
         self._is_misconfigured = bool(known.get("is_misconfigured"))
 
@@ -101,7 +101,7 @@ class PollErrors:
             self.has_answered = True
         self._is_misconfigured = not self.has_answered
         # A 404 of Connix may be the project's, so it says as little of the agent as a gateway's.
-        if is_foreign(error) or isinstance(error, ConnixNotFoundError):
+        if is_from_gateway(error) or isinstance(error, ConnixNotFoundError):
             return self._foreign.add(now)
         self._foreign.reset()
         if self._is_misconfigured and now - self._began_at >= MISCONFIGURED_AFTER:

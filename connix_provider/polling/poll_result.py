@@ -194,7 +194,7 @@ class PollResult:
         if not (isinstance(kind, type) and issubclass(kind, errors.ConnixError)):
             return ValueError(self.message)
         if not issubclass(kind, errors.ConnixAPIError):
-            return self._named(kind(described.get("message", self.message)), described)
+            return self._completed(kind(described.get("message", self.message)), described)
         status_code, code = described.get("status_code"), described.get("code")
         # Not by the class's own constructor: some take other arguments.
         error = kind.__new__(kind)
@@ -207,9 +207,9 @@ class PollResult:
         )
         request = described.get("request")
         error.request = request if isinstance(request, str) else None
-        return self._named(error, described)
+        return self._completed(error, described)
 
-    def _named(self, error: Any, described: Mapping[str, Any]) -> Exception:
+    def _completed(self, error: Any, described: Mapping[str, Any]) -> Exception:
         """Complete an error of the client by what travelled of it."""
         for name in _OF_AN_ERROR:
             # An event of another origin may hold anything, and the error's text joins these.

@@ -10,13 +10,13 @@ from connix_provider.client.attempts.limit_log import SHORT_WAIT, limit_name
 from connix_provider.client.errors import ConnixRateLimitError, ConnixRateLimitWaitError
 from connix_provider.polling.messages import WORTH_TELLING
 
-__all__ = ["RateLimitWaits"]
+__all__ = ["RateLimitWaitLog"]
 
 #: Seconds between two such lines of one wait: a key that is always over its limit would fill the log.
 _QUIET = 60.0
 
 
-class RateLimitWaits:
+class RateLimitWaitLog:
     """
     The time that the polls of one wait have waited for a rate limit.
 

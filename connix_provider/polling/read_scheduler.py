@@ -165,8 +165,8 @@ class ReadScheduler:
         :param read: the page
         :return: the agents that it showed last, and those that its listing has not shown yet
         """
-        unplaced = (agent_id for agent_id, agent in self._agents.items() if read.status not in agent.pages)
-        return read.agent_ids.union(unplaced)
+        unlocated = (agent_id for agent_id, agent in self._agents.items() if read.status not in agent.pages)
+        return read.agent_ids.union(unlocated)
 
     @contextmanager
     def in_flight(self, read: Read) -> Iterator[None]:
@@ -229,7 +229,7 @@ class ReadScheduler:
             self.on_agent(agent.id, agent.status)
         scan, paging, number = self._scans[read.status], page.pagination, self._pages_read
         assert read.page is not None
-        if scan.took(read.page, number, size=page.size, total=paging.total, has_more=paging.has_more):
+        if scan.record_page(read.page, number, size=page.size, total=paging.total, has_more=paging.has_more):
             for watched in self._agents.values():
                 watched.pages.pop(read.status, None)
             return

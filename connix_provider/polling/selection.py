@@ -30,7 +30,7 @@ def select_agents(
     client: Client | AsyncClient, selector: AgentSelector, project_id: str
 ) -> Flow[list[Agent]]:
     """
-    Select agents of a project once; for ``client.drive()``.
+    Select agents of a project once; for ``client.run_flow()``.
 
     Up to 20 ids cost a Get each. Otherwise the project is listed, and an agent of an id that the listing does
     not show, or whose metadata or last activity it leaves out and the selector asks for, costs a Get.
@@ -81,7 +81,7 @@ def describe(agents: Sequence[Agent | AgentRef]) -> str:
 
 def get_agent_if_present(client: Client | AsyncClient, project_id: str, agent_id: str) -> Flow[Agent | None]:
     """
-    Read an agent that may be gone; for ``client.drive()``.
+    Read an agent that may be gone; for ``client.run_flow()``.
 
     :param client: whose flow it is
     :param project_id: the project

@@ -9,7 +9,7 @@ Invariants:
 - A transient error never ends a wait. :class:`PollErrors` holds the errors that do.
 - Inside a process the monotonic clock counts. Only between processes moments are epoch seconds.
 
-The loops that drive a wait: :mod:`connix_provider.polling.session` on a worker,
+The loops that drive a wait: :mod:`connix_provider.polling.worker_loop` on a worker,
 :mod:`connix_provider.polling.trigger_loop` in a trigger.
 """
 
@@ -33,13 +33,13 @@ from connix_provider.client.errors import (
 from connix_provider.lifecycle import Goal, PollState, Snapshot, Verdict, judge
 from connix_provider.polling import messages
 from connix_provider.polling.agent_ref import AgentRef
-from connix_provider.polling.deferral import RESPONSE_GRACE
+from connix_provider.polling.deadlines import RESPONSE_GRACE
 from connix_provider.polling.log_stream import LogStream
 from connix_provider.polling.poll_errors import PollErrors
 from connix_provider.polling.poll_log import PollLog
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.polling.poll_schedule import PollSchedule
-from connix_provider.polling.rate_limit_waits import RateLimitWaits
+from connix_provider.polling.rate_limit_waits import RateLimitWaitLog
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent
@@ -132,7 +132,7 @@ class StatusPoller:
         self.errors = PollErrors(
             self.schedule.began_at, has_answered=has_answered or bool(is_known), earlier=errors
         )
-        self.limits = RateLimitWaits(logger)
+        self.limit_waits = RateLimitWaitLog(logger)
 
     # What the drivers ask
 
@@ -183,12 +183,12 @@ class StatusPoller:
             self.state,
             limit=f"{self.schedule.allowed:.4g} s",
             last_seen=self._last_seen(now),
-            last_error=self.limits.reason(self.log.last_error, now),
+            last_error=self.limit_waits.reason(self.log.last_error, now),
             connix_conn_id=self.connix_conn_id,
-            limited_for=self.limits.total(now),
-            limited_by=self.limits.bucket,
+            limited_for=self.limit_waits.total(now),
+            limited_by=self.limit_waits.bucket,
         )
-        request_id = getattr(self.limits.error or self.log.last_error, "request_id", None)
+        request_id = getattr(self.limit_waits.error or self.log.last_error, "request_id", None)
         return self._result(Outcome.TIMEOUT, self.status, message, request_id=request_id)
 
     def unanswered(self) -> PollResult:
@@ -197,7 +197,7 @@ class StatusPoller:
 
         :return: the result
         """
-        if self.log.last_error is None and not self.limits.is_waiting:
+        if self.log.last_error is None and not self.limit_waits.is_waiting:
             self.log.last_error = ConnixTimeoutError("no response came before the deadline")
         return self.timed_out()
 
@@ -244,7 +244,7 @@ class StatusPoller:
         self.log.log.error("%s The sensor keeps waiting, because silent_fail is set.", poll_result.message)
         return None
 
-    def limited(self, error: ConnixRateLimitError) -> None:
+    def on_rate_limit(self, error: ConnixRateLimitError) -> None:
         """
         Delay the next poll for a rate limit.
 
@@ -253,7 +253,7 @@ class StatusPoller:
         was_sent = not isinstance(error, ConnixRateLimitWaitError)
         self.schedule.delay_for_limit(error.retry_after, was_sent=was_sent)
         now = self.schedule.clock.now()
-        self.limits.begin(self.agent, error, self.schedule.sleep_seconds(), now, due_at=self._due_at)
+        self.limit_waits.begin(self.agent, error, self.schedule.sleep_seconds(), now, due_at=self._due_at)
 
     def _observe(self, seen: Agent | Exception) -> PollResult | None:
         self.schedule.hint = None
@@ -261,12 +261,12 @@ class StatusPoller:
             # The poll was not sent.
             return None
         if isinstance(seen, ConnixRateLimitWaitError):
-            self.limited(seen)
+            self.on_rate_limit(seen)
             return None
         if isinstance(seen, Exception):
             return self._failed(seen)
         now = self.schedule.clock.now()
-        self.limits.end(self.agent, now)
+        self.limit_waits.end(self.agent, now)
         self.errors.reset()
         self.log.response(self.agent)
         # Only Get shows all of an agent, its counters among it.
@@ -282,9 +282,9 @@ class StatusPoller:
         now = self.schedule.clock.now()
         if isinstance(error, ConnixRateLimitError):
             self.errors.record(error, now)
-            self.limited(error)
+            self.on_rate_limit(error)
             return None
-        self.limits.end(self.agent, now)
+        self.limit_waits.end(self.agent, now)
         if isinstance(error, ConnixNotFoundError) and error.is_of_an_agent:
             if self.agent.agent_id is None and not self._is_resumed:
                 return self._refused(error)

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from connix_provider.client.errors import ConnixRateLimitWaitError
     from connix_provider.lifecycle import Snapshot
 
-__all__ = ["Delayed", "Subscription"]
+__all__ = ["PollDelayed", "Subscription"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Delayed:
+class PollDelayed:
     """
     Report that a rate limit delays the poll that is waited for.
 
@@ -73,9 +73,9 @@ class Subscription:
         self.last: Snapshot | None = None
         #: The version of the key that the last poll was sent with.
         self.version = 0
-        self._result: asyncio.Future[Agent | ConnixError | Delayed | None] | None = None
+        self._result: asyncio.Future[Agent | ConnixError | PollDelayed | None] | None = None
 
-    async def poll(self, due: float) -> Agent | ConnixError | Delayed | None:
+    async def poll(self, due: float) -> Agent | ConnixError | PollDelayed | None:
         """
         Wait for the next poll.
 
@@ -125,7 +125,7 @@ class Subscription:
         self.version, self._is_delayed = version, False
         self._result.set_result(seen)
 
-    def delay(self, delayed: Delayed, now: float) -> None:
+    def delay(self, delayed: PollDelayed, now: float) -> None:
         """
         Report once that a rate limit delays the poll that is due.
 

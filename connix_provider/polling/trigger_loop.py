@@ -16,7 +16,7 @@ from connix_provider.polling.health_poller import HealthPoller
 from connix_provider.polling.last_errors import add_last_errors
 from connix_provider.polling.poll_result import PollResult
 from connix_provider.polling.shared_client import SharedClient, shared_client
-from connix_provider.polling.subscription import Delayed, Subscription
+from connix_provider.polling.subscription import PollDelayed, Subscription
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent
@@ -48,7 +48,7 @@ async def poll_until_done_async(
                 seen = error
             poll_result = wait.unanswered() if seen is None else wait.observe(seen)
             if joined is not None and seen is not None:
-                await joined[0].client.drive(stream_log(joined[0].client, wait, poll_result))
+                await joined[0].client.run_flow(stream_log(joined[0].client, wait, poll_result))
             if poll_result is not None:
                 break
             if joined is not None:
@@ -67,7 +67,9 @@ async def _add_last_errors(
     shared: SharedClient, wait: StatusPoller, poll_result: PollResult | None
 ) -> PollResult | None:
     # Many waits may fail at the same time, so none sends a request for its agent alone.
-    return await shared.client.drive(add_last_errors(shared.client, wait, poll_result, may_read_agent=False))
+    return await shared.client.run_flow(
+        add_last_errors(shared.client, wait, poll_result, may_read_agent=False)
+    )
 
 
 async def _join(
@@ -92,14 +94,14 @@ async def _poll(
         due = max(last, min(due, time.monotonic() + wait.schedule.poll_interval / 2))
     while True:
         seen = await subscription.poll(due)
-        if isinstance(wait, HealthPoller) and not isinstance(seen, Exception | Delayed | None):
-            async with wait.turn() as has_waited:
+        if isinstance(wait, HealthPoller) and not isinstance(seen, Exception | PollDelayed | None):
+            async with wait.measuring_slot() as has_waited:
                 # The agent may have changed meanwhile.
                 seen = await subscription.poll(0.0) if has_waited else seen
-                if not isinstance(seen, Exception | Delayed | None):
+                if not isinstance(seen, Exception | PollDelayed | None):
                     seen = await _complete(shared, wait, seen)
-        if isinstance(seen, Delayed):
-            wait.limited(seen.error)
+        if isinstance(seen, PollDelayed):
+            wait.on_rate_limit(seen.error)
         elif isinstance(seen, ConnixAuthenticationError) and await shared.reload_key(subscription.version):
             wait.log.new_key(wait.agent)
             due = 0.0
@@ -118,6 +120,6 @@ async def _complete(shared: SharedClient, wait: HealthPoller, agent: Agent) -> A
         background=True,
     )
     try:
-        return await client.drive(wait.complete(client, agent))
+        return await client.run_flow(wait.complete(client, agent))
     except ConnixError as error:
         return error

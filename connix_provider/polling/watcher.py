@@ -24,17 +24,17 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from connix_provider.client.attempts.foreign_refusals import ForeignRefusals, is_foreign
+from connix_provider.client.attempts.gateway_refusals import GatewayRefusals, is_from_gateway
 from connix_provider.client.attempts.limit_log import SHORT_WAIT
 from connix_provider.client.endpoints import get_agent, list_agents
 from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
 from connix_provider.client.ratelimit import DOCUMENTED, Bucket
 from connix_provider.client.responses.failures import rate_limit_wait_error
 from connix_provider.client.transient import is_transient
-from connix_provider.polling.deferral import RESPONSE_GRACE
+from connix_provider.polling.deadlines import RESPONSE_GRACE
 from connix_provider.polling.listing_scan import PAGE
 from connix_provider.polling.read_scheduler import Read, ReadScheduler
-from connix_provider.polling.subscription import Delayed, Subscription
+from connix_provider.polling.subscription import PollDelayed, Subscription
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, AsyncClient
@@ -80,7 +80,7 @@ class Watcher:
         self._project_id = project_id
         self._clock = clock
         self._scheduler = ReadScheduler()
-        self._refused_pages = ForeignRefusals()
+        self._refused_pages = GatewayRefusals()
         self._in_flight: Counter[Bucket] = Counter()
         self._next_page_at = 0.0
         self._warned: set[str] = set()
@@ -247,7 +247,7 @@ class Watcher:
         elif (
             is_transient(error)
             # A gateway may refuse one page and pass the next.
-            or (is_foreign(error) and not self._refused_pages.add(self._clock()))
+            or (is_from_gateway(error) and not self._refused_pages.add(self._clock()))
             or isinstance(error, ConnixAuthenticationError)
         ):
             self._publish(self._scheduler.may_be_on(read), error, version)
@@ -284,7 +284,7 @@ class Watcher:
         now = self._clock()
         is_for_all = self._scheduler.is_by_id or bucket is Bucket.LIST
         for subscription in self._scheduler.subscriptions(None if is_for_all else read.agent_ids):
-            subscription.delay(Delayed(error), now)
+            subscription.delay(PollDelayed(error), now)
 
     def _publish(self, agent_ids: Iterable[str], seen: Agent | ConnixError, version: int) -> None:
         if isinstance(seen, ConnixAuthenticationError) and version != self._source.version:

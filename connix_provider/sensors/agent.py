@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import PokeReturnValue, conf
 
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.hooks.diagnosis import naming_subject
+from connix_provider.hooks.diagnosis import adding_subject
 from connix_provider.lifecycle import goal_for_statuses
-from connix_provider.polling.deferral import deferral_timeout
+from connix_provider.polling.deadlines import deferral_timeout
 from connix_provider.sensors.base import ConnixSensor
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
@@ -103,8 +103,8 @@ class ConnixAgentStatusSensor(ConnixSensor):
         :raises ConnixError: if the service refuses a request
         """
         from connix_provider.polling.messages import not_waited_for
-        from connix_provider.polling.session import PollingSession, poll_once
         from connix_provider.polling.task_kill import exit_on_sigterm
+        from connix_provider.polling.worker_loop import PollingSession, poll_once
 
         first_poke_at = self.first_poke_at(context)
         self.recall_log_positions(context)
@@ -114,13 +114,13 @@ class ConnixAgentStatusSensor(ConnixSensor):
             return self.end(overdue)
         hook = ConnixHook(self.connix_conn_id)
         is_resumed = first_poke_at is not None
-        with naming_subject(not_waited_for(wait.goal, wait.agent)):
+        with adding_subject(not_waited_for(wait.goal, wait.agent)):
             if not is_resumed:
                 hook.project_id_for(self.project_id)
-            connected = PollingSession(hook, deadline=ends_at, is_resumed=is_resumed)
+            polling_session = PollingSession(hook, deadline=ends_at, is_resumed=is_resumed)
         locate = partial(self.locate, hook)
-        with connected, exit_on_sigterm():
-            while (poll_result := poll_once(connected, None, wait, locate=locate)) is None:
+        with polling_session, exit_on_sigterm():
+            while (poll_result := poll_once(polling_session, None, wait, locate=locate)) is None:
                 if self.deferrable and wait.agent.link:
                     self._defer(wait)
                 if self.reschedule and not self.deferrable:
@@ -137,12 +137,12 @@ class ConnixAgentStatusSensor(ConnixSensor):
         :param context: Airflow's context, which is not used
         :return: success with the agent's id, or ``False`` if the wait would go on
         """
-        from connix_provider.polling.session import PollingSession, poll_once
+        from connix_provider.polling.worker_loop import PollingSession, poll_once
 
         wait, ends_at = self._make_wait(None)
         hook = ConnixHook(self.connix_conn_id)
-        with PollingSession(hook, deadline=ends_at) as connected:
-            poll_result = poll_once(connected, None, wait, locate=partial(self.locate, hook))
+        with PollingSession(hook, deadline=ends_at) as polling_session:
+            poll_result = poll_once(polling_session, None, wait, locate=partial(self.locate, hook))
         return False if poll_result is None else PokeReturnValue(True, self.finish(poll_result))
 
     def _make_wait(self, first_poke_at: float | None) -> tuple[StatusPoller, float]:

@@ -14,7 +14,7 @@ from connix_provider.exceptions import ConnixSensorTimeoutError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.params import check_seconds, resolve_agent_id
 from connix_provider.polling.agent_ref import AgentRef
-from connix_provider.polling.deferral import (
+from connix_provider.polling.deadlines import (
     is_deferral_timeout,
     no_triggerer_message,
     response_grace,
@@ -88,7 +88,7 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         :return: how it ended
         :raises ValueError: for an event of another kind
         """
-        from connix_provider.polling.session import result_of_event
+        from connix_provider.polling.worker_loop import result_of_event
 
         allowed = time_allowed(check_seconds("timeout", self.timeout), self.execution_timeout)
         return result_of_event(
@@ -199,7 +199,7 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         :param ends_at: the deadline of the whole wait, in epoch seconds
         """
         kept = TryStore(context)
-        if self.stream_agent_logs and not kept.is_there:
+        if self.stream_agent_logs and not kept.is_available:
             return
         delay = max(each.schedule.delay() for each in pollers)
         longest = ends_at - pollers[0].schedule.clock.now() - _KEEP_SLOT

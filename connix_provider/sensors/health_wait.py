@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from connix_provider.health import HealthPolicy
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.hooks.diagnosis import naming_subject
-from connix_provider.polling.deferral import deferral_timeout
+from connix_provider.hooks.diagnosis import adding_subject
+from connix_provider.polling.deadlines import deferral_timeout
 from connix_provider.polling.health_group import HealthGroup, poll_group, select_with
 from connix_provider.polling.poll_result import PollResult
 from connix_provider.polling.selection import describe
-from connix_provider.polling.session import Locate, PollingSession
 from connix_provider.polling.task_kill import exit_on_sigterm
+from connix_provider.polling.worker_loop import Locate, PollingSession
 from connix_provider.selector import AgentSelector, selector_of_task
 from connix_provider.sensors.try_store import TryStore
 from connix_provider.triggers.health import ConnixAgentHealthTrigger
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["HealthSettings", "poll_health", "wait_for_health"]
 
 #: How a wait ended, ``None`` if no agent was selected; and the numbers of agents.
-Ended: TypeAlias = tuple[PollResult | None, dict[str, Any]]
+HealthWaitEnd: TypeAlias = tuple[PollResult | None, dict[str, Any]]
 #: The key of the selection in what a try keeps.
 _SELECTION = "connix_selection"
 
@@ -98,7 +98,7 @@ class HealthSettings:
         return needed
 
 
-def wait_for_health(sensor: ConnixSensor, settings: HealthSettings, context: Context) -> Ended:
+def wait_for_health(sensor: ConnixSensor, settings: HealthSettings, context: Context) -> HealthWaitEnd:
     """
     Wait for the agents of a sensor.
 
@@ -119,16 +119,16 @@ def wait_for_health(sensor: ConnixSensor, settings: HealthSettings, context: Con
     hook = ConnixHook(sensor.connix_conn_id)
     is_resumed = first_poke_at is not None
     project_id: str | None = None
-    with naming_subject(f"Could not wait for agent {poller.agent} to be healthy"):
+    with adding_subject(f"Could not wait for agent {poller.agent} to be healthy"):
         if not is_resumed or settings.selector is not None:
             project_id = hook.project_id_for(sensor.project_id)
-        connected = PollingSession(hook, deadline=ends_at, is_resumed=is_resumed)
+        polling_session = PollingSession(hook, deadline=ends_at, is_resumed=is_resumed)
     locate: Locate | None = partial(sensor.locate, hook)
     reschedules = sensor.reschedule and not sensor.deferrable
-    with connected, exit_on_sigterm():
+    with polling_session, exit_on_sigterm():
         if settings.selector is not None and project_id is not None:
             kept = TryStore(context)
-            selected = _select(sensor, settings, kept, connected, group, project_id)
+            selected = _select(sensor, settings, kept, polling_session, group, project_id)
             if isinstance(selected, PollResult):
                 return selected, {}
             group, locate = selected, None
@@ -136,11 +136,11 @@ def wait_for_health(sensor: ConnixSensor, settings: HealthSettings, context: Con
                 return None, group.summary()
             poller = group.pollers[0]
             # Another process would select anew, and might find other agents.
-            reschedules = reschedules and kept.is_there
+            reschedules = reschedules and kept.is_available
             if sensor.deferrable:
                 # The agents' first polls are in the triggerer, where they share their reads.
                 _defer(sensor, settings, group)
-        while (poll_result := poll_group(connected, project_id, group, locate=locate)) is None:
+        while (poll_result := poll_group(polling_session, project_id, group, locate=locate)) is None:
             if sensor.deferrable and poller.agent.link:
                 _defer(sensor, settings, group)
             if reschedules:
@@ -149,7 +149,7 @@ def wait_for_health(sensor: ConnixSensor, settings: HealthSettings, context: Con
     return poll_result, group.summary()
 
 
-def poll_health(sensor: ConnixSensor, settings: HealthSettings) -> Ended | None:
+def poll_health(sensor: ConnixSensor, settings: HealthSettings) -> HealthWaitEnd | None:
     """
     Send one poll for each agent of a sensor.
 
@@ -161,16 +161,16 @@ def poll_health(sensor: ConnixSensor, settings: HealthSettings) -> Ended | None:
     hook = ConnixHook(sensor.connix_conn_id)
     locate: Locate | None = partial(sensor.locate, hook)
     project_id: str | None = None
-    with PollingSession(hook, deadline=ends_at) as connected:
+    with PollingSession(hook, deadline=ends_at) as polling_session:
         if settings.selector is not None:
             project_id = hook.project_id_for(sensor.project_id)
-            selected = _select(sensor, settings, TryStore({}), connected, group, project_id)
+            selected = _select(sensor, settings, TryStore({}), polling_session, group, project_id)
             if isinstance(selected, PollResult):
                 return selected, {}
             group, locate = selected, None
             if not group.pollers:
                 return None, group.summary()
-        poll_result = poll_group(connected, project_id, group, locate=locate)
+        poll_result = poll_group(polling_session, project_id, group, locate=locate)
     return None if poll_result is None else (poll_result, group.summary())
 
 
@@ -195,14 +195,16 @@ def _select(
     sensor: ConnixSensor,
     settings: HealthSettings,
     kept: TryStore,
-    connected: PollingSession,
+    polling_session: PollingSession,
     group: HealthGroup,
     project_id: str,
 ) -> HealthGroup | PollResult:
     """Fix the selection at the task's start, and return the wait for the selected agents."""
     agents: Any = kept.read(_SELECTION) if sensor.reschedule else None
     if agents is None:
-        selected = select_with(connected, AgentSelector.of(settings.selector), project_id, group.pollers[0])
+        selected = select_with(
+            polling_session, AgentSelector.of(settings.selector), project_id, group.pollers[0]
+        )
         if isinstance(selected, PollResult):
             return selected
         sensor.log.info("Selected %s (%s).", describe(selected), settings.selector)

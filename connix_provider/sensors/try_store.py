@@ -22,7 +22,7 @@ class TryStore:
         self._try_number = getattr(context.get("ti"), "try_number", None)
 
     @property
-    def is_there(self) -> bool:
+    def is_available(self) -> bool:
         """Whether this version of Airflow has a place to keep values."""
         return self._store is not None
 

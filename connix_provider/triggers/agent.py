@@ -194,7 +194,7 @@ class ConnixAgentStatusTrigger(WaitTrigger):
 
         async with await ConnixHook(self.connix_conn_id).get_async_conn() as client:
             which = (undo, self.project_id, self.agent_id, self._state().before)
-            await client.drive(cancel_action(client, *which, deadline=deadline, log=self.log))
+            await client.run_flow(cancel_action(client, *which, deadline=deadline, log=self.log))
 
     async def wait(self, options: dict[str, Any], first_poll_at: float) -> tuple[PollResult, dict[str, Any]]:
         """

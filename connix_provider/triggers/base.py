@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from connix_provider.client.errors import ConnixError
-from connix_provider.hooks.diagnosis import with_subject
+from connix_provider.hooks.diagnosis import add_subject
 from connix_provider.params import check_flag, check_seconds
 from connix_provider.polling.poll_result import PollResult
 from connix_provider.polling.preload import preload
@@ -122,7 +122,7 @@ class WaitTrigger(BaseTrigger):
             # In the event, because otherwise Airflow only reports that the trigger failed.
             agent, status = self.last_seen()
             subject = f"Could not wait for agent {agent}{self.goal_in_words}"
-            poll_result = PollResult.refused(agent, status, with_subject(error, subject))
+            poll_result = PollResult.refused(agent, status, add_subject(error, subject))
         # With the deadline, because dag.test() drops the arguments of the method that resumes the task.
         yield TriggerEvent({**poll_result.to_event(), "deadline": self.deadline, **more})
 

@@ -46,7 +46,7 @@ class ConnixFleetTrigger(BaseTrigger):
     :param wake_at: epoch seconds at which the task acts on further agents; default only after a wait ended
     :param deadline: epoch seconds of the task's deadline
     :param progress_at: epoch seconds at which an agent last became available
-    :param hold_reason: why an action waits for the rate limit, for the task's message; default it does not
+    :param limit_reason: why an action waits for the rate limit, for the task's message; default it does not
     :param connix_conn_id: the Airflow connection
     """
 
@@ -59,7 +59,7 @@ class ConnixFleetTrigger(BaseTrigger):
         wake_at: float | None = None,
         deadline: float,
         progress_at: float,
-        hold_reason: str = "",
+        limit_reason: str = "",
         connix_conn_id: str = "connix_default",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's is not annotated
@@ -69,7 +69,7 @@ class ConnixFleetTrigger(BaseTrigger):
         self.wake_at = wake_at
         self.deadline = deadline
         self.progress_at = progress_at
-        self.hold_reason = hold_reason
+        self.limit_reason = limit_reason
         self.connix_conn_id = connix_conn_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -87,7 +87,7 @@ class ConnixFleetTrigger(BaseTrigger):
                 "wake_at": self.wake_at,
                 "deadline": self.deadline,
                 "progress_at": self.progress_at,
-                "hold_reason": self.hold_reason,
+                "limit_reason": self.limit_reason,
                 "connix_conn_id": self.connix_conn_id,
             },
         )
@@ -119,7 +119,7 @@ class ConnixFleetTrigger(BaseTrigger):
                 "waits": [wait.to_json() for wait in tasks.values()],
                 "deadline": self.deadline,
                 "progress_at": self.progress_at,
-                "hold_reason": self.hold_reason,
+                "limit_reason": self.limit_reason,
             }
         )
 

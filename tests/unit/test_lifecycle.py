@@ -147,15 +147,17 @@ BEFORE = Snapshot("running", THEN, None, OLD)
     [
         pytest.param(Snapshot("running", THEN, None, OLD), Evidence.NONE, id="nothing moved"),
         pytest.param(Snapshot("running", LATER, None, OLD), Evidence.RESTARTED, id="moved"),
-        pytest.param(Snapshot("running", LATER, None, NEW), Evidence.FOREIGN, id="moved with content"),
+        pytest.param(Snapshot("running", LATER, None, NEW), Evidence.OTHER_CHANGE, id="moved with content"),
         pytest.param(
-            Snapshot("running", LATER, None, ("a", "b")), Evidence.FOREIGN, id="moved with a variable"
+            Snapshot("running", LATER, None, ("a", "b")), Evidence.OTHER_CHANGE, id="moved with a variable"
         ),
         pytest.param(Snapshot("running", LATER, None, ("a", None)), Evidence.RESTARTED, id="moved, listed"),
-        pytest.param(Snapshot("running", LATER, None, ("b", None)), Evidence.FOREIGN, id="renamed, listed"),
+        pytest.param(
+            Snapshot("running", LATER, None, ("b", None)), Evidence.OTHER_CHANGE, id="renamed, listed"
+        ),
         pytest.param(Snapshot("running", THEN, None, NEW), Evidence.NONE, id="other content, unmoved"),
         pytest.param(Snapshot("stopped", THEN, None, OLD), Evidence.RESTARTED, id="seen down"),
-        pytest.param(Snapshot("error", LATER, None, NEW), Evidence.FOREIGN, id="an update that failed"),
+        pytest.param(Snapshot("error", LATER, None, NEW), Evidence.OTHER_CHANGE, id="an update that failed"),
         pytest.param(Snapshot("creating", None, None, NEW), Evidence.RESTARTED, id="seen coming up"),
         pytest.param(Snapshot("updating", LATER, None, OLD), Evidence.NONE, id="updating tells nothing"),
         pytest.param(Snapshot("hibernating", LATER, None, OLD), Evidence.NONE, id="unknown tells nothing"),
@@ -174,7 +176,7 @@ def test_unparseable_times_are_compared_as_text():
     assert restart_evidence(before, Snapshot("running", None, "today", OLD)) is Evidence.RESTARTED
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(4.9, Evidence.FOREIGN), (5, Evidence.RESTARTED)])
+@pytest.mark.parametrize(("seconds", "expected"), [(4.9, Evidence.OTHER_CHANGE), (5, Evidence.RESTARTED)])
 def test_a_change_before_the_request_is_no_restart(seconds, expected):
     seen = Snapshot("running", THEN + timedelta(seconds=seconds), None, OLD)
     requested_at = (THEN + timedelta(seconds=5.7)).timestamp()

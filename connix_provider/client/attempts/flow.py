@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from connix_provider.client.attempts.foreign_refusals import ForeignRefusals, is_foreign
+from connix_provider.client.attempts.gateway_refusals import GatewayRefusals, is_from_gateway
 from connix_provider.client.attempts.limit_log import LimitLog
 from connix_provider.client.calls.call import Call, RepeatCheck
 from connix_provider.client.calls.steps import Flow, Response, Send, Sleep
@@ -37,7 +37,7 @@ from connix_provider.client.responses.failures import (
     out_of_time,
     rate_limit_wait_error,
 )
-from connix_provider.client.responses.half_characters import whole_characters
+from connix_provider.client.responses.surrogates import replace_lone_surrogates
 from connix_provider.client.retry import RetryPolicy, cap_retry_delay, retry_delay
 
 __all__ = ["perform"]
@@ -72,7 +72,7 @@ class _Failures:
     ) -> None:
         self._call, self._policy, self._jitter, self._background = call, policy, jitter, background
         self._attempt, self._rate_limited = 1, 0
-        self._foreign = ForeignRefusals()
+        self._foreign = GatewayRefusals()
         #: The error of the last attempt.
         self.last: ConnixError | None = None
         #: Whether the service may have executed an attempt.
@@ -85,7 +85,7 @@ class _Failures:
         is_rate_limit = isinstance(error, ConnixRateLimitError)
         self._rate_limited += is_rate_limit
         is_final = False
-        if is_foreign(error):
+        if is_from_gateway(error):
             is_final = self._foreign.add(now)
         else:
             self._foreign.reset()
@@ -151,9 +151,9 @@ def perform(
             outcome = yield Send(call, request_id, remaining + policy.response_grace)
             if not isinstance(outcome, Response) or outcome.status_code != _TOO_MANY_REQUESTS:
                 limit_log.end()
-            if isinstance(outcome, Response) and outcome.is_good:
+            if isinstance(outcome, Response) and outcome.is_success:
                 try:
-                    result = call.read(whole_characters(outcome.body))
+                    result = call.read(replace_lone_surrogates(outcome.body))
                 except (ValidationError, ValueError, RecursionError) as why:
                     error = no_result(call, outcome, why, (*secrets(), *call.secrets))
                     if call.when_empty is not None and not outcome.body.strip():
@@ -176,7 +176,7 @@ def perform(
             delay = failures.add(error, clock())
             if isinstance(outcome, Response):
                 permit.on_response(
-                    outcome.headers, is_success=outcome.is_good, back_off=delay if limited else None
+                    outcome.headers, is_success=outcome.is_success, back_off=delay if limited else None
                 )
             if is_repeat_of_lost and call.repeat_check and call.repeat_check.is_refusal(error):
                 found = yield from _check_repeat(call.repeat_check, policy, bounds.left(), again)

@@ -78,9 +78,9 @@ def check_token_url(url: str) -> str:
     :raises ValueError: for any value but an http or https address
     """
     try:
-        place = urlsplit(url)
-        usable = place.scheme in {"http", "https"} and bool(place.hostname) and place.port != 0
-        usable = usable and not has_two_schemes(place)
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        usable = usable and not has_two_schemes(parts)
     except (ValueError, AttributeError, TypeError):
         usable = False
     if not usable:

@@ -132,7 +132,7 @@ class TokenEndpoint:
         :raises ConnixAPIError: for a response without a usable access token
         """
         content = json_object(response.body)
-        access_token = token_in(content, "access_token") if response.is_good else None
+        access_token = token_in(content, "access_token") if response.is_success else None
         if access_token is None:
             raise self._error(response, content, secrets)
         expires_in = parse_number(content.get("expires_in")) or math.inf
@@ -164,14 +164,14 @@ class TokenEndpoint:
         reason = ": ".join(text for text in stated if isinstance(text, str) and text)[:_MAX_READ]
         reason = printable(redact(reason, secrets))[:_MAX_QUOTE] or "no usable token in the response"
         # Query and user are left out, because they may be secrets.
-        place = urlsplit(self.url)
-        where = f"{place.scheme}://{place.netloc.rpartition('@')[2]}{place.path}"
+        parts = urlsplit(self.url)
+        where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         advice = _USED_ELSEWHERE if content.get("error") == "invalid_grant" else ""
         message = f"no access token from {where}: {reason}{advice}"
         error = error_class(status, "token_not_refreshed", message)
         error.request = "POST to the token endpoint"
         # RFC 6749 section 5.2: a refusal of the endpoint names its error; that of a gateway does not.
-        error.has_error_body = isinstance(content.get("error"), str) or response.is_good
+        error.has_error_body = isinstance(content.get("error"), str) or response.is_success
         if is_transient:
             is_limited = status == httpx.codes.TOO_MANY_REQUESTS
             error.retry_after = retry_after_hint(response.headers, refused=is_limited)

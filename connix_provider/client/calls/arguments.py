@@ -157,7 +157,7 @@ def body(value: Mapping[str, Any], name: str) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         # The encoder's message names a type or "out of range", never a value.
         raise ValueError(f"{name} cannot be sent as JSON: {error}") from None
-    if "\\ud" in encoded and (where := _half_a_character(value)) is not None:
+    if "\\ud" in encoded and (where := _path_to_lone_surrogate(value)) is not None:
         raise ValueError(f"{'.'.join((name, *where))} contains a lone surrogate, which is not valid Unicode")
     return encoded.encode()
 
@@ -176,7 +176,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _half_a_character(value: Any) -> list[str] | None:
+def _path_to_lone_surrogate(value: Any) -> list[str] | None:
     """Return the path to the first text that is not valid Unicode, which JSON allows and services refuse."""
     if isinstance(value, str):
         return None if _is_unicode(value) else []
@@ -189,7 +189,7 @@ def _half_a_character(value: Any) -> list[str] | None:
     else:
         return None
     for step, item in items:
-        if (where := _half_a_character(item)) is not None:
+        if (where := _path_to_lone_surrogate(item)) is not None:
             return [step, *where]
     return None
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from connix_provider.client.calls.call import Call
 from connix_provider.client.errors import ConnixError
 
-__all__ = ["Drive", "Flow", "Outcome", "Response", "Send", "Sleep"]
+__all__ = ["Flow", "FlowRunner", "Outcome", "Response", "Send", "Sleep"]
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class Response:
     body: bytes = dataclasses.field(repr=False)
 
     @property
-    def is_good(self) -> bool:
+    def is_success(self) -> bool:
         """Whether the status is 2xx."""
         return 200 <= self.status_code < 300
 
@@ -64,7 +64,7 @@ Outcome = Response | ConnixError | None
 Flow = Generator[Send | Sleep, Outcome, T]
 
 
-class Drive(Generic[T]):
+class FlowRunner(Generic[T]):
     """
     Step through a flow. Leaving the ``with`` block closes the flow, which then leaves the limiter's queue.
 
@@ -94,7 +94,7 @@ class Drive(Generic[T]):
         """The flow's result, after its end."""
         return self._result
 
-    def __enter__(self) -> Drive[T]:
+    def __enter__(self) -> FlowRunner[T]:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -19,11 +19,11 @@ ItemT = TypeVar("ItemT")
 log = logging.getLogger(__name__)
 
 
-def _whole(value: Any) -> int | None:
+def _integral_float(value: Any) -> int | None:
     return int(value) if isinstance(value, float) and math.isfinite(value) else None
 
 
-Whole = Annotated[int | None, OrElse(_whole)]
+LenientInt = Annotated[int | None, OrElse(_integral_float)]
 
 
 class Pagination(ConnixModel):
@@ -34,9 +34,9 @@ class Pagination(ConnixModel):
     is.
     """
 
-    total: Whole = None
-    limit: Whole = None
-    offset: Whole = None
+    total: LenientInt = None
+    limit: LenientInt = None
+    offset: LenientInt = None
     has_more: Annotated[bool, OrElse(lambda _: None)] = False
 
 

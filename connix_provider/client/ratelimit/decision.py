@@ -20,7 +20,7 @@ def seconds_until_allowed(
     endpoint: Endpoint,
     limits: Sequence[Limit],
     now: float,
-    place: int,
+    position: int,
     *,
     share: float,
     background: bool,
@@ -33,7 +33,7 @@ def seconds_until_allowed(
     :param endpoint: the endpoint
     :param limits: the limits that count for it, as they stand now
     :param now: the moment
-    :param place: how many requests of its kind are ahead of it in the queue
+    :param position: how many requests of its kind are ahead of it in the queue
     :param share: the part of each limit that this process keeps to
     :param background: whether it is a poll
     :param paced: whether it is spread over the window
@@ -41,8 +41,8 @@ def seconds_until_allowed(
     :return: seconds, 0 where it may be sent now
     """
     if now < endpoint.blocked_until:
-        return endpoint.blocked_until - now + _STEP * place
-    wanted = place + 1 - _EPSILON
+        return endpoint.blocked_until - now + _STEP * position
+    wanted = position + 1 - _EPSILON
     actions, polls = (len(queue) for queue in endpoint.queues)
     wait, pace, burst = 0.0, math.inf, math.inf
     for limit in limits:
@@ -62,9 +62,9 @@ def seconds_until_allowed(
             wait = max(wait, response_delay(wanted - room))
     if paced and limits and pace > 0:
         free = max(endpoint.next_paced_at, now - (burst - 1) / pace)
-        due = (free if endpoint.reserved_at is None else endpoint.reserved_at) + place / pace
-        is_first = not place and endpoint.reserved_at is None
-        if reserves and not wait and (is_first or (place and due <= now)):
+        due = (free if endpoint.reserved_at is None else endpoint.reserved_at) + position / pace
+        is_first = not position and endpoint.reserved_at is None
+        if reserves and not wait and (is_first or (position and due <= now)):
             if is_first:
                 endpoint.reserved_at = free
             endpoint.next_paced_at = min(free + 1 / pace, *(limit.end for limit in limits), math.inf)

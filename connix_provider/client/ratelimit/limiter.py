@@ -120,18 +120,18 @@ class RateLimiter:
         :return: seconds, 0 where it could be sent at once
         """
         with self._exclusive(bucket) as now:
-            place = len(self._state.endpoints[bucket].queues[background])
-            return self._wait(bucket, now, place, background=background, paced=background, reserves=False)
+            position = len(self._state.endpoints[bucket].queues[background])
+            return self._wait(bucket, now, position, background=background, paced=background, reserves=False)
 
     def _wait(
-        self, bucket: Bucket, now: float, place: int, *, background: bool, paced: bool, reserves: bool
+        self, bucket: Bucket, now: float, position: int, *, background: bool, paced: bool, reserves: bool
     ) -> float:
         endpoint, limits = self._state.endpoints[bucket], self._state.limits(bucket, now)
         wait = seconds_until_allowed(
             endpoint,
             limits,
             now,
-            place,
+            position,
             share=self.share,
             background=background,
             paced=paced,
@@ -139,7 +139,7 @@ class RateLimiter:
         )
         if background:
             # Only the first in the queue; those behind it learn from its response.
-            wait = min(wait, endpoint.poll_probe.wait(now) + (response_delay(place) if place else 0.0))
+            wait = min(wait, endpoint.poll_probe.wait(now) + (response_delay(position) if position else 0.0))
         return wait
 
     def server_time(self) -> float | None:
@@ -229,23 +229,23 @@ class RateLimiter:
             self.used_at = now
             endpoint = self._state.endpoints[permit.bucket]
             queue = endpoint.queues[permit.background]
-            place = bisect.bisect_left(queue, permit.number)
+            position = bisect.bisect_left(queue, permit.number)
             if not permit.background and endpoint.blocked_until <= now < endpoint.granted_until:
                 endpoint.granted_until = -math.inf
                 wait = 0.0
             else:
                 kind = {"background": permit.background, "paced": permit.paced}
-                wait = self._wait(permit.bucket, now, place, reserves=True, **kind)
-            is_queued = place < len(queue) and queue[place] == permit.number
+                wait = self._wait(permit.bucket, now, position, reserves=True, **kind)
+            is_queued = position < len(queue) and queue[position] == permit.number
             if wait > 0:
                 if not is_queued:
-                    queue.insert(place, permit.number)
+                    queue.insert(position, permit.number)
                 return wait
             if is_queued:
-                del queue[place]
+                del queue[position]
             for limit in self._state.limits(permit.bucket, now):
                 limit.take(now, background=permit.background, shared=permit.is_shared)
-            if permit.paced and not place:
+            if permit.paced and not position:
                 endpoint.reserved_at = None
             if permit.background:
                 endpoint.poll_probe.sent(now)
@@ -259,9 +259,9 @@ class RateLimiter:
         """
         with self._lock:
             queue = self._state.endpoints[permit.bucket].queues[permit.background]
-            place = bisect.bisect_left(queue, permit.number)
-            if place < len(queue) and queue[place] == permit.number:
-                del queue[place]
+            position = bisect.bisect_left(queue, permit.number)
+            if position < len(queue) and queue[position] == permit.number:
+                del queue[position]
 
     def on_response(
         self, permit: Permit, headers: Mapping[str, str], *, is_success: bool, back_off: float | None

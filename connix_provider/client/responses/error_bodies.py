@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-__all__ = ["error_object", "is_connix_error", "parse", "says_no", "stated_status"]
+__all__ = ["error_object", "is_connix_error", "parse", "stated_status", "states_failure"]
 
 #: The codes of the reference ("Error Responses"), with their status.
 _DOCUMENTED_CODES = {
@@ -93,7 +93,7 @@ def error_object(parsed: Any) -> dict[str, Any]:
     return stated if isinstance(stated, dict) else parsed
 
 
-def says_no(parsed: Any, *, is_agent: bool = False) -> bool:
+def states_failure(parsed: Any, *, is_agent: bool = False) -> bool:
     """
     Return whether a body that came with a success status says that the request failed.
 

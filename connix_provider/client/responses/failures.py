@@ -32,8 +32,8 @@ from connix_provider.client.responses.error_bodies import (
     error_object,
     is_connix_error,
     parse,
-    says_no,
     stated_status,
+    states_failure,
 )
 from connix_provider.client.responses.results import NoResultError
 from connix_provider.client.transient import is_transient_status
@@ -99,7 +99,7 @@ def no_result(
     :return: the exception
     """
     parsed = parse(response.body, may_be_cut=False) if len(response.body) <= MAX_ERROR_BODY else None
-    if isinstance(parsed, dict) and says_no(parsed):
+    if isinstance(parsed, dict) and states_failure(parsed):
         stated = error_object(parsed)
         status = stated_status(stated) or stated_status(parsed)
         if status is not None and status >= _LEAST_ERROR:
@@ -156,11 +156,11 @@ def _redirect_message(response: Response) -> str:
         target = urlsplit(response.headers.get("location", ""))
         # An unreadable port raises ValueError.
         port = f":{target.port}" if target.port else ""
-        place = f"{target.scheme}://{target.hostname}{port}" if target.hostname else "another path"
+        origin = f"{target.scheme}://{target.hostname}{port}" if target.hostname else "another path"
     except ValueError:
-        place = "an address that cannot be read"
+        origin = "an address that cannot be read"
     return (
-        f"the response redirects to {place}; redirects are refused, so that no key goes to another host. "
+        f"the response redirects to {origin}; redirects are refused, so that no key goes to another host. "
         "If the address is right, make it the connection's host"
     )
 

@@ -14,9 +14,9 @@ from pydantic_core import from_json
 
 from connix_provider.client.modeling.fields import ConnixModel
 from connix_provider.client.models import ActionResult, Agent, DeleteResult
-from connix_provider.client.responses.error_bodies import says_no
+from connix_provider.client.responses.error_bodies import states_failure
 
-__all__ = ["NoResultError", "checked", "read_agent", "read_confirmation"]
+__all__ = ["NoResultError", "read_agent", "read_confirmation", "rejecting_error_bodies"]
 
 ModelT = TypeVar("ModelT", bound=ConnixModel)
 ConfirmationT = TypeVar("ConfirmationT", ActionResult, DeleteResult)
@@ -29,7 +29,7 @@ class NoResultError(ValueError):
         return str(self.args[0])
 
 
-def checked(read: Callable[[bytes], ModelT]) -> Callable[[bytes], ModelT]:
+def rejecting_error_bodies(read: Callable[[bytes], ModelT]) -> Callable[[bytes], ModelT]:
     """
     Wrap a reader so that it refuses a body which states an error beside a result.
 
@@ -40,14 +40,14 @@ def checked(read: Callable[[bytes], ModelT]) -> Callable[[bytes], ModelT]:
     def read_checked(body: bytes) -> ModelT:
         result = read(body)
         # Only unknown fields can state an error, so a documented result costs nothing here.
-        if result.model_extra and says_no(result.model_extra, is_agent=isinstance(result, Agent)):
+        if result.model_extra and states_failure(result.model_extra, is_agent=isinstance(result, Agent)):
             raise NoResultError("an error is stated beside the result")
         return result
 
     return read_checked
 
 
-read_agent = checked(Agent.model_validate_json)
+read_agent = rejecting_error_bodies(Agent.model_validate_json)
 
 
 def read_confirmation(kind: type[ConfirmationT], agent_id: str, body: bytes) -> ConfirmationT:
@@ -64,7 +64,7 @@ def read_confirmation(kind: type[ConfirmationT], agent_id: str, body: bytes) -> 
         return kind(agent_id=agent_id)
     result = kind.model_validate_json(body)
     parsed = from_json(body)
-    if says_no(parsed):
+    if states_failure(parsed):
         raise NoResultError("an error is stated")
     if all(parsed.get(name) is None for name in kind.model_fields):
         raise NoResultError(f"the body has none of the fields {', '.join(kind.model_fields)}")

@@ -115,8 +115,8 @@ def warn_in_clear(url: str, credentials: str) -> None:
     """
     if not is_sent_in_clear(url):
         return
-    place = urlsplit(url)
-    host = f"{place.scheme}://{place.netloc.rpartition('@')[2]}"
+    parts = urlsplit(url)
+    host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     if host not in _warned:
         _warned.add(host)
         log.warning(

@@ -66,9 +66,9 @@ def connection_error(
     :return: the exception to raise instead
     """
     request = _request(error)
-    place = f"{request.url.scheme}://{request.url.netloc.decode()}" if request else "Connix"
+    origin = f"{request.url.scheme}://{request.url.netloc.decode()}" if request else "Connix"
     proxy = proxy_for(request.url) if request else None
-    through = f"{place} through {proxy}" if proxy else place
+    through = f"{origin} through {proxy}" if proxy else origin
     result: ConnixError
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         result = ConnixTimeoutError(f"no connection to {through} could be made in time")
@@ -79,19 +79,19 @@ def connection_error(
     elif isinstance(error, httpx.ConnectError):
         is_tls = any(isinstance(cause, ssl.SSLError) for cause in _causes(error))
         if proxy and not is_tls:
-            through = f"{proxy}, on the way to {place}"
+            through = f"{proxy}, on the way to {origin}"
         reason = _reason(error, "that setting" if proxy else setting)
         result = ConnixConnectionError(f"no connection to {through}: {reason}")
     elif isinstance(error, httpx.ProxyError):
         result = ConnixConnectionError(
-            f"{proxy or 'the proxy'}, refused the connection to {place}{_refusal(error)}"
+            f"{proxy or 'the proxy'}, refused the connection to {origin}{_refusal(error)}"
         )
     elif isinstance(error, _NOT_HTTP):
         # Their texts can quote headers, and with them the key.
-        result = ConnixConnectionError(f"the request to {place} could not be written as HTTP")
+        result = ConnixConnectionError(f"the request to {origin} could not be written as HTTP")
     else:
         result = ConnixConnectionError(
-            f"the connection to {place} broke before {missed} was complete: {_reason(error)}"
+            f"the connection to {origin} broke before {missed} was complete: {_reason(error)}"
         )
     result.may_be_misconfiguration = _may_be_misconfiguration(error)
     return result

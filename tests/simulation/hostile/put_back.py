@@ -19,7 +19,7 @@ Replacements = dict[str, Any]
 def recall_whatever_the_wish(operator: str) -> Replacements:
     from connix_provider.operators import task_state
 
-    def recall(self: Any, context: Any) -> Any:
+    def read_record(self: Any, context: Any) -> Any:
         if (store := context.get("task_state_store")) is not None:
             found = store.get(task_state._NAME)
         else:
@@ -27,7 +27,7 @@ def recall_whatever_the_wish(operator: str) -> Replacements:
             found = json.loads(text) if text else None
         return task_state.ActionRecord.from_json(found["record"]) if found else None
 
-    return {f"{OPERATORS}.agent.{operator}.recall": recall}
+    return {f"{OPERATORS}.agent.{operator}.recall": read_record}
 
 
 def any_move_is_a_restart() -> Replacements:
@@ -103,10 +103,10 @@ def updated_but_not_started() -> Replacements:
 def recalled_only_in_a_retry() -> Replacements:
     from connix_provider.operators import task_state
 
-    def recall(self: Any, context: Any) -> Any:
-        return task_state.recall(context) if self.is_repeated(context) else None
+    def read_record(self: Any, context: Any) -> Any:
+        return task_state.read_record(context) if self.is_repeated(context) else None
 
-    return {f"{OPERATORS}.base.ConnixAgentOperator.recall": recall}
+    return {f"{OPERATORS}.base.ConnixAgentOperator.recall": read_record}
 
 
 def deletes_do_not_wait() -> Replacements:
@@ -156,7 +156,7 @@ def the_wall_clock_counts() -> Replacements:
     return {
         "connix_provider.polling.clock.SteadyClock.now": lambda self: time.time(),
         "connix_provider.polling.clock.SteadyClock.to_monotonic": lambda self, moment: moment,
-        "connix_provider.polling.session.time": wall,
+        "connix_provider.polling.worker_loop.time": wall,
         "connix_provider.polling.trigger_loop.time": wall,
         "connix_provider.polling.shared_client.Watcher": functools.partial(
             Watcher, clock=lambda: time.time()

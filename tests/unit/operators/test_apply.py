@@ -135,7 +135,9 @@ def test_an_agent_that_lost_its_owner_is_not_deleted(task, emulator, monkeypatch
 
     def change_first(run):
         # Another user takes the agent over, after the plan was made.
-        run._connected.client.agents.update(run._project_id, agent_id, {"metadata": {APPLY_OWNER_FIELD: "x"}})
+        run._polling_session.client.agents.update(
+            run._project_id, agent_id, {"metadata": {APPLY_OWNER_FIELD: "x"}}
+        )
         return carry_out(run)
 
     monkeypatch.setattr(ApplyRun, "carry_out", change_first)
@@ -182,7 +184,7 @@ def test_a_saved_plan_is_carried_out(apply, emulator, writes):
     assert [call for call, _ in writes()] == ["update_agent", "create_agent", "stop_agent", "stop_agent"]
 
 
-FOREIGN = {
+OTHER_CHANGE = {
     "an update of an agent that changes": lambda emulator, apply, ids: apply(
         [{"name": "agent-0", "description": "by others"}]
     ),
@@ -195,7 +197,7 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("change", FOREIGN.values(), ids=FOREIGN.keys())
+@pytest.mark.parametrize("change", OTHER_CHANGE.values(), ids=OTHER_CHANGE.keys())
 def test_a_saved_plan_is_refused_after_foreign_changes(change, apply, emulator, writes):
     ids = [
         *emulator.seed(name="agent-0", config={"model": "gpt-3"}),

@@ -12,7 +12,7 @@ from connix_provider.client.errors import ConnixAuthenticationError
 from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixFleetError
 from connix_provider.operators.fleet import ConnixFleetOperator
-from connix_provider.operators.fleet_memory import FleetMemory
+from connix_provider.operators.fleet_store import FleetStore
 
 __all__ = ["fleet"]
 
@@ -251,7 +251,7 @@ class Killed(BaseException):
 def test_a_killed_run_acts_on_no_agent_twice(
     same_try, action, deferrable, fleet, emulator, monkeypatch, connection, warp
 ):
-    save, calls = FleetMemory.save, 0
+    save, calls = FleetStore.save, 0
 
     def dies_at(number, *, is_written):
         def saved(self):
@@ -271,7 +271,7 @@ def test_a_killed_run_acts_on_no_agent_twice(
             selector = {"name": f"team-{number}-{is_written}-*"}
             task = fleet(action=action, agents=selector, max_unavailable=2, deferrable=deferrable)
             with monkeypatch.context() as patch:
-                patch.setattr(FleetMemory, "save", dies_at(number, is_written=is_written))
+                patch.setattr(FleetStore, "save", dies_at(number, is_written=is_written))
                 with suppress(Killed):
                     task.try_once()
             if calls < number:

@@ -49,16 +49,16 @@ def test_no_rule_is_broken_whatever_agents_do(made, data):
     members, limits = made
     broken_before = sum(not member.is_available for member in members)
     order = [member.agent_id for member in members]
-    acted, failed = [], 0
+    sent, failed = [], 0
     for _ in range(4 * len(members) + 4):
         step = decide(members, limits)
         unavailable_before = {member.agent_id for member in members if not member.is_available}
-        tried = len(acted) - sum(member.progress is Progress.UNDER_WAY for member in members)
+        tried = len(sent) - sum(member.progress is Progress.UNDER_WAY for member in members)
         now = act(step)
         # Each agent at most once, and none after too many failures.
-        assert not set(now) & set(acted)
+        assert not set(now) & set(sent)
         assert not (now and failed > limits.max_failures)
-        acted += now
+        sent += now
         under_way = [member for member in members if member.progress is Progress.UNDER_WAY]
         unavailable = {member.agent_id for member in members if not member.is_available}
         unavailable |= {member.agent_id for member in under_way}
@@ -67,7 +67,7 @@ def test_no_rule_is_broken_whatever_agents_do(made, data):
             assert len(unavailable) <= limits.max_unavailable
         # Canaries first, and alone.
         if tried < limits.canary:
-            assert len(acted) <= limits.canary
+            assert len(sent) <= limits.canary
         # The unavailable ones first, then in the order given.
         assert now == sorted(now, key=lambda each: (each not in unavailable_before, order.index(each)))
         if step.is_over:

@@ -63,11 +63,11 @@ def test_a_worker_that_is_killed(
 ):
     which = {"agent_id": emulator.seed(status=status)[0]} if status else {"name": "new"}
 
-    def kill(connected, project_id, wait):
+    def kill(polling_session, project_id, wait):
         get_current_context()["ti"].task.on_kill()
         raise KilledError
 
-    monkeypatch.setattr("connix_provider.polling.session.poll_until_done", kill)
+    monkeypatch.setattr("connix_provider.polling.worker_loop.poll_until_done", kill)
     emulator.clock.advance(60)
     ran = run(operator, cancel_on_kill=cancel_on_kill, **which)
     assert isinstance(ran.error, KilledError)
@@ -86,7 +86,7 @@ def test_a_killed_worker_undoes_nothing_by_default(emulator, connection):
     (agent_id,) = emulator.seed(status="running")
     task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id)
     task.about_to_act(emulator.project_id, {"ti": task_instance()})
-    task._done = SentAction(agent_id, undo="stop")
+    task._sent_action = SentAction(agent_id, undo="stop")
     task.on_kill()
     assert not emulator.journal.entries()
 
@@ -208,7 +208,7 @@ async def test_an_early_undo_sends_one_stop(emulator, connection, warp):
 def test_a_broken_connection_breaks_no_signal_handler(host, emulator, connection, monkeypatch):
     task = ConnixStartAgentOperator(task_id="a", agent_id="agent", cancel_on_kill=True)
     task.about_to_act(emulator.project_id, {"ti": task_instance()})
-    task._done = SentAction("agent", undo="stop")
+    task._sent_action = SentAction("agent", undo="stop")
     if host:
         connection(host=host)
     else:
@@ -276,7 +276,7 @@ def test_what_cannot_be_taken_back_is_left(emulator, connection, caplog):
     emulator.faults.add(Fault.status(403, code="insufficient_permissions"), on="stop_agent")
     task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id, cancel_on_kill=True)
     task.about_to_act(emulator.project_id, {"ti": task_instance()})
-    task._done = SentAction(agent_id, undo="stop")
+    task._sent_action = SentAction(agent_id, undo="stop")
     task.on_kill()
     assert len(emulator.journal.entries("stop_agent")) == 1
     assert emulator.agent(agent_id)["status"] == "running"
@@ -363,7 +363,7 @@ def test_only_a_failed_task_undoes(mode, state, undo, emulator, connection, monk
         task = ConnixCreateAgentOperator(task_id="a", name="new", cancel_on_kill=True)
         monkeypatch.setattr(type(task), "log", logging.getLogger("connix_provider.operators"))
         task.about_to_act(emulator.project_id, {"ti": task_instance()})
-        task._done = SentAction(agent_id, undo=undo)
+        task._sent_action = SentAction(agent_id, undo=undo)
         task.on_kill()
     else:
         monkeypatch.setattr(ConnixAgentStatusTrigger, "log", logging.getLogger("connix_provider.triggers"))
@@ -384,7 +384,7 @@ def test_a_mapped_task_asks_for_its_own_state(mode, map_index, undoes, emulator,
     if mode == "worker":
         task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id, cancel_on_kill=True)
         task.about_to_act(emulator.project_id, {"ti": task_instance(map_index)})
-        task._done = SentAction(agent_id, undo="stop")
+        task._sent_action = SentAction(agent_id, undo="stop")
         task.on_kill()
     else:
         trigger = make_trigger(
@@ -421,7 +421,7 @@ def test_a_missing_task_state_is_not_awaited(mode, emulator, connection, monkeyp
     if mode == "worker":
         task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id, cancel_on_kill=True)
         task.about_to_act(emulator.project_id, {"ti": task_instance()})
-        task._done = SentAction(agent_id, undo="stop")
+        task._sent_action = SentAction(agent_id, undo="stop")
         task.on_kill()
         has_returned.set()
     else:

@@ -26,7 +26,7 @@ from connix_provider.operators.agent import (
     ConnixStartAgentOperator,
     ConnixStopAgentOperator,
 )
-from connix_provider.polling import session
+from connix_provider.polling import worker_loop
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
@@ -192,7 +192,7 @@ def test_a_key_refused_before_the_action_is_final(deferrable, emulator, run, con
 @pytest.mark.parametrize("is_new", [True, False], ids=["another key", "the same key"])
 def test_a_worker_reads_a_refused_key_again(is_new, emulator, run, connection, warp, monkeypatch):
     (agent_id,) = emulator.seed(status="running")
-    poll_until_done = session.poll_until_done
+    poll_until_done = worker_loop.poll_until_done
 
     def wait_with_a_refused_key(*args):
         if is_new:
@@ -200,7 +200,7 @@ def test_a_worker_reads_a_refused_key_again(is_new, emulator, run, connection, w
         emulator.revoke_key(emulator.api_key)
         return poll_until_done(*args)
 
-    monkeypatch.setattr(session, "poll_until_done", wait_with_a_refused_key)
+    monkeypatch.setattr(worker_loop, "poll_until_done", wait_with_a_refused_key)
     ran = run(ConnixStopAgentOperator, agent_id=agent_id, poll_interval=5)
     if is_new:
         assert (ran.state, ran.result) == ("success", agent_id), ran.log

@@ -14,9 +14,9 @@ from connix_provider.client import ConnixAuthenticationError
 from connix_provider.compat import get_async_connection
 from connix_provider.emulator import Emulator
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.polling.session import PollingSession
 from connix_provider.polling.shared_client import _shared, shared_client
 from connix_provider.polling.subscription import Subscription
+from connix_provider.polling.worker_loop import PollingSession
 
 
 @pytest.fixture
@@ -117,13 +117,13 @@ async def test_what_refreshes_a_token_may_change_too(changed, emulator, warp, co
     grant = emulator.add_token()
     extra = {"project_id": emulator.project_id, **renewable(emulator, grant)}
     connection(password="", extra=extra)
-    with PollingSession(ConnixHook(), deadline=time.time() + 60) as connected:
+    with PollingSession(ConnixHook(), deadline=time.time() + 60) as polling_session:
         async with shared_client("connix_default") as shared:
-            assert not connected.reload_key()
+            assert not polling_session.reload_key()
             assert not await shared.reload_key(shared.version)
             warp.sleep(2)
             connection(password="", extra={**extra, changed: extra[changed] + "x"})
-            assert connected.reload_key()
+            assert polling_session.reload_key()
             assert await shared.reload_key(shared.version)
 
 

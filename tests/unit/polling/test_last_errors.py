@@ -26,7 +26,7 @@ from connix_provider.exceptions import (
 from connix_provider.operators.agent import ConnixPauseAgentOperator, ConnixRestartAgentOperator
 from connix_provider.operators.health import ConnixCheckAgentHealthOperator
 from connix_provider.polling.agent_ref import AgentRef
-from connix_provider.polling.deferral import time_after
+from connix_provider.polling.deadlines import time_after
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.sensors.health import ConnixAgentHealthSensor
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger

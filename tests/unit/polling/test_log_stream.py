@@ -14,7 +14,7 @@ from in_process import Ran
 from scenarios import Scenario
 
 from connix_provider.client import Client
-from connix_provider.client.calls.steps import Drive, Send, Sleep
+from connix_provider.client.calls.steps import FlowRunner, Send, Sleep
 from connix_provider.emulator import Emulator, Fault
 from connix_provider.emulator.clock import Clock
 from connix_provider.exceptions import (
@@ -260,7 +260,7 @@ def test_a_listed_agents_secrets_are_read_once(scenario, has_lines, agent_id, lo
     ref = AgentRef(agent_id, "alpha", scenario.project_id)
     with ConnixHook().get_conn() as client:
         for _ in range(2):
-            client.drive(stream.read(client, ref, None, seconds=5))
+            client.run_flow(stream.read(client, ref, None, seconds=5))
     assert len(scenario.emulator.journal.entries("get_agent")) == has_lines
     assert SECRET not in json.dumps(stream.to_json())
     assert SECRET not in "".join(logged.texts())
@@ -274,9 +274,9 @@ def test_a_log_that_grows_between_pages_repeats_nothing(scenario, agent_id, logg
     ref = AgentRef(agent_id, "alpha", scenario.project_id)
     with ConnixHook().get_conn() as client:
         for _ in range(2):
-            with Drive(stream.read(client, ref, None, seconds=5)) as drive:
+            with FlowRunner(stream.read(client, ref, None, seconds=5)) as run_flow:
                 outcome = None
-                while step := drive.next_step(outcome):
+                while step := run_flow.next_step(outcome):
                     outcome = client._send(step) if isinstance(step, Send) else None
                     # The log grows by 10 lines with each request.
                     scenario.emulator.clock.advance(1)
@@ -310,5 +310,5 @@ def test_lines_before_the_task_are_left_out(ahead, logged):
         agent = client.agents.get(emulator.project_id, agent_id)
         emulator.add_logs(agent_id, ["new 1"])
         ref = AgentRef(agent_id, "alpha", emulator.project_id)
-        client.drive(stream.read(client, ref, agent, seconds=5))
+        client.run_flow(stream.read(client, ref, agent, seconds=5))
     assert [text for _, text in logged.lines(agent_id)] == ["new 1"]

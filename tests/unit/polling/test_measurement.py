@@ -41,12 +41,12 @@ def calls(emulator) -> list[str]:
 async def test_only_the_requests_the_checks_need_are_sent(policy, wanted, client, emulator):
     (agent_id,) = emulator.seed()
     made = HealthPolicy(**policy)
-    report = client.drive(measure(client, made, emulator.project_id, agent_id))
+    report = client.run_flow(measure(client, made, emulator.project_id, agent_id))
     assert calls(emulator) == wanted
     assert report.agent_id == agent_id
     emulator.journal.clear()
     async with AsyncClient(emulator.api_key, emulator.url) as other:
-        again = await other.drive(measure(other, made, emulator.project_id, agent_id))
+        again = await other.run_flow(measure(other, made, emulator.project_id, agent_id))
     assert calls(emulator) == wanted
     assert [check.state for check in again.checks] == [check.state for check in report.checks]
 
@@ -55,7 +55,7 @@ def test_a_fresh_agent_is_not_read_again(client, emulator):
     (agent_id,) = emulator.seed()
     agent = client.agents.get(emulator.project_id, agent_id)
     policy = HealthPolicy(statuses="running", max_cpu_usage=1)
-    client.drive(measure(client, policy, emulator.project_id, agent_id, agent=agent))
+    client.run_flow(measure(client, policy, emulator.project_id, agent_id, agent=agent))
     assert calls(emulator) == ["get_agent", "get_metrics"]
 
 
@@ -76,7 +76,7 @@ def test_error_logs_of_the_window_are_counted(inside, outside, other, most, want
     emulator.add_logs(agent_id, inside, "error", after=-10)
     emulator.add_logs(agent_id, other, "warn")
     policy = HealthPolicy(max_error_logs=most)
-    report = client.drive(measure(client, policy, emulator.project_id, agent_id))
+    report = client.run_flow(measure(client, policy, emulator.project_id, agent_id))
     assert report.state == wanted
     assert len(calls(emulator)) <= 3
 
@@ -85,7 +85,7 @@ def test_a_metric_of_the_window_is_measured(client, emulator):
     (agent_id,) = emulator.seed()
     emulator.set_metrics(agent_id, completed=1, failed=9)
     policy = HealthPolicy(min_success_rate=0.5, window=60)
-    report = client.drive(measure(client, policy, emulator.project_id, agent_id))
+    report = client.run_flow(measure(client, policy, emulator.project_id, agent_id))
     assert report.state == "unhealthy"
     assert report.checks[0].value == 0.1
 
@@ -96,11 +96,11 @@ def test_a_request_that_fails_fails_the_measurement(call, client, emulator):
     emulator.faults.add(Fault.status(503), on=call)
     policy = HealthPolicy(max_cpu_usage=1, max_error_logs=0)
     with pytest.raises(ConnixServerError):
-        client.drive(measure(client, policy, emulator.project_id, agent_id))
+        client.run_flow(measure(client, policy, emulator.project_id, agent_id))
 
 
 def select(client, emulator, **criteria):
-    agents = client.drive(select_agents(client, AgentSelector(**criteria), emulator.project_id))
+    agents = client.run_flow(select_agents(client, AgentSelector(**criteria), emulator.project_id))
     return [agent.id for agent in agents]
 
 
@@ -147,12 +147,12 @@ def test_selecting_nothing_is_an_error(criteria, says, client, emulator):
 
 def test_a_missing_project_is_no_missing_agent(client, emulator):
     with pytest.raises(ConnixNotFoundError):
-        client.drive(select_agents(client, AgentSelector(ids="agent_1", allow_empty=True), "proj_none"))
+        client.run_flow(select_agents(client, AgentSelector(ids="agent_1", allow_empty=True), "proj_none"))
 
 
 def test_a_log_line_names_the_first_agents(client, emulator):
     agents = emulator.seed(25)
-    found = client.drive(select_agents(client, AgentSelector(ids=agents), emulator.project_id))
+    found = client.run_flow(select_agents(client, AgentSelector(ids=agents), emulator.project_id))
     assert describe(found).startswith(f"25 agents: 'agent-1' ({agents[0]}), 'agent-2'")
     assert describe(found).endswith(f"'agent-20' ({agents[19]}) and 5 more")
     assert describe([]) == "0 agents"

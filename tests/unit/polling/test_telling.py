@@ -24,10 +24,10 @@ from connix_provider.lifecycle import GOALS
 from connix_provider.operators.agent import ConnixRestartAgentOperator, ConnixStartAgentOperator
 from connix_provider.poll_state import PollState, Snapshot
 from connix_provider.polling.agent_ref import AgentRef
-from connix_provider.polling.deferral import time_allowed
+from connix_provider.polling.deadlines import time_allowed
 from connix_provider.polling.last_errors import read_last_errors
 from connix_provider.polling.poll_result import PollResult
-from connix_provider.polling.rate_limit_waits import RateLimitWaits
+from connix_provider.polling.rate_limit_waits import RateLimitWaitLog
 from connix_provider.polling.status_poller import StatusPoller
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
@@ -96,7 +96,7 @@ def limited(seconds: float) -> ConnixRateLimitWaitError:
 @pytest.mark.parametrize(("seconds", "lines"), [(0.5, 0), (2.0, 0), (3.0, 2), (45.0, 2)])
 def test_a_long_wait_for_a_limit_is_logged(caplog, seconds, lines):
     caplog.set_level(logging.INFO)
-    waits = RateLimitWaits(logging.getLogger("test"))
+    waits = RateLimitWaitLog(logging.getLogger("test"))
     waits.begin(ALPHA, limited(seconds), seconds, 1000.0)
     waits.end(ALPHA, 1000.0 + seconds)
     assert len(caplog.messages) == lines
@@ -109,7 +109,7 @@ def test_a_long_wait_for_a_limit_is_logged(caplog, seconds, lines):
 
 def test_a_permanent_limit_logs_once_a_minute(caplog):
     caplog.set_level(logging.INFO)
-    waits = RateLimitWaits(logging.getLogger("test"))
+    waits = RateLimitWaitLog(logging.getLogger("test"))
     for now in range(1000, 1600, 10):
         waits.begin(ALPHA, limited(8.0), 8.0, now)
         waits.end(ALPHA, now + 8.0)
@@ -122,7 +122,7 @@ def test_a_timeout_under_limit_names_limit_and_remedy():
         GOALS["start"], "agent_1", poll_interval=5, deadline=time.time() + 60, agent_name="alpha"
     )
     wait.observe(limited(30.0))
-    wait.limits.end(ALPHA, wait.schedule.clock.now() + 30.0)
+    wait.limit_waits.end(ALPHA, wait.schedule.clock.now() + 30.0)
     message = wait.timed_out().message
     assert "polling waited 30 s of that for the rate limit on Get Agent requests" in message
     assert "deferrable tasks share their polls" in message
@@ -233,7 +233,7 @@ class LogService:
 
 def read(client: Client, **how: Any) -> tuple[str, ...]:
     log = logging.getLogger(__name__)
-    return client.drive(read_last_errors(client, "p_1", "agent_1", task_log=log, **how))
+    return client.run_flow(read_last_errors(client, "p_1", "agent_1", task_log=log, **how))
 
 
 def test_the_quoted_line_is_redacted_and_escaped(caplog):
@@ -304,7 +304,7 @@ def test_a_restart_without_a_sign_says_so():
 def test_a_last_poll_without_a_response_is_told(is_limited):
     wait = StatusPoller(GOALS["stop"], "agent_1", poll_interval=5, deadline=time.time(), is_resumed=True)
     if is_limited:
-        wait.limits.begin(ALPHA, limited(9.0), 9.0, wait.schedule.clock.now() - 9)
+        wait.limit_waits.begin(ALPHA, limited(9.0), 9.0, wait.schedule.clock.now() - 9)
     message = wait.unanswered().message
     assert ("no response came" in message) is not is_limited
     assert ("of that for the rate limit" in message) is is_limited

@@ -121,10 +121,10 @@ async def test_each_start_of_stability_is_logged(emulator, connection, warp, tol
     assert [line.partition(f"({agent_id}) ")[2].split(" (")[0] for line in told()] == [
         "is paused",
         "is running, was paused",
-        "must stay so for 7 s, counted from now.",
+        "must keep this status for 7 s, counted from now.",
         "is paused, was running",
         "is running, was paused",
-        "must stay so for 7 s, counted from now.",
+        "must keep this status for 7 s, counted from now.",
     ]
 
 

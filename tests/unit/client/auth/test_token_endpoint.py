@@ -5,7 +5,7 @@ import json
 import pytest
 
 from connix_provider.client import ConnixAuthenticationError
-from connix_provider.client.attempts.foreign_refusals import is_foreign
+from connix_provider.client.attempts.gateway_refusals import is_from_gateway
 from connix_provider.client.auth.token_cache import Tokens
 from connix_provider.client.auth.token_endpoint import TokenEndpoint
 from connix_provider.client.calls.steps import Response
@@ -38,7 +38,7 @@ def test_a_success_without_tokens_is_final(status):
         error = error_of(status, body)
         assert type(error) is ConnixAuthenticationError
         assert not is_transient(error)
-        assert not is_foreign(error)
+        assert not is_from_gateway(error)
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, *range(500, 600)])
@@ -55,7 +55,7 @@ def test_a_refusal_of_the_endpoint_is_final(status):
     error = error_of(status, REFUSED)
     assert type(error) is ConnixAuthenticationError
     assert not is_transient(error)
-    assert not is_foreign(error)
+    assert not is_from_gateway(error)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -63,4 +63,4 @@ def test_a_refusal_of_the_endpoint_is_final(status):
 def test_a_refusal_of_a_gateway_is_foreign(status, body):
     error = error_of(status, body)
     assert type(error) is ConnixAuthenticationError
-    assert is_foreign(error)
+    assert is_from_gateway(error)

@@ -43,17 +43,17 @@ class RotatingService:
     def _refresh(self, connection, request):
         form = {name: values[0] for name, values in parse_qs(request.split(b"\r\n\r\n")[1].decode()).items()}
         number = len(self.forms)
-        is_good = form.get("refresh_token", f"refresh-{number}") == f"refresh-{number}"
+        is_success = form.get("refresh_token", f"refresh-{number}") == f"refresh-{number}"
         self.forms.append(form)
         self.requested.set()
         self.release.wait(LIMIT)
         new = {"access_token": f"access-{number + 1}", "refresh_token": f"refresh-{number + 1}"}
-        usual = self._answer(new) if is_good else self._answer({"error": "invalid_grant"}, "400 Bad")
+        usual = self._answer(new) if is_success else self._answer({"error": "invalid_grant"}, "400 Bad")
         connection.sendall(self.responses.pop(0) if self.responses else usual)
 
     def _serve(self, connection, request):
-        is_good = self.forms and f"Bearer access-{len(self.forms)}\r\n".encode() in request
-        connection.sendall(self._answer({"agents": []}) if is_good else self._answer(b"", "401 No"))
+        is_success = self.forms and f"Bearer access-{len(self.forms)}\r\n".encode() in request
+        connection.sendall(self._answer({"agents": []}) if is_success else self._answer(b"", "401 No"))
 
 
 @pytest.fixture

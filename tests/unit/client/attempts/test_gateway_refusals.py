@@ -14,7 +14,7 @@ from connix_provider.client import (
     ConnixServerError,
 )
 from connix_provider.client.attempts.flow import perform
-from connix_provider.client.attempts.foreign_refusals import ForeignRefusals, is_foreign
+from connix_provider.client.attempts.gateway_refusals import GatewayRefusals, is_from_gateway
 from connix_provider.client.calls.steps import Response
 from connix_provider.client.ratelimit import RateLimiter
 from connix_provider.client.retry import RetryPolicy
@@ -62,12 +62,12 @@ def error_of(reply):
     ],
 )
 def test_the_third_refusal_over_15_seconds_is_final(times, final):
-    refusals = ForeignRefusals()
+    refusals = GatewayRefusals()
     assert [refusals.add(now) for now in times] == final
 
 
 def test_another_response_starts_the_count_again():
-    refusals = ForeignRefusals()
+    refusals = GatewayRefusals()
     assert not refusals.add(0)
     assert not refusals.add(10)
     refusals.reset()
@@ -80,7 +80,7 @@ def test_a_body_of_another_format_is_foreign(status, body):
     error = error_of(Response(status, {}, body))
     assert type(error) is CLASSES[status]
     assert not error.has_error_body
-    assert is_foreign(error)
+    assert is_from_gateway(error)
     assert not is_transient(error)
     assert not getattr(error, "is_of_an_agent", False)
     assert not pickle.loads(pickle.dumps(error)).has_error_body
@@ -90,7 +90,7 @@ def test_a_body_of_another_format_is_foreign(status, body):
 def test_a_body_of_connix_is_not_foreign(status):
     error = error_of(own(status))
     assert error.has_error_body
-    assert not is_foreign(error)
+    assert not is_from_gateway(error)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_only_the_agents_own_404_means_gone(status, code, gone):
 def test_other_refusals_are_final_whatever_their_body(status):
     run = Run(CALLS["get"], RetryPolicy(), iter([Response(status, {}, HTML)]))
     assert run.error.status_code == status
-    assert not is_foreign(run.error)
+    assert not is_from_gateway(run.error)
 
 
 @pytest.mark.parametrize("name", CALLS)

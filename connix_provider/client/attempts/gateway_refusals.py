@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from connix_provider.client.errors import ConnixAPIError, ConnixError
 
-__all__ = ["ForeignRefusals", "is_foreign"]
+__all__ = ["GatewayRefusals", "is_from_gateway"]
 
 #: With 404, because only Connix's own error body means that an agent is gone.
 _STATUSES = frozenset({401, 403, 404})
 
 
-def is_foreign(error: ConnixError) -> bool:
+def is_from_gateway(error: ConnixError) -> bool:
     """
     Return whether an error is a refusal without Connix's error body.
 
@@ -29,7 +29,7 @@ def is_foreign(error: ConnixError) -> bool:
     return isinstance(error, ConnixAPIError) and error.status_code in _STATUSES and not error.has_error_body
 
 
-class ForeignRefusals:
+class GatewayRefusals:
     """
     Count such refusals in a row, and the time since the first of them.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["whole_characters"]
+__all__ = ["replace_lone_surrogates"]
 
 #: An escape: a surrogate pair, half a pair, or any other. The last keeps the text after an escaped backslash.
 _ESCAPE = re.compile(
@@ -14,7 +14,7 @@ _ESCAPE = re.compile(
 _REPLACEMENT = rb"\ufffd"
 
 
-def whole_characters(body: bytes) -> bytes:
+def replace_lone_surrogates(body: bytes) -> bytes:
     """
     Replace each half of a surrogate pair by U+FFFD, because JSON may hold one and Python text should not.
 

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING
 from connix_provider.operators.agent_records import AgentRecords
 from connix_provider.operators.fleet_plan import FleetMember, Progress
 from connix_provider.operators.identity import max_tries_of, try_number_of
-from connix_provider.operators.task_state import TaskMemory
+from connix_provider.operators.task_state import TaskStore
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-__all__ = ["FleetMemory"]
+__all__ = ["FleetStore"]
 
 _NAME = "connix_fleet"
 
 
-class FleetMemory:
+class FleetStore:
     """
     Keep the members of a run.
 
@@ -37,7 +37,7 @@ class FleetMemory:
     """
 
     def __init__(self, context: Context) -> None:
-        self._memory = TaskMemory(context, _NAME)
+        self._store = TaskStore(context, _NAME)
         self._action = self._project_id = ""
         self._try = [max_tries_of(context), try_number_of(context)]
         self._is_over = False
@@ -48,7 +48,7 @@ class FleetMemory:
         #: The agents, in the order in which they are acted on.
         self.members: list[FleetMember] = []
 
-    def recall(self, action: str, project_id: str) -> bool:
+    def read_record(self, action: str, project_id: str) -> bool:
         """
         Read the run of an earlier start of the task.
 
@@ -58,11 +58,11 @@ class FleetMemory:
         :param project_id: the project; a run in another one does not count
         :return: whether there is one
         """
-        stored = self._memory.read(of_any_clear=True)
+        stored = self._store.read(of_any_clear=True)
         if not isinstance(stored, dict) or (stored["action"], stored["project_id"]) != (action, project_id):
             return False
         self._is_over = stored["is_over"]
-        if self._is_over and self._memory.read() is None:
+        if self._is_over and self._store.read() is None:
             # The run succeeded before a clear.
             self._is_over = False
             return False
@@ -103,17 +103,17 @@ class FleetMemory:
         self.records.discard(member.agent_id)
         self.save()
 
-    def finish(self) -> None:
+    def mark_done(self) -> None:
         """
         Keep that the run succeeded.
 
         Before Airflow 3.3 the run is deleted instead, because a Variable would stay for ever.
         """
         self._is_over = True
-        if self._memory.is_permanent:
+        if self._store.is_permanent:
             self.save()
         else:
-            self._memory.delete()
+            self._store.delete()
 
     def save(self) -> None:
         """Write the run."""
@@ -121,7 +121,7 @@ class FleetMemory:
             [each.agent_id, each.name, str(each.progress), each.is_available, each.was_acted_on, each.reason]
             for each in self.members
         ]
-        self._memory.write(
+        self._store.write(
             {
                 "action": self._action,
                 "project_id": self._project_id,

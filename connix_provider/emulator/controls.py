@@ -22,7 +22,7 @@ _SETTLING: Final = 2_000_000
 _SEEDED_BY: Final = "user_" + 16 * "0"
 
 
-class TestControls:
+class EmulatorControls:
     """
     Change a store from outside the service. Each method is atomic and may be called from any thread.
 

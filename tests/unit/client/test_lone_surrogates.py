@@ -7,7 +7,7 @@ import json
 import pytest
 
 from connix_provider.client import Client
-from connix_provider.client.responses.half_characters import whole_characters
+from connix_provider.client.responses.surrogates import replace_lone_surrogates
 
 TEXTS = [
     ("cut \ud83d", "cut \ufffd"),
@@ -24,11 +24,11 @@ TEXTS = [
 @pytest.mark.parametrize(("text", "read"), TEXTS)
 def test_half_a_character_is_replaced(text, read):
     body = json.dumps([text]).encode()
-    assert json.loads(whole_characters(body)) == [read]
+    assert json.loads(replace_lone_surrogates(body)) == [read]
 
 
 def test_escapes_in_capitals_are_replaced():
-    assert whole_characters(rb'["\uD83D \uD83D\uDE00"]') == rb'["\ufffd \uD83D\uDE00"]'
+    assert replace_lone_surrogates(rb'["\uD83D \uD83D\uDE00"]') == rb'["\ufffd \uD83D\uDE00"]'
 
 
 def test_a_log_line_that_was_cut_is_read(emulator):

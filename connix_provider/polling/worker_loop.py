@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from connix_provider.client.attempts.limit_log import SHORT_WAIT
 from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
 from connix_provider.polling.agent_log import stream_log
-from connix_provider.polling.deferral import time_after
+from connix_provider.polling.deadlines import time_after
 from connix_provider.polling.health_poller import HealthPoller
 from connix_provider.polling.last_errors import FAILURES, add_last_errors, read_last_errors
 from connix_provider.polling.poll_result import PollResult
@@ -142,7 +142,7 @@ class PollingSession:
 
 
 def poll_once(
-    connected: PollingSession,
+    polling_session: PollingSession,
     project_id: str | None,
     wait: StatusPoller,
     *,
@@ -151,7 +151,7 @@ def poll_once(
     """
     Send one poll from a worker and judge it.
 
-    :param connected: the connection
+    :param polling_session: the connection
     :param project_id: the agent's project
     :param wait: the wait that the poll is for
     :param locate: finds the agent, where the wait does not know it yet
@@ -159,14 +159,14 @@ def poll_once(
     """
     if (poll_result := wait.overdue()) is None:
         # Where the poll took all of the time, another process would not know what it failed with.
-        poll_result = wait.observe(_poll(connected, project_id, wait, locate))
-        if connected.is_open:
-            connected.client.drive(stream_log(connected.client, wait, poll_result))
+        poll_result = wait.observe(_poll(polling_session, project_id, wait, locate))
+        if polling_session.is_open:
+            polling_session.client.run_flow(stream_log(polling_session.client, wait, poll_result))
         poll_result = poll_result or wait.overdue()
-    if not connected.is_open:
+    if not polling_session.is_open:
         return poll_result
-    client = connected.client
-    return client.drive(add_last_errors(client, wait, poll_result, may_read_agent=True))
+    client = polling_session.client
+    return client.run_flow(add_last_errors(client, wait, poll_result, may_read_agent=True))
 
 
 def result_of_event(
@@ -191,7 +191,7 @@ def result_of_event(
     seconds = time_after(event.get("deadline"), allowed, execution_timeout)
     try:
         with hook.get_conn() as client:
-            lines = client.drive(read_last_errors(client, *which, seconds=seconds, task_log=log))
+            lines = client.run_flow(read_last_errors(client, *which, seconds=seconds, task_log=log))
     except (AirflowNotFoundException, ValueError) as error:
         hook.log.debug("The agent's log could not be read: %s", error)
         return poll_result
@@ -199,31 +199,35 @@ def result_of_event(
 
 
 def poll_until_done(
-    connected: PollingSession, project_id: str | None, wait: StatusPoller, *, locate: Locate | None = None
+    polling_session: PollingSession,
+    project_id: str | None,
+    wait: StatusPoller,
+    *,
+    locate: Locate | None = None,
 ) -> PollResult:
     """
     Wait on a worker.
 
-    :param connected: the connection
+    :param polling_session: the connection
     :param project_id: the agent's project
     :param wait: what to wait for
     :param locate: finds the agent, where the wait does not know it yet
     :return: how it ended
     """
-    while (poll_result := poll_once(connected, project_id, wait, locate=locate)) is None:
+    while (poll_result := poll_once(polling_session, project_id, wait, locate=locate)) is None:
         time.sleep(wait.schedule.sleep_seconds())
     return poll_result
 
 
 def _poll(
-    connected: PollingSession, project_id: str | None, wait: StatusPoller, locate: Locate | None
+    polling_session: PollingSession, project_id: str | None, wait: StatusPoller, locate: Locate | None
 ) -> Agent | Exception:
     """Send one request for the agent, and one more for each key that the connection got meanwhile."""
     while True:
         try:
             seconds = wait.schedule.poll_timeout()
             # One attempt: the wait itself is what repeats, at its own pace. The deadline is the wait's.
-            client = connected.client.with_options(
+            client = polling_session.client.with_options(
                 max_attempts=1,
                 total_timeout=seconds,
                 deadline=time.time() + seconds + 1.0,
@@ -232,9 +236,9 @@ def _poll(
                 response_grace=wait.response_grace if seconds == wait.schedule.left() else 0.0,
             )
             if wait.agent.link is None:
-                connected.locate(client, project_id, wait, locate)
+                polling_session.locate(client, project_id, wait, locate)
             agent = client.agents.get(str(wait.agent.project_id), wait.agent_id)
-            return client.drive(wait.complete(client, agent)) if isinstance(wait, HealthPoller) else agent
+            return client.run_flow(wait.complete(client, agent)) if isinstance(wait, HealthPoller) else agent
         except AirflowNotFoundException as error:
             return error
         except ConnixError as error:
@@ -242,7 +246,7 @@ def _poll(
         if not isinstance(refused, ConnixAuthenticationError):
             return refused
         try:
-            if not connected.reload_key():
+            if not polling_session.reload_key():
                 return refused
         except AirflowNotFoundException as error:
             return error

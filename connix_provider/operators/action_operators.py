@@ -71,7 +71,7 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
         self.agent_name = agent_name
         self._name_seen: str | None = None
 
-    def named(self) -> dict[str, Any]:
+    def error_fields(self) -> dict[str, Any]:
         """Return the action and the agent, for messages."""
         names = {"agent_id": self.agent_id, "agent_name": self.agent_name or self._name_seen}
         return {"verb": self.action, **names}
@@ -85,7 +85,7 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
         :param context: Airflow's context
         :return: the action, with the goal of the wait
         """
-        record = self.recall(context)
+        record = self.read_record(context)
         agent_id = self._find(client, project_id, record)
         if record and record.agent_id == agent_id:
             if record.is_done:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from connix_provider.polling.deferral import deferral_timeout
+from connix_provider.polling.deadlines import deferral_timeout
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 from connix_provider.triggers.rate_limit import ConnixRateLimitTrigger
 
@@ -23,7 +23,7 @@ __all__ = ["defer_for_agent", "defer_for_rate_limit", "take_over_permit"]
 def defer_for_agent(
     task: CancelOnKillMixin,
     project_id: str,
-    acted: SentAction,
+    sent: SentAction,
     wait: StatusPoller,
     *,
     method_name: str = "execute_complete",
@@ -34,7 +34,7 @@ def defer_for_agent(
 
     :param task: the task
     :param project_id: the project
-    :param acted: the action, with the goal of the wait
+    :param sent: the action, with the goal of the wait
     :param wait: the wait, with the polls of the worker
     :param method_name: the method that resumes the task
     :param kwargs: its arguments besides the trigger's event
@@ -44,9 +44,9 @@ def defer_for_agent(
     task.defer(
         trigger=ConnixAgentStatusTrigger(
             project_id,
-            acted.agent_id,
-            str(acted.goal),
-            undo_on_kill=acted.undo if task.cancel_on_kill else None,
+            sent.agent_id,
+            str(sent.goal),
+            undo_on_kill=sent.undo if task.cancel_on_kill else None,
             connix_conn_id=task.connix_conn_id,
             **handover,
         ),
@@ -85,7 +85,7 @@ def defer_for_rate_limit(
             client.limiter.snapshot(Bucket(error.bucket)),
         ),
         method_name="resume_after_rate_limit",
-        kwargs={"refusal": str(error), "was_lost": error.may_have_executed},
+        kwargs={"refusal": str(error), "response_was_lost": error.may_have_executed},
         timeout=deferral_timeout(deadline),
     )
 
