@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
@@ -126,8 +127,21 @@ def find_agents(client: Client, project_id: str, name: str) -> list[Agent]:
     :param project_id: the project
     :param name: the exact name
     :return: the agents, usually one or none; the newest first
+    :raises ConnixResponseError: if none is found, and entries of the listing cannot be read
     """
-    return [agent for agent in client.agents.iter(project_id, sort="-created_at") if agent.name == name]
+    # Here, because it imports the models, and parsing a DAG file needs none.
+    from connix_provider.client.endpoints import MAX_AGENTS_PER_PAGE, list_agents
+    from connix_provider.client.pagination import AgentPaginator
+
+    page_of = partial(list_agents, project_id, limit=MAX_AGENTS_PER_PAGE, sort="-created_at")
+    pages: AgentPaginator[Agent] = AgentPaginator(page_of)
+    found: list[Agent] = []
+    while pages.next_call is not None:
+        found += [agent for agent in pages.take(client.perform(pages.next_call)) if agent.name == name]
+    if not found:
+        # An entry that cannot be read may be the agent.
+        pages.check_complete()
+    return found
 
 
 def check_seconds(name: str, value: Any, *, minimum: float = 0.0) -> float:
@@ -173,7 +187,10 @@ def check_name(parameter: str, value: Any) -> str:
 def _identifier(value: Any, name: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or gave_nothing(value):
+    if value is not None and not isinstance(value, str):
+        hint = "; use expand() for several" if isinstance(value, list | tuple) else ""
+        raise ValueError(f"{name} must be a string, not {type(value).__name__} {value!r}{hint}")
+    if value is None or gave_nothing(value):
         raise ValueError(nothing_given(name, value))
     return value.strip()
 

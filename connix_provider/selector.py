@@ -116,7 +116,7 @@ class AgentSelector:
         return (
             (self.ids is None or agent.id in self.ids)
             and (self.names is None or agent.name in self.names)
-            and (self.name is None or fnmatch.fnmatchcase(agent.name, self.name))
+            and (self.name is None or fnmatch.fnmatchcase(str(agent.name), self.name))
             and (self.statuses is None or str(agent.status) in self.statuses)
             and all(
                 key in agent.metadata and _equal(agent.metadata[key], wanted)

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,9 +15,10 @@ from connix_provider.client.auth import Auth, choose_auth
 from connix_provider.client.auth.httpcore_log import hide_secrets_of
 from connix_provider.client.calls.call import Call
 from connix_provider.client.calls.steps import Flow, Send
+from connix_provider.client.models import Agent
 from connix_provider.client.ratelimit import RateLimiter
 from connix_provider.client.ratelimit.registry import check_share, limiter_for
-from connix_provider.client.redaction import redact
+from connix_provider.client.redaction import redact, secrets_of
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.transport.addresses import complete_url, warn_in_clear
 from connix_provider.client.transport.certificates import ssl_context
@@ -35,6 +37,9 @@ __all__ = ["BaseClient"]
 
 T = TypeVar("T")
 ClientT = TypeVar("ClientT", bound="BaseClient")
+
+#: Agents whose secrets a client remembers.
+_REMEMBERED_AGENTS = 256
 
 
 class BaseClient:
@@ -68,6 +73,7 @@ class BaseClient:
         hide_secrets_of(self._auth)
         #: The limiter of the key, shared with everything else in this process that uses the key.
         self.limiter: RateLimiter = limiter_for(self.base_url, self._auth.identity(), share)
+        self._agents: OrderedDict[str, Agent] = OrderedDict()
         self._background = False
         self._timeout = float(timeout)
         check_proxies(self.base_url)
@@ -144,15 +150,29 @@ class BaseClient:
         :param call: the call
         :return: its flow, for :meth:`Client.run_flow`; a flow of several calls yields from it
         """
-        return perform(
+        result = yield from perform(
             call,
             self.policy,
             limiter=self.limiter,
             background=self._background,
-            secrets=self._auth.secrets,
+            secrets=lambda: (*self._auth.secrets(), *self._agent_secrets(call.agent_id)),
             clock=time.monotonic,
             epoch=time.time,
         )
+        if isinstance(result, Agent):
+            self._remember(result)
+        return result
+
+    def _remember(self, agent: Agent) -> None:
+        """Keep an agent, because a later error may quote its secrets."""
+        self._agents[agent.id] = agent
+        self._agents.move_to_end(agent.id)
+        if len(self._agents) > _REMEMBERED_AGENTS:
+            self._agents.popitem(last=False)
+
+    def _agent_secrets(self, agent_id: str | None) -> tuple[str, ...]:
+        agent = self._agents.get(agent_id or "")
+        return secrets_of(agent.model_dump(mode="json")) if agent else ()
 
     def _prepare(self, send: Send) -> tuple[Auth, httpx.Request]:
         """Return the auth of a request and the request."""

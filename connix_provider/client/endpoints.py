@@ -100,7 +100,7 @@ def create_agent(project_id: str, agent: Mapping[str, Any]) -> Call[Agent]:
         "POST",
         _agents(project_id),
         Bucket.CREATE,
-        read_agent,
+        partial(read_agent, name=name),
         body=content,
         idempotent=False,
         secrets=secrets_of(agent),
@@ -121,7 +121,7 @@ def get_agent(project_id: str, agent_id: str) -> Call[Agent]:
         "GET",
         _agent(project_id, agent_id),
         Bucket.GET,
-        read_agent,
+        partial(read_agent, agent_id=str(agent_id)),
         **_ids(project_id, agent_id),
     )
 
@@ -147,7 +147,7 @@ def update_agent(project_id: str, agent_id: str, changes: Mapping[str, Any]) -> 
         "PUT",
         get.path,
         Bucket.UPDATE,
-        read_agent,
+        get.read,
         body=content,
         repeat_check=update_check(get, json.loads(content)),
         when_empty=get,

@@ -100,6 +100,25 @@ class AgentPaginator(_OffsetPaginator[Page[AgentT]], Generic[AgentT]):
         super().__init__(call, offset)
         self._seen: set[str] = set()
         self._step_back = 1
+        self._left_out = 0
+
+    def check_complete(self) -> None:
+        """
+        Raise if a page had entries that cannot be read.
+
+        :raises ConnixResponseError: with their number
+        """
+        if self._left_out:
+            raise ConnixResponseError(
+                f"{self._left_out} agents in the listing cannot be read, so the listing is incomplete"
+            )
+
+    def _check_end(self, page: Page[AgentT]) -> None:
+        total = page.pagination.total
+        if not page.size and (page.has_next_page(self._offset) or (total or 0) > self._offset):
+            raise ConnixResponseError(
+                "Connix returned an empty page although more agents exist; the listing is incomplete"
+            )
 
     def take(self, page: Page[AgentT]) -> list[AgentT]:
         """
@@ -107,8 +126,9 @@ class AgentPaginator(_OffsetPaginator[Page[AgentT]], Generic[AgentT]):
 
         :param page: the page
         :return: its agents that were not given before
-        :raises ConnixResponseError: for a listing that makes no progress
+        :raises ConnixResponseError: for a listing that makes no progress, or ends before its end
         """
+        self._left_out += page.size - len(page)
         fresh = list({agent.id: agent for agent in page if agent.id not in self._seen}.values())
         # An entry that cannot be read may be the one that was seen before.
         overlaps = len(fresh) < page.size or not self._overlap
@@ -118,6 +138,7 @@ class AgentPaginator(_OffsetPaginator[Page[AgentT]], Generic[AgentT]):
             self._go_to(max(self._first, self._offset - self._step_back))
             self._step_back *= 2
             return []
+        self._check_end(page)
         self._step_back = 1
         self._seen.update(agent.id for agent in fresh)
         self._go_on(page, has_news=bool(fresh), overlap=1)

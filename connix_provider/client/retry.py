@@ -12,6 +12,8 @@ __all__ = ["RetryPolicy", "cap_retry_delay", "retry_delay"]
 
 #: Seconds of a window of the reference's rate limits.
 _DEFAULT_WINDOW = 60.0
+#: Seconds of a hint that are obeyed after any error but 429.
+_LONGEST_HINT = 60.0
 #: Upper bound of the jitter on top of a hint, in seconds.
 _MAX_JITTER = 5.0
 
@@ -80,6 +82,9 @@ def retry_delay(
         # Five attempts from 1 s on last just longer than the 15 s after which such a refusal is final.
         return float(2.0 ** min(foreign - 1, 30)) * (1.0 + 0.1 * jitter)
     hint = error.retry_after if isinstance(error, ConnixAPIError) else None
+    if hint is not None and not isinstance(error, ConnixRateLimitError):
+        # A server that is down cannot know for how long; only a rate limit is a fact.
+        hint = min(hint, _LONGEST_HINT)
     if hint is not None and hint >= policy.base_delay:
         return hint + jitter * min(_MAX_JITTER, 0.1 * hint + 0.1)
     # min() before the power, because a long outage would overflow.

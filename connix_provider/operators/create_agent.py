@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -103,10 +104,17 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
     def act(self, client: Client, project_id: str, context: Context) -> SentAction:
         """Create the agent, or bring the agent that exists to the parameters."""
         from connix_provider.operators import create_once, existing_agent
+        from connix_provider.operators.task_state import ActionRecord, TaskRecordStore, recorded
 
         body = self.body()
         key = identity_key(context)
-        found = create_once.create_once(client, project_id, body, key, retried=self.is_repeated(context))
+        # Airflow may start the same try twice, and the name may be another one by then. Before Airflow 3.3 a
+        # Variable for each create would cost more than it is worth.
+        keeps_record = context.get("task_state_store") is not None
+        retried = self.is_repeated(context) or (keeps_record and self.read_record(context) is not None)
+        record = ActionRecord("", agent_name=str(body["name"]))
+        with recorded(TaskRecordStore(context), record) if keeps_record and not retried else nullcontext():
+            found = create_once.create_once(client, project_id, body, key, retried=retried)
         if found.is_new:
             return SentAction.of(found.agent, "create", undo="delete", accepted_at=time.time())
         if found.is_own:

@@ -109,6 +109,9 @@ def _list(client: Client | AsyncClient, selector: AgentSelector, project_id: str
     while pages.next_call is not None:
         for agent in pages.take((yield from client.flow(pages.next_call))):
             found[agent.id] = agent
+    if not is_named:
+        # An entry that cannot be read may be an agent that is to be selected.
+        pages.check_complete()
     return found
 
 

@@ -1,12 +1,13 @@
 """
 Read the results of calls from successful responses.
 
-A 200 may have a body such as ``{"error": …}`` or ``{"success": false}``, or none of the documented fields.
-Neither is a result, so each reader raises :class:`NoResultError` for it.
+A 200 may have a body such as ``{"error": …}`` or ``{"success": false}``, none of the documented fields, or
+those of another agent. None of these is a result, so each reader raises :class:`NoResultError` for it.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -47,7 +48,30 @@ def rejecting_error_bodies(read: Callable[[bytes], ModelT]) -> Callable[[bytes],
     return read_checked
 
 
-read_agent = rejecting_error_bodies(Agent.model_validate_json)
+_read_agent = rejecting_error_bodies(Agent.model_validate_json)
+
+
+def read_agent(body: bytes, *, agent_id: str | None = None, name: str | None = None) -> Agent:
+    """
+    Read an agent, and refuse another one than the call is about.
+
+    :param body: the body
+    :param agent_id: the agent of the call, if it has an id
+    :param name: the name that the call gives the agent
+    :return: the agent
+    :raises ValueError: for a body that states an error, is no agent, or is another agent
+    """
+    agent = _read_agent(body)
+    if agent_id is not None and agent.id != agent_id:
+        raise NoResultError("it is about an agent with another id")
+    # A service may trim or normalize a name.
+    if name is not None and agent.name and _folded(agent.name) != _folded(name):
+        raise NoResultError("it is about an agent with another name")
+    return agent
+
+
+def _folded(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", name).split()).casefold()
 
 
 def read_confirmation(kind: type[ConfirmationT], agent_id: str, body: bytes) -> ConfirmationT:
@@ -58,7 +82,8 @@ def read_confirmation(kind: type[ConfirmationT], agent_id: str, body: bytes) -> 
     :param agent_id: the agent of the call
     :param body: the body; an empty one is a confirmation, as with 204
     :return: the confirmation
-    :raises ValueError: for a body that states an error, or has no documented field with a value
+    :raises ValueError: for a body that states an error, is about another agent, or has no documented field
+        with a value
     """
     if not body.strip():
         return kind(agent_id=agent_id)
@@ -68,4 +93,6 @@ def read_confirmation(kind: type[ConfirmationT], agent_id: str, body: bytes) -> 
         raise NoResultError("an error is stated")
     if all(parsed.get(name) is None for name in kind.model_fields):
         raise NoResultError(f"the body has none of the fields {', '.join(kind.model_fields)}")
+    if result.agent_id and result.agent_id != agent_id:
+        raise NoResultError("it is about an agent with another id")
     return result if result.agent_id else result.model_copy(update={"agent_id": agent_id})

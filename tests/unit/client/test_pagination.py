@@ -211,10 +211,48 @@ def test_unreadable_entries_hide_no_agent_behind_them():
     assert requests < 30
 
 
-def test_an_empty_page_is_always_the_last():
+@pytest.mark.parametrize("agents", [[], None])
+@pytest.mark.parametrize(
+    ("pagination", "is_complete"),
+    [
+        (None, True),
+        ({"total": 0, "has_more": False}, True),
+        ({"total": 0}, True),
+        ({"has_more": True}, False),
+        ({"total": 3}, False),
+        ({"total": 3, "has_more": True}, False),
+        ({"total": 3, "has_more": False}, False),
+    ],
+)
+def test_an_empty_page_of_more_agents_is_refused(pagination, is_complete, agents):
     pages = AgentPaginator(partial(list_agents, "p"))
-    assert pages.take(AgentPage.model_validate({"agents": [], "pagination": {"has_more": True}})) == []
+    page = pages.next_call.read(json.dumps({"agents": agents, "pagination": pagination}).encode())
+    if is_complete:
+        assert pages.take(page) == []
+        assert pages.next_call is None
+    else:
+        with pytest.raises(ConnixResponseError, match="the listing is incomplete"):
+            pages.take(page)
+
+
+def test_agents_gone_during_a_listing_end_it():
+    pages = AgentPaginator(partial(list_agents, "p", limit=3))
+    agents = [{"id": f"a{n}", "status": "running"} for n in range(3)]
+    full = {"agents": agents, "pagination": {"total": 6, "has_more": True}}
+    assert len(pages.take(pages.next_call.read(json.dumps(full).encode()))) == 3
+    assert pages.take(pages.next_call.read(b'{"agents": [], "pagination": {"total": 2}}')) == []
+    # Agents may have moved up, so the paginator steps back.
+    assert pages.take(pages.next_call.read(json.dumps(full | {"pagination": {"total": 2}}).encode())) == []
     assert pages.next_call is None
+
+
+@pytest.mark.parametrize("entry", [None, "text", {"name": "a"}, {"id": "a", "status": None}])
+def test_an_entry_left_out_makes_a_listing_incomplete(entry):
+    pages = AgentPaginator(partial(list_agents, "p"))
+    page = pages.next_call.read(json.dumps({"agents": [entry, {"id": "b", "status": "running"}]}).encode())
+    assert [agent.id for agent in pages.take(page)] == ["b"]
+    with pytest.raises(ConnixResponseError, match="1 agents in the listing cannot be read"):
+        pages.check_complete()
 
 
 # Logs: newest first, no ids

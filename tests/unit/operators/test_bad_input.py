@@ -30,7 +30,7 @@ CASES = [
         {"agent_id": "{{ params.get('nothing') }}"},
         "agent_id must be a non-empty string, not 'None'",
     ),
-    (START, {"agent_id": ["agent_1"]}, "agent_id must be a non-empty string"),
+    (START, {"agent_id": ["agent_1"]}, "agent_id must be a string, not list ['agent_1']; use expand()"),
     (START, {"agent_id": ".."}, "agent_id must be an id, not the relative path '..'"),
     (START, {"agent_name": ""}, "agent_name must be a non-empty string"),
     (START, {**AGENT, "project_id": ""}, "project_id must be a non-empty string"),
@@ -164,19 +164,39 @@ def test_two_agents_of_one_name_are_both_named(operator, emulator, run, warp, mo
     original = emulator.agent(ids[0])["name"]
     other = emulator.agent(ids[1])["name"]
     # The service keeps names unique; a listing that shifts or a service that does not may still show two.
-    from connix_provider.client.agents import Agents
+    from connix_provider.client.pagination import AgentPaginator
 
-    walk = Agents.iter
+    take = AgentPaginator.take
 
-    def shows_twins(self, *args, **kwargs):
-        for agent in walk(self, *args, **kwargs):
-            yield agent.model_copy(update={"name": original}) if agent.name == other else agent
+    def take_twins(self, page):
+        return [
+            agent.model_copy(update={"name": original}) if agent.name == other else agent
+            for agent in take(self, page)
+        ]
 
-    monkeypatch.setattr(Agents, "iter", shows_twins)
+    monkeypatch.setattr(AgentPaginator, "take", take_twins)
     ran = run(operator, agent_name=original)
     assert type(ran.error) is ValueError
     assert all(agent_id in str(ran.error) for agent_id in ids)
     assert "give an agent_id" in str(ran.error)
+
+
+@pytest.mark.parametrize("operator", [START, SENSOR])
+def test_a_name_in_an_unreadable_entry_is_awaited(operator, emulator, run, warp, monkeypatch):
+    emulator.seed(name="other")
+    from connix_provider.client.models import AgentPage
+
+    read = AgentPage.read.__func__
+
+    def with_unreadable_entry(cls, body, **paging):
+        return read(
+            cls, body.replace(b'"agents":[', b'"agents":[{"id": "agent_x", "name": "wanted"},'), **paging
+        )
+
+    monkeypatch.setattr(AgentPage, "read", classmethod(with_unreadable_entry))
+    ran = run(operator, agent_name="wanted", timeout=20)
+    assert "has no agent named" not in str(ran.error)
+    assert "1 agents in the listing cannot be read" in str(ran.error)
 
 
 @pytest.mark.parametrize("operator", [START, SENSOR])

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from dag_store import airflow_version
+from in_process import TaskRun
 
 from connix_provider.client.errors import ConnixNotFoundError
 from connix_provider.emulator import Emulator, Fault
-from connix_provider.operators.agent import ConnixDeleteAgentOperator, ConnixRestartAgentOperator
+from connix_provider.operators.agent import (
+    ConnixCreateAgentOperator,
+    ConnixDeleteAgentOperator,
+    ConnixRestartAgentOperator,
+)
 
 pytestmark = pytest.mark.heavy
 
@@ -188,3 +195,30 @@ def test_nothing_is_left_behind(emulator, run, warp):
     assert run(ConnixRestartAgentOperator, agent_id=_agent(emulator)).state == "success"
     with create_session() as session:
         assert not session.query(Variable).filter(Variable.key.like("connix%")).count()
+
+
+@MODES
+@pytest.mark.parametrize("fault", [Fault.reset_after(), REFUSED], ids=["lost", "killed"])
+@pytest.mark.parametrize("same_try", [False, True], ids=["next try", "same try"])
+def test_a_second_start_finds_a_create_of_another_name(
+    same_try, fault, deferrable, emulator, connection, warp, monkeypatch
+):
+    def killed(*arguments, **options):
+        raise KeyboardInterrupt
+
+    arguments = {"config": {"model": "gpt-4"}, "deferrable": deferrable, "timeout": 60, "remembering": True}
+    task = TaskRun(warp, ConnixCreateAgentOperator, name="run-1", **arguments)
+    with monkeypatch.context() as patched:
+        if fault is REFUSED:
+            patched.setattr(ConnixCreateAgentOperator, "note_sent", killed)
+        else:
+            emulator.faults.add(fault, on="create_agent")
+            emulator.faults.add(Fault.status(403), on="list_agents", times=None)
+        with suppress(KeyboardInterrupt):
+            task.try_once()
+    emulator.faults.clear()
+    warp.sleep(20)
+    ran = task.try_once(same_try=same_try, name="run-2")
+    assert ran.error is None, ran.error
+    assert len(emulator.journal.executed("create_agent")) == 1
+    assert emulator.agent(ran.result)["name"] == "run-2"

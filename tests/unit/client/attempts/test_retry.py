@@ -249,6 +249,15 @@ def test_retry_after_beyond_the_deadline_fails_no_call():
     assert (len(run.sent), run.pauses) == (1, [])
 
 
+@pytest.mark.parametrize("status", [500, 503, 599, 408])
+@pytest.mark.parametrize("hint", [61, 900, 1e9])
+def test_a_hint_of_a_failing_server_is_capped(hint, status):
+    outcomes = iter([refusal(status, retry_after=hint), said("get")])
+    run = Run(CALLS["get"], RetryPolicy(total_timeout=120), outcomes)
+    assert run.result is not None
+    assert 60 <= run.now - NOW <= 67
+
+
 @pytest.mark.parametrize("hint", [301, 3600, 1e9])
 def test_a_doubtful_hint_is_tested_after_a_minute(hint):
     outcomes = iter([refusal(429, retry_after=hint), said("create")])
