@@ -37,7 +37,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from enum import StrEnum
 
-from connix_provider.poll_state import GRACE, PollState, Snapshot
+from connix_provider.poll_state import GRACE, PollState, Sign, Snapshot
 from connix_provider.statuses import DOWN, KNOWN, SETTLED, AgentStatus, in_words, parse_statuses
 
 __all__ = [
@@ -193,6 +193,10 @@ def judge(goal: Goal, snapshot: Snapshot, state: PollState | None = None, *, now
         return _judge_missing(goal, state, now)
     if goal.done_when_gone:
         return Judgement(Verdict.WAITING, f"it still exists and is {in_words(snapshot.status)}")
+    if _lacks_sign(snapshot, state, now):
+        return Judgement(
+            Verdict.WAITING, f"it is {in_words(snapshot.status)}, and shows no sign of the update"
+        )
     if snapshot.status in goal.done:
         return _judge_done(goal, snapshot, state, now)
     if snapshot.status in goal.failed:
@@ -223,11 +227,22 @@ def _record(goal: Goal, snapshot: Snapshot, state: PollState, now: float) -> Non
             # Compare with this snapshot from now on, because only a further change can be the restart.
             state.other_change = True
             state.before = snapshot
+    if state.sign and state.before is not None and not state.changed:
+        is_updating = snapshot.status == AgentStatus.UPDATING
+        is_later = snapshot.has_later_update(state.before)
+        state.changed = is_updating or is_later or not snapshot.has_content_of(state.before)
     is_done = snapshot.status in goal.done
     # A change restarts the time, because the agent may have left the status between two polls.
     if not is_done or state.stable_since is None or (state.last and has_changed(state.last, snapshot)):
         state.stable_since = now if is_done else None
     state.last = snapshot
+
+
+def _lacks_sign(snapshot: Snapshot, state: PollState, now: float) -> bool:
+    """Return whether a settled status may be the one from before the update."""
+    if not state.sign or state.changed or state.before is None or snapshot.status != state.before.status:
+        return False
+    return snapshot.status in SETTLED and (state.sign is Sign.REQUIRED or state.in_grace(now))
 
 
 def has_changed(earlier: Snapshot, later: Snapshot) -> bool:

@@ -12,9 +12,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
-__all__ = ["GRACE", "PollState", "Snapshot"]
+__all__ = ["GRACE", "PollState", "Sign", "Snapshot"]
 
 #: Seconds after an action was accepted during which the status from before it is never final.
 GRACE = 60.0
@@ -92,6 +93,16 @@ class Snapshot:
         return self.updated_at.isoformat() if self.updated_at else self.updated_at_text
 
 
+class Sign(StrEnum):
+    """The sign of an update that a wait needs, as far as the response to the update did not show it."""
+
+    NONE = ""
+    #: During the grace, because the response showed the agent on its way.
+    AWAITED = "awaited"
+    #: Until the deadline, because the response showed the agent as it was before.
+    REQUIRED = "required"
+
+
 @dataclasses.dataclass(slots=True)
 class PollState:
     """
@@ -106,6 +117,7 @@ class PollState:
     :param last: the snapshot of the last poll
     :param newest: the latest ``updated_at`` of all polls
     :param stale: how many of the last polls showed an earlier ``updated_at``
+    :param sign: the sign of an update that the wait needs besides the status
     """
 
     before: Snapshot | None = None
@@ -117,6 +129,7 @@ class PollState:
     last: Snapshot | None = None
     newest: datetime | None = None
     stale: int = 0
+    sign: Sign = Sign.NONE
 
     def to_json(self, to_system: Callable[[float], float] | None = None) -> dict[str, Any]:
         """
@@ -149,7 +162,13 @@ class PollState:
         for name in ("before", "last"):
             values[name] = Snapshot.from_json(values[name]) if values.get(name) else None
         newest = values.get("newest")
-        return cls(**{**values, "newest": datetime.fromisoformat(newest) if newest else None})
+        return cls(
+            **{
+                **values,
+                "newest": datetime.fromisoformat(newest) if newest else None,
+                "sign": Sign(values.get("sign", "")),
+            }
+        )
 
     def in_grace(self, now: float) -> bool:
         """

@@ -30,6 +30,7 @@ from connix_provider.operators.agent_diff import changed_fields, difference
 from connix_provider.operators.agent_records import AgentRecords
 from connix_provider.operators.apply_plan import AgentChange, ApplyPlan, owner_mark
 from connix_provider.operators.busy_agent import AgentBusyError, raise_if_busy
+from connix_provider.operators.existing_agent import sent_update
 from connix_provider.operators.flow_driver import AgentFailure, AgentFlow, AgentWait, FlowDriver
 from connix_provider.operators.identity import APPLY_OWNER_FIELD, identity_key
 from connix_provider.operators.restart_once import restart_in_run
@@ -182,8 +183,7 @@ class ApplyRun:
             )
             with raise_if_busy(agent.id, "update", agent.snapshot()):
                 reply = self._polling_session.client.agents.update(self._project_id, agent.id, changes)
-            newest = reply.updated_at or agent.updated_at
-            return SentAction.of(reply, "update", before=before, accepted_at=time.time(), newest=newest)
+            return sent_update(agent, reply, changes, before)
 
         yield from self._send("update", agent, send, is_last=spec.state is None)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException
 
 from connix_provider.client.errors import ConnixError
+from connix_provider.client.redaction import SECRET_FIELDS
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.action_operators import send_action
 from connix_provider.operators.agent_diff import changed_fields, difference
@@ -26,6 +27,7 @@ from connix_provider.operators.restart_once import restart_in_run
 from connix_provider.operators.sent_action import SentAction, Undo
 from connix_provider.operators.task_state import ActionRecord, TaskRecordStore, read_record, recorded
 from connix_provider.params import name_conflict
+from connix_provider.poll_state import Sign, Snapshot
 from connix_provider.polling.cancel_action import cancel_action
 from connix_provider.statuses import DOWN, TRANSIENT, AgentStatus, in_words
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
     from connix_provider.operators.agent_task import AgentTask
 
-__all__ = ["bring_to", "delete_own", "update", "use"]
+__all__ = ["bring_to", "delete_own", "sent_update", "update", "use"]
 
 log = logging.getLogger(__name__)
 
@@ -188,9 +190,34 @@ def update(
     with raise_if_busy(agent.id, "update"), recorded(record_store, record):
         reply = _send_update(client, project_id, agent, changes)
         record_store.write(dataclasses.replace(record, accepted_at=time.time()))
-    return SentAction.of(
-        reply, "update", before=before, accepted_at=time.time(), newest=reply.updated_at or agent.updated_at
-    )
+    return sent_update(agent, reply, changes, before)
+
+
+def sent_update(agent: Agent, reply: Agent, changes: Mapping[str, Any], before: Snapshot) -> SentAction:
+    """
+    Return an accepted update, with the sign of it that the wait needs.
+
+    :param agent: the agent as it was
+    :param reply: the agent in the response
+    :param changes: the body of the request
+    :param before: the agent before the update; a retry knows an earlier one
+    :return: the action
+    """
+    # Secrets are left out, because a service may mask them.
+    config = {name: value for name, value in changes.get("config", {}).items() if name not in SECRET_FIELDS}
+    visible = {
+        name: value for name, value in {**changes, "config": config}.items() if name != "config" or value
+    }
+    missing = difference(visible, reply)
+    sign = Sign.AWAITED if reply.status in TRANSIENT else Sign.NONE
+    if visible and missing == visible:
+        sign = Sign.REQUIRED
+    if missing:
+        fields = changed_fields(missing, reply)
+        log.warning("The response to the update of agent %r (%s) lacks %s.", agent.name, agent.id, fields)
+    newest = reply.updated_at or agent.updated_at
+    accepted_at = time.time()
+    return SentAction.of(reply, "update", before=before, accepted_at=accepted_at, newest=newest, sign=sign)
 
 
 def delete_own(task: AgentTask, name: str, context: Context) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from connix_provider.lifecycle import PollState, Snapshot
+from connix_provider.poll_state import PollState, Sign, Snapshot
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent
@@ -30,6 +30,7 @@ class SentAction:
     :param agent_name: the agent's name, if known
     :param newest: the latest ``updated_at`` that the service showed
     :param found_at: epoch seconds at which a create made or found the agent
+    :param sign: the sign of an update that the wait needs
     :param is_unconfirmed: whether the response was lost and only the action's effect can confirm it. The task
         then waits, even with ``wait_for_completion=False``.
     """
@@ -42,6 +43,7 @@ class SentAction:
     agent_name: str | None = None
     newest: datetime | None = None
     found_at: float | None = None
+    sign: Sign = Sign.NONE
     is_unconfirmed: bool = False
 
     @classmethod
@@ -63,5 +65,9 @@ class SentAction:
         :return: the state
         """
         return PollState(
-            before=self.before, accepted_at=self.accepted_at, found_at=self.found_at, newest=self.newest
+            before=self.before,
+            accepted_at=self.accepted_at,
+            found_at=self.found_at,
+            newest=self.newest,
+            sign=self.sign,
         )

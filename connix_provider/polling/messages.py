@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from connix_provider.client.attempts.limit_log import limit_name
 from connix_provider.client.errors import ConnixError
 from connix_provider.hooks.diagnosis import remedy
+from connix_provider.poll_state import Sign
 from connix_provider.statuses import DOWN, AgentStatus, in_words
 
 if TYPE_CHECKING:
@@ -134,9 +135,11 @@ def timed_out(
     :param limited_by: the limit, as the client names it
     :return: some sentences
     """
-    if goal.require_change and state.before and not state.changed and state.last in _settled_as(goal, state):
+    needs_sign = goal.require_change or state.sign is Sign.REQUIRED
+    if needs_sign and state.before and not state.changed and state.last in _settled_as(goal, state):
+        action = f"{'an' if goal.name == 'update' else 'a'} {goal.name}"
         others = ", only of an update by others," if state.other_change else ""
-        what = f"showed no sign of a {goal.name}{others} within the time allowed ({limit})"
+        what = f"showed no sign of {action}{others} within the time allowed ({limit})"
     else:
         what = f"was not {wanted(goal)} within the time allowed ({limit})"
     text = f"Agent {agent} {what}: {last_seen}"
