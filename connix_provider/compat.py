@@ -1,5 +1,5 @@
 """
-What versions of Airflow do in different ways.
+Differences between Airflow versions.
 
 Airflow's constraints pin common-compat to the version of Airflow's release day. With ``mask_secret`` and
 ``get_async_connection`` that version is enough. Runs and task instances are counted through the Task SDK of

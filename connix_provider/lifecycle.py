@@ -68,7 +68,7 @@ _MAX_STALE = 3
 
 
 class Verdict(StrEnum):
-    """What one poll means for a wait."""
+    """Result of one poll for a wait."""
 
     DONE = "done"
     WAITING = "waiting"

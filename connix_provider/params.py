@@ -50,7 +50,6 @@ class AgentNameNotFoundError(ConnixNotFoundError):
     Raised when no agent of a project has the name.
 
     :param name: the name
-    :param project_id: the project
     """
 
     def __init__(self, name: str, project_id: str) -> None:
@@ -95,7 +94,6 @@ def resolve_agent_id(client: Client, project_id: str, agent_id: Any, agent_name:
     Return the agent of a task.
 
     :param client: a client that lists the agents to find a name
-    :param project_id: the project
     :param agent_id: the task's ``agent_id``
     :param agent_name: the task's ``agent_name``
     :return: the agent's id
@@ -123,8 +121,6 @@ def find_agents(client: Client, project_id: str, name: str) -> list[Agent]:
     """
     Find the agents of a name. This reads the whole listing, because the service has no filter for names.
 
-    :param client: the client
-    :param project_id: the project
     :param name: the exact name
     :return: the agents, usually one or none; the newest first
     :raises ConnixResponseError: if none is found, and entries of the listing cannot be read
@@ -148,7 +144,6 @@ def check_seconds(name: str, value: Any, *, minimum: float = 0.0) -> float:
     """
     Check a duration.
 
-    :param name: the parameter's name
     :param value: seconds, or a timedelta
     :param minimum: the shortest allowed duration; 0 allows any above zero
     :return: seconds
@@ -200,7 +195,6 @@ def nothing_given(parameter: str, value: Any, *, by_a_template: bool = False) ->
     Return the message for a parameter with a missing value.
 
     :param parameter: the parameter's name
-    :param value: its value
     :param by_a_template: whether it certainly came from a template or another task
     :return: the message
     """

@@ -171,10 +171,5 @@ class PollState:
         )
 
     def in_grace(self, now: float) -> bool:
-        """
-        Return whether polls may still show the status from before the action.
-
-        :param now: epoch seconds
-        :return: whether the action was accepted less than :data:`GRACE` seconds ago
-        """
+        """Return whether polls may still show the status from before the action."""
         return self.before is not None and self.accepted_at is not None and now < self.accepted_at + GRACE

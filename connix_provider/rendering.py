@@ -30,8 +30,6 @@ class Renderer:
     """
     Renders the fields of one task run.
 
-    :param task: the task
-    :param context: Airflow's context
     :param jinja_env: the environment that Airflow chose
     :param seen_oids: ``id()`` of the objects that Airflow does not render again, such as outputs of other
         tasks

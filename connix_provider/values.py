@@ -39,7 +39,6 @@ def check_amount(name: str, value: Any) -> int | float:
     """
     Check a number or a percentage, before it is known of what.
 
-    :param name: the parameter's name
     :param value: a whole number such as ``3`` or ``"3"``, or a percentage such as ``"10%"``; 0 or more, and
         at most 100 %
     :return: the number as an ``int``, or the percentage as a ``float`` between 0 and 1
@@ -66,7 +65,6 @@ def amount_of(name: str, value: Any, total: int, *, round_up: bool) -> int:
     """
     Read a number, or a percentage of a number.
 
-    :param name: the parameter's name
     :param value: as for :func:`check_amount`
     :param total: what a percentage is of
     :param round_up: whether a fraction counts as one more
@@ -85,7 +83,6 @@ def check_number(name: str, value: Any, kind: str) -> float | int:
     """
     Check a rate, a number of seconds or a count.
 
-    :param name: the parameter's name
     :param value: the number, also as text, because templates give text; for seconds also a ``timedelta``
     :param kind: ``rate`` (0 to 1), ``seconds`` (0 or more) or ``count`` (a whole number, 0 or more)
     :return: the number; a count is an ``int``
@@ -179,7 +176,6 @@ def check_flag(name: str, value: Any) -> bool:
     """
     Read a boolean as Airflow reads its own settings.
 
-    :param name: the parameter's name
     :param value: a boolean, or ``true``, ``t``, ``yes``, ``y``, ``on``, ``1``, ``false``, ``f``, ``no``,
         ``n``, ``off``, ``0`` as text
     :return: the boolean

@@ -1,4 +1,4 @@
-"""What both clients share: their options, and the flow of a call."""
+"""Options and flow of a call, shared by both clients."""
 
 from __future__ import annotations
 

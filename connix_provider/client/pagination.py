@@ -43,7 +43,7 @@ class Paginator(Protocol[PageT, ItemT]):
 
 class _OffsetPaginator(Generic[PageT]):
     """
-    Hold the place in a listing.
+    Position in a listing.
 
     :param call: makes the call for an ``offset``
     :param offset: where to begin
@@ -124,7 +124,6 @@ class AgentPaginator(_OffsetPaginator[Page[AgentT]], Generic[AgentT]):
         """
         Take the page of the last call.
 
-        :param page: the page
         :return: its agents that were not given before
         :raises ConnixResponseError: for a listing that makes no progress, or ends before its end
         """
@@ -156,7 +155,6 @@ class LogPaginator(_OffsetPaginator[Page[ItemT]], Generic[ItemT]):
         """
         Take the page of the last call.
 
-        :param page: the page
         :return: its entries
         :raises ConnixResponseError: for a log that makes no progress
         """

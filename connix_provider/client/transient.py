@@ -36,8 +36,7 @@ def is_transient(error: ConnixError) -> bool:
     For a 401, 403 or 404 without Connix's error body this returns false. Its number in a row decides
     (:class:`~connix_provider.client.attempts.gateway_refusals.GatewayRefusals`).
 
-    :param error: the error
-    :return: true for connection errors, time-outs, unreadable responses, 429 and transient statuses
+    :return: true for connection errors, timeouts, unreadable responses, 429 and transient statuses
     """
     if isinstance(error, ConnixAPIError):
         return isinstance(error, ConnixRateLimitError) or is_transient_status(error.status_code)

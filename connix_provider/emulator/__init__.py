@@ -1,5 +1,5 @@
 """
-A Connix service on loopback, for tests of Dags and of this provider.
+A Connix service on loopback, for tests of DAGs and of this provider.
 
 It needs the extra ``emulator`` (FastAPI and uvicorn), shares no code with the client and never imports
 Airflow. Modules, from the outside in:

@@ -56,7 +56,6 @@ def remedy(error: Exception, connix_conn_id: str | None) -> str | None:
     """
     Return the remedy for an error that ended a task.
 
-    :param error: the error
     :param connix_conn_id: the Airflow connection, if known
     :return: a sentence without a full stop, or ``None`` if the error's message has the remedy
     """
@@ -142,7 +141,6 @@ def as_sentence(error: Exception) -> str:
     """
     Return an error's message as a sentence.
 
-    :param error: the error
     :return: the message with a capital letter
     """
     message = str(error)

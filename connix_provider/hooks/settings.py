@@ -235,8 +235,6 @@ def agent_url(console: str, project_id: str, agent_id: str) -> str:
     Return the address of an agent's page in the Connix console.
 
     :param console: the console's address, see :func:`console_url`
-    :param project_id: the project
-    :param agent_id: the agent
     :return: the address
     """
     return f"{console}/projects/{quote(project_id, safe='')}/agents/{quote(agent_id, safe='')}"

@@ -34,25 +34,19 @@ class AgentRecords:
         """
         Return the record of an agent.
 
-        :param agent_id: the agent
         :return: the record, or ``None``
         """
         stored = self._stored.get(agent_id)
         return ActionRecord.from_json(stored) if stored else None
 
     def discard(self, agent_id: str) -> None:
-        """
-        Delete the record of an agent, without a call of ``save``.
-
-        :param agent_id: the agent
-        """
+        """Delete the record of an agent, without a call of ``save``."""
         self._stored.pop(agent_id, None)
 
     def record_store(self, agent_id: str) -> RecordStore:
         """
         Return what keeps the record of an agent.
 
-        :param agent_id: the agent
         :return: the keeper
         """
         return _RecordStore(self, agent_id)
@@ -61,7 +55,6 @@ class AgentRecords:
         """
         Keep the record of an agent, or delete it.
 
-        :param agent_id: the agent
         :param record: the record, ``None`` to delete it
         """
         if record is None:

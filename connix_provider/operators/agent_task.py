@@ -1,5 +1,5 @@
 """
-What every operator on an agent has: parameters, an action to send, and a wait for the action's goal.
+Parameters, action and wait, shared by all operators on an agent.
 
 :class:`~connix_provider.operators.base.ConnixAgentOperator` runs such a task from start to end.
 """
@@ -174,7 +174,7 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
 
     def clean_up_failure(self, context: Context) -> None:
         """
-        Clean up after a failure of the agent, or a time-out.
+        Clean up after a failure of the agent, or a timeout.
 
         :param context: Airflow's context
         """

@@ -57,7 +57,6 @@ class ConnixApplyAgentsOperator(AgentTask):
     template_fields: Sequence[str] = (*AgentTask.template_fields, "spec", "prune", "dry_run", "plan")
     template_fields_renderers: ClassVar[dict[str, str]] = {"spec": "json", "plan": "json"}
     flag_fields: ClassVar[tuple[str, ...]] = ("wait_for_completion", "prune", "dry_run")
-    keeps_record = True
 
     def __init__(
         self,

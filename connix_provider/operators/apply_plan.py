@@ -83,7 +83,6 @@ class ApplyPlan:
     The changes that bring a project's agents to a declaration.
 
     :param owner: the owner of the apply
-    :param project_id: the project
     :param prune: whether the plan deletes agents that are no longer declared
     :param agents: a change for each declared agent, in the declared order, then the deletes
     """
@@ -238,8 +237,6 @@ def make_plan(
 
     The project is listed, and each declared agent and each agent to delete costs a Get.
 
-    :param client: the client
-    :param project_id: the project
     :param specs: the declared agents
     :param owner: the owner of the apply
     :param prune: whether to delete agents that an apply of this owner created and that are not declared

@@ -31,7 +31,7 @@ from connix_provider.operators.agent_records import AgentRecords
 from connix_provider.operators.apply_plan import AgentChange, ApplyPlan, owner_mark
 from connix_provider.operators.busy_agent import AgentBusyError, raise_if_busy
 from connix_provider.operators.existing_agent import sent_update
-from connix_provider.operators.flow_driver import AgentFailure, AgentFlow, AgentWait, FlowDriver
+from connix_provider.operators.flow_driver import AgentFlow, AgentWait, FlowDriver
 from connix_provider.operators.identity import APPLY_OWNER_FIELD, identity_key
 from connix_provider.operators.restart_once import restart_in_run
 from connix_provider.operators.sent_action import SentAction
@@ -65,7 +65,6 @@ def agent_key(context: Context, name: str) -> str:
     """
     Return the identity key of an agent that a task run creates.
 
-    :param context: Airflow's context
     :param name: the agent's name
     :return: the key of the task run, and the name
     """
@@ -77,10 +76,8 @@ class ApplyRun:
     One run of a plan.
 
     :param task: the task; its waits have the task's poll interval, deadline and log
-    :param hook: the connection
     :param polling_session: the open connection
     :param plan: the plan
-    :param context: Airflow's context
     :param deadline: epoch seconds at which the task times out
     """
 
@@ -106,7 +103,7 @@ class ApplyRun:
         #: By name, the ids of the agents that exist.
         self.agent_ids: dict[str, str] = {}
 
-    def carry_out(self) -> list[AgentFailure]:
+    def carry_out(self) -> list[Exception]:
         """
         Carry out the plan.
 

@@ -36,7 +36,6 @@ def apply_agents(
     Apply the declaration of a task.
 
     :param task: the task, whose parameters are checked
-    :param context: Airflow's context
     :param spec: the rendered declaration, or the path of a file
     :param prune: whether to delete agents of the owner that are no longer declared
     :param dry_run: whether to return the plan and change nothing
@@ -68,13 +67,12 @@ def apply_agents(
             return result
         run = ApplyRun(task, hook, polling_session, made, context, deadline)
         try:
-            failures = run.carry_out()
-            if not failures:
+            errors = run.carry_out()
+            if not errors:
                 run.store.delete()
         finally:
             run.store.clean_up_after_last_try()
-    if failures:
-        errors = [failure.error for failure in failures]
+    if errors:
         raise combined_error(errors, f"{len(errors)} of {len(made.agents)} agents are not as declared.")
     task.log.info("The agents of owner %r are as declared.", owner)
     return {**result, "agents": run.agent_ids}

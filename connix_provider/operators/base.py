@@ -154,7 +154,7 @@ class ConnixAgentOperator(AgentTask):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
-        Resume the task, and explain Airflow's own time-out of a deferral.
+        Resume the task, and explain Airflow's own timeout of a deferral.
 
         :param next_method: the method to call
         :param next_kwargs: its arguments

@@ -60,8 +60,6 @@ class AgentBusyError(Exception):
     """
     Raised when an action must wait until the agent has settled.
 
-    :param agent_id: the agent
-    :param action: the action
     :param error: the 409; ``None`` if the action was not sent, because the agent's status was creating or
         updating
     :param before: the agent before the action, if known
@@ -127,7 +125,6 @@ def raise_if_busy(agent_id: str, action: str, before: Snapshot | None = None) ->
     """
     Turn a 409 into :class:`AgentBusyError`. Use it only for requests that are safe to send again after a 409.
 
-    :param agent_id: the agent
     :param action: the action that is sent
     :param before: the agent before the action, if known
     :raises AgentBusyError: in place of a conflict
@@ -144,10 +141,6 @@ def act_when_ready(
     """
     Call a task's ``act``, and again whenever a busy agent has settled.
 
-    :param task: the task
-    :param polling_session: the connection
-    :param project_id: the project
-    :param context: Airflow's context
     :param deadline: the task's deadline, in epoch seconds
     :return: the action that was sent, and what to wait for
     :raises TaskDeferred: if the triggerer is to wait for the agent to settle
@@ -199,8 +192,6 @@ def await_settled(
     """
     Wait on a worker until an action can be sent again.
 
-    :param polling_session: the connection
-    :param project_id: the agent's project
     :param wait: a wait for the agent to settle
     :param busy: the action, and why it waits
     :param repeats: the number of this wait in the task, from 1
@@ -247,7 +238,7 @@ def _too_late(
 
 def with_busy_reason(poll_result: PollResult, why: str) -> PollResult:
     """
-    Append the reason of the wait to the message of a time-out.
+    Append the reason of the wait to the message of a timeout.
 
     :param poll_result: how the wait for the agent to settle ended
     :param why: why the action waited

@@ -40,8 +40,6 @@ class CancelOnKillMixin(BaseOperator):
         """
         Note that the task is about to send requests.
 
-        :param project_id: the project
-        :param context: Airflow's context
         :raises AirflowException: if the task was killed already
         """
         if self._killed:
@@ -102,8 +100,6 @@ class CancelOnKillMixin(BaseOperator):
         Find the action of a killed task that received no response.
 
         :param client: a client whose deadline is near
-        :param project_id: the project
-        :param context: Airflow's context
         :return: the action, or ``None`` if it is unknown or needs no undo
         """
         return None

@@ -52,7 +52,6 @@ class FoundAgent:
     """
     An agent, and whether this task run created it.
 
-    :param agent: the agent
     :param is_own: whether its metadata has the key of this task run
     :param is_new: whether the last request created it
     """
@@ -68,8 +67,6 @@ def create_once(
     """
     Create an agent, or find the one that an earlier request of this task run created.
 
-    :param client: the client
-    :param project_id: the project
     :param body: the agent, without the key
     :param key: the identity key of this task run
     :param retried: whether an earlier request of this task run may have created it
@@ -112,7 +109,7 @@ def create_once(
         except ConnixError as error:
             # Raise a final error; instead of a transient one, raise the lost response, which explains more.
             cause = lost if is_transient(error) else error
-            raise _unconfirmed(cause, name, "the look-up failed" if cause is error else f"{error}") from None
+            raise _unconfirmed(cause, name, "the lookup failed" if cause is error else f"{error}") from None
         if attempt == len(_LOST_PAUSES) or not is_transient(lost) or not await_hint(client, lost, sent_at):
             times = "once" if attempt == 1 else f"{attempt} times"
             raise _unconfirmed(lost, name, f"it was sent {times}, and no such agent is listed")
@@ -124,8 +121,6 @@ def find_own(client: Client, project_id: str, name: str, key: str) -> Agent | No
     """
     Find the agent of a create that the service may still be executing.
 
-    :param client: the client
-    :param project_id: the project
     :param name: the agent's name
     :param key: the identity key of this task run
     :return: the task run's own agent, or ``None``
@@ -144,8 +139,6 @@ def look_up(
     """
     Find the task run's own agent, or else another agent of the name.
 
-    :param client: the client
-    :param project_id: the project
     :param name: the requested name
     :param key: the identity key of this task run
     :param errors: the failures of this task so far

@@ -32,8 +32,6 @@ def defer_for_agent(
     """
     Defer until the agent reaches the goal.
 
-    :param task: the task
-    :param project_id: the project
     :param sent: the action, with the goal of the wait
     :param wait: the wait, with the polls of the worker
     :param method_name: the method that resumes the task
@@ -62,7 +60,6 @@ def defer_for_rate_limit(
     """
     Defer until the rate limit has a permit, or the deadline has passed.
 
-    :param task: the task
     :param client: the task's client, whose limiter knows the limit
     :param error: the error of the limiter or of the service
     :param deadline: the task's deadline in epoch seconds

@@ -36,8 +36,6 @@ def completing_errors(
     """
     Complete an error of the client with subject, remedy and link.
 
-    :param hook: the connection
-    :param project_id: the project
     :param error_fields: returns ``verb``, and ``agent_id`` or ``agent_name`` if the task knows them; or
         ``subject``, for a request that is not on one agent
     """
@@ -64,7 +62,6 @@ def concerns_all_agents(error: Exception) -> bool:
     The reference's 403 is about one agent. A 403 to a request that names no agent, or without Connix's error
     body, is about the key or a gateway.
 
-    :param error: the error
     :return: true for a refused key, and for any error that is not of the client
     """
     if isinstance(error, ConnixPermissionError):

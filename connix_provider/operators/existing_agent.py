@@ -57,13 +57,10 @@ def use(
     """
     Apply ``if_exists`` to an agent of the same name that this task run did not create.
 
-    :param client: the client
-    :param project_id: the project
     :param agent: the agent, from Get Agent
     :param body: the parameters of the task, as the body of a request
     :param key: the identity key of this task run
     :param if_exists: ``fail``, ``adopt`` or ``update``
-    :param context: Airflow's context
     :return: the action, with the goal of the wait
     :raises ConnixConflictError: for ``fail``
     """
@@ -96,11 +93,8 @@ def bring_to(
     """
     Update the fields that differ, and start or restart an agent that does not run.
 
-    :param client: the client
-    :param project_id: the project
     :param agent: the agent, from Get Agent
     :param body: the parameters of the task, as the body of a request
-    :param context: Airflow's context
     :param undo: the request of ``cancel_on_kill``
     :return: the action, with the goal of the wait
     """
@@ -164,11 +158,8 @@ def update(
     """
     Update the fields that differ, or send nothing if none does.
 
-    :param client: the client
-    :param project_id: the project
     :param agent: the agent, from Get Agent
     :param body: the parameters of the task, as the body of a request
-    :param context: Airflow's context
     :param record: the record of an earlier start of this task
     :return: the action, with the goal of the wait
     """
@@ -226,7 +217,6 @@ def delete_own(task: AgentTask, name: str, context: Context) -> None:
 
     :param task: the create
     :param name: the agent's name
-    :param context: Airflow's context
     """
     deadline = time.time() + _DELETE_TIMEOUT
     try:

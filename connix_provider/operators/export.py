@@ -24,7 +24,7 @@ __all__ = ["ConnixExportAgentLogsOperator", "ConnixExportAgentMetricsOperator"]
 
 
 class _ExportOperator(TaskParameters, BaseOperator):
-    """What both exports have: agents, an interval, and a file."""
+    """Parameters shared by both exports: agents, an interval and a file."""
 
     template_fields: Sequence[str] = (
         "path",
@@ -100,8 +100,8 @@ class ConnixExportAgentLogsOperator(_ExportOperator):
     :param agent_name: its name, instead of its id
     :param agents: instead of both: an :class:`~connix_provider.selector.AgentSelector` or a mapping with its
         names
-    :param start_time: the begin of the interval, ISO 8601 text or a datetime, without a zone in UTC; default
-        the begin of the run's data interval
+    :param start_time: the start of the interval, ISO 8601 text or a datetime, without a zone in UTC; default
+        the start of the run's data interval
     :param end_time: its end, which belongs to the next interval; default the end of the run's data interval
     :param level: only lines of this level: ``debug``, ``info``, ``warn`` or ``error``
     :param project_id: the project; default the connection's ``project_id``
@@ -161,7 +161,7 @@ class ConnixExportAgentMetricsOperator(_ExportOperator):
     Write the metrics of agents to a file of JSON Lines or Parquet.
 
     Each agent has one row with ``record`` ``period``, which holds the totals of the interval, and a row
-    ``point`` for each point of its time series. ``timestamp`` is the begin of either. Rates and usages are
+    ``point`` for each point of its time series. ``timestamp`` is the start of either. Rates and usages are
     between 0 and 1, times are in seconds. Parquet has the columns of the reference; JSON Lines also has
     fields that the service may add.
 
@@ -174,8 +174,8 @@ class ConnixExportAgentMetricsOperator(_ExportOperator):
     :param agent_name: its name, instead of its id
     :param agents: instead of both: an :class:`~connix_provider.selector.AgentSelector` or a mapping with its
         names
-    :param start_time: the begin of the interval, ISO 8601 text or a datetime, without a zone in UTC; default
-        the begin of the run's data interval
+    :param start_time: the start of the interval, ISO 8601 text or a datetime, without a zone in UTC; default
+        the start of the run's data interval
     :param end_time: its end; default the end of the run's data interval
     :param interval: the distance of the points: ``1m``, ``5m``, ``15m``, ``1h`` (default) or ``1d``
     :param project_id: the project; default the connection's ``project_id``

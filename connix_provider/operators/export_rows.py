@@ -51,10 +51,8 @@ class Rows:
         """
         Read the rows of an interval.
 
-        :param client: the client
-        :param project_id: the project
         :param agent: the agent, from Get Agent
-        :param start: the begin of the interval
+        :param start: the start of the interval
         :param end: its end
         :return: the pages
         """

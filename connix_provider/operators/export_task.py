@@ -72,8 +72,6 @@ def export(task: ExportTask, context: Context, rows: Rows) -> dict[str, Any]:
     """
     Export rows of the task's agents.
 
-    :param task: the task
-    :param context: Airflow's context
     :param rows: reads the rows of an agent
     :return: the path, the counts and the interval, as plain JSON
     :raises ValueError: for a wrong parameter, and without an interval

@@ -34,10 +34,7 @@ def send_to_member(
     """
     Send the action, or find that an earlier start of the task has sent it.
 
-    :param client: the client
-    :param project_id: the project
     :param action: ``restart``, ``start``, ``stop``, ``pause`` or ``delete``
-    :param member: the agent
     :param store: keeps the record of the action
     :return: the action; without a goal if the agent has reached it already
     :raises AgentBusyError: for a 409

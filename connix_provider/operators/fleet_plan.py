@@ -46,7 +46,6 @@ class FleetMember:
     """
     One agent of a fleet.
 
-    :param agent_id: the agent
     :param name: its name, if known
     :param progress: how far it is
     :param is_available: whether it is available now, as far as is known; one under way never counts as such
@@ -186,8 +185,6 @@ def fleet_result(action: str, project_id: str, members: Iterable[FleetMember]) -
     """
     Return the result of a run.
 
-    :param action: the action
-    :param project_id: the project
     :param members: the agents
     :return: plain JSON: ``action``, ``project_id``, ``summary`` with the numbers of agents that are ``done``,
         ``failed`` and ``not_touched``, and ``agents`` with ``name``, ``result`` and ``reason`` of each id

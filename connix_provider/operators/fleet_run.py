@@ -58,7 +58,6 @@ class FleetRun:
     :param settings: what it is to do
     :param store: its agents, and what earlier processes did
     :param polling_session: the open connection
-    :param project_id: the agents' project
     :param task: the task, for its poll interval, log and connection
     :param deadline: epoch seconds of the task's deadline
     """
@@ -319,7 +318,7 @@ class FleetRun:
         now, bound = time.time(), self._settings.progress_deadline
         if now >= self._deadline - _TOO_LATE:
             held = f", and the rate limit allowed no further action: {self.limit_reason}"
-            return f"the task's time-out has passed{held if self.limit_reason else ''}"
+            return f"the task's timeout has passed{held if self.limit_reason else ''}"
         if bound is not None and now - self.progress_at > bound:
             return f"no agent became available within the progress_deadline of {bound:.0f} s"
         return None

@@ -1,5 +1,5 @@
 """
-What a fleet's run remembers: its agents, and how far each is.
+Stored state of a fleet's run: its agents and their progress.
 
 Invariants:
 
@@ -30,11 +30,7 @@ _NAME = "connix_fleet"
 
 
 class FleetStore:
-    """
-    Keep the members of a run.
-
-    :param context: Airflow's context
-    """
+    """Keep the members of a run."""
 
     def __init__(self, context: Context) -> None:
         self._store = TaskStore(context, _NAME)
@@ -86,8 +82,6 @@ class FleetStore:
         """
         Keep the selection.
 
-        :param action: the action
-        :param project_id: the agents' project
         :param members: the agents
         """
         self._action, self._project_id = action, project_id
@@ -95,11 +89,7 @@ class FleetStore:
         self.save()
 
     def end(self, member: FleetMember) -> None:
-        """
-        Keep that an agent is done or failed.
-
-        :param member: the agent
-        """
+        """Keep that an agent is done or failed."""
         self.records.discard(member.agent_id)
         self.save()
 
@@ -107,7 +97,7 @@ class FleetStore:
         """
         Keep that the run succeeded.
 
-        Before Airflow 3.3 the run is deleted instead, because a Variable would stay for ever.
+        Before Airflow 3.3 the run is deleted instead, because a Variable would stay forever.
         """
         self._is_over = True
         if self._store.is_permanent:

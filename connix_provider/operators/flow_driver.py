@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from connix_provider.polling.status_poller import StatusPoller
     from connix_provider.polling.worker_loop import PollingSession
 
-__all__ = ["AgentFailure", "AgentFlow", "AgentWait", "FlowDriver"]
+__all__ = ["AgentFlow", "AgentWait", "FlowDriver"]
 
 
 @dataclasses.dataclass(slots=True)
@@ -46,27 +46,12 @@ class AgentWait:
 AgentFlow = Generator[AgentWait, "PollResult", None]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class AgentFailure:
-    """
-    An agent that could not be brought to its declaration.
-
-    :param change: what was to be done
-    :param error: why it failed
-    """
-
-    change: AgentChange
-    error: Exception
-
-
 class FlowDriver:
     """
     Drive flows over one connection.
 
-    :param hook: the connection
     :param polling_session: the open connection
     :param project_id: the project of the agents
-    :param log: the task's log
     """
 
     def __init__(self, hook: ConnixHook, polling_session: PollingSession, project_id: str, log: Any) -> None:
@@ -75,7 +60,7 @@ class FlowDriver:
         self._project_id = project_id
         self._log = log
         #: The agents whose flows failed.
-        self.failures: list[AgentFailure] = []
+        self.failures: list[Exception] = []
 
     def run(self, flows: Iterable[tuple[AgentChange, AgentFlow]]) -> None:
         """
@@ -119,5 +104,5 @@ class FlowDriver:
             if isinstance(error, ConnixError) and concerns_all_agents(error):
                 raise
             self._log.error("%s", error)
-            self.failures.append(AgentFailure(change, error))
+            self.failures.append(error)
             return None

@@ -87,7 +87,6 @@ def identity_key(context: Context) -> str:
     """
     Return the key of a task run, which is the same in each of its tries.
 
-    :param context: Airflow's context
     :return: deployment, dag, run, task and map index, quoted and separated by slashes
     :raises ValueError: for a context without a task instance
     """
@@ -124,7 +123,6 @@ def try_number_of(context: Context) -> int:
     """
     Return the number of the try.
 
-    :param context: Airflow's context
     :return: the number, from 1; 1 without a task instance
     """
     number = getattr(context.get("ti"), "try_number", None)
@@ -137,7 +135,6 @@ def max_tries_of(context: Context) -> int | None:
 
     A clear raises it and a retry does not, so a record of an earlier try counts only while it stays the same.
 
-    :param context: Airflow's context
     :return: the number, or ``None`` without a task instance
     """
     number = getattr(context.get("ti"), "max_tries", None)

@@ -1,7 +1,7 @@
 """
 Checks after a lost response, within the time of the task.
 
-A create and a restart are not idempotent. After a broken connection, a time-out or a 5xx the agent is read
+A create and a restart are not idempotent. After a broken connection, a timeout or a 5xx the agent is read
 before the request is repeated. The checks go on for some seconds, because the service may still be executing
 the request.
 """
@@ -46,7 +46,6 @@ def seconds_left(client: Client) -> float:
     """
     Return the time until the client's deadline.
 
-    :param client: the client
     :return: seconds; negative after the deadline
     """
     return client.policy.deadline - time.time()
@@ -56,7 +55,6 @@ def await_hint(client: Client, error: ConnixError, sent_at: float) -> bool:
     """
     Sleep for the service's hint, if its error response has one.
 
-    :param client: the client
     :param error: the error of the request
     :param sent_at: epoch seconds at which the request was sent
     :return: whether another request can be sent before the deadline
@@ -73,7 +71,6 @@ def with_explanation(error: ErrorT, explanation: str) -> ErrorT:
     """
     Append an explanation to the message of an error.
 
-    :param error: the error
     :param explanation: one or two sentences
     :return: the same error
     """

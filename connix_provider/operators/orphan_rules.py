@@ -2,7 +2,7 @@
 Decide which agents are orphaned.
 
 An agent is orphaned if its metadata names a task run of this deployment whose DAG run has ended, and if it is
-old enough. Whatever cannot be proved keeps the agent.
+old enough. An agent is kept unless all of this is certain.
 
 Invariants:
 

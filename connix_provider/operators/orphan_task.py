@@ -66,8 +66,6 @@ def delete_orphans(task: OrphanTask, context: Context, *, dry_run: Any) -> dict[
     """
     Delete the orphaned agents of a project.
 
-    :param task: the task
-    :param context: Airflow's context
     :param dry_run: whether to report what would be deleted and change nothing
     :return: what became of each agent, as plain JSON
     :raises ValueError: for a wrong parameter, before anything is sent

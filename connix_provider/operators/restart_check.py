@@ -1,7 +1,7 @@
 """
-What an agent shows of a restart whose response was lost.
+Evidence of a restart whose response was lost.
 
-Only the agent can tell (:func:`connix_provider.lifecycle.restart_evidence`): its status changed, or
+Only the agent shows it (:func:`connix_provider.lifecycle.restart_evidence`): its status changed, or
 ``updated_at`` moved while its content stayed. An unmoved ``updated_at`` proves that nothing happened only if
 the service is known to move it at all.
 """
@@ -48,9 +48,6 @@ def check_restart(
 
     If the agent is creating or updating in the last check, the caller waits for it and checks again.
 
-    :param client: the client
-    :param project_id: the project
-    :param agent_id: the agent
     :param before: the agent before the restart
     :param requested_at: epoch seconds of the request by the service's clock, if known
     :return: the last check; ``None`` if the agent was creating or updating before the restart, or if the
@@ -75,9 +72,6 @@ def shows_changes(client: Client, project_id: str, agent: Agent) -> bool:
     It does if ``updated_at`` differs from ``created_at``, for this agent or for another one of the project's
     first page.
 
-    :param client: the client
-    :param project_id: the project
-    :param agent: the agent
     :return: whether an unmoved ``updated_at`` proves that nothing happened
     :raises ConnixError: if the project cannot be listed
     """
@@ -102,7 +96,6 @@ def await_next_second(client: Client, agent: Agent) -> None:
     Sleep until the next change moves ``updated_at``, if the service writes whole seconds.
 
     :param client: the client that read the agent
-    :param agent: the agent
     """
     if agent.updated_at is None or agent.updated_at.microsecond:
         return

@@ -61,9 +61,6 @@ def restart_in_run(
     """
     Restart an agent once in a task run.
 
-    :param client: the client
-    :param project_id: the project
-    :param agent_id: the agent
     :param record: the record of an earlier start of this task for this agent
     :param record_store: keeps the record
     :param read: returns the agent before the restart
@@ -96,8 +93,6 @@ def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
     """
     Restart an agent, and repeat the request only if the agent shows that it was not executed.
 
-    :param client: the client
-    :param project_id: the project
     :param before: the agent before the restart
     :return: the restart, with the agent before the request that the service accepted
     :raises ConnixError: if the agent was not restarted, or its restart could not be confirmed
@@ -155,8 +150,6 @@ def resume_restart(
     """
     Check the restart that an earlier start of the task requested.
 
-    :param client: the client
-    :param project_id: the project
     :param record: the record of that start
     :param before: the agent before that restart
     :param repeat_after_error: whether an agent that ended in error after that restart is to be restarted

@@ -22,7 +22,6 @@ class SentAction:
     """
     The action that a task sent.
 
-    :param agent_id: the agent
     :param goal: the goal of the wait that follows; ``None`` for no wait
     :param before: the agent before the action, if the wait compares with it
     :param undo: the request of ``cancel_on_kill``
@@ -51,7 +50,6 @@ class SentAction:
         """
         Make it for an agent.
 
-        :param agent: the agent
         :param goal: the goal of the wait that follows
         :param known: the other fields
         :return: the action

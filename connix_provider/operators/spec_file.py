@@ -70,7 +70,7 @@ def _lines(node: yaml.Node, path: KeyPath, seen: set[int]) -> Iterator[tuple[Key
     """Give the line of each key, and refuse a key that stands twice in one mapping."""
     yield path, node.start_mark.line + 1
     if id(node) in seen:
-        # An alias; walking each of them could take for ever.
+        # An alias; walking each of them could take forever.
         return
     seen.add(id(node))
     if isinstance(node, yaml.SequenceNode):

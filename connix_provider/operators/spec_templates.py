@@ -53,7 +53,6 @@ def read_declaration(task: BaseOperator, context: Context, spec: Any) -> list[Ag
     Read the declared agents of a task.
 
     :param task: the task, whose macros and filters the templates of a file may use
-    :param context: Airflow's context
     :param spec: the rendered declaration, or the path of a file
     :return: the agents
     :raises ValueError: for a declaration that cannot be applied; it names the key, and the line of a file

@@ -55,7 +55,6 @@ class ActionRecord:
     """
     A request that a task was about to send.
 
-    :param agent_id: the agent
     :param agent_name: the name by which the task found the agent, if it did
     :param before: the agent before the request
     :param requested_at: epoch seconds of the request by the service's clock, if known
@@ -108,7 +107,6 @@ class TaskStore:
     """
     A value that a task run keeps from one start to the next, until it is cleared.
 
-    :param context: Airflow's context
     :param name: the name of the value
     """
 
@@ -169,21 +167,13 @@ class TaskStore:
 
 
 class TaskRecordStore:
-    """
-    Keep the record of a task with one request.
-
-    :param context: Airflow's context
-    """
+    """Keep the record of a task with one request."""
 
     def __init__(self, context: Context) -> None:
         self._store = TaskStore(context, _NAME)
 
     def write(self, record: ActionRecord) -> None:
-        """
-        Write the record, in place of an earlier one.
-
-        :param record: the record
-        """
+        """Write the record, in place of an earlier one."""
         self._store.write(record.to_json())
 
     def delete_record(self) -> None:
@@ -197,7 +187,6 @@ def recorded(record_store: RecordStore, record: ActionRecord) -> Iterator[None]:
     Write a record before a request, and delete it if the request was refused without effect.
 
     :param record_store: keeps the record
-    :param record: the record
     """
     record_store.write(record)
     try:
@@ -212,9 +201,7 @@ def mark_done(context: Context) -> None:
     """
     Write that the task is done, so that a second start of the same try has nothing to do.
 
-    Before Airflow 3.3 the record is deleted instead, because a Variable would stay for ever.
-
-    :param context: Airflow's context
+    Before Airflow 3.3 the record is deleted instead, because a Variable would stay forever.
     """
     if context.get("task_state_store") is None:
         delete_record(context)
@@ -226,7 +213,6 @@ def read_record(context: Context) -> ActionRecord | None:
     """
     Read the record of an earlier start of this task.
 
-    :param context: Airflow's context
     :return: the record, or ``None`` if there is none since the last clear
     """
     record = TaskStore(context, _NAME).read()
@@ -234,30 +220,17 @@ def read_record(context: Context) -> ActionRecord | None:
 
 
 def delete_record(context: Context) -> None:
-    """
-    Delete the record, so that the next try sends its request.
-
-    :param context: Airflow's context
-    """
+    """Delete the record, so that the next try sends its request."""
     TaskRecordStore(context).delete_record()
 
 
 def is_last_try(context: Context) -> bool:
-    """
-    Return whether no further try follows this one.
-
-    :param context: Airflow's context
-    :return: whether it is the last one
-    """
+    """Return whether no further try follows this one."""
     return try_number_of(context) > (max_tries_of(context) or 0)
 
 
 def clean_up_after_last_try(context: Context) -> None:
-    """
-    Delete the Variable of a task without a further try. A ``task_state_store`` may keep its record.
-
-    :param context: Airflow's context
-    """
+    """Delete the Variable of a task without a further try. A ``task_state_store`` may keep its record."""
     TaskStore(context, _NAME).clean_up_after_last_try()
 
 

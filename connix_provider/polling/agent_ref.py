@@ -14,7 +14,7 @@ class AgentRef:
     Name an agent.
 
     :param agent_id: its id, or ``None`` while only its name is known
-    :param name: its name, where that is known
+    :param name: its name, if known
     :param project_id: its project
     :param link: the address of its page in the Connix console
     """

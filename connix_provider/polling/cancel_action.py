@@ -2,8 +2,8 @@
 Undo the action of a killed task, without doing any I/O.
 
 Connix accepts a stop or a delete before it is carried out, so the agent is polled until it is down or gone.
-An agent that was started shows its old status until the start takes effect, and cannot be stopped before: the
-moment at which tasks are killed most. The steps are those of a client's flow, for both kinds of client.
+An agent that was started shows its old status until the start takes effect, so it cannot be stopped earlier.
+Most tasks are killed at that moment. The steps are those of a client's flow, for both kinds of client.
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ def cancel_action(
 
     :param client: whose flow it is
     :param undo: the call that undoes: ``delete`` or ``stop``
-    :param project_id: the agent's project
-    :param agent_id: the agent
-    :param before: the agent before it was started, where that is known
+    :param before: the agent before it was started, if known
     :param deadline: epoch seconds after which no request is sent
     :param log: the task's
     :param why: the reason, for the log
@@ -114,7 +112,7 @@ def _until_undone(
         is_down = undo == "stop" and seen.status in SETTLED - ready
         if is_down and has_moved:
             return str(seen.status)
-        # A stop that is taken before the start shows is taken of an agent that does not run.
+        # A stop accepted before the start takes effect has no effect, because the agent is not running yet.
         in_vain = in_vain or is_down
         asks = in_vain and seen.status in ready
         rest = pause if asks else _PAUSE

@@ -1,4 +1,4 @@
-"""Compute the deadline of a task, and recognize Airflow's own time-out of a deferred one."""
+"""Compute the deadline of a task, and recognize Airflow's own timeout of a deferred one."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ def time_after(deadline: Any, allowed: float, execution_timeout: timedelta | Non
 
 def deferral_timeout(deadline: float) -> timedelta:
     """
-    Return Airflow's time-out for a deferred task.
+    Return Airflow's timeout for a deferred task.
 
-    The trigger ends the wait at its deadline. This time-out counts only when no triggerer runs.
+    The trigger ends the wait at its deadline. This timeout counts only when no triggerer runs.
 
     :param deadline: epoch seconds
     :return: the time left, and a grace
@@ -90,7 +90,7 @@ def deferral_timeout(deadline: float) -> timedelta:
 
 def is_deferral_timeout(error: BaseException) -> bool:
     """
-    Check for Airflow's own time-out of a deferred task.
+    Check for Airflow's own timeout of a deferred task.
 
     The exception's home differs between Airflow versions, and importing it from the old one warns.
 
@@ -103,10 +103,10 @@ def is_deferral_timeout(error: BaseException) -> bool:
 
 def no_triggerer_message(timeout: float, agent: str = "") -> str:
     """
-    Return the message for Airflow's own time-out.
+    Return the message for Airflow's own timeout.
 
     :param timeout: the task's time in seconds
-    :param agent: the agent, where it is known
+    :param agent: the agent, if known
     :return: some sentences
     """
     which = f" for agent {agent}" if agent else ""

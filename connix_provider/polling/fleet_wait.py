@@ -74,7 +74,6 @@ class FleetWait:
     """
     One wait.
 
-    :param agent_id: the agent
     :param stage: what it is waited for
     :param goal: the name of the action's goal, ``None`` but for :attr:`Stage.GOAL`
     :param poller: the wait
@@ -103,7 +102,6 @@ class FleetWait:
         """
         Make a wait.
 
-        :param agent_id: the agent
         :param stage: what it is waited for
         :param goal: the name of the action's goal, ``None`` but for :attr:`Stage.GOAL`
         :param policy: when the agent counts as available

@@ -52,7 +52,7 @@ class HealthGroup:
     :param policy: the limits
     :param needed: how many agents must be healthy; ``None`` for all
     :param healthy_for: seconds for which polls must show a healthy agent without a change
-    :param fails_on_unknown: whether an agent of unknown health counts as lost
+    :param fails_on_unknown: whether an agent of unknown health counts as failed
     :param log_positions: the positions of the agents' logs, in the order in which they are added
     :param options: those of every poller
     """
@@ -241,8 +241,6 @@ def poll_group(
     """
     Poll each agent once from a worker.
 
-    :param polling_session: the connection
-    :param project_id: the agents' project
     :param group: the agents
     :param locate: finds the agent, if the wait does not know it yet
     :return: the result, or ``None`` while the wait goes on
@@ -285,9 +283,6 @@ def select_with(
     """
     Select agents on a worker; a transient error is repeated like a failed poll.
 
-    :param polling_session: the connection
-    :param selector: the criteria
-    :param project_id: the project
     :param poller: the wait, for its deadline and errors
     :return: the agents, or how the wait ended
     :raises ValueError: if nothing is selected

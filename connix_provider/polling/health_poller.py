@@ -58,7 +58,7 @@ class HealthPoller(StatusPoller):
     :param policy: the limits
     :param agent_id: the agent, or ``None`` while only its name is known
     :param healthy_for: seconds for which polls must show a healthy agent without a change
-    :param fails_on_unknown: whether an agent of unknown health counts as lost
+    :param fails_on_unknown: whether an agent of unknown health counts as failed
     :param last_report: the last report of another process, in words
     :param options: those of :class:`StatusPoller`
     """
@@ -182,7 +182,6 @@ class _HealthLog(PollLog):
         """
         Log the report if other checks are not healthy than before.
 
-        :param agent: the agent
         :param status: the state of its report, ``None`` if it is gone
         :param goal: the goal of the wait
         :param schedule: the times of the wait

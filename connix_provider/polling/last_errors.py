@@ -1,11 +1,10 @@
 """
-Read the last errors in the log of a failed agent, so that a reader need not look for them.
+Read the newest error lines of a failed agent's log.
 
-They are a help, never a condition: whatever goes wrong with them leaves the failure as it was, and delays it
-by at most :data:`SECONDS`.
+A failure to read them never changes the outcome of the task, and delays it by at most :data:`SECONDS`.
 
 The driver of a wait reads them where the wait ends. There the agent was polled just now, so its secrets are
-known, and one request is enough. For a time-out it is sent after the last poll, right before the deadline. A
+known, and one request is enough. For a timeout it is sent after the last poll, right before the deadline. A
 trigger that polled the agent in a listing does not know its secrets. There the worker that resumes the task
 reads the agent and its log, because triggers share their reads and send no request for one agent alone.
 """
@@ -59,7 +58,6 @@ def add_last_errors(
     a poll that failed. After the deadline no more time is spent than the last poll may take.
 
     :param client: whose flow it is
-    :param wait: the wait
     :param poll_result: how it ended; ``None`` while it goes on. After the last poll it can only time out, so
         the lines are read before the deadline
     :param may_read_agent: whether to read the agent if the last poll did not show its secrets; otherwise the
@@ -101,8 +99,6 @@ def read_last_errors(
     Read the last errors in an agent's log, and log them; for ``client.run_flow()``.
 
     :param client: whose flow it is; its deadline does not count
-    :param project_id: the project
-    :param agent_id: the agent
     :param agent: the agent as Get showed it, if it was just read; otherwise it is read, because its secrets
         must not be quoted
     :param seconds: the time that is left; at most :data:`SECONDS` are spent

@@ -39,7 +39,7 @@ class ListingScan:
 
     def pages_for(self, entries: float) -> int:
         """
-        Return how many pages so many entries take.
+        Return the number of pages that hold the given number of entries.
 
         :param entries: how many
         :return: pages, at least one
@@ -50,7 +50,6 @@ class ListingScan:
         """
         Return the number of a page's last read.
 
-        :param page: the page
         :return: the number, -1 where it was never read
         """
         return self._read.get(page, _NEVER)
@@ -94,7 +93,7 @@ class ListingScan:
         if total is not None:
             self.pages = self.pages_for(total)
         elif has_more:
-            # Nothing tells the length: the listing may go on for as long as it has gone on.
+            # The length is unknown, so assume that as many pages follow as were read.
             self.pages = max(self.pages, 2 * (page + 1))
         else:
             self.pages = page + 1
@@ -149,7 +148,6 @@ class DuePages:
         """
         Return what a page is expected to show.
 
-        :param page: the page
         :return: due agents, and the seconds by which they are overdue in sum
         """
         agents, overdue = self._placed.get(page, (0.0, 0.0))

@@ -48,7 +48,6 @@ class LogStream:
     """
     The lines of one agent's log that a wait has not logged yet.
 
-    :param log: the task's log
     :param began_at: epoch seconds at which the task began; older lines are not logged
     :param position: what :meth:`to_json` of another process returned
     """

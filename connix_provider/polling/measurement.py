@@ -42,8 +42,6 @@ def measure(
 
     :param client: whose flow it is; its bounds hold for each request
     :param policy: the limits
-    :param project_id: the project
-    :param agent_id: the agent
     :param agent: the agent, if it was just read
     :return: the steps; their result is the report
     :raises ConnixError: if a request fails

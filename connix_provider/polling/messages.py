@@ -30,7 +30,7 @@ __all__ = [
     "wanted",
 ]
 
-#: Seconds of waiting for a rate limit from which on a time-out mentions them.
+#: Seconds of waiting for a rate limit from which on a timeout mentions them.
 WORTH_TELLING = 1.0
 #: What ended well, where the status alone does not say it; "%s" is the status.
 _DONE = {
@@ -45,7 +45,6 @@ def wanted(goal: Goal) -> str:
     """
     Say what a wait is for.
 
-    :param goal: the goal
     :return: words that go after "to be"
     """
     if goal.done_when_gone:
@@ -65,7 +64,6 @@ def done(goal: Goal, agent: AgentRef, status: str | None, waited: float) -> str:
     Say that a wait has what it wanted.
 
     :param goal: what it wanted
-    :param agent: the agent
     :param status: its status
     :param waited: seconds since the task began
     :return: one sentence
@@ -81,7 +79,6 @@ def gone(goal: Goal, agent: AgentRef, why: str) -> str:
     Say that there is no such agent.
 
     :param goal: what was waited for
-    :param agent: the agent
     :param why: what Connix said
     :return: one sentence
     """
@@ -98,7 +95,6 @@ def failed(goal: Goal, agent: AgentRef, reason: str) -> str:
     Say that the agent will not come to what was wanted.
 
     :param goal: what was waited for
-    :param agent: the agent
     :param reason: the verdict's reason
     :return: one sentence or two
     """
@@ -125,18 +121,17 @@ def timed_out(
     Say that the time is up: what was asked for, what was seen, what to do.
 
     :param goal: what was waited for
-    :param agent: the agent
     :param state: what the polls showed
     :param limit: the time allowed, such as ``600 s``
     :param last_seen: what the last poll that showed the agent showed, and when
     :param last_error: what the last poll failed with, if it failed
-    :param connix_conn_id: the Airflow connection, where that is known
+    :param connix_conn_id: the Airflow connection, if known
     :param limited_for: seconds spent waiting for a rate limit
     :param limited_by: the limit, as the client names it
     :return: some sentences
     """
     needs_sign = goal.require_change or state.sign is Sign.REQUIRED
-    if needs_sign and state.before and not state.changed and state.last in _settled_as(goal, state):
+    if needs_sign and state.before and not state.changed and state.last and state.last.status in goal.done:
         action = f"{'an' if goal.name == 'update' else 'a'} {goal.name}"
         others = ", only of an update by others," if state.other_change else ""
         what = f"showed no sign of {action}{others} within the time allowed ({limit})"
@@ -161,16 +156,14 @@ def _advice_on_status(goal: Goal, status: str | None) -> str:
     """Say what to do about an agent that was not where it was wanted."""
     if goal.name == "sensor" and status in DOWN and AgentStatus.RUNNING in goal.done:
         return f"An agent that is {status} does not start by itself: start it, then clear the task"
-    return "Set a longer timeout if the agent needs more time, and see its log in the Connix console"
+    return (
+        "Set a longer timeout (and execution_timeout, if the task has one) if the agent needs more time, and "
+        "see its log in the Connix console"
+    )
 
 
 def _summary(error: Exception) -> str:
     return error.summary if isinstance(error, ConnixError) else str(error)
-
-
-def _settled_as(goal: Goal, state: PollState) -> tuple[object, ...]:
-    """Return the last poll where it shows a status that was wanted."""
-    return (state.last,) if state.last and state.last.status in goal.done else ()
 
 
 def last_seen(status: str | None, seen_at: float | None, now: float) -> str:
@@ -196,7 +189,6 @@ def undefined(error: AirflowNotFoundException, goal: Goal, agent: AgentRef) -> A
 
     :param error: the hook's error, with its hint where Airflow looks
     :param goal: what was waited for
-    :param agent: the agent
     :return: the same class with a longer text
     """
     return AirflowNotFoundException(f"{not_waited_for(goal, agent)}: {error}{agent.context_suffix}")
@@ -207,7 +199,6 @@ def not_waited_for(goal: Goal, agent: AgentRef) -> str:
     Say that a wait could not begin or go on.
 
     :param goal: what is waited for
-    :param agent: the agent
     :return: the beginning of a message
     """
     return f"Could not wait for agent {agent} to be {wanted(goal)}"
@@ -219,10 +210,8 @@ def refused(
     """
     Complete an error that ended a wait: by what was waited for, and what to do.
 
-    :param error: the error
     :param goal: what was waited for
-    :param agent: the agent
-    :param connix_conn_id: the Airflow connection, where that is known
+    :param connix_conn_id: the Airflow connection, if known
     :param is_misconfigured: whether a mistake in the connection explains every failure so far
     """
     error.agent_id, error.agent_name = agent.agent_id, agent.name

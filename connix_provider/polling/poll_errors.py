@@ -25,9 +25,9 @@ from connix_provider.client.transient import is_transient
 
 __all__ = ["MISCONFIGURED_AFTER", "UNDEFINED_AFTER", "PollErrors"]
 
-#: Seconds after which a connection that is not defined is believed to be none.
+#: Seconds after which an undefined connection ends the wait.
 UNDEFINED_AFTER = 300.0
-#: Seconds without any response of Connix after which the connection is believed to be wrong.
+#: Seconds after which a connection without any response of Connix ends the wait.
 MISCONFIGURED_AFTER = 600.0
 
 
@@ -77,14 +77,14 @@ class PollErrors:
         return bool(self._foreign.count) or self._undefined_since is not None or self._is_misconfigured
 
     def reset(self) -> None:
-        """Take in a poll that showed the agent."""
+        """Record a poll that showed the agent."""
         self._foreign.reset()
         self._undefined_since, self._is_misconfigured = None, False
         self.has_answered = True
 
     def record(self, error: Exception, now: float) -> bool:
         """
-        Take in a failed poll.
+        Record a failed poll.
 
         :param error: what it failed with
         :param now: seconds

@@ -18,7 +18,6 @@ class PollLog:
     """
     Log what the polls of one wait show.
 
-    :param log: the logger
     :param status: the status that the log shows already
     """
 
@@ -29,22 +28,13 @@ class PollLog:
         self._status = status
 
     def failure(self, agent: AgentRef, error: Exception) -> None:
-        """
-        Log a failed poll, unless the poll before failed in the same way.
-
-        :param agent: the agent
-        :param error: the error
-        """
+        """Log a failed poll, unless the poll before failed in the same way."""
         if type(error) is not type(self.last_error):
             self.log.warning("Agent %s: a poll failed and will be repeated: %s", agent, error)
         self.last_error = error
 
     def response(self, agent: AgentRef) -> None:
-        """
-        Log the first response after a failure.
-
-        :param agent: the agent
-        """
+        """Log the first response after a failure."""
         if self.last_error:
             self.log.info("Agent %s: Connix answers again.", agent)
             self.last_error = None
@@ -53,7 +43,6 @@ class PollLog:
         """
         Log a status if it is new.
 
-        :param agent: the agent
         :param status: its status, ``None`` if it is gone
         :param goal: the goal of the wait
         :param schedule: the times of the wait
@@ -79,11 +68,7 @@ class PollLog:
         )
 
     def new_key(self, agent: AgentRef) -> None:
-        """
-        Log that the service refused the key and that the connection has another one now.
-
-        :param agent: the agent
-        """
+        """Log that the service refused the key and that the connection has another one now."""
         self.log.info(
             "Agent %s: Connix refused the key. The connection has a new key; polling continues with it.",
             agent,

@@ -35,7 +35,7 @@ _NO_TEXT = frozenset({"response_status", "has_error_body"})
 
 
 class Outcome(StrEnum):
-    """Name the ways in which a wait can end."""
+    """The ways in which a wait can end."""
 
     DONE = "done"
     FAILED = "failed"
@@ -50,14 +50,13 @@ class Outcome(StrEnum):
 @dataclasses.dataclass(frozen=True, slots=True)
 class PollResult:
     """
-    Hold how a wait ended.
+    The end of a wait.
 
     :param outcome: how
-    :param agent_id: the agent
     :param status: the status last seen, if any
     :param message: some sentences for an on-call reader
     :param error: for ``refused``: what the error's class and arguments were
-    :param agent_name: the agent's name, where that is known
+    :param agent_name: the agent's name, if known
     :param project_id: its project
     :param request_id: the request that the result rests on, for Connix's support
     :param exception: for ``refused``: the error itself; it does not travel
@@ -89,7 +88,6 @@ class PollResult:
         Make a result for an agent.
 
         :param outcome: how the wait ended
-        :param agent: the agent
         :param status: the status last seen, if any
         :param message: some sentences for an on-call reader
         :param request_id: the request that the result rests on
@@ -103,7 +101,6 @@ class PollResult:
         """
         Make the result for an error that will not pass.
 
-        :param agent: the agent
         :param status: the status last seen, if any
         :param error: a :class:`~connix_provider.client.errors.ConnixError`, a :class:`ValueError` where the
             connection itself is wrong, or an ``AirflowNotFoundException``

@@ -8,7 +8,7 @@ from connix_provider.polling.clock import SteadyClock
 
 __all__ = ["LAST_POLL", "MAX_HINT", "MAX_POLL", "PollSchedule"]
 
-#: Seconds that one poll may take: a service that hangs must not stretch the interval for ever.
+#: Seconds that one poll may take: a service that hangs must not stretch the interval forever.
 MAX_POLL = 60.0
 #: Seconds by which a hint of the service, such as Retry-After, delays the next poll at most.
 MAX_HINT = 60.0

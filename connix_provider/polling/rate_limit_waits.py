@@ -17,11 +17,7 @@ _QUIET = 60.0
 
 
 class RateLimitWaitLog:
-    """
-    The time that the polls of one wait have waited for a rate limit.
-
-    :param log: the logger
-    """
+    """The time that the polls of one wait have waited for a rate limit."""
 
     def __init__(self, log: Any) -> None:
         self._log = log
@@ -48,12 +44,11 @@ class RateLimitWaitLog:
         due_at: float | None = None,
     ) -> None:
         """
-        Take in a poll that the rate limit delays.
+        Record a poll that the rate limit delays.
 
         :param agent: the agent, for the log
         :param error: the 429, or the limiter's own error
         :param seconds: how long the next poll is delayed
-        :param now: epoch seconds
         :param due_at: epoch seconds at which the poll was due, where the client has waited for the limit
         """
         if self._since is None:
@@ -74,10 +69,9 @@ class RateLimitWaitLog:
 
     def end(self, agent: object, now: float) -> None:
         """
-        Take in a poll that the rate limit let pass.
+        Record a poll that the rate limit permitted.
 
         :param agent: the agent, for the log
-        :param now: epoch seconds
         """
         if self._since is None:
             return
@@ -93,10 +87,9 @@ class RateLimitWaitLog:
 
     def reason(self, last_error: Exception | None, now: float) -> Exception | None:
         """
-        Return the error that explains a time-out.
+        Return the error that explains a timeout.
 
         :param last_error: what the last poll that was sent failed with, if it failed
-        :param now: epoch seconds
         :return: the rate limit's error; or the other one, where the message counts the seconds of the limit,
             and where a poll that was not sent would hide it
         """
@@ -110,7 +103,6 @@ class RateLimitWaitLog:
         """
         Sum up.
 
-        :param now: epoch seconds
         :return: the seconds spent waiting so far
         """
         return self._before + (max(0.0, now - self._since) if self._since is not None else 0.0)

@@ -8,9 +8,9 @@ most overdue agent that pages do not show in time. An example: 1,000 waits in a 
 poll interval of 5 s and 94 pages a minute. The ten pages are read in turns, each every 6.4 s, whenever each
 wait began.
 
-There are three ways to a read:
+There are three kinds of read:
 
-- *By place*: the page of the whole listing that showed an agent last shows it again.
+- *By page*: the page of the whole listing that showed an agent last shows it again.
 - *By status*: the agents in one status have a listing of their own. In a project of 50,000 agents, of which
   1,000 are being created, it has eleven pages. An agent that left the status is not on them, so these pages
   count half. Where the status is not known, all statuses are likely, the more so the more agents are in them.
@@ -19,7 +19,7 @@ There are three ways to a read:
   much longer than the agents that pages show.
 
 Invariants: no request shows only agents that are not due; no agent and no page is read twice at a time; a
-page that does not show an agent tells nothing about the agent.
+page that does not show an agent says nothing about the agent.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _WORTH_A_PAGE = 2.0
 _BY_STATUS = 0.5
 #: Entries by which pages by status overlap: where an agent leaves the status, those behind it move forward.
 _OVERLAP = 5
-#: An agent is read by id once it is overdue so many times longer than those on pages, plus so many seconds.
+#: An agent is read by id once it is overdue by this factor of the lateness on pages, plus these seconds.
 _GET_AFTER, _GET_AFTER_MORE = 1.5, 2.0
 #: Seconds for which pages that the service refused are not tried again.
 _AVOID_FOR = 300.0
@@ -135,7 +135,6 @@ class ReadScheduler:
         """
         Choose the agent that Get Agent shall show, and the page that List Agents shall show.
 
-        :param now: the moment
         :param get_rate: Gets a second that polling may send
         :return: the reads that are needed, by the endpoint
         """
@@ -150,12 +149,7 @@ class ReadScheduler:
         return {bucket: read for bucket, read in reads.items() if read is not None}
 
     def is_in_flight(self, agent_id: str) -> bool:
-        """
-        Tell whether a request is in flight that may show an agent.
-
-        :param agent_id: the agent
-        :return: whether there is one
-        """
+        """Return whether a request is in flight that may show an agent."""
         return self._pages_in_flight > 0 or agent_id in self._in_flight
 
     def may_be_on(self, read: Read) -> frozenset[str]:
@@ -170,11 +164,7 @@ class ReadScheduler:
 
     @contextmanager
     def in_flight(self, read: Read) -> Iterator[None]:
-        """
-        Choose nothing that a request shows while it is in flight.
-
-        :param read: the request
-        """
+        """Choose nothing that a request shows while it is in flight."""
         pages = set() if read.page is None else self._scans[read.status].in_flight
         if read.page is not None:
             self._lateness += _SMOOTHING * (read.lateness - self._lateness)
@@ -194,7 +184,6 @@ class ReadScheduler:
         Send no such requests for some minutes, because the service does not allow them.
 
         :param read: a page
-        :param now: the moment
         """
         if read.status is None:
             self._avoid_all_until = now + _AVOID_FOR
@@ -203,9 +192,8 @@ class ReadScheduler:
 
     def on_agent(self, agent_id: str, status: str) -> None:
         """
-        Take in what a response shows of an agent.
+        Record what a response shows of an agent.
 
-        :param agent_id: the agent
         :param status: its status
         """
         agent = self._agents.get(agent_id)
@@ -218,12 +206,7 @@ class ReadScheduler:
             agent.status, agent.unplaced_since = status, self._pages_read + 1
 
     def on_page(self, read: Read, page: AgentPage) -> None:
-        """
-        Take in a page; agents that left it may be on those that were read before.
-
-        :param read: the request
-        :param page: the page
-        """
+        """Record a page; agents that left it may be on those that were read before."""
         self._pages_read += 1
         for agent in page:
             self.on_agent(agent.id, agent.status)

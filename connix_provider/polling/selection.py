@@ -36,8 +36,6 @@ def select_agents(
     not show, or whose metadata or last activity it leaves out and the selector asks for, costs a Get.
 
     :param client: whose flow it is; its bounds hold for each request
-    :param selector: the criteria
-    :param project_id: the project
     :return: the steps; their result is the agents, the oldest first, or in the order of the ids
     :raises ValueError: if nothing is selected, or no agent has an id or name of the selector; not with
         ``allow_empty``
@@ -84,8 +82,6 @@ def get_agent_if_present(client: Client | AsyncClient, project_id: str, agent_id
     Read an agent that may be gone; for ``client.run_flow()``.
 
     :param client: whose flow it is
-    :param project_id: the project
-    :param agent_id: the agent
     :return: the steps; their result is the agent, or ``None``
     :raises ConnixError: if the request fails, also for a missing project
     """

@@ -87,8 +87,6 @@ class SharedClient:
         """
         Return the address of an agent's page; the connection has been read.
 
-        :param project_id: the project
-        :param agent_id: the agent
         :return: the address
         """
         return self._hook.agent_url(str(project_id), agent_id)
@@ -125,8 +123,6 @@ class SharedClient:
         """
         Subscribe to an agent.
 
-        :param project_id: the project
-        :param agent_id: the agent
         :param interval: seconds between two polls
         :param deadline: when the wait ends, in seconds of the monotonic clock
         :return: the subscription

@@ -51,13 +51,10 @@ class StatusPoller:
     """
     One wait for an agent.
 
-    :param goal: the goal
     :param agent_id: the agent, or ``None`` while only its name is known
     :param poll_interval: seconds between two polls
     :param deadline: epoch seconds at which the wait times out
     :param agent_name: the agent's name, if known
-    :param project_id: the agent's project
-    :param link: the address of the agent's page in the Connix console
     :param connix_conn_id: the Airflow connection, for messages
     :param state: the state of earlier polls; it is updated
     :param exponential_backoff: whether the interval doubles from poll to poll
@@ -83,7 +80,6 @@ class StatusPoller:
         deadline: float,
         agent_name: str | None = None,
         project_id: str | None = None,
-        link: str | None = None,
         connix_conn_id: str | None = None,
         state: PollState | None = None,
         exponential_backoff: bool = False,
@@ -109,7 +105,7 @@ class StatusPoller:
             is_resumed=is_resumed,
         )
         self.goal = goal
-        self.agent = AgentRef(agent_id, agent_name, project_id, link)
+        self.agent = AgentRef(agent_id, agent_name, project_id)
         self.connix_conn_id = connix_conn_id
         self.state = PollState() if state is None else state
         self.response_grace = response_grace

@@ -28,9 +28,8 @@ class PollDelayed:
 
 class Subscription:
     """
-    Hold one wait's subscription to a watcher. Moments are seconds of the monotonic clock.
+    One wait's subscription to a watcher. Moments are seconds of the monotonic clock.
 
-    :param agent_id: the agent
     :param interval: seconds between two polls
     :param deadline: when the wait ends
     :param clock: returns the moment
@@ -99,20 +98,14 @@ class Subscription:
         return self._result is not None and not self._result.done()
 
     def is_nearly_due(self, now: float) -> bool:
-        """
-        Tell whether a poll now may stand for the one that is due a little later.
-
-        :param now: the moment
-        :return: whether it is due, or will be within half the interval
-        """
+        """Return whether a poll now may replace the one that is due a little later."""
         return self.due <= now + self.interval / 2
 
     def publish(self, seen: Agent | ConnixError | None, now: float, version: int = 0) -> None:
         """
-        Hand a poll on, if it is due or shows a change.
+        Pass a poll result to the wait, if it is due or shows a change.
 
         :param seen: what the poll showed; ``None`` at the end of the wait
-        :param now: the moment
         :param version: the version of the key that it was sent with
         """
         if self._result is None or self._result.done():
@@ -130,7 +123,6 @@ class Subscription:
         Report once that a rate limit delays the poll that is due.
 
         :param delayed: which limit, for how long and why
-        :param now: the moment
         """
         if self.is_waiting and self._result and self.due <= now and not self._is_delayed:
             self._is_delayed = True

@@ -69,7 +69,6 @@ class Watcher:
     Poll the agents of one project for all subscriptions.
 
     :param source: gives the client that the waits share
-    :param project_id: the project
     :param clock: seconds of a clock that is never set
     """
 
@@ -92,7 +91,6 @@ class Watcher:
         """
         Begin to poll an agent.
 
-        :param agent_id: the agent
         :param interval: seconds between two polls
         :param deadline: when the wait ends, in seconds of the clock
         :return: the subscription
@@ -159,7 +157,7 @@ class Watcher:
         return soonest
 
     async def _send_reads(self) -> float:
-        """Send reads as long as there are permits; return the seconds until there may be another one."""
+        """Send reads while permits are available; return the seconds until the next one may be."""
         while True:
             now = self._clock()
             waits = {bucket: self._permit_in(bucket, now) for bucket in _AT_ONCE}

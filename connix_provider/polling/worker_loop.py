@@ -45,7 +45,6 @@ class PollingSession:
     Hold a worker's client, and notice when the key in its Airflow connection changes.
 
     :param hook: the connection; it is read at once
-    :param max_attempts: how often a call is sent at most
     :param deadline: epoch seconds after which nothing is sent
     :param is_resumed: whether the connection was read before, by another process of the task: where it is not
         defined now, each poll tries again
@@ -58,12 +57,10 @@ class PollingSession:
         hook: ConnixHook,
         *,
         deadline: float,
-        max_attempts: int | None = None,
         is_resumed: bool = False,
     ) -> None:
         self._hook = hook
         self._deadline = deadline
-        self._max_attempts = max_attempts
         self._open = ExitStack()
         self._client: Client | None = None
         try:
@@ -110,7 +107,6 @@ class PollingSession:
         """
         Return the address of an agent's page in the Connix console.
 
-        :param project_id: the project
         :param agent_id: the agent, where its id is known
         :return: the address, or ``None``
         """
@@ -118,11 +114,10 @@ class PollingSession:
 
     def locate(self, client: Client, project_id: str | None, wait: StatusPoller, find: Locate | None) -> None:
         """
-        Tell a wait where its agent is.
+        Set project, agent id and link of a wait.
 
         :param client: a client with the bounds of a poll
-        :param project_id: the project, where it is known
-        :param wait: the wait
+        :param project_id: the project, if known
         :param find: finds the agent, where the wait does not know it yet
         """
         project_id, agent_id = find(client) if find else (str(project_id), wait.agent_id)
@@ -133,7 +128,7 @@ class PollingSession:
     def _take(self, client: Client) -> None:
         is_first = self._client is None
         self._open.enter_context(client)
-        self._client = client.with_options(max_attempts=self._max_attempts, deadline=self._deadline)
+        self._client = client.with_options(deadline=self._deadline)
         if is_first:
             # A refused key or an unknown host further down is this connection's.
             self._hook.log.info(
@@ -151,8 +146,6 @@ def poll_once(
     """
     Send one poll from a worker and judge it.
 
-    :param polling_session: the connection
-    :param project_id: the agent's project
     :param wait: the wait that the poll is for
     :param locate: finds the agent, where the wait does not know it yet
     :return: the result, or ``None`` while the wait goes on
@@ -175,11 +168,9 @@ def result_of_event(
     """
     Read how a deferred wait ended, and add the agent's last errors to a failure if the trigger left that.
 
-    :param hook: the connection
     :param event: the trigger's event
     :param allowed: seconds from the start of the task to its deadline
     :param execution_timeout: Airflow's
-    :param log: the task's log
     :return: how it ended
     :raises ValueError: for an event that no trigger of this provider sends
     """
@@ -202,19 +193,14 @@ def poll_until_done(
     polling_session: PollingSession,
     project_id: str | None,
     wait: StatusPoller,
-    *,
-    locate: Locate | None = None,
 ) -> PollResult:
     """
     Wait on a worker.
 
-    :param polling_session: the connection
-    :param project_id: the agent's project
     :param wait: what to wait for
-    :param locate: finds the agent, where the wait does not know it yet
     :return: how it ended
     """
-    while (poll_result := poll_once(polling_session, project_id, wait, locate=locate)) is None:
+    while (poll_result := poll_once(polling_session, project_id, wait)) is None:
         time.sleep(wait.schedule.sleep_seconds())
     return poll_result
 

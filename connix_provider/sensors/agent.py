@@ -35,7 +35,7 @@ class ConnixAgentStatusSensor(ConnixSensor):
     :class:`~connix_provider.exceptions.ConnixAgentFailedError` in a failure status, with
     :class:`~connix_provider.exceptions.ConnixAgentGoneError` if the agent is deleted, and with
     :class:`~connix_provider.exceptions.ConnixAgentTimeoutError` at the deadline. ``soft_fail`` skips only the
-    time-out. Transient errors do not end the wait, but a refused key does. The sensor only reads the agent,
+    timeout. Transient errors do not end the wait, but a refused key does. The sensor only reads the agent,
     and returns its id.
 
     :param agent_id: the agent

@@ -257,7 +257,7 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
             raise self._softened(error) from None
 
     def _softened(self, error: Exception) -> Exception:
-        """Return a skip in place of an error: for ``never_fail`` of any, for ``soft_fail`` of a time-out."""
+        """Return a skip in place of an error: for ``never_fail`` of any, for ``soft_fail`` of a timeout."""
         if isinstance(error, AirflowSkipException):
             return error
         if self.never_fail or (self.soft_fail and isinstance(error, AirflowSensorTimeout)):

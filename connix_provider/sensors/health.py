@@ -33,7 +33,7 @@ class ConnixAgentHealthSensor(ConnixSensor):
     :class:`~connix_provider.exceptions.ConnixAgentGoneError` or (``on_unknown="fail"``)
     :class:`~connix_provider.exceptions.ConnixAgentUnhealthyError` when too few are left that could be, and
     with :class:`~connix_provider.exceptions.ConnixAgentTimeoutError` at the deadline, whose message holds the
-    last report. ``soft_fail`` skips only the time-out. An unhealthy agent and transient errors do not end the
+    last report. ``soft_fail`` skips only the timeout. An unhealthy agent and transient errors do not end the
     wait, but a refused key does.
 
     :param health: the limits, a :class:`~connix_provider.health.HealthPolicy` or a mapping with its names
@@ -45,7 +45,7 @@ class ConnixAgentHealthSensor(ConnixSensor):
         which a fraction counts as one more; default all
     :param healthy_for: seconds, or a timedelta, for which polls must show a healthy agent without a change;
         default 0. In reschedule mode the sensor keeps its worker slot meanwhile
-    :param on_unknown: ``wait`` (default), or ``fail``: an agent of unknown health counts as lost
+    :param on_unknown: ``wait`` (default), or ``fail``: an agent of unknown health counts as failed
     :param project_id: the project; default the connection's ``project_id``
     :param stream_agent_logs: whether new lines of the agents' log go into the task's log during the wait;
         default no. Costs a request of the rate limit on Get Agent Logs for each poll. In reschedule mode, an

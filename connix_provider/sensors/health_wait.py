@@ -43,7 +43,7 @@ class HealthSettings:
     :param selector: the agents, ``None`` for the one of the sensor's ``agent_id`` or ``agent_name``
     :param at_least: how many of them must be healthy, a number or a percentage; ``None`` for all
     :param healthy_for: seconds for which polls must show a healthy agent without a change
-    :param on_unknown: ``wait``, or ``fail``: an agent of unknown health counts as lost
+    :param on_unknown: ``wait``, or ``fail``: an agent of unknown health counts as failed
     """
 
     policy: HealthPolicy

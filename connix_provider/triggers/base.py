@@ -1,5 +1,5 @@
 """
-What the triggers that wait for agents share: the times of a wait, and its one event.
+Times and event, shared by the triggers that wait for agents.
 
 Invariants of every trigger:
 

@@ -26,7 +26,6 @@ from connix_provider.polling.preload import preload
 
 if TYPE_CHECKING:
     from connix_provider.polling.fleet_wait import FleetWait
-    from connix_provider.polling.poll_result import PollResult
 
 __all__ = ["ConnixFleetTrigger"]
 

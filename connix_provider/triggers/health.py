@@ -28,7 +28,7 @@ class ConnixAgentHealthTrigger(WaitTrigger):
     :param health: the policy, from :meth:`HealthPolicy.to_json <connix_provider.health.HealthPolicy.to_json>`
     :param needed: how many agents must be healthy; default all
     :param healthy_for: seconds for which polls must show a healthy agent without a change
-    :param on_unknown: ``wait``, or ``fail``: an agent of unknown health counts as lost
+    :param on_unknown: ``wait``, or ``fail``: an agent of unknown health counts as failed
     :param poll_interval: seconds between two polls of an agent, default 60
     :param exponential_backoff: whether the interval doubles from poll to poll
     :param max_wait: the longest interval with ``exponential_backoff``, in seconds

@@ -218,7 +218,7 @@ def of_a_look(task: Task, kind: FaultKind, which: str) -> Expected:
             # A read replica may not know a new agent for some seconds.
             if task.after is None or (task.deed == "create_agent" and which != "every"):
                 return Expected(SUCCEEDED, 1)
-            # Of a create that is 15 s later, which the tally counts as a time-out.
+            # Of a create that is 15 s later, which the tally counts as a timeout.
             outcome = TIMED_OUT if task.deed == "create_agent" else FAILED
             return Expected(outcome, 1, (ConnixAgentGoneError,))
         case Nature.LASTING:

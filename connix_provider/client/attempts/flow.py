@@ -6,7 +6,8 @@ back: a response, an error, or ``None`` after a pause. The two clients are thin 
 
 One attempt waits for a permit of the rate limit, sends the request and reads the response. After a failure:
 
-1. If the repeat of a lost request is refused, the agent may show that the first request was executed.
+1. If the response was lost and the repeated request is refused, the agent may show that the first request
+   was executed.
 2. :func:`~connix_provider.client.retry.retry_delay` decides whether to send the call again, and when.
 3. A poll that meets 429 raises at once, because its wait repeats it.
 4. A call of a task repeats a 429 until the task's deadline.
@@ -116,7 +117,6 @@ def perform(
     """
     Perform one call.
 
-    :param call: the call
     :param policy: bounds of attempts and time
     :param limiter: the limiter of the API key
     :param background: whether the call is a poll, which yields to actions
@@ -257,7 +257,7 @@ def _read_result(
 def _check_repeat(
     check: RepeatCheck[T], policy: RetryPolicy, remaining: float, again: Callable[..., Flow[Any]]
 ) -> Flow[T | None]:
-    """Return the result of a lost request if the agent shows that it was executed."""
+    """Return the result of a request whose response was lost, if the agent shows that it was executed."""
     if check.get is None:
         return check.result_of(None)
     if remaining <= 0:

@@ -45,7 +45,6 @@ class LimitLog:
     """
     Log the wait of one call for a rate limit.
 
-    :param call: the call
     :param clock: seconds of a clock that is never set
     :param epoch: epoch seconds
     :param is_quiet: whether nothing is logged, because polling logs the wait of its polls

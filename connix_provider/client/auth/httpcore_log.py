@@ -32,7 +32,7 @@ _filter = _Redacting()
 
 def hide_secrets_of(auth: Auth) -> None:
     """
-    Hide a client's credentials in httpcore's log, as long as its auth exists.
+    Hide a client's credentials in httpcore's log, while its auth exists.
 
     :param auth: the client's auth
     """

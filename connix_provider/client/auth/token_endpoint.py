@@ -126,7 +126,6 @@ class TokenEndpoint:
         """
         Read a response.
 
-        :param response: the response
         :param secrets: the values that no message may show
         :return: the tokens
         :raises ConnixAPIError: for a response without a usable access token

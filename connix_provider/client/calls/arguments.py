@@ -23,7 +23,6 @@ def path_segment(value: str, name: str) -> str:
     Quote an id as one segment of a path.
 
     :param value: the id
-    :param name: the parameter's name
     :return: the segment
     :raises ValueError: for an empty id, and for ``.`` and ``..``, which would lead to another path
     """
@@ -52,7 +51,6 @@ def check_int(value: int | None, name: str, low: int, high: int | None = None) -
     Check an integer.
 
     :param value: the integer, or ``None``
-    :param name: the parameter's name
     :param low: the smallest allowed value
     :param high: the largest allowed value; default no bound
     :return: the value
@@ -71,7 +69,6 @@ def check_choice(value: str | None, name: str, allowed: tuple[str, ...]) -> str 
     Check a text that must be one of several.
 
     :param value: the text, or ``None``
-    :param name: the parameter's name
     :param allowed: the allowed values
     :return: the value
     :raises ValueError: for any other value
@@ -86,7 +83,6 @@ def check_text(value: str | None, name: str) -> str | None:
     Check a text that must not be empty.
 
     :param value: the text, or ``None``
-    :param name: the parameter's name
     :return: the text
     :raises ValueError: for any other value
     """
@@ -146,7 +142,6 @@ def body(value: Mapping[str, Any], name: str) -> bytes:
     Encode a body as JSON.
 
     :param value: the body
-    :param name: the parameter's name
     :return: the JSON
     :raises ValueError: for a body that is no mapping, or cannot be written as JSON
     """

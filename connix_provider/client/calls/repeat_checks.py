@@ -36,7 +36,6 @@ def delete_check(agent_id: str) -> RepeatCheck[DeleteResult]:
     """
     Return the check of a delete: the agent's own 404 proves it.
 
-    :param agent_id: the agent
     :return: the check
     """
     message = "Agent was deleted by the request whose response was lost"

@@ -19,7 +19,6 @@ class Send:
     """
     The driver sends one request.
 
-    :param call: the call
     :param request_id: the ``X-Request-ID`` of the request
     :param timeout: seconds from the start of the request to the end of its response
     """
@@ -47,7 +46,6 @@ class Response:
 
     :param status_code: HTTP status
     :param headers: the headers, their names in lower case
-    :param body: the body
     """
 
     status_code: int

@@ -28,7 +28,7 @@ LenientInt = Annotated[int | None, OrElse(_integral_float)]
 
 class Pagination(ConnixModel):
     """
-    Hold where a page is in its listing.
+    Position of a page in its listing.
 
     ``has_more`` is worked out if the service does not tell it: from ``total``, or else from how full the page
     is.
@@ -41,7 +41,7 @@ class Pagination(ConnixModel):
 
 
 class Page(ConnixModel, Generic[ItemT]):
-    """Hold one page of a listing; iterating, ``len`` and indexing go to its items."""
+    """One page of a listing; iterating, ``len`` and indexing go to its items."""
 
     #: The service's name for the items, and their model.
     listed: ClassVar[str]

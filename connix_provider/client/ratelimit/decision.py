@@ -32,7 +32,6 @@ def seconds_until_allowed(
 
     :param endpoint: the endpoint
     :param limits: the limits that count for it, as they stand now
-    :param now: the moment
     :param position: how many requests of its kind are ahead of it in the queue
     :param share: the part of each limit that this process keeps to
     :param background: whether it is a poll
@@ -73,5 +72,5 @@ def seconds_until_allowed(
 
 
 def response_delay(behind: float) -> float:
-    """Return when to ask again where only a response is waited for; calls far behind need not hurry."""
+    """Return the seconds until the next check, if only a response is pending."""
     return _RESPONSE + _STEP * behind

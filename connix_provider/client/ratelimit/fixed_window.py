@@ -20,8 +20,8 @@ __all__ = ["FixedWindow"]
 _LENGTHS = (60.0, 3600.0, 86_400.0)
 #: A reset may be rounded either way.
 _ROUNDING = 1.0
-#: The power of a machine's part that it takes: with 1, parts would stay uneven; with 0, each would take all.
-_EVENING = 0.65
+#: Exponent of this machine's share: with 1, unequal shares would stay unequal; with 0, each would take all.
+_FAIRNESS_EXPONENT = 0.65
 #: The part of a window by which the last paced request is early, because a later one may be another window's.
 _EARLY = 0.02
 
@@ -49,7 +49,6 @@ class FixedWindow(Limit):
 
     :param limit: requests in a window, by the first response
     :param ahead: seconds until the window ends, or ``None``
-    :param now: the moment
     """
 
     #: How many numbers :meth:`dump` returns.
@@ -97,7 +96,6 @@ class FixedWindow(Limit):
         Take over the numbers of other processes of the machine, and add the requests that they do not know.
 
         :param numbers: as :meth:`dump` returned them
-        :param now: the moment
         :return: whether they can be the numbers of a window
         """
         shared = WindowNumbers(*numbers)
@@ -125,7 +123,7 @@ class FixedWindow(Limit):
         return True
 
     def roll(self, now: float) -> None:
-        """Begin the window of a moment, of which no response has told yet."""
+        """Begin the current window, which no response has described yet."""
         if now >= self.end:
             self.end += (math.floor((now - self.end) / self.length) + 1) * self.length
             self._begin()
@@ -134,7 +132,6 @@ class FixedWindow(Limit):
         """
         Learn from the headers of a response.
 
-        :param now: the moment
         :param headers: the headers
         :param ahead: the most seconds until the end of their window, or ``None``
         """
@@ -165,7 +162,8 @@ class FixedWindow(Limit):
         self._apply(headers)
 
     def _apply(self, headers: RateLimitHeaders) -> None:
-        # Responses overtake each other: within a window only less can be left, unless the limit itself grew.
+        # Responses overtake each other. Within a window the remaining count only decreases, unless the limit
+        # grew.
         grown = max(0.0, self.remaining + headers.limit - self.limit)
         if not self._is_known:
             self._before = max(0.0, headers.limit - headers.remaining - self._sent)
@@ -173,7 +171,7 @@ class FixedWindow(Limit):
         self.limit, self._is_known = headers.limit, True
 
     def is_of(self, headers: RateLimitHeaders | None) -> bool:
-        """Return whether headers tell of this window, with the limit that is known."""
+        """Return whether headers describe this window, with the known limit."""
         if headers is None or headers.reset is None or not self._is_known:
             return False
         return headers.limit == self.limit and abs(headers.reset - self.reset) <= _ROUNDING
@@ -226,7 +224,7 @@ class FixedWindow(Limit):
         left = max(self.end - now - _EARLY * self.length, 1e-3)
         # Several machines together send too much at first, and all of them see that less is left than time.
         behind = min(1.0, self.remaining / self.limit * self.length / left)
-        return behind * math.pow(self._part(), _EVENING) * max(0.0, usable) / left
+        return behind * math.pow(self._part(), _FAIRNESS_EXPONENT) * max(0.0, usable) / left
 
     def _part(self) -> float:
         """Return the part of the requests since this machine's first one that it sent itself."""
@@ -248,7 +246,7 @@ class FixedWindow(Limit):
 
     def _begin(self) -> None:
         self.remaining = self.limit
-        # A request in flight is forgotten here, because a killed process would leave it there for ever.
+        # A request in flight is forgotten here, because a killed process would leave it there forever.
         self.in_flight, self.sent_here = 0.0, 0
         self._sent, self._before, self._polled = 0.0, 0.0, 0.0
         self._unshared = self._unshared_in_flight = 0.0

@@ -1,7 +1,7 @@
 """
 Decide when a request of one key may be sent.
 
-Each request takes a permit first, and each response teaches the limiter. One :class:`RateLimiter` serves
+Each request takes a permit first, and each response updates the limiter. One :class:`RateLimiter` serves
 everything in a process that uses a key; :mod:`connix_provider.client.ratelimit.registry` finds it.
 
 **The rule.** What is left by the headers is spread over the time that is left in the window. An example:
@@ -22,8 +22,8 @@ Together that is too much, so each machine slows down as ``Remaining`` falls fas
 - At most a quarter of what is left is in flight at once, because other machines may use the key at the same
   moment. Before the first response of a window it is 5 % of the limit.
 
-Before the first response, the reference's table counts. A service whose good responses tell of no limit has
-none, until it refuses a request.
+Before the first response, the reference's table counts. A service whose successful responses have no
+rate-limit headers has no limit, until it refuses a request.
 
 **Other processes.** All processes of a machine count together in a file, see
 :mod:`connix_provider.client.ratelimit.shared`. While more than half of a limit is left, a process that sends

@@ -1,5 +1,5 @@
 """
-Count the requests of one limit: so many in so many seconds.
+Count the requests of one limit: N requests in a window of some seconds.
 
 :class:`SlidingWindowLog` applies the reference's number until a response tells the limit. From then on,
 :class:`~connix_provider.client.ratelimit.fixed_window.FixedWindow` follows the headers. All moments are
@@ -120,7 +120,7 @@ class Limit(ABC):
 class SlidingWindowLog(Limit):
     """Keep to a number in any window's length, by a log of the requests of this process."""
 
-    #: The service may count a request so many seconds after it was sent.
+    #: Seconds after sending within which the service may still count a request.
     _LATENESS = 1.0
 
     def __init__(self, limit: float, length: float) -> None:

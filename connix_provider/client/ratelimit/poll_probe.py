@@ -1,9 +1,10 @@
 """
-Bound how long a 429 keeps polls away.
+Bound how long a 429 delays polls.
 
 A hint may be wrong by hours: ``Retry-After: 3600`` for a window of a minute, a reset in milliseconds, a date
-of a clock that is off. Polling that obeyed it would miss that an agent is ready. So one poll a minute is sent
-after a 429, whatever its headers are. A successful response ends this exception, because it tells the limits.
+of a clock that is off. Polling that obeyed it would notice a ready agent hours late. So one poll a minute is
+sent after a 429, whatever its headers are. A successful response ends this exception, because it has the
+limits.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class PollProbe:
             self._at = max(self._at, now + LONGEST_POLL_DELAY)
 
     def succeeded(self) -> None:
-        """End the exception, because a successful response has told the limits."""
+        """End the exception, because a successful response has the current limits."""
         self._at = math.inf
 
     def wait(self, now: float) -> float:

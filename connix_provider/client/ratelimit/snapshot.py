@@ -1,4 +1,4 @@
-"""Hand the limits that responses told to a process on another machine, as JSON."""
+"""Pass limits learned from responses to a process on another machine, as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ def snapshot(state: KeyState, bucket: Bucket, now: float, epoch: float) -> list[
 
     :param state: the limits of the key
     :param bucket: the endpoint
-    :param now: the moment
     :param epoch: the same moment in epoch seconds
     :return: JSON; for each limit its ``limit``, ``remaining``, ``length`` and ``reset``, ``ends_at`` in epoch
         seconds of this machine, and whether it counts all requests of the key ``together``
@@ -45,18 +44,17 @@ def restore(state: KeyState, bucket: Bucket, now: float, epoch: float, saved: Ma
 
     :param state: the limits of the key; changed in place
     :param bucket: the endpoint
-    :param now: the moment
     :param epoch: the same moment in epoch seconds
     :param saved: the limit, as :func:`snapshot` returned it
     """
     ahead = saved["ends_at"] - epoch
     if ahead > 0:
         reset = saved["reset"] if saved["reset"] >= 0 else None
-        told = RateLimitHeaders(saved["limit"], saved["remaining"], reset)
+        learned = RateLimitHeaders(saved["limit"], saved["remaining"], reset)
         if saved["together"]:
-            state.learn_of_key(now, told, ahead)
+            state.learn_of_key(now, learned, ahead)
         else:
-            state.learn_own(bucket, now, told, ahead)
+            state.learn_own(bucket, now, learned, ahead)
         return
     # The window is over, but the next ones have its limit and begin at its end.
     window = FixedWindow(saved["limit"], None, now)

@@ -25,7 +25,7 @@ _NO_WINDOW = FixedWindow.SIZE * (0.0,)
 
 class Endpoint:
     """
-    Hold how one endpoint's limit stands, and which calls of this process wait for it.
+    State of one endpoint's limit, and the calls of this process that wait for it.
 
     :param bucket: the endpoint
     """
@@ -58,8 +58,7 @@ class Endpoint:
         Return the window that responses told of, or a new one that goes on where the log ends.
 
         :param limit: requests in a new window
-        :param ahead: seconds until the end of a new window, where that is known
-        :param now: the moment
+        :param ahead: seconds until the end of a new window, if known
         """
         if isinstance(self.limit, FixedWindow):
             return self.limit
@@ -70,7 +69,7 @@ class Endpoint:
 
 
 class KeyState:
-    """Hold how all limits of a key stand."""
+    """State of all limits of a key."""
 
     #: How many numbers the processes of a machine share.
     SIZE = _TOGETHER[-1] + FixedWindow.SIZE
@@ -87,7 +86,6 @@ class KeyState:
         Collect the limits that count for a request.
 
         :param bucket: its endpoint
-        :param now: the moment
         :return: the limits, as they stand now
         """
         for value, window in tuple(self.key_windows.items()):
@@ -107,7 +105,6 @@ class KeyState:
         Return whether so much is left that other processes need not learn of each request at once.
 
         :param bucket: the endpoint
-        :param now: the moment
         :return: true if responses showed that more than half of each limit is left, or no limit exists; false
             for a limit that only the reference names
         """
@@ -148,7 +145,6 @@ class KeyState:
         :param bucket: its endpoint
         :param headers: the headers, looked up without regard to case
         :param response_limits: their limits
-        :param now: the moment
         :param is_success: whether it is a success
         :param back_off: after a 429, seconds without any request to the endpoint
         """
@@ -191,7 +187,6 @@ class KeyState:
         Keep all requests of an endpoint away for a while, after a 429.
 
         :param bucket: the endpoint
-        :param now: the moment
         :param seconds: how long; at most a window
         """
         endpoint = self.endpoints[bucket]
@@ -210,9 +205,8 @@ class KeyState:
         Learn from headers of an endpoint's own limit.
 
         :param bucket: the endpoint
-        :param now: the moment
         :param headers: the headers
-        :param ahead: seconds until the end of the window, where that is known
+        :param ahead: seconds until the end of the window, if known
         """
         window = self.endpoints[bucket].window(headers.limit, ahead, now)
         window.learn(now, headers, ahead)
@@ -222,9 +216,8 @@ class KeyState:
         """
         Learn from headers of a limit on all requests together.
 
-        :param now: the moment
         :param headers: the headers
-        :param ahead: seconds until the end of the window, where that is known
+        :param ahead: seconds until the end of the window, if known
         """
         if headers.limit not in self.key_windows:
             self.key_windows[headers.limit] = FixedWindow(headers.limit, ahead, now)
@@ -237,7 +230,6 @@ class KeyState:
 
         :param numbers: what they share: a part for each endpoint, then a part for each limit on all requests
         :param bucket: the endpoint
-        :param now: the moment
         """
         endpoint, at = self.endpoints[bucket], _PLACES[bucket]
         endpoint.shared_at = now

@@ -39,7 +39,6 @@ def parse(body: bytes, *, may_be_cut: bool = True) -> Any:
     """
     Parse a body.
 
-    :param body: the body
     :param may_be_cut: whether the beginning of a body is parsed, too
     :return: the JSON, or ``None`` where it is none
     """

@@ -64,8 +64,6 @@ def error_from_response(call: Call[Any], response: Response, secrets: tuple[str,
     """
     Turn a response whose status is not 2xx into its exception.
 
-    :param call: the call
-    :param response: the response
     :param secrets: the values that no message may show
     :return: the exception
     """
@@ -92,8 +90,6 @@ def no_result(
     is final for a change, because the service refused it. For a GET it is an unreadable response, which is
     transient.
 
-    :param call: the call
-    :param response: the response
     :param why: the exception of the reader
     :param secrets: the values that no message may show
     :return: the exception
@@ -202,7 +198,6 @@ def out_of_time(call: Call[Any]) -> ConnixTimeoutError:
     """
     Return the error of a request that was not sent, because its deadline had passed.
 
-    :param call: the call
     :return: the exception
     """
     return ConnixTimeoutError(f"the deadline passed before {call.method} {call.path} was sent")
@@ -212,7 +207,6 @@ def too_slow(call: Call[Any], seconds: float) -> ConnixTimeoutError:
     """
     Return the error of a request without a complete response in time.
 
-    :param call: the call
     :param seconds: the allowed time
     :return: the exception
     """

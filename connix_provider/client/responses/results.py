@@ -55,7 +55,6 @@ def read_agent(body: bytes, *, agent_id: str | None = None, name: str | None = N
     """
     Read an agent, and refuse another one than the call is about.
 
-    :param body: the body
     :param agent_id: the agent of the call, if it has an id
     :param name: the name that the call gives the agent
     :return: the agent

@@ -67,12 +67,12 @@ def exchange(
     """
     Send a request and read its response; the auth may send further requests.
 
-    A wait for the next bytes is bounded by the request's read time-out. The body is bounded by ``seconds`` as
+    A wait for the next bytes is bounded by the request's read timeout. The body is bounded by ``seconds`` as
     well; headers that come byte by byte are not.
 
     :param client: the client, made with :data:`HOOKS`
     :param auth: the credentials
-    :param request: the request, with its time-outs among the extensions
+    :param request: the request, with its timeouts among the extensions
     :param seconds: time for the whole response
     :return: the response
     :raises httpx.RequestError: where no whole response came
@@ -100,7 +100,7 @@ async def exchange_async(
 
     :param client: the client, made with :data:`ASYNC_HOOKS`
     :param auth: the credentials
-    :param request: the request, with its time-outs among the extensions
+    :param request: the request, with its timeouts among the extensions
     :param seconds: time for the whole response
     :return: the response
     :raises httpx.RequestError: where no whole response came
@@ -127,8 +127,8 @@ def _send(
     """
     Send a request, so that a dead address of a host with several costs at most two seconds.
 
-    The addresses are tried in turn, each for the whole connect time-out. So the first round is short, and a
-    second one with the request's own time-out reaches a host that is slow. anyio, which connects for
+    The addresses are tried in turn, each for the whole connect timeout. So the first round is short, and a
+    second one with the request's own timeout reaches a host that is slow. anyio, which connects for
     asynchronous clients, tries the next address after 0.25 seconds.
     """
     began, timeouts = time.monotonic(), request.extensions["timeout"]
@@ -189,5 +189,5 @@ def _quiet() -> Iterator[None]:
 
 
 def _headers(response: httpx.Response) -> dict[str, str]:
-    # A plain dictionary, because httpx's own goes through all headers for each look-up.
+    # A plain dictionary, because httpx's own goes through all headers for each lookup.
     return dict(response.headers.items())

@@ -50,14 +50,14 @@ class AsyncPool:
     Hold an asynchronous httpx client, and replace it where its pool has lost connections.
 
     A request that is cancelled just after httpcore gave it a new connection leaves that connection's place
-    taken for ever. An outage with more requests than places can take all of them. So after some requests
+    taken forever. An outage with more requests than places can take all of them. So after some requests
     waited in vain for a place, later requests get a new client. The old one is closed when its last request
     has ended.
 
     :param make: makes the client
     """
 
-    #: Pool time-outs on one client that make it suspect.
+    #: Pool timeouts on one client that make it suspect.
     MOST_TIMEOUTS = 3
 
     def __init__(self, make: Callable[[], httpx.AsyncClient]) -> None:

@@ -1,4 +1,4 @@
-"""Build the HTTP request of a call, with its time-outs."""
+"""Build the HTTP request of a call, with its timeouts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ USER_AGENT = f"airflow-provider-connix/{__version__} (Python {platform.python_ve
 #: gzip alone, because bodies are not unpacked from other codings.
 _HEADERS = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"}
 _CONNECT_TIMEOUT = 10.0
-#: Seconds; sockets refuse time-outs of centuries, and infinite ones.
+#: Seconds; sockets refuse timeouts of centuries, and infinite ones.
 _LONGEST_WAIT = 86_400.0
 
 
@@ -47,7 +47,7 @@ def timeouts(seconds: float) -> dict[str, float]:
     Bound each wait inside a request.
 
     :param seconds: the longest wait for the next bytes
-    :return: httpx's time-outs
+    :return: httpx's timeouts
     """
     longest = min(seconds, _LONGEST_WAIT)
     return {

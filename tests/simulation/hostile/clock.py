@@ -59,7 +59,7 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         self.tick()
-        # At least one microsecond, because a sleep that moves nothing would be repeated for ever.
+        # At least one microsecond, because a sleep that moves nothing would be repeated forever.
         until = self._now + (max(1, math.ceil(seconds * 1e6)) if seconds > 0 else 0)
         while self._plans and self._plans[0][0] <= until:
             moment, _, do = heapq.heappop(self._plans)

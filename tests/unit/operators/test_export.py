@@ -298,7 +298,7 @@ WRONG = {
     "a folder": ({"path": "/data/x/"}, "path must name a file"),
     "no path": ({"path": ""}, "path must name a file"),
     "packed twice": ({"path": "x.parquet.gz"}, "leave .gz out"),
-    "a time-out": ({"timeout": 0}, "timeout must be"),
+    "a timeout": ({"timeout": 0}, "timeout must be"),
 }
 
 

@@ -58,10 +58,10 @@ def run(scenario: Scenario, who: str, agent_id: str, how: str) -> Ran:
     """Run a task that waits 20 s and more for an agent, and ends as ``how`` says."""
     arguments: dict[str, Any] = {"agent_id": agent_id, "timeout": 60, **WHO[who]}
     if who.startswith("operator"):
-        kind = ConnixPauseAgentOperator if how == "time-out" else ConnixRestartAgentOperator
+        kind = ConnixPauseAgentOperator if how == "timeout" else ConnixRestartAgentOperator
         if how == "error":
             scenario.emulator.faults.add(Fault.ends_in_error(), on="restart_agent")
-        elif how == "time-out":
+        elif how == "timeout":
             scenario.emulator.faults.add(
                 Fault.unknown_status("hibernating"), on="get_agent", after=1, times=None
             )
@@ -80,13 +80,13 @@ def counts(scenario: Scenario) -> int:
 
 
 @EVERYWHERE
-@pytest.mark.parametrize("how", ["error", "time-out"])
+@pytest.mark.parametrize("how", ["error", "timeout"])
 def test_a_failure_quotes_the_last_errors(scenario, who, how, agent_id, capfd):
     scenario.emulator.add_logs(agent_id, ["connection refused", "no model"], "error", after=-5, every=1)
     scenario.emulator.add_logs(agent_id, ["all is well"])
     ran = run(scenario, who, agent_id, how)
     timeout = ConnixAgentTimeoutError if who.startswith("operator") else ConnixSensorTimeoutError
-    assert type(ran.error) is (timeout if how == "time-out" else ConnixAgentFailedError), ran.error
+    assert type(ran.error) is (timeout if how == "timeout" else ConnixAgentFailedError), ran.error
     quoted = [line.partition(" UTC error: ")[2] for line in ran.error.last_errors]
     assert [line for line in quoted if line in {"connection refused", "no model"}] == [
         "connection refused",
@@ -104,7 +104,7 @@ def test_a_failure_quotes_the_last_errors(scenario, who, how, agent_id, capfd):
 
 
 @EVERYWHERE
-@pytest.mark.parametrize("how", ["error", "time-out"])
+@pytest.mark.parametrize("how", ["error", "timeout"])
 def test_nothing_is_polled_after_the_deadline(scenario, who, how, agent_id):
     ran = run(scenario, who, agent_id, how)
     entries = scenario.emulator.journal.entries()
@@ -131,7 +131,7 @@ def test_a_success_reads_no_log(scenario, who, agent_id):
 def test_another_failure_reads_no_log(scenario, who, fault, error, agent_id):
     scenario.emulator.add_logs(agent_id, 1, "error")
     scenario.emulator.faults.add(fault, on="get_agent", after=1, times=None)
-    ran = run(scenario, who, agent_id, "time-out")
+    ran = run(scenario, who, agent_id, "timeout")
     assert type(ran.error) is error, ran.error
     assert counts(scenario) == 0
 
@@ -149,7 +149,7 @@ FAULTS = {
 
 
 @EVERYWHERE
-@pytest.mark.parametrize("how", ["error", "time-out"])
+@pytest.mark.parametrize("how", ["error", "timeout"])
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_a_log_that_cannot_be_read_hides_nothing(scenario, who, how, fault, agent_id, monkeypatch):
     shorten_timeouts(scenario.emulator, monkeypatch)
@@ -218,7 +218,7 @@ def test_quoted_lines_are_harmless(scenario, who, agent_id, caplog, capfd):
 def test_a_secret_at_the_end_of_a_quote_is_hidden(scenario, who, agent_id):
     # 300 characters of a line are quoted.
     scenario.emulator.add_logs(agent_id, [290 * "x" + SECRET], "error", after=-5)
-    ran = run(scenario, who, agent_id, "time-out")
+    ran = run(scenario, who, agent_id, "timeout")
     assert 290 * "x" in str(ran.error)
     assert SECRET[:4] not in str(ran.error)
 

@@ -71,7 +71,7 @@ CASES = [
         "does not exist: it was deleted",
     ),
     Case("time runs out", NEVER, "failed", TIMEOUT, "not running within the time allowed", {"timeout": 4}),
-    Case("soft_fail skips a time-out", NEVER, "skipped", arguments={"timeout": 4, "soft_fail": True}),
+    Case("soft_fail skips a timeout", NEVER, "skipped", arguments={"timeout": 4, "soft_fail": True}),
     Case(
         "soft_fail does not skip a failure",
         agent("creating", (1.5, "error")),

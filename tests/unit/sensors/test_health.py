@@ -173,7 +173,7 @@ def test_a_quorum_is_met_or_missed(at_least, healthy, is_enough, how, sense, emu
 
 
 @MODES
-@pytest.mark.parametrize("failing", [3, None], ids=["half a minute", "for ever"])
+@pytest.mark.parametrize("failing", [3, None], ids=["half a minute", "forever"])
 def test_an_unseen_agent_counts_for_a_minute(failing, how, sense, emulator):
     (seen,), (late,) = emulator.seed(name="team-1"), emulator.seed(name="team-2", status="error")
     emulator.script(late, [(35 if failing else 150, "running")])

@@ -85,7 +85,7 @@ def test_it_is_false_where_it_is_not_yet(how, context, status, arguments, emulat
         (lambda _: {"agent_name": "nobody"}, AgentNameNotFoundError, "has no agent named 'nobody'"),
         (faulty(REFUSED, "list_agents", lambda _: {"agent_name": "x"}), ConnixAuthenticationError, "401"),
     ],
-    ids=["failed", "refused", "gone", "no such name", "look-up refused"],
+    ids=["failed", "refused", "gone", "no such name", "lookup refused"],
 )
 def test_it_raises_what_will_not_pass(how, context, prepare, error, says, poke):
     with pytest.raises(error, match=says):

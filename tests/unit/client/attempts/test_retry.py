@@ -26,7 +26,9 @@ from connix_provider.client import (
 from connix_provider.client.attempts.flow import perform
 from connix_provider.client.calls.steps import Response
 from connix_provider.client.endpoints import update_agent
-from connix_provider.client.ratelimit import Bucket, RateLimiter, parse_number, retry_after_hint, server_time
+from connix_provider.client.ratelimit import Bucket, RateLimiter, retry_after_hint
+from connix_provider.client.ratelimit.headers import parse_number
+from connix_provider.client.ratelimit.server_clock import server_time
 from connix_provider.client.retry import RetryPolicy, retry_delay
 from connix_provider.client.transient import is_transient
 

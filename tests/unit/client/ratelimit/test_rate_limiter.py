@@ -451,7 +451,7 @@ def test_a_request_that_was_lost_is_counted(desk):
     desk.now += 22
     with desk.limiter.permit(Bucket.GET) as permit:
         assert permit.try_acquire() == 0
-    # Broken off: neither under way for ever, nor forgotten.
+    # Broken off: neither under way forever, nor forgotten.
     assert desk.limiter._state.endpoints[Bucket.GET].limit.in_flight == 0
     assert desk.limiter._state.endpoints[Bucket.GET].limit.remaining == 199
 

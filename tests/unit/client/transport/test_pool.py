@@ -131,7 +131,7 @@ def outage():
 
 
 def taken(client):
-    """Count the places of the pool that are taken for ever: no request is under way."""
+    """Count the places of the pool that are taken forever: no request is under way."""
     return len(client._http._transport._pool.connections)
 
 
@@ -145,7 +145,7 @@ async def test_a_client_recovers_after_an_outage(outage):
             return outcome.status_code if isinstance(outcome, Response) else None
 
         first = client._http
-        # A call that is cancelled a few steps after it got the place of another keeps that place for ever.
+        # A call that is cancelled a few steps after it got the place of another keeps that place forever.
         for steps in (2, 3, 1, 2, 3):
             calls = [asyncio.create_task(ask()) for _ in range(200)]
             await asyncio.sleep(0.05)
