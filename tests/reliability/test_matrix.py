@@ -72,7 +72,7 @@ def test_no_fault_of_the_emulator_is_left_out():
 @pytest.mark.parametrize(
     ("task", "fault", "which", "deferrable"), cases(None, "first", "first two", "every"), ids=named
 )
-def test_a_deed_is_struck(scenario, task, fault, which, deferrable):
+def test_an_action_survives_each_fault(scenario, task, fault, which, deferrable):
     run = set_up(scenario, task, fault, deferrable)
     scenario.emulator.faults.add(FAULTS[fault].fault, on=TASKS[task].deed, **STRIKES[which])
     check(scenario, task, fault, run.try_once(), expected(None, task, fault, which))
@@ -81,7 +81,7 @@ def test_a_deed_is_struck(scenario, task, fault, which, deferrable):
 @pytest.mark.parametrize(
     ("task", "fault", "which", "deferrable"), cases("get_agent", "first", "second", "every"), ids=named
 )
-def test_a_look_is_struck(scenario, task, fault, which, deferrable):
+def test_a_poll_survives_each_fault(scenario, task, fault, which, deferrable):
     run = set_up(scenario, task, fault, deferrable)
     scenario.emulator.faults.add(FAULTS[fault].fault, on="get_agent", **STRIKES[which])
     check(scenario, task, fault, run.try_once(), expected("get_agent", task, fault, which))

@@ -78,7 +78,7 @@ def test_a_wrong_retry_after_costs_a_minute(scenario, deferrable):
     assert (ran.result, ran.error) == (agent_id, None)
 
 
-def test_giving_way_wins_a_task_no_time(scenario):
+def test_deferral_does_not_extend_the_deadline(scenario):
     agent_id = _agent(scenario, "stopped")
     scenario.emulator.faults.add(Fault.rate_limited(retry_after=50), on="start_agent", times=6)
     arguments = {**ARGUMENTS, "timeout": 200}

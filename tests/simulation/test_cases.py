@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from hostile.cases import CASES
-from hostile.judging import judge
 from hostile.old_faults import OLD_FAULTS
-from hostile.playing import stage
+from hostile.player import stage
+from hostile.verdicts import judge
 
 
 @pytest.fixture(scope="module")

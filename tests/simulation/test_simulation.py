@@ -10,10 +10,10 @@ import hostile
 import pytest
 from hostile.drawing import draw
 from hostile.history import Fault, History, Other
-from hostile.judging import judge, minimal
-from hostile.playing import stage
+from hostile.player import stage
 from hostile.shrinking import shrink
 from hostile.temperament import Temperament
+from hostile.verdicts import judge, minimal
 
 HISTORIES = 5_000
 PORTIONS = 20

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 
 from hostile.drawing import draw
-from hostile.judging import judge, minimal
-from hostile.playing import stage
+from hostile.player import stage
 from hostile.searching import look_for_old_faults
 from hostile.tally import Tally
+from hostile.verdicts import judge, minimal
 
 #: Seeds that one process plays in one go.
 _PORTION = 250

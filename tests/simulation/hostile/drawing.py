@@ -6,9 +6,9 @@ import dataclasses
 from random import Random
 from typing import Any
 
+from hostile.event_combinations import plotted
 from hostile.history import MODES, Fault, History, Other, Run
-from hostile.pieces import AFTER, CONFIG, OTHERS, draw_interruptions, draw_kind, draw_moment, draw_runs
-from hostile.plots import plotted
+from hostile.history_parts import AFTER, CONFIG, OTHERS, draw_interruptions, draw_kind, draw_moment, draw_runs
 from hostile.temperament import draw_temperament
 
 __all__ = ["OPERATORS", "draw"]

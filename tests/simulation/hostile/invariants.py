@@ -7,10 +7,10 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from hostile.aftermath import AFTERMATH
 from hostile.airflow_model import Ended
-from hostile.playing import Played
-from hostile.truth import Wish, wishes
+from hostile.leftovers import AFTERMATH
+from hostile.player import Played
+from hostile.wish_checks import Wish, wishes
 
 __all__ = ["Breach", "breaches"]
 
@@ -173,7 +173,7 @@ def _cause(wish: Wish, run: Ended) -> tuple[str, ...]:
 
 
 def _green_where_nothing_is_in_the_way(wish: Wish) -> Iterator[str]:
-    from hostile.chances import must_be_green
+    from hostile.expectations import must_be_green
 
     first = wish.runs[0]
     if first.index != 0 or not must_be_green(wish.played.history):

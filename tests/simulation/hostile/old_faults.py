@@ -14,8 +14,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from hostile import put_back
-from hostile.put_back import OPERATORS, Replacements
+from hostile import former_behaviour
+from hostile.former_behaviour import OPERATORS, Replacements
 
 __all__ = ["OLD_FAULTS", "OldFault"]
 
@@ -56,22 +56,24 @@ OLD_FAULTS = (
     OldFault(
         "A1",
         "after a clear, an earlier restart counts",
-        lambda: put_back.recall_whatever_the_wish("ConnixRestartAgentOperator"),
+        lambda: former_behaviour.recall_whatever_the_wish("ConnixRestartAgentOperator"),
     ),
-    OldFault("A1", "any move of updated_at counts as our restart", put_back.any_move_is_a_restart),
+    OldFault("A1", "any move of updated_at counts as our restart", former_behaviour.any_move_is_a_restart),
     OldFault(
         "A2",
         "after a clear, an earlier delete counts",
-        lambda: put_back.recall_whatever_the_wish("ConnixDeleteAgentOperator"),
+        lambda: former_behaviour.recall_whatever_the_wish("ConnixDeleteAgentOperator"),
     ),
-    OldFault("A3", "a mapped create finds its agent by its place alone", put_back.found_by_key_alone),
-    OldFault("A4", "the task's own agent is left as it is", put_back.left_as_it_is),
+    OldFault("A3", "a mapped create finds its agent by its place alone", former_behaviour.found_by_key_alone),
+    OldFault("A4", "the task's own agent is left as it is", former_behaviour.left_as_it_is),
     OldFault(
         "A5", "the key names no deployment", lambda: {f"{OPERATORS}.identity.deployment_id": lambda: ""}
     ),
-    OldFault("A6", "an agent that does not run is adopted", put_back.adopted_although_down),
-    OldFault("A6", "an agent that does not run is updated and left so", put_back.updated_but_not_started),
-    OldFault("A7", "the same try again recalls nothing", put_back.recalled_only_in_a_retry),
+    OldFault("A6", "an agent that does not run is adopted", former_behaviour.adopted_although_down),
+    OldFault(
+        "A6", "an agent that does not run is updated and left so", former_behaviour.updated_but_not_started
+    ),
+    OldFault("A7", "the same try again recalls nothing", former_behaviour.recalled_only_in_a_retry),
     OldFault(
         "A8",
         "a Variable stays where Airflow breaks the last try off",
@@ -87,8 +89,8 @@ OLD_FAULTS = (
         "a service asks for an hour and is left alone for it",
         lambda: {"connix_provider.polling.poll_schedule.MAX_HINT": 86_400.0},
     ),
-    OldFault("B2", "no poll is sent at the deadline", put_back.no_poll_at_the_deadline),
-    OldFault("B3", "a status is stable from the trigger on", put_back.stable_from_the_trigger_on),
+    OldFault("B2", "no poll is sent at the deadline", former_behaviour.no_poll_at_the_deadline),
+    OldFault("B3", "a status is stable from the trigger on", former_behaviour.stable_from_the_trigger_on),
     OldFault(
         "B4",
         "an old status is final at once",
@@ -97,7 +99,7 @@ OLD_FAULTS = (
     OldFault(
         "B8",
         "a clock that is set back stalls the wait",
-        put_back.the_wall_clock_counts,
+        former_behaviour.the_wall_clock_counts,
     ),
     OldFault(
         "B9",
@@ -111,11 +113,11 @@ OLD_FAULTS = (
             "connix_provider.client.errors.ConnixNotFoundError.is_of_an_agent": property(lambda self: True)
         },
     ),
-    OldFault("C2", "a delete does not wait its turn", put_back.deletes_do_not_wait),
+    OldFault("C2", "a delete does not wait its turn", former_behaviour.deletes_do_not_wait),
     OldFault(
         "C3", "a 404 right after a create is believed", lambda: {"connix_provider.lifecycle.REPLICA_LAG": 0.0}
     ),
-    OldFault("C5", "a 200 that says no counts as accepted", put_back.a_200_is_a_yes),
+    OldFault("C5", "a 200 that says no counts as accepted", former_behaviour.a_200_is_a_yes),
     OldFault(
         "C6",
         "only some 5xx are transient",
@@ -136,7 +138,7 @@ OLD_FAULTS = (
         "without evidence a restart is repeated",
         lambda: {f"{OPERATORS}.restart_once.shows_changes": lambda *_: True},
     ),
-    OldFault("C8", "a name that is held is given up at once", put_back.names_are_free_at_once),
+    OldFault("C8", "a name that is held is given up at once", former_behaviour.names_are_free_at_once),
     OldFault(
         "C9",
         "a restart that fails is sent without end",
@@ -147,7 +149,7 @@ OLD_FAULTS = (
         "a secrets backend that is down ends a wait",
         lambda: {"connix_provider.polling.poll_errors.UNDEFINED_AFTER": 0.0},
     ),
-    OldFault("G", "details without end are put into an event", put_back.events_without_bounds),
+    OldFault("G", "details without end are put into an event", former_behaviour.events_without_bounds),
     OldFault(
         "H1",
         "a triggerer that stalled undoes what goes on",

@@ -6,9 +6,9 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 
 from hostile.drawing import draw
-from hostile.judging import judge
 from hostile.old_faults import OLD_FAULTS
-from hostile.playing import stage
+from hostile.player import stage
+from hostile.verdicts import judge
 
 __all__ = ["look_for_old_faults"]
 

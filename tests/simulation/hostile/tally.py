@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from hostile.history import History
-from hostile.judging import Verdict
+from hostile.verdicts import Verdict
 
 __all__ = ["Tally"]
 

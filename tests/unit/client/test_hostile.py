@@ -477,7 +477,7 @@ async def test_silence(driver, raw_server):
     assert caught.value.may_have_executed
 
 
-async def test_a_hung_up_connection_is_told_in_words(ask):
+async def test_a_closed_connection_is_named(ask):
     error = await ask(b"")
     assert type(error) is ConnixConnectionError
     assert "the server closed the connection" in str(error)

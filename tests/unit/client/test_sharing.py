@@ -71,7 +71,7 @@ def test_a_share_that_cannot_be_right_is_refused(share, open_client):
         open_client(KEY, rate_limit_share=share)
 
 
-def test_budgets_that_nobody_uses_are_forgotten(monkeypatch):
+def test_unused_limiters_are_dropped(monkeypatch):
     old = limiter_for("http://127.0.0.1:9", KEY)
     fresh = limiter_for("http://127.0.0.1:9", OTHER)
     old.used_at -= 3601
@@ -352,7 +352,7 @@ async def test_polling_is_marked_by_the_client(driver, emulator, project):
         await driver.run(hasty, "list", project)
 
 
-async def test_a_request_that_found_nobody_costs_nothing(driver):
+async def test_a_refused_connection_costs_no_permit(driver):
     client = driver.open(KEY, "http://127.0.0.1:9", max_attempts=30)
     with pytest.raises(Exception, match="nothing is listening on that port"):
         await driver.run(client, "create", "p", {"name": "x"})

@@ -196,7 +196,7 @@ CLEAR = [
 
 
 @pytest.mark.parametrize(("url", "in_clear"), CLEAR)
-def test_a_key_in_clear_is_told_of(url, in_clear):
+def test_an_unencrypted_address_is_recognized(url, in_clear):
     assert is_sent_in_clear(url) is in_clear
 
 

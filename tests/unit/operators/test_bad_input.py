@@ -200,7 +200,7 @@ def test_a_name_in_an_unreadable_entry_is_awaited(operator, emulator, run, warp,
 
 
 @pytest.mark.parametrize("operator", [START, SENSOR])
-def test_a_name_that_nobody_has_is_told_of(operator, emulator, run, warp):
+def test_an_unknown_name_is_reported(operator, emulator, run, warp):
     emulator.seed(name="somebody")
     ran = run(operator, agent_name="nobody")
     assert type(ran.error).__name__ == "AgentNameNotFoundError"

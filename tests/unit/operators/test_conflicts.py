@@ -189,7 +189,7 @@ def test_a_taken_name_fails_at_once(deferrable, emulator, run, warp):
 
 
 @MODES
-def test_a_status_that_nobody_knows_explains_no_refusal(deferrable, emulator, run, warp):
+def test_an_unknown_status_explains_no_refusal(deferrable, emulator, run, warp):
     (agent_id,) = emulator.seed(status="hibernating")
     ran = run(ConnixRestartAgentOperator, agent_id=agent_id, deferrable=deferrable)
     assert type(ran.error) is ConnixConflictError, ran.log

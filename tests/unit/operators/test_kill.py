@@ -183,7 +183,7 @@ async def test_a_refused_undo_is_sent_a_few_times(undo, emulator, connection, wa
 
 @pytest.mark.parametrize("undo", ["delete", "stop"])
 @pytest.mark.parametrize(("code", "is_gone"), [("agent_not_found", True), ("project_not_found", False)])
-async def test_what_is_gone_already_is_told_as_gone(
+async def test_a_missing_agent_is_reported_as_gone(
     undo, code, is_gone, emulator, connection, warp, monkeypatch, caplog
 ):
     emulator.faults.add(Fault.status(404, code=code), on=f"{undo}_agent")

@@ -264,7 +264,7 @@ def test_a_restart_waits_for_the_next_whole_second(emulator, run, warp, monkeypa
     assert len(emulator.journal.executed("restart_agent")) == 1
 
 
-def test_nobody_tending_the_trigger_is_a_timeout():
+def test_a_missing_triggerer_is_a_timeout():
     class TaskDeferralTimeout(Exception):  # noqa: N818 - Airflow's name
         pass
 

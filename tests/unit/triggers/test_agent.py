@@ -30,7 +30,7 @@ def trigger(emulator, agent_id, goal="sensor", **arguments):
     return ConnixAgentStatusTrigger(emulator.project_id, agent_id, goal, **{"poll_interval": 1, **arguments})
 
 
-async def test_it_tells_of_success(emulator, connection, warp):
+async def test_the_event_of_a_success(emulator, connection, warp):
     (agent_id,) = emulator.seed(status="creating")
     emulator.script(agent_id, [(3, "running")])
     event = await outcome(trigger(emulator, agent_id))
@@ -50,7 +50,7 @@ async def test_it_tells_of_success(emulator, connection, warp):
 @pytest.mark.parametrize(
     ("status", "expected"), [("error", "failed"), ("paused", "timeout"), ("hibernating", "timeout")]
 )
-async def test_it_tells_of_other_endings(status, expected, emulator, connection, warp):
+async def test_the_events_of_other_ends(status, expected, emulator, connection, warp):
     (agent_id,) = emulator.seed(status=status)
     event = await outcome(trigger(emulator, agent_id, deadline=warp.time() + 10))
     assert (event["outcome"], event["status"]) == (expected, status)
@@ -108,7 +108,7 @@ async def test_it_counts_from_where_the_worker_began(emulator, connection, warp,
     ("began", "says"),
     [(0, "see earlier lines of this log for the last known status"), (None, "no poll returned the agent")],
 )
-async def test_it_says_where_nothing_was_seen(began, says, emulator, connection, warp):
+async def test_a_timeout_without_a_poll_says_so(began, says, emulator, connection, warp):
     (agent_id,) = emulator.seed()
     emulator.faults.add(Fault.status(503), times=None)
     event = await outcome(trigger(emulator, agent_id, began_at=began, deadline=warp.time() + 10))
@@ -129,7 +129,7 @@ async def test_each_start_of_stability_is_logged(emulator, connection, warp, tol
     ]
 
 
-async def test_it_looks_no_earlier_than_told(emulator, connection, warp):
+async def test_the_first_poll_waits_for_first_poll_at(emulator, connection, warp):
     (agent_id,) = emulator.seed()
     await outcome(trigger(emulator, agent_id, poll_interval=30, first_poll_at=warp.time() + 20))
     assert warp.slept == pytest.approx(20, abs=1)

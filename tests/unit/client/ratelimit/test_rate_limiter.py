@@ -195,7 +195,7 @@ def test_a_server_clock_set_back_is_followed(desk):
     assert left - 0.1 <= wait <= left + 1
 
 
-def test_answers_that_overtake_each_other_raise_nothing(desk):
+def test_responses_out_of_order_raise_no_limit(desk):
     first, second, third = (desk.take() for _ in range(3))
     late = desk.headers(200, 9)
     third.on_response(desk.headers(200, 0))
@@ -290,7 +290,7 @@ def test_more_left_than_the_limit_is_the_limit(desk):
         max_size=30,
     )
 )
-def test_no_headers_break_a_budget(answers):
+def test_no_headers_break_the_limiter(answers):
     desk = Desk()
     for name, value, refused, pause in answers:
         for background in (False, True):

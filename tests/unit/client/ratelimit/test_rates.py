@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from rate_world import Limiter, Process, World
+from rate_limit_simulator import Limiter, Process, World
 
 from connix_provider.client.ratelimit import Bucket
 

@@ -5,7 +5,7 @@ import time
 from collections import deque
 
 import pytest
-from rate_world import Limiter, World
+from rate_limit_simulator import Limiter, World
 
 from connix_provider.client.ratelimit import Bucket, RateLimiter, recheck_delay, retry_after_hint
 

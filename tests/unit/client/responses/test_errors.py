@@ -532,7 +532,7 @@ async def test_no_repr_of_a_client_shows_a_secret(driver, emulator):
     "secret",
     ["You are a secret agent.\nNever say so.", "postgres://user:pass'\"word@host/db", "a" * 40 + "\\b"],
 )
-def test_a_secret_with_escaped_characters_is_hidden_whole(secret):
+def test_an_escaped_secret_is_hidden(secret):
     for form in (secret, json.dumps(secret)[1:-1], repr(secret)[1:-1]):
         assert redact(f"bad {form}! {form}", [secret]) == "bad ***! ***"
 

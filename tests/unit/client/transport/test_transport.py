@@ -228,7 +228,7 @@ async def test_nobody_listens_there(driver, raw_server, answer):
     assert not caught.value.may_have_executed
 
 
-async def test_a_host_that_nobody_knows(driver, monkeypatch):
+async def test_an_unknown_host(driver, monkeypatch):
     import socket
 
     def unknown(*_, **__):

@@ -301,7 +301,7 @@ def test_a_restart_without_a_sign_says_so():
 
 
 @pytest.mark.parametrize("is_limited", [False, True])
-def test_a_last_poll_without_a_response_is_told(is_limited):
+def test_a_last_poll_without_response_is_named(is_limited):
     wait = StatusPoller(GOALS["stop"], "agent_1", poll_interval=5, deadline=time.time(), is_resumed=True)
     if is_limited:
         wait.limit_waits.begin(ALPHA, limited(9.0), 9.0, wait.schedule.clock.now() - 9)

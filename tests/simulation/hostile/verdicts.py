@@ -6,10 +6,10 @@ import dataclasses
 import itertools
 from collections.abc import Iterator
 
-from hostile.chances import is_comparable
+from hostile.expectations import is_comparable
 from hostile.history import History
 from hostile.invariants import Breach, agreement, breaches
-from hostile.playing import Played, Stage
+from hostile.player import Played, Stage
 from hostile.shrinking import shrink
 from hostile.world import Line
 

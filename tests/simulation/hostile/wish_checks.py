@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hostile.airflow_model import Ended
-from hostile.playing import Played
+from hostile.player import Played
 from hostile.record import Arrival, Deed, Version
 from hostile.service import Agent
 

@@ -6,7 +6,7 @@ import dataclasses
 from random import Random
 
 from hostile.history import Fault, History, Interruption, Other, Run
-from hostile.pieces import AFTER, OTHERS, draw_kind, draw_moment, draw_runs
+from hostile.history_parts import AFTER, OTHERS, draw_kind, draw_moment, draw_runs
 
 __all__ = ["plotted"]
 

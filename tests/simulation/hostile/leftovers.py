@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from hostile.pieces import SECRETS
-from hostile.playing import Played
+from hostile.history_parts import SECRETS
+from hostile.player import Played
 
 __all__ = ["AFTERMATH"]
 
