@@ -31,8 +31,8 @@ class AgentSelector:
     """
     Criteria for agents; an agent is selected if it meets all that are given.
 
-    A mapping with the same names is accepted, too. Templates are rendered in the texts of both. A task selects
-    once, when it starts, and logs the selection.
+    A mapping with the same names is accepted, too. Templates are rendered in the texts of both. A task
+    selects once, when it starts, and logs the selection.
 
     :param ids: the agents' ids, or one id
     :param names: the agents' exact names, or one name

@@ -1,10 +1,10 @@
 """
 The record of a request, kept from one start of a task to the next.
 
-A restart, an update and a delete leave no trace of the task that requested them, so each is recorded before it
-is sent. A create that finds its agent in error restarts it, and records that. Airflow 3.3 and later keep the
-record in the task's ``task_state_store``, older versions in a Variable until the task ends. A create is
-recorded only there: its agent's metadata has the identity key, and the record says that it is to be looked for.
+A restart, an update and a delete leave no trace of the task that requested them, so each is recorded before
+it is sent. A create that finds its agent in error restarts it, and records that. Airflow 3.3 and later keep
+the record in the task's ``task_state_store``, older versions in a Variable until the task ends. A create is
+recorded in the store alone: its agent's metadata has the identity key, and the record says to look for it.
 
 Invariants, which must not be relaxed:
 
