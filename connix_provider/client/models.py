@@ -55,6 +55,9 @@ __all__ = [
     "TaskMetrics",
 ]
 
+#: Characters of a status or an unreadable time in a snapshot, which Airflow stores.
+_LONGEST = 200
+
 
 class AgentConfig(ConnixModel):
     """An agent's configuration; a listing may leave out ``system_prompt`` and ``environment_variables``."""
@@ -113,9 +116,9 @@ class Agent(ConnixModel):
         # A listing may leave out metadata, and the parts of the configuration that hold secrets.
         full = None if self._is_listed else _digest(config, self.metadata)
         return Snapshot(
-            str(self.status),
+            str(self.status)[:_LONGEST],
             self.updated_at,
-            None if raw is None else str(raw),
+            None if raw is None else str(raw)[:_LONGEST],
             (_digest(self.name, self.description, public), full),
         )
 

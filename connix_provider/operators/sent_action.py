@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from connix_provider.poll_state import PollState, Sign, Snapshot
+from connix_provider.polling.agent_ref import LONGEST_NAME
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent
@@ -54,7 +55,7 @@ class SentAction:
         :param known: the other fields
         :return: the action
         """
-        return cls(agent.id, goal, agent_name=agent.name or None, **known)
+        return cls(agent.id, goal, agent_name=str(agent.name or "")[:LONGEST_NAME] or None, **known)
 
     def poll_state(self) -> PollState:
         """

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-__all__ = ["AgentRef"]
+__all__ = ["LONGEST_NAME", "AgentRef"]
+
+#: Characters of a name that the service gives, in messages and in what Airflow stores.
+LONGEST_NAME = 300
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from connix_provider.client.errors import (
 )
 from connix_provider.lifecycle import Goal, PollState, Snapshot, Verdict, judge
 from connix_provider.polling import messages
-from connix_provider.polling.agent_ref import AgentRef
+from connix_provider.polling.agent_ref import LONGEST_NAME, AgentRef
 from connix_provider.polling.deadlines import RESPONSE_GRACE
 from connix_provider.polling.log_stream import LogStream
 from connix_provider.polling.poll_errors import PollErrors
@@ -270,7 +270,7 @@ class StatusPoller:
         self.was_listed = self.last_agent is None
         self.last_seen_at = now
         if seen.name:
-            self.agent = dataclasses.replace(self.agent, name=seen.name)
+            self.agent = dataclasses.replace(self.agent, name=str(seen.name)[:LONGEST_NAME])
         return self._judge(seen.snapshot())
 
     def _failed(self, error: Exception) -> PollResult | None:

@@ -8,7 +8,8 @@ body, because it may be a secret.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -149,10 +150,13 @@ def body(value: Mapping[str, Any], name: str) -> bytes:
         raise ValueError(f"{name} must be a mapping, not {type(value).__name__}")
     try:
         encoded = json.dumps(plain(value), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        # The encoder's message names a type or "out of range", never a value.
+    except RecursionError as error:
         raise ValueError(f"{name} cannot be sent as JSON: {error}") from None
-    if "\\ud" in encoded and (where := _path_to_lone_surrogate(value)) is not None:
+    except (TypeError, ValueError) as error:
+        where = _path_to(value, _is_no_json) or []
+        # The encoder's message names a type or "out of range", never a value.
+        raise ValueError(f"{'.'.join((name, *where))} cannot be sent as JSON: {error}") from None
+    if "\\ud" in encoded and (where := _path_to(value, _has_lone_surrogate)) is not None:
         raise ValueError(f"{'.'.join((name, *where))} contains a lone surrogate, which is not valid Unicode")
     return encoded.encode()
 
@@ -171,22 +175,31 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _path_to_lone_surrogate(value: Any) -> list[str] | None:
-    """Return the path to the first text that is not valid Unicode, which JSON allows and services refuse."""
-    if isinstance(value, str):
-        return None if _is_unicode(value) else []
+def _path_to(value: Any, is_invalid: Callable[[Any], bool]) -> list[str] | None:
+    """Return the path to the first invalid value at any depth; a mapping with an invalid key is invalid."""
     if isinstance(value, Mapping):
-        items = [(str(name), item) for name, item in value.items()]
-        if not all(_is_unicode(name) for name, _ in items):
+        if any(is_invalid(str(name)) for name in value):
             return []
-    elif isinstance(value, Sequence):
+        items = [(str(name), item) for name, item in value.items()]
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
         items = [(str(number), item) for number, item in enumerate(value)]
     else:
-        return None
+        return [] if is_invalid(value) else None
     for step, item in items:
-        if (where := _path_to_lone_surrogate(item)) is not None:
+        if (where := _path_to(item, is_invalid)) is not None:
             return [step, *where]
     return None
+
+
+def _has_lone_surrogate(value: Any) -> bool:
+    """Return whether a text is not valid Unicode, which JSON allows and services refuse."""
+    return isinstance(value, str) and not _is_unicode(value)
+
+
+def _is_no_json(value: Any) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return not isinstance(value, str | int | None)
 
 
 def _is_unicode(value: str) -> bool:

@@ -1,6 +1,7 @@
 """Parameters are checked before anything is sent, and ids reach the service as one segment of the path."""
 
 import collections
+import decimal
 import math
 import types
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -288,6 +289,21 @@ def test_any_mapping_and_sequence_is_sent():
     assert create_agent(P, {"name": "x", "metadata": metadata}).body == (
         b'{"name": "x", "metadata": {"a": {"b": ["x", ["y"]]}}}'
     )
+
+
+@pytest.mark.parametrize(
+    ("config", "path"),
+    [
+        ({"temperature": decimal.Decimal("0.1")}, "config.temperature"),
+        ({"tools": ["a", {"b": {1}}]}, "config.tools.1.b"),
+        ({"since": datetime(2026, 1, 1, tzinfo=UTC)}, "config.since"),
+        ({"max_tokens": float("nan")}, "config.max_tokens"),
+        ({"raw": b"x"}, "config.raw"),
+    ],
+)
+def test_a_value_that_is_no_json_is_named(config, path):
+    with pytest.raises(ValueError, match=rf"^agent\.{path} cannot be sent as JSON: "):
+        create_agent(P, {"name": "x", "config": config})
 
 
 def test_no_value_of_a_bad_body_is_quoted():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import logging
 import sys
 import threading
@@ -13,9 +14,11 @@ import pytest
 from task_states import task_instance, tell_state
 from waiting import wait_until_async
 
+from connix_provider.client.models import Agent
 from connix_provider.client.ratelimit import Bucket
 from connix_provider.emulator import Durations, Emulator, Fault
 from connix_provider.hooks.connix import ConnixHook
+from connix_provider.operators.sent_action import SentAction
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 from connix_provider.triggers.rate_limit import ConnixRateLimitTrigger
 
@@ -362,3 +365,11 @@ async def test_a_cancelled_trigger_takes_nothing_back(undo, emulator, connection
         await waiting
     await waits.cleanup()
     assert {entry.method for entry in emulator.journal.entries()} == {"GET"}
+
+
+def test_what_airflow_stores_of_an_agent_is_bounded():
+    agent = Agent.model_validate(
+        {"id": "a", "name": "n" * 200_000, "status": "s" * 200_000, "updated_at": "t" * 200_000}
+    )
+    sent = SentAction.of(agent, "update", before=agent.snapshot())
+    assert len(json.dumps(sent.poll_state().to_json())) + len(str(sent.agent_name)) < 2_000
