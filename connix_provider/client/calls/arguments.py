@@ -153,9 +153,9 @@ def body(value: Mapping[str, Any], name: str) -> bytes:
     except RecursionError as error:
         raise ValueError(f"{name} cannot be sent as JSON: {error}") from None
     except (TypeError, ValueError) as error:
-        where = _path_to(value, _is_no_json) or []
+        path = ".".join((name, *(_path_to(value, _is_no_json) or ())))
         # The encoder's message names a type or "out of range", never a value.
-        raise ValueError(f"{'.'.join((name, *where))} cannot be sent as JSON: {error}") from None
+        raise ValueError(f"{path} cannot be sent as JSON: {error}") from None
     if "\\ud" in encoded and (where := _path_to(value, _has_lone_surrogate)) is not None:
         raise ValueError(f"{'.'.join((name, *where))} contains a lone surrogate, which is not valid Unicode")
     return encoded.encode()
