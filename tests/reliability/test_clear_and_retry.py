@@ -361,7 +361,9 @@ def test_each_if_exists_choice_gives_the_same_reason(if_exists, scenario, task, 
     ran = task(ConnixCreateAgentOperator, if_exists=if_exists, **CREATE).try_once()
     said = f"gent 'alpha' ({agent_id}) exists, is running, and was created by "
     assert said in (str(ran.error) if if_exists == "fail" else caplog.text)
-    assert "but by the Airflow task run prod/dag/run/task/-1" in (str(ran.error) + caplog.text)
+    assert "created by the Airflow task run prod/dag/run/task/-1, not by this" in (
+        str(ran.error) + caplog.text
+    )
 
 
 def test_another_deployment_has_another_key(scenario, task, monkeypatch):

@@ -27,7 +27,7 @@ def recall_whatever_the_wish(operator: str) -> Replacements:
             found = json.loads(text) if text else None
         return task_state.ActionRecord.from_json(found["record"]) if found else None
 
-    return {f"{OPERATORS}.agent.{operator}.recall": read_record}
+    return {f"{OPERATORS}.agent.{operator}.read_record": read_record}
 
 
 def any_move_is_a_restart() -> Replacements:
@@ -106,7 +106,7 @@ def recalled_only_in_a_retry() -> Replacements:
     def read_record(self: Any, context: Any) -> Any:
         return task_state.read_record(context) if self.is_repeated(context) else None
 
-    return {f"{OPERATORS}.base.ConnixAgentOperator.recall": read_record}
+    return {f"{OPERATORS}.base.ConnixAgentOperator.read_record": read_record}
 
 
 def deletes_do_not_wait() -> Replacements:
