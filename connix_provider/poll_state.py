@@ -147,6 +147,7 @@ class PollState:
             "before": self.before.to_json() if self.before else None,
             "last": self.last.to_json() if self.last else None,
             "newest": self.newest.isoformat() if self.newest else None,
+            "sign": self.sign.value,
         }
 
     @classmethod

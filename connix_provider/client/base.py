@@ -165,8 +165,9 @@ class BaseClient:
 
     def _remember(self, agent: Agent) -> None:
         """Keep an agent, because a later error may quote its secrets."""
+        # In this order, because threads may share the client.
+        self._agents.pop(agent.id, None)
         self._agents[agent.id] = agent
-        self._agents.move_to_end(agent.id)
         if len(self._agents) > _REMEMBERED_AGENTS:
             self._agents.popitem(last=False)
 
