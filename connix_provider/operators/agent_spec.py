@@ -126,10 +126,8 @@ class _Reader:
         if "config" in merged:
             merged["config"] = self._typed(path, merged["config"])
         body: dict[str, Any] = arguments.plain({key: merged[key] for key in _AGENT_KEYS if key in merged})
-        try:
-            arguments.body(body, "the agent")
-        except ValueError as error:
-            self._refuse(path, str(error))
+        # The message begins with this name, then has the path of the value.
+        arguments.body(body, self._where(path))
         return AgentSpec(str(entry["name"]), body, None if state is None else str(state).lower())
 
     def _check_fields(self, path: KeyPath, entry: Mapping[str, Any]) -> None:

@@ -101,7 +101,10 @@ REFUSED = {
         [{**AGENT, "config": {"environment_variables": {"A": True}}}],
         "spec[0].config.environment_variables.A must be a string, not a boolean",
     ),
-    "no JSON": ([{**AGENT, "metadata": {"since": object()}}], "spec[0] the agent cannot be sent as JSON"),
+    "no JSON": (
+        [{**AGENT, "metadata": {"since": object()}}],
+        "spec[0].metadata.since cannot be sent as JSON",
+    ),
 }
 
 
@@ -194,7 +197,7 @@ WRONG = {
     "a name": ("- name: a\n- name: a\n", 2, "spec[1].name is 'a', as spec "),
     "a number": ("- name: a\n  config:\n    temperature: hot\n", 3, "spec[0].config.temperature must be"),
     "a list": ("- name: a\n  config:\n    tools: x\n", 3, "spec[0].config.tools must be a list"),
-    "a date": ("- name: a\n- name: b\n  metadata: {x: 2024-01-01}\n", 2, "spec[1] the agent cannot be sent"),
+    "a date": ("- name: a\n- name: b\n  metadata: {x: 2024-01-01}\n", 2, "spec[1].metadata.x"),
 }
 
 
