@@ -29,7 +29,7 @@ SAYS = {
         [
             "ConnixConnectionError",
             "Could not start agent",
-            "nothing listens",
+            "nothing is listening",
             "Airflow connection 'wrong_host'",
         ],
     ),
