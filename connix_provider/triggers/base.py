@@ -111,14 +111,12 @@ class WaitTrigger(BaseTrigger):
             :meth:`wait` adds
         """
         await preload()
-        from connix_provider.client.ratelimit import LONGEST_POLL_DELAY
 
         more: dict[str, Any] = {}
         try:
             options = self.poll_options()
-            # At most an interval or a hint of the service from now, because clocks may differ.
-            longest = max(options["poll_interval"], LONGEST_POLL_DELAY)
-            first_poll_at = min(self.first_poll_at or 0.0, time.time() + longest)
+            # At most one interval from now, because the clocks of worker and triggerer may differ.
+            first_poll_at = min(self.first_poll_at or 0.0, time.time() + options["poll_interval"])
             poll_result, more = await self.wait(options, first_poll_at)
         except (ConnixError, ValueError) as error:
             # In the event, because otherwise Airflow only reports that the trigger failed.
