@@ -145,7 +145,7 @@ class Evidence(StrEnum):
 
     NONE = "none"
     RESTARTED = "restarted"
-    OTHER_CHANGE = "foreign"
+    OTHER_CHANGE = "other_change"
 
 
 def restart_evidence(before: Snapshot, after: Snapshot, *, requested_at: float | None = None) -> Evidence:
@@ -158,7 +158,7 @@ def restart_evidence(before: Snapshot, after: Snapshot, *, requested_at: float |
     :param before: the agent before the restart was requested
     :param after: the agent later
     :param requested_at: epoch seconds of the request by the service's clock, if known
-    :return: ``restarted`` if the change can be the restart, ``foreign`` if it cannot, ``none`` without a
+    :return: ``restarted`` if the change can be the restart, ``other_change`` if it cannot, ``none`` without a
         change
     """
     if after.status not in SETTLED | {AgentStatus.CREATING}:

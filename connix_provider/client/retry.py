@@ -56,7 +56,7 @@ def retry_delay(
     policy: RetryPolicy,
     jitter: float,
     refusals: int = 0,
-    foreign: int = 0,
+    gateway_refusals: int = 0,
 ) -> float | None:
     """
     Return how long to wait before the next attempt.
@@ -70,17 +70,17 @@ def retry_delay(
     :param policy: the bounds
     :param jitter: a random number from 0 to 1
     :param refusals: attempts so far that met 429; they lengthen the backoff, for responses without a hint
-    :param foreign: refusals in a row without Connix's error body, this one included; 0 for any other error,
-        and for a refusal that is final
+    :param gateway_refusals: refusals in a row without Connix's error body, this one included; 0 for any other
+        error, and for a refusal that is final
     :return: seconds to wait, or ``None`` for a final error
     """
-    if not (foreign or is_transient(error)) or (error.may_have_executed and not idempotent):
+    if not (gateway_refusals or is_transient(error)) or (error.may_have_executed and not idempotent):
         return None
     if not isinstance(error, ConnixRateLimitError) and attempt >= policy.max_attempts:
         return None
-    if foreign:
+    if gateway_refusals:
         # Five attempts from 1 s on last just longer than the 15 s after which such a refusal is final.
-        return float(2.0 ** min(foreign - 1, 30)) * (1.0 + 0.1 * jitter)
+        return float(2.0 ** min(gateway_refusals - 1, 30)) * (1.0 + 0.1 * jitter)
     hint = error.retry_after if isinstance(error, ConnixAPIError) else None
     if hint is not None and not isinstance(error, ConnixRateLimitError):
         # A server that is down cannot know for how long; only a rate limit is a fact.

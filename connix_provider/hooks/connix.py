@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnixHook"]
 
-#: Seconds that Airflow may take to tell a trigger a connection.
+#: Seconds that Airflow may take to return a connection to a trigger.
 _READ_TIMEOUT = 30.0
 #: Connections and warnings that this process has logged.
 _warned: set[tuple[str, str]] = set()
@@ -119,15 +119,15 @@ class ConnixHook(BaseHook):
 
         :return: a new client; the caller closes it, or uses it in an ``async with`` block
         :raises ValueError: for a connection with an invalid setting
-        :raises AirflowNotFoundException: for a connection id that is not defined, or if Airflow does not tell
-            the connection within 30 seconds
+        :raises AirflowNotFoundException: for a connection id that is not defined, or if Airflow does not
+            return the connection within 30 seconds
         """
         try:
             with self._adding_connection_hint():
                 async with asyncio.timeout(_READ_TIMEOUT):
                     connection = await get_async_connection(self.connix_conn_id)
         except TimeoutError:
-            # Not a wait without end: the next poll asks again.
+            # The next poll reads it again. Otherwise a read without a response would hold the wait forever.
             raise AirflowNotFoundException(
                 f"Airflow did not return the connection {self.connix_conn_id!r} within {_READ_TIMEOUT:.0f} s"
             ) from None
@@ -178,12 +178,7 @@ class ConnixHook(BaseHook):
         :return: the project's id
         :raises ValueError: for a connection without ``project_id``; see :attr:`default_project_id`
         """
-        if (named := self.default_project_id) is None:
-            raise ValueError(
-                "project_id is missing: give one, or set it in the extra of the Airflow connection "
-                f"{self.connix_conn_id!r}"
-            )
-        return named
+        return self.project_id_for(None)
 
     @property
     def default_project_id(self) -> str | None:

@@ -135,7 +135,7 @@ def _refuse_misplaced_key(connection: Connection, extra: Mapping[str, Any]) -> N
         fields.insert(0, "the login")
     if fields:
         raise ValueError(
-            f"there is no Connix API key: it belongs in the connection's password, not into {fields[0]}"
+            f"there is no Connix API key: it belongs in the connection's password, not in {fields[0]}"
         )
 
 

@@ -117,10 +117,10 @@ def _bring_to(
     context: Context,
     undo: Undo | None,
 ) -> SentAction:
-    status = agent.status
+    existing, status = agent, agent.status
     if changes:
         with raise_if_busy(agent.id, "update"):
-            agent = _send_update(client, project_id, agent, changes)
+            agent = _send_update(client, project_id, existing, changes)
     else:
         log.info("Agent %r (%s) has the requested fields; nothing to update.", agent.name, agent.id)
     before = agent.snapshot()
@@ -144,6 +144,9 @@ def _bring_to(
         log.warning("Agent %r (%s) is %s; starting it.", agent.name, agent.id, status)
         sent = send_action(client, project_id, agent, "start")
         return dataclasses.replace(sent, undo=undo or sent.undo)
+    if changes:
+        updated = sent_update(existing, agent, changes, existing.snapshot())
+        return dataclasses.replace(updated, goal="create", undo=undo)
     return SentAction.of(agent, "create", undo=undo, accepted_at=time.time())
 
 
@@ -196,9 +199,8 @@ def sent_update(agent: Agent, reply: Agent, changes: Mapping[str, Any], before: 
     """
     # Secrets are left out, because a service may mask them.
     config = {name: value for name, value in changes.get("config", {}).items() if name not in SECRET_FIELDS}
-    visible = {
-        name: value for name, value in {**changes, "config": config}.items() if name != "config" or value
-    }
+    visible = {name: value for name, value in changes.items() if name != "config"}
+    visible |= {"config": config} if config else {}
     missing = difference(visible, reply)
     sign = Sign.AWAITED if reply.status in TRANSIENT else Sign.NONE
     if visible and missing == visible:

@@ -44,7 +44,7 @@ class FleetStore:
         #: The agents, in the order in which they are acted on.
         self.members: list[FleetMember] = []
 
-    def read_record(self, action: str, project_id: str) -> bool:
+    def read(self, action: str, project_id: str) -> bool:
         """
         Read the run of an earlier start of the task.
 

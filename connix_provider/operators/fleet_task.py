@@ -61,7 +61,7 @@ def run_fleet(
         polling_session = PollingSession(hook, deadline=deadline, is_resumed=event is not None)
     store = FleetStore(context)
     with polling_session, exit_on_sigterm():
-        if store.read_record(settings.action, project_id):
+        if store.read(settings.action, project_id):
             if event is None:
                 done = sum(member.progress is Progress.DONE for member in store.members)
                 task.log.info(

@@ -85,8 +85,8 @@ def gone(goal: Goal, agent: AgentRef, why: str) -> str:
     said = f": {why}" if why else ""
     return (
         f"Agent {agent} does not exist: it was deleted, or the id or project is wrong. The task waited for "
-        f"it to be {wanted(goal)}. Create the agent again, or "
-        f"correct its id and project{agent.context_suffix}{said}."
+        f"it to be {wanted(goal)}. Create the agent again, or correct its id and project"
+        f"{agent.context_suffix}{said}."
     )
 
 
@@ -132,7 +132,8 @@ def timed_out(
     """
     needs_sign = goal.require_change or state.sign is Sign.REQUIRED
     if needs_sign and state.before and not state.changed and state.last and state.last.status in goal.done:
-        action = f"{'an' if goal.name == 'update' else 'a'} {goal.name}"
+        # A create updates an agent that exists.
+        action = "an update" if state.sign is Sign.REQUIRED else f"a {goal.name}"
         others = ", only of an update by others," if state.other_change else ""
         what = f"showed no sign of {action}{others} within the time allowed ({limit})"
     else:

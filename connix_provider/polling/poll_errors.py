@@ -46,7 +46,9 @@ class PollErrors:
         known = earlier or {}
         self.has_answered = has_answered or bool(known.get("has_answered"))
         self._began_at = began_at
-        self._foreign = GatewayRefusals(known.get("foreign", 0), known.get("foreign_since") or 0.0)
+        self._gateway_refusals = GatewayRefusals(
+            known.get("gateway_refusals", 0), known.get("gateway_refused_since") or 0.0
+        )
         self._undefined_since: float | None = known.get("undefined_since")
         self._is_misconfigured = bool(known.get("is_misconfigured"))
 
@@ -60,8 +62,10 @@ class PollErrors:
         undefined_since = self._undefined_since
         return {
             "has_answered": self.has_answered,
-            "foreign": self._foreign.count,
-            "foreign_since": to_system(self._foreign.first_at) if self._foreign.count else None,
+            "gateway_refusals": self._gateway_refusals.count,
+            "gateway_refused_since": to_system(self._gateway_refusals.first_at)
+            if self._gateway_refusals.count
+            else None,
             "undefined_since": None if undefined_since is None else to_system(undefined_since),
             "is_misconfigured": self._is_misconfigured,
         }
@@ -74,11 +78,13 @@ class PollErrors:
     @property
     def is_undecided(self) -> bool:
         """Whether the last poll failed in a way that ends the wait if it stays so."""
-        return bool(self._foreign.count) or self._undefined_since is not None or self._is_misconfigured
+        return (
+            bool(self._gateway_refusals.count) or self._undefined_since is not None or self._is_misconfigured
+        )
 
     def reset(self) -> None:
         """Record a poll that showed the agent."""
-        self._foreign.reset()
+        self._gateway_refusals.reset()
         self._undefined_since, self._is_misconfigured = None, False
         self.has_answered = True
 
@@ -102,8 +108,8 @@ class PollErrors:
         self._is_misconfigured = not self.has_answered
         # A 404 of Connix may be the project's, so it says as little of the agent as a gateway's.
         if is_from_gateway(error) or isinstance(error, ConnixNotFoundError):
-            return self._foreign.add(now)
-        self._foreign.reset()
+            return self._gateway_refusals.add(now)
+        self._gateway_refusals.reset()
         if self._is_misconfigured and now - self._began_at >= MISCONFIGURED_AFTER:
             return True
         return not is_transient(error)

@@ -52,10 +52,8 @@ class PollLog:
         before, self._status = self._status, status
         tell, became = self.log.info, in_words(status)
         if status is not None and status not in KNOWN:
-            tell, became = (
-                self.log.warning,
-                f"{status!r}, a status that this provider does not know; the wait continues",
-            )
+            tell = self.log.warning
+            became = f"{status!r}, a status that this provider does not know; the wait continues"
         elif status is not None and goal.done_when_gone:
             became = f"still there, {in_words(status)}"
         tell(

@@ -73,7 +73,7 @@ class _Failures:
     ) -> None:
         self._call, self._policy, self._jitter, self._background = call, policy, jitter, background
         self._attempt, self._rate_limited = 1, 0
-        self._foreign = GatewayRefusals()
+        self._gateway_refusals = GatewayRefusals()
         #: The error of the last attempt.
         self.last: ConnixError | None = None
         #: Whether the service may have executed an attempt.
@@ -87,15 +87,15 @@ class _Failures:
         self._rate_limited += is_rate_limit
         is_final = False
         if is_from_gateway(error):
-            is_final = self._foreign.add(now)
+            is_final = self._gateway_refusals.add(now)
         else:
-            self._foreign.reset()
+            self._gateway_refusals.reset()
         delay = retry_delay(
             error,
             idempotent=self._call.idempotent,
             attempt=self._attempt,
             refusals=self._rate_limited,
-            foreign=0 if is_final else self._foreign.count,
+            gateway_refusals=0 if is_final else self._gateway_refusals.count,
             policy=self._policy,
             jitter=self._jitter(),
         )

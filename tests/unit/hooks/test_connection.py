@@ -89,9 +89,9 @@ REFUSED = [
     ({"schema": "connix/v2"}, "no host that they belong to"),
     ({"port": 8080}, "no host that they belong to"),
     ({"host": "cx_hunter22hunter22hunter22hunter22"}, "the key belongs in the password"),
-    ({"password": None, "login": "cx_hunter22hunter22"}, "the connection's password, not into the login"),
-    ({"password": None, "extra": {"api_key": "cx_hunter22"}}, "not into the extra's 'api_key'"),
-    ({"password": None, "extra": {"API-Key": "cx_hunter22"}}, "not into the extra's 'API-Key'"),
+    ({"password": None, "login": "cx_hunter22hunter22"}, "the connection's password, not in the login"),
+    ({"password": None, "extra": {"api_key": "cx_hunter22"}}, "not in the extra's 'api_key'"),
+    ({"password": None, "extra": {"API-Key": "cx_hunter22"}}, "not in the extra's 'API-Key'"),
     pytest.param(
         {"extra": "hunter22 is no JSON"},
         "extra is not JSON",

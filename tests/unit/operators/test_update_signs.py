@@ -9,7 +9,7 @@ import pytest
 from connix_provider.client.models import Agent
 from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixAgentTimeoutError
-from connix_provider.operators.agent import ConnixUpdateAgentOperator
+from connix_provider.operators.agent import ConnixCreateAgentOperator, ConnixUpdateAgentOperator
 from connix_provider.operators.existing_agent import sent_update
 from connix_provider.poll_state import Sign
 
@@ -75,3 +75,26 @@ def test_an_update_with_an_empty_response_succeeds(deferrable, emulator, run, wa
     )
     assert ran.state == "success", ran.error
     assert emulator.agent(agent_id)["description"] == "new"
+
+
+@MODES
+@pytest.mark.parametrize("is_executed", [True, False])
+def test_a_create_that_updates_needs_the_sign_too(is_executed, deferrable, emulator, run, warp):
+    (agent_id,) = emulator.seed(name="alpha", description="old")
+    emulator.clock.advance(60)
+    emulator.faults.add(Fault.status(204, executed=is_executed), on="update_agent")
+    ran = run(
+        ConnixCreateAgentOperator,
+        name="alpha",
+        config={"model": "gpt-4"},
+        description="new",
+        if_exists="update",
+        timeout=120,
+        deferrable=deferrable,
+    )
+    if is_executed:
+        assert (ran.state, ran.result) == ("success", agent_id), ran.error
+        assert emulator.agent(agent_id)["description"] == "new"
+    else:
+        assert type(ran.error) is ConnixAgentTimeoutError
+        assert "showed no sign of an update within the time allowed (120 s)" in str(ran.error)
