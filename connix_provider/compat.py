@@ -37,7 +37,6 @@ def mask_secret(secret: str) -> None:
     Texts of fewer than five characters are not registered, as in Airflow 3, because hiding each "3" would
     make logs unreadable.
 
-    :param secret: the secret
     :raises ImportError: if Airflow keeps its masker in an unknown module
     """
     if len(secret) < _MIN_LENGTH:
@@ -60,7 +59,6 @@ async def get_async_connection(conn_id: str) -> Connection:
     while another call of the same event loop is under way. On those versions a thread reads the connection.
 
     :param conn_id: the connection's id
-    :return: the connection
     """
     # Not at the top, because parsing a DAG file needs no connection.
     from airflow.providers.common.compat.sdk import Connection
@@ -77,8 +75,6 @@ def count_dag_runs(ti: Any, dag_id: str, run_id: str, states: Sequence[str] | No
     Count the runs of a DAG that have an id: one or none.
 
     :param ti: the task instance of the running task
-    :param dag_id: the DAG
-    :param run_id: the id of the run
     :param states: only a run in one of these states
     :return: 1 if there is such a run, else 0
     :raises Exception: if Airflow cannot tell, an exception of Airflow or of its database
@@ -97,10 +93,7 @@ def count_task_instances(ti: Any, dag_id: str, run_id: str, states: Sequence[str
     Count the task instances of a run.
 
     :param ti: the task instance of the running task
-    :param dag_id: the DAG
-    :param run_id: the id of the run
     :param states: only task instances in one of these states; ``null`` stands for those that have none yet
-    :return: their number
     :raises Exception: if Airflow cannot tell, an exception of Airflow or of its database
     """
     if not __version__.startswith("2."):

@@ -49,10 +49,8 @@ class HealthReport:
     """
     One measurement of an agent's health.
 
-    :param agent_id: the agent
     :param agent_name: its name, if known
     :param project_id: its project, if known
-    :param status: its status
     :param measured_at: the end of the window
     :param window: seconds that metrics and log lines were taken from
     :param checks: the results, in the order of the policy's parameters

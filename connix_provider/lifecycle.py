@@ -132,7 +132,6 @@ class Judgement:
     """
     A verdict with its reason.
 
-    :param verdict: the verdict
     :param reason: one clause for the log, without a full stop
     """
 
@@ -179,7 +178,6 @@ def judge(goal: Goal, snapshot: Snapshot, state: PollState | None = None, *, now
     """
     Judge one poll.
 
-    :param goal: what the wait waits for
     :param snapshot: what the poll showed; status ``None`` stands for the agent's own 404
     :param state: what earlier polls showed; this call brings it up to date. Default: a state without polls
     :param now: epoch seconds, comparable with ``accepted_at`` of the state

@@ -46,11 +46,7 @@ _KINDS = {
 
 
 class AgentNameNotFoundError(ConnixNotFoundError):
-    """
-    Raised when no agent of a project has the name.
-
-    :param name: the name
-    """
+    """Raised when no agent of a project has the name."""
 
     def __init__(self, name: str, project_id: str) -> None:
         super().__init__(404, "agent_not_found", f"project {project_id} has no agent named {name!r}")
@@ -63,7 +59,6 @@ def name_conflict(message: str) -> ConnixConflictError:
     Return the error for a name that another agent of the project has.
 
     :param message: which agent, and the remedy
-    :return: the error to raise
     """
     error = ConnixConflictError(409, "agent_conflict", message)
     error.has_response = False
@@ -76,8 +71,6 @@ def resolve_project_id(given: Any, default: Any, connix_conn_id: str) -> str:
 
     :param given: the task's ``project_id``
     :param default: the connection's ``project_id``
-    :param connix_conn_id: the Airflow connection
-    :return: the project's id
     :raises ValueError: if both are missing, or the id is invalid
     """
     chosen = default if given is None else given
@@ -96,7 +89,6 @@ def resolve_agent_id(client: Client, project_id: str, agent_id: Any, agent_name:
     :param client: a client that lists the agents to find a name
     :param agent_id: the task's ``agent_id``
     :param agent_name: the task's ``agent_name``
-    :return: the agent's id
     :raises ValueError: for both or neither of the two, an empty one, or a name that two agents have
     :raises AgentNameNotFoundError: if no agent has the name
     """
@@ -165,9 +157,7 @@ def check_name(parameter: str, value: Any) -> str:
     """
     Check the name of an agent.
 
-    :param parameter: the parameter's name
     :param value: the name; ``agent_name`` may also be an integer
-    :return: the name
     :raises ValueError: for a value that is missing or not a name
     """
     if parameter == "agent_name" and isinstance(value, int) and not isinstance(value, bool):
@@ -194,9 +184,7 @@ def nothing_given(parameter: str, value: Any, *, by_a_template: bool = False) ->
     """
     Return the message for a parameter with a missing value.
 
-    :param parameter: the parameter's name
     :param by_a_template: whether it certainly came from a template or another task
-    :return: the message
     """
     origin = "it came from a template or another task" if by_a_template else _PERHAPS
     kind = _KINDS.get(parameter, "a non-empty string")

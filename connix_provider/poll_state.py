@@ -55,7 +55,6 @@ class Snapshot:
         """
         Return whether no update shows between two snapshots.
 
-        :param other: the other snapshot
         :return: false if name, description, config or metadata differ, as far as both snapshots have them
         """
         if self.content is None or other.content is None:
@@ -64,23 +63,14 @@ class Snapshot:
         return public == other_public and (full is None or other_full is None or full == other_full)
 
     def to_json(self) -> dict[str, Any]:
-        """
-        Serialize the snapshot.
-
-        :return: plain JSON
-        """
+        """Serialize the snapshot."""
         updated_at = self.updated_at.isoformat() if self.updated_at else None
         content = list(self.content) if self.content else None
         return {**dataclasses.asdict(self), "updated_at": updated_at, "content": content}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Snapshot:
-        """
-        Deserialize what :meth:`to_json` made.
-
-        :param stored: the JSON
-        :return: the snapshot
-        """
+        """Deserialize what :meth:`to_json` made."""
         updated_at, content = stored.get("updated_at"), stored.get("content")
         return cls(
             stored.get("status"),
@@ -152,12 +142,7 @@ class PollState:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> PollState:
-        """
-        Deserialize what :meth:`to_json` made; fields of another version of this provider are ignored.
-
-        :param stored: the JSON
-        :return: the state
-        """
+        """Deserialize what :meth:`to_json` made; fields of another version of this provider are ignored."""
         names = {field.name for field in dataclasses.fields(cls)}
         values = {name: value for name, value in stored.items() if name in names}
         for name in ("before", "last"):

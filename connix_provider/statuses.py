@@ -52,7 +52,6 @@ def parse_statuses(value: Iterable[str], parameter: str) -> frozenset[str]:
 
     :param value: a status, statuses separated by commas, or an iterable of statuses
     :param parameter: the parameter's name, for the message
-    :return: the statuses
     :raises ValueError: for an unknown status; the message has the known ones and the most similar of them
     """
     names = value.split(",") if isinstance(value, str) else value

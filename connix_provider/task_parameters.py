@@ -79,10 +79,7 @@ class TaskParameters(_Operator):
         """
         Render one field.
 
-        :param field: the field's name
         :param value: its value in the DAG file
-        :param renderer: the renderer
-        :return: the rendered value
         """
         return renderer.as_text(value) if field in self.text_fields else renderer.as_airflow(value)
 

@@ -105,10 +105,8 @@ def check_keys(value: Any, known: Collection[str], what: str) -> dict[str, Any]:
     """
     Check a mapping that stands for an object of this provider.
 
-    :param value: the mapping
     :param known: the keys that it may have
     :param what: the object, for messages
-    :return: the mapping as a dict
     :raises ValueError: for any other value, an unknown key, or a value of ``None``
     """
     if not isinstance(value, Mapping):
@@ -132,7 +130,6 @@ def from_mapping(cls: type[T], value: Any, parameter: str) -> T:
     :param cls: a dataclass
     :param value: an instance, or a mapping with the names of its parameters
     :param parameter: the name of the task's parameter, for messages
-    :return: the instance
     :raises ValueError: for any other value, an unknown name, or a value of ``None``
     """
     if isinstance(value, cls):
@@ -149,7 +146,6 @@ def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | No
     """
     Return the known word that is most like a word.
 
-    :param word: the word
     :param known: the known words
     :param cutoff: how alike they must be, 0 to 1
     :return: the known word, or ``None``
@@ -163,7 +159,6 @@ def did_you_mean(word: Any, known: Collection[str]) -> str:
     """
     Return the hint for a word that is unknown.
 
-    :param word: the word
     :param known: the known words
     :return: a question with the nearest known word, if one is near, and the list of the known words
     """
@@ -178,7 +173,6 @@ def check_flag(name: str, value: Any) -> bool:
 
     :param value: a boolean, or ``true``, ``t``, ``yes``, ``y``, ``on``, ``1``, ``false``, ``f``, ``no``,
         ``n``, ``off``, ``0`` as text
-    :return: the boolean
     :raises ValueError: for any other value, because Python takes any text for true
     """
     if isinstance(value, bool):
@@ -193,7 +187,6 @@ def gave_nothing(value: Any, *, empty_is_fine: bool = False) -> bool:
     """
     Return whether a template or another task gave a missing value.
 
-    :param value: the value
     :param empty_is_fine: whether an empty text counts as a value
     :return: true for ``None``, and for the texts that templates write for it
     """

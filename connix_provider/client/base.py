@@ -128,7 +128,6 @@ class BaseClient:
         """
         Return whether another client calls the same service with the same credentials.
 
-        :param other: the other client
         :return: true if both get the same responses
         """
         return self.limiter is other.limiter and self._auth.credentials() == other._auth.credentials()
@@ -147,7 +146,6 @@ class BaseClient:
         """
         Return the steps of one call, within this client's bounds.
 
-        :param call: the call
         :return: its flow, for :meth:`Client.run_flow`; a flow of several calls yields from it
         """
         result = yield from perform(

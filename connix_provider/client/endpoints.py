@@ -60,7 +60,6 @@ def list_agents(
     """
     List one page of a project's agents (reference: "List Agents").
 
-    :param project_id: the project
     :param status: only agents in this status; a status that the reference does not have is allowed
     :param limit: agents in a page, 1 to 100; the service's default is 20
     :param offset: agents to skip
@@ -87,7 +86,6 @@ def create_agent(project_id: str, agent: Mapping[str, Any]) -> Call[Agent]:
     The request is not idempotent and is sent once. After a lost response the error has ``may_have_executed``.
     Then look the agent up by its name, which is unique in a project, before you create it again.
 
-    :param project_id: the project
     :param agent: ``name``, ``description``, ``config``, ``metadata`` as in the reference
     :return: the agent, usually ``creating``
     :raises ValueError: for a body without a name, or one that cannot be written as JSON
@@ -112,8 +110,6 @@ def get_agent(project_id: str, agent_id: str) -> Call[Agent]:
     """
     Get an agent (reference: "Get Agent").
 
-    :param project_id: the project
-    :param agent_id: the agent
     :return: the agent with its ``stats`` and its complete ``config``
     :raises ValueError: for an empty id
     """
@@ -133,8 +129,6 @@ def update_agent(project_id: str, agent_id: str, changes: Mapping[str, Any]) -> 
     The service merges the fields that are sent into the agent, so send only those that change. If a
     successful response has no body, the agent is read; the update is not repeated.
 
-    :param project_id: the project
-    :param agent_id: the agent
     :param changes: any of ``name``, ``description``, ``config``, ``metadata``
     :return: the agent, usually ``updating``
     :raises ValueError: for an empty body, or one that cannot be written as JSON
@@ -160,8 +154,6 @@ def delete_agent(project_id: str, agent_id: str) -> Call[DeleteResult]:
     """
     Delete an agent and all its data (reference: "Delete Agent").
 
-    :param project_id: the project
-    :param agent_id: the agent
     :return: the service's confirmation; the agent may still exist for a while
     :raises ValueError: for an empty id
     """
@@ -179,8 +171,6 @@ def start_agent(project_id: str, agent_id: str) -> Call[ActionResult]:
     """
     Start a paused or stopped agent (reference: "Start Agent").
 
-    :param project_id: the project
-    :param agent_id: the agent
     :return: the service's confirmation; the agent may not run yet
     :raises ValueError: for an empty id
     """
@@ -191,8 +181,6 @@ def pause_agent(project_id: str, agent_id: str) -> Call[ActionResult]:
     """
     Pause a running agent (reference: "Pause Agent").
 
-    :param project_id: the project
-    :param agent_id: the agent
     :return: the service's confirmation; the agent may still run
     :raises ValueError: for an empty id
     """
@@ -203,8 +191,6 @@ def stop_agent(project_id: str, agent_id: str) -> Call[ActionResult]:
     """
     Stop a running agent (reference: "Stop Agent").
 
-    :param project_id: the project
-    :param agent_id: the agent
     :return: the service's confirmation; the agent may still run
     :raises ValueError: for an empty id
     """
@@ -218,8 +204,6 @@ def restart_agent(project_id: str, agent_id: str) -> Call[ActionResult]:
     The request is not idempotent and is sent once. After a lost response the error has ``may_have_executed``.
     Then compare the agent's ``updated_at`` with the one from before.
 
-    :param project_id: the project
-    :param agent_id: the agent
     :return: the service's confirmation; the agent may not have stopped yet
     :raises ValueError: for an empty id
     """
@@ -239,8 +223,6 @@ def get_logs(
     """
     Get one page of an agent's log (reference: "Get Agent Logs").
 
-    :param project_id: the project
-    :param agent_id: the agent
     :param level: ``debug``, ``info``, ``warn`` or ``error``
     :param start_time: ISO 8601 text or a datetime; without a zone it is UTC
     :param end_time: as ``start_time``, and not before it
@@ -273,12 +255,9 @@ def get_metrics(
     """
     Get an agent's metrics (reference: "Get Agent Metrics").
 
-    :param project_id: the project
-    :param agent_id: the agent
     :param start_time: ISO 8601 text or a datetime; without a zone it is UTC
     :param end_time: as ``start_time``, and not before it
     :param interval: ``1m``, ``5m``, ``15m``, ``1h`` or ``1d``
-    :return: the metrics and their period
     :raises ValueError: for an argument out of bounds
     """
     parameters = query(**period(start_time, end_time), interval=check_choice(interval, "interval", INTERVALS))
@@ -292,7 +271,6 @@ def list_projects(*, limit: int | None = None) -> Call[ProjectPage]:
     List the first page of the projects of an API key; only the connection test sends this.
 
     :param limit: projects in a page
-    :return: the page
     """
     return Call(
         "GET", "/projects", Bucket.PROJECTS, rejecting_error_bodies(ProjectPage.read), query(limit=limit)

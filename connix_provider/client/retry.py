@@ -64,10 +64,8 @@ def retry_delay(
     A hint of the service replaces the backoff, unless it is shorter than ``base_delay``. Jitter only
     lengthens a hint, because an earlier request would be refused.
 
-    :param error: the error of the attempt
     :param idempotent: whether the request is safe to send twice
     :param attempt: the number of the attempt, from 1; attempts that met 429 do not count
-    :param policy: the bounds
     :param jitter: a random number from 0 to 1
     :param refusals: attempts so far that met 429; they lengthen the backoff, for responses without a hint
     :param gateway_refusals: refusals in a row without Connix's error body, this one included; 0 for any other

@@ -23,7 +23,6 @@ def is_transient_status(status_code: int) -> bool:
     """
     Return whether a status is transient.
 
-    :param status_code: HTTP status
     :return: true for every 5xx but 501, for 408, 425 and 429
     """
     return status_code in _TRANSIENT or (500 <= status_code <= 599 and status_code != _NOT_IMPLEMENTED)

@@ -24,8 +24,6 @@ def try_connection(client: Client, extra: Mapping[str, Any]) -> tuple[bool, str]
     """
     Send one request.
 
-    :param client: the connection's client
-    :param extra: the connection's extra
     :return: whether the connection works, and the sentences to show
     :raises ValueError: for an invalid ``project_id``
     """

@@ -27,7 +27,6 @@ def explain_connection_error(error: Exception, project_id: str | None) -> str:
     """
     Explain the error of the connection test.
 
-    :param error: the error of its request
     :param project_id: the connection's project
     :return: one sentence
     """
@@ -126,8 +125,6 @@ def with_connection_hint(error: Exception, connix_conn_id: str | None) -> str:
     """
     Add a hint to Airflow's error for a connection that is not defined.
 
-    :param error: Airflow's error
-    :param connix_conn_id: the Airflow connection
     :return: its message with the hint
     """
     variable = f"AIRFLOW_CONN_{(connix_conn_id or '<ID>').upper()}"

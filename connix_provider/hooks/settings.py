@@ -47,7 +47,6 @@ def read_extra(connection: Connection) -> dict[str, Any]:
     """
     Read the extra of a connection.
 
-    :param connection: the connection
     :return: its fields, without empty ones
     :raises ValueError: for an extra that is not a JSON object
     """
@@ -69,7 +68,6 @@ def unknown_fields(extra: Mapping[str, Any]) -> list[str]:
     """
     Describe the fields of an extra that this provider does not know.
 
-    :param extra: the extra
     :return: a warning for each
     """
     known = [field.name for field in EXTRA_FIELDS]
@@ -102,7 +100,6 @@ def client_options(connection: Connection) -> dict[str, Any]:
     """
     Return the options of a client.
 
-    :param connection: the connection
     :return: keyword arguments of :class:`~connix_provider.client.Client`
     :raises ValueError: for an invalid setting
     """
@@ -143,8 +140,6 @@ def project_id(extra: Mapping[str, Any]) -> str | None:
     """
     Read the extra's ``project_id``.
 
-    :param extra: the extra
-    :return: the project's id, or ``None``
     :raises ValueError: for a value that is neither text nor an integer
     """
     return _text(extra["project_id"], "project_id").strip() or None if "project_id" in extra else None
@@ -157,7 +152,6 @@ def base_url(connection: Connection) -> str | None:
     The ``schema`` is the scheme if it is ``http`` or ``https``, and the path otherwise, because Airflow
     stores the path of a connection's URI there.
 
-    :param connection: the connection
     :return: the URL, or ``None`` for the default
     :raises ValueError: for fields that contradict each other, or belong to no host
     """
@@ -235,7 +229,6 @@ def agent_url(console: str, project_id: str, agent_id: str) -> str:
     Return the address of an agent's page in the Connix console.
 
     :param console: the console's address, see :func:`console_url`
-    :return: the address
     """
     return f"{console}/projects/{quote(project_id, safe='')}/agents/{quote(agent_id, safe='')}"
 

@@ -32,7 +32,6 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
     """
     Send an action to an agent that exists.
 
-    :param agent_id: the agent
     :param agent_name: its name, instead of its id
 
     The other parameters are those of :class:`~connix_provider.operators.agent_task.AgentTask`.
@@ -81,8 +80,6 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
         Find the agent and send the action.
 
         :param client: a client with the task's deadline
-        :param project_id: the project
-        :param context: Airflow's context
         :return: the action, with the goal of the wait
         """
         record = self.read_record(context)
@@ -102,23 +99,13 @@ class ConnixExistingAgentOperator(ConnixAgentOperator):
         Send the action to an agent.
 
         :param client: a client with the task's deadline
-        :param project_id: the project
-        :param agent_id: the agent
-        :param context: Airflow's context
         :param record: the record of an earlier start of this task for the same agent
         :return: the action, with the goal of the wait
         """
         raise NotImplementedError
 
     def read_agent(self, client: Client, project_id: str, agent_id: str) -> Agent:
-        """
-        Read the agent, and keep its name for messages.
-
-        :param client: the client
-        :param project_id: the project
-        :param agent_id: the agent
-        :return: the agent
-        """
+        """Read the agent, and keep its name for messages."""
         agent = client.agents.get(project_id, agent_id)
         self._name_seen = agent.name or None
         return agent
@@ -145,9 +132,6 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
         Read the agent, and send the action if the agent has not reached the goal.
 
         :param client: a client with the task's deadline
-        :param project_id: the project
-        :param agent_id: the agent
-        :param context: Airflow's context
         :param record: unused, because these actions are idempotent
         :return: the action, with the goal of the wait
         """
@@ -173,7 +157,6 @@ def send_action(
     Send a start, a pause or a stop.
 
     :param client: a client with the task's deadline
-    :param project_id: the project
     :param before: the agent before the action
     :param action: ``start``, ``pause`` or ``stop``
     :param may_have_acted: whether the same action may have been executed before

@@ -40,11 +40,7 @@ REMEDY_FOR_TEXT = (
 
 
 class Rendered:
-    """
-    A rendered value that Airflow stores with its secrets hidden.
-
-    :param value: the value
-    """
+    """A rendered value that Airflow stores with its secrets hidden."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -96,7 +92,6 @@ def as_given(value: Any) -> Any:
     Unwrap the value of :func:`hidden_when_stored`.
 
     :param value: a field of a task, wrapped or not
-    :return: its value
     """
     return value.value if isinstance(value, Rendered) else value
 
@@ -152,8 +147,6 @@ def with_documented_types(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     Convert the fields of a configuration to their documented types.
 
-    :param config: the configuration
-    :return: the configuration to send
     :raises ValueError: for a value that cannot be converted; the message does not quote it, except for
         numbers
     """

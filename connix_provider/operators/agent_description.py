@@ -20,11 +20,6 @@ class AgentDescriptionMixin(ConnixAgentOperator):
 
     ``system_prompt`` and ``environment_variables`` of the configuration hold secrets. Their values are
     registered with Airflow's masker, and the rendered fields that Airflow stores show their shape only.
-
-    :param name: the agent's name
-    :param config: its configuration
-    :param description: its description
-    :param metadata: its metadata
     """
 
     description_fields: ClassVar[tuple[str, ...]] = ("name", "description", "config", "metadata")
@@ -70,10 +65,7 @@ class AgentDescriptionMixin(ConnixAgentOperator):
         """
         Render one field. In the configuration, fields that the reference documents as text stay text.
 
-        :param field: the field's name
         :param value: its value in the DAG file
-        :param renderer: the renderer
-        :return: the rendered value
         """
         if field in {"config", "metadata"}:
             return self._render_json(field, (), value, renderer)
@@ -109,7 +101,6 @@ class AgentDescriptionMixin(ConnixAgentOperator):
         """
         Return the request's body: the parameters that were given, in their documented types.
 
-        :return: the body
         :raises ValueError: for a value that cannot be converted to its field's type
         """
         from connix_provider.client.calls.arguments import plain

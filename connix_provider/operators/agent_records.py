@@ -23,19 +23,11 @@ class AgentRecords:
         self._save = save
 
     def to_json(self) -> dict[str, Any]:
-        """
-        Serialize the records.
-
-        :return: plain JSON
-        """
+        """Serialize the records."""
         return self._stored
 
     def get(self, agent_id: str) -> ActionRecord | None:
-        """
-        Return the record of an agent.
-
-        :return: the record, or ``None``
-        """
+        """Return the record of an agent."""
         stored = self._stored.get(agent_id)
         return ActionRecord.from_json(stored) if stored else None
 
@@ -44,11 +36,7 @@ class AgentRecords:
         self._stored.pop(agent_id, None)
 
     def record_store(self, agent_id: str) -> RecordStore:
-        """
-        Return what keeps the record of an agent.
-
-        :return: the keeper
-        """
+        """Return what keeps the record of an agent."""
         return _RecordStore(self, agent_id)
 
     def write(self, agent_id: str, record: ActionRecord | None) -> None:

@@ -37,7 +37,6 @@ class AgentSpec:
     """
     One declared agent.
 
-    :param name: its name
     :param body: name, description, config and metadata as the body of a request; it holds secrets
     :param state: ``running``, ``paused`` or ``stopped``; ``None`` leaves the state to others
     """
@@ -51,7 +50,6 @@ def digest_of(*values: Any) -> str:
     """
     Return a digest of JSON.
 
-    :param values: the JSON
     :return: eight bytes of a hash: enough to notice a change, too few to hold a secret
     """
     text = json.dumps(values, sort_keys=True, default=str)

@@ -65,7 +65,6 @@ def diff_lines(change: Mapping[str, Any]) -> str:
     Write one change as lines of a diff.
 
     :param change: the change as JSON
-    :return: the lines
     """
     sign = {"create": "+", "update": "~", "delete": "-"}[change["action"]]
     agent_id = f" ({change['agent_id']})" if change["agent_id"] else ""

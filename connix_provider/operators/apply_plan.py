@@ -34,7 +34,6 @@ class AgentChange:
     What a plan does with one agent.
 
     :param action: ``create``, ``update``, ``delete`` or ``none``; an update may change the state alone
-    :param name: the agent's name
     :param spec: the declared agent; ``None`` for a delete
     :param agent: the agent that exists, from Get Agent; ``None`` for a create
     :param changes: the body of the update; it holds secrets
@@ -60,11 +59,7 @@ class AgentChange:
         return digest_of(seen.status, str(seen.updated_at), seen.updated_at_text, seen.content)
 
     def to_json(self) -> dict[str, Any]:
-        """
-        Describe the change without secrets.
-
-        :return: plain JSON
-        """
+        """Describe the change without secrets."""
         status = str(self.agent.status) if self.agent else None
         wanted = self.spec.state if self.spec else None
         return {
@@ -237,10 +232,8 @@ def make_plan(
 
     The project is listed, and each declared agent and each agent to delete costs a Get.
 
-    :param specs: the declared agents
     :param owner: the owner of the apply
     :param prune: whether to delete agents that an apply of this owner created and that are not declared
-    :return: the plan
     :raises ValueError: if two agents of the project have a declared name
     :raises ConnixError: if the agents cannot be read
     """

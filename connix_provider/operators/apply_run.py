@@ -65,7 +65,6 @@ def agent_key(context: Context, name: str) -> str:
     """
     Return the identity key of an agent that a task run creates.
 
-    :param name: the agent's name
     :return: the key of the task run, and the name
     """
     return f"{identity_key(context)}/{quote(name, safe=':+@ ')}"
@@ -76,8 +75,6 @@ class ApplyRun:
     One run of a plan.
 
     :param task: the task; its waits have the task's poll interval, deadline and log
-    :param polling_session: the open connection
-    :param plan: the plan
     :param deadline: epoch seconds at which the task times out
     """
 

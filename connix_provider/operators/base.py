@@ -51,8 +51,6 @@ class ConnixAgentOperator(AgentTask):
         """
         Send the action, and wait for its goal.
 
-        :param context: Airflow's context
-        :return: the agent's id
         :raises ValueError: for an invalid parameter, before any request
         :raises ConnixAgentFailedError: if the agent does not reach the goal
         :raises ConnixAgentGoneError: if the agent was deleted meanwhile
@@ -68,11 +66,9 @@ class ConnixAgentOperator(AgentTask):
         """
         Send the action after the task waited for a rate limit in the triggerer.
 
-        :param context: Airflow's context
         :param event: the trigger's event, with the task's deadline
         :param refusal: why the task deferred
         :param response_was_lost: whether a request may have been executed although its response was lost
-        :return: the agent's id
         :raises ValueError: for an event of another kind
         :raises ConnixRateLimitError: if the rate limit was used up until the deadline
         """
@@ -91,11 +87,9 @@ class ConnixAgentOperator(AgentTask):
         """
         Send the action after the task waited for a busy agent in the triggerer.
 
-        :param context: Airflow's context
         :param event: the trigger's event, with the task's deadline
         :param refusal: why the task deferred
         :param response_was_lost: whether a request may have been executed although its response was lost
-        :return: the agent's id
         :raises ValueError: for an event of another kind
         """
         from connix_provider.operators.busy_agent import with_busy_reason
@@ -145,9 +139,6 @@ class ConnixAgentOperator(AgentTask):
         """
         End the task with the result of its trigger.
 
-        :param context: Airflow's context
-        :param event: the trigger's event
-        :return: the agent's id
         :raises ValueError: for an event of another kind
         """
         return self._finish(context, self._explain(event))
@@ -156,10 +147,6 @@ class ConnixAgentOperator(AgentTask):
         """
         Resume the task, and explain Airflow's own timeout of a deferral.
 
-        :param next_method: the method to call
-        :param next_kwargs: its arguments
-        :param context: Airflow's context
-        :return: the result of the method
         :raises ConnixAgentTimeoutError: if no triggerer ended the wait in time
         """
         try:

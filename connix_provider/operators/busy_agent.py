@@ -242,7 +242,6 @@ def with_busy_reason(poll_result: PollResult, why: str) -> PollResult:
 
     :param poll_result: how the wait for the agent to settle ended
     :param why: why the action waited
-    :return: the result
     """
     if poll_result.outcome is not Outcome.TIMEOUT or not why:
         return poll_result

@@ -22,7 +22,6 @@ class CancelOnKillMixin(BaseOperator):
     """
     Undoes the action of a task that is killed and failed.
 
-    :param connix_conn_id: the Airflow connection
     :param cancel_on_kill: whether the action is undone
     """
 
@@ -47,12 +46,7 @@ class CancelOnKillMixin(BaseOperator):
         self._action_context = (project_id, context)
 
     def note_sent(self, client: Client, sent: SentAction) -> None:
-        """
-        Note the action that was sent, and undo it if the task was killed meanwhile.
-
-        :param client: a client
-        :param sent: the action
-        """
+        """Note the action that was sent, and undo it if the task was killed meanwhile."""
         assert self._action_context is not None
         self._sent_action = sent
         if self._should_undo:

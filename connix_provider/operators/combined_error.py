@@ -18,7 +18,6 @@ def combined_error(errors: Sequence[Exception], headline: str) -> Exception:
 
     :param errors: the errors, one of each agent; at least one
     :param headline: what failed, as one sentence
-    :return: the error to raise
     """
     if len(errors) == 1:
         return errors[0]
@@ -36,7 +35,6 @@ def in_short(error: Exception) -> str:
     Return the text of an error with the newest of the agent's log lines; the task's log has the others.
 
     :param error: the error of an agent
-    :return: the text
     """
     if not isinstance(error, ConnixAgentError):
         return str(error)

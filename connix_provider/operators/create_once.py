@@ -121,7 +121,6 @@ def find_own(client: Client, project_id: str, name: str, key: str) -> Agent | No
     """
     Find the agent of a create that the service may still be executing.
 
-    :param name: the agent's name
     :param key: the identity key of this task run
     :return: the task run's own agent, or ``None``
     :raises ConnixError: if the agents cannot be read

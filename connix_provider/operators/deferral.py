@@ -92,7 +92,6 @@ def take_over_permit(client: Client, event: Mapping[str, Any]) -> None:
     Take over the permit of a trigger, and its state of the rate limit.
 
     :param client: the resumed task's client
-    :param event: the trigger's event
     """
     from connix_provider.client.ratelimit import Bucket
 

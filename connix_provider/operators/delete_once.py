@@ -32,7 +32,6 @@ def delete_in_run(
     Delete an agent. A missing agent is a success only if an earlier start of the task sent the delete.
 
     :param record: the record of an earlier start of this task for this agent
-    :param record_store: keeps the record
     :param agent_name: the name by which the task found the agent, if it did
     :return: the delete, or no wait if an earlier start deleted the agent
     :raises AgentBusyError: for a 409

@@ -195,7 +195,6 @@ def sent_update(agent: Agent, reply: Agent, changes: Mapping[str, Any], before: 
     :param reply: the agent in the response
     :param changes: the body of the request
     :param before: the agent before the update; a retry knows an earlier one
-    :return: the action
     """
     # Secrets are left out, because a service may mask them.
     config = {name: value for name, value in changes.get("config", {}).items() if name not in SECRET_FIELDS}
@@ -218,7 +217,6 @@ def delete_own(task: AgentTask, name: str, context: Context) -> None:
     Delete the agent of a failed create. A failure of the delete is logged and has no other effect.
 
     :param task: the create
-    :param name: the agent's name
     """
     deadline = time.time() + _DELETE_TIMEOUT
     try:

@@ -36,7 +36,6 @@ def check_path(path: Any, columns: Mapping[str, str] | None) -> None:
     """
     Check whether a file can be written, before any request.
 
-    :param path: the file
     :param columns: the columns of the rows, if they have any
     :raises ValueError: for a path that names no file, or a format that these rows or this installation lack
     """
@@ -80,7 +79,6 @@ class ExportFile:
     """
     A file that appears only when it is complete.
 
-    :param path: the file
     :param key: distinguishes this task run from others that may write the same file. A retry overwrites what
         a killed try left beside the file
     :param columns: the columns of a table

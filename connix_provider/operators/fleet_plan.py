@@ -88,7 +88,6 @@ class FleetLimits:
         :param canary: rounded up
         :param max_failures: rounded down
         :param total: the number of agents
-        :return: the limits
         :raises ValueError: for a value that is none, and for more canaries than agents
         """
         cls.check(max_unavailable, canary, max_failures)
@@ -140,7 +139,6 @@ def decide(members: Sequence[FleetMember], limits: FleetLimits, *, halt: str | N
     Decide what to do next.
 
     :param members: the agents, in the order in which they are acted on
-    :param limits: the limits
     :param halt: why no further agent may be touched, for a reason that is not in the limits
     :return: the next step
     """
@@ -185,7 +183,6 @@ def fleet_result(action: str, project_id: str, members: Iterable[FleetMember]) -
     """
     Return the result of a run.
 
-    :param members: the agents
     :return: plain JSON: ``action``, ``project_id``, ``summary`` with the numbers of agents that are ``done``,
         ``failed`` and ``not_touched``, and ``agents`` with ``name``, ``result`` and ``reason`` of each id
     """

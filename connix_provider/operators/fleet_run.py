@@ -57,7 +57,6 @@ class FleetRun:
 
     :param settings: what it is to do
     :param store: its agents, and what earlier processes did
-    :param polling_session: the open connection
     :param task: the task, for its poll interval, log and connection
     :param deadline: epoch seconds of the task's deadline
     """
@@ -90,11 +89,7 @@ class FleetRun:
         self.limit_reason = ""
 
     def resume(self, event: Mapping[str, Any]) -> None:
-        """
-        Take over the waits of a trigger, but not of agents that an earlier start with this event has ended.
-
-        :param event: the trigger's event
-        """
+        """Take over the waits of a trigger, but not of agents that an earlier start has ended."""
         self.progress_at = event["progress_at"]
         self.limit_reason = event["limit_reason"]
         for stored in event["waits"]:

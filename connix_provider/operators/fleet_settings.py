@@ -33,7 +33,6 @@ class FleetSettings:
     The parameters of a task, which the constructor checks.
 
     :param action: ``restart``, ``start``, ``stop``, ``pause`` or ``delete``
-    :param agents: the selector
     :param order: the order in which the agents are acted on
     :param max_unavailable: a number, or a percentage as text
     :param canary: a number, or a percentage as text
@@ -71,7 +70,6 @@ class FleetSettings:
         """
         Check the parameters of a task.
 
-        :return: the settings
         :raises ValueError: for an invalid parameter
         """
         # In a list, because a mapping refuses a value that has no hash.
@@ -120,7 +118,6 @@ class FleetSettings:
         Return the limits as numbers of agents.
 
         :param total: the number of agents
-        :return: the limits
         :raises ValueError: for more canaries than agents
         """
         return FleetLimits.of(self.max_unavailable, self.canary, self.max_failures, total=total)

@@ -79,11 +79,7 @@ class FleetStore:
         return True
 
     def begin(self, action: str, project_id: str, members: Iterable[FleetMember]) -> None:
-        """
-        Keep the selection.
-
-        :param members: the agents
-        """
+        """Keep the selection."""
         self._action, self._project_id = action, project_id
         self.members = list(members)
         self.save()

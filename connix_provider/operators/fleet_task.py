@@ -48,9 +48,7 @@ def run_fleet(
     """
     Act on the agents of a task.
 
-    :param settings: its parameters
     :param event: the event of the trigger that resumed the task
-    :return: the result by agent
     :raises ConnixFleetError: if more agents failed than may, or some were not touched
     :raises ConnixError: if the service refuses the key
     """

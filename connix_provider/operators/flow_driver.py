@@ -33,7 +33,6 @@ class AgentWait:
     """
     A wait of one agent.
 
-    :param poller: the wait
     :param polls: how many polls were judged
     :param due: seconds of the monotonic clock at which the next poll is due
     """
@@ -47,12 +46,7 @@ AgentFlow = Generator[AgentWait, "PollResult", None]
 
 
 class FlowDriver:
-    """
-    Drive flows over one connection.
-
-    :param polling_session: the open connection
-    :param project_id: the project of the agents
-    """
+    """Drive flows over one connection."""
 
     def __init__(self, hook: ConnixHook, polling_session: PollingSession, project_id: str, log: Any) -> None:
         self._hook = hook

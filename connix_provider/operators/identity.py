@@ -42,9 +42,6 @@ class TaskRunKey:
     The parts of an identity key.
 
     :param deployment: the Airflow deployment; may be ""
-    :param dag_id: the DAG
-    :param run_id: the run of the DAG
-    :param task_id: the task
     :param map_index: the map index; -1 for a task that is not mapped
     """
 

@@ -55,7 +55,6 @@ def await_hint(client: Client, error: ConnixError, sent_at: float) -> bool:
     """
     Sleep for the service's hint, if its error response has one.
 
-    :param error: the error of the request
     :param sent_at: epoch seconds at which the request was sent
     :return: whether another request can be sent before the deadline
     """

@@ -80,7 +80,6 @@ class OrphanRules:
         :param agent: the agent, from a listing with metadata or from Get Agent
         :param now: epoch seconds, by the service's clock
         :param is_complete: whether it is from Get Agent
-        :return: the verdict
         """
         key, foreign = _key_of(agent)
         if key is None:

@@ -183,11 +183,7 @@ class _Run:
                 return agent, verdict
 
     def result(self) -> dict[str, Any]:
-        """
-        Return what became of the agents.
-
-        :return: plain JSON
-        """
+        """Return what became of the agents."""
         outcomes = Counter(agent["outcome"] for agent in self._agents.values())
         names = ("deleted", "would_delete", "gone", "kept", "failed")
         return {

@@ -62,7 +62,6 @@ def restart_in_run(
     Restart an agent once in a task run.
 
     :param record: the record of an earlier start of this task for this agent
-    :param record_store: keeps the record
     :param read: returns the agent before the restart
     :param agent_name: the name by which the task found the agent, if it did
     :param repeat_after_error: whether an agent that ended in error after the recorded restart is restarted

@@ -53,16 +53,11 @@ class SentAction:
 
         :param goal: the goal of the wait that follows
         :param known: the other fields
-        :return: the action
         """
         return cls(agent.id, goal, agent_name=str(agent.name or "")[:LONGEST_NAME] or None, **known)
 
     def poll_state(self) -> PollState:
-        """
-        Return the state before the first poll.
-
-        :return: the state
-        """
+        """Return the state before the first poll."""
         return PollState(
             before=self.before,
             accepted_at=self.accepted_at,

@@ -25,8 +25,6 @@ def rendered(spec: Any, renderer: Renderer) -> Any:
     Render a declaration, or the path of one; what the reference documents as text stays text.
 
     :param spec: the value in the DAG file
-    :param renderer: the renderer
-    :return: the rendered value
     """
     if _is_declaration(spec):
         return _render(spec, (), renderer)
@@ -54,7 +52,6 @@ def read_declaration(task: BaseOperator, context: Context, spec: Any) -> list[Ag
 
     :param task: the task, whose macros and filters the templates of a file may use
     :param spec: the rendered declaration, or the path of a file
-    :return: the agents
     :raises ValueError: for a declaration that cannot be applied; it names the key, and the line of a file
     """
     declared = as_given(spec)

@@ -70,11 +70,7 @@ class ActionRecord:
     is_done: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """
-        Serialize the record.
-
-        :return: plain JSON
-        """
+        """Serialize the record."""
         before = self.before.to_json() if self.before else None
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | {
             "before": before
@@ -82,12 +78,7 @@ class ActionRecord:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> ActionRecord:
-        """
-        Deserialize what :meth:`to_json` made.
-
-        :param stored: the JSON
-        :return: the record
-        """
+        """Deserialize what :meth:`to_json` made."""
         names = {field.name for field in dataclasses.fields(cls)}
         values = {name: value for name, value in stored.items() if name in names}
         return cls(**{**values, "before": Snapshot.from_json(values["before"]) if values["before"] else None})
@@ -183,11 +174,7 @@ class TaskRecordStore:
 
 @contextmanager
 def recorded(record_store: RecordStore, record: ActionRecord) -> Iterator[None]:
-    """
-    Write a record before a request, and delete it if the request was refused without effect.
-
-    :param record_store: keeps the record
-    """
+    """Write a record before a request, and delete it if the request was refused without effect."""
     record_store.write(record)
     try:
         yield

@@ -18,7 +18,6 @@ class AgentRef:
 
     :param agent_id: its id, or ``None`` while only its name is known
     :param name: its name, if known
-    :param project_id: its project
     :param link: the address of its page in the Connix console
     """
 

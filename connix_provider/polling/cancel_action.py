@@ -59,13 +59,10 @@ def cancel_action(
     """
     Undo the action of a task, and log the outcome; a failure is logged, never raised.
 
-    :param client: whose flow it is
     :param undo: the call that undoes: ``delete`` or ``stop``
     :param before: the agent before it was started, if known
     :param deadline: epoch seconds after which no request is sent
-    :param log: the task's
     :param why: the reason, for the log
-    :return: the steps
     """
     log.info("%s: requesting the %s of agent %s.", why, undo, agent_id)
     try:

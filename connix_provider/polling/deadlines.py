@@ -36,7 +36,6 @@ def time_allowed(timeout: float, execution_timeout: timedelta | None) -> float:
     Return the time until a task's own deadline.
 
     :param timeout: the task's ``timeout``, in seconds
-    :param execution_timeout: Airflow's
     :return: seconds: ``timeout``, or a little less than ``execution_timeout`` where that is shorter
     """
     if execution_timeout is None:
@@ -50,7 +49,6 @@ def response_grace(allowed: float, execution_timeout: timedelta | None) -> float
     Return the time after the deadline during which the last response is awaited.
 
     :param allowed: seconds until the task's own deadline, as :func:`time_allowed` has it
-    :param execution_timeout: Airflow's
     :return: seconds, at most :data:`RESPONSE_GRACE`
     """
     if execution_timeout is None:
@@ -66,7 +64,6 @@ def time_after(deadline: Any, allowed: float, execution_timeout: timedelta | Non
 
     :param deadline: epoch seconds of the wait's deadline, as the event has it
     :param allowed: seconds until then from the start of the task
-    :param execution_timeout: Airflow's
     :return: seconds
     """
     if execution_timeout is None:

@@ -49,22 +49,13 @@ class FleetPolicy:
         return self.health is not None or self.min_healthy_time > 0
 
     def to_json(self) -> dict[str, Any]:
-        """
-        Serialize the policy.
-
-        :return: plain JSON
-        """
+        """Serialize the policy."""
         health = None if self.health is None else self.health.to_json()
         return {"health": health, "min_healthy_time": self.min_healthy_time}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> FleetPolicy:
-        """
-        Deserialize what :meth:`to_json` made.
-
-        :param stored: the JSON
-        :return: the policy
-        """
+        """Deserialize what :meth:`to_json` made."""
         health = stored.get("health")
         return cls(HealthPolicy.of(health) if health else None, stored.get("min_healthy_time") or 0.0)
 
@@ -76,7 +67,6 @@ class FleetWait:
 
     :param stage: what it is waited for
     :param goal: the name of the action's goal, ``None`` but for :attr:`Stage.GOAL`
-    :param poller: the wait
     :param repeats: how often the action was refused because the agent was busy
     :param due: seconds of the monotonic clock at which the next poll is due, on a worker
     """
@@ -107,7 +97,6 @@ class FleetWait:
         :param policy: when the agent counts as available
         :param repeats: how often the action was refused because the agent was busy
         :param options: those of the poller; ``poll_state`` and ``poll_errors`` as JSON
-        :return: the wait
         """
         poller: StatusPoller
         if stage is Stage.HEALTH and policy.health is not None:
@@ -159,7 +148,6 @@ class FleetWait:
         """
         Deserialize what :meth:`to_json` made.
 
-        :param stored: the JSON
         :param policy: when the agent counts as available
         :param options: those of the poller that are the same for every agent
         :return: the wait, and epoch seconds of its next poll

@@ -49,7 +49,6 @@ class HealthGroup:
     """
     The agents of one wait for health.
 
-    :param policy: the limits
     :param needed: how many agents must be healthy; ``None`` for all
     :param healthy_for: seconds for which polls must show a healthy agent without a change
     :param fails_on_unknown: whether an agent of unknown health counts as failed
@@ -83,7 +82,6 @@ class HealthGroup:
         :param agent_id: the agent, or ``None`` while only its name is known
         :param agent_name: its name, if known
         :param known: what another process found, as :meth:`HealthPoller.handover` returned it
-        :return: its poller
         """
         options = {**self._options, **self._kind, "agent_name": agent_name, **known}
         if options.get("log_position") is not None and "log_position" not in known:
@@ -101,9 +99,7 @@ class HealthGroup:
         Make the same wait for other agents.
 
         :param agents: id and name of each
-        :param project_id: their project
         :param needed: how many must be healthy
-        :return: the wait
         """
         kind = {**self._kind, **self._options, "log_positions": self._log_positions}
         other = HealthGroup(self._policy, needed=needed, **kind, project_id=project_id)
@@ -167,7 +163,6 @@ class HealthGroup:
         Complete the result of a wait that timed out.
 
         :param result: the result of one agent
-        :param poller: its poller
         :return: the result, with the last reports
         """
         if self.is_single:
@@ -241,7 +236,6 @@ def poll_group(
     """
     Poll each agent once from a worker.
 
-    :param group: the agents
     :param locate: finds the agent, if the wait does not know it yet
     :return: the result, or ``None`` while the wait goes on
     """
@@ -257,10 +251,7 @@ async def poll_group_until_done_async(
     """
     Wait in a trigger, without blocking its event loop. All agents are polled at the same time.
 
-    :param connix_conn_id: the Airflow connection
-    :param group: the agents
     :param first_poll_at: epoch seconds of the first polls
-    :return: the result
     :raises ValueError: for a connection whose settings cannot be right
     """
     waits = [

@@ -55,7 +55,6 @@ class HealthPoller(StatusPoller):
     One agent of a wait for health.
 
     :param group: the wait that the agent belongs to; it decides when the wait is over
-    :param policy: the limits
     :param agent_id: the agent, or ``None`` while only its name is known
     :param healthy_for: seconds for which polls must show a healthy agent without a change
     :param fails_on_unknown: whether an agent of unknown health counts as failed
@@ -125,7 +124,6 @@ class HealthPoller(StatusPoller):
         """
         Measure the agent's health.
 
-        :param client: whose flow it is
         :param agent: the agent as the poll showed it
         :return: the steps; their result is the agent
         """
@@ -183,8 +181,6 @@ class _HealthLog(PollLog):
         Log the report if other checks are not healthy than before.
 
         :param status: the state of its report, ``None`` if it is gone
-        :param goal: the goal of the wait
-        :param schedule: the times of the wait
         """
         report = self._poller.report
         if status is None or report is None:

@@ -77,7 +77,6 @@ class ListingScan:
         """
         Take in a page.
 
-        :param page: its number
         :param number: the number of its read
         :param size: entries on it
         :param total: entries of the listing, if the service tells

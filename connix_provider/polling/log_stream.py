@@ -81,11 +81,8 @@ class LogStream:
         """
         Log the new lines; for ``client.run_flow()``. A failure is logged once, and never raised.
 
-        :param client: whose flow it is
-        :param ref: the agent
         :param agent: the agent as Get showed it, if the last poll was one
         :param seconds: the time that is left; at most 5 s are spent
-        :return: the steps
         """
         if agent is not None:
             self._secrets = secrets_of(agent.model_dump(mode="json"))

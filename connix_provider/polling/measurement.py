@@ -41,7 +41,6 @@ def measure(
     needs them.
 
     :param client: whose flow it is; its bounds hold for each request
-    :param policy: the limits
     :param agent: the agent, if it was just read
     :return: the steps; their result is the report
     :raises ConnixError: if a request fails

@@ -63,8 +63,6 @@ def done(goal: Goal, agent: AgentRef, status: str | None, waited: float) -> str:
     """
     Say that a wait has what it wanted.
 
-    :param goal: what it wanted
-    :param status: its status
     :param waited: seconds since the task began
     :return: one sentence
     """
@@ -78,7 +76,6 @@ def gone(goal: Goal, agent: AgentRef, why: str) -> str:
     """
     Say that there is no such agent.
 
-    :param goal: what was waited for
     :param why: what Connix said
     :return: one sentence
     """
@@ -94,7 +91,6 @@ def failed(goal: Goal, agent: AgentRef, reason: str) -> str:
     """
     Say that the agent will not come to what was wanted.
 
-    :param goal: what was waited for
     :param reason: the verdict's reason
     :return: one sentence or two
     """
@@ -120,7 +116,6 @@ def timed_out(
     """
     Say that the time is up: what was asked for, what was seen, what to do.
 
-    :param goal: what was waited for
     :param state: what the polls showed
     :param limit: the time allowed, such as ``600 s``
     :param last_seen: what the last poll that showed the agent showed, and when
@@ -189,7 +184,6 @@ def undefined(error: AirflowNotFoundException, goal: Goal, agent: AgentRef) -> A
     Say which wait ends because its Airflow connection is not defined.
 
     :param error: the hook's error, with its hint where Airflow looks
-    :param goal: what was waited for
     :return: the same class with a longer text
     """
     return AirflowNotFoundException(f"{not_waited_for(goal, agent)}: {error}{agent.context_suffix}")
@@ -199,7 +193,6 @@ def not_waited_for(goal: Goal, agent: AgentRef) -> str:
     """
     Say that a wait could not begin or go on.
 
-    :param goal: what is waited for
     :return: the beginning of a message
     """
     return f"Could not wait for agent {agent} to be {wanted(goal)}"
@@ -211,7 +204,6 @@ def refused(
     """
     Complete an error that ended a wait: by what was waited for, and what to do.
 
-    :param goal: what was waited for
     :param connix_conn_id: the Airflow connection, if known
     :param is_misconfigured: whether a mistake in the connection explains every failure so far
     """

@@ -27,9 +27,7 @@ def exception_for(
     """
     Return the exception for a wait that ended without success.
 
-    :param poll_result: how the wait ended
     :param timeout: the class to use if the deadline passed
-    :return: the exception to raise
     """
     kind = timeout if poll_result.outcome is Outcome.TIMEOUT else _KINDS.get(poll_result.outcome)
     if kind is None:

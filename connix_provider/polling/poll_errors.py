@@ -57,7 +57,6 @@ class PollErrors:
         Make what another process goes on with.
 
         :param to_system: turns a moment of this wait's clock into epoch seconds of the system's clock
-        :return: plain JSON
         """
         undefined_since = self._undefined_since
         return {

@@ -44,8 +44,6 @@ class PollLog:
         Log a status if it is new.
 
         :param status: its status, ``None`` if it is gone
-        :param goal: the goal of the wait
-        :param schedule: the times of the wait
         """
         if status == self._status:
             return

@@ -52,12 +52,10 @@ class PollResult:
     """
     The end of a wait.
 
-    :param outcome: how
     :param status: the status last seen, if any
     :param message: some sentences for an on-call reader
     :param error: for ``refused``: what the error's class and arguments were
     :param agent_name: the agent's name, if known
-    :param project_id: its project
     :param request_id: the request that the result rests on, for Connix's support
     :param exception: for ``refused``: the error itself; it does not travel
     :param last_errors: the last errors in the agent's log, oldest first; ``None`` if they were not read
@@ -87,11 +85,9 @@ class PollResult:
         """
         Make a result for an agent.
 
-        :param outcome: how the wait ended
         :param status: the status last seen, if any
         :param message: some sentences for an on-call reader
         :param request_id: the request that the result rests on
-        :return: the result
         """
         names = _names(agent)
         return cls(outcome, status=status, message=message, request_id=request_id, **names)
@@ -104,7 +100,6 @@ class PollResult:
         :param status: the status last seen, if any
         :param error: a :class:`~connix_provider.client.errors.ConnixError`, a :class:`ValueError` where the
             connection itself is wrong, or an ``AirflowNotFoundException``
-        :return: the result
         """
         said = error.args[0] if isinstance(error, ConnixError) and error.args else error
         described: dict[str, Any] = {"class": type(error).__name__, "message": str(said)}
@@ -148,7 +143,6 @@ class PollResult:
         Read the payload of a trigger's event.
 
         :param event: what the task was resumed with
-        :return: the result
         :raises ValueError: for anything that no trigger of this provider sends
         """
         if not isinstance(event, Mapping):

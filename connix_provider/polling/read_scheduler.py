@@ -106,26 +106,17 @@ class ReadScheduler:
         Return subscriptions.
 
         :param agent_ids: to these agents; default all
-        :return: the subscriptions
         """
         wanted = self._agents if agent_ids is None else self._agents.keys() & agent_ids
         return [each for agent_id in wanted for each in self._agents[agent_id].subscriptions]
 
     def join(self, subscription: Subscription) -> None:
-        """
-        Add a subscription.
-
-        :param subscription: the subscription
-        """
+        """Add a subscription."""
         agent = self._agents.setdefault(subscription.agent_id, WatchedAgent(self._pages_read + 1))
         agent.subscriptions.append(subscription)
 
     def leave(self, subscription: Subscription) -> None:
-        """
-        Remove a subscription.
-
-        :param subscription: the subscription
-        """
+        """Remove a subscription."""
         subscriptions = self._agents[subscription.agent_id].subscriptions
         subscriptions.remove(subscription)
         if not subscriptions:
@@ -156,7 +147,6 @@ class ReadScheduler:
         """
         Return the agents that a page was read for.
 
-        :param read: the page
         :return: the agents that it showed last, and those that its listing has not shown yet
         """
         unlocated = (agent_id for agent_id, agent in self._agents.items() if read.status not in agent.pages)
@@ -191,11 +181,7 @@ class ReadScheduler:
             self._avoid_statuses_until = now + _AVOID_FOR
 
     def on_agent(self, agent_id: str, status: str) -> None:
-        """
-        Record what a response shows of an agent.
-
-        :param status: its status
-        """
+        """Record what a response shows of an agent."""
         agent = self._agents.get(agent_id)
         if agent is None:
             return

@@ -68,7 +68,6 @@ def describe(agents: Sequence[Agent | AgentRef]) -> str:
     """
     Name agents in a log line.
 
-    :param agents: the agents
     :return: their number, and the names and ids of the first ones
     """
     refs = [agent if isinstance(agent, AgentRef) else AgentRef(agent.id, agent.name) for agent in agents]
@@ -81,7 +80,6 @@ def get_agent_if_present(client: Client | AsyncClient, project_id: str, agent_id
     """
     Read an agent that may be gone; for ``client.run_flow()``.
 
-    :param client: whose flow it is
     :return: the steps; their result is the agent, or ``None``
     :raises ConnixError: if the request fails, also for a missing project
     """

@@ -40,7 +40,6 @@ async def shared_client(connix_conn_id: str) -> AsyncIterator[SharedClient]:
     """
     Use the client of a connection together with others in the event loop.
 
-    :param connix_conn_id: the Airflow connection
     :return: the shared client, opened; leaving the last of these contexts closes it
     :raises ValueError: for a connection whose settings cannot be right
     :raises AirflowNotFoundException: for a connection id that is not defined
@@ -60,11 +59,7 @@ async def shared_client(connix_conn_id: str) -> AsyncIterator[SharedClient]:
 
 
 class SharedClient:
-    """
-    Hold the client that the waits of one event loop share, and their watchers.
-
-    :param connix_conn_id: the Airflow connection
-    """
+    """Hold the client that the waits of one event loop share, and their watchers."""
 
     def __init__(self, connix_conn_id: str) -> None:
         self.users = 0
@@ -84,11 +79,7 @@ class SharedClient:
         return self._clients[-1]
 
     def agent_url(self, project_id: str | None, agent_id: str) -> str:
-        """
-        Return the address of an agent's page; the connection has been read.
-
-        :return: the address
-        """
+        """Return the address of an agent's page; the connection has been read."""
         return self._hook.agent_url(str(project_id), agent_id)
 
     async def open(self) -> None:
@@ -125,7 +116,6 @@ class SharedClient:
 
         :param interval: seconds between two polls
         :param deadline: when the wait ends, in seconds of the monotonic clock
-        :return: the subscription
         """
         watcher = self._watchers.setdefault(project_id, Watcher(self, project_id))
         subscription = watcher.subscribe(agent_id, interval, deadline)

@@ -167,11 +167,7 @@ class StatusPoller:
         return self.timed_out() if self.schedule.is_over else None
 
     def timed_out(self) -> PollResult:
-        """
-        Return the result of a wait that timed out.
-
-        :return: the result
-        """
+        """Return the result of a wait that timed out."""
         now = self.schedule.clock.now()
         message = messages.timed_out(
             self.goal,
@@ -188,11 +184,7 @@ class StatusPoller:
         return self._result(Outcome.TIMEOUT, self.status, message, request_id=request_id)
 
     def unanswered(self) -> PollResult:
-        """
-        Return the result of a wait whose last poll had no response.
-
-        :return: the result
-        """
+        """Return the result of a wait whose last poll had no response."""
         if self.log.last_error is None and not self.limit_waits.is_waiting:
             self.log.last_error = ConnixTimeoutError("no response came before the deadline")
         return self.timed_out()

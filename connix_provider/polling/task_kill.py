@@ -37,7 +37,6 @@ def reason_not_to_cancel(ti: Any) -> str | None:
     The state is asked for in a thread: the signal may have interrupted this one while it held the lock of the
     channel to Airflow, and a second call in the same thread would wait for that lock forever.
 
-    :param ti: the task instance
     :return: the reason as one clause, or ``None`` where the task is failed, so the action is undone
     """
     answer: Future[str | None] = Future()

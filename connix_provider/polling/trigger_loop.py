@@ -31,7 +31,6 @@ async def poll_until_done_async(
     """
     Wait in a trigger, without blocking its event loop, and together with all other waits there.
 
-    :param connix_conn_id: the Airflow connection
     :param wait: what to wait for
     :param first_poll_at: epoch seconds before which there is nothing new to see
     :return: how it ended

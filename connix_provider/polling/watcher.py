@@ -93,7 +93,6 @@ class Watcher:
 
         :param interval: seconds between two polls
         :param deadline: when the wait ends, in seconds of the clock
-        :return: the subscription
         """
         subscription = Subscription(
             agent_id,
@@ -109,11 +108,7 @@ class Watcher:
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """
-        End a subscription; with the last one the watcher ends, and takes no other.
-
-        :param subscription: the subscription
-        """
+        """End a subscription; with the last one the watcher ends, and takes no other."""
         self._scheduler.leave(subscription)
         if not self.is_watching:
             for task in self._tasks:

@@ -108,7 +108,6 @@ class PollingSession:
         Return the address of an agent's page in the Connix console.
 
         :param agent_id: the agent, where its id is known
-        :return: the address, or ``None``
         """
         return self._hook.agent_url(project_id, agent_id) if agent_id else None
 
@@ -168,9 +167,7 @@ def result_of_event(
     """
     Read how a deferred wait ended, and add the agent's last errors to a failure if the trigger left that.
 
-    :param event: the trigger's event
     :param allowed: seconds from the start of the task to its deadline
-    :param execution_timeout: Airflow's
     :return: how it ended
     :raises ValueError: for an event that no trigger of this provider sends
     """

@@ -73,9 +73,6 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         """
         End the task with the result of its trigger.
 
-        :param context: Airflow's context
-        :param event: the trigger's event
-        :return: the task's result
         :raises ValueError: for an event of another kind
         """
         return self.end(self.explain(event))
@@ -84,7 +81,6 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         """
         Read how a deferred wait ended, and add the agent's last errors to a failure.
 
-        :param event: the trigger's event
         :return: how it ended
         :raises ValueError: for an event of another kind
         """
@@ -104,11 +100,6 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         Resume the task, and apply ``soft_fail`` and ``never_fail``.
 
         The method of ``BaseSensorOperator`` is not called, because with ``soft_fail`` it skips every failure.
-
-        :param next_method: the method to call
-        :param next_kwargs: its arguments
-        :param context: Airflow's context
-        :return: the result of the method
         """
         try:
             return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
@@ -167,19 +158,13 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         """
         Find project and agent.
 
-        :param hook: the connection
-        :param client: a client
         :return: their ids
         """
         project_id = hook.project_id_for(self.project_id)
         return project_id, resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
 
     def recall_log_positions(self, context: Context) -> None:
-        """
-        Read which lines of the agents' logs another process of this try has logged.
-
-        :param context: Airflow's context
-        """
+        """Read which lines of the agents' logs another process of this try has logged."""
         if self.stream_agent_logs:
             self.log_positions = TryStore(context).read(_LOG_POSITIONS) or ()
 
@@ -194,7 +179,6 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
 
         With ``stream_agent_logs`` it is also kept if there is no place for the position in the logs.
 
-        :param context: Airflow's context
         :param pollers: the wait for each agent
         :param ends_at: the deadline of the whole wait, in epoch seconds
         """
@@ -214,7 +198,6 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         """
         Return the time of the first poke, if an earlier process of this task sent it.
 
-        :param context: Airflow's context
         :return: epoch seconds, or ``None``
         """
         if self.deferrable or not self.reschedule:
@@ -233,24 +216,14 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         return first.timestamp() if first else None
 
     def finish(self, poll_result: PollResult) -> Any:
-        """
-        Return the task's result, or raise what ended the wait.
-
-        :param poll_result: how the wait ended
-        :return: the agent's id
-        """
+        """Return the task's result, or raise what ended the wait."""
         if poll_result.outcome is Outcome.DONE:
             self.log.info("%s", poll_result.message)
             return poll_result.agent_id
         raise exception_for(poll_result, timeout=ConnixSensorTimeoutError)
 
     def end(self, poll_result: PollResult) -> Any:
-        """
-        End the task, and apply ``soft_fail`` and ``never_fail``.
-
-        :param poll_result: how the wait ended
-        :return: the task's result
-        """
+        """End the task, and apply ``soft_fail`` and ``never_fail``."""
         try:
             return self.finish(poll_result)
         except Exception as error:

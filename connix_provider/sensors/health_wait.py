@@ -39,7 +39,6 @@ class HealthSettings:
     """
     What to wait for.
 
-    :param policy: the limits
     :param selector: the agents, ``None`` for the one of the sensor's ``agent_id`` or ``agent_name``
     :param at_least: how many of them must be healthy, a number or a percentage; ``None`` for all
     :param healthy_for: seconds for which polls must show a healthy agent without a change
@@ -67,7 +66,6 @@ class HealthSettings:
         """
         Check the parameters of a sensor.
 
-        :return: the settings
         :raises ValueError: for an invalid parameter
         """
         policy = HealthPolicy.of(health)
@@ -87,7 +85,6 @@ class HealthSettings:
         Return how many agents must be healthy.
 
         :param total: how many were selected
-        :return: the number
         :raises ValueError: if it is more than there are
         """
         if self.at_least is None:
@@ -102,9 +99,7 @@ def wait_for_health(sensor: ConnixSensor, settings: HealthSettings, context: Con
     """
     Wait for the agents of a sensor.
 
-    :param sensor: the sensor
     :param settings: what to wait for
-    :param context: Airflow's context
     :return: how the wait ended, and the numbers of agents
     :raises TaskDeferred: if the triggerer is to go on with the wait
     :raises AirflowRescheduleException: if a later process is to go on with it
@@ -153,7 +148,6 @@ def poll_health(sensor: ConnixSensor, settings: HealthSettings) -> HealthWaitEnd
     """
     Send one poll for each agent of a sensor.
 
-    :param sensor: the sensor
     :param settings: what to wait for
     :return: how the wait ended, and the numbers of agents; ``None`` if it would go on
     """

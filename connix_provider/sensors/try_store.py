@@ -13,8 +13,6 @@ class TryStore:
     Keep values for one try of a task in Airflow's ``task_state_store``, which Airflow 3.3 and later have.
 
     A clear and a retry begin a new try, for which nothing is kept.
-
-    :param context: Airflow's context
     """
 
     def __init__(self, context: Mapping[str, Any]) -> None:
@@ -30,7 +28,6 @@ class TryStore:
         """
         Read a value.
 
-        :param key: its key
         :return: the value, ``None`` if this try kept none
         """
         kept = self._store.get(key) if self._store is not None else None
@@ -42,7 +39,6 @@ class TryStore:
         """
         Keep a value; without a place for it, nothing happens.
 
-        :param key: its key
         :param value: plain JSON without tuples
         """
         if self._store is not None:

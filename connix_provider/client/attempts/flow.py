@@ -124,7 +124,6 @@ def perform(
     :param clock: seconds of a clock that is never set, for ``total_timeout``
     :param epoch: epoch seconds, for the deadline, which travels between processes
     :param jitter: returns a random number from 0 to 1
-    :return: the result
     :raises ConnixError: the error of the last attempt
     """
     bounds = _Time(policy, clock, epoch)

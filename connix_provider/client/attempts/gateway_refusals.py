@@ -23,7 +23,6 @@ def is_from_gateway(error: ConnixError) -> bool:
     """
     Return whether an error is a refusal without Connix's error body.
 
-    :param error: the error of one request
     :return: true for 401, 403 and 404 that something in front of Connix may have answered
     """
     return isinstance(error, ConnixAPIError) and error.status_code in _STATUSES and not error.has_error_body

@@ -21,7 +21,6 @@ def check_header_value(value: str, what: str) -> str:
 
     :param value: the user's value; white space around it is removed
     :param what: its name in messages
-    :return: the value
     :raises ValueError: for a value that no header can hold
     """
     if not isinstance(value, str):
@@ -45,7 +44,6 @@ def check_text(value: str | None, what: str) -> str | None:
 
     :param value: the user's value
     :param what: the parameter's name
-    :return: the value
     :raises ValueError: for any value but text
     """
     if value is not None and not isinstance(value, str):
@@ -60,7 +58,6 @@ def token_in(content: dict[str, Any], name: str) -> str | None:
     Find a token in a response of the token endpoint.
 
     :param content: the response
-    :param name: the field
     :return: the token, or ``None`` if the field has no usable token
     """
     try:
@@ -74,7 +71,6 @@ def check_token_url(url: str) -> str:
     Check the address of a token endpoint.
 
     :param url: the user's value
-    :return: the address
     :raises ValueError: for any value but an http or https address
     """
     try:

@@ -47,12 +47,10 @@ def choose_auth(
     """
     Return the first credentials that are given: API key, refresh token, access token, client, environment.
 
-    :param api_key: an API key
     :param base_url: the service's address, or ``None`` for the default; the environment's key is sent to the
         default host only
     :param verify: the certificates of the token endpoint, as for ``httpx.Client``
     :param tokens: see :class:`TokenOptions`
-    :return: the auth
     :raises ValueError: for missing credentials, or an invalid value
     """
     if api_key:

@@ -31,11 +31,7 @@ _filter = _Redacting()
 
 
 def hide_secrets_of(auth: Auth) -> None:
-    """
-    Hide a client's credentials in httpcore's log, while its auth exists.
-
-    :param auth: the client's auth
-    """
+    """Hide a client's credentials in httpcore's log, while its auth exists."""
     # By identity, because an auth of a user may be equal to another.
     if not any(known is auth for known in _in_use()):
         _auths.append(weakref.ref(auth, _auths.remove))

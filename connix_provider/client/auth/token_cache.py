@@ -186,7 +186,6 @@ def token_cache_for(identity: str, refresh_token: str | None, access_token: str 
     :param identity: what identifies the grant: token endpoint, client, scope and first refresh token
     :param refresh_token: the first refresh token
     :param access_token: an access token that the caller has beside it
-    :return: the cache
     """
     digest = hashlib.blake2b(identity.encode(), key=_salt, digest_size=16).digest()
     with _lock:

@@ -102,7 +102,6 @@ class TokenEndpoint:
 
         :param refresh_token: the refresh token, or ``None`` for the client credentials grant
         :param secrets: the values that no message may show
-        :return: the tokens
         :raises ConnixError: without tokens
         """
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
@@ -127,7 +126,6 @@ class TokenEndpoint:
         Read a response.
 
         :param secrets: the values that no message may show
-        :return: the tokens
         :raises ConnixAPIError: for a response without a usable access token
         """
         content = json_object(response.body)

@@ -23,8 +23,6 @@ def path_segment(value: str, name: str) -> str:
     """
     Quote an id as one segment of a path.
 
-    :param value: the id
-    :return: the segment
     :raises ValueError: for an empty id, and for ``.`` and ``..``, which would lead to another path
     """
     if isinstance(value, int) and not isinstance(value, bool):
@@ -54,7 +52,6 @@ def check_int(value: int | None, name: str, low: int, high: int | None = None) -
     :param value: the integer, or ``None``
     :param low: the smallest allowed value
     :param high: the largest allowed value; default no bound
-    :return: the value
     :raises ValueError: for any other value
     """
     if value is None:
@@ -71,7 +68,6 @@ def check_choice(value: str | None, name: str, allowed: tuple[str, ...]) -> str 
 
     :param value: the text, or ``None``
     :param allowed: the allowed values
-    :return: the value
     :raises ValueError: for any other value
     """
     if value is not None and value not in allowed:
@@ -84,7 +80,6 @@ def check_text(value: str | None, name: str) -> str | None:
     Check a text that must not be empty.
 
     :param value: the text, or ``None``
-    :return: the text
     :raises ValueError: for any other value
     """
     if value is not None and (not isinstance(value, str) or not value.strip()):
@@ -142,8 +137,6 @@ def body(value: Mapping[str, Any], name: str) -> bytes:
     """
     Encode a body as JSON.
 
-    :param value: the body
-    :return: the JSON
     :raises ValueError: for a body that is no mapping, or cannot be written as JSON
     """
     if not isinstance(value, Mapping):

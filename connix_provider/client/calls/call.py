@@ -37,7 +37,6 @@ class Call(Generic[T]):
     """
     One call.
 
-    :param method: HTTP method
     :param path: quoted path below the base URL
     :param bucket: the rate limit that counts the call
     :param read: makes the result from the body of a successful response

@@ -23,7 +23,6 @@ def update_check(get: Call[Agent], changes: Any) -> RepeatCheck[Agent]:
 
     :param get: reads the agent
     :param changes: the body of the update
-    :return: the check
     """
 
     def result_of(agent: Agent | None) -> Agent | None:
@@ -33,11 +32,7 @@ def update_check(get: Call[Agent], changes: Any) -> RepeatCheck[Agent]:
 
 
 def delete_check(agent_id: str) -> RepeatCheck[DeleteResult]:
-    """
-    Return the check of a delete: the agent's own 404 proves it.
-
-    :return: the check
-    """
+    """Return the check of a delete: the agent's own 404 proves it."""
     message = "Agent was deleted by the request whose response was lost"
     return RepeatCheck(_is_gone, None, lambda _: DeleteResult(agent_id=agent_id, message=message))
 
@@ -49,7 +44,6 @@ def action_check(get: Call[Agent], action: str, status: AgentStatus) -> RepeatCh
     :param get: reads the agent
     :param action: the action, for the result's message
     :param status: the status that the action leads to
-    :return: the check
     """
 
     def result_of(agent: Agent | None) -> ActionResult | None:

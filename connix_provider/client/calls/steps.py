@@ -19,7 +19,6 @@ class Send:
     """
     The driver sends one request.
 
-    :param request_id: the ``X-Request-ID`` of the request
     :param timeout: seconds from the start of the request to the end of its response
     """
 
@@ -44,7 +43,6 @@ class Response:
     """
     A complete response.
 
-    :param status_code: HTTP status
     :param headers: the headers, their names in lower case
     """
 
@@ -63,11 +61,7 @@ Flow = Generator[Send | Sleep, Outcome, T]
 
 
 class FlowRunner(Generic[T]):
-    """
-    Step through a flow. Leaving the ``with`` block closes the flow, which then leaves the limiter's queue.
-
-    :param flow: the flow
-    """
+    """Step through a flow; closing it, at the end of the ``with`` block, leaves the limiter's queue."""
 
     def __init__(self, flow: Flow[T]) -> None:
         self._flow = flow

@@ -58,7 +58,6 @@ class Page(ConnixModel, Generic[ItemT]):
         :param body: the body of the response
         :param offset: entries that the request skipped
         :param limit: entries that it asked for
-        :return: the page
         :raises ValueError: if the body holds no page
         """
         page = cls._read(body)

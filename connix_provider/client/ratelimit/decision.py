@@ -30,7 +30,6 @@ def seconds_until_allowed(
     """
     Return how long a request has to wait.
 
-    :param endpoint: the endpoint
     :param limits: the limits that count for it, as they stand now
     :param position: how many requests of its kind are ahead of it in the queue
     :param share: the part of each limit that this process keeps to

@@ -132,7 +132,6 @@ class FixedWindow(Limit):
         """
         Learn from the headers of a response.
 
-        :param headers: the headers
         :param ahead: the most seconds until the end of their window, or ``None``
         """
         self.roll(now)

@@ -73,7 +73,6 @@ def has_limit_headers(headers: Mapping[str, str]) -> bool:
     """
     Return whether a response has rate-limit headers, readable or not.
 
-    :param headers: the response's headers
     :return: true if any header is one
     """
     return any(name.lower().startswith("x-ratelimit") for name in headers)
@@ -83,7 +82,6 @@ def parse_number(value: Any) -> float | None:
     """
     Read a number of a header or body.
 
-    :param value: the value
     :return: the number, finite and zero or more, or ``None`` for any other value
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):

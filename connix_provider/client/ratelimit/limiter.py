@@ -154,7 +154,6 @@ class RateLimiter:
         """
         Return the limits that count for an endpoint, for a process on another machine.
 
-        :param bucket: the endpoint
         :return: JSON, see :func:`connix_provider.client.ratelimit.snapshot.snapshot`
         """
         with self._exclusive(bucket) as now:
@@ -164,7 +163,6 @@ class RateLimiter:
         """
         Take over the limits of another process.
 
-        :param bucket: the endpoint
         :param saved: as :meth:`snapshot` returned it
         :param granted: whether that process acquired a permit that this one is to use
         """
@@ -221,7 +219,6 @@ class RateLimiter:
         """
         Acquire a permit, or a place in the queue.
 
-        :param permit: the permit
         :return: 0 if it is acquired, otherwise the expected wait in seconds
         """
         permit.is_shared = permit.paced or self._is_exchange_due(permit.bucket)
@@ -252,11 +249,7 @@ class RateLimiter:
             return 0.0
 
     def leave(self, permit: Permit) -> None:
-        """
-        Leave the queue.
-
-        :param permit: the permit
-        """
+        """Leave the queue."""
         with self._lock:
             queue = self._state.endpoints[permit.bucket].queues[permit.background]
             position = bisect.bisect_left(queue, permit.number)
@@ -269,7 +262,6 @@ class RateLimiter:
         """
         Learn from a response.
 
-        :param permit: the request's permit
         :param headers: the response's headers, looked up without regard to case
         :param is_success: whether it is a success
         :param back_off: after a 429, seconds without any request to the endpoint
@@ -285,7 +277,6 @@ class RateLimiter:
         """
         Learn that a request will have no response.
 
-        :param permit: the request's permit
         :param may_have_arrived: whether the service may have counted it
         """
         with self._exclusive(permit.bucket) as now:

@@ -33,7 +33,6 @@ class Permit:
     """
     The right to send one request, from the first try to acquire it to the response.
 
-    :param limiter: the limiter
     :param bucket: the limit that counts the request
     :param background: whether it is a poll
     :param paced: whether it is spread over the window; polls are

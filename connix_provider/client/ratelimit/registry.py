@@ -29,10 +29,8 @@ def limiter_for(base_url: str, identity: str, share: float = 1.0) -> RateLimiter
     """
     Return the limiter that everything in this process shares which uses a key.
 
-    :param base_url: the service's address
     :param identity: what the service counts by: the key
     :param share: the part of each limit to keep to; of several, the smallest counts
-    :return: the limiter
     """
     found = (base_url, hashlib.blake2b(identity.encode(), key=_salt, digest_size=16).digest())
     with _lock:
@@ -49,7 +47,6 @@ def check_share(share: object) -> float:
     Check a share before it is used.
 
     :param share: what the user gave
-    :return: the share
     :raises ValueError: for anything but a number that is more than 0 and at most 1
     """
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:

@@ -23,7 +23,6 @@ def retry_after_hint(headers: Mapping[str, str], body: Any = None, *, refused: b
     of a limit that is used up. Values that are not numbers, not finite or negative are ignored. So are times
     of the server's clock without a ``Date``, and resets more than a day away, which may be milliseconds.
 
-    :param headers: the response's headers
     :param body: the error object of the body, if there is one
     :param refused: whether the response is a 429; every other response has a reset, too, but needs no wait
     :return: seconds from the response on, or ``None`` without a usable hint

@@ -67,7 +67,6 @@ def server_time(headers: Mapping[str, str]) -> float | None:
     """
     Read the ``Date`` of a response.
 
-    :param headers: the response's headers
     :return: epoch seconds, or ``None`` without a usable date
     """
     return http_date(headers.get("date"))
@@ -78,7 +77,6 @@ def http_date(value: str | None) -> float | None:
     """
     Read a date of a header.
 
-    :param value: the header
     :return: epoch seconds, or ``None`` for anything but a date
     """
     if not value:

@@ -47,7 +47,6 @@ def path_for(base_url: str, identity: str) -> Path | None:
     """
     Return the file of a key.
 
-    :param base_url: the service's address
     :param identity: what the service counts by: the key
     :return: its path, or ``None`` where nothing can or shall be shared
     """

@@ -18,7 +18,6 @@ def snapshot(state: KeyState, bucket: Bucket, now: float, epoch: float) -> list[
     Return the limits that count for an endpoint.
 
     :param state: the limits of the key
-    :param bucket: the endpoint
     :param epoch: the same moment in epoch seconds
     :return: JSON; for each limit its ``limit``, ``remaining``, ``length`` and ``reset``, ``ends_at`` in epoch
         seconds of this machine, and whether it counts all requests of the key ``together``
@@ -43,7 +42,6 @@ def restore(state: KeyState, bucket: Bucket, now: float, epoch: float, saved: Ma
     Take over one limit.
 
     :param state: the limits of the key; changed in place
-    :param bucket: the endpoint
     :param epoch: the same moment in epoch seconds
     :param saved: the limit, as :func:`snapshot` returned it
     """

@@ -24,11 +24,7 @@ _NO_WINDOW = FixedWindow.SIZE * (0.0,)
 
 
 class Endpoint:
-    """
-    State of one endpoint's limit, and the calls of this process that wait for it.
-
-    :param bucket: the endpoint
-    """
+    """State of one endpoint's limit, and the calls of this process that wait for it."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._documented = DOCUMENTED.get(bucket)
@@ -85,7 +81,6 @@ class KeyState:
         """
         Collect the limits that count for a request.
 
-        :param bucket: its endpoint
         :return: the limits, as they stand now
         """
         for value, window in tuple(self.key_windows.items()):
@@ -104,7 +99,6 @@ class KeyState:
         """
         Return whether so much is left that other processes need not learn of each request at once.
 
-        :param bucket: the endpoint
         :return: true if responses showed that more than half of each limit is left, or no limit exists; false
             for a limit that only the reference names
         """
@@ -142,7 +136,6 @@ class KeyState:
         """
         Learn from a response.
 
-        :param bucket: its endpoint
         :param headers: the headers, looked up without regard to case
         :param response_limits: their limits
         :param is_success: whether it is a success
@@ -186,7 +179,6 @@ class KeyState:
         """
         Keep all requests of an endpoint away for a while, after a 429.
 
-        :param bucket: the endpoint
         :param seconds: how long; at most a window
         """
         endpoint = self.endpoints[bucket]
@@ -204,8 +196,6 @@ class KeyState:
         """
         Learn from headers of an endpoint's own limit.
 
-        :param bucket: the endpoint
-        :param headers: the headers
         :param ahead: seconds until the end of the window, if known
         """
         window = self.endpoints[bucket].window(headers.limit, ahead, now)
@@ -216,7 +206,6 @@ class KeyState:
         """
         Learn from headers of a limit on all requests together.
 
-        :param headers: the headers
         :param ahead: seconds until the end of the window, if known
         """
         if headers.limit not in self.key_windows:
@@ -229,7 +218,6 @@ class KeyState:
         Take over what other processes of the machine know of the limits that count for an endpoint.
 
         :param numbers: what they share: a part for each endpoint, then a part for each limit on all requests
-        :param bucket: the endpoint
         """
         endpoint, at = self.endpoints[bucket], _PLACES[bucket]
         endpoint.shared_at = now
@@ -254,7 +242,6 @@ class KeyState:
         Share what this process knows of the limits that count for an endpoint.
 
         :param numbers: as for :meth:`load`; changed in place
-        :param bucket: the endpoint
         """
         endpoint, at = self.endpoints[bucket], _PLACES[bucket]
         numbers[at : at + _OWN] = endpoint.blocked_until, endpoint.next_paced_at

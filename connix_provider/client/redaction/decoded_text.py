@@ -32,7 +32,6 @@ class DecodedText:
     """
     A decoded text.
 
-    :param text: the decoded text
     :param starts: for each of its characters, where it begins in the original text
     :param ends: likewise, where it ends
     """
@@ -46,9 +45,7 @@ class DecodedText:
         """
         Decode each match of a pattern.
 
-        :param pattern: the pattern
         :param meaning: decodes a match
-        :return: the decoded text
         """
         pieces, starts, ends, at = list[str](), list[int](), list[int](), 0
         for match in pattern.finditer(self.text):
@@ -68,7 +65,6 @@ def decoded_texts(text: str) -> Iterator[DecodedText]:
     """
     Decode a text in five ways: not at all, unescaped once or twice, URL-decoded, and unescaped after that.
 
-    :param text: the text
     :return: the decoded texts, without white space
     """
     plain = DecodedText(text, list(range(len(text))), list(range(1, len(text) + 1)))

@@ -31,7 +31,6 @@ def printable(text: str) -> str:
     """
     Escape the characters of a text that are not printable.
 
-    :param text: text of a service
     :return: the text with escapes for control characters, line breaks and bidirectional overrides
     """
     if text.isprintable():
@@ -48,7 +47,6 @@ def shortened(text: str, max_characters: int, max_bytes: int) -> str:
     """
     Truncate a text.
 
-    :param text: the text
     :param max_characters: the most characters
     :param max_bytes: the most bytes in JSON, where a character takes up to twelve
     :return: the beginning of the text

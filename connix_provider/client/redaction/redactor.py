@@ -88,11 +88,7 @@ def redact(value: Any, secrets: Iterable[str]) -> Any:
 
 
 class Redactor:
-    """
-    Hide the same secrets in many texts.
-
-    :param secrets: the values to hide
-    """
+    """Hide the same secrets in many texts."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._short: dict[str, list[str]] = {}
@@ -165,7 +161,6 @@ def _longest_part(text: str, at: int, block: list[tuple[str, int]]) -> tuple[int
     """
     Find the longest part of a secret around a block of it in a text.
 
-    :param text: the text
     :param at: the place of the block in the text
     :param block: the secrets that contain the block, with its place in each
     :return: begin and end of the part in the text; equal if it is too short to hide

@@ -57,7 +57,6 @@ def is_connix_error(parsed: Any) -> bool:
     """
     Return whether a body is the reference's ``{"error": {"code": text, "message": text}}``.
 
-    :param parsed: the parsed body
     :return: whether Connix wrote it
     """
     stated = parsed.get("error") if isinstance(parsed, dict) else None
@@ -70,7 +69,6 @@ def error_object(parsed: Any) -> dict[str, Any]:
     """
     Find the reference's ``{"error": {…}}``, or what proxies and frameworks write instead.
 
-    :param parsed: the parsed body
     :return: ``code``, ``message`` and ``details``, as far as they are there
     """
     if not isinstance(parsed, dict):
@@ -96,7 +94,6 @@ def states_failure(parsed: Any, *, is_agent: bool = False) -> bool:
     """
     Return whether a body that came with a success status says that the request failed.
 
-    :param parsed: the parsed body
     :param is_agent: whether the body is an agent, whose own fields ``error``, ``code`` and ``status``
         describe the agent and not the request
     :return: true for an error object, for ``{"success": false}`` and their like

@@ -65,7 +65,6 @@ def error_from_response(call: Call[Any], response: Response, secrets: tuple[str,
     Turn a response whose status is not 2xx into its exception.
 
     :param secrets: the values that no message may show
-    :return: the exception
     """
     status = response.status_code
     if 300 <= status < 400:
@@ -92,7 +91,6 @@ def no_result(
 
     :param why: the exception of the reader
     :param secrets: the values that no message may show
-    :return: the exception
     """
     parsed = parse(response.body, may_be_cut=False) if len(response.body) <= MAX_ERROR_BODY else None
     if isinstance(parsed, dict) and states_failure(parsed):
@@ -195,11 +193,7 @@ def rate_limit_wait_error(call: Call[Any], wait: float, now: float) -> ConnixRat
 
 
 def out_of_time(call: Call[Any]) -> ConnixTimeoutError:
-    """
-    Return the error of a request that was not sent, because its deadline had passed.
-
-    :return: the exception
-    """
+    """Return the error of a request that was not sent, because its deadline had passed."""
     return ConnixTimeoutError(f"the deadline passed before {call.method} {call.path} was sent")
 
 
@@ -208,7 +202,6 @@ def too_slow(call: Call[Any], seconds: float) -> ConnixTimeoutError:
     Return the error of a request without a complete response in time.
 
     :param seconds: the allowed time
-    :return: the exception
     """
     shown = f"{seconds:.2g}" if seconds < 1 else f"{round(seconds, 1):g}"
     error = ConnixTimeoutError(f"Connix did not answer {call.method} {call.path} within {shown} s")

@@ -57,7 +57,6 @@ def read_agent(body: bytes, *, agent_id: str | None = None, name: str | None = N
 
     :param agent_id: the agent of the call, if it has an id
     :param name: the name that the call gives the agent
-    :return: the agent
     :raises ValueError: for a body that states an error, is no agent, or is another agent
     """
     agent = _read_agent(body)
@@ -78,9 +77,7 @@ def read_confirmation(kind: type[ConfirmationT], agent_id: str, body: bytes) -> 
     Read the response to an action or a delete.
 
     :param kind: the model
-    :param agent_id: the agent of the call
     :param body: the body; an empty one is a confirmation, as with 204
-    :return: the confirmation
     :raises ValueError: for a body that states an error, is about another agent, or has no documented field
         with a value
     """

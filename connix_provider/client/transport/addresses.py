@@ -93,7 +93,6 @@ def is_sent_in_clear(url: str) -> bool:
     """
     Return whether credentials travel to an address unencrypted over a network.
 
-    :param url: the address
     :return: true for ``http://``, unless the host is this machine
     """
     parts = urlsplit(url)
@@ -110,7 +109,6 @@ def warn_in_clear(url: str, credentials: str) -> None:
     """
     Log one warning for each process and host to which credentials travel unencrypted.
 
-    :param url: the address
     :param credentials: the credentials in words, as ``API key``
     """
     if not is_sent_in_clear(url):

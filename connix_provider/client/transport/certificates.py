@@ -17,7 +17,6 @@ def ssl_context(verify: bool | str) -> ssl.SSLContext:
     Return the TLS context of a setting. Contexts are cached, because making one reads the whole CA bundle.
 
     :param verify: whether to check certificates, or the path of a CA bundle
-    :return: the context
     :raises ValueError: for a CA bundle that cannot be read, from ``verify``, ``SSL_CERT_FILE`` or
         ``SSL_CERT_DIR``
     """

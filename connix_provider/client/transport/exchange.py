@@ -71,10 +71,8 @@ def exchange(
     well; headers that come byte by byte are not.
 
     :param client: the client, made with :data:`HOOKS`
-    :param auth: the credentials
     :param request: the request, with its timeouts among the extensions
     :param seconds: time for the whole response
-    :return: the response
     :raises httpx.RequestError: where no whole response came
     :raises TimeoutError: where the body is not whole in time
     :raises ConnixError: where no token could be had
@@ -99,10 +97,8 @@ async def exchange_async(
     Do the same without blocking the event loop; here ``seconds`` bound the headers, too.
 
     :param client: the client, made with :data:`ASYNC_HOOKS`
-    :param auth: the credentials
     :param request: the request, with its timeouts among the extensions
     :param seconds: time for the whole response
-    :return: the response
     :raises httpx.RequestError: where no whole response came
     :raises TimeoutError: where it is not whole in time
     :raises ConnixError: where no token could be had

@@ -60,7 +60,6 @@ def connection_error(
     """
     Return the error of a request without a response, with the reason.
 
-    :param error: httpx's exception
     :param missed: what the message calls the missing response
     :param setting: the user's setting that holds the address
     :return: the exception to raise instead

@@ -28,11 +28,7 @@ class ForkSafePool:
         self._client = make()
 
     def get(self) -> httpx.Client:
-        """
-        Return this process's client.
-
-        :return: the client
-        """
+        """Return this process's client."""
         if self._process != os.getpid():
             # Kept, not closed, because the connections in it are the parent's.
             self._inherited.append(self._client)
@@ -68,11 +64,7 @@ class AsyncPool:
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[httpx.AsyncClient]:
-        """
-        Lend the client for one request.
-
-        :return: the client
-        """
+        """Lend the client for one request."""
         client = self.client
         self._users[client] += 1
         try:

@@ -54,7 +54,6 @@ def proxy_for(url: httpx.URL) -> str | None:
     """
     Describe the proxy of requests, for messages.
 
-    :param url: the address of the requests
     :return: the proxy's address without user and password, and the variable that sets it; ``None`` where the
         environment names no proxy for the address
     """

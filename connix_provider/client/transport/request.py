@@ -24,10 +24,8 @@ def build_request(url: str, send: Send, *, timeout: float) -> httpx.Request:
     """
     Build the request for a step of the flow.
 
-    :param url: the base URL
     :param send: the step
     :param timeout: seconds to wait for the next bytes of the response
-    :return: the request
     """
     call = send.call
     headers = {**_HEADERS, "X-Request-ID": send.request_id}
