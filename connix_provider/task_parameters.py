@@ -25,6 +25,10 @@ class TaskParameters(_Operator):
 
     #: Fields that are rendered to text in every DAG.
     text_fields: ClassVar[tuple[str, ...]] = ("project_id", "connix_conn_id", "agent_id", "agent_name")
+    #: Fields that hold a selector, whose texts are rendered to text.
+    selector_fields: ClassVar[tuple[str, ...]] = ()
+    #: Fields that hold a path.
+    path_fields: ClassVar[tuple[str, ...]] = ()
     #: Text fields that may be empty.
     may_be_empty: ClassVar[tuple[str, ...]] = ()
     flag_fields: ClassVar[tuple[str, ...]] = ("deferrable",)
@@ -81,20 +85,11 @@ class TaskParameters(_Operator):
 
         :param value: its value in the DAG file
         """
+        if field in self.selector_fields:
+            return renderer.as_selector(value)
+        if field in self.path_fields:
+            return renderer.as_path(value)
         return renderer.as_text(value) if field in self.text_fields else renderer.as_airflow(value)
-
-    @classmethod
-    def refuse_arguments(cls, given: Mapping[str, Any], *names: str) -> None:
-        """
-        Refuse arguments of a base class that this operator does not have.
-
-        :param given: the arguments that go on to the base class
-        :param names: the arguments that it would take without effect
-        :raises TypeError: if any of them is given
-        """
-        if unknown := sorted(given.keys() & set(names)):
-            task_id = given.get("task_id")
-            raise TypeError(f"{cls.__name__} has no parameter {', '.join(unknown)} (task_id: {task_id})")
 
     def check_parameters(self) -> None:
         """

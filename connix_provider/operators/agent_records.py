@@ -61,6 +61,6 @@ class _RecordStore:
         """Write the record."""
         self._records.write(self._agent_id, record)
 
-    def delete_record(self) -> None:
+    def delete(self) -> None:
         """Delete the record."""
         self._records.write(self._agent_id, None)

@@ -6,7 +6,7 @@ Parameters, action and wait, shared by all operators on an agent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,15 +14,12 @@ from airflow.providers.common.compat.sdk import conf
 
 from connix_provider.client.errors import ConnixRateLimitError
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.lifecycle import GOALS
 from connix_provider.operators.cancel_on_kill import CancelOnKillMixin
+from connix_provider.operators.connix_task import PollingTask
 from connix_provider.operators.deferral import defer_for_rate_limit, take_over_permit
 from connix_provider.operators.identity import try_number_of
 from connix_provider.operators.sent_action import SentAction
-from connix_provider.params import check_seconds
-from connix_provider.polling.clock import SteadyClock
-from connix_provider.polling.deadlines import LONGEST_PAUSE, response_grace, time_allowed
-from connix_provider.task_parameters import TaskParameters
+from connix_provider.polling.deadlines import LONGEST_PAUSE
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -33,13 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFERRABLE_BY_DEFAULT", "AgentTask"]
 
-#: Seconds between two polls of a busy agent, at most.
-SETTLE_INTERVAL = 5.0
 #: Airflow's own default for ``deferrable``.
 DEFERRABLE_BY_DEFAULT: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
 
 
-class AgentTask(TaskParameters, CancelOnKillMixin):
+class AgentTask(PollingTask, CancelOnKillMixin):
     """
     A task on one agent: its parameters, its action, and the wait for the action's goal.
 
@@ -58,8 +53,6 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         default no. Costs a request of the rate limit on Get Agent Logs for each poll
     """
 
-    template_fields: Sequence[str] = ("project_id", "connix_conn_id")
-    ui_color = "#d9e8f6"
     #: Whether the operator records its requests; see :mod:`connix_provider.operators.task_state`.
     keeps_record: ClassVar[bool] = False
     #: Whether a failure deletes the record, so that the next try sends the action again.
@@ -70,9 +63,6 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         "cancel_on_kill",
         "stream_agent_logs",
     )
-
-    #: The clock by which this process computed the deadline; set when the task begins.
-    clock: SteadyClock
 
     def __init__(
         self,
@@ -87,11 +77,15 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         stream_agent_logs: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(connix_conn_id=connix_conn_id, cancel_on_kill=cancel_on_kill, **kwargs)
-        self.project_id = project_id
+        super().__init__(
+            project_id=project_id,
+            connix_conn_id=connix_conn_id,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            cancel_on_kill=cancel_on_kill,
+            **kwargs,
+        )
         self.wait_for_completion = wait_for_completion
-        self.poll_interval = poll_interval
-        self.timeout = timeout
         self.deferrable = deferrable
         self.stream_agent_logs = stream_agent_logs
         #: Whether an earlier process of this try has called ``act``.
@@ -105,58 +99,31 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         #: The last line of the agent's log that the task logged.
         self.log_position: Mapping[str, Any] = {}
 
-    def error_fields(self) -> dict[str, Any]:
-        """
-        Return the action and the agent, for messages.
-
-        :return: ``verb``, and ``agent_id`` or ``agent_name`` as far as the task knows them
-        """
-        raise NotImplementedError
-
     def act(self, client: Client, project_id: str, context: Context) -> SentAction:
         """
         Send the operator's action.
 
         :param client: a client with the task's deadline
-        :param project_id: the project
-        :param context: Airflow's context
         :return: the action, with the goal of the wait
         """
         raise NotImplementedError
-
-    def check(self) -> None:
-        """
-        Check the parameters, before any request.
-
-        :raises ValueError: for an invalid parameter
-        """
-        self.check_parameters()
-        check_seconds("poll_interval", self.poll_interval, minimum=1.0)
-        check_seconds("timeout", self.timeout)
 
     def accepts_missing_agent(self, context: Context) -> bool:
         """
         Return whether an agent that is gone is a success for the task.
 
-        :param context: Airflow's context
         :return: ``False``; the delete operator decides otherwise
         """
         return False
 
     def is_repeated(self, context: Context) -> bool:
-        """
-        Return whether this task run may have sent its action before.
-
-        :param context: Airflow's context
-        :return: true in a retry, and in a task that was resumed to send its action
-        """
-        return self.is_resumed or try_number_of(context) > 1
+        """Return whether this task run may have sent its action before: also if it was resumed to send it."""
+        return self.is_resumed or super().is_repeated(context)
 
     def may_have_acted(self, context: Context) -> bool:
         """
         Return whether a request of this task run may have been executed although its response was lost.
 
-        :param context: Airflow's context
         :return: true after a lost response, and in a retry, because the try before may have been killed
         """
         return self.response_was_lost or try_number_of(context) > 1
@@ -165,56 +132,25 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
         """
         Read the record of an earlier start of this task. Airflow may start the same try twice.
 
-        :param context: Airflow's context
         :return: the record, or ``None``
         """
-        from connix_provider.operators import task_state
+        from connix_provider.operators.task_state import TaskRecordStore
 
-        return task_state.read_record(context) if self.keeps_record else None
+        return TaskRecordStore(context).read() if self.keeps_record else None
 
     def clean_up_failure(self, context: Context) -> None:
-        """
-        Clean up after a failure of the agent, or a timeout.
+        """Clean up after a failure of the agent, or a timeout."""
 
-        :param context: Airflow's context
-        """
-
-    def wait_for(self, sent: SentAction, goal: str, deadline: float) -> StatusPoller:
-        """
-        Return the wait for the goal of an action.
-
-        :param sent: the action
-        :param goal: the goal's name
-        :param deadline: epoch seconds at which the wait times out
-        :return: the wait
-        """
-        from connix_provider.polling.status_poller import StatusPoller
-
-        allowed = self.seconds_allowed
-        # The system's clock may have been set since the task began.
-        deadline = self.clock.to_system(deadline)
-        return StatusPoller(
-            GOALS[goal],
-            sent.agent_id,
-            # A busy agent settles within seconds, whatever the poll interval.
-            poll_interval=min(self.poll_seconds, SETTLE_INTERVAL) if goal == "settle" else self.poll_seconds,
-            deadline=deadline,
-            agent_name=sent.agent_name,
-            state=sent.poll_state(),
-            began_at=deadline - allowed,
-            has_answered=True,
-            response_grace=response_grace(allowed, self.execution_timeout),
-            log=self.log,
-            log_position=self.log_position if self.stream_agent_logs else None,
-        )
+    def wait_for(self, sent: SentAction, goal: str, deadline: float, **options: Any) -> StatusPoller:
+        """Return the wait for the goal of an action; it streams the agent's log if the task does."""
+        position = self.log_position if self.stream_agent_logs else None
+        return super().wait_for(sent, goal, deadline, log_position=position, **options)
 
     def act_or_defer(self, client: Client, project_id: str, context: Context, deadline: float) -> SentAction:
         """
         Call ``act``; a deferrable task defers if a rate limit delays its request by more than 10 s.
 
         :param client: a client whose calls end at the task's deadline
-        :param project_id: the project
-        :param context: Airflow's context
         :param deadline: epoch seconds
         :return: the action that was sent, and what to wait for
         """
@@ -226,13 +162,3 @@ class AgentTask(TaskParameters, CancelOnKillMixin):
             return self.act(client.with_options(longest_pause=LONGEST_PAUSE), project_id, context)
         except ConnixRateLimitError as error:
             defer_for_rate_limit(self, client, error, deadline)
-
-    @property
-    def poll_seconds(self) -> float:
-        """Seconds between two polls."""
-        return check_seconds("poll_interval", self.poll_interval, minimum=1.0)
-
-    @property
-    def seconds_allowed(self) -> float:
-        """Seconds for the whole task: ``timeout``, or until right before ``execution_timeout``."""
-        return time_allowed(check_seconds("timeout", self.timeout), self.execution_timeout)

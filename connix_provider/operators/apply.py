@@ -8,7 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.operators.agent_task import AgentTask
+from connix_provider.operators.connix_task import PollingTask
 from connix_provider.params import check_flag
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ConnixApplyAgentsOperator"]
 
 
-class ConnixApplyAgentsOperator(AgentTask):
+class ConnixApplyAgentsOperator(PollingTask):
     """
     Keep agents as they are declared: create, update, start, pause, stop and delete what differs.
 
@@ -54,7 +54,7 @@ class ConnixApplyAgentsOperator(AgentTask):
     :param timeout: seconds, or a timedelta, for the whole task, rate limits included
     """
 
-    template_fields: Sequence[str] = (*AgentTask.template_fields, "spec", "prune", "dry_run", "plan")
+    template_fields: Sequence[str] = (*PollingTask.template_fields, "spec", "prune", "dry_run", "plan")
     template_fields_renderers: ClassVar[dict[str, str]] = {"spec": "json", "plan": "json"}
     flag_fields: ClassVar[tuple[str, ...]] = ("wait_for_completion", "prune", "dry_run")
 
@@ -75,18 +75,15 @@ class ConnixApplyAgentsOperator(AgentTask):
     ) -> None:
         # Airflow has an owner of its own for each task; without one here it keeps its default.
         owned: dict[str, Any] = {} if owner is None else {"owner": owner}
-        self.refuse_arguments(kwargs, "cancel_on_kill", "deferrable", "stream_agent_logs")
         super().__init__(
             project_id=project_id,
             connix_conn_id=connix_conn_id,
-            wait_for_completion=wait_for_completion,
             poll_interval=poll_interval,
             timeout=timeout,
-            deferrable=False,
-            stream_agent_logs=False,
             **owned,
             **kwargs,
         )
+        self.wait_for_completion = wait_for_completion
         self.spec = spec
         self.prune = prune
         # Airflow has a method of this name, for the command line alone.

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from connix_provider.client import Agent
     from connix_provider.hooks.connix import ConnixHook
     from connix_provider.operators.agent_spec import AgentSpec
-    from connix_provider.operators.agent_task import AgentTask
+    from connix_provider.operators.connix_task import PollingTask
     from connix_provider.polling.poll_result import PollResult
     from connix_provider.polling.worker_loop import PollingSession
 
@@ -80,7 +80,7 @@ class ApplyRun:
 
     def __init__(
         self,
-        task: AgentTask,
+        task: PollingTask,
         hook: ConnixHook,
         polling_session: PollingSession,
         plan: ApplyPlan,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from connix_provider.hooks.connix import ConnixHook
-from connix_provider.hooks.diagnosis import adding_subject
 from connix_provider.operators.apply_plan import ApplyPlan, check_form, make_plan
 from connix_provider.operators.apply_run import ApplyRun, agent_key
 from connix_provider.operators.combined_error import combined_error
@@ -17,20 +16,19 @@ from connix_provider.operators.identity import IDENTITY_FIELD
 from connix_provider.operators.spec_templates import read_declaration
 from connix_provider.params import check_name
 from connix_provider.polling.clock import SteadyClock
-from connix_provider.polling.task_kill import exit_on_sigterm
 from connix_provider.polling.worker_loop import PollingSession
 from connix_provider.rendering import Renderer
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from connix_provider.operators.agent_task import AgentTask
+    from connix_provider.operators.connix_task import PollingTask
 
 __all__ = ["apply_agents"]
 
 
 def apply_agents(
-    task: AgentTask, context: Context, *, spec: Any, prune: bool, dry_run: bool, plan: Any
+    task: PollingTask, context: Context, *, spec: Any, prune: bool, dry_run: bool, plan: Any
 ) -> dict[str, Any]:
     """
     Apply the declaration of a task.
@@ -51,11 +49,8 @@ def apply_agents(
     owner = _owner_of_agents(task, context, prune=prune)
     task.clock = SteadyClock()
     deadline = time.time() + task.seconds_allowed
-    hook = ConnixHook(task.connix_conn_id)
-    with adding_subject("Could not apply the agents"):
-        project_id = hook.project_id_for(task.project_id)
-        polling_session = PollingSession(hook, deadline=deadline)
-    with polling_session, exit_on_sigterm():
+    connect = partial(PollingSession, deadline=deadline)
+    with task.connected(connect) as (hook, project_id, polling_session):
         with completing_errors(hook, project_id, task.error_fields):
             made = make_plan(polling_session.client, project_id, specs, owner, prune=prune)
         if plan is not None:
@@ -78,7 +73,7 @@ def apply_agents(
     return {**result, "agents": run.agent_ids}
 
 
-def _check_saved(task: AgentTask, made: ApplyPlan, saved: Any, context: Context) -> None:
+def _check_saved(task: PollingTask, made: ApplyPlan, saved: Any, context: Context) -> None:
     is_own = {
         each.name: each.agent.metadata.get(IDENTITY_FIELD) == agent_key(context, each.name)
         for each in made.agents
@@ -87,7 +82,7 @@ def _check_saved(task: AgentTask, made: ApplyPlan, saved: Any, context: Context)
     made.check_saved(saved, is_own=is_own, is_repeated=task.is_repeated(context))
 
 
-def _owner_of_agents(task: AgentTask, context: Context, *, prune: bool) -> str:
+def _owner_of_agents(task: PollingTask, context: Context, *, prune: bool) -> str:
     """Return the task's owner, unless it is one that Airflow or the DAG gives to every task."""
     general = [conf.get("operators", "default_owner", fallback="airflow")]
     if task.has_dag():  # type: ignore[no-untyped-call]

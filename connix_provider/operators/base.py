@@ -15,6 +15,7 @@ import dataclasses
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
@@ -22,10 +23,9 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
 from connix_provider.client.errors import ConnixRateLimitWaitError
 from connix_provider.exceptions import ConnixAgentTimeoutError
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.hooks.diagnosis import adding_subject
 from connix_provider.operators.agent_task import AgentTask
 from connix_provider.operators.deferral import defer_for_agent
-from connix_provider.operators.error_context import completing_errors, error_subject
+from connix_provider.operators.error_context import completing_errors
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.clock import SteadyClock
 from connix_provider.polling.deadlines import is_deferral_timeout, no_triggerer_message
@@ -111,14 +111,10 @@ class ConnixAgentOperator(AgentTask):
     def _act_and_wait(self, context: Context, deadline: float) -> str:
         from connix_provider.operators.busy_agent import act_when_ready
         from connix_provider.polling import worker_loop
-        from connix_provider.polling.task_kill import exit_on_sigterm
 
         self.clock = SteadyClock()
-        hook = ConnixHook(self.connix_conn_id)
-        with adding_subject(error_subject(**self.error_fields())):
-            project_id = hook.project_id_for(self.project_id)
-            polling_session = worker_loop.PollingSession(hook, deadline=deadline)
-        with polling_session, self._cleaning_up(context), exit_on_sigterm():
+        connect = partial(worker_loop.PollingSession, deadline=deadline)
+        with self.connected(connect) as (hook, project_id, polling_session), self._cleaning_up(context):
             with completing_errors(hook, project_id, self.error_fields):
                 sent = act_when_ready(self, polling_session, project_id, context, deadline)
             self.note_sent(polling_session.client, sent)
@@ -208,16 +204,21 @@ class ConnixAgentOperator(AgentTask):
         self.clean_up_failure(context)
 
     def _clean_up_record(self, context: Context) -> None:
-        from connix_provider.operators import task_state
+        from connix_provider.operators.task_state import TaskRecordStore
 
         if self.keeps_record:
-            task_state.clean_up_after_last_try(context)
+            TaskRecordStore(context).clean_up_after_last_try()
 
     def _close_record(self, context: Context, *, is_done: bool) -> None:
-        from connix_provider.operators import task_state
+        from connix_provider.operators.task_state import TaskRecordStore
 
-        if self.keeps_record:
-            (task_state.mark_done if is_done else task_state.delete_record)(context)
+        if not self.keeps_record:
+            return
+        record_store = TaskRecordStore(context)
+        if is_done:
+            record_store.mark_done()
+        else:
+            record_store.delete()
 
 
 def _deadline_of(event: Any) -> float:

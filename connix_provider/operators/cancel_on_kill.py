@@ -25,9 +25,10 @@ class CancelOnKillMixin(BaseOperator):
     :param cancel_on_kill: whether the action is undone
     """
 
-    def __init__(self, *, connix_conn_id: str, cancel_on_kill: bool, **kwargs: Any) -> None:
+    connix_conn_id: str
+
+    def __init__(self, *, cancel_on_kill: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.connix_conn_id = connix_conn_id
         self.cancel_on_kill = cancel_on_kill
         self._action_context: tuple[str, Context] | None = None
         self._sent_action: SentAction | None = None

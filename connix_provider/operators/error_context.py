@@ -16,15 +16,20 @@ if TYPE_CHECKING:
 __all__ = ["completing_errors", "concerns_all_agents", "error_subject"]
 
 
-def error_subject(verb: str, agent_id: object = None, agent_name: object = None) -> str:
+def error_subject(
+    verb: str = "", agent_id: object = None, agent_name: object = None, subject: str | None = None
+) -> str:
     """
     Return the beginning of an error's message: what could not be done.
 
     :param verb: the task's action: ``create``, ``restart`` and so on
     :param agent_id: the agent, if known
     :param agent_name: its name, if known
+    :param subject: the beginning for a task that is not on one agent
     :return: such as ``Could not restart agent agent_1``
     """
+    if subject:
+        return subject
     agent = AgentRef(str(agent_id) if agent_id else None, str(agent_name) if agent_name else None)
     return f"Could not {verb} agent {agent}" if agent_id or agent_name else f"Could not {verb} the agent"
 
@@ -47,9 +52,8 @@ def completing_errors(
             error.project_id = project_id
             error.agent_id = error.agent_id or known.get("agent_id")
             error.agent_name = error.agent_name or known.get("agent_name")
-            error.subject = known.get("subject") or error_subject(
-                known["verb"], error.agent_id, error.agent_name
-            )
+            agent = {"agent_id": error.agent_id, "agent_name": error.agent_name}
+            error.subject = error_subject(**{**known, **agent})
             error.advice = remedy(error, hook.connix_conn_id)
             error.link = hook.agent_url(project_id, error.agent_id) if error.agent_id else hook.console_url
         raise

@@ -25,7 +25,7 @@ from connix_provider.operators.create_once import find_own
 from connix_provider.operators.identity import IDENTITY_FIELD, identity_key
 from connix_provider.operators.restart_once import restart_in_run
 from connix_provider.operators.sent_action import SentAction, Undo
-from connix_provider.operators.task_state import ActionRecord, TaskRecordStore, read_record, recorded
+from connix_provider.operators.task_state import ActionRecord, TaskRecordStore, recorded
 from connix_provider.params import name_conflict
 from connix_provider.poll_state import Sign, Snapshot
 from connix_provider.polling.cancel_action import cancel_action
@@ -129,14 +129,15 @@ def _bring_to(
         raise AgentBusyError(agent.id, "start", before=before, reason=f"it is {status}")
     if status == AgentStatus.ERROR:
         log.warning("Agent %r (%s) is in error; restarting it once.", agent.name, agent.id)
-        record = read_record(context)
+        record_store = TaskRecordStore(context)
+        record = record_store.read()
         known = record if record and record.agent_id == agent.id else None
         sent = restart_in_run(
             client,
             project_id,
             agent.id,
             record=known,
-            record_store=TaskRecordStore(context),
+            record_store=record_store,
             read=lambda: agent,
         )
         return dataclasses.replace(sent, undo=undo)

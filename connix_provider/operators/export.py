@@ -7,83 +7,20 @@ from datetime import datetime, timedelta
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 from connix_provider.hooks.connix import ConnixHook
+from connix_provider.operators.export_base import ExportOperator
 from connix_provider.selector import AgentSelector
-from connix_provider.task_parameters import TaskParameters
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from connix_provider.rendering import Renderer
 
 # Modules that parsing a DAG file does not need are imported in functions.
 
 __all__ = ["ConnixExportAgentLogsOperator", "ConnixExportAgentMetricsOperator"]
 
 
-class _ExportOperator(TaskParameters, BaseOperator):
-    """Parameters shared by both exports: agents, an interval and a file."""
-
-    template_fields: Sequence[str] = (
-        "path",
-        "agent_id",
-        "agent_name",
-        "agents",
-        "start_time",
-        "end_time",
-        "project_id",
-        "connix_conn_id",
-    )
-    text_fields: ClassVar[tuple[str, ...]] = (*TaskParameters.text_fields, "start_time", "end_time")
-    flag_fields = ()
-    ui_color = "#efe6f4"
-
-    def __init__(
-        self,
-        *,
-        path: str | PathLike[str],
-        agent_id: str | None,
-        agent_name: str | None,
-        agents: AgentSelector | Mapping[str, Any] | None,
-        start_time: str | datetime | None,
-        end_time: str | datetime | None,
-        project_id: str | None,
-        connix_conn_id: str,
-        timeout: float | timedelta,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.path = path
-        self.agent_id = agent_id
-        self.agent_name = agent_name
-        self.agents = agents
-        self.start_time = start_time
-        self.end_time = end_time
-        self.project_id = project_id
-        self.connix_conn_id = connix_conn_id
-        self.timeout = timeout
-
-    def render_field(self, field: str, value: Any, renderer: Renderer) -> Any:
-        """
-        Render one field; the path and the texts of a selector stay text.
-
-        :param field: the field's name
-        :param value: its value in the DAG file
-        :param renderer: the renderer
-        :return: the rendered value
-        """
-        if field == "path":
-            return renderer.as_path(value)
-        if field in {"level", "interval"}:
-            return renderer.as_text(value)
-        if field == "agents":
-            return renderer.as_selector(value)
-        return super().render_field(field, value, renderer)
-
-
-class ConnixExportAgentLogsOperator(_ExportOperator):
+class ConnixExportAgentLogsOperator(ExportOperator):
     """
     Write the log lines of agents to a file of JSON Lines.
 
@@ -109,7 +46,9 @@ class ConnixExportAgentLogsOperator(_ExportOperator):
     :param timeout: seconds, or a timedelta, for the whole task, rate limits included; default 3600
     """
 
-    template_fields: Sequence[str] = (*_ExportOperator.template_fields, "level")
+    template_fields: Sequence[str] = (*ExportOperator.template_fields, "level")
+    text_fields: ClassVar[tuple[str, ...]] = (*ExportOperator.text_fields, "level")
+    exported = "log lines"
 
     def __init__(
         self,
@@ -156,7 +95,7 @@ class ConnixExportAgentLogsOperator(_ExportOperator):
         return export(self, context, LogRows(self.level))
 
 
-class ConnixExportAgentMetricsOperator(_ExportOperator):
+class ConnixExportAgentMetricsOperator(ExportOperator):
     """
     Write the metrics of agents to a file of JSON Lines or Parquet.
 
@@ -183,7 +122,9 @@ class ConnixExportAgentMetricsOperator(_ExportOperator):
     :param timeout: seconds, or a timedelta, for the whole task, rate limits included; default 3600
     """
 
-    template_fields: Sequence[str] = (*_ExportOperator.template_fields, "interval")
+    template_fields: Sequence[str] = (*ExportOperator.template_fields, "interval")
+    text_fields: ClassVar[tuple[str, ...]] = (*ExportOperator.text_fields, "interval")
+    exported = "rows of metrics"
 
     def __init__(
         self,

@@ -37,12 +37,10 @@ class Rows:
     """
     Read the rows of an agent.
 
-    :cvar what: the rows, in words
     :cvar columns: names and kinds (``text``, ``time``, ``number``) of the columns of a table, if the rows
         have any
     """
 
-    what: ClassVar[str]
     columns: ClassVar[Mapping[str, str] | None] = None
 
     def pages(
@@ -66,8 +64,6 @@ class LogRows(Rows):
     :param level: only lines of this level
     :raises ValueError: for an unknown level
     """
-
-    what = "log lines"
 
     def __init__(self, level: str | None) -> None:
         self._level = check_choice(level, "level", LOG_LEVELS)
@@ -105,7 +101,6 @@ class MetricRows(Rows):
     :raises ValueError: for an unknown interval
     """
 
-    what = "rows of metrics"
     columns: ClassVar[Mapping[str, str] | None] = {
         **dict.fromkeys(("agent_id", "agent_name", "record"), "text"),
         **dict.fromkeys(("timestamp", "end_time"), "time"),

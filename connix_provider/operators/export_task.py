@@ -6,30 +6,28 @@ import hashlib
 import time
 import uuid
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.calls.arguments import period
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.hooks.diagnosis import adding_subject
-from connix_provider.operators.error_context import completing_errors, error_subject
+from connix_provider.operators.error_context import completing_errors
 from connix_provider.operators.export_file import ExportFile, check_path
 from connix_provider.operators.identity import identity_key
-from connix_provider.params import check_seconds, resolve_agent_id
-from connix_provider.polling.deadlines import time_allowed
+from connix_provider.params import resolve_agent_id
 from connix_provider.polling.selection import describe, select_agents
-from connix_provider.polling.task_kill import exit_on_sigterm
 from connix_provider.selector import selector_of_task
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Agent, Client
+    from connix_provider.operators.export_base import ExportOperator
     from connix_provider.operators.export_rows import Rows
     from connix_provider.selector import AgentSelector
 
-__all__ = ["ExportTask", "export"]
+__all__ = ["export"]
 
 #: Seconds between two lines of progress in the log.
 _PROGRESS = 10.0
@@ -46,29 +44,7 @@ _EMPTY = (
 )
 
 
-class ExportTask(Protocol):
-    """What an export needs of its task; the parameters of the operators."""
-
-    path: Any
-    agent_id: Any
-    agent_name: Any
-    agents: Any
-    start_time: Any
-    end_time: Any
-    project_id: Any
-    connix_conn_id: str
-    timeout: Any
-    execution_timeout: timedelta | None
-
-    @property
-    def log(self) -> Any:
-        """The task's log."""
-
-    def check_parameters(self) -> None:
-        """Check the parameters that all operators share."""
-
-
-def export(task: ExportTask, context: Context, rows: Rows) -> dict[str, Any]:
+def export(task: ExportOperator, context: Context, rows: Rows) -> dict[str, Any]:
     """
     Export rows of the task's agents.
 
@@ -79,34 +55,27 @@ def export(task: ExportTask, context: Context, rows: Rows) -> dict[str, Any]:
     """
     selector = _check(task, rows)
     start, end = _interval(task, context)
-    seconds = time_allowed(check_seconds("timeout", task.timeout), task.execution_timeout)
-    deadline = time.time() + seconds
-    hook, error_fields = (
-        ConnixHook(task.connix_conn_id),
-        {"agent_id": task.agent_id, "agent_name": task.agent_name},
-    )
-    verb = f"export the {rows.what} of"
-    with adding_subject(error_subject(verb, **error_fields)):
-        project_id = hook.project_id_for(task.project_id)
-        connection = hook.get_conn()
+    deadline = time.time() + task.seconds_allowed
     counts: dict[str, int] = {}
-    with connection, exit_on_sigterm():
+    with task.connected(ConnixHook.get_conn) as (hook, project_id, connection):
         client = connection.with_options(deadline=deadline)
-        with completing_errors(hook, project_id, lambda: {"verb": verb, **error_fields}):
+        with completing_errors(hook, project_id, task.error_fields):
             agent_ids = _agent_ids(task, client, project_id, selector)
         with ExportFile(task.path, _key(context), rows.columns) as file:
             for number, agent_id in enumerate(agent_ids, start=1):
-                known: dict[str, Any] = {"verb": verb, "agent_id": agent_id}
+                known = {**task.error_fields(), "agent_id": agent_id, "agent_name": None}
                 with completing_errors(hook, project_id, partial(dict, known)):
                     agent = client.agents.get(project_id, agent_id)
                     known["agent_name"] = agent.name
-                    progress = _Progress(task.log, rows.what, agent, f"{number} of {len(agent_ids)}")
+                    progress = _Progress(task.log, task.exported, agent, f"{number} of {len(agent_ids)}")
                     for page, total in rows.pages(client, project_id, agent, start, end):
                         file.write(page)
                         counts[agent_id] = progress.add(len(page), total)
     written = sum(counts.values())
     agents = "1 agent" if len(agent_ids) == 1 else f"{len(agent_ids)} agents"
-    task.log.info("Wrote %d %s of %s from %s to %s: %s", written, rows.what, agents, start, end, task.path)
+    task.log.info(
+        "Wrote %d %s of %s from %s to %s: %s", written, task.exported, agents, start, end, task.path
+    )
     return {"path": str(task.path), "rows": written, "agents": counts, **period(start, end)}
 
 
@@ -129,13 +98,13 @@ class _Progress:
         return self._rows
 
 
-def _check(task: ExportTask, rows: Rows) -> AgentSelector | None:
-    task.check_parameters()
+def _check(task: ExportOperator, rows: Rows) -> AgentSelector | None:
+    task.check()
     check_path(task.path, rows.columns)
     return selector_of_task(task.agent_id, task.agent_name, task.agents)
 
 
-def _interval(task: ExportTask, context: Context) -> tuple[datetime, datetime]:
+def _interval(task: ExportOperator, context: Context) -> tuple[datetime, datetime]:
     """Return the interval: the task's own times, or else those of the run's data interval."""
     of_run: tuple[Any, Any] = (context.get("data_interval_start"), context.get("data_interval_end"))
     start = of_run[0] if task.start_time is None else task.start_time
@@ -153,7 +122,7 @@ def _interval(task: ExportTask, context: Context) -> tuple[datetime, datetime]:
 
 
 def _agent_ids(
-    task: ExportTask, client: Client, project_id: str, selector: AgentSelector | None
+    task: ExportOperator, client: Client, project_id: str, selector: AgentSelector | None
 ) -> Sequence[str]:
     if selector is None:
         return [resolve_agent_id(client, project_id, task.agent_id, task.agent_name)]

@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.operators.agent_task import DEFERRABLE_BY_DEFAULT, AgentTask
+from connix_provider.operators.agent_task import DEFERRABLE_BY_DEFAULT
+from connix_provider.operators.connix_task import PollingTask
 from connix_provider.operators.orphans import ConnixDeleteOrphanedAgentsOperator
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from connix_provider.health import HealthPolicy
     from connix_provider.operators.fleet_settings import FleetSettings
-    from connix_provider.rendering import Renderer
     from connix_provider.selector import AgentSelector
 
 # Modules that only a running task needs are imported in functions, because parsing a DAG file must stay fast.
@@ -26,7 +26,7 @@ __all__ = ["ConnixDeleteOrphanedAgentsOperator", "ConnixFleetOperator"]
 _OF_AN_EVENT = frozenset({"results", "waits", "deadline", "progress_at", "limit_reason"})
 
 
-class ConnixFleetOperator(AgentTask):
+class ConnixFleetOperator(PollingTask):
     """
     Restart, start, stop, pause or delete many agents, a few at a time.
 
@@ -65,7 +65,7 @@ class ConnixFleetOperator(AgentTask):
     """
 
     template_fields: Sequence[str] = (
-        *AgentTask.template_fields,
+        *PollingTask.template_fields,
         "action",
         "agents",
         "max_unavailable",
@@ -74,6 +74,15 @@ class ConnixFleetOperator(AgentTask):
         "health",
         "order",
     )
+    text_fields: ClassVar[tuple[str, ...]] = (
+        *PollingTask.text_fields,
+        "action",
+        "max_unavailable",
+        "canary",
+        "max_failures",
+        "order",
+    )
+    selector_fields: ClassVar[tuple[str, ...]] = ("agents",)
     flag_fields: ClassVar[tuple[str, ...]] = ("deferrable",)
 
     def __init__(
@@ -96,15 +105,14 @@ class ConnixFleetOperator(AgentTask):
         deferrable: bool = DEFERRABLE_BY_DEFAULT,
         **kwargs: Any,
     ) -> None:
-        self.refuse_arguments(kwargs, "cancel_on_kill", "stream_agent_logs", "wait_for_completion")
         super().__init__(
             project_id=project_id,
             connix_conn_id=connix_conn_id,
             poll_interval=poll_interval,
             timeout=timeout,
-            deferrable=deferrable,
             **kwargs,
         )
+        self.deferrable = deferrable
         self.action = action
         self.agents = agents
         self.max_unavailable = max_unavailable
@@ -115,21 +123,6 @@ class ConnixFleetOperator(AgentTask):
         self.max_failures = max_failures
         self.health = health
         self.order = order
-
-    def render_field(self, field: str, value: Any, renderer: Renderer) -> Any:
-        """
-        Render one field; texts of a selector stay text.
-
-        :param field: the field's name
-        :param value: its value in the DAG file
-        :param renderer: the renderer
-        :return: the rendered value
-        """
-        if field in {"action", "max_unavailable", "canary", "max_failures", "order"}:
-            return renderer.as_text(value)
-        if field == "agents":
-            return renderer.as_selector(value)
-        return super().render_field(field, value, renderer)
 
     def error_fields(self) -> dict[str, Any]:
         """Return the action, for messages."""

@@ -92,5 +92,5 @@ def _send_recorded(
             return send_action(client, project_id, before, action, may_have_acted=may_have_acted)
     except AgentBusyError as busy:
         if not (may_have_acted or busy.may_have_executed):
-            record_store.delete_record()
+            record_store.delete()
         raise

@@ -38,7 +38,7 @@ from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
 
 if TYPE_CHECKING:
-    from connix_provider.operators.agent_task import AgentTask
+    from connix_provider.operators.connix_task import PollingTask
     from connix_provider.operators.fleet_settings import FleetSettings
     from connix_provider.operators.fleet_store import FleetStore
     from connix_provider.polling.worker_loop import PollingSession
@@ -67,7 +67,7 @@ class FleetRun:
         store: FleetStore,
         polling_session: PollingSession,
         project_id: str,
-        task: AgentTask,
+        task: PollingTask,
         deadline: float,
     ) -> None:
         self._settings = settings

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.ratelimit.buckets import DOCUMENTED, Bucket
 from connix_provider.exceptions import ConnixFleetError
-from connix_provider.hooks.connix import ConnixHook
-from connix_provider.hooks.diagnosis import adding_subject
 from connix_provider.operators.error_context import completing_errors
 from connix_provider.operators.fleet_plan import (
     FleetLimits,
@@ -22,7 +21,6 @@ from connix_provider.operators.fleet_run import FleetRun
 from connix_provider.operators.fleet_store import FleetStore
 from connix_provider.polling.deadlines import deferral_timeout
 from connix_provider.polling.selection import describe, select_agents
-from connix_provider.polling.task_kill import exit_on_sigterm
 from connix_provider.polling.worker_loop import PollingSession
 from connix_provider.statuses import AgentStatus
 from connix_provider.triggers.fleet import ConnixFleetTrigger
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Agent
-    from connix_provider.operators.agent_task import AgentTask
+    from connix_provider.operators.connix_task import PollingTask
     from connix_provider.operators.fleet_settings import FleetSettings
 
 __all__ = ["run_fleet"]
@@ -43,7 +41,7 @@ _WORTH_A_DEFERRAL = 0.5
 
 
 def run_fleet(
-    task: AgentTask, settings: FleetSettings, context: Context, event: Mapping[str, Any] | None = None
+    task: PollingTask, settings: FleetSettings, context: Context, event: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """
     Act on the agents of a task.
@@ -53,12 +51,9 @@ def run_fleet(
     :raises ConnixError: if the service refuses the key
     """
     deadline = time.time() + task.seconds_allowed if event is None else event["deadline"]
-    hook = ConnixHook(task.connix_conn_id)
-    with adding_subject(f"Could not {settings.action} the agents"):
-        project_id = hook.project_id_for(task.project_id)
-        polling_session = PollingSession(hook, deadline=deadline, is_resumed=event is not None)
     store = FleetStore(context)
-    with polling_session, exit_on_sigterm():
+    connect = partial(PollingSession, deadline=deadline, is_resumed=event is not None)
+    with task.connected(connect) as (hook, project_id, polling_session):
         if store.read(settings.action, project_id):
             if event is None:
                 done = sum(member.progress is Progress.DONE for member in store.members)
@@ -106,7 +101,7 @@ def run_fleet(
 
 
 def _select(
-    task: AgentTask, settings: FleetSettings, polling_session: PollingSession, project_id: str
+    task: PollingTask, settings: FleetSettings, polling_session: PollingSession, project_id: str
 ) -> list[FleetMember]:
     selected = polling_session.client.run_flow(
         select_agents(polling_session.client, settings.agents, project_id)
@@ -133,7 +128,7 @@ def _key(agent: Agent, field: str) -> tuple[bool, Any]:
     return value is not None, value.timestamp() if value is not None else 0.0
 
 
-def _log_start(task: AgentTask, settings: FleetSettings, store: FleetStore, limits: FleetLimits) -> None:
+def _log_start(task: PollingTask, settings: FleetSettings, store: FleetStore, limits: FleetLimits) -> None:
     left = sum(member.progress is not Progress.DONE for member in store.members)
     bucket = Bucket.DELETE if settings.action == "delete" else Bucket.ACTION
     task.log.info(
@@ -151,7 +146,9 @@ def _log_start(task: AgentTask, settings: FleetSettings, store: FleetStore, limi
         )
 
 
-def _defer(task: AgentTask, settings: FleetSettings, run: FleetRun, project_id: str, deadline: float) -> None:
+def _defer(
+    task: PollingTask, settings: FleetSettings, run: FleetRun, project_id: str, deadline: float
+) -> None:
     """Defer until a wait ends, or an action is allowed again; not for a moment."""
     wake_at = run.limited_until if run.limited_until > time.time() else None
     if wake_at is not None and wake_at - time.time() < _WORTH_A_DEFERRAL:

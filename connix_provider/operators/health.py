@@ -7,16 +7,12 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 from connix_provider.exceptions import ConnixAgentUnhealthyError
 from connix_provider.health import HealthPolicy, HealthReport, HealthState
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.hooks.diagnosis import adding_subject
-from connix_provider.operators.error_context import completing_errors, error_subject
-from connix_provider.params import check_seconds, resolve_agent_id
-from connix_provider.polling.deadlines import time_allowed
-from connix_provider.task_parameters import TaskParameters
+from connix_provider.operators.connix_task import ConnixTask
+from connix_provider.operators.error_context import completing_errors
+from connix_provider.params import resolve_agent_id
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -33,7 +29,7 @@ _FAILING = {
 }
 
 
-class ConnixCheckAgentHealthOperator(TaskParameters, BaseOperator):
+class ConnixCheckAgentHealthOperator(ConnixTask):
     """
     Measure the health of an agent once, and return the report.
 
@@ -53,14 +49,12 @@ class ConnixCheckAgentHealthOperator(TaskParameters, BaseOperator):
     """
 
     template_fields: Sequence[str] = (
+        *ConnixTask.template_fields,
         "health",
         "agent_id",
         "agent_name",
         "fail_on",
-        "project_id",
-        "connix_conn_id",
     )
-    flag_fields = ()
     ui_color = "#e4f2ea"
 
     def __init__(
@@ -75,14 +69,15 @@ class ConnixCheckAgentHealthOperator(TaskParameters, BaseOperator):
         connix_conn_id: str = ConnixHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(project_id=project_id, connix_conn_id=connix_conn_id, timeout=timeout, **kwargs)
         self.health = health
         self.agent_id = agent_id
         self.agent_name = agent_name
         self.fail_on = fail_on
-        self.timeout = timeout
-        self.project_id = project_id
-        self.connix_conn_id = connix_conn_id
+
+    def error_fields(self) -> dict[str, Any]:
+        """Return the action and the agent, for messages."""
+        return {"verb": "check the health of", "agent_id": self.agent_id, "agent_name": self.agent_name}
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
@@ -110,16 +105,15 @@ class ConnixCheckAgentHealthOperator(TaskParameters, BaseOperator):
         from connix_provider.polling.last_errors import read_last_errors
         from connix_provider.polling.measurement import measure
 
-        self.check_parameters()
+        self.check()
         policy = HealthPolicy.of(self.health)
         if self.fail_on not in list(_FAILING):
             raise ValueError(f"fail_on must be 'unhealthy', 'unknown' or None, not {self.fail_on!r}")
-        deadline = time.time() + time_allowed(check_seconds("timeout", self.timeout), self.execution_timeout)
-        hook, error_fields = ConnixHook(self.connix_conn_id), self._error_fields()
-        with adding_subject(error_subject(**error_fields)):
-            project_id = hook.project_id_for(self.project_id)
-            connection = hook.get_conn()
-        with connection, completing_errors(hook, project_id, self._error_fields):
+        deadline = time.time() + self.seconds_allowed
+        with (
+            self.connected(ConnixHook.get_conn) as (hook, project_id, connection),
+            completing_errors(hook, project_id, self.error_fields),
+        ):
             client = connection.with_options(deadline=deadline)
             agent_id = resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
             agent = client.agents.get(project_id, agent_id)
@@ -128,6 +122,3 @@ class ConnixCheckAgentHealthOperator(TaskParameters, BaseOperator):
                 return report, ()
             reading = read_last_errors(client, project_id, agent_id, agent=agent, task_log=self.log)
             return report, client.run_flow(reading)
-
-    def _error_fields(self) -> dict[str, Any]:
-        return {"verb": "check the health of", "agent_id": self.agent_id, "agent_name": self.agent_name}

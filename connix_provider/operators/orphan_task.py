@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.errors import (
     ConnixAuthenticationError,
@@ -16,16 +16,12 @@ from connix_provider.client.errors import (
 )
 from connix_provider.client.retry import cap_retry_delay
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.hooks.diagnosis import adding_subject
 from connix_provider.operators.combined_error import combined_error
 from connix_provider.operators.error_context import completing_errors
 from connix_provider.operators.identity import chosen_deployment_id, deployment_id
 from connix_provider.operators.lost_response import seconds_left
 from connix_provider.operators.orphan_rules import OrphanRules, OrphanVerdict
-from connix_provider.params import check_seconds
-from connix_provider.polling.deadlines import time_allowed
 from connix_provider.polling.selection import select_agents
-from connix_provider.polling.task_kill import exit_on_sigterm
 from connix_provider.selector import AgentSelector
 from connix_provider.values import check_flag, check_number
 
@@ -33,39 +29,25 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Agent, Client
+    from connix_provider.operators.connix_task import ConnixTask
 
-__all__ = ["OrphanTask", "delete_orphans"]
+__all__ = ["delete_orphans"]
 
-_SUBJECT = "Could not look for orphaned agents"
 #: Seconds for which a delete waits for its rate limit before the agent and its run are judged again.
 _LONGEST_PAUSE = 2.0
 #: Seconds before the deadline at which the last delete that waits for its limit is sent.
 _LAST_ATTEMPT = _LONGEST_PAUSE + 1.0
 
 
-class OrphanTask(Protocol):
-    """What the run needs of its task; the parameters of the operator."""
-
-    older_than: Any
-    agents: Any
-    on_missing_run: Any
-    project_id: Any
-    connix_conn_id: str
-    timeout: Any
-    execution_timeout: timedelta | None
-
-    @property
-    def log(self) -> Any:
-        """The task's log."""
-
-    def check_parameters(self) -> None:
-        """Check the parameters that all operators share."""
-
-
-def delete_orphans(task: OrphanTask, context: Context, *, dry_run: Any) -> dict[str, Any]:
+def delete_orphans(
+    task: ConnixTask, context: Context, *, older_than: Any, dry_run: Any, agents: Any, on_missing_run: Any
+) -> dict[str, Any]:
     """
     Delete the orphaned agents of a project.
 
+    :param older_than: seconds since an agent was created
+    :param agents: the selector, ``None`` for all agents of the project
+    :param on_missing_run: ``keep`` or ``delete``
     :param dry_run: whether to report what would be deleted and change nothing
     :return: what became of each agent, as plain JSON
     :raises ValueError: for a wrong parameter, before anything is sent
@@ -73,22 +55,18 @@ def delete_orphans(task: OrphanTask, context: Context, *, dry_run: Any) -> dict[
         until the deadline, or if one agent could not be deleted
     :raises ConnixAgentFailedError: if several agents could not be deleted
     """
-    task.check_parameters()
-    is_dry, rules = check_flag("dry_run", dry_run), _rules(task, context)
-    seconds = time_allowed(check_seconds("timeout", task.timeout), task.execution_timeout)
-    deadline = time.time() + seconds
+    task.check()
+    is_dry = check_flag("dry_run", dry_run)
+    rules = _rules(context, older_than=older_than, agents=agents, on_missing_run=on_missing_run)
+    deadline = time.time() + task.seconds_allowed
     if not deployment_id():
         task.log.warning(
             "This Airflow deployment has no name, so agents of another one without a name look like its own. "
             "Set [connix] deployment_id or the base_url of Airflow."
         )
-    hook = ConnixHook(task.connix_conn_id)
-    with adding_subject(_SUBJECT):
-        project_id = hook.project_id_for(task.project_id)
-        connection = hook.get_conn()
-    with connection, exit_on_sigterm():
+    with task.connected(ConnixHook.get_conn) as (hook, project_id, connection):
         client = connection.with_options(deadline=deadline)
-        with completing_errors(hook, project_id, lambda: {"subject": _SUBJECT}):
+        with completing_errors(hook, project_id, task.error_fields):
             listed = client.run_flow(select_agents(client, rules.selector, project_id))
         run = _Run(task.log, hook, client, project_id, rules, is_dry=is_dry)
         for agent in listed:
@@ -230,10 +208,10 @@ class _Run:
         return self._client.limiter.server_time() or time.time()
 
 
-def _rules(task: OrphanTask, context: Mapping[str, Any]) -> OrphanRules:
-    if task.on_missing_run not in ["keep", "delete"]:
-        raise ValueError(f"on_missing_run must be 'keep' or 'delete', not {task.on_missing_run!r}")
-    if task.on_missing_run == "delete" and not chosen_deployment_id():
+def _rules(context: Mapping[str, Any], *, older_than: Any, agents: Any, on_missing_run: Any) -> OrphanRules:
+    if on_missing_run not in ["keep", "delete"]:
+        raise ValueError(f"on_missing_run must be 'keep' or 'delete', not {on_missing_run!r}")
+    if on_missing_run == "delete" and not chosen_deployment_id():
         present = deployment_id()
         raise ValueError(
             "on_missing_run='delete' needs [connix] deployment_id in Airflow's configuration, because a run "
@@ -241,10 +219,10 @@ def _rules(task: OrphanTask, context: Mapping[str, Any]) -> OrphanRules:
             + (f"; {present!r} keeps the keys of the present agents" if present else "")
         )
     # Without a selector, a project without agents is no mistake.
-    chosen = {"name": "*", "allow_empty": True} if task.agents is None else task.agents
+    chosen = {"name": "*", "allow_empty": True} if agents is None else agents
     return OrphanRules(
-        older_than=check_number("older_than", task.older_than, "seconds"),
+        older_than=check_number("older_than", older_than, "seconds"),
         selector=AgentSelector.of(chosen),
-        deletes_missing=task.on_missing_run == "delete",
+        deletes_missing=on_missing_run == "delete",
         ti=context.get("ti"),
     )

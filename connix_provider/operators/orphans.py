@@ -6,23 +6,20 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 from connix_provider.hooks.connix import ConnixHook
+from connix_provider.operators.connix_task import ConnixTask
 from connix_provider.selector import AgentSelector
-from connix_provider.task_parameters import TaskParameters
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from connix_provider.rendering import Renderer
 
 # Modules that parsing a DAG file does not need are imported in functions.
 
 __all__ = ["ConnixDeleteOrphanedAgentsOperator"]
 
 
-class ConnixDeleteOrphanedAgentsOperator(TaskParameters, BaseOperator):
+class ConnixDeleteOrphanedAgentsOperator(ConnixTask):
     """
     Delete the agents that ended task runs of this Airflow deployment left behind.
 
@@ -48,15 +45,14 @@ class ConnixDeleteOrphanedAgentsOperator(TaskParameters, BaseOperator):
     """
 
     template_fields: Sequence[str] = (
+        *ConnixTask.template_fields,
         "older_than",
         "dry_run",
         "agents",
         "on_missing_run",
-        "project_id",
-        "connix_conn_id",
     )
-    text_fields: ClassVar[tuple[str, ...]] = (*TaskParameters.text_fields, "on_missing_run")
-    flag_fields = ()
+    text_fields: ClassVar[tuple[str, ...]] = (*ConnixTask.text_fields, "on_missing_run")
+    selector_fields: ClassVar[tuple[str, ...]] = ("agents",)
     ui_color = "#f4e6e6"
 
     def __init__(
@@ -71,28 +67,16 @@ class ConnixDeleteOrphanedAgentsOperator(TaskParameters, BaseOperator):
         timeout: float | timedelta = 3600.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(project_id=project_id, connix_conn_id=connix_conn_id, timeout=timeout, **kwargs)
         self.older_than = older_than
         # Airflow has a method of this name, for the command line alone.
         self.dry_run = dry_run  # type: ignore[method-assign,assignment]
         self.agents = agents
         self.on_missing_run = on_missing_run
-        self.project_id = project_id
-        self.connix_conn_id = connix_conn_id
-        self.timeout = timeout
 
-    def render_field(self, field: str, value: Any, renderer: Renderer) -> Any:
-        """
-        Render one field; the texts of a selector stay text.
-
-        :param field: the field's name
-        :param value: its value in the DAG file
-        :param renderer: the renderer
-        :return: the rendered value
-        """
-        if field == "agents":
-            return renderer.as_selector(value)
-        return super().render_field(field, value, renderer)
+    def error_fields(self) -> dict[str, Any]:
+        """Return the action, for messages."""
+        return {"subject": "Could not look for orphaned agents"}
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
@@ -109,4 +93,11 @@ class ConnixDeleteOrphanedAgentsOperator(TaskParameters, BaseOperator):
         """
         from connix_provider.operators.orphan_task import delete_orphans
 
-        return delete_orphans(self, context, dry_run=self.dry_run)
+        return delete_orphans(
+            self,
+            context,
+            older_than=self.older_than,
+            dry_run=self.dry_run,
+            agents=self.agents,
+            on_missing_run=self.on_missing_run,
+        )

@@ -39,11 +39,6 @@ __all__ = [
     "RecordStore",
     "TaskRecordStore",
     "TaskStore",
-    "clean_up_after_last_try",
-    "delete_record",
-    "is_last_try",
-    "mark_done",
-    "read_record",
     "recorded",
 ]
 
@@ -90,8 +85,8 @@ class RecordStore(Protocol):
     def write(self, record: ActionRecord) -> None:
         """Write the record, in place of an earlier one."""
 
-    def delete_record(self) -> None:
-        """Delete the record."""
+    def delete(self) -> None:
+        """Delete the record, so that the next try sends its request."""
 
 
 class TaskStore:
@@ -150,11 +145,16 @@ class TaskStore:
 
     def clean_up_after_last_try(self) -> None:
         """Delete the Variable of a task without a further try. A ``task_state_store`` keeps the value."""
-        if self._store is None and is_last_try(self._context):
+        if self._store is None and _is_last_try(self._context):
             self.delete()
 
     def _variable(self) -> str | None:
-        return _variable(self._context, self._name)
+        """Return the name of the Variable; ``None`` without a task instance, which has no next try."""
+        if self._context.get("ti") is None:
+            return None
+        # Hashed, because Airflow 3.0 finds no Variable with a slash in its name, and names are at most 250
+        # characters.
+        return f"{self._name}_{hashlib.sha256(identity_key(self._context).encode()).hexdigest()[:32]}"
 
 
 class TaskRecordStore:
@@ -163,13 +163,37 @@ class TaskRecordStore:
     def __init__(self, context: Context) -> None:
         self._store = TaskStore(context, _NAME)
 
+    def read(self) -> ActionRecord | None:
+        """
+        Read the record of an earlier start of this task.
+
+        :return: the record, or ``None`` if there is none since the last clear
+        """
+        record = self._store.read()
+        return ActionRecord.from_json(record) if isinstance(record, dict) else None
+
     def write(self, record: ActionRecord) -> None:
         """Write the record, in place of an earlier one."""
         self._store.write(record.to_json())
 
-    def delete_record(self) -> None:
+    def delete(self) -> None:
         """Delete the record, so that the next try sends its request."""
         self._store.delete()
+
+    def mark_done(self) -> None:
+        """
+        Write that the task is done, so that a second start of the same try has nothing to do.
+
+        Before Airflow 3.3 the record is deleted instead, because a Variable would stay forever.
+        """
+        if not self._store.is_permanent:
+            self.delete()
+        elif (record := self.read()) is not None:
+            self.write(dataclasses.replace(record, is_done=True))
+
+    def clean_up_after_last_try(self) -> None:
+        """Delete the Variable of a task without a further try. A ``task_state_store`` may keep its record."""
+        self._store.clean_up_after_last_try()
 
 
 @contextmanager
@@ -180,51 +204,10 @@ def recorded(record_store: RecordStore, record: ActionRecord) -> Iterator[None]:
         yield
     except ConnixError as error:
         if not error.may_have_executed:
-            record_store.delete_record()
+            record_store.delete()
         raise
 
 
-def mark_done(context: Context) -> None:
-    """
-    Write that the task is done, so that a second start of the same try has nothing to do.
-
-    Before Airflow 3.3 the record is deleted instead, because a Variable would stay forever.
-    """
-    if context.get("task_state_store") is None:
-        delete_record(context)
-    elif (record := read_record(context)) is not None:
-        TaskRecordStore(context).write(dataclasses.replace(record, is_done=True))
-
-
-def read_record(context: Context) -> ActionRecord | None:
-    """
-    Read the record of an earlier start of this task.
-
-    :return: the record, or ``None`` if there is none since the last clear
-    """
-    record = TaskStore(context, _NAME).read()
-    return ActionRecord.from_json(record) if isinstance(record, dict) else None
-
-
-def delete_record(context: Context) -> None:
-    """Delete the record, so that the next try sends its request."""
-    TaskRecordStore(context).delete_record()
-
-
-def is_last_try(context: Context) -> bool:
+def _is_last_try(context: Context) -> bool:
     """Return whether no further try follows this one."""
     return try_number_of(context) > (max_tries_of(context) or 0)
-
-
-def clean_up_after_last_try(context: Context) -> None:
-    """Delete the Variable of a task without a further try. A ``task_state_store`` may keep its record."""
-    TaskStore(context, _NAME).clean_up_after_last_try()
-
-
-def _variable(context: Context, name: str = _NAME) -> str | None:
-    """Return the name of the task run's Variable; ``None`` without a task instance, which has no next try."""
-    if context.get("ti") is None:
-        return None
-    # Hashed, because Airflow 3.0 finds no Variable with a slash in its name, and names are at most 250
-    # characters.
-    return f"{name}_{hashlib.sha256(identity_key(context).encode()).hexdigest()[:32]}"

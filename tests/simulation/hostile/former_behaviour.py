@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import time
 import types
 from contextlib import nullcontext
@@ -20,12 +19,8 @@ def recall_whatever_the_wish(operator: str) -> Replacements:
     from connix_provider.operators import task_state
 
     def read_record(self: Any, context: Any) -> Any:
-        if (store := context.get("task_state_store")) is not None:
-            found = store.get(task_state._NAME)
-        else:
-            text = task_state.Variable.get(task_state._variable(context), None)
-            found = json.loads(text) if text else None
-        return task_state.ActionRecord.from_json(found["record"]) if found else None
+        found = task_state.TaskStore(context, task_state._NAME).read(of_any_clear=True)
+        return task_state.ActionRecord.from_json(found) if found else None
 
     return {f"{OPERATORS}.agent.{operator}.read_record": read_record}
 
@@ -104,7 +99,7 @@ def recalled_only_in_a_retry() -> Replacements:
     from connix_provider.operators import task_state
 
     def read_record(self: Any, context: Any) -> Any:
-        return task_state.read_record(context) if self.is_repeated(context) else None
+        return task_state.TaskRecordStore(context).read() if self.is_repeated(context) else None
 
     return {f"{OPERATORS}.base.ConnixAgentOperator.read_record": read_record}
 
