@@ -1,8 +1,8 @@
 """
 ``client.agents``: the calls as methods, synchronous and asynchronous.
 
-The methods of single calls are made from the functions of :mod:`connix_provider.client.endpoints`, which have
-their parameters, checks and documentation.
+The methods are made from functions that return a call or a paginator, and have the parameters, checks and
+documentation of those.
 """
 
 from __future__ import annotations
@@ -27,6 +27,67 @@ ItemT = TypeVar("ItemT")
 PageT = TypeVar("PageT", bound=Page[Any])
 ClientT = TypeVar("ClientT")
 MethodT = TypeVar("MethodT", bound=Callable[..., Any])
+
+
+def agent_pages(
+    project_id: str,
+    *,
+    status: str | None = None,
+    sort: str | None = None,
+    limit: int = endpoints.MAX_AGENTS_PER_PAGE,
+    offset: int = 0,
+) -> AgentPaginator[Agent]:
+    """
+    Iterate over all agents of a project, each once, although pages may shift meanwhile.
+
+    :param project_id: the project
+    :param status: only agents in this status
+    :param sort: as for :meth:`list`
+    :param limit: agents in a page, 1 to 100
+    :param offset: agents to skip
+    :return: the agents; a page is fetched once its first agent is wanted
+    :raises ValueError: for an argument out of bounds, before any request
+    """
+    # At least two, because pages of one cannot overlap.
+    size = 2 if type(limit) is int and limit == 1 else limit
+    page = functools.partial(endpoints.list_agents, project_id, status=status, sort=sort, limit=size)
+    return AgentPaginator(page, offset)
+
+
+def log_pages(
+    project_id: str,
+    agent_id: str,
+    *,
+    level: str | None = None,
+    start_time: str | datetime | None = None,
+    end_time: str | datetime | None = None,
+    limit: int = endpoints.MAX_LOGS_PER_PAGE,
+    offset: int = 0,
+) -> LogPaginator[LogEntry]:
+    """
+    Iterate over an agent's log in the service's order: newest first in the reference.
+
+    :param project_id: the project
+    :param agent_id: the agent
+    :param level: as for :meth:`logs`
+    :param start_time: as for :meth:`logs`
+    :param end_time: as for :meth:`logs`
+    :param limit: entries in a page, 1 to 1000
+    :param offset: entries to skip
+    :return: the entries, some twice if the log grows meanwhile; a page is fetched once its first entry is
+        wanted
+    :raises ValueError: for an argument out of bounds, before any request
+    """
+    page = functools.partial(
+        endpoints.get_logs,
+        project_id,
+        agent_id,
+        level=level,
+        start_time=start_time,
+        end_time=end_time,
+        limit=limit,
+    )
+    return LogPaginator(page, offset)
 
 
 class _Client(Protocol):
@@ -60,7 +121,7 @@ def _method(make: Callable[P, Call[T]]) -> Callable[Concatenate[Agents, P], T]:
     def method(self: Agents, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._client.perform(make(*args, **kwargs))
 
-    return _signed(method, make)
+    return _signed(method, make, _type_argument(make))
 
 
 def _async_method(make: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncAgents, P], Awaitable[T]]:
@@ -69,20 +130,54 @@ def _async_method(make: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncAgent
     async def method(self: AsyncAgents, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._client.perform(make(*args, **kwargs))
 
-    return _signed(method, make)
+    return _signed(method, make, _type_argument(make))
 
 
-def _signed(method: MethodT, make: Callable[..., Any]) -> MethodT:
-    """Give a method the documentation and signature of the function of its call."""
+def _iterator(
+    make: Callable[P, Paginator[PageT, ItemT]],
+) -> Callable[Concatenate[Agents, P], Iterator[ItemT]]:
+    """Make a method of the synchronous client from the function of a paginator."""
+
+    def iterate(client: _Client, pages: Paginator[PageT, ItemT]) -> Iterator[ItemT]:
+        while pages.next_call is not None:
+            yield from pages.take(client.perform(pages.next_call))
+
+    def method(self: Agents, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[ItemT]:
+        return iterate(self._client, make(*args, **kwargs))
+
+    return _signed(method, make, f"Iterator[{_type_argument(make)}]")
+
+
+def _async_iterator(
+    make: Callable[P, Paginator[PageT, ItemT]],
+) -> Callable[Concatenate[AsyncAgents, P], AsyncIterator[ItemT]]:
+    """Make a method of the asynchronous client from the function of a paginator."""
+
+    async def iterate(client: _AsyncClient, pages: Paginator[PageT, ItemT]) -> AsyncIterator[ItemT]:
+        while pages.next_call is not None:
+            for item in pages.take(await client.perform(pages.next_call)):
+                yield item
+
+    def method(self: AsyncAgents, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[ItemT]:
+        return iterate(self._client, make(*args, **kwargs))
+
+    return _signed(method, make, f"AsyncIterator[{_type_argument(make)}]")
+
+
+def _signed(method: MethodT, make: Callable[..., Any], returns: str) -> MethodT:
+    """Give a method the documentation and the parameters of the function that it is made from."""
     functools.update_wrapper(method, make)
     signature = inspect.signature(make)
     first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
     vars(method)["__signature__"] = signature.replace(
-        parameters=[first, *signature.parameters.values()],
-        # The function returns Call[Agent], the method returns Agent.
-        return_annotation=str(signature.return_annotation).removeprefix("Call[").removesuffix("]"),
+        parameters=[first, *signature.parameters.values()], return_annotation=returns
     )
     return method
+
+
+def _type_argument(make: Callable[..., Any]) -> str:
+    """Return ``Agent`` for a function that returns ``Call[Agent]`` or ``AgentPaginator[Agent]``."""
+    return str(inspect.signature(make).return_annotation).partition("[")[2].removesuffix("]")
 
 
 class Agents(_Resource[_Client]):
@@ -99,67 +194,8 @@ class Agents(_Resource[_Client]):
     restart = _method(endpoints.restart_agent)
     logs = _method(endpoints.get_logs)
     metrics = _method(endpoints.get_metrics)
-
-    def iter(
-        self,
-        project_id: str,
-        *,
-        status: str | None = None,
-        sort: str | None = None,
-        limit: int = endpoints.MAX_AGENTS_PER_PAGE,
-        offset: int = 0,
-    ) -> Iterator[Agent]:
-        """
-        Iterate over all agents of a project, each once, although pages may shift meanwhile.
-
-        :param project_id: the project
-        :param status: only agents in this status
-        :param sort: as for :meth:`list`
-        :param limit: agents in a page, 1 to 100
-        :param offset: agents to skip
-        :return: the agents; a page is fetched once its first agent is wanted
-        :raises ValueError: for an argument out of bounds, before any request
-        """
-        page = functools.partial(
-            endpoints.list_agents, project_id, status=status, sort=sort, limit=_size(limit)
-        )
-        return _iterate(self._client, AgentPaginator[Agent](page, offset))
-
-    def iter_logs(
-        self,
-        project_id: str,
-        agent_id: str,
-        *,
-        level: str | None = None,
-        start_time: str | datetime | None = None,
-        end_time: str | datetime | None = None,
-        limit: int = endpoints.MAX_LOGS_PER_PAGE,
-        offset: int = 0,
-    ) -> Iterator[LogEntry]:
-        """
-        Iterate over an agent's log in the service's order: newest first in the reference.
-
-        :param project_id: the project
-        :param agent_id: the agent
-        :param level: as for :meth:`logs`
-        :param start_time: as for :meth:`logs`
-        :param end_time: as for :meth:`logs`
-        :param limit: entries in a page, 1 to 1000
-        :param offset: entries to skip
-        :return: the entries, some twice if the log grows meanwhile; a page is fetched once its first entry is
-            wanted
-        :raises ValueError: for an argument out of bounds, before any request
-        """
-        page = functools.partial(
-            endpoints.get_logs,
-            project_id,
-            agent_id,
-            level=level,
-            start_time=start_time,
-            end_time=end_time,
-            limit=limit,
-        )
-        return _iterate(self._client, LogPaginator[LogEntry](page, offset))
+    iter = _iterator(agent_pages)
+    iter_logs = _iterator(log_pages)
 
 
 class AsyncAgents(_Resource[_AsyncClient]):
@@ -176,80 +212,5 @@ class AsyncAgents(_Resource[_AsyncClient]):
     restart = _async_method(endpoints.restart_agent)
     logs = _async_method(endpoints.get_logs)
     metrics = _async_method(endpoints.get_metrics)
-
-    def iter(
-        self,
-        project_id: str,
-        *,
-        status: str | None = None,
-        sort: str | None = None,
-        limit: int = endpoints.MAX_AGENTS_PER_PAGE,
-        offset: int = 0,
-    ) -> AsyncIterator[Agent]:
-        """
-        Iterate over all agents of a project, each once, although pages may shift meanwhile.
-
-        :param project_id: the project
-        :param status: only agents in this status
-        :param sort: as for :meth:`list`
-        :param limit: agents in a page, 1 to 100
-        :param offset: agents to skip
-        :return: the agents; a page is fetched once its first agent is wanted
-        :raises ValueError: for an argument out of bounds, before any request
-        """
-        page = functools.partial(
-            endpoints.list_agents, project_id, status=status, sort=sort, limit=_size(limit)
-        )
-        return _iterate_async(self._client, AgentPaginator[Agent](page, offset))
-
-    def iter_logs(
-        self,
-        project_id: str,
-        agent_id: str,
-        *,
-        level: str | None = None,
-        start_time: str | datetime | None = None,
-        end_time: str | datetime | None = None,
-        limit: int = endpoints.MAX_LOGS_PER_PAGE,
-        offset: int = 0,
-    ) -> AsyncIterator[LogEntry]:
-        """
-        Iterate over an agent's log in the service's order: newest first in the reference.
-
-        :param project_id: the project
-        :param agent_id: the agent
-        :param level: as for :meth:`logs`
-        :param start_time: as for :meth:`logs`
-        :param end_time: as for :meth:`logs`
-        :param limit: entries in a page, 1 to 1000
-        :param offset: entries to skip
-        :return: the entries, some twice if the log grows meanwhile; a page is fetched once its first entry is
-            wanted
-        :raises ValueError: for an argument out of bounds, before any request
-        """
-        page = functools.partial(
-            endpoints.get_logs,
-            project_id,
-            agent_id,
-            level=level,
-            start_time=start_time,
-            end_time=end_time,
-            limit=limit,
-        )
-        return _iterate_async(self._client, LogPaginator[LogEntry](page, offset))
-
-
-def _iterate(client: _Client, pages: Paginator[PageT, ItemT]) -> Iterator[ItemT]:
-    while pages.next_call is not None:
-        yield from pages.take(client.perform(pages.next_call))
-
-
-async def _iterate_async(client: _AsyncClient, pages: Paginator[PageT, ItemT]) -> AsyncIterator[ItemT]:
-    while pages.next_call is not None:
-        for item in pages.take(await client.perform(pages.next_call)):
-            yield item
-
-
-def _size(limit: int) -> int:
-    """Return at least two, because pages of one cannot overlap."""
-    return 2 if type(limit) is int and limit == 1 else limit
+    iter = _async_iterator(agent_pages)
+    iter_logs = _async_iterator(log_pages)
