@@ -102,7 +102,7 @@ def count_task_instances(ti: Any, dag_id: str, run_id: str, states: Sequence[str
     from airflow.models import DagRun
 
     instances = DagRun.fetch_task_instances(dag_id=dag_id, run_id=run_id)
-    return sum(1 for each in instances if states is None or (each.state or "null") in states)
+    return sum(1 for instance in instances if states is None or (instance.state or "null") in states)
 
 
 def _asking(ti: Any) -> Any:

@@ -236,9 +236,9 @@ def _check(
         value = getattr(getattr(metrics, limit.metric[0]), limit.metric[1])
     if value is None or not 0 <= value < math.inf or (name == "min_success_rate" and value > 1):
         # A rate above 1 is invalid, so it must not count as good.
-        said = "is missing" if value is None else f"is {value:g}, which is not a valid {limit.kind}"
+        problem = "is missing" if value is None else f"is {value:g}, which is not a valid {limit.kind}"
         return HealthCheck(
-            name, HealthState.UNKNOWN, bound, None, f"the {limit.words} {said} ({name}={bound:g})"
+            name, HealthState.UNKNOWN, bound, None, f"the {limit.words} {problem} ({name}={bound:g})"
         )
     if limit.rests_on_tasks and (few := _too_few_tasks(policy, metrics)):
         return HealthCheck(

@@ -50,8 +50,8 @@ def field_changes(
     for path, wanted, held in leaves:
         is_sent = _contains(changes, path) and (agent is None or not already_holds(held, wanted))
         if _is_secret(path):
-            said = ("set" if held is _MISSING else "changed") if is_sent else "unchanged"
-            described.append({"field": ".".join(path), "secret": said})
+            outcome = ("set" if held is _MISSING else "changed") if is_sent else "unchanged"
+            described.append({"field": ".".join(path), "secret": outcome})
         elif is_sent:
             shown = {"to": _shown(wanted, secrets)}
             if held is not _MISSING:

@@ -75,9 +75,9 @@ def apply_agents(
 
 def _check_saved(task: PollingTask, made: ApplyPlan, saved: Any, context: Context) -> None:
     is_own = {
-        each.name: each.agent.metadata.get(IDENTITY_FIELD) == agent_key(context, each.name)
-        for each in made.agents
-        if each.agent
+        change.name: change.agent.metadata.get(IDENTITY_FIELD) == agent_key(context, change.name)
+        for change in made.agents
+        if change.agent
     }
     made.check_saved(saved, is_own=is_own, is_repeated=task.is_repeated(context))
 

@@ -105,8 +105,10 @@ class CancelOnKillMixin(BaseOperator):
         if sent.undo is None or sent.agent_id == self._undone_agent_id:
             return
         self._undone_agent_id = sent.agent_id
-        which = (sent.undo, project_id, sent.agent_id, sent.before)
-        client.run_flow(cancel_action(client, *which, deadline=deadline, log=self.log))
+        steps = cancel_action(
+            client, sent.undo, project_id, sent.agent_id, sent.before, deadline=deadline, log=self.log
+        )
+        client.run_flow(steps)
 
 
 def _undo_timeout(context: Context) -> float:

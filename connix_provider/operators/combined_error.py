@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from connix_provider.exceptions import ConnixAgentError, ConnixAgentFailedError
+from connix_provider.polling.messages import first_of
 
 __all__ = ["combined_error", "in_short"]
-
-#: Failed agents that an exception names.
-_NAMED = 10
 
 
 def combined_error(errors: Sequence[Exception], headline: str) -> Exception:
@@ -24,10 +22,7 @@ def combined_error(errors: Sequence[Exception], headline: str) -> Exception:
     kinds = {type(error) for error in errors}
     kind = kinds.pop() if len(kinds) == 1 else ConnixAgentFailedError
     kind = kind if issubclass(kind, ConnixAgentError) else ConnixAgentFailedError
-    texts = [in_short(error) for error in errors[:_NAMED]]
-    said = " ".join(f"({number}) {text}" for number, text in enumerate(texts, start=1))
-    more = f" And {len(errors) - _NAMED} more." if len(errors) > _NAMED else ""
-    return kind(f"{headline} {said}{more}")
+    return kind(f"{headline} {first_of([in_short(error) for error in errors], numbered=True)}")
 
 
 def in_short(error: Exception) -> str:

@@ -229,9 +229,11 @@ def delete_own(task: AgentTask, name: str, context: Context) -> None:
             if agent is None:
                 log.info("There is no agent of this task run to delete.")
                 return
-            which = ("delete", project_id, agent.id, None)
             why = "The task failed, and on_failure is 'delete'"
-            client.run_flow(cancel_action(client, *which, deadline=deadline, log=log, why=why))
+            steps = cancel_action(
+                client, "delete", project_id, agent.id, None, deadline=deadline, log=log, why=why
+            )
+            client.run_flow(steps)
     except (ConnixError, ValueError, AirflowException) as error:
         log.warning("The agent of this task run could not be deleted: %s", error)
 

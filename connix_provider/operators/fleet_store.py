@@ -71,7 +71,7 @@ class FleetStore:
         if not is_new_try:
             self.since = tuple(stored["since"])
         else:
-            self.since = (time.time(), sum(each.progress is Progress.DONE for each in self.members))
+            self.since = (time.time(), sum(member.progress is Progress.DONE for member in self.members))
         for member in self.members:
             if member.progress is Progress.FAILED and is_new_try and not self._is_over:
                 member.progress, member.reason, member.was_acted_on = Progress.UNTOUCHED, "", False
@@ -104,8 +104,15 @@ class FleetStore:
     def save(self) -> None:
         """Write the run."""
         members = [
-            [each.agent_id, each.name, str(each.progress), each.is_available, each.was_acted_on, each.reason]
-            for each in self.members
+            [
+                member.agent_id,
+                member.name,
+                str(member.progress),
+                member.is_available,
+                member.was_acted_on,
+                member.reason,
+            ]
+            for member in self.members
         ]
         self._store.write(
             {

@@ -20,6 +20,7 @@ from connix_provider.operators.fleet_plan import (
 from connix_provider.operators.fleet_run import FleetRun
 from connix_provider.operators.fleet_store import FleetStore
 from connix_provider.polling.deadlines import deferral_timeout
+from connix_provider.polling.messages import first_of
 from connix_provider.polling.selection import describe, select_agents
 from connix_provider.polling.worker_loop import PollingSession
 from connix_provider.statuses import AgentStatus
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_fleet"]
 
-#: Failed agents that an exception names.
-_NAMED = 10
 #: Seconds before the next poll from which on the wait in the triggerer is worth a deferral.
 _WORTH_A_DEFERRAL = 0.5
 
@@ -107,16 +106,18 @@ def _select(
         select_agents(polling_session.client, settings.agents, project_id)
     )
     field = settings.order.removeprefix("-")
-    ordered = sorted(selected, key=lambda each: _key(each, field), reverse=settings.order.startswith("-"))
+    ordered = sorted(selected, key=lambda agent: _key(agent, field), reverse=settings.order.startswith("-"))
     if ordered:
         # Refuses more canaries than agents before anything is kept.
         settings.limits(len(ordered))
     task.log.info("Selected %s.", describe(ordered))
     return [
         FleetMember(
-            each.id, each.name, is_available=not settings.ends_running or each.status == AgentStatus.RUNNING
+            agent.id,
+            agent.name,
+            is_available=not settings.ends_running or agent.status == AgentStatus.RUNNING,
         )
-        for each in ordered
+        for agent in ordered
     ]
 
 
@@ -153,8 +154,8 @@ def _defer(
     wake_at = run.limited_until if run.limited_until > time.time() else None
     if wake_at is not None and wake_at - time.time() < _WORTH_A_DEFERRAL:
         return
-    which = f"{len(run.waits)} agents" if run.waits else "the rate limit"
-    task.log.info("Waiting for %s in the triggerer.", which)
+    awaited = f"{len(run.waits)} agents" if run.waits else "the rate limit"
+    task.log.info("Waiting for %s in the triggerer.", awaited)
     task.defer(
         trigger=ConnixFleetTrigger(
             project_id,
@@ -172,7 +173,5 @@ def _defer(
 
 
 def _failures(store: FleetStore) -> str:
-    failed = [member for member in store.members if member.progress is Progress.FAILED]
-    said = " ".join(f"({number}) {each.reason}" for number, each in enumerate(failed[:_NAMED], start=1))
-    more = f" And {len(failed) - _NAMED} more." if len(failed) > _NAMED else ""
-    return f"Failed: {said}{more}" if failed else ""
+    reasons = [member.reason for member in store.members if member.progress is Progress.FAILED]
+    return f"Failed: {first_of(reasons, numbered=True)}" if reasons else ""

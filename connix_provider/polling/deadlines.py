@@ -106,10 +106,10 @@ def no_triggerer_message(timeout: float, agent: str = "") -> str:
     :param agent: the agent, if known
     :return: some sentences
     """
-    which = f" for agent {agent}" if agent else ""
-    left = " The agent was left as it is." if agent else ""
+    subject = f" for agent {agent}" if agent else ""
+    consequence = " The agent was left as it is." if agent else ""
     return (
-        f"No triggerer ran the trigger{which} within {timeout:g} s: either no triggerer is running, or all "
+        f"No triggerer ran the trigger{subject} within {timeout:g} s: either no triggerer is running, or all "
         "are at capacity ([triggerer] capacity in Airflow's configuration, 1000 by default)."
-        f"{left}"
+        f"{consequence}"
     )

@@ -21,6 +21,7 @@ from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
 from connix_provider.health import HealthPolicy
 from connix_provider.poll_state import PollState
 from connix_provider.polling.health_poller import HealthPoller
+from connix_provider.polling.messages import first_of
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.polling.poll_schedule import PollSchedule
 from connix_provider.polling.priority_semaphore import PrioritySemaphore
@@ -115,11 +116,11 @@ class HealthGroup:
         """
         times: dict[str, Any] = {}
         agents = []
-        for each in self.pollers:
-            known = each.handover()
+        for poller in self.pollers:
+            known = poller.handover()
             times = {name: known.pop(name) for name in _TIMES}
-            agents.append({"agent_id": each.agent_id, **known})
-        if any(each.last_seen_at is None for each in self.pollers):
+            agents.append({"agent_id": poller.agent_id, **known})
+        if any(poller.last_seen_at is None for poller in self.pollers):
             times["first_poll_at"] = None
         return times, agents
 
@@ -167,15 +168,13 @@ class HealthGroup:
         """
         if self.is_single:
             return result
-        others = [each for each in self.pollers if each not in self.healthy]
+        others = [other for other in self.pollers if other not in self.healthy]
         reports = [
-            f"Agent {each.agent}: {each.last_report or 'no poll returned the agent'}." for each in others
+            f"Agent {other.agent}: {other.last_report or 'no poll returned the agent'}." for other in others
         ]
-        named = " ".join(reports[:_NAMED])
-        more = f" And {len(reports) - _NAMED} more." if len(reports) > _NAMED else ""
         message = (
-            f"{self._count()} within the time allowed ({poller.schedule.allowed:.4g} s). {named}{more} "
-            "The agents were left as they are."
+            f"{self._count()} within the time allowed ({poller.schedule.allowed:.4g} s). "
+            f"{first_of(reports, _NAMED)} The agents were left as they are."
         )
         first = others[0] if others else poller
         return dataclasses.replace(
@@ -194,7 +193,7 @@ class HealthGroup:
             that are ``not_healthy``
         """
         healthy = self.healthy
-        others = [each.agent_id for each in self.pollers if each not in healthy]
+        others = [poller.agent_id for poller in self.pollers if poller not in healthy]
         return {"agents": len(self.pollers), "healthy": len(healthy), "not_healthy": others[:_LISTED]}
 
     def sleep_seconds(self) -> float:
@@ -203,7 +202,7 @@ class HealthGroup:
 
         :return: seconds; the last polls are right before the deadline
         """
-        longest = max((each.schedule for each in self.pollers), key=PollSchedule.sleep_seconds)
+        longest = max((poller.schedule for poller in self.pollers), key=PollSchedule.sleep_seconds)
         lead = min(_LAST_POLL * (len(self.pollers) - 1), _MAX_LAST_POLL)
         return min(longest.sleep_seconds(), longest.sleep_seconds(lead))
 
@@ -213,7 +212,7 @@ class HealthGroup:
 
         :return: the agents whose last poll is the longest ago first, because a rate limit may stop the rest
         """
-        return sorted(self.pollers, key=lambda each: each.last_seen_at or 0.0)
+        return sorted(self.pollers, key=lambda poller: poller.last_seen_at or 0.0)
 
     def _count(self) -> str:
         wanted = "" if self.needed == len(self.pollers) else f", wanted {self.needed}"
@@ -221,9 +220,8 @@ class HealthGroup:
 
     @staticmethod
     def _quote(poll_results: Iterable[PollResult | None]) -> str:
-        texts = [each.message for each in poll_results if each is not None]
-        more = f" And {len(texts) - _NAMED} more." if len(texts) > _NAMED else ""
-        return " ".join(texts[:_NAMED]) + more
+        texts = [poll_result.message for poll_result in poll_results if poll_result is not None]
+        return first_of(texts, _NAMED)
 
 
 def poll_group(
@@ -255,8 +253,8 @@ async def poll_group_until_done_async(
     :raises ValueError: for a connection whose settings cannot be right
     """
     waits = [
-        asyncio.ensure_future(poll_until_done_async(connix_conn_id, each, first_poll_at=first_poll_at))
-        for each in group.pollers
+        asyncio.ensure_future(poll_until_done_async(connix_conn_id, poller, first_poll_at=first_poll_at))
+        for poller in group.pollers
     ]
     try:
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ __all__ = [
     "WORTH_TELLING",
     "done",
     "failed",
+    "first_of",
     "gone",
     "last_seen",
     "not_waited_for",
@@ -39,6 +41,20 @@ _DONE = {
     "delete": "was deleted",
     "settle": "is %s and can be acted on",
 }
+
+
+def first_of(texts: Sequence[str], most: int = 10, *, numbered: bool = False) -> str:
+    """
+    Join the first of many sentences.
+
+    :param most: how many to join
+    :param numbered: whether each begins with its number
+    :return: the sentences, and how many more there are
+    """
+    joined = " ".join(
+        f"({number}) {text}" if numbered else text for number, text in enumerate(texts[:most], 1)
+    )
+    return f"{joined} And {len(texts) - most} more." if len(texts) > most else joined
 
 
 def wanted(goal: Goal) -> str:
@@ -79,11 +95,11 @@ def gone(goal: Goal, agent: AgentRef, why: str) -> str:
     :param why: what Connix said
     :return: one sentence
     """
-    said = f": {why}" if why else ""
+    reason = f": {why}" if why else ""
     return (
         f"Agent {agent} does not exist: it was deleted, or the id or project is wrong. The task waited for "
         f"it to be {wanted(goal)}. Create the agent again, or correct its id and project"
-        f"{agent.context_suffix}{said}."
+        f"{agent.context_suffix}{reason}."
     )
 
 

@@ -101,8 +101,8 @@ class PollResult:
         :param error: a :class:`~connix_provider.client.errors.ConnixError`, a :class:`ValueError` where the
             connection itself is wrong, or an ``AirflowNotFoundException``
         """
-        said = error.args[0] if isinstance(error, ConnixError) and error.args else error
-        described: dict[str, Any] = {"class": type(error).__name__, "message": str(said)}
+        message = error.args[0] if isinstance(error, ConnixError) and error.args else error
+        described: dict[str, Any] = {"class": type(error).__name__, "message": str(message)}
         for name in (*_OF_A_RESPONSE, *_OF_AN_ERROR):
             if getattr(error, name, None) is not None:
                 described[name] = getattr(error, name)

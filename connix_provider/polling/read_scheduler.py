@@ -108,7 +108,7 @@ class ReadScheduler:
         :param agent_ids: to these agents; default all
         """
         wanted = self._agents if agent_ids is None else self._agents.keys() & agent_ids
-        return [each for agent_id in wanted for each in self._agents[agent_id].subscriptions]
+        return [subscription for agent_id in wanted for subscription in self._agents[agent_id].subscriptions]
 
     def join(self, subscription: Subscription) -> None:
         """Add a subscription."""
@@ -253,8 +253,8 @@ class ReadScheduler:
                     expected[status].add(None, since, overdue * part, part)
             elif agent.status in expected and not agent.is_missing:
                 expected[agent.status].add(None, since, overdue)
-        for each in expected.values():
-            each.spread()
+        for due_pages in expected.values():
+            due_pages.spread()
         return expected
 
     def _next_by_id(self, due: Mapping[str, float], expected: Mapping[str | None, DuePages]) -> Read | None:
@@ -279,9 +279,9 @@ class ReadScheduler:
         else:
             listings = expected if agent.status is None else expected.keys() & {None, agent.status}
         return all(
-            expected[each].due_agents_beside(agent.pages.get(each), is_missing=agent.is_missing)
+            expected[listing].due_agents_beside(agent.pages.get(listing), is_missing=agent.is_missing)
             < _WORTH_A_PAGE
-            for each in listings
+            for listing in listings
         )
 
     def _next_page(self, expected: Mapping[str | None, DuePages]) -> Read | None:

@@ -253,7 +253,7 @@ class Watcher:
 
     def _client(self, read: Read) -> AsyncClient:
         """Bound a request by the time of the waits that it is for."""
-        deadlines = (each.deadline for each in self._subscribed(read))
+        deadlines = (subscription.deadline for subscription in self._subscribed(read))
         # One attempt: the waits are what repeats, at their own pace.
         return self._source.client.with_options(
             max_attempts=1,

@@ -175,11 +175,12 @@ def result_of_event(
     is_missing = poll_result.outcome in FAILURES and poll_result.last_errors is None
     if not is_missing or poll_result.project_id is None:
         return poll_result
-    which = poll_result.project_id, poll_result.agent_id
+    project_id, agent_id = poll_result.project_id, poll_result.agent_id
     seconds = time_after(event.get("deadline"), allowed, execution_timeout)
     try:
         with hook.get_conn() as client:
-            lines = client.run_flow(read_last_errors(client, *which, seconds=seconds, task_log=log))
+            reading = read_last_errors(client, project_id, agent_id, seconds=seconds, task_log=log)
+            lines = client.run_flow(reading)
     except (AirflowNotFoundException, ValueError) as error:
         hook.log.debug("The agent's log could not be read: %s", error)
         return poll_result

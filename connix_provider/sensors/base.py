@@ -185,13 +185,15 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         kept = TryStore(context)
         if self.stream_agent_logs and not kept.is_available:
             return
-        delay = max(each.schedule.delay() for each in pollers)
+        delay = max(poller.schedule.delay() for poller in pollers)
         longest = ends_at - pollers[0].schedule.clock.now() - _KEEP_SLOT
-        if any(each.is_undecided for each in pollers) or longest < min(delay, _WORTH_A_RESCHEDULE):
+        if any(poller.is_undecided for poller in pollers) or longest < min(delay, _WORTH_A_RESCHEDULE):
             return
         delay = min(delay, longest)
         if self.stream_agent_logs:
-            kept.write(_LOG_POSITIONS, [each.stream.to_json() if each.stream else {} for each in pollers])
+            kept.write(
+                _LOG_POSITIONS, [poller.stream.to_json() if poller.stream else {} for poller in pollers]
+            )
         raise AirflowRescheduleException(datetime.fromtimestamp(time.time() + delay, UTC))
 
     def first_poke_at(self, context: Context) -> float | None:

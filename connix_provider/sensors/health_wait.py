@@ -210,8 +210,8 @@ def _select(
 
 def _defer(sensor: ConnixSensor, settings: HealthSettings, group: HealthGroup) -> NoReturn:
     first = group.pollers[0]
-    which = f"Agent {first.agent}" if len(group.pollers) == 1 else f"{len(group.pollers)} agents"
-    sensor.log.info("%s: waiting in the triggerer from here on.", which)
+    awaited = f"Agent {first.agent}" if len(group.pollers) == 1 else f"{len(group.pollers)} agents"
+    sensor.log.info("%s: waiting in the triggerer from here on.", awaited)
     times, agents = group.handover()
     sensor.defer(
         trigger=ConnixAgentHealthTrigger(

@@ -193,8 +193,11 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         from connix_provider.polling.cancel_action import cancel_action
 
         async with await ConnixHook(self.connix_conn_id).get_async_conn() as client:
-            which = (undo, self.project_id, self.agent_id, self._state().before)
-            await client.run_flow(cancel_action(client, *which, deadline=deadline, log=self.log))
+            before = self._state().before
+            steps = cancel_action(
+                client, undo, self.project_id, self.agent_id, before, deadline=deadline, log=self.log
+            )
+            await client.run_flow(steps)
 
     async def wait(self, options: dict[str, Any], first_poll_at: float) -> tuple[PollResult, dict[str, Any]]:
         """

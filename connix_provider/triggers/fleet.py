@@ -103,7 +103,9 @@ class ConnixFleetTrigger(BaseTrigger):
         policy = FleetPolicy.from_json(self.policy)
         options = {"project_id": self.project_id, "connix_conn_id": self.connix_conn_id, "log": self.log}
         restored = [FleetWait.from_json(stored, policy, **options) for stored in self.waits]
-        tasks = {asyncio.create_task(self._poll(*each)): each[0] for each in restored}
+        tasks = {
+            asyncio.create_task(self._poll(wait, first_poll_at)): wait for wait, first_poll_at in restored
+        }
         try:
             await self._first_of(tasks)
         finally:

@@ -168,8 +168,8 @@ class RateLimiter:
         """
         with self._exclusive(bucket) as now:
             endpoint = self._state.endpoints[bucket]
-            for each in saved:
-                restore(self._state, bucket, now, time.time(), each)
+            for limit in saved:
+                restore(self._state, bucket, now, time.time(), limit)
             if granted:
                 limits = self._state.limits(bucket, now)
                 ends = [limit.end for limit in limits if isinstance(limit, FixedWindow)]

@@ -147,8 +147,8 @@ class KeyState:
         if is_success:
             endpoint.poll_probe.succeeded()
         else:
-            for each in self.endpoints.values():
-                each.poll_probe.others_refused(now)
+            for other in self.endpoints.values():
+                other.poll_probe.others_refused(now)
             endpoint.poll_probe.refused(now)
         if back_off is not None:
             self.back_off(bucket, now, back_off)

@@ -132,10 +132,11 @@ def _api_error(
 
 def _quoted(value: Any, redact: Callable[[Any], Any], *, most_bytes: int = _LONGEST_QUOTE) -> str:
     # Redacted before the conversion to text, because that would escape the secrets.
-    said = bounded(value, redact)
     if isinstance(value, str):
-        said = printable(str(redact(value[:_LONGEST_READ])))
-    return shortened(str(said), _LONGEST_QUOTE, most_bytes)
+        text = printable(str(redact(value[:_LONGEST_READ])))
+    else:
+        text = str(bounded(value, redact))
+    return shortened(text, _LONGEST_QUOTE, most_bytes)
 
 
 def _plain_message(response: Response) -> str:
