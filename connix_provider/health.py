@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 from connix_provider.health_report import HealthCheck, HealthReport, HealthState
 from connix_provider.lifecycle import Goal, Verdict, judge
 from connix_provider.statuses import KNOWN, parse_statuses
-from connix_provider.values import check_number, from_mapping
+from connix_provider.values import check_number, from_mapping, quoted
 
 if TYPE_CHECKING:
     from connix_provider.client.models import Agent, AgentMetrics
@@ -136,7 +136,7 @@ class HealthPolicy:
         checked: dict[str, Any] = {"statuses": tuple(sorted(map(str, statuses))) if statuses else None}
         checked["window"] = check_number("window", self.window, "seconds")
         if not checked["window"] > 0:
-            raise ValueError(f"window must be more than 0 seconds, not {self.window!r}")
+            raise ValueError(f"window must be more than 0 seconds, not {quoted(self.window)}")
         for name, limit in _LIMITS.items():
             value = getattr(self, name)
             checked[name] = None if value is None else check_number(name, value, limit.kind)

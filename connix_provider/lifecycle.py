@@ -39,6 +39,7 @@ from enum import StrEnum
 
 from connix_provider.poll_state import GRACE, PollState, Sign, Snapshot
 from connix_provider.statuses import DOWN, KNOWN, SETTLED, AgentStatus, in_words, parse_statuses
+from connix_provider.values import quoted
 
 __all__ = [
     "GOALS",
@@ -323,7 +324,8 @@ def goal_for_statuses(
         or not 0 <= stable_for <= _LONGEST_STABLE
     ):
         raise ValueError(
-            f"stable_for must be a number of seconds, 0 or more and less than 300 years, not {stable_for!r}"
+            "stable_for must be a number of seconds, 0 or more and less than 300 years, not "
+            f"{quoted(stable_for)}"
         )
     return Goal("sensor", done=done, failed=frozenset(failed), stable_for=float(stable_for))
 

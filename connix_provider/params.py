@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
-from connix_provider.values import check_flag, gave_nothing
+from connix_provider.values import check_flag, gave_nothing, quoted
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
@@ -144,12 +144,12 @@ def check_seconds(name: str, value: Any, *, minimum: float = 0.0) -> float:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if not is_number or (isinstance(seconds, float) and not math.isfinite(seconds)):
-        raise ValueError(f"{name} must be a number of seconds or a timedelta, not {value!r}")
+        raise ValueError(f"{name} must be a number of seconds or a timedelta, not {quoted(value)}")
     if seconds > _MAX_SECONDS:
-        raise ValueError(f"{name} must be less than 300 years, not {value!r}")
+        raise ValueError(f"{name} must be less than 300 years, not {quoted(value)}")
     if seconds < minimum or seconds <= 0:
         bound = f"at least {minimum:g} s" if minimum else "more than 0 s"
-        raise ValueError(f"{name} must be {bound}, not {value!r}")
+        raise ValueError(f"{name} must be {bound}, not {quoted(value)}")
     return float(seconds)
 
 
@@ -174,7 +174,7 @@ def _identifier(value: Any, name: str) -> str:
         value = str(value)
     if value is not None and not isinstance(value, str):
         hint = "; use expand() for several" if isinstance(value, list | tuple) else ""
-        raise ValueError(f"{name} must be a string, not {type(value).__name__} {value!r}{hint}")
+        raise ValueError(f"{name} must be a string, not {quoted(value)}{hint}")
     if value is None or gave_nothing(value):
         raise ValueError(nothing_given(name, value))
     return value.strip()
@@ -188,7 +188,7 @@ def nothing_given(parameter: str, value: Any, *, by_a_template: bool = False) ->
     """
     origin = "it came from a template or another task" if by_a_template else _PERHAPS
     kind = _KINDS.get(parameter, "a non-empty string")
-    message = f"{parameter} must be {kind}, not {value!r}; {origin} that returned no value"
+    message = f"{parameter} must be {kind}, not {quoted(value)}; {origin} that returned no value"
     has_text = isinstance(value, str) and bool(value.strip())
     if has_text and parameter == "agent_name":
         return f"{message}. An agent that is really called {value!r} can be given by its agent_id"

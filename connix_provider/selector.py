@@ -18,7 +18,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from connix_provider.statuses import parse_statuses
-from connix_provider.values import check_flag, check_number, from_mapping, gave_nothing
+from connix_provider.values import check_flag, check_number, from_mapping, gave_nothing, quoted
 
 if TYPE_CHECKING:
     from connix_provider.client.models import Agent
@@ -60,13 +60,13 @@ class AgentSelector:
         """Check and normalize the values."""
         checked: dict[str, Any] = {name: _texts(name, getattr(self, name)) for name in ("ids", "names")}
         if self.name is not None and not (isinstance(self.name, str) and self.name.strip()):
-            raise ValueError(f"name must be a pattern such as 'support-*', not {self.name!r}")
+            raise ValueError(f"name must be a pattern such as 'support-*', not {quoted(self.name)}")
         if self.statuses is not None:
             checked["statuses"] = tuple(sorted(map(str, parse_statuses(self.statuses, "statuses"))))
             if not checked["statuses"]:
                 raise ValueError("statuses is empty: name at least one, or leave it out")
         if self.metadata is not None and not (isinstance(self.metadata, Mapping) and self.metadata):
-            raise ValueError(f"metadata must be a non-empty mapping, not {self.metadata!r}")
+            raise ValueError(f"metadata must be a non-empty mapping, not {quoted(self.metadata)}")
         if self.idle_for is not None:
             checked["idle_for"] = check_number("idle_for", self.idle_for, "seconds")
         checked["allow_empty"] = check_flag("allow_empty", self.allow_empty)
@@ -157,12 +157,12 @@ def _texts(name: str, value: Any) -> tuple[str, ...] | None:
         return None
     if isinstance(value, str) and value.lstrip().startswith("["):
         raise ValueError(
-            f"{name} is a list as text: {value!r}; a template gives a list with "
+            f"{name} is a list as text: {quoted(value)}; a template gives a list with "
             "render_template_as_native_obj=True"
         )
     texts = [value] if isinstance(value, str | int) else value
     if not isinstance(texts, Collection) or isinstance(texts, Mapping | bytes) or not texts:
-        raise ValueError(f"{name} must be text or a non-empty list of texts, not {value!r}")
+        raise ValueError(f"{name} must be text or a non-empty list of texts, not {quoted(value)}")
     for text in texts:
         is_number = isinstance(text, int) and not isinstance(text, bool)
         if not is_number and (not isinstance(text, str) or gave_nothing(text)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
-from connix_provider.values import nearest
+from connix_provider.values import nearest, quoted
 
 __all__ = ["DOWN", "KNOWN", "SETTLED", "TRANSIENT", "AgentStatus", "in_words", "parse_statuses"]
 
@@ -56,7 +56,7 @@ def parse_statuses(value: Iterable[str], parameter: str) -> frozenset[str]:
     """
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, Iterable):
-        raise ValueError(f"{parameter} must be a status or a list of them ({_known()}), not {value!r}")
+        raise ValueError(f"{parameter} must be a status or a list of them ({_known()}), not {quoted(value)}")
     found = set()
     for name in names:
         text = str(name).strip().lower() if isinstance(name, str) else repr(name)
@@ -64,7 +64,7 @@ def parse_statuses(value: Iterable[str], parameter: str) -> frozenset[str]:
             near = nearest(text, KNOWN)
             hint = f" Did you mean {near!r}?" if near else ""
             raise ValueError(
-                f"{parameter}: {name!r} is not a status of a Connix agent.{hint} Known: {_known()}"
+                f"{parameter}: {quoted(name)} is not a status of a Connix agent.{hint} Known: {_known()}"
             )
         found.add(AgentStatus(text))
     return frozenset(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Collection, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 __all__ = [
@@ -18,12 +18,15 @@ __all__ = [
     "from_mapping",
     "gave_nothing",
     "nearest",
+    "quoted",
 ]
 
 T = TypeVar("T")
 
 #: Texts that a template writes for a missing value.
 _NOTHING = frozenset({"none", "null", "undefined", "nan"})
+#: Characters of a text that a message quotes.
+_LONGEST_QUOTE = 100
 #: Texts that Airflow reads as booleans in its configuration.
 _TRUE = frozenset({"true", "t", "yes", "y", "on", "1"})
 _FALSE = frozenset({"false", "f", "no", "n", "off", "0"})
@@ -57,7 +60,7 @@ def check_amount(name: str, value: Any) -> int | float:
     except (ValueError, OverflowError):
         pass
     raise ValueError(
-        f"{name} must be a whole number, or a percentage from '0%' to '100%' as text, not {value!r}"
+        f"{name} must be a whole number, or a percentage from '0%' to '100%' as text, not {quoted(value)}"
     )
 
 
@@ -98,7 +101,7 @@ def check_number(name: str, value: Any, kind: str) -> float | int:
     is_number = isinstance(number, int | float) and not isinstance(number, bool)
     if is_number and 0 <= number <= highest and (kind != "count" or number == int(number)):
         return int(number) if kind == "count" else float(number)
-    raise ValueError(f"{name} must be {wanted}, not {value!r}")
+    raise ValueError(f"{name} must be {wanted}, not {quoted(value)}")
 
 
 def check_keys(value: Any, known: Collection[str], what: str) -> dict[str, Any]:
@@ -113,13 +116,13 @@ def check_keys(value: Any, known: Collection[str], what: str) -> dict[str, Any]:
         hint = ""
         if isinstance(value, str):
             hint = "; a template gives a mapping with render_template_as_native_obj=True"
-        raise ValueError(f"must be {what} or a mapping, not {value!r}{hint}")
+        raise ValueError(f"must be {what} or a mapping, not {quoted(value)}{hint}")
     for key, item in value.items():
         if key not in known:
-            raise ValueError(f"{key!r} is unknown.{did_you_mean(key, known)}")
+            raise ValueError(f"{quoted(key)} is unknown.{did_you_mean(key, known)}")
         if gave_nothing(item):
             # Otherwise a template that renders to nothing would silently drop a check.
-            raise ValueError(f"{key} is {item!r}: leave it out, or correct its template")
+            raise ValueError(f"{key} is {quoted(item)}: leave it out, or correct its template")
     return {str(key): item for key, item in value.items()}
 
 
@@ -180,7 +183,23 @@ def check_flag(name: str, value: Any) -> bool:
     text = str(value).strip().lower() if isinstance(value, str | int) else ""
     if text in _TRUE or text in _FALSE:
         return text in _TRUE
-    raise ValueError(f"{name} must be true or false, not {value!r}")
+    raise ValueError(f"{name} must be true or false, not {quoted(value)}")
+
+
+def quoted(value: Any) -> str:
+    """
+    Quote the value of a parameter in a message, unless it may hold secrets.
+
+    Another task may return a whole agent, with its prompt and environment variables, where an id is expected.
+
+    :return: the value, or its kind for JSON, and for text that is long or may be JSON
+    """
+    if isinstance(value, str):
+        is_short = len(value) <= _LONGEST_QUOTE and not value.lstrip().startswith(("{", "["))
+        return repr(value) if is_short else f"a text of {len(value)} characters"
+    if value is None or isinstance(value, bool | int | float | datetime | timedelta):
+        return repr(value)
+    return f"a value of type {type(value).__name__}"
 
 
 def gave_nothing(value: Any, *, empty_is_fine: bool = False) -> bool:

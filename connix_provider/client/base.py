@@ -24,6 +24,7 @@ from connix_provider.client.transport.addresses import complete_url, warn_in_cle
 from connix_provider.client.transport.certificates import ssl_context
 from connix_provider.client.transport.proxies import check_proxies
 from connix_provider.client.transport.request import build_request
+from connix_provider.values import quoted
 
 if TYPE_CHECKING:
     import ssl
@@ -63,7 +64,7 @@ class BaseClient:
         **tokens: Unpack[TokenOptions],
     ) -> None:
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
-            raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
+            raise ValueError(f"timeout must be more than 0 seconds, not {quoted(timeout)}")
         share = check_share(rate_limit_share)
         self.base_url = complete_url(base_url)
         self.policy = RetryPolicy(max_attempts=max_attempts, total_timeout=total_timeout)

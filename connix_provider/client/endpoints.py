@@ -38,6 +38,7 @@ from connix_provider.client.ratelimit import Bucket
 from connix_provider.client.redaction import secrets_of
 from connix_provider.client.responses.results import read_agent, read_confirmation, rejecting_error_bodies
 from connix_provider.lifecycle import AgentStatus
+from connix_provider.values import quoted
 
 SORT_ORDERS = ("created_at", "-created_at", "name", "-name")
 LOG_LEVELS = ("debug", "info", "warn", "error")
@@ -93,7 +94,7 @@ def create_agent(project_id: str, agent: Mapping[str, Any]) -> Call[Agent]:
     content = body(agent, "agent")
     name = agent.get("name")
     if not isinstance(name, str) or not name.strip():
-        raise ValueError(f"agent needs a name: a non-empty string, not {name!r}")
+        raise ValueError(f"agent needs a name: a non-empty string, not {quoted(name)}")
     return Call(
         "POST",
         _agents(project_id),

@@ -7,6 +7,7 @@ import math
 
 from connix_provider.client.errors import ConnixAPIError, ConnixError, ConnixRateLimitError
 from connix_provider.client.transient import is_transient
+from connix_provider.values import quoted
 
 __all__ = ["RetryPolicy", "cap_retry_delay", "retry_delay"]
 
@@ -43,9 +44,9 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_attempts, int) or self.max_attempts < 1:
-            raise ValueError(f"max_attempts must be 1 or more, not {self.max_attempts!r}")
+            raise ValueError(f"max_attempts must be 1 or more, not {quoted(self.max_attempts)}")
         if not isinstance(self.total_timeout, int | float) or not self.total_timeout > 0:
-            raise ValueError(f"total_timeout must be more than 0 seconds, not {self.total_timeout!r}")
+            raise ValueError(f"total_timeout must be more than 0 seconds, not {quoted(self.total_timeout)}")
 
 
 def retry_delay(

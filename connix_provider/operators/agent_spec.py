@@ -18,7 +18,7 @@ from connix_provider.operators.agent_config import REMEDY_FOR_TEXT, with_documen
 from connix_provider.operators.identity import APPLY_OWNER_FIELD, IDENTITY_FIELD
 from connix_provider.params import check_name
 from connix_provider.statuses import AgentStatus
-from connix_provider.values import did_you_mean, gave_nothing
+from connix_provider.values import did_you_mean, gave_nothing, quoted
 
 __all__ = ["STATES", "AgentSpec", "KeyPath", "digest_of", "read_specs"]
 
@@ -149,7 +149,8 @@ class _Reader:
         if state is not None and str(state).lower() not in STATES:
             hint = did_you_mean(state, STATES)
             self._refuse(
-                (*path, "state"), f"is {state!r}, but a declared state is running, paused or stopped.{hint}"
+                (*path, "state"),
+                f"is {quoted(state)}, but a declared state is running, paused or stopped.{hint}",
             )
 
     def _typed(self, path: KeyPath, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from connix_provider.operators.agent_spec import AgentSpec, digest_of
 from connix_provider.operators.apply_diff import diff_lines, field_changes
 from connix_provider.operators.identity import APPLY_OWNER_FIELD, deployment_id
 from connix_provider.polling.selection import get_agent_if_present
+from connix_provider.values import quoted
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
@@ -153,7 +154,7 @@ class ApplyPlan:
         for field in ("owner", "project_id", "prune"):
             if saved[field] != getattr(self, field):
                 raise ValueError(
-                    f"the plan was made with {field}={saved[field]!r}, and this task has "
+                    f"the plan was made with {field}={quoted(saved[field])}, and this task has "
                     f"{getattr(self, field)!r}; make a new plan"
                 )
         if saved["spec"] != self.spec_digest:

@@ -31,6 +31,7 @@ from connix_provider.polling.clock import SteadyClock
 from connix_provider.polling.deadlines import is_deferral_timeout, no_triggerer_message
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
+from connix_provider.values import quoted
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -224,5 +225,5 @@ class ConnixAgentOperator(AgentTask):
 def _deadline_of(event: Any) -> float:
     deadline = event.get("deadline") if isinstance(event, Mapping) else None
     if isinstance(deadline, bool) or not isinstance(deadline, int | float):
-        raise ValueError(f"the task was resumed with {event!r}, not with an event of its trigger")
+        raise ValueError(f"the task was resumed with {quoted(event)}, not with an event of its trigger")
     return deadline

@@ -14,6 +14,7 @@ from connix_provider.operators.agent_task import DEFERRABLE_BY_DEFAULT
 from connix_provider.operators.identity import identity_key
 from connix_provider.operators.sent_action import SentAction
 from connix_provider.params import check_name
+from connix_provider.values import quoted
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -92,9 +93,11 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
         """Check the parameters, before any request."""
         super().check()
         if self.if_exists not in IF_EXISTS:
-            raise ValueError(f"if_exists must be one of {', '.join(IF_EXISTS)}, not {self.if_exists!r}")
+            raise ValueError(f"if_exists must be one of {', '.join(IF_EXISTS)}, not {quoted(self.if_exists)}")
         if self.on_failure not in ON_FAILURE:
-            raise ValueError(f"on_failure must be one of {', '.join(ON_FAILURE)}, not {self.on_failure!r}")
+            raise ValueError(
+                f"on_failure must be one of {', '.join(ON_FAILURE)}, not {quoted(self.on_failure)}"
+            )
         check_name("name", self.name)
 
     def error_fields(self) -> dict[str, Any]:

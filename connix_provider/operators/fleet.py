@@ -10,6 +10,7 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.agent_task import DEFERRABLE_BY_DEFAULT
 from connix_provider.operators.connix_task import PollingTask
 from connix_provider.operators.orphans import ConnixDeleteOrphanedAgentsOperator
+from connix_provider.values import quoted
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -178,7 +179,7 @@ class ConnixFleetOperator(PollingTask):
 
         self.check()
         if not isinstance(event, Mapping) or not event.keys() >= _OF_AN_EVENT:
-            raise ValueError(f"the task was resumed with {event!r}, not with an event of its trigger")
+            raise ValueError(f"the task was resumed with {quoted(event)}, not with an event of its trigger")
         return run_fleet(self, self._settings(), context, event)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:

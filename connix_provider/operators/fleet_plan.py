@@ -27,7 +27,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from connix_provider.values import amount_of, check_amount
+from connix_provider.values import amount_of, check_amount, quoted
 
 __all__ = ["FleetLimits", "FleetMember", "FleetStep", "Progress", "decide", "fleet_result", "least_minutes"]
 
@@ -112,8 +112,8 @@ class FleetLimits:
         """
         if not check_amount("max_unavailable", max_unavailable):
             raise ValueError(
-                f"max_unavailable must be more than 0, not {max_unavailable!r}: otherwise no agent may be "
-                "acted on"
+                f"max_unavailable must be more than 0, not {quoted(max_unavailable)}: otherwise no agent "
+                "may be acted on"
             )
         check_amount("canary", canary)
         check_amount("max_failures", max_failures)

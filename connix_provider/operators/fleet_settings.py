@@ -11,7 +11,7 @@ from connix_provider.operators.fleet_plan import FleetLimits
 from connix_provider.params import check_seconds
 from connix_provider.polling.fleet_wait import FleetPolicy
 from connix_provider.selector import AgentSelector
-from connix_provider.values import check_number
+from connix_provider.values import check_number, quoted
 
 __all__ = ["FleetSettings"]
 
@@ -74,9 +74,9 @@ class FleetSettings:
         """
         # In a list, because a mapping refuses a value that has no hash.
         if action not in list(_ACTIONS):
-            raise ValueError(f"action must be one of {', '.join(_ACTIONS)}, not {action!r}")
+            raise ValueError(f"action must be one of {', '.join(_ACTIONS)}, not {quoted(action)}")
         if order not in _ORDERS:
-            raise ValueError(f"order must be one of {', '.join(_ORDERS)}, not {order!r}")
+            raise ValueError(f"order must be one of {', '.join(_ORDERS)}, not {quoted(order)}")
         FleetLimits.check(max_unavailable, canary, max_failures)
         policy = FleetPolicy(
             None if health is None else HealthPolicy.of(health),

@@ -13,6 +13,7 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.connix_task import ConnixTask
 from connix_provider.operators.error_context import completing_errors
 from connix_provider.params import resolve_agent_id
+from connix_provider.values import quoted
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -108,7 +109,7 @@ class ConnixCheckAgentHealthOperator(ConnixTask):
         self.check()
         policy = HealthPolicy.of(self.health)
         if self.fail_on not in list(_FAILING):
-            raise ValueError(f"fail_on must be 'unhealthy', 'unknown' or None, not {self.fail_on!r}")
+            raise ValueError(f"fail_on must be 'unhealthy', 'unknown' or None, not {quoted(self.fail_on)}")
         deadline = time.time() + self.seconds_allowed
         with (
             self.connected(ConnixHook.get_conn) as (hook, project_id, connection),

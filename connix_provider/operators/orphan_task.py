@@ -23,7 +23,7 @@ from connix_provider.operators.lost_response import seconds_left
 from connix_provider.operators.orphan_rules import OrphanRules, OrphanVerdict
 from connix_provider.polling.selection import select_agents
 from connix_provider.selector import AgentSelector
-from connix_provider.values import check_flag, check_number
+from connix_provider.values import check_flag, check_number, quoted
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -210,7 +210,7 @@ class _Run:
 
 def _rules(context: Mapping[str, Any], *, older_than: Any, agents: Any, on_missing_run: Any) -> OrphanRules:
     if on_missing_run not in ["keep", "delete"]:
-        raise ValueError(f"on_missing_run must be 'keep' or 'delete', not {on_missing_run!r}")
+        raise ValueError(f"on_missing_run must be 'keep' or 'delete', not {quoted(on_missing_run)}")
     if on_missing_run == "delete" and not chosen_deployment_id():
         present = deployment_id()
         raise ValueError(

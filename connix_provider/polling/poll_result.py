@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from connix_provider.client import errors
 from connix_provider.client.errors import ConnixError
 from connix_provider.polling.agent_ref import AgentRef
+from connix_provider.values import quoted
 
 __all__ = ["Outcome", "PollResult"]
 
@@ -146,16 +147,20 @@ class PollResult:
         :raises ValueError: for anything that no trigger of this provider sends
         """
         if not isinstance(event, Mapping):
-            raise ValueError(f"the task was resumed with {event!r}, not with an event of its trigger")
+            raise ValueError(f"the task was resumed with {quoted(event)}, not with an event of its trigger")
         try:
             outcome = Outcome(event["outcome"])
             agent_id, message = event["agent_id"], event["message"]
         except (KeyError, ValueError) as problem:
             raise ValueError(
-                f"the task was resumed with what no Connix trigger sends ({problem!r}): {dict(event)!r}"
+                f"the task was resumed with what no Connix trigger sends ({problem!r}); "
+                f"its fields are {', '.join(map(str, event))}"
             ) from None
         if not isinstance(agent_id, str) or not agent_id:
-            raise ValueError(f"the task was resumed with an event that names no agent: {dict(event)!r}")
+            raise ValueError(
+                f"the task was resumed with an event that names no agent; its fields are "
+                f"{', '.join(map(str, event))}"
+            )
         error, lines = event.get("error"), event.get("last_errors")
         return cls(
             outcome,

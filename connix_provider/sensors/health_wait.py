@@ -19,7 +19,7 @@ from connix_provider.polling.worker_loop import Locate, PollingSession
 from connix_provider.selector import AgentSelector, selector_of_task
 from connix_provider.sensors.try_store import TryStore
 from connix_provider.triggers.health import ConnixAgentHealthTrigger
-from connix_provider.values import amount_of, check_amount, check_number
+from connix_provider.values import amount_of, check_amount, check_number, quoted
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -74,9 +74,9 @@ class HealthSettings:
             if selector is None:
                 raise ValueError("at_least goes with agents only")
             if not check_amount("at_least", at_least):
-                raise ValueError(f"at_least must be more than 0, not {at_least!r}")
+                raise ValueError(f"at_least must be more than 0, not {quoted(at_least)}")
         if on_unknown not in ["wait", "fail"]:
-            raise ValueError(f"on_unknown must be 'wait' or 'fail', not {on_unknown!r}")
+            raise ValueError(f"on_unknown must be 'wait' or 'fail', not {quoted(on_unknown)}")
         seconds = float(check_number("healthy_for", healthy_for, "seconds"))
         return cls(policy, selector, at_least, seconds, on_unknown)
 

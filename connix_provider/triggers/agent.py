@@ -15,6 +15,7 @@ from connix_provider.lifecycle import GOALS, Goal, PollState, goal_for_statuses
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.preload import preload
 from connix_provider.triggers.base import WaitTrigger
+from connix_provider.values import quoted
 
 if TYPE_CHECKING:
     from connix_provider.polling.poll_result import PollResult
@@ -243,7 +244,7 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         if self.goal == "sensor":
             return goal_for_statuses(self.target_statuses, self.failure_statuses, stable_for=self.stable_for)
         if self.goal not in GOALS:
-            raise ValueError(f"goal must be sensor or one of {', '.join(GOALS)}, not {self.goal!r}")
+            raise ValueError(f"goal must be sensor or one of {', '.join(GOALS)}, not {quoted(self.goal)}")
         return GOALS[self.goal]
 
     def _state(self) -> PollState:

@@ -16,6 +16,8 @@ from urllib.parse import quote, urlencode
 
 import pendulum
 
+from connix_provider.values import quoted
+
 __all__ = ["body", "check_choice", "check_int", "check_text", "path_segment", "period", "plain", "query"]
 
 
@@ -28,7 +30,7 @@ def path_segment(value: str, name: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{name} must be a non-empty string, not {value!r}")
+        raise ValueError(f"{name} must be a non-empty string, not {quoted(value)}")
     if value in {".", ".."}:
         # Quoting does not help, because servers resolve %2E%2E, too.
         raise ValueError(f"{name} must be an id, not the relative path {value!r}")
@@ -58,7 +60,7 @@ def check_int(value: int | None, name: str, low: int, high: int | None = None) -
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < low or (high and value > high):
         bounds = f"from {low} to {high}" if high else f"{low} or more"
-        raise ValueError(f"{name} must be a whole number {bounds}, not {value!r}")
+        raise ValueError(f"{name} must be a whole number {bounds}, not {quoted(value)}")
     return value
 
 
@@ -71,7 +73,7 @@ def check_choice(value: str | None, name: str, allowed: tuple[str, ...]) -> str 
     :raises ValueError: for any other value
     """
     if value is not None and value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {quoted(value)}")
     return value
 
 
@@ -83,13 +85,13 @@ def check_text(value: str | None, name: str) -> str | None:
     :raises ValueError: for any other value
     """
     if value is not None and (not isinstance(value, str) or not value.strip()):
-        raise ValueError(f"{name} must be a non-empty string, not {value!r}")
+        raise ValueError(f"{name} must be a non-empty string, not {quoted(value)}")
     return value if value is None else _encodable(value, name)
 
 
 def _encodable(value: str, name: str) -> str:
     if not _is_unicode(value):
-        raise ValueError(f"{name} contains a lone surrogate: {value!r}")
+        raise ValueError(f"{name} contains a lone surrogate: {quoted(value)}")
     return value
 
 
@@ -126,7 +128,7 @@ def _time(value: str | datetime | None, name: str) -> datetime | None:
     except (ValueError, OverflowError, IndexError, TypeError):
         # pendulum raises each of these, and a time may have no year in UTC.
         pass
-    raise ValueError(f"{name} must be ISO 8601 text or a datetime, not {value!r}")
+    raise ValueError(f"{name} must be ISO 8601 text or a datetime, not {quoted(value)}")
 
 
 def _iso(value: datetime | None) -> str | None:

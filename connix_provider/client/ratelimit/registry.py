@@ -14,6 +14,7 @@ import time
 
 from connix_provider.client.ratelimit.limiter import RateLimiter
 from connix_provider.client.ratelimit.shared import path_for
+from connix_provider.values import quoted
 
 __all__ = ["check_share", "limiter_for"]
 
@@ -51,7 +52,7 @@ def check_share(share: object) -> float:
     """
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
         raise ValueError(
-            f"rate_limit_share must be a number that is more than 0 and at most 1, not {share!r}"
+            f"rate_limit_share must be a number that is more than 0 and at most 1, not {quoted(share)}"
         )
     return float(share)
 
