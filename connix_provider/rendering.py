@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Mapping
+from enum import Enum
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +47,16 @@ class Renderer:
 
     def as_airflow(self, value: Any) -> Any:
         """Render as Airflow does, but leave text without a template, because a native DAG would read it."""
+        if isinstance(value, Enum):
+            # The text of a member of (str, Enum) is its name.
+            value = value.value
         if isinstance(value, str) and not self.is_template(value):
             return value
         return self._task.render_template(value, self._context, self._environment, self._seen_oids)
 
     def as_text(self, value: Any) -> Any:
         """Render text to text; the output of another task stays as it is."""
-        if not isinstance(value, str):
+        if not isinstance(value, str) or isinstance(value, Enum):
             return self.as_airflow(value)
         if self.is_done(value):
             return value

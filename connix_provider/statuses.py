@@ -7,7 +7,7 @@ What a status means for a wait is decided in :mod:`connix_provider.lifecycle`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 from connix_provider.values import nearest, quoted
 
@@ -59,7 +59,8 @@ def parse_statuses(value: Iterable[str], parameter: str) -> frozenset[str]:
         raise ValueError(f"{parameter} must be a status or a list of them ({_known()}), not {quoted(value)}")
     found = set()
     for name in names:
-        text = str(name).strip().lower() if isinstance(name, str) else repr(name)
+        value = name.value if isinstance(name, Enum) else name
+        text = value.strip().lower() if isinstance(value, str) else quoted(value)
         if text not in KNOWN:
             near = nearest(text, KNOWN)
             hint = f" Did you mean {near!r}?" if near else ""

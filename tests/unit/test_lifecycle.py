@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -27,7 +28,7 @@ LATER = THEN + timedelta(seconds=5)
 DONE, WAITING, FAILED, GONE = Verdict.DONE, Verdict.WAITING, Verdict.FAILED, Verdict.GONE
 
 
-OLD, NEW = ("a", "a"), ("b", "b")
+OLD, NEW = ("a", "k:a"), ("b", "k:b")
 
 
 def verdicts(goal, before, *polls, accepted_at=0.0):
@@ -149,7 +150,7 @@ BEFORE = Snapshot("running", THEN, None, OLD)
         pytest.param(Snapshot("running", LATER, None, OLD), Evidence.RESTARTED, id="moved"),
         pytest.param(Snapshot("running", LATER, None, NEW), Evidence.OTHER_CHANGE, id="moved with content"),
         pytest.param(
-            Snapshot("running", LATER, None, ("a", "b")), Evidence.OTHER_CHANGE, id="moved with a variable"
+            Snapshot("running", LATER, None, ("a", "k:b")), Evidence.OTHER_CHANGE, id="moved with a variable"
         ),
         pytest.param(Snapshot("running", LATER, None, ("a", None)), Evidence.RESTARTED, id="moved, listed"),
         pytest.param(
@@ -300,9 +301,14 @@ def test_bad_statuses_are_refused_by_name(arguments, words):
     assert all(word in str(refused.value) for word in words)
 
 
+class Wanted(str, enum.Enum):  # noqa: UP042 - its text is its name
+    PAUSED = "paused"
+
+
 def test_statuses_are_taken_as_people_write_them():
     assert parse_statuses("Running, paused", "x") == {AgentStatus.RUNNING, AgentStatus.PAUSED}
     assert parse_statuses({"error"}, "x") == {AgentStatus.ERROR}
+    assert parse_statuses([Wanted.PAUSED], "x") == {AgentStatus.PAUSED}
 
 
 def test_without_times_the_status_shows_a_change():

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
+from enum import Enum
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -158,16 +159,25 @@ def body(value: Mapping[str, Any], name: str) -> bytes:
 
 def plain(value: Any) -> Any:
     """
-    Convert mappings and sequences to dicts and lists, at any depth.
+    Convert mappings and sequences to dicts and lists, and enums to their values, at any depth.
 
     :param value: a value of a body
     :return: the converted value; any other value stays as it is
     """
+    if isinstance(value, Enum):
+        return plain(value.value)
     if isinstance(value, Mapping):
-        return {name: plain(item) for name, item in value.items()}
+        return {_key(name): plain(item) for name, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
         return [plain(item) for item in value]
     return value
+
+
+def _key(name: Any) -> Any:
+    """Return the name of a field as JSON writes it, because a response is compared with it."""
+    if isinstance(name, Enum):
+        return _key(name.value)
+    return json.dumps(name) if name is None or isinstance(name, bool | int | float) else name
 
 
 def _path_to(value: Any, is_invalid: Callable[[Any], bool]) -> list[str] | None:

@@ -5,11 +5,13 @@ Each type is a pydantic union. Its first member is the documented type, so a res
 full speed. Its last member decides what becomes of any other value:
 
 - ``OrRaw`` passes the value on as it came.
-- ``OrElse(replace)`` calls a function with it. ``Count`` and ``Number`` become ``None``, for example.
+- ``OrElse(replace)`` calls a function with it. ``Count`` and ``Number`` become ``None``, and ``Text`` becomes
+  the JSON of the value, for example.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -74,10 +76,15 @@ def _number(value: Any) -> Any:
     return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
+def _as_text(value: Any) -> str:
+    # A service may write a name of digits as a number, and a level as one.
+    return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
 #: Passes a value of an undocumented type on to the caller.
 OrRaw = OrElse(lambda value: value)
 Id = Annotated[str, BeforeValidator(_opaque)]
-Text = Annotated[str, OrElse(lambda value: "" if value is None else value)]
+Text = Annotated[str, OrElse(_as_text)]
 Timestamp = Annotated[
     Annotated[datetime, _IsoDatetime(), AfterValidator(aware)] | None, OrElse(read_timestamp)
 ]

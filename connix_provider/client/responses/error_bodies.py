@@ -26,13 +26,26 @@ _DOCUMENTED_CODES = {
     "rate_limit_exceeded": 429,
     "internal_error": 500,
 }
-#: Fields in which services say whether a request succeeded, and fields in which they repeat its status.
-_FLAGS = ("success", "ok", "succeeded", "accepted")
+#: Fields in which services say whether a request succeeded, those that only a failure has, and those that
+#: name the outcome; compared without case and punctuation. The last ones repeat the status.
+_FLAGS = ("success", "ok", "succeeded", "accepted", "issuccess")
+_FAULTS = (
+    *("error", "errors", "iserror", "haserror", "haserrors", "failed", "failure", "exception", "fault"),
+    *("errorcode", "errormessage", "errordescription", "errordetails"),
+)
+_OUTCOMES = ("result", "outcome")
 _STATUS_FIELDS = ("status_code", "statusCode", "http_status", "code", "status")
 #: Words for a failure in ``status``. Only "error" is a status of an agent, too.
-_FAILED = frozenset({"fail", "failed", "failure"})
+_FAILED = frozenset(
+    {
+        *("fail", "failed", "failure", "rejected", "refused", "denied", "declined", "forbidden"),
+        *("unauthorized", "unauthenticated", "invalid", "not_found", "conflict", "unavailable", "aborted"),
+    }
+)
 _NO = frozenset({"false", "no", "0"})
 _YES = frozenset({"", "0", "ok", "success", "succeeded", "accepted", "done", "completed"})
+#: What an error field holds without an error.
+_NO_ERROR = frozenset({*_NO, *_YES, "none", "null"})
 
 
 def parse(body: bytes, *, may_be_cut: bool = True) -> Any:
@@ -100,20 +113,26 @@ def states_failure(parsed: Any, *, is_agent: bool = False) -> bool:
     """
     if not isinstance(parsed, Mapping):
         return False
-    if any(name in parsed and _is_no(parsed[name]) for name in _FLAGS):
+    fields = {_bare(name): value for name, value in parsed.items() if isinstance(name, str)}
+    if any(name in fields and _is_no(fields[name]) for name in _FLAGS):
         return True
     if is_agent:
         return False
-    if any(_is_error(parsed.get(name)) for name in ("error", "errors")):
+    if any(_is_error(fields.get(name)) for name in _FAULTS) or states_failure(parsed.get("message")):
         return True
-    status, has_agent = parsed.get("status"), bool(parsed.get("agent_id"))
-    if isinstance(status, str) and (word := status.lower()) in {*_FAILED, "error"}:
+    if any(_word(fields.get(name)) in {*_FAILED, "error"} for name in _OUTCOMES):
+        return True
+    status, has_agent = _word(parsed.get("status")), bool(parsed.get("agent_id"))
+    if status in {*_FAILED, "error"}:
         # With the agent's id, "error" is the status that the agent is in when the action is accepted.
-        return word in _FAILED or not has_agent
+        return status in _FAILED or not has_agent
     if (stated := stated_status(parsed)) is not None:
         return stated >= HTTPStatus.BAD_REQUEST
-    # A code in words belongs to an error, unless it means success or the response names the agent.
     code = parsed.get("code")
+    if isinstance(code, int):
+        # 1 means success at some services.
+        return code not in {0, 1}
+    # A code in words belongs to an error, unless it means success or the response names the agent.
     return isinstance(code, str) and code.lower() not in _YES and not has_agent and "status" not in parsed
 
 
@@ -147,7 +166,15 @@ def _is_no(value: Any) -> bool:
 
 def _is_error(value: Any) -> bool:
     """Return whether an ``error`` field holds one; null, false, 0, "" and empty containers are none."""
-    return bool(value.strip()) if isinstance(value, str) else bool(value)
+    return value.strip().lower() not in _NO_ERROR if isinstance(value, str) else bool(value)
+
+
+def _bare(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+def _word(value: Any) -> str:
+    return value.strip().lower().replace(" ", "_").replace("-", "_") if isinstance(value, str) else ""
 
 
 def _fault(stated: Any) -> Any:

@@ -67,7 +67,7 @@ def error_from_response(call: Call[Any], response: Response, secrets: tuple[str,
     :param secrets: the values that no message may show
     """
     status = response.status_code
-    if 300 <= status < 400:
+    if 300 <= status < 400 and "location" in response.headers:
         stated = {"code": "redirect_refused", "message": _redirect_message(response)}
         error = _api_error(status, stated, call, response, secrets)
         error.has_error_body, error.may_be_misconfiguration = False, True

@@ -7,6 +7,7 @@ those of another agent. None of these is a result, so each reader raises :class:
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,11 +17,20 @@ from pydantic_core import from_json
 from connix_provider.client.modeling.fields import ConnixModel
 from connix_provider.client.models import ActionResult, Agent, DeleteResult
 from connix_provider.client.responses.error_bodies import states_failure
+from connix_provider.statuses import KNOWN
 
 __all__ = ["NoResultError", "read_agent", "read_confirmation", "rejecting_error_bodies"]
 
 ModelT = TypeVar("ModelT", bound=ConnixModel)
 ConfirmationT = TypeVar("ConfirmationT", ActionResult, DeleteResult)
+
+
+#: Words of a refusal, because a gateway may write {"message": "Forbidden"} under a success status.
+_REFUSAL = re.compile(
+    r"\b(?:not|no|cannot|can't|unable|fail\w*|error\w*|forbidden|denied|refused|rejected|unauthori[sz]ed|invalid"
+    r"|unavailable|maintenance|conflict|busy|exceeded|expired|time[- ]?out|timed out)\b",
+    re.IGNORECASE,
+)
 
 
 class NoResultError(ValueError):
@@ -78,8 +88,8 @@ def read_confirmation(kind: type[ConfirmationT], agent_id: str, body: bytes) -> 
 
     :param kind: the model
     :param body: the body; an empty one is a confirmation, as with 204
-    :raises ValueError: for a body that states an error, is about another agent, or has no documented field
-        with a value
+    :raises ValueError: for a body that states an error, is about another agent, has no documented field with
+        a value, or has nothing but a message that says no
     """
     if not body.strip():
         return kind(agent_id=agent_id)
@@ -89,6 +99,9 @@ def read_confirmation(kind: type[ConfirmationT], agent_id: str, body: bytes) -> 
         raise NoResultError("an error is stated")
     if all(parsed.get(name) is None for name in kind.model_fields):
         raise NoResultError(f"the body has none of the fields {', '.join(kind.model_fields)}")
+    is_named = result.agent_id or str(parsed.get("status")) in KNOWN
+    if not is_named and _REFUSAL.search(result.message):
+        raise NoResultError("the body names neither the agent nor its status, and its message says no")
     if result.agent_id and result.agent_id != agent_id:
         raise NoResultError("it is about an agent with another id")
     return result if result.agent_id else result.model_copy(update={"agent_id": agent_id})

@@ -136,7 +136,8 @@ async def test_what_may_be_missing_may_be_missing(driver, raw_server, answer):
     ("odd", "read"),
     [
         ({"name": None}, {"name": ""}),
-        ({"name": 5}, {"name": 5}),
+        ({"name": 5}, {"name": "5"}),
+        ({"name": ["x"]}, {"name": '["x"]'}),
         ({"description": ["x"]}, {"description": ["x"]}),
         ({"project_id": {"n": 1}}, {"project_id": {"n": 1}}),
         ({"created_at": "yesterday"}, {"created_at": None}),
@@ -195,12 +196,19 @@ async def test_odd_lines_and_points_cost_no_others(driver, raw_server, answer):
     async def run(method, body):
         return await driver.run(driver.open(KEY, raw_server(answer(body)).url), method, *CALLS[method])
 
-    lines = [{"message": "no time"}, {"timestamp": "2024-99-99", "context": "c"}, "line", {"level": None}]
+    lines = [
+        {"message": "no time"},
+        {"timestamp": "2024-99-99", "context": "c"},
+        "line",
+        {"level": None},
+        {"level": 50},
+    ]
     log = await run("logs", {"logs": lines})
     assert [(line.timestamp, line.level, line.message, line.context) for line in log] == [
         (None, "", "no time", {}),
         (None, "", "", "c"),
         (None, "", "", {}),
+        (None, "50", "", {}),
     ]
     points = [{}, 5, {"timestamp": "2024-01-15T10:00:00Z", "tasks_completed": 5}]
     metrics = await run(

@@ -2,6 +2,8 @@
 
 import collections
 import decimal
+import enum
+import json
 import math
 import types
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connix_provider.client import ConnixNotFoundError, ConnixValidationError
+from connix_provider.client.calls.arguments import plain
 from connix_provider.client.endpoints import (
     create_agent,
     get_agent,
@@ -289,6 +292,16 @@ def test_any_mapping_and_sequence_is_sent():
     assert create_agent(P, {"name": "x", "metadata": metadata}).body == (
         b'{"name": "x", "metadata": {"a": {"b": ["x", ["y"]]}}}'
     )
+
+
+class Level(str, enum.Enum):  # noqa: UP042 - its text is its name
+    HIGH = "high"
+
+
+def test_keys_and_enums_are_sent_as_json_writes_them():
+    body = {"name": Level.HIGH, "metadata": {2024: "a", True: "b", None: Level.HIGH, 1.5: "c", Level.HIGH: 1}}
+    sent = {"name": "high", "metadata": {"2024": "a", "true": "b", "null": "high", "1.5": "c", "high": 1}}
+    assert plain(body) == sent == json.loads(create_agent(P, body).body)
 
 
 @pytest.mark.parametrize(

@@ -280,6 +280,13 @@ async def test_a_redirect_is_refused_and_not_followed(ask, raw_server, answer, s
     assert elsewhere.requests == []
 
 
+@pytest.mark.parametrize("status", [300, 304, 305, 399])
+async def test_a_3xx_without_a_place_is_no_redirect(ask, answer, status):
+    error = await ask(answer(b"", f"{status} X"))
+    assert (type(error), error.status_code, error.code) == (ConnixAPIError, status, f"http_{status}")
+    assert "redirect" not in str(error)
+
+
 async def test_a_key_echoed_in_headers_is_not_logged(ask, answer, caplog):
     caplog.set_level("DEBUG")
     await ask(answer(b"", "302 Found", f"Location: https://elsewhere.example/?key={KEY}", f"X-Echo: {KEY}"))

@@ -55,6 +55,17 @@ NO = [
     {"status": "failure"},
     {"status": "fail", "data": {"name": "taken"}},
     {"code": "agent_locked", "message": "locked"},
+    {"code": -1, "message": "m"},
+    {"code": 40901},
+    {"Success": False},
+    {"isError": True},
+    {"failed": True},
+    {"exception": "LockedError"},
+    {"error_code": "agent_locked"},
+    {"error_message": "locked"},
+    {"result": "error"},
+    {"outcome": "failed"},
+    {"message": {"error": "locked"}},
 ]
 #: Bodies that state a status, by number or by a known code.
 STATED = [
@@ -75,6 +86,10 @@ STATED = [
     ({"status": 502, "message": "m"}, ConnixServerError, 502),
     ({"code": "agent_conflict", "message": "m"}, ConnixConflictError, 409),
     ({"success": False, "error": {"code": "agent_conflict", "message": "m"}}, ConnixConflictError, 409),
+]
+#: The same with the agent's id.
+ABOUT_AN_AGENT = [
+    {"status": word} for word in ("rejected", "Denied", "not found", "unauthorized", "FAILED", "unavailable")
 ]
 UNDOCUMENTED = [
     {},
@@ -104,6 +119,24 @@ def test_a_200_with_an_error_body_raises(name, body, status):
     assert not error.may_have_executed
     assert len(done.sent) == 1
     assert f"Connix answered {status} with an error" in str(error)
+
+
+@pytest.mark.parametrize("name", ["start", "pause", "stop", "restart", "delete"])
+@pytest.mark.parametrize("body", [*NO[21:], *ABOUT_AN_AGENT], ids=json.dumps)
+def test_the_agents_id_outweighs_no_refusal(name, body):
+    if "status" in body and name == "delete":
+        body = {**body, "success": False}
+    assert isinstance(run(name, {"agent_id": "a", **body}).error, ConnixAPIError)
+
+
+@pytest.mark.parametrize("name", ["start", "pause", "stop", "restart", "delete"])
+@pytest.mark.parametrize(
+    "message", ["Forbidden", "Access denied.", "Could not queue it", "ERROR", "Request timed out", "no route"]
+)
+def test_a_message_alone_may_say_no(name, message):
+    assert type(run(name, {"message": message}).error) is ConnixResponseError
+    assert run(name, {"message": message, "agent_id": "a"}).error is None
+    assert run(name, {"message": "Agent noted: stopped successfully"}).error is None
 
 
 @pytest.mark.parametrize("name", READS)
