@@ -15,6 +15,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from connix_provider.digest import may_be_equal
+
 __all__ = ["GRACE", "PollState", "Sign", "Snapshot"]
 
 #: Seconds after an action was accepted during which the status from before it is never final.
@@ -30,8 +32,8 @@ class Snapshot:
     :param updated_at: the service's time of the agent's last change
     :param updated_at_text: the same as the service wrote it, if it cannot be read as a time
     :param content: two digests of what an update can change. The first covers what every response shows:
-        name, description, public config. The second covers all of it, and is ``None`` if the response may
-        leave parts out
+        name, description, public config. The second covers secrets, too, and has the key of the client; it
+        is ``None`` if the response may leave parts out
     """
 
     status: str | None
@@ -60,7 +62,9 @@ class Snapshot:
         if self.content is None or other.content is None:
             return True
         (public, full), (other_public, other_full) = self.content, other.content
-        return public == other_public and (full is None or other_full is None or full == other_full)
+        return public == other_public and (
+            full is None or other_full is None or may_be_equal(full, other_full)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Serialize the snapshot."""

@@ -18,12 +18,13 @@ from connix_provider.client.calls.steps import Flow, Send
 from connix_provider.client.models import Agent
 from connix_provider.client.ratelimit import RateLimiter
 from connix_provider.client.ratelimit.registry import check_share, limiter_for
-from connix_provider.client.redaction import redact, secrets_of
+from connix_provider.client.redaction import encoded_forms, redact, secrets_of
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.transport.addresses import complete_url, warn_in_clear
 from connix_provider.client.transport.certificates import ssl_context
 from connix_provider.client.transport.proxies import check_proxies
 from connix_provider.client.transport.request import build_request
+from connix_provider.digest import digest_key
 from connix_provider.values import quoted
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ class BaseClient:
         self._auth = auth or choose_auth(api_key, base_url=self.base_url, verify=certificates, **tokens)
         warn_in_clear(self.base_url, "API key or token")
         hide_secrets_of(self._auth)
+        #: The key of digests that may cover secrets; only a process with the credentials can make it.
+        self.digest_key = digest_key(self._auth.credentials())
         #: The limiter of the key, shared with everything else in this process that uses the key.
         self.limiter: RateLimiter = limiter_for(self.base_url, self._auth.identity(), share)
         self._agents: OrderedDict[str, Agent] = OrderedDict()
@@ -141,7 +144,7 @@ class BaseClient:
         :param more: other values to hide
         :return: the value with ``***`` for each secret
         """
-        return redact(value, (*self._auth.secrets(), *more))
+        return redact(value, (*self._secrets(), *more))
 
     def flow(self, call: Call[T]) -> Flow[T]:
         """
@@ -154,11 +157,12 @@ class BaseClient:
             self.policy,
             limiter=self.limiter,
             background=self._background,
-            secrets=lambda: (*self._auth.secrets(), *self._agent_secrets(call.agent_id)),
+            secrets=lambda: (*self._secrets(), *self._agent_secrets(call.agent_id)),
             clock=time.monotonic,
             epoch=time.time,
         )
         if isinstance(result, Agent):
+            result.set_digest_key(self.digest_key)
             self._remember(result)
         return result
 
@@ -169,6 +173,9 @@ class BaseClient:
         self._agents[agent.id] = agent
         if len(self._agents) > _REMEMBERED_AGENTS:
             self._agents.popitem(last=False)
+
+    def _secrets(self) -> tuple[str, ...]:
+        return tuple(form for secret in self._auth.secrets() for form in encoded_forms(secret))
 
     def _agent_secrets(self, agent_id: str | None) -> tuple[str, ...]:
         agent = self._agents.get(agent_id or "")

@@ -13,8 +13,6 @@ Invariants:
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AliasPath, Field, PrivateAttr, ValidationError
@@ -32,6 +30,7 @@ from connix_provider.client.modeling.fields import (
     Timestamp,
 )
 from connix_provider.client.modeling.page import Page, Pagination
+from connix_provider.digest import digest
 from connix_provider.lifecycle import AgentStatus, Snapshot
 
 __all__ = [
@@ -103,6 +102,7 @@ class Agent(ConnixModel):
         default=None, validation_alias=AliasPath("updated_at"), exclude=True, repr=False
     )
     _is_listed: bool = PrivateAttr(default=False)
+    _digest_key: bytes = PrivateAttr(default=b"")
 
     def snapshot(self) -> Snapshot:
         """
@@ -114,19 +114,17 @@ class Agent(ConnixModel):
         config = self.config.model_dump(mode="json", exclude_unset=True)
         public = {name: value for name, value in config.items() if name not in ConnixModel.hidden}
         # A listing may leave out metadata, and the parts of the configuration that hold secrets.
-        full = None if self._is_listed else _digest(config, self.metadata)
+        full = None if self._is_listed else digest(self._digest_key, config, self.metadata)
         return Snapshot(
             str(self.status)[:_LONGEST],
             self.updated_at,
             None if raw is None else str(raw)[:_LONGEST],
-            (_digest(self.name, self.description, public), full),
+            (digest(b"", self.name, self.description, public), full),
         )
 
-
-def _digest(*values: Any) -> str:
-    """Return eight bytes of a hash of JSON: enough to notice a change, too few to find a secret by trying."""
-    text = json.dumps(values, sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+    def set_digest_key(self, key: bytes) -> None:
+        """Set the key of the digests in a snapshot, which the client of the agent has."""
+        self._digest_key = key
 
 
 class AgentPage(Page[Agent]):

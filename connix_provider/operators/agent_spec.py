@@ -8,8 +8,6 @@ names the key, and the line if the declaration came from a file. No message quot
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -20,7 +18,7 @@ from connix_provider.params import check_name
 from connix_provider.statuses import AgentStatus
 from connix_provider.values import did_you_mean, gave_nothing, quoted
 
-__all__ = ["STATES", "AgentSpec", "KeyPath", "digest_of", "read_specs"]
+__all__ = ["STATES", "AgentSpec", "KeyPath", "read_specs"]
 
 #: The names and positions that lead to a value.
 KeyPath = tuple[Any, ...]
@@ -44,16 +42,6 @@ class AgentSpec:
     name: str
     body: Mapping[str, Any] = dataclasses.field(repr=False)
     state: str | None = None
-
-
-def digest_of(*values: Any) -> str:
-    """
-    Return a digest of JSON.
-
-    :return: eight bytes of a hash: enough to notice a change, too few to hold a secret
-    """
-    text = json.dumps(values, sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 def read_specs(

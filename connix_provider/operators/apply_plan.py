@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from connix_provider.digest import digest
 from connix_provider.operators.agent_config import REMEDY_FOR_TEXT
 from connix_provider.operators.agent_diff import difference
-from connix_provider.operators.agent_spec import AgentSpec, digest_of
+from connix_provider.operators.agent_spec import AgentSpec
 from connix_provider.operators.apply_diff import diff_lines, field_changes
 from connix_provider.operators.identity import APPLY_OWNER_FIELD, deployment_id
 from connix_provider.polling.selection import get_agent_if_present
@@ -57,7 +58,8 @@ class AgentChange:
         if self.agent is None:
             return None
         seen = self.agent.snapshot()
-        return digest_of(seen.status, str(seen.updated_at), seen.updated_at_text, seen.content)
+        # Secrets are covered by a digest already, which has a key.
+        return digest(b"", seen.status, str(seen.updated_at), seen.updated_at_text, seen.content)
 
     def to_json(self) -> dict[str, Any]:
         """Describe the change without secrets."""
@@ -81,12 +83,14 @@ class ApplyPlan:
     :param owner: the owner of the apply
     :param prune: whether the plan deletes agents that are no longer declared
     :param agents: a change for each declared agent, in the declared order, then the deletes
+    :param digest_key: the key of the declaration's digest, because the declaration holds secrets
     """
 
     owner: str
     project_id: str
     prune: bool
     agents: Sequence[AgentChange]
+    digest_key: bytes = dataclasses.field(default=b"", repr=False)
 
     @property
     def changes(self) -> list[AgentChange]:
@@ -97,7 +101,7 @@ class ApplyPlan:
     def spec_digest(self) -> str:
         """A digest of the declaration."""
         specs = [agent.spec for agent in self.agents if agent.spec]
-        return digest_of(self.prune, [(spec.body, spec.state) for spec in specs])
+        return digest(self.digest_key, self.prune, [(spec.body, spec.state) for spec in specs])
 
     def summary(self) -> dict[str, int]:
         """
@@ -158,7 +162,10 @@ class ApplyPlan:
                     f"{getattr(self, field)!r}; make a new plan"
                 )
         if saved["spec"] != self.spec_digest:
-            raise ValueError("the spec changed since the plan was made; nothing is changed. Make a new plan")
+            raise ValueError(
+                "the spec, or the credentials of the connection, changed since the plan was made; nothing is "
+                "changed. Make a new plan"
+            )
         planned = {change["name"]: change for change in saved["changes"]}
         present = {agent.name: agent for agent in self.agents}
         changed = [
@@ -253,7 +260,7 @@ def make_plan(
             pruned.append(agent)
     agents = [_compare(client, project_id, spec, found.get(spec.name)) for spec in specs]
     agents += [AgentChange("delete", agent.name, agent=agent) for agent in pruned]
-    return ApplyPlan(owner, project_id, prune, agents)
+    return ApplyPlan(owner, project_id, prune, agents, client.digest_key)
 
 
 def _read_owned(client: Client, project_id: str, listed: Agent, mark: str) -> Agent | None:

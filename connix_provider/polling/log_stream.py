@@ -8,7 +8,6 @@ changes nothing: the next one begins at the same position.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from connix_provider.client.models import LogEntry
 from connix_provider.client.pagination import LogPaginator
 from connix_provider.client.redaction import secrets_of
 from connix_provider.client.redaction.quoting import printable
+from connix_provider.digest import digest
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, AsyncClient, Client
@@ -61,6 +61,8 @@ class LogStream:
             self._since = datetime.fromisoformat(position["since"])
             self._logged.update(position.get("logged") or {})
         self._secrets: tuple[str, ...] | None = None
+        #: The key of the digests of lines, which may hold secrets.
+        self._digest_key = b""
         #: The kind of the last failure that was logged, until a read succeeds.
         self._failure: str | None = (position or {}).get("failure")
 
@@ -84,6 +86,7 @@ class LogStream:
         :param agent: the agent as Get showed it, if the last poll was one
         :param seconds: the time that is left; at most 5 s are spent
         """
+        self._digest_key = client.digest_key
         if agent is not None:
             self._secrets = secrets_of(agent.model_dump(mode="json"))
         seconds = min(_SECONDS, seconds)
@@ -149,8 +152,8 @@ class LogStream:
         for entry in sorted(found, key=_time_of):
             if entry.timestamp is None or self._since is None or entry.timestamp < self._since:
                 continue
-            if entry.timestamp == self._since and logged[_digest(entry)] > 0:
-                logged[_digest(entry)] -= 1
+            if entry.timestamp == self._since and logged[self._digest(entry)] > 0:
+                logged[self._digest(entry)] -= 1
                 continue
             new.append(entry)
         return new, pages.next_call is None
@@ -158,16 +161,14 @@ class LogStream:
     def _write(self, ref: AgentRef, entry: LogEntry, text: str) -> None:
         if entry.timestamp != self._since:
             self._since, self._logged = entry.timestamp, Counter()
-        self._logged[_digest(entry)] += 1
+        self._logged[self._digest(entry)] += 1
         text = text[:_LONGEST] + ("…" if len(text) > _LONGEST or len(entry.message) > _SEARCHED else "")
         write = getattr(self._log, _METHODS.get(entry.level.strip().lower(), "warning"))
         write("In the log of agent %s: %s UTC %s", ref, f"{entry.timestamp:%Y-%m-%d %H:%M:%S}", text)
 
+    def _digest(self, entry: LogEntry) -> str:
+        return digest(self._digest_key, entry.level, entry.message, entry.context)
+
 
 def _time_of(entry: LogEntry) -> datetime:
     return entry.timestamp or datetime.min.replace(tzinfo=UTC)
-
-
-def _digest(entry: LogEntry) -> str:
-    text = f"{entry.level}\n{entry.message}\n{entry.context}"
-    return hashlib.blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()

@@ -1,13 +1,14 @@
 """
 Decode a text in the ways in which a service may have encoded a quotation in it.
 
-A secret may be quoted with escapes, with URL encoding or with other white space. It is searched for in each
-decoded text, and each decoded character knows its place in the original text, where the secret is then
-hidden.
+A secret may be quoted with escapes, with URL encoding, as HTML or with other white space. It is searched for
+in each decoded text, and each decoded character knows its place in the original text, where the secret is
+then hidden.
 """
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable, Iterator
 
@@ -25,6 +26,8 @@ _PERCENT = re.compile(
     r"|%[0-9a-f]{2}|\+",
     re.IGNORECASE,
 )
+#: One character of HTML. Without the semicolon a name may be a part of a word.
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 _SIMPLE_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "v": "\v", "a": "\a", "0": "\0"}
 
 
@@ -63,22 +66,20 @@ class DecodedText:
 
 def decoded_texts(text: str) -> Iterator[DecodedText]:
     """
-    Decode a text in five ways: not at all, unescaped once or twice, URL-decoded, and unescaped after that.
+    Decode a text in all ways, and each decoded text once more.
 
-    :return: the decoded texts, without white space
+    :return: the text and the decoded ones, without white space
     """
-    plain = DecodedText(text, list(range(len(text))), list(range(1, len(text) + 1)))
-    found = [plain]
-    if "\\" in text:
-        unescaped = plain.decode(_ESCAPE, _unescape)
-        found.append(unescaped)
-        if "\\" in unescaped.text:
-            found.append(unescaped.decode(_ESCAPE, _unescape))
-    if "%" in text or "+" in text:
-        decoded = plain.decode(_PERCENT, _unquote)
-        found.append(decoded)
-        if "\\" in decoded.text:
-            found.append(decoded.decode(_ESCAPE, _unescape))
+    found = [DecodedText(text, list(range(len(text))), list(range(1, len(text) + 1)))]
+    level = found
+    for _ in range(_LEVELS):
+        level = [
+            encoded.decode(pattern, meaning)
+            for encoded in level
+            for sign, pattern, meaning in _ENCODINGS
+            if sign.search(encoded.text)
+        ]
+        found = found + level
     for decoded in found:
         yield decoded.decode(SPACE, lambda _: "")
 
@@ -94,3 +95,13 @@ def _unescape(escape: str) -> str:
 
 def _unquote(encoded: str) -> str:
     return " " if encoded == "+" else bytes.fromhex(encoded.replace("%", "")).decode(errors="replace")
+
+
+#: How often a text is decoded: a gateway may write JSON, which holds escapes already, into a page.
+_LEVELS = 2
+#: For each encoding: a sign that a text has it, an encoded character, and what that stands for.
+_ENCODINGS = (
+    (re.compile(r"\\"), _ESCAPE, _unescape),
+    (re.compile(r"[%+]"), _PERCENT, _unquote),
+    (_ENTITY, _ENTITY, html.unescape),
+)

@@ -1,9 +1,9 @@
 """
 Find the secrets of an agent, and hide them in text of a service, which may quote them.
 
-A service may quote a value unchanged, escaped as in JSON or Python, URL-encoded, without its line breaks, or
-cut. So text is decoded in several ways, by :mod:`connix_provider.client.redaction.decoded_text`, and white
-space is ignored. These are hidden:
+A service may quote a value unchanged, escaped as in JSON, Python or HTML, URL-encoded, without its line
+breaks, or cut. So text is decoded in several ways, by :mod:`connix_provider.client.redaction.decoded_text`,
+and white space is ignored. These are hidden:
 
 - a whole value, and each of its lines that :func:`secrets_of` lists;
 - the beginning of either, from 12 characters on, because services cut quotations;
@@ -14,6 +14,7 @@ White space does not count in these lengths.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +23,7 @@ from typing import Any
 
 from connix_provider.client.redaction.decoded_text import SPACE, DecodedText, decoded_texts
 
-__all__ = ["SECRET_FIELDS", "Redactor", "redact", "secrets_of"]
+__all__ = ["SECRET_FIELDS", "Redactor", "encoded_forms", "redact", "secrets_of"]
 
 #: The fields of a configuration that may hold secrets (reference: "Agent Object").
 SECRET_FIELDS = frozenset({"environment_variables", "system_prompt"})
@@ -74,6 +75,18 @@ def _secret_parts(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _secret_parts(item)
+
+
+def encoded_forms(secret: str) -> tuple[str, ...]:
+    """
+    Return a key or token and its forms in base64 and hexadecimal, in which gateways log headers.
+
+    :return: the secret first; both cases of the digits, both alphabets of base64, without padding
+    """
+    data = secret.encode(errors="replace")
+    digits = data.hex()
+    base64s = (base64.b64encode(data), base64.urlsafe_b64encode(data))
+    return (secret, digits, digits.upper(), *(form.decode().rstrip("=") for form in base64s))
 
 
 def redact(value: Any, secrets: Iterable[str]) -> Any:

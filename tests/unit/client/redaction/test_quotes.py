@@ -1,11 +1,13 @@
 """What a service quotes of a secret is hidden in every form, and what it says forges no log line."""
 
 import base64
+import html
 import json
 from urllib.parse import quote, quote_plus
 
 import pytest
 
+from connix_provider.client import Client
 from connix_provider.client.auth import RefreshingBearerAuth
 from connix_provider.client.calls.steps import Response
 from connix_provider.client.endpoints import create_agent, update_agent
@@ -75,6 +77,14 @@ ENCODINGS = {
     "URL, no slash": lambda text: quote(text, safe=""),
     "form": quote_plus,
     "JSON in a URL": lambda text: quote(json.dumps(text)),
+    "URL in a URL": lambda text: quote(quote(text)),
+    "HTML": html.escape,
+    "HTML in HTML": lambda text: html.escape(html.escape(text)),
+    "HTML, numeric": lambda text: "".join(f"&#{ord(c)};" if not c.isalnum() else c for c in text),
+    "HTML, hexadecimal": lambda text: "".join(f"&#x{ord(c):x};" if not c.isalnum() else c for c in text),
+    "JSON in HTML": lambda text: html.escape(json.dumps(text)),
+    "HTML in JSON": lambda text: json.dumps(html.escape(text))[1:-1],
+    "HTML in a URL": lambda text: quote(html.escape(text)),
 }
 NUMBERS = ("471100", "12345.75", "98765", "0.0000012345", "1.2345e-06", "1e+22", "10000000000000000000000")
 
@@ -102,6 +112,26 @@ def test_no_exception_shows_a_quoted_secret(call, quoted):
     bare = "".join(f"{error}{error!r}{error.details}".split())
     for canary in (*CANARIES, *NUMBERS):
         assert canary not in bare
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        base64.b64encode,
+        base64.urlsafe_b64encode,
+        bytes.hex,
+        lambda key: key.hex().upper(),
+        lambda key: base64.b64encode(key).rstrip(b"="),
+    ],
+)
+def test_an_encoded_key_is_hidden(encode):
+    key = "cx_canary>key?with~odd/characters"
+    with Client(key, "http://127.0.0.1:9") as client:
+        shown = encode(key.encode())
+        shown = shown if isinstance(shown, str) else shown.decode()
+        said = client.redact(f"the header was {shown}")
+    assert shown[:20] not in said
+    assert said.startswith("the header was ***")
 
 
 @pytest.mark.parametrize("value", [471_100, 12345.75, 98765.0, 98765, 1e22, 10**22, 0.0000012345])
