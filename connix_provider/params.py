@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
-from connix_provider.values import check_flag, gave_nothing, quoted
+from connix_provider.values import check_flag, gave_nothing, looks_like_a_key, quoted
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
@@ -177,6 +177,8 @@ def _identifier(value: Any, name: str) -> str:
         raise ValueError(f"{name} must be a string, not {quoted(value)}{hint}")
     if value is None or gave_nothing(value):
         raise ValueError(nothing_given(name, value))
+    if looks_like_a_key(value):
+        raise ValueError(f"{name} looks like an API key; the key belongs in the password of the connection")
     return value.strip()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ __all__ = [
     "did_you_mean",
     "from_mapping",
     "gave_nothing",
+    "looks_like_a_key",
     "nearest",
     "quoted",
 ]
@@ -25,6 +27,7 @@ T = TypeVar("T")
 
 #: Texts that a template writes for a missing value.
 _NOTHING = frozenset({"none", "null", "undefined", "nan"})
+_KEY = re.compile(r"\s*cx_[0-9A-Za-z_]{8,}")
 #: Characters of a text that a message quotes.
 _LONGEST_QUOTE = 100
 #: Texts that Airflow reads as booleans in its configuration.
@@ -186,6 +189,11 @@ def check_flag(name: str, value: Any) -> bool:
     raise ValueError(f"{name} must be true or false, not {quoted(value)}")
 
 
+def looks_like_a_key(text: str) -> bool:
+    """Return whether a text begins like an API key of Connix, so that it must not be quoted."""
+    return _KEY.match(text) is not None
+
+
 def quoted(value: Any) -> str:
     """
     Quote the value of a parameter in a message, unless it may hold secrets.
@@ -195,6 +203,8 @@ def quoted(value: Any) -> str:
     :return: the value, or its kind for JSON, and for text that is long or may be JSON
     """
     if isinstance(value, str):
+        if looks_like_a_key(value):
+            return "what looks like an API key"
         is_short = len(value) <= _LONGEST_QUOTE and not value.lstrip().startswith(("{", "["))
         return repr(value) if is_short else f"a text of {len(value)} characters"
     if value is None or isinstance(value, bool | int | float | datetime | timedelta):

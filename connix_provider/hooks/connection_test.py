@@ -36,7 +36,8 @@ def try_connection(client: Client, extra: Mapping[str, Any]) -> tuple[bool, str]
     try:
         found = _list(client.with_options(max_attempts=1, total_timeout=_TIMEOUT), project)
     except ConnixError as error:
-        return False, " ".join([explain_connection_error(error, project), *notes])
+        explanation = explain_connection_error(error, project).rstrip(".")
+        return False, " ".join([f"{explanation}.", *notes]) if notes else explanation
     return True, " ".join([f"Connix answers at {client.base_url}; {found}.", *notes])
 
 

@@ -31,6 +31,8 @@ def explain_connection_error(error: Exception, project_id: str | None) -> str:
     :return: one sentence
     """
     match error:
+        case errors.ConnixAPIError(has_error_body=False, status_code=401 | 403):
+            hint = "Something before Connix refused the request, so the key is not tested; check the host"
         case errors.ConnixAuthenticationError():
             hint = "The API key or token is refused"
         case errors.ConnixPermissionError():
@@ -127,7 +129,7 @@ def with_connection_hint(error: Exception, connix_conn_id: str | None) -> str:
 
     :return: its message with the hint
     """
-    variable = f"AIRFLOW_CONN_{(connix_conn_id or '<ID>').upper()}"
+    variable = f"AIRFLOW_CONN_{str(connix_conn_id or '<ID>').upper()}"
     return (
         f"{str(error).rstrip('.')}. Add it to Airflow, or set {variable}, which `airflow dags test` reads "
         "too; a secrets backend that is down looks the same"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import math
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -18,7 +17,7 @@ from urllib.parse import quote, urlsplit
 from connix_provider.client.transport.addresses import has_two_schemes
 from connix_provider.params import check_flag
 from connix_provider.provider_info import EXTRA_FIELDS
-from connix_provider.values import nearest
+from connix_provider.values import looks_like_a_key, nearest
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -37,7 +36,6 @@ __all__ = [
 DEFAULT_CONSOLE_URL = "https://console.connix.io"
 #: Names that users give the field of the API key.
 _KEY_NAMES = frozenset({"api_key", "apikey", "key", "password", "connix_api_key", "x_api_key"})
-_LOOKS_LIKE_A_KEY = re.compile(r"\s*cx_[0-9A-Za-z_]{8,}")
 #: Prefix of the form's fields in Airflow 2.
 _AIRFLOW_2_PREFIX = "extra__connix__"
 _LONGEST_NAME = 40
@@ -75,7 +73,7 @@ def unknown_fields(extra: Mapping[str, Any]) -> list[str]:
     for name in extra:
         if name in known:
             continue
-        if _LOOKS_LIKE_A_KEY.match(name) or len(name) > _LONGEST_NAME:
+        if looks_like_a_key(name) or len(name) > _LONGEST_NAME:
             warnings.append(
                 "The extra has a field whose name is not a setting; the API key belongs in the password."
             )
@@ -142,7 +140,10 @@ def project_id(extra: Mapping[str, Any]) -> str | None:
 
     :raises ValueError: for a value that is neither text nor an integer
     """
-    return _text(extra["project_id"], "project_id").strip() or None if "project_id" in extra else None
+    project = _text(extra["project_id"], "project_id").strip() if "project_id" in extra else ""
+    if looks_like_a_key(project):
+        raise ValueError("the extra's 'project_id' looks like an API key; the key belongs in the password")
+    return project or None
 
 
 def base_url(connection: Connection) -> str | None:
@@ -156,8 +157,11 @@ def base_url(connection: Connection) -> str | None:
     :raises ValueError: for fields that contradict each other, or belong to no host
     """
     host, schema = (connection.host or "").strip(), (connection.schema or "").strip()
-    if _LOOKS_LIKE_A_KEY.match(host):
-        raise ValueError("the connection's host looks like an API key; the key belongs in the password")
+    for field, text in (("host", host.rpartition("://")[2]), ("schema", schema.lstrip("/"))):
+        if looks_like_a_key(text):
+            raise ValueError(
+                f"the connection's {field} looks like an API key; the key belongs in the password"
+            )
     if not host:
         if schema.strip("/") or connection.port:
             raise ValueError("the connection has a schema or a port, but no host that they belong to")
@@ -258,6 +262,6 @@ def _verify(value: Any) -> bool | str:
     try:
         return check_flag("verify", value)
     except ValueError:
-        if isinstance(value, str) and not _LOOKS_LIKE_A_KEY.match(value):
+        if isinstance(value, str) and not looks_like_a_key(value):
             return value
     raise ValueError("verify in the connection's extra must be true, false or the path of a CA bundle")

@@ -10,7 +10,7 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from connix_provider.client.transport.addresses import has_two_schemes
+from connix_provider.client.transport.addresses import has_two_schemes, is_host_name
 
 __all__ = ["check_header_value", "check_text", "check_token_url", "json_object", "token_in"]
 
@@ -71,29 +71,31 @@ def check_token_url(url: str) -> str:
     Check the address of a token endpoint.
 
     :param url: the user's value
-    :raises ValueError: for any value but an http or https address
+    :raises ValueError: for any value but an http or https address, and for one with a user or password
     """
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        usable = usable and not has_two_schemes(parts)
+        usable = usable and is_host_name(parts.hostname or "") and not has_two_schemes(parts)
     except (ValueError, AttributeError, TypeError):
         usable = False
     if not usable:
         # Not quoted, because the text in a wrong field may be a secret.
         raise ValueError("token_url must begin with https:// or http:// and name a host; a port is a number")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("token_url must not contain a user or password; give client_id and client_secret")
     return url
 
 
-def json_object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any] | None:
     """
     Read a response of a token endpoint.
 
     :param body: the response
-    :return: its JSON object, or an empty one
+    :return: its JSON object, ``None`` if it is none
     """
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return None
+    return content if isinstance(content, dict) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import httpx
 
@@ -15,6 +15,7 @@ from connix_provider.client.calls.steps import Response
 from connix_provider.client.errors import (
     ConnixAPIError,
     ConnixAuthenticationError,
+    ConnixResponseError,
     ConnixTimeoutError,
     api_error_class,
 )
@@ -85,16 +86,19 @@ class TokenEndpoint:
         """
         List the secrets that a response may quote.
 
-        :return: the client's secret, and the Basic credentials, form-encoded as they are sent and plain
+        :return: the client's secret, the Basic credentials, form-encoded as they are sent and plain, and the
+            values in the query of the address
         """
+        values = tuple(value for _, value in parse_qsl(urlsplit(self.url).query))
         if not self._client_secret:
-            return ()
+            return values
         client_id = self._client_id or ""
         pairs = (
             f"{quote(client_id, safe='')}:{quote(self._client_secret, safe='')}",
             f"{client_id}:{self._client_secret}",
         )
-        return (self._client_secret, *(base64.b64encode(pair.encode()).decode() for pair in pairs))
+        basic = (base64.b64encode(pair.encode()).decode() for pair in pairs)
+        return (self._client_secret, *basic, *values)
 
     def fetch(self, refresh_token: str | None, secrets: tuple[str, ...]) -> Tokens:
         """
@@ -127,8 +131,12 @@ class TokenEndpoint:
 
         :param secrets: the values that no message may show
         :raises ConnixAPIError: for a response without a usable access token
+        :raises ConnixResponseError: for a success that is no JSON object, such as the page of a gateway
         """
         content = json_object(response.body)
+        if response.is_success and content is None:
+            raise self._unreadable(response)
+        content = content or {}
         access_token = token_in(content, "access_token") if response.is_success else None
         if access_token is None:
             raise self._error(response, content, secrets)
@@ -159,12 +167,10 @@ class TokenEndpoint:
         error_class = api_error_class(status) if is_transient else ConnixAuthenticationError
         stated = (content.get(name) for name in ("error", "error_description"))
         reason = ": ".join(text for text in stated if isinstance(text, str) and text)[:_MAX_READ]
-        reason = printable(redact(reason, secrets))[:_MAX_QUOTE] or "no usable token in the response"
-        # Query and user are left out, because they may be secrets.
-        parts = urlsplit(self.url)
-        where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        missing = "the response redirects" if 300 <= status < 400 else "no usable token in the response"
+        reason = printable(redact(reason, secrets))[:_MAX_QUOTE] or missing
         advice = _USED_ELSEWHERE if content.get("error") == "invalid_grant" else ""
-        message = f"no access token from {where}: {reason}{advice}"
+        message = f"no access token from {self._address()}: {reason}{advice}"
         error = error_class(status, "token_not_refreshed", message)
         error.request = "POST to the token endpoint"
         # RFC 6749 section 5.2: a refusal of the endpoint names its error; that of a gateway does not.
@@ -173,3 +179,14 @@ class TokenEndpoint:
             is_limited = status == httpx.codes.TOO_MANY_REQUESTS
             error.retry_after = retry_after_hint(response.headers, refused=is_limited)
         return error
+
+    def _unreadable(self, response: Response) -> ConnixResponseError:
+        return ConnixResponseError(
+            f"no access token from {self._address()}: the {response.status_code} response of "
+            f"{len(response.body)} bytes is no JSON object"
+        )
+
+    def _address(self) -> str:
+        """Return the address without its query, because that may hold a secret."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}{parts.path}"

@@ -16,6 +16,7 @@ __all__ = [
     "complete_url",
     "has_two_schemes",
     "is_default_host",
+    "is_host_name",
     "is_sent_in_clear",
     "warn_in_clear",
 ]
@@ -45,7 +46,7 @@ def complete_url(url: str | None) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-        is_usable = bool(httpx.URL(url)) and not any(map(str.isspace, parts.netloc))
+        is_usable = is_host_name(httpx.URL(url).host) and not any(map(str.isspace, parts.netloc))
     except (ValueError, httpx.InvalidURL):
         is_usable = False
     if not is_usable:
@@ -61,6 +62,21 @@ def complete_url(url: str | None) -> str:
     if "?" in url or "#" in url:
         raise ValueError(f"the base URL must not have a query or a fragment; write it as {DEFAULT_BASE_URL}")
     return f"{parts.scheme.lower()}://{parts.netloc}{parts.path.rstrip('/') or _API_PATH}"
+
+
+def is_host_name(host: str) -> bool:
+    """
+    Return whether a name can be looked up.
+
+    Python and httpx raise a ``UnicodeError`` for others, such as ``a..b``, only when a request is sent.
+
+    :return: false for an empty label, and for one of more than 63 characters
+    """
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def has_two_schemes(parts: SplitResult) -> bool:

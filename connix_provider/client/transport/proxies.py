@@ -15,10 +15,13 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from connix_provider.client.transport.addresses import is_host_name
+
 __all__ = ["check_proxies", "proxy_for"]
 
 _SOCKS = frozenset({"socks5", "socks5h"})
 _HIGHEST_PORT = 65_535
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 #: A host name, or an IP address.
 _HOST = re.compile(r"[\w.:~-]+")
 
@@ -43,10 +46,11 @@ def check_proxies(url: str) -> None:
     has_proxy = bool(settings.get(target.scheme) or settings.get("all"))
     for entry in filter(None, exceptions):
         _check_exception(entry)
-        if has_proxy and _is_overlooked(entry, target.host):
+        if has_proxy and _is_overlooked(entry, target):
             raise ValueError(
-                f"{_source('no')} holds {entry[:60]!r}, which stands for {target.host} but has no effect, "
-                f"because ranges and stars are not read; list {target.host}, or a domain as .example.com"
+                f"{_source('no')} holds {entry[:60]!r}, which stands for {target.host} but has no "
+                "effect, because ranges, stars and the port of the scheme are not read; "
+                f"list {target.host}, or a domain as .example.com"
             )
 
 
@@ -80,7 +84,8 @@ def _check_proxy(value: str, source: str) -> None:
             f"{source} names a proxy of a kind that cannot be used; http, https, socks5 and socks5h can"
         )
     # No port means the scheme's default.
-    if not _HOST.fullmatch(url.host) or not (url.port is None or 0 < url.port <= _HIGHEST_PORT):
+    is_host = bool(_HOST.fullmatch(url.host)) and is_host_name(url.host)
+    if not is_host or not (url.port is None or 0 < url.port <= _HIGHEST_PORT):
         raise ValueError(f"{source} is not the address of a proxy; write it as http://host:port, or unset it")
     if url.scheme in _SOCKS and importlib.util.find_spec("socksio") is None:
         raise ValueError(
@@ -99,8 +104,13 @@ def _check_exception(entry: str) -> None:
         raise ValueError(f"{_source('no')} holds {entry[:60]!r}, which cannot be read: {advice}") from None
 
 
-def _is_overlooked(entry: str, host: str) -> bool:
-    """Return whether other programs read an entry as one for a host, which httpx does not."""
+def _is_overlooked(entry: str, target: httpx.URL) -> bool:
+    """Return whether other programs read an entry as one for an address, which httpx does not."""
+    host = target.host
+    if target.port is None and entry.endswith(_DEFAULT_PORTS.get(target.scheme, " ")):
+        # httpx compares it with the port of the address, which is empty for the default one.
+        domain = entry.rpartition(":")[0].lstrip("*.").lower()
+        return host.lower() == domain or host.lower().endswith(f".{domain}")
     if entry.startswith("*."):
         return host.lower().endswith(entry[1:].lower())
     try:

@@ -89,6 +89,22 @@ REFUSED = [
     ({"schema": "connix/v2"}, "no host that they belong to"),
     ({"port": 8080}, "no host that they belong to"),
     ({"host": "cx_hunter22hunter22hunter22hunter22"}, "the key belongs in the password"),
+    ({"host": "https://cx_hunter22hunter22"}, "the connection's host looks like an API key"),
+    ({"host": "gw", "schema": "cx_hunter22hunter22"}, "the connection's schema looks like an API key"),
+    ({"host": "https://hunter22..com"}, "the base URL cannot be read"),
+    ({"host": f"https://{'hunter22' * 9}.com"}, "the base URL cannot be read"),
+    ({"host": "https://xn--"}, "the base URL cannot be read"),
+    (
+        {
+            "password": None,
+            "extra": {"refresh_token": "r", "token_url": "https://u:hunter22@login.example.com/t"},
+        },
+        "token_url must not contain a user or password",
+    ),
+    (
+        {"password": None, "extra": {"refresh_token": "r", "token_url": "https://hunter22..com/t"}},
+        "token_url must begin with https://",
+    ),
     ({"password": None, "login": "cx_hunter22hunter22"}, "the connection's password, not in the login"),
     ({"password": None, "extra": {"api_key": "cx_hunter22"}}, "not in the extra's 'api_key'"),
     ({"password": None, "extra": {"API-Key": "cx_hunter22"}}, "not in the extra's 'API-Key'"),
@@ -242,6 +258,17 @@ def test_the_hook_uses_the_project_of_its_connection(emulator, connection):
         assert hook.get_metrics(agent_id).metrics.tasks is not None
         with pytest.raises(AgentNameNotFoundError, match="no agent named 'None such'"):
             hook.get_agent_by_name("None such")
+
+
+def test_a_key_as_project_is_refused_and_not_shown(define):
+    hook = define(password=KEY, extra={"project_id": "cx_hunter22hunter22"})
+    for read in (lambda: hook.project_id, lambda: hook.project_id_for(None)):
+        with pytest.raises(ValueError, match="'project_id' looks like an API key") as caught:
+            read()
+        assert "hunter22" not in str(caught.value)
+    works, said = hook.test_connection()
+    assert not works
+    assert "hunter22" not in said
 
 
 def test_a_connection_without_a_project_says_so(emulator, connection):

@@ -32,6 +32,7 @@ from connix_provider.client.auth import (
     choose_auth,
     token_cache,
 )
+from connix_provider.client.transient import is_transient
 from connix_provider.emulator import Fault
 from connix_provider.emulator.keys import OAuthGrant
 
@@ -331,13 +332,7 @@ async def test_the_body_of_a_401_is_left_unread(driver, raw_server, answer):
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
-        b"null",
-        b"[]",
-        b"<html>",
         b"{}",
-        b"\xff",
-        50_000 * b"[",
         b'{"access_token": null}',
         b'{"access_token": 5}',
         b'{"access_token": ""}',
@@ -355,6 +350,23 @@ async def test_a_response_without_a_token_is_an_error(driver, raw_server, answer
         await driver.run(client, "list", "p")
     assert "query" not in str(caught.value)
     assert len(tokens.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"[]", b"<html>", b"\xff", 50_000 * b"[", b'{"access_token": "a']
+)
+async def test_an_unreadable_success_of_the_endpoint_is_transient(driver, raw_server, answer, body):
+    tokens = raw_server(answer(body))
+    client = driver.open(
+        base_url="http://127.0.0.1:9",
+        refresh_token="refresh-1",
+        token_url=f"{tokens.url}/t?secret=query",
+        max_attempts=1,
+    )
+    with pytest.raises(ConnixResponseError, match="is no JSON object") as caught:
+        await driver.run(client, "list", "p")
+    assert is_transient(caught.value)
+    assert "query" not in str(caught.value)
 
 
 async def test_secrets_echoed_by_a_token_endpoint_are_hidden(driver, raw_server):

@@ -138,6 +138,34 @@ async def test_a_foreign_no_proxy_entry_is_fine(driver, monkeypatch, entry, host
     driver.open(KEY, f"http://{host}/api/v1")
 
 
+@pytest.mark.parametrize(
+    ("entry", "url", "is_overlooked"),
+    [
+        ("connix.example.com:80", "http://connix.example.com", True),
+        ("example.com:80", "http://connix.example.com:80/api/v1", True),
+        (".example.com:443", "https://connix.example.com", True),
+        ("CONNIX.example.com:443", "https://connix.example.com:443", True),
+        ("connix.example.com:443", "http://connix.example.com", False),
+        ("connix.example.com:8080", "http://connix.example.com:8080", False),
+        ("example.com:80", "http://myexample.com", False),
+    ],
+)
+async def test_a_no_proxy_entry_with_the_usual_port_is_named(driver, monkeypatch, entry, url, is_overlooked):
+    monkeypatch.setenv("ALL_PROXY", "http://proxy:3128")
+    monkeypatch.setenv("NO_PROXY", entry)
+    if not is_overlooked:
+        driver.open(KEY, url)
+        return
+    with pytest.raises(ValueError, match="the port of the scheme"):
+        driver.open(KEY, url)
+
+
+@pytest.mark.parametrize("proxy", ["http://a..b:1", f"http://{'x' * 64}:1"])
+def test_a_proxy_that_cannot_be_looked_up_is_named(driver, monkeypatch, proxy):
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    assert "HTTP_PROXY of the environment is not the address of a proxy" in refused(driver)
+
+
 async def test_a_star_in_no_proxy_overrides_all(driver, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "socks4://proxy:port")
     monkeypatch.setenv("NO_PROXY", "fd00::/8,*")
