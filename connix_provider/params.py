@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
-from connix_provider.values import check_flag, gave_nothing, looks_like_a_key, quoted
+from connix_provider.values import check_flag, gave_nothing, looks_like_a_key, looks_like_json, quoted
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
@@ -166,6 +166,7 @@ def check_name(parameter: str, value: Any) -> str:
         raise ValueError(f"{parameter} must be a string, not {type(value).__name__}")
     if gave_nothing(value):
         raise ValueError(nothing_given(parameter, value))
+    _refuse_json(str(value), parameter)
     return str(value)
 
 
@@ -177,9 +178,16 @@ def _identifier(value: Any, name: str) -> str:
         raise ValueError(f"{name} must be a string, not {quoted(value)}{hint}")
     if value is None or gave_nothing(value):
         raise ValueError(nothing_given(name, value))
+    _refuse_json(value, name)
     if looks_like_a_key(value):
         raise ValueError(f"{name} looks like an API key; the key belongs in the password of the connection")
     return value.strip()
+
+
+def _refuse_json(text: str, name: str) -> None:
+    """Raise for the text of a mapping, because another task returned more than its template takes."""
+    if looks_like_json(text):
+        raise ValueError(f"{name} must be one value, not a mapping as text; take one of its fields")
 
 
 def nothing_given(parameter: str, value: Any, *, by_a_template: bool = False) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "from_mapping",
     "gave_nothing",
     "looks_like_a_key",
+    "looks_like_json",
     "nearest",
     "quoted",
 ]
@@ -27,6 +28,7 @@ T = TypeVar("T")
 
 #: Texts that a template writes for a missing value.
 _NOTHING = frozenset({"none", "null", "undefined", "nan"})
+_JSON = re.compile(r"\s*\[?\s*\{\s*['\"]")
 _KEY = re.compile(r"\s*cx_[0-9A-Za-z_]{8,}")
 #: Characters of a text that a message quotes.
 _LONGEST_QUOTE = 100
@@ -187,6 +189,11 @@ def check_flag(name: str, value: Any) -> bool:
     if text in _TRUE or text in _FALSE:
         return text in _TRUE
     raise ValueError(f"{name} must be true or false, not {quoted(value)}")
+
+
+def looks_like_json(text: str) -> bool:
+    """Return whether a text is a mapping or a list of mappings, as a template writes them."""
+    return _JSON.match(text) is not None
 
 
 def looks_like_a_key(text: str) -> bool:

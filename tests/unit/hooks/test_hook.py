@@ -15,8 +15,10 @@ from tokens import renewable
 from waiting import wait_until_async
 
 from connix_provider.client import AsyncClient, Client
+from connix_provider.client.errors import api_error_class
 from connix_provider.emulator import Emulator, Fault
 from connix_provider.hooks.connix import ConnixHook
+from connix_provider.hooks.diagnosis import explain_connection_error
 
 
 def closed_port() -> int:
@@ -156,6 +158,15 @@ def test_the_connection_test_names_each_kind_of_fault(fault, says, emulator, con
     assert not works
     assert says in said
     assert len(emulator.journal.entries()) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_gateways_refusal_says_nothing_of_the_key(status):
+    error = api_error_class(status)(status, f"http_{status}", "the response has no Connix error body")
+    error.has_error_body = False
+    said = explain_connection_error(error, "p")
+    assert said.startswith("Something before Connix refused the request")
+    assert "is valid" not in said
 
 
 def test_secrets_are_masked_in_logs(emulator, connection, monkeypatch):

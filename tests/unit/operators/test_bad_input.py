@@ -30,7 +30,7 @@ CASES = [
         {"agent_id": "{{ params.get('nothing') }}"},
         "agent_id must be a non-empty string, not 'None'",
     ),
-    (START, {"agent_id": ["agent_1"]}, "agent_id must be a string, not list ['agent_1']; use expand()"),
+    (START, {"agent_id": ["agent_1"]}, "agent_id must be a string, not a value of type list; use expand()"),
     (START, {"agent_id": ".."}, "agent_id must be an id, not the relative path '..'"),
     (START, {"agent_name": ""}, "agent_name must be a non-empty string"),
     (START, {**AGENT, "project_id": ""}, "project_id must be a non-empty string"),

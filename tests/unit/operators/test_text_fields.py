@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import enum
+import json
 import types
 from datetime import timedelta
 
@@ -82,6 +84,21 @@ def test_text_is_sent_as_the_template_gives_it(text, template, native):
             "environment_variables": {"A": text},
         },
     }
+
+
+class Model(str, enum.Enum):  # noqa: UP042 - its text is its name
+    LARGE = "large"
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_member_of_an_enum_is_sent_as_its_value(native):
+    config = {"model": Model.LARGE, "tools": [Model.LARGE], "environment_variables": {"A": Model.LARGE}}
+    body = rendered(
+        CREATE, native=native, name=Model.LARGE, metadata={"m": Model.LARGE}, config=config
+    ).body()
+    sent = {"model": "large", "tools": ["large"], "environment_variables": {"A": "large"}}
+    assert json.loads(json.dumps(body)) == {"name": "large", "metadata": {"m": "large"}, "config": sent}
+    assert "Model" not in str(body)
 
 
 @pytest.mark.parametrize("native", [False, True])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from in_process import TaskRun
 
+from connix_provider.operators.agent import ConnixCreateAgentOperator, ConnixStopAgentOperator
 from connix_provider.operators.apply import ConnixApplyAgentsOperator
 from connix_provider.operators.export import ConnixExportAgentLogsOperator, ConnixExportAgentMetricsOperator
 from connix_provider.operators.fleet import ConnixDeleteOrphanedAgentsOperator, ConnixFleetOperator
 from connix_provider.operators.health import ConnixCheckAgentHealthOperator
+from connix_provider.sensors.agent import ConnixAgentStatusSensor
 from connix_provider.sensors.health import ConnixAgentHealthSensor
 
 pytestmark = pytest.mark.heavy
@@ -77,4 +79,45 @@ def test_a_wrong_value_is_refused_before_anything_is_sent(
     ran = TaskRun(warp, operator, **{"timeout": 600, **arguments}).try_once()
     assert type(ran.error) is ValueError
     assert says in str(ran.error)
+    assert not emulator.journal.entries()
+
+
+AGENT = {
+    "id": "agent_1",
+    "status": "running",
+    "config": {
+        "system_prompt": "canary prompt",
+        "environment_variables": {"URL": "canary-url", "PIN": 77889911},
+    },
+}
+#: A parameter that another task's whole agent reached, in the forms in which it may arrive.
+WHOLE_AGENTS = [
+    (operator, {**arguments, name: value})
+    for operator, arguments, names in (
+        (
+            ConnixStopAgentOperator,
+            {"agent_id": "a"},
+            ("agent_id", "agent_name", "project_id", "wait_for_completion"),
+        ),
+        (ConnixCreateAgentOperator, {"name": "a"}, ("name", "if_exists", "on_failure")),
+        (ConnixAgentStatusSensor, {"agent_id": "a"}, ("target_statuses", "failure_statuses", "agent_id")),
+        (ConnixFleetOperator, FLEET, ("action", "agents", "order", "max_unavailable", "health")),
+        (ConnixCheckAgentHealthOperator, HEALTH, ("agent_id", "health", "fail_on")),
+        (ConnixAgentHealthSensor, HEALTH, ("at_least", "on_unknown")),
+        (ConnixDeleteOrphanedAgentsOperator, {}, ("on_missing_run", "older_than", "agents", "dry_run")),
+        (LOGS, {**DAY, "path": "/tmp/x.jsonl"}, ("agents", "level", "start_time")),
+        (APPLY, SPEC, ("plan", "prune")),
+    )
+    for name in names
+    for value in (AGENT, [AGENT], str(AGENT), [str(AGENT)])
+]
+
+
+@pytest.mark.parametrize(("operator", "arguments"), WHOLE_AGENTS)
+def test_no_message_quotes_a_whole_agent(operator, arguments, connection, warp, emulator):
+    given = {"target_statuses": "running"} if operator is ConnixAgentStatusSensor else {}
+    error = TaskRun(warp, operator, **{"timeout": 600, **given, **arguments}).try_once().error
+    assert type(error) is ValueError
+    assert "canary" not in str(error)
+    assert "77889911" not in str(error)
     assert not emulator.journal.entries()
