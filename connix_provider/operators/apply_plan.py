@@ -163,8 +163,8 @@ class ApplyPlan:
                 )
         if saved["spec"] != self.spec_digest:
             raise ValueError(
-                "the spec, or the credentials of the connection, changed since the plan was made; nothing is "
-                "changed. Make a new plan"
+                "the spec changed since the plan was made, or the credentials of the connection did; nothing "
+                "is changed. Make a new plan"
             )
         planned = {change["name"]: change for change in saved["changes"]}
         present = {agent.name: agent for agent in self.agents}
