@@ -4,8 +4,8 @@ Decide which failed poll ends a wait.
 Most failures are transient and end nothing before the deadline. Four kinds end it earlier:
 
 - a refusal that Connix itself states (401, 403, 400, …): at once;
-- a 401 or 403 without Connix's error body, or a 404 that is not the agent's own: as the third in a row over
-  at least 15 s;
+- a redirect, a refusal without Connix's error body, or a 404 that is not the agent's own: as the third in a
+  row over at least 15 s, because a gateway answers so while it restarts;
 - an Airflow connection that is not defined, as it also looks while a secrets backend is down: after 5
   minutes;
 - failures that a mistake in the connection explains, such as an unknown host: after 10 minutes without any
@@ -19,8 +19,8 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
-from connix_provider.client.attempts.gateway_refusals import GatewayRefusals, is_from_gateway
-from connix_provider.client.errors import ConnixError, ConnixNotFoundError
+from connix_provider.client.attempts.gateway_refusals import GatewayRefusals
+from connix_provider.client.errors import ConnixAPIError, ConnixError, ConnixNotFoundError
 from connix_provider.client.transient import is_transient
 
 __all__ = ["MISCONFIGURED_AFTER", "UNDEFINED_AFTER", "PollErrors"]
@@ -105,10 +105,16 @@ class PollErrors:
         if not error.may_be_misconfiguration:
             self.has_answered = True
         self._is_misconfigured = not self.has_answered
-        # A 404 of Connix may be the project's, so it says as little of the agent as a gateway's.
-        if is_from_gateway(error) or isinstance(error, ConnixNotFoundError):
+        if _says_nothing_of_the_agent(error):
             return self._gateway_refusals.add(now)
         self._gateway_refusals.reset()
         if self._is_misconfigured and now - self._began_at >= MISCONFIGURED_AFTER:
             return True
         return not is_transient(error)
+
+
+def _says_nothing_of_the_agent(error: ConnixError) -> bool:
+    """Return whether a gateway may have refused the poll; a 404 of Connix may be the project's."""
+    if not isinstance(error, ConnixAPIError) or is_transient(error):
+        return False
+    return not error.has_error_body or isinstance(error, ConnixNotFoundError)

@@ -9,7 +9,7 @@ import pytest
 from in_process import TaskRun
 from scenarios import Scenario
 
-from connix_provider.client.errors import ConnixNotFoundError, ConnixPermissionError
+from connix_provider.client.errors import ConnixAPIError, ConnixNotFoundError, ConnixPermissionError
 from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixAgentFailedError, ConnixSensorTimeoutError
 from connix_provider.operators.agent import ConnixDeleteAgentOperator
@@ -123,6 +123,21 @@ def test_two_foreign_404s_are_survived(scenario, mode):
     (agent_id,) = scenario.emulator.seed(status="running", project_id=scenario.project_id)
     scenario.emulator.faults.add(Fault.status(404, code="project_not_found"), on="get_agent", times=2)
     assert sensor(scenario, mode, agent_id=agent_id).try_once().error is None
+
+
+@pytest.mark.parametrize("times", [2, None])
+@MODES
+def test_a_redirected_poll_is_final_as_the_third(scenario, mode, times):
+    (agent_id,) = scenario.emulator.seed(status="creating", project_id=scenario.project_id)
+    scenario.emulator.script(agent_id, [(12, "running")])
+    scenario.emulator.faults.add(Fault.redirect("https://login.example/"), on="get_agent", times=times)
+    ran = sensor(scenario, mode, agent_id=agent_id, poke_interval=8).try_once()
+    if times is None:
+        assert type(ran.error) is ConnixAPIError, ran.error
+        assert "redirects to https://login.example" in str(ran.error)
+    else:
+        assert ran.error is None
+    assert len(gets(scenario)) == 3
 
 
 @MODES
