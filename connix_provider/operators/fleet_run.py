@@ -71,7 +71,7 @@ class FleetRun:
         deadline: float,
     ) -> None:
         self._settings = settings
-        self._limits = settings.limits(len(store.members))
+        self._limits = settings.limits(store.total)
         self._task = task
         self._deadline = deadline
         self._hook = ConnixHook(task.connix_conn_id)
@@ -89,11 +89,12 @@ class FleetRun:
         self.limit_reason = ""
 
     def resume(self, event: Mapping[str, Any]) -> None:
-        """Take over the waits of a trigger, but not of agents that an earlier start has ended."""
+        """Take over the waits of a trigger, except of agents that are done, failed or no longer selected."""
         self.progress_at = event["progress_at"]
         self.limit_reason = event["limit_reason"]
         for stored in event["waits"]:
-            if self._by_id[stored["agent_id"]].progress in {Progress.DONE, Progress.FAILED}:
+            member = self._by_id.get(stored["agent_id"])
+            if member is None or member.progress in {Progress.DONE, Progress.FAILED}:
                 continue
             wait, first_poll_at = FleetWait.from_json(stored, self._settings.policy, **self._shared_options())
             wait.due = time.monotonic() + max(0.0, first_poll_at - time.time())
@@ -175,8 +176,10 @@ class FleetRun:
         except ConnixNotFoundError as error:
             if error.is_of_an_agent and self._settings.action == "delete":
                 self._done(member, "it was gone already")
+            elif error.is_of_an_agent and member.is_gone and self._may_leave_out():
+                self._leave_out(member)
             else:
-                self._fail(member, error)
+                self._fail(member, error, is_gone=error.is_of_an_agent)
         except AirflowException as error:
             self._fail(member, error)
         except ConnixError as error:
@@ -238,7 +241,8 @@ class FleetRun:
         if result.outcome is Outcome.GONE and self._settings.action == "delete":
             result = dataclasses.replace(result, outcome=Outcome.DONE)
         if result.outcome is not Outcome.DONE:
-            self._fail(member, exception_for(self._with_last_errors(result)))
+            error = exception_for(self._with_last_errors(result))
+            self._fail(member, error, is_gone=result.outcome is Outcome.GONE)
         elif wait.stage is Stage.GOAL:
             self._reached(member, wait)
         elif wait.stage is Stage.HEALTH:
@@ -289,9 +293,22 @@ class FleetRun:
             self._progress(),
         )
 
-    def _fail(self, member: FleetMember, error: Exception) -> None:
+    def _may_leave_out(self) -> bool:
+        # Without any agent, a task would succeed that acted on none.
+        return len(self._store.members) > 1 or self._settings.agents.allow_empty
+
+    def _leave_out(self, member: FleetMember) -> None:
+        """Go on without an agent that was gone in an earlier try and is gone now."""
+        self._store.leave_out(member)
+        self._log.warning(
+            "Agent %s no longer exists, and failed for that in an earlier try. It is left out of the %s.",
+            member,
+            self._settings.action,
+        )
+
+    def _fail(self, member: FleetMember, error: Exception, *, is_gone: bool = False) -> None:
         self.waits.pop(member.agent_id, None)
-        member.progress, member.reason = Progress.FAILED, in_short(error)
+        member.progress, member.reason, member.is_gone = Progress.FAILED, in_short(error), is_gone
         member.is_available = not self._settings.ends_running
         self._store.end(member)
         self._log.error("%s", error)
