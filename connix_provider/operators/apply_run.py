@@ -266,11 +266,10 @@ class ApplyRun:
             may_have_executed = busy.may_have_executed = may_have_executed or busy.may_have_executed
             repeats += 1
             self._log.info("Agent %r (%s): the %s waits. %s", agent.name, agent.id, verb, busy)
-            wait = yield from self._await(SentAction.of(agent, "settle"))
-            was_busy = wait.polls > 1
-            if busy.error is not None and not was_busy:
-                pause = busy.pause_before_repeat(wait.poller.seen, repeats)
-                yield from self._await(SentAction.of(agent, "settle"), pause=pause)
+            settling = SentAction.of(agent, "settle", before=busy.before)
+            wait = yield from self._await(settling)
+            if pause := busy.pause_before_repeat(wait.poller.state, repeats):
+                yield from self._await(settling, pause=pause)
             agent = self._read(agent.id)
 
     def _await(

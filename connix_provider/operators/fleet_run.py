@@ -25,9 +25,9 @@ from airflow.providers.common.compat.sdk import AirflowException
 from connix_provider.client.errors import ConnixError, ConnixNotFoundError, ConnixRateLimitError
 from connix_provider.client.retry import cap_retry_delay
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.operators.busy_agent import MAX_REPEATS, AgentBusyError, back_off
+from connix_provider.operators.busy_agent import AgentBusyError, back_off, explains_conflict
 from connix_provider.operators.combined_error import in_short
-from connix_provider.operators.error_context import completing_errors, concerns_all_agents
+from connix_provider.operators.error_context import complete, completing_errors, concerns_all_agents
 from connix_provider.operators.fleet_action import send_to_member
 from connix_provider.operators.fleet_plan import FleetMember, FleetStep, Progress, decide
 from connix_provider.operators.sent_action import SentAction
@@ -146,12 +146,16 @@ class FleetRun:
 
     def _begin(self, member: FleetMember) -> None:
         """Act on an agent, or fail it; put it back if the rate limit does not allow the action yet."""
-        repeats = wait.repeats if (wait := self.waits.pop(member.agent_id, None)) else 0
+        settled = self.waits.pop(member.agent_id, None)
         was_acted_on, member.progress, member.was_acted_on = member.was_acted_on, Progress.UNDER_WAY, True
         member.reason = ""
-        error_fields = {"verb": self._settings.action, "agent_id": member.agent_id, "agent_name": member.name}
+
+        def error_fields() -> dict[str, Any]:
+            agent = {"agent_id": member.agent_id, "agent_name": member.name}
+            return {"verb": self._settings.action, **agent}
+
         try:
-            with completing_errors(self._hook, self._project_id, lambda: error_fields):
+            with completing_errors(self._hook, self._project_id, error_fields):
                 sent = send_to_member(
                     self._polling_session.client.with_options(longest_pause=_LONGEST_LIMIT_WAIT),
                     self._project_id,
@@ -161,11 +165,14 @@ class FleetRun:
                 )
         except AgentBusyError as busy:
             self._log.info("Agent %s: the %s waits. %s", member, self._settings.action, busy)
-            member.reason = str(busy)
+            if busy.error is not None:
+                complete(busy.error, self._hook, self._project_id, error_fields)
+            member.reason = str(busy.error or busy)
             # Save now, because another process may continue and report it.
             self._store.save()
-            settle = SentAction(member.agent_id, "settle", agent_name=member.name)
-            self._wait(member, settle, Stage.SETTLE, repeats=repeats + 1)
+            settling = dataclasses.replace(busy.settling(), agent_name=member.name)
+            repeats = settled.repeats + 1 if settled else 1
+            self._wait(member, settling, Stage.SETTLE, repeats=repeats, after=settled)
         except ConnixRateLimitError as error:
             now = time.time()
             pause = cap_retry_delay(max(error.retry_after or 0.0, _LONGEST_LIMIT_WAIT), self._deadline - now)
@@ -204,7 +211,7 @@ class FleetRun:
         repeats: int = 0,
         after: FleetWait | None = None,
     ) -> None:
-        # What follows the wait for the goal has the rest of its time, because the action began both.
+        # What follows has the rest of the time: an availability after the goal, and a further 409.
         began_at, deadline = after.times if after else (time.time(), math.inf)
         if after is None:
             deadline = min(self._deadline, began_at + self._settings.healthy_deadline)
@@ -239,20 +246,23 @@ class FleetRun:
         if result.outcome is Outcome.REFUSED and concerns_all_agents(error := exception_for(result)):
             raise error
         if result.outcome is Outcome.GONE and self._settings.action == "delete":
-            result = dataclasses.replace(result, outcome=Outcome.DONE)
-        if result.outcome is not Outcome.DONE:
+            self._done(member, "it was gone already", at=wait.seen_at)
+        elif result.outcome is not Outcome.DONE:
             error = exception_for(self._with_last_errors(result))
             self._fail(member, error, is_gone=result.outcome is Outcome.GONE)
         elif wait.stage is Stage.GOAL:
             self._reached(member, wait)
         elif wait.stage is Stage.HEALTH:
             self._done(member, at=wait.seen_at)
-        elif wait.repeats >= MAX_REPEATS:
-            action = f"Could not {self._settings.action} agent {member}"
-            why = f"the agent was busy or refused it with 409 {wait.repeats} times. {member.reason}"
-            self._fail(member, AirflowException(f"{action}: {why} See its log, then clear the task"))
-        else:
+        elif explains_conflict(
+            wait.poller.state,
+            wait.repeats,
+            # A request that was refused without effect left no record.
+            may_have_executed=self._store.records.get(member.agent_id) is not None,
+        ):
             self._begin(member)
+        else:
+            self._fail(member, AirflowException(member.reason))
 
     def _with_last_errors(self, result: PollResult) -> PollResult:
         """Add the agent's last errors if a trigger left them to this process; the first 5 s of it."""
