@@ -97,7 +97,7 @@ def test_an_unknown_status_after_an_update_stays_unknown(same_try, task, emulato
     assert run.try_once(same_try=same_try).error is None
 
 
-def test_an_old_error_is_no_failure_of_an_update(task, emulator):
+def test_an_old_error_fails_no_update(task, emulator):
     (agent_id,) = emulator.seed(name="agent", status="error")
     run = task()
     assert run.try_once().error is None

@@ -55,7 +55,7 @@ def _is_busy_after_each_conflict(emulator, reads):
 
 @MODES
 @ACTIONS
-def test_a_busy_agent_is_acted_on_when_it_settles(action, deferrable, fleet, emulator):
+def test_a_busy_agent_is_acted_on_after_settling(action, deferrable, fleet, emulator):
     (agent_id,) = emulator.seed(1, name="team-{n}", status=BEFORE[action])
     emulator.clock.advance(60)
     # A delete does not read the agent before.
