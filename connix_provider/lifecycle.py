@@ -38,7 +38,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from connix_provider.poll_state import GRACE, PollState, Sign, Snapshot
-from connix_provider.statuses import DOWN, KNOWN, SETTLED, AgentStatus, in_words, parse_statuses
+from connix_provider.statuses import DOWN, KNOWN, SETTLED, TRANSIENT, AgentStatus, in_words, parse_statuses
 from connix_provider.values import quoted
 
 __all__ = [
@@ -230,6 +230,7 @@ def _record(goal: Goal, snapshot: Snapshot, state: PollState, now: float) -> Non
         is_updating = snapshot.status == AgentStatus.UPDATING
         is_later = snapshot.has_later_update(state.before)
         state.changed = is_updating or is_later or not snapshot.has_content_of(state.before)
+    state.was_busy = state.was_busy or snapshot.status in TRANSIENT
     is_done = snapshot.status in goal.done
     # A change restarts the time, because the agent may have left the status between two polls.
     if not is_done or state.stable_since is None or (state.last and has_changed(state.last, snapshot)):

@@ -112,6 +112,7 @@ class PollState:
     :param newest: the latest ``updated_at`` of all polls
     :param stale: how many of the last polls showed an earlier ``updated_at``
     :param sign: the sign of an update that the wait needs besides the status
+    :param was_busy: whether a poll showed the agent creating or updating
     """
 
     before: Snapshot | None = None
@@ -124,6 +125,7 @@ class PollState:
     newest: datetime | None = None
     stale: int = 0
     sign: Sign = Sign.NONE
+    was_busy: bool = False
 
     def to_json(self, to_system: Callable[[float], float] | None = None) -> dict[str, Any]:
         """

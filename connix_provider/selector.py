@@ -104,6 +104,18 @@ class AgentSelector:
             for name, value in self.criteria.items()
         )
 
+    def may_select(self, agent_id: str, name: str | None) -> bool:
+        """
+        Return whether an agent may be selected, as far as its id and its name tell.
+
+        :param name: its name, if known
+        """
+        return (
+            (self.ids is None or agent_id in self.ids)
+            and (self.names is None or name in self.names)
+            and (self.name is None or fnmatch.fnmatchcase(str(name), self.name))
+        )
+
     def matches(self, agent: Agent, *, now: float) -> bool:
         """
         Return whether an agent meets all criteria.
@@ -113,9 +125,7 @@ class AgentSelector:
         :return: whether it is selected
         """
         return (
-            (self.ids is None or agent.id in self.ids)
-            and (self.names is None or agent.name in self.names)
-            and (self.name is None or fnmatch.fnmatchcase(str(agent.name), self.name))
+            self.may_select(agent.id, agent.name)
             and (self.statuses is None or str(agent.status) in self.statuses)
             and all(
                 key in agent.metadata and _equal(agent.metadata[key], wanted)

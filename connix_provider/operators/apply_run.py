@@ -9,13 +9,16 @@ Invariants:
 - A create and a restart are sent once, over lost responses and retries of the task.
 - An action is sent only to an agent that was just read, and each action only once.
 - An agent is deleted only if its metadata still names the owner.
+- A retry is not green over an agent that an earlier try created or updated and that failed since.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import time
 from collections.abc import Callable, Generator
-from functools import cached_property
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -23,19 +26,19 @@ from airflow.providers.common.compat.sdk import AirflowException
 
 from connix_provider.client.errors import ConnixNotFoundError
 from connix_provider.exceptions import ConnixAgentFailedError
-from connix_provider.lifecycle import GOALS
+from connix_provider.lifecycle import GOALS, REPLICA_LAG
 from connix_provider.operators import create_once
 from connix_provider.operators.action_operators import send_action
 from connix_provider.operators.agent_diff import changed_fields, difference
-from connix_provider.operators.agent_records import AgentRecords
 from connix_provider.operators.apply_plan import AgentChange, ApplyPlan, owner_mark
+from connix_provider.operators.apply_records import ApplyRecords
 from connix_provider.operators.busy_agent import AgentBusyError, raise_if_busy
 from connix_provider.operators.existing_agent import sent_update
 from connix_provider.operators.flow_driver import AgentFlow, AgentWait, FlowDriver
-from connix_provider.operators.identity import APPLY_OWNER_FIELD, identity_key
+from connix_provider.operators.identity import APPLY_OWNER_FIELD, IDENTITY_FIELD, identity_key
 from connix_provider.operators.restart_once import restart_in_run
 from connix_provider.operators.sent_action import SentAction
-from connix_provider.operators.task_state import TaskStore
+from connix_provider.operators.task_state import ActionRecord, recorded
 from connix_provider.params import name_conflict
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome
@@ -95,8 +98,10 @@ class ApplyRun:
         self._deadline = deadline
         self._driver = FlowDriver(hook, polling_session, plan.project_id, task.log)
         self._log = task.log
-        #: Keeps the records for the next start of the task.
-        self.store = TaskStore(context, "connix_apply")
+        #: What earlier starts of the task requested.
+        self.records = ApplyRecords(context)
+        #: By agent id, epoch seconds at which a create made or found the agent.
+        self._found_at: dict[str, float] = {}
         #: By name, the ids of the agents that exist.
         self.agent_ids: dict[str, str] = {}
 
@@ -116,76 +121,100 @@ class ApplyRun:
             self._driver.run((change, self._delete(change)) for change in deletes)
         return self._driver.failures
 
-    @cached_property
-    def _records(self) -> AgentRecords:
-        """The records of restarts, read with the first restart, because reading them may cost a request."""
-        return AgentRecords(self.store.read(), self._save)
-
-    def _save(self) -> None:
-        self.store.write(self._records.to_json())
-
     # The flows
 
     def _bring(self, change: AgentChange) -> AgentFlow:
         """Create or update an agent, and bring it to its declared state."""
         spec, agent = change.spec, change.agent
         assert spec is not None
-        is_new = agent is None
+        state, is_new = spec.state, agent is None
+        must_run = agent is not None and self._is_unfinished_create(spec, agent)
         agent = agent or self._create(spec)
         self.agent_ids[spec.name] = agent.id
+        if is_new or must_run:
+            self._found_at[agent.id] = time.time()
         if is_new:
-            now = time.time()
-            sent = SentAction.of(agent, "create", accepted_at=now, found_at=now)
+            sent = SentAction.of(agent, "create", accepted_at=time.time())
             yield from self._await(sent, is_last=spec.state in {None, AgentStatus.RUNNING})
         if difference(spec.body, agent):
             # The plan may be minutes old, because updates wait for their rate limit.
-            yield from self._update(spec, agent if is_new else self._read(agent.id))
-        elif agent.status in TRANSIENT and not is_new and self._task.is_repeated(self._context):
-            # An earlier try may have sent an update, and was killed before it saw the end of it.
-            yield from self._await(SentAction.of(agent, "update", accepted_at=time.time()), is_last=True)
-        if spec.state and change.action != "none":
-            yield from self._bring_to_state(spec, agent.id)
+            yield from self._update(spec, agent if is_new else (yield from self._read(agent.id)))
+        elif not is_new and spec.state is None and self.records.updates.get(agent.id):
+            yield from self._update(spec, agent)
+        if must_run:
+            self._log.info("Agent %r (%s) must run, because an earlier try created it.", agent.name, agent.id)
+            state = AgentStatus.RUNNING
+        if state and (must_run or change.action != "none"):
+            yield from self._bring_to_state(state, agent.id)
+        if spec.state is None and (is_new or must_run):
+            self.records.creates.write(spec.name, None)
+
+    def _is_unfinished_create(self, spec: AgentSpec, agent: Agent) -> bool:
+        """Return whether an earlier start of the task created an agent that has not run yet."""
+        if spec.state is not None or not self._task.wait_for_completion:
+            return False
+        is_own = agent.metadata.get(IDENTITY_FIELD) == agent_key(self._context, spec.name)
+        return is_own and self.records.creates.get(spec.name) is not None
 
     def _create(self, spec: AgentSpec) -> Agent:
         """Create an agent, or find the one that an earlier request of this task run created."""
         mark = {APPLY_OWNER_FIELD: owner_mark(self._plan.owner)}
         body = {**spec.body, "metadata": {**spec.body.get("metadata", {}), **mark}}
-        found = create_once.create_once(
-            self._polling_session.client,
-            self._project_id,
-            body,
-            agent_key(self._context, spec.name),
-            retried=self._task.is_repeated(self._context),
-        )
-        if not found.is_own:
-            raise name_conflict(
-                f"agent {spec.name!r} ({found.agent.id}) was created by others since the plan was made. It "
-                "is left as it is; a retry of this task brings it to the spec"
+        recording: AbstractContextManager[None] = nullcontext()
+        if spec.state is None and self.records.creates.get(spec.name) is None:
+            record_store = self.records.creates.record_store(spec.name)
+            recording = recorded(record_store, ActionRecord("", agent_name=spec.name))
+        with recording:
+            found = create_once.create_once(
+                self._polling_session.client,
+                self._project_id,
+                body,
+                agent_key(self._context, spec.name),
+                retried=self._task.is_repeated(self._context),
             )
+            if not found.is_own:
+                raise name_conflict(
+                    f"agent {spec.name!r} ({found.agent.id}) was created by others since the plan was made. "
+                    "It is left as it is; a retry of this task brings it to the spec"
+                )
         return found.agent
 
     def _update(self, spec: AgentSpec, agent: Agent) -> AgentFlow:
         """Send the fields that differ, and wait until the agent has settled."""
-        before = agent.snapshot()
+        updates = self.records.updates
+        record = updates.get(agent.id) if spec.state is None else None
+        before = record.before if record and record.before else agent.snapshot()
 
         def send(agent: Agent) -> SentAction | None:
             changes = difference(spec.body, agent)
             if not changes:
-                return None
+                # Without a record, others made the same update.
+                is_sent = spec.state is None and updates.get(agent.id) is not None
+                return (
+                    SentAction.of(agent, "update", before=before, accepted_at=time.time())
+                    if is_sent
+                    else None
+                )
+            recording: AbstractContextManager[None] = nullcontext()
+            if spec.state is None:
+                sent_record = ActionRecord(agent.id, agent.name, before)
+                recording = recorded(updates.record_store(agent.id), sent_record)
             self._log.info(
                 "Updating agent %r (%s): %s.", agent.name, agent.id, changed_fields(changes, agent)
             )
-            with raise_if_busy(agent.id, "update", agent.snapshot()):
+            with raise_if_busy(agent.id, "update", agent.snapshot()), recording:
                 reply = self._polling_session.client.agents.update(self._project_id, agent.id, changes)
             return sent_update(agent, reply, changes, before)
 
         yield from self._send("update", agent, send, is_last=spec.state is None)
+        if spec.state is None:
+            updates.write(agent.id, None)
 
-    def _bring_to_state(self, spec: AgentSpec, agent_id: str) -> AgentFlow:
+    def _bring_to_state(self, declared: str, agent_id: str) -> AgentFlow:
         """Send the actions that lead to the declared state, each at most once."""
-        state, requested = AgentStatus(str(spec.state)), set[str]()
+        state, requested = AgentStatus(declared), set[str]()
         while True:
-            agent = self._read(agent_id)
+            agent = yield from self._read(agent_id)
             if agent.status == state:
                 return
             action = _ACTIONS[state].get(agent.status)
@@ -217,8 +246,8 @@ class ApplyRun:
                 client,
                 self._project_id,
                 agent.id,
-                record=self._records.get(agent.id),
-                record_store=self._records.record_store(agent.id),
+                record=self.records.restarts.get(agent.id),
+                record_store=self.records.restarts.record_store(agent.id),
                 read=lambda: agent,
             )
 
@@ -240,7 +269,7 @@ class ApplyRun:
             return SentAction.of(agent, "delete", accepted_at=time.time())
 
         try:
-            agent = self._read(change.agent.id)
+            agent = yield from self._read(change.agent.id)
             yield from self._send("delete", agent, send, is_last=True)
         except ConnixNotFoundError as error:
             if not error.is_of_an_agent:
@@ -266,17 +295,17 @@ class ApplyRun:
             may_have_executed = busy.may_have_executed = may_have_executed or busy.may_have_executed
             repeats += 1
             self._log.info("Agent %r (%s): the %s waits. %s", agent.name, agent.id, verb, busy)
-            wait = yield from self._await(SentAction.of(agent, "settle"))
-            was_busy = wait.polls > 1
-            if busy.error is not None and not was_busy:
-                pause = busy.pause_before_repeat(wait.poller.seen, repeats)
-                yield from self._await(SentAction.of(agent, "settle"), pause=pause)
-            agent = self._read(agent.id)
+            settling = SentAction.of(agent, "settle", before=busy.before)
+            wait = yield from self._await(settling)
+            if pause := busy.pause_before_repeat(wait.poller.state, repeats):
+                yield from self._await(settling, pause=pause)
+            agent = yield from self._read(agent.id)
 
     def _await(
         self, sent: SentAction, *, is_last: bool = False, pause: float = 0.0
     ) -> Generator[AgentWait, PollResult, AgentWait]:
         """Wait for the goal of an action; not for the last one with ``wait_for_completion=False``."""
+        sent = dataclasses.replace(sent, found_at=self._found_at.get(sent.agent_id))
         poller = self._task.wait_for(sent, str(sent.goal), self._deadline)
         wait = AgentWait(poller, due=time.monotonic() + pause)
         if sent.goal is None or (is_last and not (self._task.wait_for_completion or sent.is_unconfirmed)):
@@ -287,8 +316,16 @@ class ApplyRun:
         self._log.info("%s", result.message)
         return wait
 
-    def _read(self, agent_id: str) -> Agent:
-        return self._polling_session.client.agents.get(self._project_id, agent_id)
+    def _read(self, agent_id: str) -> Generator[AgentWait, PollResult, Agent]:
+        """Read an agent. Soon after its create, a 404 only means that a read replica lags behind."""
+        until = self._found_at.get(agent_id, -math.inf) + REPLICA_LAG
+        while True:
+            try:
+                return self._polling_session.client.agents.get(self._project_id, agent_id)
+            except ConnixNotFoundError as error:
+                if not error.is_of_an_agent or time.time() >= until:
+                    raise
+            yield from self._await(SentAction(agent_id, "settle"), pause=1.0)
 
     def _failed(self, agent: Agent, state: str) -> Exception:
         return ConnixAgentFailedError(

@@ -64,9 +64,9 @@ def apply_agents(
         try:
             errors = run.carry_out()
             if not errors:
-                run.store.delete()
+                run.records.store.delete()
         finally:
-            run.store.clean_up_after_last_try()
+            run.records.store.clean_up_after_last_try()
     if errors:
         raise combined_error(errors, f"{len(errors)} of {len(made.agents)} agents are not as declared.")
     task.log.info("The agents of owner %r are as declared.", owner)

@@ -2,7 +2,8 @@
 A 409 of an agent that is creating or updating: wait until it has settled, and send the action again.
 
 An operator raises :class:`AgentBusyError` for the 409. :func:`act_when_ready` waits for the agent to settle,
-by the rules of every other wait, and calls the operator's ``act`` again.
+by the rules of every other wait, and calls the operator's ``act`` again. Tasks on several agents have loops
+of their own. :func:`explains_conflict` decides for all whether a 409 is final.
 
 Invariants:
 
@@ -30,22 +31,22 @@ from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.deadlines import LONGEST_PAUSE
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
-from connix_provider.statuses import TRANSIENT
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.operators.agent_task import AgentTask
     from connix_provider.operators.sent_action import Undo
+    from connix_provider.poll_state import PollState
     from connix_provider.polling.status_poller import StatusPoller
     from connix_provider.polling.worker_loop import PollingSession
 
 __all__ = [
-    "MAX_REPEATS",
     "AgentBusyError",
     "act_when_ready",
     "await_settled",
     "back_off",
+    "explains_conflict",
     "raise_if_busy",
     "with_busy_reason",
 ]
@@ -91,23 +92,40 @@ class AgentBusyError(Exception):
         #: Epoch seconds at which a create made or found the agent.
         self.found_at: float | None = None
 
-    def pause_before_repeat(self, seen: Snapshot | None, repeats: int) -> float:
+    def settling(self) -> SentAction:
+        """Return what to wait for before the action is sent again."""
+        return SentAction(self.agent_id, "settle", self.before, undo=self.undo, found_at=self.found_at)
+
+    def pause_before_repeat(self, state: PollState, repeats: int) -> float:
         """
-        Return the pause before the action is sent again to an agent that was not busy.
+        Return the pause before the action is sent again.
 
-        The agent may have been busy until just now, or may only have sent a heartbeat.
-
-        :param seen: the agent as a poll after the 409 showed it
+        :param state: the state of the wait for the agent to settle
         :param repeats: how often the action waited, this time included
         :return: seconds
-        :raises ConnixConflictError: the 409, if neither a change of the agent nor an earlier request explains
-            it, and after :data:`MAX_REPEATS` times
+        :raises ConnixConflictError: the 409, if it is final
         """
-        has_changed = self.before is not None and seen != self.before
-        is_explained = self.error is None or has_changed or self.may_have_executed
-        if self.error is not None and (not is_explained or repeats >= MAX_REPEATS):
+        if self.error is not None and not explains_conflict(
+            state, repeats, may_have_executed=self.may_have_executed
+        ):
             raise self.error
-        return back_off(repeats)
+        return 0.0 if state.was_busy else back_off(repeats)
+
+
+def explains_conflict(state: PollState, repeats: int, *, may_have_executed: bool) -> bool:
+    """
+    Return whether an action that met 409 is sent again.
+
+    An agent that is not busy may have been busy until just now, or may only have sent a heartbeat. So it
+    explains the 409 only if it changed, and at most :data:`MAX_REPEATS` times.
+
+    :param state: the state of the wait for the agent to settle
+    :param repeats: how often the action waited, this time included
+    :param may_have_executed: whether an earlier request of the task may explain the 409
+    :return: whether the agent was busy, or changed, or an earlier request explains the 409
+    """
+    has_changed = state.before is not None and state.last != state.before
+    return state.was_busy or ((has_changed or may_have_executed) and repeats < MAX_REPEATS)
 
 
 def back_off(repeats: int) -> float:
@@ -158,7 +176,7 @@ def act_when_ready(
             busy = error
         task.response_was_lost = busy.may_have_executed = task.response_was_lost or busy.may_have_executed
         task.busy_reason, agent_id = str(busy), busy.agent_id
-        settling = SentAction(busy.agent_id, "settle", undo=busy.undo, found_at=busy.found_at)
+        settling = busy.settling()
         wait = task.wait_for(settling, "settle", deadline)
         repeats += 1
         try:
@@ -201,12 +219,12 @@ def await_settled(
     :raises ConnixAgentGoneError: if the agent is gone
     :raises Exception: any other error that ends a wait
     """
-    was_busy = False
+    is_logged = False
     while (poll_result := worker_loop.poll_once(polling_session, project_id, wait)) is None:
-        if wait.status in TRANSIENT and not was_busy:
-            was_busy = True
+        if wait.state.was_busy and not is_logged:
+            is_logged = True
             log.info("Agent %s is %s, so the %s waits: %s", wait.agent, wait.status, busy.action, busy)
-        if wait.seen and not was_busy:
+        if wait.seen and not wait.state.was_busy:
             # An unknown status does not explain the 409.
             break
         if defers:
@@ -214,9 +232,7 @@ def await_settled(
         time.sleep(wait.schedule.sleep_seconds())
     if poll_result and poll_result.outcome is not Outcome.DONE:
         raise exception_for(with_busy_reason(poll_result, str(busy))) from busy.error
-    if was_busy:
-        return True
-    pause = busy.pause_before_repeat(wait.seen, repeats)
+    pause = busy.pause_before_repeat(wait.state, repeats)
     time.sleep(min(pause, max(0.0, wait.schedule.left())))
     return True
 

@@ -13,7 +13,7 @@ from connix_provider.polling.agent_ref import AgentRef
 if TYPE_CHECKING:
     from connix_provider.hooks.connix import ConnixHook
 
-__all__ = ["completing_errors", "concerns_all_agents", "error_subject"]
+__all__ = ["complete", "completing_errors", "concerns_all_agents", "error_subject"]
 
 
 def error_subject(
@@ -47,16 +47,28 @@ def completing_errors(
     try:
         yield
     except ConnixError as error:
-        if error.subject is None:
-            known = error_fields()
-            error.project_id = project_id
-            error.agent_id = error.agent_id or known.get("agent_id")
-            error.agent_name = error.agent_name or known.get("agent_name")
-            agent = {"agent_id": error.agent_id, "agent_name": error.agent_name}
-            error.subject = error_subject(**{**known, **agent})
-            error.advice = remedy(error, hook.connix_conn_id)
-            error.link = hook.agent_url(project_id, error.agent_id) if error.agent_id else hook.console_url
+        complete(error, hook, project_id, error_fields)
         raise
+
+
+def complete(
+    error: ConnixError, hook: ConnixHook, project_id: str, error_fields: Callable[[], dict[str, Any]]
+) -> None:
+    """
+    Complete an error with subject, remedy and link, unless it has them.
+
+    :param error_fields: as for :func:`completing_errors`
+    """
+    if error.subject is not None:
+        return
+    known = error_fields()
+    error.project_id = project_id
+    error.agent_id = error.agent_id or known.get("agent_id")
+    error.agent_name = error.agent_name or known.get("agent_name")
+    agent = {"agent_id": error.agent_id, "agent_name": error.agent_name}
+    error.subject = error_subject(**{**known, **agent})
+    error.advice = remedy(error, hook.connix_conn_id)
+    error.link = hook.agent_url(project_id, error.agent_id) if error.agent_id else hook.console_url
 
 
 def concerns_all_agents(error: Exception) -> bool:

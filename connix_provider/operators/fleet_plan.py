@@ -51,6 +51,7 @@ class FleetMember:
     :param is_available: whether it is available now, as far as is known; one under way never counts as such
     :param was_acted_on: whether the run acted on it, and did not find it done already
     :param reason: why it failed, or why nothing was to do
+    :param is_gone: whether it failed because it no longer exists
     """
 
     agent_id: str
@@ -59,6 +60,7 @@ class FleetMember:
     is_available: bool = True
     was_acted_on: bool = False
     reason: str = ""
+    is_gone: bool = False
 
     def __str__(self) -> str:
         """Return the words that go after "agent"."""

@@ -25,9 +25,9 @@ from airflow.providers.common.compat.sdk import AirflowException
 from connix_provider.client.errors import ConnixError, ConnixNotFoundError, ConnixRateLimitError
 from connix_provider.client.retry import cap_retry_delay
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.operators.busy_agent import MAX_REPEATS, AgentBusyError, back_off
+from connix_provider.operators.busy_agent import AgentBusyError, back_off, explains_conflict
 from connix_provider.operators.combined_error import in_short
-from connix_provider.operators.error_context import completing_errors, concerns_all_agents
+from connix_provider.operators.error_context import complete, completing_errors, concerns_all_agents
 from connix_provider.operators.fleet_action import send_to_member
 from connix_provider.operators.fleet_plan import FleetMember, FleetStep, Progress, decide
 from connix_provider.operators.sent_action import SentAction
@@ -71,7 +71,7 @@ class FleetRun:
         deadline: float,
     ) -> None:
         self._settings = settings
-        self._limits = settings.limits(len(store.members))
+        self._limits = settings.limits(store.total)
         self._task = task
         self._deadline = deadline
         self._hook = ConnixHook(task.connix_conn_id)
@@ -89,11 +89,12 @@ class FleetRun:
         self.limit_reason = ""
 
     def resume(self, event: Mapping[str, Any]) -> None:
-        """Take over the waits of a trigger, but not of agents that an earlier start has ended."""
+        """Take over the waits of a trigger, except of agents that are done, failed or no longer selected."""
         self.progress_at = event["progress_at"]
         self.limit_reason = event["limit_reason"]
         for stored in event["waits"]:
-            if self._by_id[stored["agent_id"]].progress in {Progress.DONE, Progress.FAILED}:
+            member = self._by_id.get(stored["agent_id"])
+            if member is None or member.progress in {Progress.DONE, Progress.FAILED}:
                 continue
             wait, first_poll_at = FleetWait.from_json(stored, self._settings.policy, **self._shared_options())
             wait.due = time.monotonic() + max(0.0, first_poll_at - time.time())
@@ -145,12 +146,16 @@ class FleetRun:
 
     def _begin(self, member: FleetMember) -> None:
         """Act on an agent, or fail it; put it back if the rate limit does not allow the action yet."""
-        repeats = wait.repeats if (wait := self.waits.pop(member.agent_id, None)) else 0
+        settled = self.waits.pop(member.agent_id, None)
         was_acted_on, member.progress, member.was_acted_on = member.was_acted_on, Progress.UNDER_WAY, True
         member.reason = ""
-        error_fields = {"verb": self._settings.action, "agent_id": member.agent_id, "agent_name": member.name}
+
+        def error_fields() -> dict[str, Any]:
+            agent = {"agent_id": member.agent_id, "agent_name": member.name}
+            return {"verb": self._settings.action, **agent}
+
         try:
-            with completing_errors(self._hook, self._project_id, lambda: error_fields):
+            with completing_errors(self._hook, self._project_id, error_fields):
                 sent = send_to_member(
                     self._polling_session.client.with_options(longest_pause=_LONGEST_LIMIT_WAIT),
                     self._project_id,
@@ -160,11 +165,14 @@ class FleetRun:
                 )
         except AgentBusyError as busy:
             self._log.info("Agent %s: the %s waits. %s", member, self._settings.action, busy)
-            member.reason = str(busy)
+            if busy.error is not None:
+                complete(busy.error, self._hook, self._project_id, error_fields)
+            member.reason = str(busy.error or busy)
             # Save now, because another process may continue and report it.
             self._store.save()
-            settle = SentAction(member.agent_id, "settle", agent_name=member.name)
-            self._wait(member, settle, Stage.SETTLE, repeats=repeats + 1)
+            settling = dataclasses.replace(busy.settling(), agent_name=member.name)
+            repeats = settled.repeats + 1 if settled else 1
+            self._wait(member, settling, Stage.SETTLE, repeats=repeats, after=settled)
         except ConnixRateLimitError as error:
             now = time.time()
             pause = cap_retry_delay(max(error.retry_after or 0.0, _LONGEST_LIMIT_WAIT), self._deadline - now)
@@ -175,8 +183,10 @@ class FleetRun:
         except ConnixNotFoundError as error:
             if error.is_of_an_agent and self._settings.action == "delete":
                 self._done(member, "it was gone already")
+            elif error.is_of_an_agent and member.is_gone and self._may_leave_out():
+                self._leave_out(member)
             else:
-                self._fail(member, error)
+                self._fail(member, error, is_gone=error.is_of_an_agent)
         except AirflowException as error:
             self._fail(member, error)
         except ConnixError as error:
@@ -201,7 +211,7 @@ class FleetRun:
         repeats: int = 0,
         after: FleetWait | None = None,
     ) -> None:
-        # What follows the wait for the goal has the rest of its time, because the action began both.
+        # What follows has the rest of the time: an availability after the goal, and a further 409.
         began_at, deadline = after.times if after else (time.time(), math.inf)
         if after is None:
             deadline = min(self._deadline, began_at + self._settings.healthy_deadline)
@@ -236,19 +246,23 @@ class FleetRun:
         if result.outcome is Outcome.REFUSED and concerns_all_agents(error := exception_for(result)):
             raise error
         if result.outcome is Outcome.GONE and self._settings.action == "delete":
-            result = dataclasses.replace(result, outcome=Outcome.DONE)
-        if result.outcome is not Outcome.DONE:
-            self._fail(member, exception_for(self._with_last_errors(result)))
+            self._done(member, "it was gone already", at=wait.seen_at)
+        elif result.outcome is not Outcome.DONE:
+            error = exception_for(self._with_last_errors(result))
+            self._fail(member, error, is_gone=result.outcome is Outcome.GONE)
         elif wait.stage is Stage.GOAL:
             self._reached(member, wait)
         elif wait.stage is Stage.HEALTH:
             self._done(member, at=wait.seen_at)
-        elif wait.repeats >= MAX_REPEATS:
-            action = f"Could not {self._settings.action} agent {member}"
-            why = f"the agent was busy or refused it with 409 {wait.repeats} times. {member.reason}"
-            self._fail(member, AirflowException(f"{action}: {why} See its log, then clear the task"))
-        else:
+        elif explains_conflict(
+            wait.poller.state,
+            wait.repeats,
+            # A request that was refused without effect left no record.
+            may_have_executed=self._store.records.get(member.agent_id) is not None,
+        ):
             self._begin(member)
+        else:
+            self._fail(member, AirflowException(member.reason))
 
     def _with_last_errors(self, result: PollResult) -> PollResult:
         """Add the agent's last errors if a trigger left them to this process; the first 5 s of it."""
@@ -289,9 +303,22 @@ class FleetRun:
             self._progress(),
         )
 
-    def _fail(self, member: FleetMember, error: Exception) -> None:
+    def _may_leave_out(self) -> bool:
+        # Without any agent, a task would succeed that acted on none.
+        return len(self._store.members) > 1 or self._settings.agents.allow_empty
+
+    def _leave_out(self, member: FleetMember) -> None:
+        """Go on without an agent that was gone in an earlier try and is gone now."""
+        self._store.leave_out(member)
+        self._log.warning(
+            "Agent %s no longer exists, and failed for that in an earlier try. It is left out of the %s.",
+            member,
+            self._settings.action,
+        )
+
+    def _fail(self, member: FleetMember, error: Exception, *, is_gone: bool = False) -> None:
         self.waits.pop(member.agent_id, None)
-        member.progress, member.reason = Progress.FAILED, in_short(error)
+        member.progress, member.reason, member.is_gone = Progress.FAILED, in_short(error), is_gone
         member.is_available = not self._settings.ends_running
         self._store.end(member)
         self._log.error("%s", error)

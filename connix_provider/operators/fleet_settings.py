@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from connix_provider.health import HealthPolicy
+from connix_provider.operators.agent_spec import digest_of
 from connix_provider.operators.fleet_plan import FleetLimits
 from connix_provider.params import check_seconds
 from connix_provider.polling.fleet_wait import FleetPolicy
@@ -112,6 +113,13 @@ class FleetSettings:
     def progress_verb(self) -> str:
         """The action at the beginning of a log line."""
         return _ACTIONS[self.action]
+
+    @property
+    def selector_digest(self) -> str:
+        """A digest of the selector's criteria, in which the order of ids and names does not count."""
+        criteria = self.agents.criteria
+        listed = {name: sorted(value) for name, value in criteria.items() if isinstance(value, tuple)}
+        return digest_of({**criteria, **listed})
 
     def limits(self, total: int) -> FleetLimits:
         """

@@ -4,6 +4,7 @@ Stored state of a fleet's run: its agents and their progress.
 Invariants:
 
 - The selection is kept before the first action, so that every start of the task means the same agents.
+- A start of the task with another selector acts on no agent that this selector does not select.
 - An action is recorded before its request is sent, and its end before the next agent is acted on.
 - A run that failed is continued after a clear: agents that are done are not acted on again.
 - A run that succeeded is kept until a clear, which begins a new one. A process may be killed before Airflow
@@ -34,7 +35,7 @@ class FleetStore:
 
     def __init__(self, context: Context) -> None:
         self._store = TaskStore(context, _NAME)
-        self._action = self._project_id = ""
+        self._action = self._project_id = self._selector = ""
         self._try = [max_tries_of(context), try_number_of(context)]
         self._is_over = False
         #: The record of the action on each agent under way.
@@ -43,8 +44,10 @@ class FleetStore:
         self.since: tuple[float, int] = (time.time(), 0)
         #: The agents, in the order in which they are acted on.
         self.members: list[FleetMember] = []
+        #: How many agents were selected, of which percentages are taken.
+        self.total = 0
 
-    def read(self, action: str, project_id: str) -> bool:
+    def read(self, action: str, project_id: str, selector: str) -> bool:
         """
         Read the run of an earlier start of the task.
 
@@ -52,17 +55,20 @@ class FleetStore:
 
         :param action: the action; a run of another one does not count
         :param project_id: the project; a run in another one does not count
-        :return: whether there is one
+        :param selector: a digest of the selector's criteria
+        :return: whether there is one with this selector. Otherwise :meth:`begin` is to follow, and
+            :attr:`members` holds the agents of the run with another selector
         """
+        self._action, self._project_id, self._selector = action, project_id, selector
         stored = self._store.read(of_any_clear=True)
         if not isinstance(stored, dict) or (stored["action"], stored["project_id"]) != (action, project_id):
             return False
-        self._is_over = stored["is_over"]
-        if self._is_over and self._store.read() is None:
+        if stored["is_over"] and self._store.read() is None:
             # The run succeeded before a clear.
-            self._is_over = False
             return False
-        self._action, self._project_id = action, project_id
+        is_same = bool(stored["selector"] == selector)
+        self._is_over = is_same and stored["is_over"]
+        self.total = stored["total"]
         is_new_try = stored["try"] != self._try
         self.records = AgentRecords(stored["records"], self.save)
         self.members = [FleetMember(*values) for values in stored["members"]]
@@ -76,13 +82,26 @@ class FleetStore:
             if member.progress is Progress.FAILED and is_new_try and not self._is_over:
                 member.progress, member.reason, member.was_acted_on = Progress.UNTOUCHED, "", False
                 self.records.discard(member.agent_id)
-        return True
+        return is_same
 
-    def begin(self, action: str, project_id: str, members: Iterable[FleetMember]) -> None:
-        """Keep the selection."""
-        self._action, self._project_id = action, project_id
-        self.members = list(members)
+    def begin(self, selected: Iterable[FleetMember]) -> None:
+        """
+        Keep the selection.
+
+        :param selected: the agents; those that a run with another selector acted on keep their progress
+        """
+        known = {
+            member.agent_id: member for member in self.members if member.progress is not Progress.UNTOUCHED
+        }
+        self.members = [known.get(member.agent_id, member) for member in selected]
+        self.total = len(self.members)
+        self.since = (time.time(), sum(member.progress is Progress.DONE for member in self.members))
         self.save()
+
+    def leave_out(self, member: FleetMember) -> None:
+        """Keep that the run goes on without an agent."""
+        self.members = [other for other in self.members if other is not member]
+        self.end(member)
 
     def end(self, member: FleetMember) -> None:
         """Keep that an agent is done or failed."""
@@ -111,6 +130,7 @@ class FleetStore:
                 member.is_available,
                 member.was_acted_on,
                 member.reason,
+                member.is_gone,
             ]
             for member in self.members
         ]
@@ -118,6 +138,8 @@ class FleetStore:
             {
                 "action": self._action,
                 "project_id": self._project_id,
+                "selector": self._selector,
+                "total": self.total,
                 "try": self._try,
                 "since": list(self.since),
                 "members": members,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ def run_fleet(
     store = FleetStore(context)
     connect = partial(PollingSession, deadline=deadline, is_resumed=event is not None)
     with task.connected(connect) as (hook, project_id, polling_session):
-        if store.read(settings.action, project_id):
+        if store.read(settings.action, project_id, settings.selector_digest):
             if event is None:
                 done = sum(member.progress is Progress.DONE for member in store.members)
                 task.log.info(
@@ -62,13 +63,18 @@ def run_fleet(
                     done,
                 )
         else:
+            if store.members:
+                task.log.info(
+                    "The selector changed since an earlier start of this task, so the agents are selected "
+                    "again. An agent that is done is not acted on again."
+                )
             with completing_errors(hook, project_id, task.error_fields):
-                members = _select(task, settings, polling_session, project_id)
-            store.begin(settings.action, project_id, members)
+                members = _select(task, settings, polling_session, project_id, store.members)
+            store.begin(members)
         if not store.members:
             store.mark_done()
             return fleet_result(settings.action, project_id, [])
-        limits = settings.limits(len(store.members))
+        limits = settings.limits(store.total)
         if event is None:
             _log_start(task, settings, store, limits)
         run = FleetRun(settings, store, polling_session, project_id, task, deadline)
@@ -100,25 +106,42 @@ def run_fleet(
 
 
 def _select(
-    task: PollingTask, settings: FleetSettings, polling_session: PollingSession, project_id: str
+    task: PollingTask,
+    settings: FleetSettings,
+    polling_session: PollingSession,
+    project_id: str,
+    earlier: Iterable[FleetMember],
 ) -> list[FleetMember]:
-    selected = polling_session.client.run_flow(
-        select_agents(polling_session.client, settings.agents, project_id)
-    )
+    """Select the agents; ``earlier`` are those of a run with another selector."""
+    selector = settings.agents
+    deleted = [
+        member
+        for member in earlier
+        if settings.action == "delete"
+        and member.progress in {Progress.DONE, Progress.UNDER_WAY}
+        and selector.may_select(member.agent_id, member.name)
+    ]
+    if deleted:
+        # The service no longer shows these agents, and that is no mistake in the selector.
+        selector = dataclasses.replace(selector, allow_empty=True)
+    selected = polling_session.client.run_flow(select_agents(polling_session.client, selector, project_id))
     field = settings.order.removeprefix("-")
     ordered = sorted(selected, key=lambda agent: _key(agent, field), reverse=settings.order.startswith("-"))
-    if ordered:
-        # Refuses more canaries than agents before anything is kept.
-        settings.limits(len(ordered))
     task.log.info("Selected %s.", describe(ordered))
-    return [
+    known = {member.agent_id for member in deleted}
+    members = deleted + [
         FleetMember(
             agent.id,
             agent.name,
             is_available=not settings.ends_running or agent.status == AgentStatus.RUNNING,
         )
         for agent in ordered
+        if agent.id not in known
     ]
+    if members:
+        # Refuses more canaries than agents before anything is kept.
+        settings.limits(len(members))
+    return members
 
 
 def _key(agent: Agent, field: str) -> tuple[bool, Any]:

@@ -33,12 +33,10 @@ class AgentWait:
     """
     A wait of one agent.
 
-    :param polls: how many polls were judged
     :param due: seconds of the monotonic clock at which the next poll is due
     """
 
     poller: StatusPoller
-    polls: int = 0
     due: float = 0.0
 
 
@@ -76,7 +74,6 @@ class FlowDriver:
     def _poll(self, change: AgentChange, flow: AgentFlow, wait: AgentWait) -> AgentWait | None:
         """Send one poll, and resume the flow at the end of its wait; return what is waited for next."""
         result = worker_loop.poll_once(self._polling_session, self._project_id, wait.poller)
-        wait.polls += 1
         wait.due = time.monotonic() + wait.poller.schedule.sleep_seconds()
         return wait if result is None else self._resume(change, flow, result)
 

@@ -51,9 +51,8 @@ def first_of(texts: Sequence[str], most: int = 10, *, numbered: bool = False) ->
     :param numbered: whether each begins with its number
     :return: the sentences, and how many more there are
     """
-    joined = " ".join(
-        f"({number}) {text}" if numbered else text for number, text in enumerate(texts[:most], 1)
-    )
+    sentences = [text if text.endswith((".", "!", "?")) else f"{text}." for text in texts[:most]]
+    joined = " ".join(f"({number}) {text}" if numbered else text for number, text in enumerate(sentences, 1))
     return f"{joined} And {len(texts) - most} more." if len(texts) > most else joined
 
 

@@ -114,14 +114,15 @@ class TaskRun:
         self._first_reschedule = None
         return self._run({**self._arguments, **changes}, _execute)
 
-    def resume_again(self, number: int) -> Ran:
+    def resume_again(self, number: int, **changes: Any) -> Ran:
         """
         Resume the same try with an event that it has had, as Airflow's stuck-in-queued handling does.
 
         :param number: which one of its events
+        :param changes: arguments that the task has instead, as if the DAG file had been edited
         :return: what became of the try
         """
-        return self._run(self._arguments, self.resumptions[number])
+        return self._run({**self._arguments, **changes}, self.resumptions[number])
 
     def _run(self, arguments: dict[str, Any], step: Callable[[Any, Any], Any]) -> Ran:
         ran = Ran(deadline=self._warp.time() + arguments["timeout"])

@@ -289,7 +289,7 @@ def test_each_restart_of_an_earlier_try_is_kept(task, emulator):
     run = task([{"name": f"agent-{number}", "state": "running"} for number in (1, 2)])
     assert run.try_once().error is not None
     assert len(emulator.journal.executed("restart_agent")) == 2
-    assert sorted(run.store["connix_apply"]["record"]) == sorted(agents)
+    assert sorted(run.store["connix_apply"]["record"]["restarts"]) == sorted(agents)
     assert run.try_once().error is None
     assert len(emulator.journal.executed("restart_agent")) == 2
     assert "connix_apply" not in run.store

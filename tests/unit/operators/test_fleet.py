@@ -324,20 +324,6 @@ def test_the_time_out_names_what_was_not_touched(deferrable, fleet, emulator):
     assert agents[1] in str(ran.error)
 
 
-@MODES
-def test_an_unexplained_conflict_fails_its_agent(deferrable, fleet, emulator):
-    agents = emulator.seed(2, name="team-{n}")
-    conflict = Fault.status(409, code="conflict")
-    emulator.faults.add(conflict, on="pause_agent", times=None, agent_id=agents[0])
-    ran = fleet(action="pause", max_failures=1, deferrable=deferrable).try_once()
-    assert ran.error is None, ran.error
-    assert ran.result["summary"] == {"done": 1, "failed": 1, "not_touched": 0}
-    reason = ran.result["agents"][agents[0]]["reason"]
-    assert "refused it with 409 6 times. Connix refused to pause" in reason
-    assert ran.result["agents"][agents[1]]["reason"] is None
-    assert len([entry for entry in emulator.journal.entries("pause_agent") if entry.status == 409]) == 6
-
-
 def test_a_fleet_without_a_triggerer_says_so():
     task = ConnixFleetOperator(task_id="task", action="restart", agents=TEAM, timeout=60)
     stored = {"error": "Trigger/execution timeout" if airflow_version() < (3,) else "Trigger timeout"}
