@@ -60,8 +60,7 @@ class AgentBusyError(Exception):
     """
     Raised when an action must wait until the agent has settled.
 
-    :param error: the 409; ``None`` if the action was not sent, because the agent's status was creating or
-        updating
+    :param error: the 409; ``None`` if the action was not sent, because the agent had not settled
     :param before: the agent before the action, if known
     :param reason: why the action was not sent
     """
@@ -203,7 +202,8 @@ def await_settled(
     """
     was_busy = False
     while (poll_result := worker_loop.poll_once(polling_session, project_id, wait)) is None:
-        if wait.status in TRANSIENT and not was_busy:
+        # An action that was not sent waits for a settled status, so an unknown one is awaited too.
+        if wait.status and not was_busy and (busy.error is None or wait.status in TRANSIENT):
             was_busy = True
             log.info("Agent %s is %s, so the %s waits: %s", wait.agent, wait.status, busy.action, busy)
         if wait.seen and not was_busy:

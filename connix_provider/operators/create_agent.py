@@ -121,7 +121,17 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
         if found.is_new:
             return SentAction.of(found.agent, "create", undo="delete", accepted_at=time.time())
         if found.is_own:
-            return existing_agent.bring_to(client, project_id, found.agent, body, context, undo="delete")
+            # A lost create may also have been sent before this task waited for a rate limit.
+            is_just_created = found.was_lost or (self.is_resumed and self.response_was_lost)
+            return existing_agent.bring_to(
+                client,
+                project_id,
+                found.agent,
+                body,
+                context,
+                undo="delete",
+                is_just_created=is_just_created,
+            )
         return existing_agent.use(client, project_id, found.agent, body, key, self.if_exists, context)
 
     def find_unfinished(self, client: Client, project_id: str, context: Context) -> SentAction | None:

@@ -29,7 +29,7 @@ from connix_provider.operators.task_state import ActionRecord, TaskRecordStore, 
 from connix_provider.params import name_conflict
 from connix_provider.poll_state import Sign, Snapshot
 from connix_provider.polling.cancel_action import cancel_action
-from connix_provider.statuses import DOWN, TRANSIENT, AgentStatus, in_words
+from connix_provider.statuses import DOWN, SETTLED, TRANSIENT, AgentStatus, in_words
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -89,6 +89,7 @@ def bring_to(
     context: Context,
     *,
     undo: Undo | None,
+    is_just_created: bool = False,
 ) -> SentAction:
     """
     Update the fields that differ, and start or restart an agent that does not run.
@@ -96,11 +97,13 @@ def bring_to(
     :param agent: the agent, from Get Agent
     :param body: the parameters of the task, as the body of a request
     :param undo: the request of ``cancel_on_kill``
+    :param is_just_created: whether this try created the agent, which then must become running by itself
     :return: the action, with the goal of the wait
+    :raises AgentBusyError: if only the status in which the agent settles shows what it needs
     """
     changes, found_at = difference(body, agent), time.time()
     try:
-        sent = _bring_to(client, project_id, agent, changes, context, undo)
+        sent = _bring_to(client, project_id, agent, changes, context, undo, is_just_created=is_just_created)
         return dataclasses.replace(sent, found_at=found_at)
     except AgentBusyError as busy:
         busy.undo, busy.found_at = undo, found_at
@@ -116,6 +119,8 @@ def _bring_to(
     changes: Mapping[str, Any],
     context: Context,
     undo: Undo | None,
+    *,
+    is_just_created: bool,
 ) -> SentAction:
     existing, status = agent, agent.status
     if changes:
@@ -123,10 +128,11 @@ def _bring_to(
             agent = _send_update(client, project_id, existing, changes)
     else:
         log.info("Agent %r (%s) has the requested fields; nothing to update.", agent.name, agent.id)
-    before = agent.snapshot()
-    if status == AgentStatus.UPDATING:
-        # Wait, because the status after the update decides whether to start the agent.
-        raise AgentBusyError(agent.id, "start", before=before, reason=f"it is {status}")
+    if status == AgentStatus.UPDATING or (status not in SETTLED and not is_just_created):
+        # Wait, because the settled status decides whether to start or restart the agent.
+        raise AgentBusyError(agent.id, "start", before=agent.snapshot(), reason=f"it is {status}")
+    if changes and status in DOWN | {AgentStatus.ERROR}:
+        agent = _read_settled(client, project_id, agent, changes, status)
     if status == AgentStatus.ERROR:
         log.warning("Agent %r (%s) is in error; restarting it once.", agent.name, agent.id)
         record_store = TaskRecordStore(context)
@@ -149,6 +155,30 @@ def _bring_to(
         updated = sent_update(existing, agent, changes, existing.snapshot())
         return dataclasses.replace(updated, goal="create", undo=undo)
     return SentAction.of(agent, "create", undo=undo, accepted_at=time.time())
+
+
+def _read_settled(
+    client: Client, project_id: str, reply: Agent, changes: Mapping[str, Any], status: str
+) -> Agent:
+    """
+    Read an agent after its update, and raise if it has not settled.
+
+    A restart of an agent that was updating before leaves no evidence if its response is lost.
+
+    :param reply: the agent in the response to the update
+    :param status: its status before the update
+    :raises AgentBusyError: if the agent is updating, and will need no further update
+    """
+    if reply.status in SETTLED:
+        return reply
+    agent = client.agents.get(project_id, reply.id)
+    if agent.status in SETTLED:
+        return agent
+    if difference(changes, agent):
+        # The service does not show the fields, so after the wait the same update would be sent again.
+        return reply
+    action = "restart" if status == AgentStatus.ERROR else "start"
+    raise AgentBusyError(agent.id, action, before=agent.snapshot(), reason=f"it is {agent.status}")
 
 
 def update(
