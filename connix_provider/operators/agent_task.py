@@ -138,8 +138,13 @@ class AgentTask(PollingTask, CancelOnKillMixin):
 
         return TaskRecordStore(context).read() if self.keeps_record else None
 
-    def clean_up_failure(self, context: Context) -> None:
-        """Clean up after a failure of the agent, or a timeout."""
+    def clean_up_failure(self, context: Context) -> str | None:
+        """
+        Clean up after a failure of the agent, or a timeout.
+
+        :return: what became of the agent, in a sentence; ``None`` if it was left as it is
+        """
+        return None
 
     def wait_for(self, sent: SentAction, goal: str, deadline: float, **options: Any) -> StatusPoller:
         """Return the wait for the goal of an action; it streams the agent's log if the task does."""

@@ -150,12 +150,16 @@ class ConnixAgentOperator(AgentTask):
             return super().resume_execution(next_method, next_kwargs, context)
         except Exception as error:
             if is_deferral_timeout(error):
-                self._clean_up(context)
+                became = self._clean_up(context)
                 # A create knows only the name here, because a resumed task is a new object.
                 agent_id, name = (getattr(self, field, None) for field in ("agent_id", "agent_name"))
                 name = name or (None if agent_id else getattr(self, "name", None))
                 raise ConnixAgentTimeoutError(
-                    no_triggerer_message(self.seconds_allowed, str(AgentRef(agent_id, name))),
+                    no_triggerer_message(
+                        self.seconds_allowed,
+                        str(AgentRef(agent_id, name)),
+                        became or "The agent was left as it is.",
+                    ),
                     agent_id=agent_id,
                     agent_name=name,
                     project_id=self.project_id,
@@ -181,8 +185,10 @@ class ConnixAgentOperator(AgentTask):
         # The action has failed for certain, so the next try may send it again.
         if poll_result.outcome in {Outcome.FAILED, Outcome.GONE} and self.forgets_failure:
             self._close_record(context, is_done=False)
-        if poll_result.outcome in {Outcome.FAILED, Outcome.TIMEOUT}:
-            self.clean_up_failure(context)
+        if poll_result.outcome in {Outcome.FAILED, Outcome.TIMEOUT} and (
+            became := self.clean_up_failure(context)
+        ):
+            poll_result = dataclasses.replace(poll_result, message=f"{poll_result.finding} {became}")
         with self._cleaning_up(context):
             raise exception_for(poll_result)
 
@@ -200,9 +206,9 @@ class ConnixAgentOperator(AgentTask):
             self._clean_up_record(context)
             raise
 
-    def _clean_up(self, context: Context) -> None:
+    def _clean_up(self, context: Context) -> str | None:
         self._clean_up_record(context)
-        self.clean_up_failure(context)
+        return self.clean_up_failure(context)
 
     def _clean_up_record(self, context: Context) -> None:
         from connix_provider.operators.task_state import TaskRecordStore

@@ -141,10 +141,14 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
         agent = find_own(client, project_id, str(self.name), identity_key(context))
         return SentAction.of(agent, undo="delete") if agent else None
 
-    def clean_up_failure(self, context: Context) -> None:
-        """Delete the agent that this task run created, with ``on_failure="delete"``."""
+    def clean_up_failure(self, context: Context) -> str | None:
+        """
+        Delete the agent that this task run created, with ``on_failure="delete"``.
+
+        :return: what became of the agent, in a sentence; ``None`` if it was left as it is
+        """
         if self.on_failure != "delete":
-            return
+            return None
         from connix_provider.operators.existing_agent import delete_own
 
-        delete_own(self, str(self.name), context)
+        return delete_own(self, str(self.name), context)

@@ -28,6 +28,7 @@ from connix_provider.operators.sent_action import SentAction, Undo
 from connix_provider.operators.task_state import ActionRecord, TaskRecordStore, recorded
 from connix_provider.params import name_conflict
 from connix_provider.poll_state import Sign, Snapshot
+from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.cancel_action import cancel_action
 from connix_provider.statuses import DOWN, SETTLED, TRANSIENT, AgentStatus, in_words
 
@@ -243,11 +244,12 @@ def sent_update(agent: Agent, reply: Agent, changes: Mapping[str, Any], before: 
     return SentAction.of(reply, "update", before=before, accepted_at=accepted_at, newest=newest, sign=sign)
 
 
-def delete_own(task: AgentTask, name: str, context: Context) -> None:
+def delete_own(task: AgentTask, name: str, context: Context) -> str | None:
     """
     Delete the agent of a failed create. A failure of the delete is logged and has no other effect.
 
     :param task: the create
+    :return: what became of the agent, in a sentence; ``None`` if this task run has none
     """
     deadline = time.time() + _DELETE_TIMEOUT
     try:
@@ -258,19 +260,41 @@ def delete_own(task: AgentTask, name: str, context: Context) -> None:
             agent = find_own(client, project_id, name, identity_key(context))
             if agent is None:
                 log.info("There is no agent of this task run to delete.")
-                return
+                return None
             why = "The task failed, and on_failure is 'delete'"
             steps = cancel_action(
-                client, "delete", project_id, agent.id, None, deadline=deadline, log=log, why=why
+                client,
+                "delete",
+                project_id,
+                agent.id,
+                None,
+                deadline=deadline,
+                log=log,
+                agent_name=agent.name,
+                why=why,
             )
-            client.run_flow(steps)
+            refusal = client.run_flow(steps)
     except (ConnixError, ValueError, AirflowException) as error:
-        log.warning("The agent of this task run could not be deleted: %s", error)
+        log.warning("Agent %r of this task run could not be deleted: %s", name, error)
+        return (
+            f"on_failure is 'delete', but the agent could not be deleted: {_clause(error)}. Check the agent."
+        )
+    if refusal is None:
+        return f"It was deleted, because on_failure is 'delete' (project {project_id})."
+    found = AgentRef(agent.id, agent.name, project_id, hook.agent_url(project_id, agent.id))
+    return (
+        "on_failure is 'delete', but the delete of the agent could not be confirmed: "
+        f"{_clause(refusal)}. Check the agent{found.context_suffix}."
+    )
 
 
 def _send_update(client: Client, project_id: str, agent: Agent, changes: Mapping[str, Any]) -> Agent:
     log.info("Updating agent %r (%s): %s.", agent.name, agent.id, changed_fields(changes, agent))
     return client.agents.update(project_id, agent.id, changes)
+
+
+def _clause(error: Exception) -> str:
+    return str(error).rstrip(".")
 
 
 def _sentence(text: str) -> str:

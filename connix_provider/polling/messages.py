@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
@@ -31,6 +31,19 @@ __all__ = [
     "undefined",
     "wanted",
 ]
+
+
+class Text(NamedTuple):
+    """
+    A message in two parts.
+
+    :param finding: what happened, to which agent
+    :param advice: what follows, what to do, and where to find the agent
+    """
+
+    finding: str
+    advice: str
+
 
 #: Seconds of waiting for a rate limit from which on a timeout mentions them.
 WORTH_TELLING = 1.0
@@ -103,17 +116,17 @@ def gone(goal: Goal, agent: AgentRef, why: str) -> str:
     )
 
 
-def failed(goal: Goal, agent: AgentRef, reason: str) -> str:
+def failed(goal: Goal, agent: AgentRef, reason: str) -> Text:
     """
     Say that the agent will not come to what was wanted.
 
     :param reason: the verdict's reason
-    :return: one sentence or two
+    :return: one sentence each
     """
     come_to = "running" if goal.name == "restart" else wanted(goal)
-    return (
-        f"Agent {agent} failed: {reason}, and does not become {come_to} without an action. See its log, "
-        f"correct or restart it, then clear the task{agent.context_suffix}."
+    return Text(
+        f"Agent {agent} failed: {reason}, and does not become {come_to} without an action.",
+        f"See its log, correct or restart it, then clear the task{agent.context_suffix}.",
     )
 
 
@@ -128,7 +141,7 @@ def timed_out(
     connix_conn_id: str | None,
     limited_for: float,
     limited_by: str | None,
-) -> str:
+) -> Text:
     """
     Say that the time is up: what was asked for, what was seen, what to do.
 
@@ -161,7 +174,7 @@ def timed_out(
     context_suffix = agent.context_suffix_after(
         last_error.origin if isinstance(last_error, ConnixError) else ()
     )
-    return f"{text.rstrip('.')}. The agent was left as it is. {advice}{context_suffix}."
+    return Text(f"{text.rstrip('.')}.", f"The agent was left as it is. {advice}{context_suffix}.")
 
 
 def _advice_on_status(goal: Goal, status: str | None) -> str:

@@ -169,7 +169,7 @@ class StatusPoller:
     def timed_out(self) -> PollResult:
         """Return the result of a wait that timed out."""
         now = self.schedule.clock.now()
-        message = messages.timed_out(
+        text = messages.timed_out(
             self.goal,
             self.agent,
             self.state,
@@ -181,7 +181,7 @@ class StatusPoller:
             limited_by=self.limit_waits.bucket,
         )
         request_id = getattr(self.limit_waits.error or self.log.last_error, "request_id", None)
-        return self._result(Outcome.TIMEOUT, self.status, message, request_id=request_id)
+        return self._result(Outcome.TIMEOUT, self.status, text, request_id=request_id)
 
     def unanswered(self) -> PollResult:
         """Return the result of a wait whose last poll had no response."""
@@ -320,13 +320,21 @@ class StatusPoller:
             case Verdict.GONE:
                 return self._result(Outcome.GONE, None, messages.gone(self.goal, self.agent, why))
             case Verdict.FAILED:
-                message = messages.failed(self.goal, self.agent, judgement.reason)
-                return self._result(Outcome.FAILED, seen.status, message)
+                text = messages.failed(self.goal, self.agent, judgement.reason)
+                return self._result(Outcome.FAILED, seen.status, text)
 
     def _result(
-        self, outcome: Outcome, status: str | None, message: str, *, request_id: str | None = None
+        self,
+        outcome: Outcome,
+        status: str | None,
+        text: str | messages.Text,
+        *,
+        request_id: str | None = None,
     ) -> PollResult:
-        return PollResult.of(outcome, self.agent, status, message, request_id=request_id)
+        if isinstance(text, str):
+            return PollResult.of(outcome, self.agent, status, text, request_id=request_id)
+        poll_result = PollResult.of(outcome, self.agent, status, " ".join(text), request_id=request_id)
+        return dataclasses.replace(poll_result, advice_at=len(text.finding))
 
     def _last_seen(self, now: float) -> str:
         if self.state.last is not None:
