@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
 
-from connix_provider.client.errors import ConnixRateLimitWaitError
 from connix_provider.exceptions import ConnixAgentTimeoutError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.agent_task import AgentTask
@@ -62,7 +61,13 @@ class ConnixAgentOperator(AgentTask):
         return self._act_and_wait(context, time.time() + self.seconds_allowed)
 
     def resume_after_rate_limit(
-        self, context: Context, event: Any = None, refusal: str | None = None, response_was_lost: bool = False
+        self,
+        context: Context,
+        event: Any = None,
+        refusal: str | None = None,
+        response_was_lost: bool = False,
+        error: Mapping[str, Any] | None = None,
+        since: float | None = None,
     ) -> str:
         """
         Send the action after the task waited for a rate limit in the triggerer.
@@ -70,16 +75,23 @@ class ConnixAgentOperator(AgentTask):
         :param event: the trigger's event, with the task's deadline
         :param refusal: why the task deferred
         :param response_was_lost: whether a request may have been executed although its response was lost
+        :param error: the error of the rate limit, as a dict
+        :param since: epoch seconds at which the wait for the rate limit began
         :raises ValueError: for an event of another kind
         :raises ConnixRateLimitError: if the rate limit was used up until the deadline
         """
+        from connix_provider.operators.rate_limit_end import restore_error
+
         self.check()
         deadline = _deadline_of(event)
+        self.limited_since = since
         if refusal is not None and time.time() >= deadline:
             hook = ConnixHook(self.connix_conn_id)
             project_id = hook.project_id_for(self.project_id)
+            limit_error = restore_error(error, refusal)
+            self.explain_rate_limit(limit_error, deadline - self.seconds_allowed if since is None else since)
             with self._cleaning_up(context), completing_errors(hook, project_id, self.error_fields):
-                raise ConnixRateLimitWaitError(refusal, 0.0)
+                raise limit_error
         return self._act_again(context, event, response_was_lost=response_was_lost)
 
     def resume_after_conflict(

@@ -54,7 +54,7 @@ def completing_errors(
             error.agent_name = error.agent_name or known.get("agent_name")
             agent = {"agent_id": error.agent_id, "agent_name": error.agent_name}
             error.subject = error_subject(**{**known, **agent})
-            error.advice = remedy(error, hook.connix_conn_id)
+            error.advice = error.advice or remedy(error, hook.connix_conn_id)
             error.link = hook.agent_url(project_id, error.agent_id) if error.agent_id else hook.console_url
         raise
 
