@@ -153,6 +153,7 @@ def look_up(
         raise name_conflict(
             f"this task run created agent {own.name!r} ({own.id}) in an earlier try. It now asks for "
             f"{name!r}, which is the name of another agent ({named.id}). Neither is changed; rename one",
+            named,
         )
     if own:
         log.info("Agent %r (%s) was created by this task run; using it.", own.name, own.id)

@@ -72,7 +72,7 @@ def use(
         f"{creator}, not by this task run ({key})"
     )
     if if_exists == "fail":
-        raise name_conflict(f"{found}; give another name, or set if_exists to 'adopt' or 'update'")
+        raise name_conflict(f"{found}; give another name, or set if_exists to 'adopt' or 'update'", agent)
     if if_exists == "adopt":
         log.info("%s; if_exists='adopt' waits until it runs and changes nothing.", _sentence(found))
         return SentAction.of(agent, "create", accepted_at=time.time())
