@@ -24,7 +24,7 @@ from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
 from connix_provider.health import HealthPolicy
 from connix_provider.poll_state import PollState
 from connix_provider.polling.health_poller import HealthPoller
-from connix_provider.polling.messages import first_of
+from connix_provider.polling.messages import NO_RECENT_POLL, first_of
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.polling.poll_schedule import PollSchedule
 from connix_provider.polling.priority_semaphore import PrioritySemaphore
@@ -184,9 +184,7 @@ class HealthGroup:
         if self.is_single:
             return result
         others = [other for other in self.pollers if other not in self.healthy]
-        reports = [
-            f"Agent {other.agent}: {other.last_report or 'no poll returned the agent'}." for other in others
-        ]
+        reports = [f"Agent {other.agent}: {other.last_report or NO_RECENT_POLL}." for other in others]
         message = (
             f"{self._count()} within the time allowed ({poller.schedule.allowed:.4g} s). "
             f"{first_of(reports, _NAMED)} The agents were left as they are."

@@ -116,6 +116,8 @@ class StatusPoller:
         #: The last errors in the agent's log; ``None`` if they were not read.
         self.last_errors: tuple[str, ...] | None = None
         self.last_seen_at = last_seen_at
+        #: What the last poll showed that would have ended the wait without ``silent_fail``.
+        self._silenced: Exception | None = None
         self._silent_fail = silent_fail
         logger = log or logging.getLogger(__name__)
         self.log = PollLog(logger, self.status)
@@ -175,7 +177,7 @@ class StatusPoller:
             self.state,
             limit=f"{self.schedule.allowed:.4g} s",
             last_seen=self._last_seen(now),
-            last_error=self.limit_waits.reason(self.log.last_error, now),
+            last_error=self._silenced or self.limit_waits.reason(self.log.last_error, now),
             connix_conn_id=self.connix_conn_id,
             limited_for=self.limit_waits.total(now),
             limited_by=self.limit_waits.bucket,
@@ -230,6 +232,10 @@ class StatusPoller:
         if poll_result is None or not self._silent_fail or poll_result.outcome is Outcome.DONE:
             return poll_result
         self.log.log.error("%s The sensor keeps waiting, because silent_fail is set.", poll_result.message)
+        if isinstance(seen, ConnixError):
+            # A timeout has a subject and a remedy of its own.
+            seen.subject = seen.advice = seen.link = None
+        self._silenced = seen if isinstance(seen, Exception) else None
         return None
 
     def on_rate_limit(self, error: ConnixRateLimitError) -> None:
@@ -244,7 +250,7 @@ class StatusPoller:
         self.limit_waits.begin(self.agent, error, self.schedule.sleep_seconds(), now, due_at=self._due_at)
 
     def _observe(self, seen: Agent | Exception) -> PollResult | None:
-        self.schedule.hint = None
+        self.schedule.hint = self._silenced = None
         if isinstance(seen, ConnixTimeoutError) and seen.request_id is None:
             # The poll was not sent.
             return None
@@ -337,8 +343,7 @@ class StatusPoller:
         return dataclasses.replace(poll_result, advice_at=len(text.finding))
 
     def _last_seen(self, now: float) -> str:
-        if self.state.last is not None:
-            return messages.last_seen(self.status, self.last_seen_at, now)
-        if self._is_resumed:
-            return "see earlier lines of this log for the last known status"
-        return "no poll returned the agent"
+        if self.state.last is None:
+            # Not "no poll", because another process of the task may have seen the agent.
+            return messages.NO_RECENT_POLL
+        return messages.last_seen(self.status, self.last_seen_at, now)
