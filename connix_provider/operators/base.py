@@ -47,10 +47,11 @@ class ConnixAgentOperator(AgentTask):
     The parameters are those of :class:`~connix_provider.operators.agent_task.AgentTask`.
     """
 
-    def execute(self, context: Context) -> str:
+    def execute(self, context: Context) -> str | None:
         """
         Send the action, and wait for its goal.
 
+        :return: the agent's id; ``None`` if a delete by name found no agent, and the agent may be missing
         :raises ValueError: for an invalid parameter, before any request
         :raises ConnixAgentFailedError: if the agent does not reach the goal
         :raises ConnixAgentGoneError: if the agent was deleted meanwhile
@@ -68,7 +69,7 @@ class ConnixAgentOperator(AgentTask):
         response_was_lost: bool = False,
         error: Mapping[str, Any] | None = None,
         since: float | None = None,
-    ) -> str:
+    ) -> str | None:
         """
         Send the action after the task waited for a rate limit in the triggerer.
 
@@ -96,7 +97,7 @@ class ConnixAgentOperator(AgentTask):
 
     def resume_after_conflict(
         self, context: Context, event: Any = None, refusal: str = "", response_was_lost: bool = False
-    ) -> str:
+    ) -> str | None:
         """
         Send the action after the task waited for a busy agent in the triggerer.
 
@@ -117,11 +118,13 @@ class ConnixAgentOperator(AgentTask):
             poll_result = dataclasses.replace(poll_result, outcome=Outcome.DONE)
         return self._finish(context, poll_result)
 
-    def _act_again(self, context: Context, event: Mapping[str, Any], *, response_was_lost: bool) -> str:
+    def _act_again(
+        self, context: Context, event: Mapping[str, Any], *, response_was_lost: bool
+    ) -> str | None:
         self.is_resumed, self.response_was_lost, self.permit_event = True, response_was_lost, event
         return self._act_and_wait(context, _deadline_of(event))
 
-    def _act_and_wait(self, context: Context, deadline: float) -> str:
+    def _act_and_wait(self, context: Context, deadline: float) -> str | None:
         from connix_provider.operators.busy_agent import act_when_ready
         from connix_provider.polling import worker_loop
 
@@ -133,7 +136,7 @@ class ConnixAgentOperator(AgentTask):
             self.note_sent(polling_session.client, sent)
             if sent.goal is None or not (self.wait_for_completion or sent.is_unconfirmed):
                 self._close_record(context, is_done=True)
-                return sent.agent_id
+                return sent.agent_id or None
             wait = self.wait_for(sent, sent.goal, deadline)
             if self.deferrable:
                 # One poll before the deferral, because the agent may have reached the goal.
