@@ -122,7 +122,7 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
             return SentAction.of(found.agent, "create", undo="delete", accepted_at=time.time())
         if found.is_own:
             # A lost create may also have been sent before this task waited for a rate limit.
-            is_just_created = found.was_lost or (self.is_resumed and self.response_was_lost)
+            is_just_created = found.was_lost or (self.response_was_lost and not self.busy_reason)
             return existing_agent.bring_to(
                 client,
                 project_id,

@@ -173,11 +173,14 @@ def _read_settled(
     if reply.status in SETTLED:
         return reply
     agent = client.agents.get(project_id, reply.id)
+    times = (agent.updated_at, reply.updated_at)
+    is_newer = None not in times and agent.updated_at >= reply.updated_at  # type: ignore[operator]
+    if difference(changes, agent) and not (is_newer and agent.status in SETTLED):
+        # The response is older than the update, or the service does not show the fields: then the same
+        # update would be sent again after the wait.
+        return reply
     if agent.status in SETTLED:
         return agent
-    if difference(changes, agent):
-        # The service does not show the fields, so after the wait the same update would be sent again.
-        return reply
     action = "restart" if status == AgentStatus.ERROR else "start"
     raise AgentBusyError(agent.id, action, before=agent.snapshot(), reason=f"it is {agent.status}")
 

@@ -78,6 +78,7 @@ class HealthGroup:
         self._log_positions = log_positions
         self._kind: dict[str, Any] = {"healthy_for": healthy_for, "fails_on_unknown": fails_on_unknown}
         self.pollers: list[HealthPoller] = []
+        self._is_counting = False
         #: Bounds the measurements that a trigger sends at the same time.
         self.semaphore = PrioritySemaphore(_MEASURED_AT_ONCE)
 
@@ -150,6 +151,8 @@ class HealthGroup:
 
         :return: the result, or ``None`` while it goes on
         """
+        if self._is_counting:
+            return None
         healthy = self.healthy
         if len(healthy) >= self.needed:
             poll_result = healthy[0].latest if healthy else None
@@ -164,15 +167,21 @@ class HealthGroup:
             return poll_result
         return dataclasses.replace(poll_result, message=message)
 
-    def recount(self, result: PollResult) -> PollResult:
+    def begin_count(self) -> None:
+        """Let further polls end nothing, because the wait is over and only its numbers are not known yet."""
+        self._is_counting = True
+
+    def end_count(self, result: PollResult) -> PollResult:
         """
-        Decide again after further agents were polled.
+        Count again after further agents were polled.
 
         :param result: how the wait ended before those polls
         :return: the same end, with the numbers of now
         """
+        self._is_counting = False
         again = self.decide()
-        return again if again is not None and again.outcome is result.outcome else result
+        is_same = again is not None and again.outcome is result.outcome
+        return dataclasses.replace(result, message=again.message) if again and is_same else result
 
     def timed_out(self, result: PollResult, poller: HealthPoller) -> PollResult:
         """
@@ -264,10 +273,11 @@ def poll_group(
         return None
     if poll_result.outcome not in _DECIDED:
         return poll_result
+    group.begin_count()
     for poller in group.pollers:
         if not poller.polled.is_set() and not poller.schedule.is_over:
             poll_once(polling_session, project_id, poller, locate=locate)
-    return group.recount(poll_result)
+    return group.end_count(poll_result)
 
 
 async def poll_group_until_done_async(
@@ -289,9 +299,10 @@ async def poll_group_until_done_async(
         result = min((wait.result() for wait in done), key=lambda result: result.outcome is not Outcome.DONE)
         if result.outcome not in _DECIDED:
             return result
+        group.begin_count()
         polls = zip(group.pollers, waits, strict=True)
         await asyncio.gather(*(_until_polled(poller, wait) for poller, wait in polls))
-        return group.recount(result)
+        return group.end_count(result)
     finally:
         for wait in waits:
             wait.cancel()
