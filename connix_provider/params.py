@@ -54,14 +54,17 @@ class AgentNameNotFoundError(ConnixNotFoundError):
         self.agent_name, self.project_id = name, project_id
 
 
-def name_conflict(message: str) -> ConnixConflictError:
+def name_conflict(message: str, agent: Agent | None = None) -> ConnixConflictError:
     """
     Return the error for a name that another agent of the project has.
 
     :param message: which agent, and the remedy
+    :param agent: that agent, if known
     """
     error = ConnixConflictError(409, "agent_conflict", message)
     error.has_response = False
+    if agent is not None:
+        error.agent_id, error.agent_name, error.status = agent.id, agent.name, agent.status
     return error
 
 

@@ -199,6 +199,9 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
     :param agent_name: its name, instead of its id
     :param ignore_if_missing: whether a missing agent is a success; default no
 
+    The task returns the agent's id. If no agent has the name, and it may be missing, there is no id, and the
+    task returns ``None``.
+
     The other parameters are those of :class:`~connix_provider.operators.agent_task.AgentTask`.
     """
 
@@ -245,7 +248,8 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
             if not error.is_of_an_agent or not self.ignore_if_missing:
                 raise
             self.log.info("Nothing to delete: %s", error)
-            return SentAction(str(self.agent_id or self.agent_name))
+            # A name is no id, and a task that takes the result as an agent_id would look for another agent.
+            return SentAction("" if self.agent_id is None else str(self.agent_id))
 
     def accepts_missing_agent(self, context: Context) -> bool:
         """

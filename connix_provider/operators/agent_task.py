@@ -6,6 +6,7 @@ Parameters, action and wait, shared by all operators on an agent.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -96,6 +97,8 @@ class AgentTask(PollingTask, CancelOnKillMixin):
         self.response_was_lost = False
         #: The event of the rate limit's trigger that resumed the task.
         self.permit_event: Mapping[str, Any] = {}
+        #: Epoch seconds since which a rate limit delays the action, if an earlier process deferred for it.
+        self.limited_since: float | None = None
         #: The last line of the agent's log that the task logged.
         self.log_position: Mapping[str, Any] = {}
 
@@ -138,8 +141,13 @@ class AgentTask(PollingTask, CancelOnKillMixin):
 
         return TaskRecordStore(context).read() if self.keeps_record else None
 
-    def clean_up_failure(self, context: Context) -> None:
-        """Clean up after a failure of the agent, or a timeout."""
+    def clean_up_failure(self, context: Context) -> str | None:
+        """
+        Clean up after a failure of the agent, or a timeout.
+
+        :return: what became of the agent, in a sentence; ``None`` if it was left as it is
+        """
+        return None
 
     def wait_for(self, sent: SentAction, goal: str, deadline: float, **options: Any) -> StatusPoller:
         """Return the wait for the goal of an action; it streams the agent's log if the task does."""
@@ -154,11 +162,29 @@ class AgentTask(PollingTask, CancelOnKillMixin):
         :param deadline: epoch seconds
         :return: the action that was sent, and what to wait for
         """
-        if not self.deferrable:
-            return self.act(client, project_id, context)
-        event, self.permit_event = self.permit_event, {}
-        take_over_permit(client, event)
+        since, self.limited_since = self.limited_since or time.time(), None
+        if self.deferrable:
+            event, self.permit_event = self.permit_event, {}
+            take_over_permit(client, event)
+            client = client.with_options(longest_pause=LONGEST_PAUSE)
         try:
-            return self.act(client.with_options(longest_pause=LONGEST_PAUSE), project_id, context)
+            return self.act(client, project_id, context)
         except ConnixRateLimitError as error:
-            defer_for_rate_limit(self, client, error, deadline)
+            known = self.error_fields()
+            error.agent_id = error.agent_id or known.get("agent_id")
+            error.agent_name = error.agent_name or known.get("agent_name")
+            if self.deferrable and error.bucket is not None and time.time() < deadline:
+                defer_for_rate_limit(self, client, error, deadline, since=since)
+            self.explain_rate_limit(error, since)
+            raise
+
+    def explain_rate_limit(self, error: ConnixRateLimitError, since: float) -> None:
+        """
+        Add to an error how long the task waited for the rate limit, and what to change.
+
+        :param since: epoch seconds at which the wait began
+        """
+        from connix_provider.operators.rate_limit_end import add_advice
+
+        waited = max(0.0, time.time() - since)
+        add_advice(error, waited=waited, allowed=self.seconds_allowed, connix_conn_id=self.connix_conn_id)

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
 
-from connix_provider.client.errors import ConnixRateLimitWaitError
 from connix_provider.exceptions import ConnixAgentTimeoutError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.agent_task import AgentTask
@@ -48,10 +47,11 @@ class ConnixAgentOperator(AgentTask):
     The parameters are those of :class:`~connix_provider.operators.agent_task.AgentTask`.
     """
 
-    def execute(self, context: Context) -> str:
+    def execute(self, context: Context) -> str | None:
         """
         Send the action, and wait for its goal.
 
+        :return: the agent's id; ``None`` if a delete by name found no agent, and the agent may be missing
         :raises ValueError: for an invalid parameter, before any request
         :raises ConnixAgentFailedError: if the agent does not reach the goal
         :raises ConnixAgentGoneError: if the agent was deleted meanwhile
@@ -62,29 +62,42 @@ class ConnixAgentOperator(AgentTask):
         return self._act_and_wait(context, time.time() + self.seconds_allowed)
 
     def resume_after_rate_limit(
-        self, context: Context, event: Any = None, refusal: str | None = None, response_was_lost: bool = False
-    ) -> str:
+        self,
+        context: Context,
+        event: Any = None,
+        refusal: str | None = None,
+        response_was_lost: bool = False,
+        error: Mapping[str, Any] | None = None,
+        since: float | None = None,
+    ) -> str | None:
         """
         Send the action after the task waited for a rate limit in the triggerer.
 
         :param event: the trigger's event, with the task's deadline
         :param refusal: why the task deferred
         :param response_was_lost: whether a request may have been executed although its response was lost
+        :param error: the error of the rate limit, as a dict
+        :param since: epoch seconds at which the wait for the rate limit began
         :raises ValueError: for an event of another kind
         :raises ConnixRateLimitError: if the rate limit was used up until the deadline
         """
+        from connix_provider.operators.rate_limit_end import restore_error
+
         self.check()
         deadline = _deadline_of(event)
+        self.limited_since = since
         if refusal is not None and time.time() >= deadline:
             hook = ConnixHook(self.connix_conn_id)
             project_id = hook.project_id_for(self.project_id)
+            limit_error = restore_error(error, refusal)
+            self.explain_rate_limit(limit_error, deadline - self.seconds_allowed if since is None else since)
             with self._cleaning_up(context), completing_errors(hook, project_id, self.error_fields):
-                raise ConnixRateLimitWaitError(refusal, 0.0)
+                raise limit_error
         return self._act_again(context, event, response_was_lost=response_was_lost)
 
     def resume_after_conflict(
         self, context: Context, event: Any = None, refusal: str = "", response_was_lost: bool = False
-    ) -> str:
+    ) -> str | None:
         """
         Send the action after the task waited for a busy agent in the triggerer.
 
@@ -105,11 +118,13 @@ class ConnixAgentOperator(AgentTask):
             poll_result = dataclasses.replace(poll_result, outcome=Outcome.DONE)
         return self._finish(context, poll_result)
 
-    def _act_again(self, context: Context, event: Mapping[str, Any], *, response_was_lost: bool) -> str:
+    def _act_again(
+        self, context: Context, event: Mapping[str, Any], *, response_was_lost: bool
+    ) -> str | None:
         self.is_resumed, self.response_was_lost, self.permit_event = True, response_was_lost, event
         return self._act_and_wait(context, _deadline_of(event))
 
-    def _act_and_wait(self, context: Context, deadline: float) -> str:
+    def _act_and_wait(self, context: Context, deadline: float) -> str | None:
         from connix_provider.operators.busy_agent import act_when_ready
         from connix_provider.polling import worker_loop
 
@@ -121,7 +136,7 @@ class ConnixAgentOperator(AgentTask):
             self.note_sent(polling_session.client, sent)
             if sent.goal is None or not (self.wait_for_completion or sent.is_unconfirmed):
                 self._close_record(context, is_done=True)
-                return sent.agent_id
+                return sent.agent_id or None
             wait = self.wait_for(sent, sent.goal, deadline)
             if self.deferrable:
                 # One poll before the deferral, because the agent may have reached the goal.
@@ -150,12 +165,16 @@ class ConnixAgentOperator(AgentTask):
             return super().resume_execution(next_method, next_kwargs, context)
         except Exception as error:
             if is_deferral_timeout(error):
-                self._clean_up(context)
+                became = self._clean_up(context)
                 # A create knows only the name here, because a resumed task is a new object.
                 agent_id, name = (getattr(self, field, None) for field in ("agent_id", "agent_name"))
                 name = name or (None if agent_id else getattr(self, "name", None))
                 raise ConnixAgentTimeoutError(
-                    no_triggerer_message(self.seconds_allowed, str(AgentRef(agent_id, name))),
+                    no_triggerer_message(
+                        self.seconds_allowed,
+                        str(AgentRef(agent_id, name)),
+                        became or "The agent was left as it is.",
+                    ),
                     agent_id=agent_id,
                     agent_name=name,
                     project_id=self.project_id,
@@ -181,8 +200,10 @@ class ConnixAgentOperator(AgentTask):
         # The action has failed for certain, so the next try may send it again.
         if poll_result.outcome in {Outcome.FAILED, Outcome.GONE} and self.forgets_failure:
             self._close_record(context, is_done=False)
-        if poll_result.outcome in {Outcome.FAILED, Outcome.TIMEOUT}:
-            self.clean_up_failure(context)
+        if poll_result.outcome in {Outcome.FAILED, Outcome.TIMEOUT} and (
+            became := self.clean_up_failure(context)
+        ):
+            poll_result = dataclasses.replace(poll_result, message=f"{poll_result.finding} {became}")
         with self._cleaning_up(context):
             raise exception_for(poll_result)
 
@@ -200,9 +221,9 @@ class ConnixAgentOperator(AgentTask):
             self._clean_up_record(context)
             raise
 
-    def _clean_up(self, context: Context) -> None:
+    def _clean_up(self, context: Context) -> str | None:
         self._clean_up_record(context)
-        self.clean_up_failure(context)
+        return self.clean_up_failure(context)
 
     def _clean_up_record(self, context: Context) -> None:
         from connix_provider.operators.task_state import TaskRecordStore

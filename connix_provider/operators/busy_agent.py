@@ -61,8 +61,7 @@ class AgentBusyError(Exception):
     """
     Raised when an action must wait until the agent has settled.
 
-    :param error: the 409; ``None`` if the action was not sent, because the agent's status was creating or
-        updating
+    :param error: the 409; ``None`` if the action was not sent, because the agent had not settled
     :param before: the agent before the action, if known
     :param reason: why the action was not sent
     """
@@ -221,10 +220,12 @@ def await_settled(
     """
     is_logged = False
     while (poll_result := worker_loop.poll_once(polling_session, project_id, wait)) is None:
-        if wait.state.was_busy and not is_logged:
+        # An action that was not sent waits for a settled status, so an unknown one is awaited too.
+        is_awaited = wait.state.was_busy or (busy.error is None and wait.status is not None)
+        if is_awaited and not is_logged:
             is_logged = True
             log.info("Agent %s is %s, so the %s waits: %s", wait.agent, wait.status, busy.action, busy)
-        if wait.seen and not wait.state.was_busy:
+        if wait.seen and not is_awaited:
             # An unknown status does not explain the 409.
             break
         if defers:

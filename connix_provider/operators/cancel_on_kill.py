@@ -106,7 +106,14 @@ class CancelOnKillMixin(BaseOperator):
             return
         self._undone_agent_id = sent.agent_id
         steps = cancel_action(
-            client, sent.undo, project_id, sent.agent_id, sent.before, deadline=deadline, log=self.log
+            client,
+            sent.undo,
+            project_id,
+            sent.agent_id,
+            sent.before,
+            deadline=deadline,
+            log=self.log,
+            agent_name=sent.agent_name,
         )
         client.run_flow(steps)
 

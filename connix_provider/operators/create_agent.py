@@ -121,7 +121,17 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
         if found.is_new:
             return SentAction.of(found.agent, "create", undo="delete", accepted_at=time.time())
         if found.is_own:
-            return existing_agent.bring_to(client, project_id, found.agent, body, context, undo="delete")
+            # A lost create may also have been sent before this task waited for a rate limit.
+            is_just_created = found.was_lost or (self.response_was_lost and not self.busy_reason)
+            return existing_agent.bring_to(
+                client,
+                project_id,
+                found.agent,
+                body,
+                context,
+                undo="delete",
+                is_just_created=is_just_created,
+            )
         return existing_agent.use(client, project_id, found.agent, body, key, self.if_exists, context)
 
     def find_unfinished(self, client: Client, project_id: str, context: Context) -> SentAction | None:
@@ -131,10 +141,14 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
         agent = find_own(client, project_id, str(self.name), identity_key(context))
         return SentAction.of(agent, undo="delete") if agent else None
 
-    def clean_up_failure(self, context: Context) -> None:
-        """Delete the agent that this task run created, with ``on_failure="delete"``."""
+    def clean_up_failure(self, context: Context) -> str | None:
+        """
+        Delete the agent that this task run created, with ``on_failure="delete"``.
+
+        :return: what became of the agent, in a sentence; ``None`` if it was left as it is
+        """
         if self.on_failure != "delete":
-            return
+            return None
         from connix_provider.operators.existing_agent import delete_own
 
-        delete_own(self, str(self.name), context)
+        return delete_own(self, str(self.name), context)

@@ -54,11 +54,13 @@ class FoundAgent:
 
     :param is_own: whether its metadata has the key of this task run
     :param is_new: whether the last request created it
+    :param was_lost: whether this call sent its create, and the response was lost
     """
 
     agent: Agent
     is_own: bool
     is_new: bool = False
+    was_lost: bool = False
 
 
 def create_once(
@@ -80,16 +82,17 @@ def create_once(
     errors = PollErrors(time.monotonic())
     if retried and (found := look_up(client, project_id, name, key, errors)):
         return found
+    was_lost = False
     for attempt, pause in enumerate(_LOST_PAUSES, start=1):
         sent_at = time.time()
         try:
             return FoundAgent(client.agents.create(project_id, marked), is_own=True, is_new=True)
         except ConnixConflictError as conflict:
-            return _resolve_conflict(client, project_id, marked, key, conflict)
+            return _resolve_conflict(client, project_id, marked, key, conflict, was_lost=was_lost)
         except ConnixError as error:
             if not error.may_have_executed:
                 raise
-            lost = error
+            lost, was_lost = error, True
         errors.record(lost, time.monotonic())
         log.warning(
             "The response to the create of agent %r was lost (%s); looking for the agent.", name, lost
@@ -99,7 +102,7 @@ def create_once(
         time.sleep(pause)
         try:
             if found := look_up(client, project_id, name, key, errors):
-                return found
+                return dataclasses.replace(found, was_lost=True)
         except ConnixConflictError:
             raise
         except ConnixRateLimitError as error:
@@ -150,6 +153,7 @@ def look_up(
         raise name_conflict(
             f"this task run created agent {own.name!r} ({own.id}) in an earlier try. It now asks for "
             f"{name!r}, which is the name of another agent ({named.id}). Neither is changed; rename one",
+            named,
         )
     if own:
         log.info("Agent %r (%s) was created by this task run; using it.", own.name, own.id)
@@ -218,14 +222,24 @@ def _read(client: Client, project_id: str, listed: Agent) -> Agent | None:
 
 
 def _resolve_conflict(
-    client: Client, project_id: str, marked: Mapping[str, Any], key: str, conflict: ConnixConflictError
+    client: Client,
+    project_id: str,
+    marked: Mapping[str, Any],
+    key: str,
+    conflict: ConnixConflictError,
+    *,
+    was_lost: bool,
 ) -> FoundAgent:
-    """Find the agent that has the name, or send the create again until the name is free."""
+    """
+    Find the agent that has the name, or send the create again until the name is free.
+
+    :param was_lost: whether the response to an earlier create of this call was lost
+    """
     name = str(marked["name"])
     lost: ConnixError | None = None
     for _ in checks(client, _NAME_PAUSES):
         if found := look_up(client, project_id, name, key):
-            return found
+            return dataclasses.replace(found, was_lost=was_lost or lost is not None)
         log.info("Connix refused the create of agent %r, and no such agent is listed; trying again.", name)
         try:
             return FoundAgent(client.agents.create(project_id, marked), is_own=True, is_new=True)

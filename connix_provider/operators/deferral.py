@@ -55,34 +55,43 @@ def defer_for_agent(
 
 
 def defer_for_rate_limit(
-    task: CancelOnKillMixin, client: Client, error: ConnixRateLimitError, deadline: float
+    task: CancelOnKillMixin,
+    client: Client,
+    error: ConnixRateLimitError,
+    deadline: float,
+    *,
+    since: float,
 ) -> NoReturn:
     """
     Defer until the rate limit has a permit, or the deadline has passed.
 
     :param client: the task's client, whose limiter knows the limit
-    :param error: the error of the limiter or of the service
+    :param error: the error of the limiter or of the service; it names the rate limit
     :param deadline: the task's deadline in epoch seconds
-    :raises ConnixRateLimitError: the error, if the deadline has passed or it names no rate limit
+    :param since: epoch seconds at which the task began to wait for the limit
     """
     from connix_provider.client.ratelimit import Bucket
     from connix_provider.client.retry import cap_retry_delay
+    from connix_provider.operators.rate_limit_end import store_error
 
-    now = time.time()
-    if error.bucket is None or now >= deadline:
-        raise error
+    now, bucket = time.time(), Bucket(str(error.bucket))
     not_before = now + cap_retry_delay(error.retry_after or 0.0, deadline - now)
     task.log.info("%s The task waits for it in the triggerer.", error)
     task.defer(
         trigger=ConnixRateLimitTrigger(
-            error.bucket,
+            str(bucket),
             not_before,
             deadline,
             task.connix_conn_id,
-            client.limiter.snapshot(Bucket(error.bucket)),
+            client.limiter.snapshot(bucket),
         ),
         method_name="resume_after_rate_limit",
-        kwargs={"refusal": str(error), "response_was_lost": error.may_have_executed},
+        kwargs={
+            "refusal": str(error),
+            "response_was_lost": error.may_have_executed,
+            "error": store_error(error),
+            "since": since,
+        },
         timeout=deferral_timeout(deadline),
     )
 

@@ -6,7 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from connix_provider.client.errors import ConnixAuthenticationError, ConnixError, ConnixPermissionError
+from connix_provider.client.errors import (
+    ConnixAuthenticationError,
+    ConnixConflictError,
+    ConnixError,
+    ConnixPermissionError,
+)
 from connix_provider.hooks.diagnosis import remedy
 from connix_provider.polling.agent_ref import AgentRef
 
@@ -65,10 +70,16 @@ def complete(
     error.project_id = project_id
     error.agent_id = error.agent_id or known.get("agent_id")
     error.agent_name = error.agent_name or known.get("agent_name")
-    agent = {"agent_id": error.agent_id, "agent_name": error.agent_name}
-    error.subject = error_subject(**{**known, **agent})
-    error.advice = remedy(error, hook.connix_conn_id)
+    if not _is_name_conflict(error):
+        known = {**known, "agent_id": error.agent_id, "agent_name": error.agent_name}
+    error.subject = error_subject(**known)
+    error.advice = error.advice or remedy(error, hook.connix_conn_id)
     error.link = hook.agent_url(project_id, error.agent_id) if error.agent_id else hook.console_url
+
+
+def _is_name_conflict(error: ConnixError) -> bool:
+    """Return whether the error's agent is another one, which has the name of the task's agent."""
+    return isinstance(error, ConnixConflictError) and not error.has_response
 
 
 def concerns_all_agents(error: Exception) -> bool:

@@ -28,8 +28,9 @@ from connix_provider.operators.sent_action import SentAction, Undo
 from connix_provider.operators.task_state import ActionRecord, TaskRecordStore, recorded
 from connix_provider.params import name_conflict
 from connix_provider.poll_state import Sign, Snapshot
+from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.cancel_action import cancel_action
-from connix_provider.statuses import DOWN, TRANSIENT, AgentStatus, in_words
+from connix_provider.statuses import DOWN, SETTLED, TRANSIENT, AgentStatus, in_words
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -71,7 +72,7 @@ def use(
         f"{creator}, not by this task run ({key})"
     )
     if if_exists == "fail":
-        raise name_conflict(f"{found}; give another name, or set if_exists to 'adopt' or 'update'")
+        raise name_conflict(f"{found}; give another name, or set if_exists to 'adopt' or 'update'", agent)
     if if_exists == "adopt":
         log.info("%s; if_exists='adopt' waits until it runs and changes nothing.", _sentence(found))
         return SentAction.of(agent, "create", accepted_at=time.time())
@@ -89,6 +90,7 @@ def bring_to(
     context: Context,
     *,
     undo: Undo | None,
+    is_just_created: bool = False,
 ) -> SentAction:
     """
     Update the fields that differ, and start or restart an agent that does not run.
@@ -96,11 +98,13 @@ def bring_to(
     :param agent: the agent, from Get Agent
     :param body: the parameters of the task, as the body of a request
     :param undo: the request of ``cancel_on_kill``
+    :param is_just_created: whether this try created the agent, which then must become running by itself
     :return: the action, with the goal of the wait
+    :raises AgentBusyError: if only the status in which the agent settles shows what it needs
     """
     changes, found_at = difference(body, agent), time.time()
     try:
-        sent = _bring_to(client, project_id, agent, changes, context, undo)
+        sent = _bring_to(client, project_id, agent, changes, context, undo, is_just_created=is_just_created)
         return dataclasses.replace(sent, found_at=found_at)
     except AgentBusyError as busy:
         busy.undo, busy.found_at = undo, found_at
@@ -116,6 +120,8 @@ def _bring_to(
     changes: Mapping[str, Any],
     context: Context,
     undo: Undo | None,
+    *,
+    is_just_created: bool,
 ) -> SentAction:
     existing, status = agent, agent.status
     if changes:
@@ -123,10 +129,11 @@ def _bring_to(
             agent = _send_update(client, project_id, existing, changes)
     else:
         log.info("Agent %r (%s) has the requested fields; nothing to update.", agent.name, agent.id)
-    before = agent.snapshot()
-    if status == AgentStatus.UPDATING:
-        # Wait, because the status after the update decides whether to start the agent.
-        raise AgentBusyError(agent.id, "start", before=before, reason=f"it is {status}")
+    if status == AgentStatus.UPDATING or (status not in SETTLED and not is_just_created):
+        # Wait, because the settled status decides whether to start or restart the agent.
+        raise AgentBusyError(agent.id, "start", before=agent.snapshot(), reason=f"it is {status}")
+    if changes and status in DOWN | {AgentStatus.ERROR}:
+        agent = _read_settled(client, project_id, agent, changes, status)
     if status == AgentStatus.ERROR:
         log.warning("Agent %r (%s) is in error; restarting it once.", agent.name, agent.id)
         record_store = TaskRecordStore(context)
@@ -149,6 +156,33 @@ def _bring_to(
         updated = sent_update(existing, agent, changes, existing.snapshot())
         return dataclasses.replace(updated, goal="create", undo=undo)
     return SentAction.of(agent, "create", undo=undo, accepted_at=time.time())
+
+
+def _read_settled(
+    client: Client, project_id: str, reply: Agent, changes: Mapping[str, Any], status: str
+) -> Agent:
+    """
+    Read an agent after its update, and raise if it has not settled.
+
+    A restart of an agent that was updating before leaves no evidence if its response is lost.
+
+    :param reply: the agent in the response to the update
+    :param status: its status before the update
+    :raises AgentBusyError: if the agent is updating, and will need no further update
+    """
+    if reply.status in SETTLED:
+        return reply
+    agent = client.agents.get(project_id, reply.id)
+    times = (agent.updated_at, reply.updated_at)
+    is_newer = None not in times and agent.updated_at >= reply.updated_at  # type: ignore[operator]
+    if difference(changes, agent) and not (is_newer and agent.status in SETTLED):
+        # The response is older than the update, or the service does not show the fields: then the same
+        # update would be sent again after the wait.
+        return reply
+    if agent.status in SETTLED:
+        return agent
+    action = "restart" if status == AgentStatus.ERROR else "start"
+    raise AgentBusyError(agent.id, action, before=agent.snapshot(), reason=f"it is {agent.status}")
 
 
 def update(
@@ -213,11 +247,12 @@ def sent_update(agent: Agent, reply: Agent, changes: Mapping[str, Any], before: 
     return SentAction.of(reply, "update", before=before, accepted_at=accepted_at, newest=newest, sign=sign)
 
 
-def delete_own(task: AgentTask, name: str, context: Context) -> None:
+def delete_own(task: AgentTask, name: str, context: Context) -> str | None:
     """
     Delete the agent of a failed create. A failure of the delete is logged and has no other effect.
 
     :param task: the create
+    :return: what became of the agent, in a sentence; ``None`` if this task run has none
     """
     deadline = time.time() + _DELETE_TIMEOUT
     try:
@@ -228,19 +263,41 @@ def delete_own(task: AgentTask, name: str, context: Context) -> None:
             agent = find_own(client, project_id, name, identity_key(context))
             if agent is None:
                 log.info("There is no agent of this task run to delete.")
-                return
+                return None
             why = "The task failed, and on_failure is 'delete'"
             steps = cancel_action(
-                client, "delete", project_id, agent.id, None, deadline=deadline, log=log, why=why
+                client,
+                "delete",
+                project_id,
+                agent.id,
+                None,
+                deadline=deadline,
+                log=log,
+                agent_name=agent.name,
+                why=why,
             )
-            client.run_flow(steps)
+            refusal = client.run_flow(steps)
     except (ConnixError, ValueError, AirflowException) as error:
-        log.warning("The agent of this task run could not be deleted: %s", error)
+        log.warning("Agent %r of this task run could not be deleted: %s", name, error)
+        return (
+            f"on_failure is 'delete', but the agent could not be deleted: {_clause(error)}. Check the agent."
+        )
+    if refusal is None:
+        return f"It was deleted, because on_failure is 'delete' (project {project_id})."
+    found = AgentRef(agent.id, agent.name, project_id, hook.agent_url(project_id, agent.id))
+    return (
+        "on_failure is 'delete', but the delete of the agent could not be confirmed: "
+        f"{_clause(refusal)}. Check the agent{found.context_suffix}."
+    )
 
 
 def _send_update(client: Client, project_id: str, agent: Agent, changes: Mapping[str, Any]) -> Agent:
     log.info("Updating agent %r (%s): %s.", agent.name, agent.id, changed_fields(changes, agent))
     return client.agents.update(project_id, agent.id, changes)
+
+
+def _clause(error: Exception) -> str:
+    return str(error).rstrip(".")
 
 
 def _sentence(text: str) -> str:

@@ -60,22 +60,20 @@ def export(task: ExportOperator, context: Context, rows: Rows) -> dict[str, Any]
     with task.connected(ConnixHook.get_conn) as (hook, project_id, connection):
         client = connection.with_options(deadline=deadline)
         with completing_errors(hook, project_id, task.error_fields):
-            agent_ids = _agent_ids(task, client, project_id, selector)
+            agents = _agents(task, client, project_id, selector)
         with ExportFile(task.path, _key(context), rows.columns) as file:
-            for number, agent_id in enumerate(agent_ids, start=1):
-                known = {**task.error_fields(), "agent_id": agent_id, "agent_name": None}
+            for number, (agent_id, name) in enumerate(agents, start=1):
+                known = {**task.error_fields(), "agent_id": agent_id, "agent_name": name}
                 with completing_errors(hook, project_id, partial(dict, known)):
                     agent = client.agents.get(project_id, agent_id)
                     known["agent_name"] = agent.name
-                    progress = _Progress(task.log, task.exported, agent, f"{number} of {len(agent_ids)}")
+                    progress = _Progress(task.log, task.exported, agent, f"{number} of {len(agents)}")
                     for page, total in rows.pages(client, project_id, agent, start, end):
                         file.write(page)
                         counts[agent_id] = progress.add(len(page), total)
     written = sum(counts.values())
-    agents = "1 agent" if len(agent_ids) == 1 else f"{len(agent_ids)} agents"
-    task.log.info(
-        "Wrote %d %s of %s from %s to %s: %s", written, task.exported, agents, start, end, task.path
-    )
+    of = "1 agent" if len(agents) == 1 else f"{len(agents)} agents"
+    task.log.info("Wrote %d %s of %s from %s to %s: %s", written, task.exported, of, start, end, task.path)
     return {"path": str(task.path), "rows": written, "agents": counts, **period(start, end)}
 
 
@@ -121,14 +119,16 @@ def _interval(task: ExportOperator, context: Context) -> tuple[datetime, datetim
     return moments[0], moments[1]
 
 
-def _agent_ids(
+def _agents(
     task: ExportOperator, client: Client, project_id: str, selector: AgentSelector | None
-) -> Sequence[str]:
+) -> Sequence[tuple[str, str | None]]:
+    """Return id and name of each agent; the name is unknown if the task was given an id."""
     if selector is None:
-        return [resolve_agent_id(client, project_id, task.agent_id, task.agent_name)]
+        agent_id = resolve_agent_id(client, project_id, task.agent_id, task.agent_name)
+        return [(agent_id, None if task.agent_name is None else str(task.agent_name))]
     selected = client.run_flow(select_agents(client, selector, project_id))
     task.log.info("Selected %s (%s).", describe(selected), selector)
-    return [agent.id for agent in selected]
+    return [(agent.id, agent.name) for agent in selected]
 
 
 def _key(context: Context) -> str:

@@ -13,6 +13,7 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.connix_task import ConnixTask
 from connix_provider.operators.error_context import completing_errors
 from connix_provider.params import resolve_agent_id
+from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.values import quoted
 
 if TYPE_CHECKING:
@@ -88,10 +89,11 @@ class ConnixCheckAgentHealthOperator(ConnixTask):
         :return: the report as JSON
         :raises ConnixAgentUnhealthyError: if ``fail_on`` says so
         """
-        report, last_errors = self._measure()
+        report, last_errors, link = self._measure()
         if report.state in _FAILING[self.fail_on]:
+            suffix = AgentRef(report.agent_id, report.agent_name, report.project_id, link).context_suffix
             raise ConnixAgentUnhealthyError(
-                report.message,
+                f"{report.message} Correct the agent or the limits of health, then clear the task{suffix}.",
                 agent_id=report.agent_id,
                 agent_name=report.agent_name,
                 project_id=report.project_id,
@@ -101,8 +103,8 @@ class ConnixCheckAgentHealthOperator(ConnixTask):
         self.log.info("%s", report.message)
         return report.to_json()
 
-    def _measure(self) -> tuple[HealthReport, tuple[str, ...]]:
-        """Return the report, and the agent's last errors if the report fails the task."""
+    def _measure(self) -> tuple[HealthReport, tuple[str, ...], str]:
+        """Return the report, the agent's last errors if the report fails the task, and the agent's link."""
         from connix_provider.polling.last_errors import read_last_errors
         from connix_provider.polling.measurement import measure
 
@@ -119,7 +121,8 @@ class ConnixCheckAgentHealthOperator(ConnixTask):
             agent_id = resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
             agent = client.agents.get(project_id, agent_id)
             report = client.run_flow(measure(client, policy, project_id, agent_id, agent=agent))
+            link = hook.agent_url(project_id, agent_id)
             if report.state not in _FAILING[self.fail_on]:
-                return report, ()
+                return report, (), link
             reading = read_last_errors(client, project_id, agent_id, agent=agent, task_log=self.log)
-            return report, client.run_flow(reading)
+            return report, client.run_flow(reading), link

@@ -46,6 +46,8 @@ __all__ = ["restart_in_run", "restart_once", "resume_restart"]
 
 log = logging.getLogger(__name__)
 
+_SHOWS_NO_CHANGES = "the service does not show when an agent changes (updated_at is missing or never moves)"
+
 
 def restart_in_run(
     client: Client,
@@ -155,7 +157,8 @@ def resume_restart(
     :return: the restart, if it is under way or done; otherwise the agent, which is to be restarted
     :raises AgentBusyError: if only the status in which the agent settles will tell
     :raises ConnixTimeoutError: if the deadline came before the agent showed anything
-    :raises ConnixResponseError: if the service does not show when an agent changes
+    :raises ConnixResponseError: if the agent had not settled before that restart, or if the service does not
+        show when an agent changes
     """
     agent_id = record.agent_id
     check = check_restart(client, project_id, agent_id, before, requested_at=record.requested_at)
@@ -163,6 +166,8 @@ def resume_restart(
         log.info("An earlier try of this task restarted agent %s; waiting for it.", agent_id)
         return SentAction(agent_id, "restart", before, accepted_at=record.accepted_at)
     requested = "An earlier try of this task requested the restart of agent"
+    if check is None and before.status not in SETTLED:
+        raise _unknown_restart(f"{requested} {agent_id}", f"it was {before.status} before")
     if check is None:
         raise ConnixTimeoutError(
             f"{requested} {agent_id}. Whether it happened is unknown: the deadline passed. "
@@ -184,14 +189,7 @@ def resume_restart(
         # The record stays, and is checked again when the agent has settled.
         raise busy(agent)
     if check.evidence is Evidence.NONE and not shows_changes(client, project_id, agent):
-        unknown = ConnixResponseError(
-            f"{requested} {agent.name!r} ({agent_id}). Whether it happened is unknown: the service does not "
-            "show when an agent changes (updated_at is missing or never moves). It is not restarted again. "
-            "Check the agent, and clear this task to restart it once more"
-        )
-        # Connix answered, so the connection is right.
-        unknown.may_be_misconfiguration = False
-        raise unknown
+        raise _unknown_restart(f"{requested} {agent.name!r} ({agent_id})", _SHOWS_NO_CHANGES)
     log.info(
         "An earlier try requested the restart of agent %r (%s), but %s: it is restarted now.",
         agent.name,
@@ -218,7 +216,7 @@ def _confirm(
         elif check.evidence is not Evidence.NONE or shows_changes(client, project_id, check.agent):
             return check
         else:
-            why = "the service does not show when an agent changes (updated_at is missing or never moves)"
+            why = _SHOWS_NO_CHANGES
     except ConnixRateLimitError as error:
         # A deferrable task defers for this, and checks again when it is resumed.
         error.may_have_executed = True
@@ -237,6 +235,17 @@ def _confirm(
         f"Whether agent {before.name!r} ({before.id}) was restarted is unknown: {why}. It is not "
         "restarted again. Check the agent, and clear this task to restart it once more",
     ) from None
+
+
+def _unknown_restart(requested: str, why: str) -> ConnixResponseError:
+    """Return the error for a restart of an earlier try of which the agent shows nothing."""
+    error = ConnixResponseError(
+        f"{requested}. Whether it happened is unknown: {why}. It is not restarted again. "
+        "Check the agent, and clear this task to restart it once more"
+    )
+    # Connix answered, so the connection is right.
+    error.may_be_misconfiguration = False
+    return error
 
 
 def _restarted(before: Agent, accepted_at: float, *, is_unconfirmed: bool = False) -> SentAction:

@@ -23,6 +23,7 @@ class SentAction:
     """
     The action that a task sent.
 
+    :param agent_id: the agent; empty if a delete by name found none
     :param goal: the goal of the wait that follows; ``None`` for no wait
     :param before: the agent before the action, if the wait compares with it
     :param undo: the request of ``cancel_on_kill``

@@ -22,6 +22,7 @@ from connix_provider.client.errors import (
     ConnixTimeoutError,
 )
 from connix_provider.lifecycle import Snapshot, has_changed
+from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.statuses import SETTLED, AgentStatus
 
 if TYPE_CHECKING:
@@ -54,24 +55,29 @@ def cancel_action(
     *,
     deadline: float,
     log: Any,
+    agent_name: str | None = None,
     why: str = "The task was killed and marked as failed",
-) -> Flow[None]:
+) -> Flow[ConnixError | None]:
     """
-    Undo the action of a task, and log the outcome; a failure is logged, never raised.
+    Undo the action of a task, and log the outcome; a failure is logged and returned, never raised.
 
     :param undo: the call that undoes: ``delete`` or ``stop``
     :param before: the agent before it was started, if known
     :param deadline: epoch seconds after which no request is sent
+    :param agent_name: the agent's name, if known
     :param why: the reason, for the log
+    :return: the error, if the undo could not be confirmed
     """
-    log.info("%s: requesting the %s of agent %s.", why, undo, agent_id)
+    agent = AgentRef(agent_id, agent_name)
+    log.info("%s: requesting the %s of agent %s.", why, undo, agent)
     try:
         became = yield from _until_undone(client, undo, project_id, agent_id, before, deadline)
     except ConnixError as error:
         done = _DONE[undo]
-        log.warning("Could not confirm that agent %s was %s; check it at Connix: %s", agent_id, done, error)
-    else:
-        log.info("Agent %s is %s.", agent_id, became)
+        log.warning("Could not confirm that agent %s was %s; check it at Connix: %s", agent, done, error)
+        return error
+    log.info("Agent %s is %s.", agent, became)
+    return None
 
 
 def _until_undone(

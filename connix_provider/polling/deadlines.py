@@ -98,18 +98,20 @@ def is_deferral_timeout(error: BaseException) -> bool:
     return name == "TaskDeferralTimeout" or (name == "TaskDeferralError" and _TIMED_OUT in str(error))
 
 
-def no_triggerer_message(timeout: float, agent: str = "") -> str:
+def no_triggerer_message(
+    timeout: float, agent: str = "", consequence: str = "The agent was left as it is."
+) -> str:
     """
     Return the message for Airflow's own timeout.
 
     :param timeout: the task's time in seconds
     :param agent: the agent, if known
+    :param consequence: what became of the agent, in a sentence
     :return: some sentences
     """
     subject = f" for agent {agent}" if agent else ""
-    consequence = " The agent was left as it is." if agent else ""
     return (
         f"No triggerer ran the trigger{subject} within {timeout:g} s: either no triggerer is running, or all "
         "are at capacity ([triggerer] capacity in Airflow's configuration, 1000 by default)."
-        f"{consequence}"
+        + (f" {consequence}" if agent else "")
     )

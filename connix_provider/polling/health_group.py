@@ -7,6 +7,9 @@ poll the group decides whether the wait is over:
 - It is done when the last polls of ``needed`` agents showed them healthy, for ``healthy_for`` seconds each.
 - It fails when too few agents are left that could be: the others are gone, or of unknown health with
   ``on_unknown="fail"``.
+
+Before either, each agent that was not polled yet is polled once, because otherwise the numbers would differ
+from mode to mode.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
 from connix_provider.health import HealthPolicy
 from connix_provider.poll_state import PollState
 from connix_provider.polling.health_poller import HealthPoller
-from connix_provider.polling.messages import first_of
+from connix_provider.polling.messages import NO_RECENT_POLL, first_of
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.polling.poll_schedule import PollSchedule
 from connix_provider.polling.priority_semaphore import PrioritySemaphore
@@ -40,6 +43,8 @@ __all__ = ["HealthGroup", "poll_group", "poll_group_until_done_async", "select_w
 _NAMED, _LISTED = 5, 100
 #: Agents that a trigger measures at the same time.
 _MEASURED_AT_ONCE = 20
+#: Results that rest on the number of healthy agents.
+_DECIDED = frozenset({Outcome.DONE, Outcome.GONE, Outcome.UNHEALTHY})
 #: What all agents of a wait have in common when it moves to another process.
 _TIMES = ("poll_interval", "deadline", "began_at", "first_poll_at")
 #: Seconds before the deadline at which the last polls of a group begin, for each agent; and at most.
@@ -73,6 +78,7 @@ class HealthGroup:
         self._log_positions = log_positions
         self._kind: dict[str, Any] = {"healthy_for": healthy_for, "fails_on_unknown": fails_on_unknown}
         self.pollers: list[HealthPoller] = []
+        self._is_counting = False
         #: Bounds the measurements that a trigger sends at the same time.
         self.semaphore = PrioritySemaphore(_MEASURED_AT_ONCE)
 
@@ -145,6 +151,8 @@ class HealthGroup:
 
         :return: the result, or ``None`` while it goes on
         """
+        if self._is_counting:
+            return None
         healthy = self.healthy
         if len(healthy) >= self.needed:
             poll_result = healthy[0].latest if healthy else None
@@ -159,6 +167,22 @@ class HealthGroup:
             return poll_result
         return dataclasses.replace(poll_result, message=message)
 
+    def begin_count(self) -> None:
+        """Let further polls end nothing, because the wait is over and only its numbers are not known yet."""
+        self._is_counting = True
+
+    def end_count(self, result: PollResult) -> PollResult:
+        """
+        Count again after further agents were polled.
+
+        :param result: how the wait ended before those polls
+        :return: the same end, with the numbers of now
+        """
+        self._is_counting = False
+        again = self.decide()
+        is_same = again is not None and again.outcome is result.outcome
+        return dataclasses.replace(result, message=again.message) if again and is_same else result
+
     def timed_out(self, result: PollResult, poller: HealthPoller) -> PollResult:
         """
         Complete the result of a wait that timed out.
@@ -169,9 +193,7 @@ class HealthGroup:
         if self.is_single:
             return result
         others = [other for other in self.pollers if other not in self.healthy]
-        reports = [
-            f"Agent {other.agent}: {other.last_report or 'no poll returned the agent'}." for other in others
-        ]
+        reports = [f"Agent {other.agent}: {other.last_report or NO_RECENT_POLL}." for other in others]
         message = (
             f"{self._count()} within the time allowed ({poller.schedule.allowed:.4g} s). "
             f"{first_of(reports, _NAMED)} The agents were left as they are."
@@ -190,11 +212,18 @@ class HealthGroup:
         Return what the wait found.
 
         :return: plain JSON: the number of ``agents`` and of ``healthy`` ones, and the ids of the first 100
-            that are ``not_healthy``
+            that are ``not_healthy`` and of the first 100 that are ``not_measured``
         """
         healthy = self.healthy
-        others = [poller.agent_id for poller in self.pollers if poller not in healthy]
-        return {"agents": len(self.pollers), "healthy": len(healthy), "not_healthy": others[:_LISTED]}
+        others = [poller for poller in self.pollers if poller not in healthy]
+        not_healthy = [poller.agent_id for poller in others if poller.last_seen_at is not None]
+        not_measured = [poller.agent_id for poller in others if poller.last_seen_at is None]
+        return {
+            "agents": len(self.pollers),
+            "healthy": len(healthy),
+            "not_healthy": not_healthy[:_LISTED],
+            "not_measured": not_measured[:_LISTED],
+        }
 
     def sleep_seconds(self) -> float:
         """
@@ -239,8 +268,16 @@ def poll_group(
     """
     for poller in group.by_age():
         if (poll_result := poll_once(polling_session, project_id, poller, locate=locate)) is not None:
-            return poll_result
-    return None
+            break
+    else:
+        return None
+    if poll_result.outcome not in _DECIDED:
+        return poll_result
+    group.begin_count()
+    for poller in group.pollers:
+        if not poller.polled.is_set() and not poller.schedule.is_over:
+            poll_once(polling_session, project_id, poller, locate=locate)
+    return group.end_count(poll_result)
 
 
 async def poll_group_until_done_async(
@@ -259,11 +296,29 @@ async def poll_group_until_done_async(
     try:
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         # A success may end in the same turn of the loop as the deadline of another agent.
-        return min((wait.result() for wait in done), key=lambda result: result.outcome is not Outcome.DONE)
+        result = min((wait.result() for wait in done), key=lambda result: result.outcome is not Outcome.DONE)
+        if result.outcome not in _DECIDED:
+            return result
+        group.begin_count()
+        polls = zip(group.pollers, waits, strict=True)
+        await asyncio.gather(*(_until_polled(poller, wait) for poller, wait in polls))
+        return group.end_count(result)
     finally:
         for wait in waits:
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def _until_polled(poller: HealthPoller, wait: asyncio.Future[PollResult]) -> None:
+    """Wait for the first poll of an agent, or for the end of its wait."""
+    if poller.polled.is_set() or wait.done():
+        return
+    first_poll = asyncio.ensure_future(poller.polled.wait())
+    try:
+        either: set[asyncio.Future[Any]] = {first_poll, wait}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        first_poll.cancel()
 
 
 def select_with(

@@ -7,6 +7,7 @@ statuses of a sensor, so grace, stale responses and ``stable_for`` follow the sa
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
 from contextlib import AbstractAsyncContextManager
@@ -22,6 +23,7 @@ from connix_provider.polling.status_poller import StatusPoller
 if TYPE_CHECKING:
     from connix_provider.client import Agent, AsyncClient, Client
     from connix_provider.client.calls.steps import Flow
+    from connix_provider.client.errors import ConnixRateLimitError
     from connix_provider.polling.agent_ref import AgentRef
     from connix_provider.polling.poll_schedule import PollSchedule
     from connix_provider.polling.priority_semaphore import PrioritySemaphore
@@ -77,6 +79,8 @@ class HealthPoller(StatusPoller):
         self.last_report = last_report
         #: How the wait would end if the agent were alone in it; ``None`` while it would go on.
         self.latest: PollResult | None = None
+        #: Set by the first poll of this process, also if it failed or a rate limit delayed it.
+        self.polled = asyncio.Event()
         self._group = group
         self._measured_at = 0.0
         self._policy = policy
@@ -132,6 +136,25 @@ class HealthPoller(StatusPoller):
         self.last_report = self.report.reason
         self._measured_at = time.monotonic()
         return agent
+
+    def observe(self, seen: Agent | Exception) -> PollResult | None:
+        """
+        Judge the result of a poll.
+
+        :param seen: the agent, or the error
+        :return: the result, or ``None`` if the wait continues
+        """
+        self.polled.set()
+        return super().observe(seen)
+
+    def on_rate_limit(self, error: ConnixRateLimitError) -> None:
+        """
+        Delay the next poll for a rate limit.
+
+        :param error: the 429, or the limiter's own error
+        """
+        self.polled.set()
+        super().on_rate_limit(error)
 
     def timed_out(self) -> PollResult:
         """

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from connix_provider.client.attempts.limit_log import limit_name
-from connix_provider.client.errors import ConnixError
+from connix_provider.client.errors import ConnixError, ConnixNotFoundError
 from connix_provider.hooks.diagnosis import remedy
 from connix_provider.poll_state import Sign
 from connix_provider.statuses import DOWN, AgentStatus, in_words
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from connix_provider.polling.agent_ref import AgentRef
 
 __all__ = [
+    "NO_RECENT_POLL",
     "WORTH_TELLING",
+    "Text",
     "done",
     "failed",
     "first_of",
@@ -32,6 +34,21 @@ __all__ = [
     "wanted",
 ]
 
+
+class Text(NamedTuple):
+    """
+    A message in two parts.
+
+    :param finding: what happened, to which agent
+    :param advice: what follows, what to do, and where to find the agent
+    """
+
+    finding: str
+    advice: str
+
+
+#: What was last seen, if each poll of this process failed.
+NO_RECENT_POLL = "no recent poll succeeded"
 #: Seconds of waiting for a rate limit from which on a timeout mentions them.
 WORTH_TELLING = 1.0
 #: What ended well, where the status alone does not say it; "%s" is the status.
@@ -102,17 +119,17 @@ def gone(goal: Goal, agent: AgentRef, why: str) -> str:
     )
 
 
-def failed(goal: Goal, agent: AgentRef, reason: str) -> str:
+def failed(goal: Goal, agent: AgentRef, reason: str) -> Text:
     """
     Say that the agent will not come to what was wanted.
 
     :param reason: the verdict's reason
-    :return: one sentence or two
+    :return: one sentence each
     """
     come_to = "running" if goal.name == "restart" else wanted(goal)
-    return (
-        f"Agent {agent} failed: {reason}, and does not become {come_to} without an action. See its log, "
-        f"correct or restart it, then clear the task{agent.context_suffix}."
+    return Text(
+        f"Agent {agent} failed: {reason}, and does not become {come_to} without an action.",
+        f"See its log, correct or restart it, then clear the task{agent.context_suffix}.",
     )
 
 
@@ -127,7 +144,7 @@ def timed_out(
     connix_conn_id: str | None,
     limited_for: float,
     limited_by: str | None,
-) -> str:
+) -> Text:
     """
     Say that the time is up: what was asked for, what was seen, what to do.
 
@@ -148,9 +165,13 @@ def timed_out(
         what = f"showed no sign of {action}{others} within the time allowed ({limit})"
     else:
         what = f"was not {wanted(goal)} within the time allowed ({limit})"
-    text = f"Agent {agent} {what}: {last_seen}"
-    if last_error:
-        text += f"; the last poll failed: {type(last_error).__name__}: {_summary(last_error)}"
+    is_missing = isinstance(last_error, ConnixNotFoundError) and last_error.is_of_an_agent
+    if last_error and is_missing:
+        text = f"Agent {agent} {what}: the last poll found no agent: {_summary(last_error)}"
+    else:
+        text = f"Agent {agent} {what}: {last_seen}"
+        if last_error:
+            text += f"; the last poll failed: {type(last_error).__name__}: {_summary(last_error)}"
     if limited_for >= WORTH_TELLING:
         text += f"; polling waited {limited_for:.0f} s of that for the {limit_name(limited_by)}"
         advice = "Set a longer poll interval or run fewer tasks at a time; deferrable tasks share their polls"
@@ -160,7 +181,8 @@ def timed_out(
     context_suffix = agent.context_suffix_after(
         last_error.origin if isinstance(last_error, ConnixError) else ()
     )
-    return f"{text.rstrip('.')}. The agent was left as it is. {advice}{context_suffix}."
+    consequence = "" if is_missing else "The agent was left as it is. "
+    return Text(f"{text.rstrip('.')}.", f"{consequence}{advice}{context_suffix}.")
 
 
 def _advice_on_status(goal: Goal, status: str | None) -> str:

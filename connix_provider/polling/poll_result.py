@@ -60,6 +60,7 @@ class PollResult:
     :param request_id: the request that the result rests on, for Connix's support
     :param exception: for ``refused``: the error itself; it does not travel
     :param last_errors: the last errors in the agent's log, oldest first; ``None`` if they were not read
+    :param advice_at: where in the message the advice begins, if it has one
     """
 
     outcome: Outcome
@@ -72,6 +73,12 @@ class PollResult:
     request_id: str | None = None
     exception: Exception | None = dataclasses.field(default=None, compare=False)
     last_errors: tuple[str, ...] | None = None
+    advice_at: int | None = None
+
+    @property
+    def finding(self) -> str:
+        """The message without its advice."""
+        return self.message if self.advice_at is None else self.message[: self.advice_at].rstrip()
 
     @classmethod
     def of(
@@ -125,7 +132,7 @@ class PollResult:
 
         :return: plain JSON under 10 KiB
         """
-        others = {"error", "exception", "last_errors"}
+        others = {"error", "exception", "last_errors", "advice_at"}
         names = [field.name for field in dataclasses.fields(self) if field.name not in others]
         event = {name: _cut(getattr(self, name), _MAX_NAME) for name in names}
         event.update(outcome=str(self.outcome), message=_cut(self.message, _MAX_MESSAGE), error=None)
@@ -134,6 +141,8 @@ class PollResult:
             if "details" in error:
                 error["details"] = _short_details(error["details"])
             event["error"] = error
+        if self.advice_at is not None:
+            event["advice_at"] = self.advice_at
         if self.last_errors is not None:
             event["last_errors"] = [_cut(line, _MAX_LINE) for line in self.last_errors[-_MAX_LINES:]]
         return event
@@ -172,6 +181,7 @@ class PollResult:
             project_id=_text_or_none(event.get("project_id")),
             request_id=_text_or_none(event.get("request_id")),
             last_errors=tuple(str(line) for line in lines) if isinstance(lines, list) else None,
+            advice_at=advice_at if type(advice_at := event.get("advice_at")) is int else None,
         )
 
     def rebuild_error(self) -> Exception:

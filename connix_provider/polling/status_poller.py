@@ -116,6 +116,8 @@ class StatusPoller:
         #: The last errors in the agent's log; ``None`` if they were not read.
         self.last_errors: tuple[str, ...] | None = None
         self.last_seen_at = last_seen_at
+        #: What the last poll showed that would have ended the wait without ``silent_fail``.
+        self._silenced: Exception | None = None
         self._silent_fail = silent_fail
         logger = log or logging.getLogger(__name__)
         self.log = PollLog(logger, self.status)
@@ -169,19 +171,19 @@ class StatusPoller:
     def timed_out(self) -> PollResult:
         """Return the result of a wait that timed out."""
         now = self.schedule.clock.now()
-        message = messages.timed_out(
+        text = messages.timed_out(
             self.goal,
             self.agent,
             self.state,
             limit=f"{self.schedule.allowed:.4g} s",
             last_seen=self._last_seen(now),
-            last_error=self.limit_waits.reason(self.log.last_error, now),
+            last_error=self._silenced or self.limit_waits.reason(self.log.last_error, now),
             connix_conn_id=self.connix_conn_id,
             limited_for=self.limit_waits.total(now),
             limited_by=self.limit_waits.bucket,
         )
         request_id = getattr(self.limit_waits.error or self.log.last_error, "request_id", None)
-        return self._result(Outcome.TIMEOUT, self.status, message, request_id=request_id)
+        return self._result(Outcome.TIMEOUT, self.status, text, request_id=request_id)
 
     def unanswered(self) -> PollResult:
         """Return the result of a wait whose last poll had no response."""
@@ -230,6 +232,10 @@ class StatusPoller:
         if poll_result is None or not self._silent_fail or poll_result.outcome is Outcome.DONE:
             return poll_result
         self.log.log.error("%s The sensor keeps waiting, because silent_fail is set.", poll_result.message)
+        if isinstance(seen, ConnixError):
+            # A timeout has a subject and a remedy of its own.
+            seen.subject = seen.advice = seen.link = None
+        self._silenced = seen if isinstance(seen, Exception) else None
         return None
 
     def on_rate_limit(self, error: ConnixRateLimitError) -> None:
@@ -244,7 +250,7 @@ class StatusPoller:
         self.limit_waits.begin(self.agent, error, self.schedule.sleep_seconds(), now, due_at=self._due_at)
 
     def _observe(self, seen: Agent | Exception) -> PollResult | None:
-        self.schedule.hint = None
+        self.schedule.hint = self._silenced = None
         if isinstance(seen, ConnixTimeoutError) and seen.request_id is None:
             # The poll was not sent.
             return None
@@ -320,17 +326,24 @@ class StatusPoller:
             case Verdict.GONE:
                 return self._result(Outcome.GONE, None, messages.gone(self.goal, self.agent, why))
             case Verdict.FAILED:
-                message = messages.failed(self.goal, self.agent, judgement.reason)
-                return self._result(Outcome.FAILED, seen.status, message)
+                text = messages.failed(self.goal, self.agent, judgement.reason)
+                return self._result(Outcome.FAILED, seen.status, text)
 
     def _result(
-        self, outcome: Outcome, status: str | None, message: str, *, request_id: str | None = None
+        self,
+        outcome: Outcome,
+        status: str | None,
+        text: str | messages.Text,
+        *,
+        request_id: str | None = None,
     ) -> PollResult:
-        return PollResult.of(outcome, self.agent, status, message, request_id=request_id)
+        if isinstance(text, str):
+            return PollResult.of(outcome, self.agent, status, text, request_id=request_id)
+        poll_result = PollResult.of(outcome, self.agent, status, " ".join(text), request_id=request_id)
+        return dataclasses.replace(poll_result, advice_at=len(text.finding))
 
     def _last_seen(self, now: float) -> str:
-        if self.state.last is not None:
-            return messages.last_seen(self.status, self.last_seen_at, now)
-        if self._is_resumed:
-            return "see earlier lines of this log for the last known status"
-        return "no poll returned the agent"
+        if self.state.last is None:
+            # Not "no poll", because another process of the task may have seen the agent.
+            return messages.NO_RECENT_POLL
+        return messages.last_seen(self.status, self.last_seen_at, now)

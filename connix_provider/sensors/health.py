@@ -55,8 +55,9 @@ class ConnixAgentHealthSensor(ConnixSensor):
         ``operators.default_deferrable`` of Airflow's configuration
 
     The sensor returns the agent's id. With ``agents`` it returns the number of ``agents`` and of ``healthy``
-    ones, and the ids of the first 100 that are ``not_healthy``. ``poke_interval`` (1 second or more),
-    ``timeout``, ``mode``, ``soft_fail``, ``exponential_backoff`` and the rest are those of Airflow's
+    ones, and the ids of the first 100 that are ``not_healthy`` and of the first 100 that are
+    ``not_measured``, because no poll of them succeeded. ``poke_interval`` (1 second or more), ``timeout``,
+    ``mode``, ``soft_fail``, ``exponential_backoff`` and the rest are those of Airflow's
     ``BaseSensorOperator``, in the triggerer too.
     """
 

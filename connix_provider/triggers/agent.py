@@ -196,7 +196,14 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         async with await ConnixHook(self.connix_conn_id).get_async_conn() as client:
             before = self._state().before
             steps = cancel_action(
-                client, undo, self.project_id, self.agent_id, before, deadline=deadline, log=self.log
+                client,
+                undo,
+                self.project_id,
+                self.agent_id,
+                before,
+                deadline=deadline,
+                log=self.log,
+                agent_name=self.agent_name,
             )
             await client.run_flow(steps)
 

@@ -13,8 +13,11 @@ from connix_provider.client.errors import ConnixAuthenticationError, ConnixRateL
 from connix_provider.emulator import Clock, Emulator, Fault, Limits
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
+    ConnixDeleteAgentOperator,
     ConnixRestartAgentOperator,
     ConnixStartAgentOperator,
+    ConnixStopAgentOperator,
+    ConnixUpdateAgentOperator,
 )
 from connix_provider.triggers.rate_limit import ConnixRateLimitTrigger
 
@@ -111,6 +114,50 @@ def test_a_lost_create_is_not_sent_again(scenario):
     assert ran.error is None
     assert scenario.executed("create_agent") == 1
     assert len(scenario.agents()) == 1
+
+
+#: For each rate limit: the operator, its arguments besides the agent's name, and the limit's name.
+LIMITED = {
+    "create_agent": (ConnixCreateAgentOperator, {"name": "alpha"}, "Create Agent"),
+    "list_agents": (ConnixStopAgentOperator, {"agent_name": "alpha"}, "List Agents"),
+    "get_agent": (ConnixStopAgentOperator, {"agent_name": "alpha"}, "Get Agent"),
+    "stop_agent": (ConnixStopAgentOperator, {"agent_name": "alpha"}, "Agent Actions"),
+    "update_agent": (ConnixUpdateAgentOperator, {"agent_name": "alpha", "description": "x"}, "Update Agent"),
+    "delete_agent": (ConnixDeleteAgentOperator, {"agent_name": "alpha"}, "Delete Agent"),
+}
+
+
+@pytest.mark.parametrize("call", LIMITED)
+def test_a_limited_tasks_end_is_the_same(call, scenario):
+    operator, arguments, limit = LIMITED[call]
+    if call != "create_agent":
+        scenario.emulator.seed(status="running", name="alpha", project_id=scenario.project_id)
+    texts = []
+    for deferrable in (False, True):
+        scenario.warp.sleep(120)
+        scenario.emulator.faults.clear()
+        scenario.emulator.faults.add(Fault.rate_limited(retry_after=60), on=call, times=None)
+        options = {**ARGUMENTS, "timeout": 100, "deferrable": deferrable, **arguments}
+        error = scenario.task(operator, remembering=True, **options).try_once().error
+        assert type(error) is ConnixRateLimitError
+        says = (
+            f"The rate limit on {limit} requests delayed the task by 100 s, and the time allowed is 100 s. "
+        )
+        assert says in str(error)
+        assert "run fewer at a time, set a longer timeout, or use a key of its own" in str(error)
+        assert error.link in str(error)
+        assert (error.agent_name, error.project_id) == ("alpha", scenario.project_id)
+        texts.append(str(error).replace(str(error.request_id), ""))
+    assert texts[0] == texts[1]
+
+
+def test_a_task_deferred_by_an_earlier_version_ends(scenario):
+    task = ConnixStartAgentOperator(
+        task_id="task", agent_id="agent_1", project_id=scenario.project_id, **ARGUMENTS
+    )
+    event = {"deadline": scenario.warp.time() - 1}
+    with pytest.raises(ConnixRateLimitError, match=r"the limit is used up.* and the time allowed is 600 s"):
+        task.resume_after_rate_limit({}, event, refusal="the limit is used up")
 
 
 def test_limited_tasks_resume_at_the_limits_pace(monkeypatch):

@@ -60,8 +60,10 @@ def left_as_it_is() -> Replacements:
 
     before = existing_agent.bring_to
 
-    def bring_to(client: Any, project_id: str, agent: Any, body: Any, *, undo: Any) -> Any:
-        return before(client, project_id, agent, {} if undo else body, undo=undo)
+    def bring_to(
+        client: Any, project_id: str, agent: Any, body: Any, context: Any, *, undo: Any, **options: Any
+    ) -> Any:
+        return before(client, project_id, agent, {} if undo else body, context, undo=undo, **options)
 
     return {f"{OPERATORS}.existing_agent.bring_to": bring_to}
 
@@ -72,10 +74,12 @@ def adopted_although_down() -> Replacements:
 
     before = existing_agent.use
 
-    def use(client: Any, project_id: str, agent: Any, body: Any, key: str, if_exists: str) -> Any:
+    def use(
+        client: Any, project_id: str, agent: Any, body: Any, key: str, if_exists: str, context: Any
+    ) -> Any:
         if if_exists == "adopt":
             return SentAction.of(agent)
-        return before(client, project_id, agent, body, key, if_exists)
+        return before(client, project_id, agent, body, key, if_exists, context)
 
     return {f"{OPERATORS}.existing_agent.use": use}
 
@@ -86,9 +90,11 @@ def updated_but_not_started() -> Replacements:
 
     before = existing_agent.bring_to
 
-    def bring_to(client: Any, project_id: str, agent: Any, body: Any, *, undo: Any) -> Any:
+    def bring_to(
+        client: Any, project_id: str, agent: Any, body: Any, context: Any, *, undo: Any, **options: Any
+    ) -> Any:
         if undo:
-            return before(client, project_id, agent, body, undo=undo)
+            return before(client, project_id, agent, body, context, undo=undo, **options)
         client.agents.update(project_id, agent.id, {k: v for k, v in body.items() if k != "name"})
         return SentAction.of(agent)
 

@@ -45,6 +45,9 @@ def test_the_state_decides_with_fail_on(health, state, fail_on, check, agent_id)
         assert str(ran.error).startswith(f"Agent 'checked' ({agent_id}) is ")
         assert ran.error.agent_id == agent_id
         assert ran.error.status == "running"
+        advice = "Correct the agent or the limits of health, then clear the task (project "
+        assert f"{advice}{ran.error.project_id}, https://" in str(ran.error)
+        assert f"/agents/{agent_id})." in str(ran.error)
     else:
         assert ran.error is None
         assert json.loads(json.dumps(ran.result)) == ran.result

@@ -164,7 +164,12 @@ def test_a_quorum_is_met_or_missed(at_least, healthy, is_enough, how, sense, emu
         emulator.set_status(agent_id, "error")
     ran = sense(agents={"name": "team-*"}, at_least=at_least, health={"statuses": "running"}, **how)
     if is_enough:
-        assert ran.result == {"agents": 3, "healthy": healthy, "not_healthy": agents[healthy:]}
+        assert ran.result == {
+            "agents": 3,
+            "healthy": healthy,
+            "not_healthy": agents[healthy:],
+            "not_measured": [],
+        }
     else:
         says = f"{healthy} of 3 agents are healthy"
         named = f"Agent 'team-{healthy + 1}' ({agents[healthy]}): the status is error, wanted running"
@@ -180,7 +185,7 @@ def test_an_unseen_agent_counts_for_a_minute(failing, how, sense, emulator):
     emulator.faults.add(Fault.status(503), on="get_agent", agent_id=seen, after=2, times=failing)
     ran = sense(agents={"ids": [seen, late]}, health={"statuses": "running"}, timeout=300, **how)
     if failing:
-        assert ran.result == {"agents": 2, "healthy": 2, "not_healthy": []}
+        assert ran.result == {"agents": 2, "healthy": 2, "not_healthy": [], "not_measured": []}
     else:
         fails(ran, ConnixSensorTimeoutError, "1 of 2 agents are healthy", "Agent 'team-1'")
         assert ran.error.agent_id == seen
@@ -192,7 +197,7 @@ def test_a_quorum_holds_at_the_same_time(how, sense, emulator):
     emulator.script(first, [(15, "error"), (40, "running")])
     emulator.script(second, [(0.001, "error"), (20, "running"), (10, "error"), (60, "running")])
     ran = sense(agents={"ids": [first, second]}, health={"statuses": "running"}, timeout=300, **how)
-    assert ran.result == {"agents": 2, "healthy": 2, "not_healthy": []}
+    assert ran.result == {"agents": 2, "healthy": 2, "not_healthy": [], "not_measured": []}
     assert emulator.agent(first)["status"] == emulator.agent(second)["status"] == "running"
 
 
@@ -217,7 +222,7 @@ def test_a_quorum_survives_a_loss_that_it_allows(how, sense, emulator):
     for agent_id in agents[1:]:
         emulator.script(agent_id, [(35, "running")])
     ran = sense(agents={"name": "team-*"}, at_least=2, health={"statuses": "running"}, timeout=300, **how)
-    assert ran.result == {"agents": 3, "healthy": 2, "not_healthy": agents[:1]}
+    assert ran.result == {"agents": 3, "healthy": 2, "not_healthy": agents[:1], "not_measured": []}
 
 
 @MODES
@@ -228,7 +233,7 @@ def test_the_selection_is_fixed_at_the_start(how, sense, emulator):
     emulator.script(late[0], [(15, "error")])
     ran = sense(agents={"statuses": "stopped", "names": ["team-1", "late"]}, at_least=1, timeout=300,
                 health={"statuses": "running"}, **how)  # fmt: skip
-    assert ran.result == {"agents": 2, "healthy": 1, "not_healthy": late}
+    assert ran.result == {"agents": 2, "healthy": 1, "not_healthy": late, "not_measured": []}
     assert len([entry for entry in emulator.journal.entries() if entry.call == "list_agents"]) == 1 + (
         "deferrable" in how and len(emulator.journal.entries("list_agents")) - 1
     )
@@ -265,7 +270,7 @@ def test_an_empty_selection_is_refused_by_default(how, sense, emulator):
     ran = sense(agents=selector, health={"statuses": "running"}, **how)
     fails(ran, ValueError, "no agent of project", "give allow_empty=True")
     ran = sense(agents={**selector, "allow_empty": True}, health={"statuses": "running"}, **how)
-    assert ran.result == {"agents": 0, "healthy": 0, "not_healthy": []}
+    assert ran.result == {"agents": 0, "healthy": 0, "not_healthy": [], "not_measured": []}
 
 
 TRANSIENT = {
