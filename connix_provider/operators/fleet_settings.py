@@ -6,8 +6,8 @@ import dataclasses
 from datetime import timedelta
 from typing import Any
 
+from connix_provider.digest import digest
 from connix_provider.health import HealthPolicy
-from connix_provider.operators.agent_spec import digest_of
 from connix_provider.operators.fleet_plan import FleetLimits
 from connix_provider.params import check_seconds
 from connix_provider.polling.fleet_wait import FleetPolicy
@@ -119,7 +119,8 @@ class FleetSettings:
         """A digest of the selector's criteria, in which the order of ids and names does not count."""
         criteria = self.agents.criteria
         listed = {name: sorted(value) for name, value in criteria.items() if isinstance(value, tuple)}
-        return digest_of({**criteria, **listed})
+        # Criteria hold no secrets, so the digest needs no key.
+        return digest(b"", {**criteria, **listed})
 
     def limits(self, total: int) -> FleetLimits:
         """
