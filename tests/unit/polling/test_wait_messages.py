@@ -329,7 +329,7 @@ BEGINS_AND_ENDS = [
 
 @pytest.mark.heavy
 @pytest.mark.parametrize(
-    ("hint", "times", "lines"), [(1, 1, []), (20, 1, BEGINS_AND_ENDS), (9, 3, BEGINS_AND_ENDS)]
+    ("hint", "times", "lines"), [(1, 1, []), (20, 1, BEGINS_AND_ENDS), (8, 3, BEGINS_AND_ENDS)]
 )
 def test_an_action_logs_its_wait_for_a_limit(scenario: Scenario, caplog, hint, times, lines):
     caplog.set_level(logging.INFO, "connix_provider.client")
