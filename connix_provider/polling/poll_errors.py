@@ -115,6 +115,6 @@ class PollErrors:
 
 def _says_nothing_of_the_agent(error: ConnixError) -> bool:
     """Return whether a gateway may have refused the poll; a 404 of Connix may be the project's."""
-    if not isinstance(error, ConnixAPIError) or is_transient(error):
+    if not isinstance(error, ConnixAPIError) or is_transient(error) or error.status_code >= 500:
         return False
     return not error.has_error_body or isinstance(error, ConnixNotFoundError)
