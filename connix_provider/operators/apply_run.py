@@ -181,22 +181,23 @@ class ApplyRun:
 
     def _update(self, spec: AgentSpec, agent: Agent) -> AgentFlow:
         """Send the fields that differ, and wait until the agent has settled."""
-        updates = self.records.updates
-        record = updates.get(agent.id) if spec.state is None else None
+        # Only the first use reads the records, and a declared state needs none of them.
+        updates = self.records.updates if spec.state is None else None
+        record = None if updates is None else updates.get(agent.id)
         before = record.before if record and record.before else agent.snapshot()
 
         def send(agent: Agent) -> SentAction | None:
             changes = difference(spec.body, agent)
             if not changes:
                 # Without a record, others made the same update.
-                is_sent = spec.state is None and updates.get(agent.id) is not None
+                is_sent = updates is not None and updates.get(agent.id) is not None
                 return (
                     SentAction.of(agent, "update", before=before, accepted_at=time.time())
                     if is_sent
                     else None
                 )
             recording: AbstractContextManager[None] = nullcontext()
-            if spec.state is None:
+            if updates is not None:
                 sent_record = ActionRecord(agent.id, agent.name, before)
                 recording = recorded(updates.record_store(agent.id), sent_record)
             self._log.info(
@@ -207,7 +208,7 @@ class ApplyRun:
             return sent_update(agent, reply, changes, before)
 
         yield from self._send("update", agent, send, is_last=spec.state is None)
-        if spec.state is None:
+        if updates is not None:
             updates.write(agent.id, None)
 
     def _bring_to_state(self, declared: str, agent_id: str) -> AgentFlow:
