@@ -116,7 +116,7 @@ def compat(session: nox.Session, airflow: str) -> None:
     """Run the tests that meet Airflow on another version of it, or pytest with the arguments after ``--``."""
     folder, constraints = Path(session.virtualenv.location), f"airflow-{airflow}"
     _install(session, folder, constraints, "test")
-    everything = ("-m", "not slow", *IN_PARALLEL, *MEET_AIRFLOW)
+    everything = ("-m", "not slow and not one_airflow", *IN_PARALLEL, *MEET_AIRFLOW)
     # Warnings are errors in .venv only, because other versions warn of other things.
     options = ("-p", "no:cacheprovider", "-W", "default", "--disable-warnings")
     _pytest(session, folder, constraints, *options, *(session.posargs or everything))

@@ -7,6 +7,8 @@ import re
 
 import pytest
 
+pytestmark = pytest.mark.one_airflow
+
 ROOT = pathlib.Path(__file__).parents[2]
 RECORDS = sorted(path for path in (ROOT / "docs" / "decisions").glob("*.md") if path.name != "README.md")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

@@ -14,7 +14,7 @@ from connix_provider.exceptions import (
 )
 from connix_provider.operators.apply import ConnixApplyAgentsOperator
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.one_airflow]
 
 MISSING = Fault.status(404, code="agent_not_found")
 #: How the task is started again without a clear.

@@ -11,6 +11,8 @@ from connix_provider.operators.apply import ConnixApplyAgentsOperator
 from connix_provider.operators.spec_file import read_spec_file
 from connix_provider.operators.spec_templates import read_declaration
 
+pytestmark = pytest.mark.one_airflow
+
 AGENT = {"name": "a"}
 CONFIG = {"model": "gpt-4"}
 

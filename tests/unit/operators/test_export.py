@@ -14,7 +14,7 @@ from connix_provider.emulator import Fault
 from connix_provider.operators import export_file
 from connix_provider.operators.export import ConnixExportAgentLogsOperator, ConnixExportAgentMetricsOperator
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.one_airflow]
 
 BOTH = [ConnixExportAgentLogsOperator, ConnixExportAgentMetricsOperator]
 

@@ -12,7 +12,7 @@ from connix_provider.selector import AgentSelector
 
 __all__ = ["fleet"]
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.one_airflow]
 
 BEFORE = dict.fromkeys(("restart", "stop", "pause", "delete"), "running") | {"start": "stopped"}
 ACTIONS = pytest.mark.parametrize("action", BEFORE)

@@ -10,7 +10,7 @@ from connix_provider.exceptions import ConnixFleetError
 
 __all__ = ["fleet"]
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.one_airflow]
 
 
 def test_agents_that_end_together_share_a_resumption(fleet, emulator):

@@ -15,6 +15,8 @@ from connix_provider.operators.fleet_plan import (
     least_minutes,
 )
 
+pytestmark = pytest.mark.one_airflow
+
 
 def fleet(available, unavailable=0):
     members = [FleetMember(f"agent_{number}") for number in range(available + unavailable)]

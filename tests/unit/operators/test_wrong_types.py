@@ -13,7 +13,7 @@ from connix_provider.operators.health import ConnixCheckAgentHealthOperator
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 from connix_provider.sensors.health import ConnixAgentHealthSensor
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.one_airflow]
 
 ALL = {"name": "*"}
 FLEET = {"action": "restart", "agents": ALL}

@@ -10,7 +10,7 @@ from connix_provider.exceptions import ConnixSensorTimeoutError
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 from connix_provider.sensors.health import ConnixAgentHealthSensor
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.one_airflow]
 
 MODES = pytest.mark.parametrize(
     "how",
