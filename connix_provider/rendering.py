@@ -47,16 +47,15 @@ class Renderer:
 
     def as_airflow(self, value: Any) -> Any:
         """Render as Airflow does, but leave text without a template, because a native DAG would read it."""
-        if isinstance(value, Enum):
-            # The text of a member of (str, Enum) is its name.
-            value = value.value
+        value = _without_enum(value)
         if isinstance(value, str) and not self.is_template(value):
             return value
         return self._task.render_template(value, self._context, self._environment, self._seen_oids)
 
     def as_text(self, value: Any) -> Any:
         """Render text to text; the output of another task stays as it is."""
-        if not isinstance(value, str) or isinstance(value, Enum):
+        value = _without_enum(value)
+        if not isinstance(value, str):
             return self.as_airflow(value)
         if self.is_done(value):
             return value
@@ -115,6 +114,11 @@ class Renderer:
             environment.line_comment_prefix,
         )
         return any(mark in value for mark in marks if mark)
+
+
+def _without_enum(value: Any) -> Any:
+    """Return the value of a member of an enum, because the text of a ``(str, Enum)`` is its name."""
+    return value.value if isinstance(value, Enum) else value
 
 
 def _text_environment(task: BaseOperator, jinja_env: jinja2.Environment) -> jinja2.Environment:

@@ -32,7 +32,7 @@ def explain_connection_error(error: Exception, project_id: str | None) -> str:
     """
     match error:
         case errors.ConnixAPIError(has_error_body=False, status_code=401 | 403):
-            hint = "Something before Connix refused the request, so the key is not tested; check the host"
+            hint = "A gateway before Connix refused the request, so the key is not tested; check the host"
         case errors.ConnixAuthenticationError():
             hint = "The API key or token is refused"
         case errors.ConnixPermissionError():

@@ -18,6 +18,7 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.cancel_on_kill import CancelOnKillMixin
 from connix_provider.operators.connix_task import PollingTask
 from connix_provider.operators.deferral import defer_for_rate_limit, take_over_permit
+from connix_provider.operators.error_context import add_agent
 from connix_provider.operators.identity import try_number_of
 from connix_provider.operators.sent_action import SentAction
 from connix_provider.polling.deadlines import LONGEST_PAUSE
@@ -170,9 +171,7 @@ class AgentTask(PollingTask, CancelOnKillMixin):
         try:
             return self.act(client, project_id, context)
         except ConnixRateLimitError as error:
-            known = self.error_fields()
-            error.agent_id = error.agent_id or known.get("agent_id")
-            error.agent_name = error.agent_name or known.get("agent_name")
+            add_agent(error, self.error_fields())
             if self.deferrable and error.bucket is not None and time.time() < deadline:
                 defer_for_rate_limit(self, client, error, deadline, since=since)
             self.explain_rate_limit(error, since)
@@ -184,7 +183,7 @@ class AgentTask(PollingTask, CancelOnKillMixin):
 
         :param since: epoch seconds at which the wait began
         """
-        from connix_provider.operators.rate_limit_end import add_advice
+        from connix_provider.operators.rate_limit_errors import add_advice
 
         waited = max(0.0, time.time() - since)
         add_advice(error, waited=waited, allowed=self.seconds_allowed, connix_conn_id=self.connix_conn_id)

@@ -55,4 +55,4 @@ class ApplyRecords:
     def save(self) -> None:
         """Write the records."""
         records = {"restarts": self.restarts, "updates": self.updates, "creates": self.creates}
-        self.store.write({kind: each.to_json() for kind, each in records.items()})
+        self.store.write({kind: stored.to_json() for kind, stored in records.items()})

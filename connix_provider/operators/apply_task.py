@@ -50,7 +50,7 @@ def apply_agents(
     task.clock = SteadyClock()
     deadline = time.time() + task.seconds_allowed
     connect = partial(PollingSession, deadline=deadline)
-    with task.connected(connect) as (hook, project_id, polling_session):
+    with task.open_connection(connect) as (hook, project_id, polling_session):
         with completing_errors(hook, project_id, task.error_fields):
             made = make_plan(polling_session.client, project_id, specs, owner, prune=prune)
         if plan is not None:

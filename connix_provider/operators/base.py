@@ -81,7 +81,7 @@ class ConnixAgentOperator(AgentTask):
         :raises ValueError: for an event of another kind
         :raises ConnixRateLimitError: if the rate limit was used up until the deadline
         """
-        from connix_provider.operators.rate_limit_end import restore_error
+        from connix_provider.operators.rate_limit_errors import restore_error
 
         self.check()
         deadline = _deadline_of(event)
@@ -130,7 +130,7 @@ class ConnixAgentOperator(AgentTask):
 
         self.clock = SteadyClock()
         connect = partial(worker_loop.PollingSession, deadline=deadline)
-        with self.connected(connect) as (hook, project_id, polling_session), self._cleaning_up(context):
+        with self.open_connection(connect) as (hook, project_id, polling_session), self._cleaning_up(context):
             with completing_errors(hook, project_id, self.error_fields):
                 sent = act_when_ready(self, polling_session, project_id, context, deadline)
             self.note_sent(polling_session.client, sent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from connix_provider.exceptions import ConnixAgentError, ConnixAgentFailedError
-from connix_provider.polling.messages import first_of
+from connix_provider.polling.messages import join_first
 
 __all__ = ["combined_error", "in_short"]
 
@@ -22,7 +22,7 @@ def combined_error(errors: Sequence[Exception], headline: str) -> Exception:
     kinds = {type(error) for error in errors}
     kind = kinds.pop() if len(kinds) == 1 else ConnixAgentFailedError
     kind = kind if issubclass(kind, ConnixAgentError) else ConnixAgentFailedError
-    return kind(f"{headline} {first_of([in_short(error) for error in errors], numbered=True)}")
+    return kind(f"{headline} {join_first([in_short(error) for error in errors], numbered=True)}")
 
 
 def in_short(error: Exception) -> str:

@@ -82,7 +82,7 @@ class ConnixTask(TaskParameters, BaseOperator):
         return time_allowed(check_seconds("timeout", self.timeout), self.execution_timeout)
 
     @contextmanager
-    def connected(self, connect: Callable[[ConnixHook], C]) -> Iterator[tuple[ConnixHook, str, C]]:
+    def open_connection(self, connect: Callable[[ConnixHook], C]) -> Iterator[tuple[ConnixHook, str, C]]:
         """
         Open the task's connection. Meanwhile SIGTERM ends the task at once.
 

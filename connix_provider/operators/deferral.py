@@ -72,7 +72,7 @@ def defer_for_rate_limit(
     """
     from connix_provider.client.ratelimit import Bucket
     from connix_provider.client.retry import cap_retry_delay
-    from connix_provider.operators.rate_limit_end import store_error
+    from connix_provider.operators.rate_limit_errors import store_error
 
     now, bucket = time.time(), Bucket(str(error.bucket))
     not_before = now + cap_retry_delay(error.retry_after or 0.0, deadline - now)

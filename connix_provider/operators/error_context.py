@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from connix_provider.polling.agent_ref import AgentRef
 if TYPE_CHECKING:
     from connix_provider.hooks.connix import ConnixHook
 
-__all__ = ["complete", "completing_errors", "concerns_all_agents", "error_subject"]
+__all__ = ["add_agent", "complete_error", "completing_errors", "concerns_all_agents", "error_subject"]
 
 
 def error_subject(
@@ -52,11 +52,11 @@ def completing_errors(
     try:
         yield
     except ConnixError as error:
-        complete(error, hook, project_id, error_fields)
+        complete_error(error, hook, project_id, error_fields)
         raise
 
 
-def complete(
+def complete_error(
     error: ConnixError, hook: ConnixHook, project_id: str, error_fields: Callable[[], dict[str, Any]]
 ) -> None:
     """
@@ -68,13 +68,18 @@ def complete(
         return
     known = error_fields()
     error.project_id = project_id
-    error.agent_id = error.agent_id or known.get("agent_id")
-    error.agent_name = error.agent_name or known.get("agent_name")
+    add_agent(error, known)
     if not _is_name_conflict(error):
         known = {**known, "agent_id": error.agent_id, "agent_name": error.agent_name}
     error.subject = error_subject(**known)
     error.advice = error.advice or remedy(error, hook.connix_conn_id)
     error.link = hook.agent_url(project_id, error.agent_id) if error.agent_id else hook.console_url
+
+
+def add_agent(error: ConnixError, error_fields: Mapping[str, Any]) -> None:
+    """Add id and name of the task's agent to an error that has none."""
+    error.agent_id = error.agent_id or error_fields.get("agent_id")
+    error.agent_name = error.agent_name or error_fields.get("agent_name")
 
 
 def _is_name_conflict(error: ConnixError) -> bool:

@@ -57,7 +57,7 @@ def export(task: ExportOperator, context: Context, rows: Rows) -> dict[str, Any]
     start, end = _interval(task, context)
     deadline = time.time() + task.seconds_allowed
     counts: dict[str, int] = {}
-    with task.connected(ConnixHook.get_conn) as (hook, project_id, connection):
+    with task.open_connection(ConnixHook.get_conn) as (hook, project_id, connection):
         client = connection.with_options(deadline=deadline)
         with completing_errors(hook, project_id, task.error_fields):
             agents = _agents(task, client, project_id, selector)

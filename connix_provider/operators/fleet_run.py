@@ -27,7 +27,7 @@ from connix_provider.client.retry import cap_retry_delay
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators.busy_agent import AgentBusyError, back_off, explains_conflict
 from connix_provider.operators.combined_error import in_short
-from connix_provider.operators.error_context import complete, completing_errors, concerns_all_agents
+from connix_provider.operators.error_context import complete_error, completing_errors, concerns_all_agents
 from connix_provider.operators.fleet_action import send_to_member
 from connix_provider.operators.fleet_plan import FleetMember, FleetStep, Progress, decide
 from connix_provider.operators.sent_action import SentAction
@@ -166,7 +166,7 @@ class FleetRun:
         except AgentBusyError as busy:
             self._log.info("Agent %s: the %s waits. %s", member, self._settings.action, busy)
             if busy.error is not None:
-                complete(busy.error, self._hook, self._project_id, error_fields)
+                complete_error(busy.error, self._hook, self._project_id, error_fields)
             member.reason = str(busy.error or busy)
             # Save now, because another process may continue and report it.
             self._store.save()

@@ -21,7 +21,7 @@ from connix_provider.operators.fleet_plan import (
 from connix_provider.operators.fleet_run import FleetRun
 from connix_provider.operators.fleet_store import FleetStore
 from connix_provider.polling.deadlines import deferral_timeout
-from connix_provider.polling.messages import first_of
+from connix_provider.polling.messages import join_first
 from connix_provider.polling.selection import describe, select_agents
 from connix_provider.polling.worker_loop import PollingSession
 from connix_provider.statuses import AgentStatus
@@ -53,7 +53,7 @@ def run_fleet(
     deadline = time.time() + task.seconds_allowed if event is None else event["deadline"]
     store = FleetStore(context)
     connect = partial(PollingSession, deadline=deadline, is_resumed=event is not None)
-    with task.connected(connect) as (hook, project_id, polling_session):
+    with task.open_connection(connect) as (hook, project_id, polling_session):
         if store.read(settings.action, project_id, settings.selector_digest):
             if event is None:
                 done = sum(member.progress is Progress.DONE for member in store.members)
@@ -197,4 +197,4 @@ def _defer(
 
 def _failures(store: FleetStore) -> str:
     reasons = [member.reason for member in store.members if member.progress is Progress.FAILED]
-    return f"Failed: {first_of(reasons, numbered=True)}" if reasons else ""
+    return f"Failed: {join_first(reasons, numbered=True)}" if reasons else ""

@@ -114,7 +114,7 @@ class ConnixCheckAgentHealthOperator(ConnixTask):
             raise ValueError(f"fail_on must be 'unhealthy', 'unknown' or None, not {quoted(self.fail_on)}")
         deadline = time.time() + self.seconds_allowed
         with (
-            self.connected(ConnixHook.get_conn) as (hook, project_id, connection),
+            self.open_connection(ConnixHook.get_conn) as (hook, project_id, connection),
             completing_errors(hook, project_id, self.error_fields),
         ):
             client = connection.with_options(deadline=deadline)

@@ -64,7 +64,7 @@ def delete_orphans(
             "This Airflow deployment has no name, so agents of another one without a name look like its own. "
             "Set [connix] deployment_id or the base_url of Airflow."
         )
-    with task.connected(ConnixHook.get_conn) as (hook, project_id, connection):
+    with task.open_connection(ConnixHook.get_conn) as (hook, project_id, connection):
         client = connection.with_options(deadline=deadline)
         with completing_errors(hook, project_id, task.error_fields):
             listed = client.run_flow(select_agents(client, rules.selector, project_id))

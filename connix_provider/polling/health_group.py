@@ -24,7 +24,7 @@ from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
 from connix_provider.health import HealthPolicy
 from connix_provider.poll_state import PollState
 from connix_provider.polling.health_poller import HealthPoller
-from connix_provider.polling.messages import NO_RECENT_POLL, first_of
+from connix_provider.polling.messages import NO_RECENT_POLL, join_first
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.polling.poll_schedule import PollSchedule
 from connix_provider.polling.priority_semaphore import PrioritySemaphore
@@ -196,7 +196,7 @@ class HealthGroup:
         reports = [f"Agent {other.agent}: {other.last_report or NO_RECENT_POLL}." for other in others]
         message = (
             f"{self._count()} within the time allowed ({poller.schedule.allowed:.4g} s). "
-            f"{first_of(reports, _NAMED)} The agents were left as they are."
+            f"{join_first(reports, _NAMED)} The agents were left as they are."
         )
         first = others[0] if others else poller
         return dataclasses.replace(
@@ -250,7 +250,7 @@ class HealthGroup:
     @staticmethod
     def _quote(poll_results: Iterable[PollResult | None]) -> str:
         texts = [poll_result.message for poll_result in poll_results if poll_result is not None]
-        return first_of(texts, _NAMED)
+        return join_first(texts, _NAMED)
 
 
 def poll_group(

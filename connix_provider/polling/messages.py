@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 __all__ = [
     "NO_RECENT_POLL",
     "WORTH_TELLING",
-    "Text",
+    "WaitMessage",
     "done",
     "failed",
-    "first_of",
     "gone",
+    "join_first",
     "last_seen",
     "not_waited_for",
     "refused",
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 
-class Text(NamedTuple):
+class WaitMessage(NamedTuple):
     """
     A message in two parts.
 
@@ -60,7 +60,7 @@ _DONE = {
 }
 
 
-def first_of(texts: Sequence[str], most: int = 10, *, numbered: bool = False) -> str:
+def join_first(texts: Sequence[str], most: int = 10, *, numbered: bool = False) -> str:
     """
     Join the first of many sentences.
 
@@ -119,7 +119,7 @@ def gone(goal: Goal, agent: AgentRef, why: str) -> str:
     )
 
 
-def failed(goal: Goal, agent: AgentRef, reason: str) -> Text:
+def failed(goal: Goal, agent: AgentRef, reason: str) -> WaitMessage:
     """
     Say that the agent will not come to what was wanted.
 
@@ -127,7 +127,7 @@ def failed(goal: Goal, agent: AgentRef, reason: str) -> Text:
     :return: one sentence each
     """
     come_to = "running" if goal.name == "restart" else wanted(goal)
-    return Text(
+    return WaitMessage(
         f"Agent {agent} failed: {reason}, and does not become {come_to} without an action.",
         f"See its log, correct or restart it, then clear the task{agent.context_suffix}.",
     )
@@ -144,7 +144,7 @@ def timed_out(
     connix_conn_id: str | None,
     limited_for: float,
     limited_by: str | None,
-) -> Text:
+) -> WaitMessage:
     """
     Say that the time is up: what was asked for, what was seen, what to do.
 
@@ -182,7 +182,7 @@ def timed_out(
         last_error.origin if isinstance(last_error, ConnixError) else ()
     )
     consequence = "" if is_missing else "The agent was left as it is. "
-    return Text(f"{text.rstrip('.')}.", f"{consequence}{advice}{context_suffix}.")
+    return WaitMessage(f"{text.rstrip('.')}.", f"{consequence}{advice}{context_suffix}.")
 
 
 def _advice_on_status(goal: Goal, status: str | None) -> str:

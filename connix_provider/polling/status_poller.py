@@ -333,7 +333,7 @@ class StatusPoller:
         self,
         outcome: Outcome,
         status: str | None,
-        text: str | messages.Text,
+        text: str | messages.WaitMessage,
         *,
         request_id: str | None = None,
     ) -> PollResult:

@@ -165,7 +165,7 @@ def test_a_gateways_refusal_says_nothing_of_the_key(status):
     error = api_error_class(status)(status, f"http_{status}", "the response has no Connix error body")
     error.has_error_body = False
     said = explain_connection_error(error, "p")
-    assert said.startswith("Something before Connix refused the request")
+    assert said.startswith("A gateway before Connix refused the request")
     assert "is valid" not in said
 
 
