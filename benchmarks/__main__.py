@@ -66,6 +66,8 @@ def _set_environment() -> None:
     home = pathlib.Path(__file__).resolve().parents[1] / ".airflow" / "benchmark"
     # Connections come from the environment and nothing is scheduled, so Airflow needs no database.
     home.mkdir(parents=True, exist_ok=True)
+    # Imports are measured as users have them: Python compiles a module at its first import only.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ |= {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
