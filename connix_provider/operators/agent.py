@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.errors import ConnixNotFoundError
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.operators.action_operators import ConnixActionOperator, ConnixExistingAgentOperator
-from connix_provider.operators.agent_description import AgentDescriptionMixin
-from connix_provider.operators.agent_task import DEFERRABLE_BY_DEFAULT
-from connix_provider.operators.create_agent import ConnixCreateAgentOperator
-from connix_provider.operators.sent_action import SentAction
+from connix_provider.operators._agent.actions import ConnixActionOperator, ConnixExistingAgentOperator
+from connix_provider.operators._agent.create import ConnixCreateAgentOperator
+from connix_provider.operators._agent.description import AgentDescriptionMixin
+from connix_provider.operators._base.sent_action import SentAction
+from connix_provider.operators._base.single_agent import DEFERRABLE_BY_DEFAULT
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.client import Client
-    from connix_provider.operators.task_state import ActionRecord
+    from connix_provider.operators._base.task_state import ActionRecord
 
 __all__ = [
     "ConnixCreateAgentOperator",
@@ -45,7 +45,7 @@ class ConnixUpdateAgentOperator(AgentDescriptionMixin, ConnixExistingAgentOperat
     :param description: the new description
     :param metadata: fields of the metadata to change
 
-    The other parameters are those of :class:`~connix_provider.operators.agent_task.AgentTask`.
+    The other parameters: :class:`~connix_provider.operators._base.single_agent.SingleAgentOperator`.
     """
 
     template_fields: Sequence[str] = (
@@ -104,7 +104,7 @@ class ConnixUpdateAgentOperator(AgentDescriptionMixin, ConnixExistingAgentOperat
         self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
     ) -> SentAction:
         """Send the fields that differ."""
-        from connix_provider.operators.existing_agent import update
+        from connix_provider.operators._agent.update_existing import update
 
         agent = self.read_agent(client, project_id, agent_id)
         return update(client, project_id, agent, self.body(), context, record)
@@ -119,7 +119,7 @@ class ConnixStartAgentOperator(ConnixActionOperator):
     :param agent_id: the agent
     :param agent_name: its name, instead of its id
 
-    The other parameters are those of :class:`~connix_provider.operators.agent_task.AgentTask`.
+    The other parameters: :class:`~connix_provider.operators._base.single_agent.SingleAgentOperator`.
     """
 
     action = "start"
@@ -134,7 +134,7 @@ class ConnixPauseAgentOperator(ConnixActionOperator):
     :param agent_id: the agent
     :param agent_name: its name, instead of its id
 
-    The other parameters are those of :class:`~connix_provider.operators.agent_task.AgentTask`.
+    The other parameters: :class:`~connix_provider.operators._base.single_agent.SingleAgentOperator`.
     """
 
     action = "pause"
@@ -149,7 +149,7 @@ class ConnixStopAgentOperator(ConnixActionOperator):
     :param agent_id: the agent
     :param agent_name: its name, instead of its id
 
-    The other parameters are those of :class:`~connix_provider.operators.agent_task.AgentTask`.
+    The other parameters: :class:`~connix_provider.operators._base.single_agent.SingleAgentOperator`.
     """
 
     action = "stop"
@@ -165,7 +165,7 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
     :param agent_id: the agent
     :param agent_name: its name, instead of its id
 
-    The other parameters are those of :class:`~connix_provider.operators.agent_task.AgentTask`.
+    The other parameters: :class:`~connix_provider.operators._base.single_agent.SingleAgentOperator`.
     """
 
     action = "restart"
@@ -175,8 +175,8 @@ class ConnixRestartAgentOperator(ConnixActionOperator):
         self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
     ) -> SentAction:
         """Send the restart, unless an earlier start of this task did."""
-        from connix_provider.operators.restart_once import restart_in_run
-        from connix_provider.operators.task_state import TaskRecordStore
+        from connix_provider.operators._base.task_state import TaskRecordStore
+        from connix_provider.operators._once.restart_once import restart_in_run
 
         return restart_in_run(
             client,
@@ -202,7 +202,7 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
     The task returns the agent's id. If no agent has the name, and it may be missing, there is no id, and the
     task returns ``None``.
 
-    The other parameters are those of :class:`~connix_provider.operators.agent_task.AgentTask`.
+    The other parameters: :class:`~connix_provider.operators._base.single_agent.SingleAgentOperator`.
     """
 
     action = "delete"
@@ -265,8 +265,8 @@ class ConnixDeleteAgentOperator(ConnixExistingAgentOperator):
         self, client: Client, project_id: str, agent_id: str, context: Context, record: ActionRecord | None
     ) -> SentAction:
         """Send the delete."""
-        from connix_provider.operators.delete_once import delete_in_run
-        from connix_provider.operators.task_state import TaskRecordStore
+        from connix_provider.operators._base.task_state import TaskRecordStore
+        from connix_provider.operators._once.delete_once import delete_in_run
 
         return delete_in_run(
             client,

@@ -8,7 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.operators.connix_task import PollingTask
+from connix_provider.operators._base.base_operator import PollingOperator
 from connix_provider.params import check_flag
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ConnixApplyAgentsOperator"]
 
 
-class ConnixApplyAgentsOperator(PollingTask):
+class ConnixApplyAgentsOperator(PollingOperator):
     """
     Keep agents as they are declared: create, update, start, pause, stop and delete what differs.
 
@@ -54,7 +54,7 @@ class ConnixApplyAgentsOperator(PollingTask):
     :param timeout: seconds, or a timedelta, for the whole task, rate limits included
     """
 
-    template_fields: Sequence[str] = (*PollingTask.template_fields, "spec", "prune", "dry_run", "plan")
+    template_fields: Sequence[str] = (*PollingOperator.template_fields, "spec", "prune", "dry_run", "plan")
     template_fields_renderers: ClassVar[dict[str, str]] = {"spec": "json", "plan": "json"}
     flag_fields: ClassVar[tuple[str, ...]] = ("wait_for_completion", "prune", "dry_run")
 
@@ -99,7 +99,7 @@ class ConnixApplyAgentsOperator(PollingTask):
         seen_oids: set[int],
     ) -> None:
         """Render the templates, and register the secrets before Airflow logs or stores a value."""
-        from connix_provider.operators import spec_templates
+        from connix_provider.operators._apply import spec_templates
 
         # Before rendering as well, because Airflow logs the declaration as written if a template fails.
         spec_templates.hidden(getattr(parent, "spec", None))
@@ -116,7 +116,7 @@ class ConnixApplyAgentsOperator(PollingTask):
         :param renderer: the renderer
         :return: the rendered value
         """
-        from connix_provider.operators import spec_templates
+        from connix_provider.operators._apply import spec_templates
 
         if field != "spec":
             return super().render_field(field, value, renderer)
@@ -136,7 +136,7 @@ class ConnixApplyAgentsOperator(PollingTask):
         :raises ConnixAgentError: if an agent does not get into its declared state
         :raises ConnixError: if the service refuses a request
         """
-        from connix_provider.operators.apply_task import apply_agents
+        from connix_provider.operators._apply.task import apply_agents
 
         self.check()
         return apply_agents(

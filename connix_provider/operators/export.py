@@ -8,7 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.operators.export_base import ExportOperator
+from connix_provider.operators._export.base import ExportOperator
 from connix_provider.selector import AgentSelector
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ class ConnixExportAgentLogsOperator(ExportOperator):
         :raises ValueError: for a wrong parameter, and without an interval
         :raises ConnixError: if the service refuses a request
         """
-        from connix_provider.operators.export_rows import LogRows
-        from connix_provider.operators.export_task import export
+        from connix_provider.operators._export.rows import LogRows
+        from connix_provider.operators._export.task import export
 
         return export(self, context, LogRows(self.level))
 
@@ -165,7 +165,7 @@ class ConnixExportAgentMetricsOperator(ExportOperator):
         :raises ValueError: for a wrong parameter, and without an interval
         :raises ConnixError: if the service refuses a request
         """
-        from connix_provider.operators.export_rows import MetricRows
-        from connix_provider.operators.export_task import export
+        from connix_provider.operators._export.rows import MetricRows
+        from connix_provider.operators._export.task import export
 
         return export(self, context, MetricRows(self.interval))

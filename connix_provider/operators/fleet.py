@@ -7,16 +7,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.operators.agent_task import DEFERRABLE_BY_DEFAULT
-from connix_provider.operators.connix_task import PollingTask
-from connix_provider.operators.orphans import ConnixDeleteOrphanedAgentsOperator
+from connix_provider.operators._base.base_operator import PollingOperator
+from connix_provider.operators._base.single_agent import DEFERRABLE_BY_DEFAULT
+from connix_provider.operators._orphans.operator import ConnixDeleteOrphanedAgentsOperator
 from connix_provider.values import quoted
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from connix_provider.health import HealthPolicy
-    from connix_provider.operators.fleet_settings import FleetSettings
+    from connix_provider.operators._fleet.settings import FleetSettings
     from connix_provider.selector import AgentSelector
 
 # Modules that only a running task needs are imported in functions, because parsing a DAG file must stay fast.
@@ -27,7 +27,7 @@ __all__ = ["ConnixDeleteOrphanedAgentsOperator", "ConnixFleetOperator"]
 _OF_AN_EVENT = frozenset({"results", "waits", "deadline", "progress_at", "limit_reason"})
 
 
-class ConnixFleetOperator(PollingTask):
+class ConnixFleetOperator(PollingOperator):
     """
     Restart, start, stop, pause or delete many agents, a few at a time.
 
@@ -66,7 +66,7 @@ class ConnixFleetOperator(PollingTask):
     """
 
     template_fields: Sequence[str] = (
-        *PollingTask.template_fields,
+        *PollingOperator.template_fields,
         "action",
         "agents",
         "max_unavailable",
@@ -76,7 +76,7 @@ class ConnixFleetOperator(PollingTask):
         "order",
     )
     text_fields: ClassVar[tuple[str, ...]] = (
-        *PollingTask.text_fields,
+        *PollingOperator.text_fields,
         "action",
         "max_unavailable",
         "canary",
@@ -135,7 +135,7 @@ class ConnixFleetOperator(PollingTask):
         self._settings()
 
     def _settings(self) -> FleetSettings:
-        from connix_provider.operators.fleet_settings import FleetSettings
+        from connix_provider.operators._fleet.settings import FleetSettings
 
         return FleetSettings.of(
             action=self.action,
@@ -160,7 +160,7 @@ class ConnixFleetOperator(PollingTask):
         :raises ConnixFleetError: if more agents failed than may, or some were not touched
         :raises ConnixError: if the service refuses the key
         """
-        from connix_provider.operators.fleet_task import run_fleet
+        from connix_provider.operators._fleet.task import run_fleet
 
         self.check()
         return run_fleet(self, self._settings(), context)
@@ -175,7 +175,7 @@ class ConnixFleetOperator(PollingTask):
         :raises ValueError: for an event of another kind
         :raises ConnixFleetError: if more agents failed than may, or some were not touched
         """
-        from connix_provider.operators.fleet_task import run_fleet
+        from connix_provider.operators._fleet.task import run_fleet
 
         self.check()
         if not isinstance(event, Mapping) or not event.keys() >= _OF_AN_EVENT:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from connix_provider.exceptions import ConnixAgentUnhealthyError
 from connix_provider.health import HealthPolicy, HealthReport, HealthState
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.operators.connix_task import ConnixTask
-from connix_provider.operators.error_context import completing_errors
+from connix_provider.operators._base.base_operator import ConnixBaseOperator
+from connix_provider.operators._base.error_context import completing_errors
 from connix_provider.params import resolve_agent_id
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.values import quoted
@@ -31,7 +31,7 @@ _FAILING = {
 }
 
 
-class ConnixCheckAgentHealthOperator(ConnixTask):
+class ConnixCheckAgentHealthOperator(ConnixBaseOperator):
     """
     Measure the health of an agent once, and return the report.
 
@@ -51,7 +51,7 @@ class ConnixCheckAgentHealthOperator(ConnixTask):
     """
 
     template_fields: Sequence[str] = (
-        *ConnixTask.template_fields,
+        *ConnixBaseOperator.template_fields,
         "health",
         "agent_id",
         "agent_name",

@@ -17,7 +17,7 @@ _NEEDED = (
     "connix_provider.polling.health_group",
     "connix_provider.polling.trigger_loop",
     "connix_provider.polling.task_kill",
-    "connix_provider.polling.shared_client",
+    "connix_provider.polling.watching.shared_client",
     "connix_provider.polling.cancel_action",
     # What httpx sends with in an event loop: it is imported with the first request, in the loop.
     "anyio._backends._asyncio",

@@ -15,8 +15,8 @@ from connix_provider.polling.agent_log import stream_log
 from connix_provider.polling.health_poller import HealthPoller
 from connix_provider.polling.last_errors import add_last_errors
 from connix_provider.polling.poll_result import PollResult
-from connix_provider.polling.shared_client import SharedClient, shared_client
-from connix_provider.polling.subscription import PollDelayed, Subscription
+from connix_provider.polling.watching.shared_client import SharedClient, shared_client
+from connix_provider.polling.watching.subscription import PollDelayed, Subscription
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent

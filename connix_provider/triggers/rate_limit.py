@@ -93,7 +93,7 @@ class ConnixRateLimitTrigger(BaseTrigger):
 
     async def _acquire(self) -> dict[str, Any]:
         from connix_provider.client.ratelimit import Bucket, recheck_delay
-        from connix_provider.polling.shared_client import shared_client
+        from connix_provider.polling.watching.shared_client import shared_client
 
         bucket = Bucket(self.bucket)
         await asyncio.sleep(max(0.0, min(self.not_before, self.deadline) - time.time()))

@@ -13,7 +13,7 @@ from connix_provider.client.agents import Agents
 from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError
 from connix_provider.emulator import Clock, Emulator, Fault
 from connix_provider.exceptions import ConnixAgentGoneError, ConnixAgentTimeoutError
-from connix_provider.operators import restart_check
+from connix_provider.operators._once import restart_check
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
     ConnixDeleteAgentOperator,

@@ -13,7 +13,7 @@ from connix_provider.client import Client
 from connix_provider.client.errors import ConnixConflictError, ConnixNotFoundError, ConnixServerError
 from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixAgentFailedError, ConnixAgentTimeoutError
-from connix_provider.operators import task_state
+from connix_provider.operators._base import task_state
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
     ConnixDeleteAgentOperator,

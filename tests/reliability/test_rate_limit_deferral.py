@@ -178,7 +178,7 @@ def test_limited_tasks_resume_at_the_limits_pace(monkeypatch):
 def _keep_variables(monkeypatch):
     """Keep Airflow's Variables of this test in memory: there is no task runner to ask for them."""
     kept: dict[str, str] = {}
-    path = "connix_provider.operators.task_state.Variable"
+    path = "connix_provider.operators._base.task_state.Variable"
     monkeypatch.setattr(f"{path}.set", lambda name, value, description=None: kept.__setitem__(name, value))
     monkeypatch.setattr(f"{path}.get", lambda name, default=None: kept.get(name, default))
     monkeypatch.setattr(f"{path}.delete", lambda name: kept.pop(name, None))

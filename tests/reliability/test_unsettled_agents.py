@@ -8,9 +8,9 @@ from connix_provider.client.agents import Agents
 from connix_provider.client.errors import ConnixConnectionError, ConnixResponseError
 from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixAgentFailedError, ConnixAgentTimeoutError
+from connix_provider.operators._base.task_state import ActionRecord
+from connix_provider.operators._once.restart_once import resume_restart
 from connix_provider.operators.agent import ConnixCreateAgentOperator
-from connix_provider.operators.restart_once import resume_restart
-from connix_provider.operators.task_state import ActionRecord
 from connix_provider.poll_state import Snapshot
 
 pytestmark = pytest.mark.heavy

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from connix_provider.client import Client
+from connix_provider.operators._base.identity import IDENTITY_FIELD, TaskRunKey
 from connix_provider.operators.fleet import ConnixDeleteOrphanedAgentsOperator
-from connix_provider.operators.identity import IDENTITY_FIELD, TaskRunKey
 
 DAY = 86400.0
 

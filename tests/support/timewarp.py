@@ -20,7 +20,7 @@ import connix_provider
 from connix_provider.client import AsyncClient
 from connix_provider.emulator import Clock
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.polling.shared_client import SharedClient
+from connix_provider.polling.watching.shared_client import SharedClient
 
 #: Where Airflow's own loop of a sensor sleeps.
 SENSOR_LOOP = "airflow.sdk.bases.sensor" if airflow_version() >= (3,) else "airflow.sensors.base"

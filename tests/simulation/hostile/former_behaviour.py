@@ -16,7 +16,7 @@ Replacements = dict[str, Any]
 
 
 def recall_whatever_the_wish(operator: str) -> Replacements:
-    from connix_provider.operators import task_state
+    from connix_provider.operators._base import task_state
 
     def read_record(self: Any, context: Any) -> Any:
         found = task_state.TaskStore(context, task_state._NAME).read(of_any_clear=True)
@@ -38,7 +38,8 @@ def any_move_is_a_restart() -> Replacements:
 
 
 def found_by_key_alone() -> Replacements:
-    from connix_provider.operators import create_once, existing_agent
+    from connix_provider.operators._agent import update_existing as existing_agent
+    from connix_provider.operators._once import create_once
 
     def look_up(client: Any, project_id: str, name: str, key: str) -> Any:
         own, named = create_once._scan(client, project_id, name, key)
@@ -56,7 +57,7 @@ def found_by_key_alone() -> Replacements:
 
 
 def left_as_it_is() -> Replacements:
-    from connix_provider.operators import existing_agent
+    from connix_provider.operators._agent import update_existing as existing_agent
 
     before = existing_agent.bring_to
 
@@ -69,8 +70,8 @@ def left_as_it_is() -> Replacements:
 
 
 def adopted_although_down() -> Replacements:
-    from connix_provider.operators import existing_agent
-    from connix_provider.operators.sent_action import SentAction
+    from connix_provider.operators._agent import update_existing as existing_agent
+    from connix_provider.operators._base.sent_action import SentAction
 
     before = existing_agent.use
 
@@ -85,8 +86,8 @@ def adopted_although_down() -> Replacements:
 
 
 def updated_but_not_started() -> Replacements:
-    from connix_provider.operators import existing_agent
-    from connix_provider.operators.sent_action import SentAction
+    from connix_provider.operators._agent import update_existing as existing_agent
+    from connix_provider.operators._base.sent_action import SentAction
 
     before = existing_agent.bring_to
 
@@ -102,7 +103,7 @@ def updated_but_not_started() -> Replacements:
 
 
 def recalled_only_in_a_retry() -> Replacements:
-    from connix_provider.operators import task_state
+    from connix_provider.operators._base import task_state
 
     def read_record(self: Any, context: Any) -> Any:
         return task_state.TaskRecordStore(context).read() if self.is_repeated(context) else None
@@ -149,7 +150,7 @@ def stable_from_the_trigger_on() -> Replacements:
 
 
 def the_wall_clock_counts() -> Replacements:
-    from connix_provider.polling.watcher import Watcher
+    from connix_provider.polling.watching.watcher import Watcher
 
     wall = types.SimpleNamespace(
         time=lambda: time.time(), monotonic=lambda: time.time(), sleep=lambda seconds: time.sleep(seconds)
@@ -159,7 +160,7 @@ def the_wall_clock_counts() -> Replacements:
         "connix_provider.polling.clock.SteadyClock.to_monotonic": lambda self, moment: moment,
         "connix_provider.polling.worker_loop.time": wall,
         "connix_provider.polling.trigger_loop.time": wall,
-        "connix_provider.polling.shared_client.Watcher": functools.partial(
+        "connix_provider.polling.watching.shared_client.Watcher": functools.partial(
             Watcher, clock=lambda: time.time()
         ),
     }

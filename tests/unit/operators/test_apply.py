@@ -11,9 +11,9 @@ from in_process import TaskRun
 from connix_provider.client import Client
 from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixAgentFailedError, ConnixAgentTimeoutError
+from connix_provider.operators._apply.run import ApplyRun
+from connix_provider.operators._base.identity import APPLY_OWNER_FIELD
 from connix_provider.operators.apply import ConnixApplyAgentsOperator
-from connix_provider.operators.apply_run import ApplyRun
-from connix_provider.operators.identity import APPLY_OWNER_FIELD
 
 pytestmark = pytest.mark.heavy
 

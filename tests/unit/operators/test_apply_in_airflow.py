@@ -11,8 +11,8 @@ from rendered_fields import masker, stored_fields
 
 from connix_provider.client.errors import ConnixValidationError
 from connix_provider.emulator import Fault
+from connix_provider.operators._base.identity import APPLY_OWNER_FIELD
 from connix_provider.operators.apply import ConnixApplyAgentsOperator
-from connix_provider.operators.identity import APPLY_OWNER_FIELD
 
 __all__ = ["masker"]
 

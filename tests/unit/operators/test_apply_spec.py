@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from connix_provider.operators.agent_spec import read_specs
+from connix_provider.operators._apply.spec import read_specs
+from connix_provider.operators._apply.spec_file import read_spec_file
+from connix_provider.operators._apply.spec_templates import read_declaration
 from connix_provider.operators.apply import ConnixApplyAgentsOperator
-from connix_provider.operators.spec_file import read_spec_file
-from connix_provider.operators.spec_templates import read_declaration
 
 pytestmark = pytest.mark.one_airflow
 

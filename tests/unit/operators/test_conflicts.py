@@ -12,7 +12,7 @@ from connix_provider.client.errors import (
 )
 from connix_provider.emulator import Emulator, Fault
 from connix_provider.exceptions import ConnixAgentGoneError, ConnixAgentTimeoutError
-from connix_provider.operators import busy_agent
+from connix_provider.operators._base import busy_agent
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
     ConnixPauseAgentOperator,

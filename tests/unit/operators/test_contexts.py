@@ -7,12 +7,12 @@ from unittest.mock import MagicMock
 
 import pytest
 
+from connix_provider.operators._base.identity import identity_key
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
     ConnixDeleteAgentOperator,
     ConnixRestartAgentOperator,
 )
-from connix_provider.operators.identity import identity_key
 
 pytestmark = pytest.mark.heavy
 

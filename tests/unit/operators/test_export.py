@@ -11,7 +11,7 @@ from in_process import TaskRun
 
 from connix_provider.client.errors import ConnixAuthenticationError, ConnixNotFoundError, ConnixServerError
 from connix_provider.emulator import Fault
-from connix_provider.operators import export_file
+from connix_provider.operators._export import file as export_file
 from connix_provider.operators.export import ConnixExportAgentLogsOperator, ConnixExportAgentMetricsOperator
 
 pytestmark = [pytest.mark.heavy, pytest.mark.one_airflow]

@@ -11,8 +11,8 @@ from fleets import MODES, TEAM, fleet, requests
 from connix_provider.client.errors import ConnixAuthenticationError
 from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixFleetError
+from connix_provider.operators._fleet.store import FleetStore
 from connix_provider.operators.fleet import ConnixFleetOperator
-from connix_provider.operators.fleet_store import FleetStore
 
 __all__ = ["fleet"]
 

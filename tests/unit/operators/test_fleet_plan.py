@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connix_provider.operators.fleet_plan import (
+from connix_provider.operators._fleet.plan import (
     FleetLimits,
     FleetMember,
     Progress,

@@ -16,8 +16,9 @@ from task_states import MISSING, REFUSED, task_instance, tell_state
 
 from connix_provider.emulator import Fault
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.operators import busy_agent
-from connix_provider.operators import create_once as once
+from connix_provider.operators._base import busy_agent
+from connix_provider.operators._base.sent_action import SentAction
+from connix_provider.operators._once import create_once as once
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
     ConnixPauseAgentOperator,
@@ -25,7 +26,6 @@ from connix_provider.operators.agent import (
     ConnixStartAgentOperator,
     ConnixStopAgentOperator,
 )
-from connix_provider.operators.sent_action import SentAction
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
 pytestmark = pytest.mark.heavy

@@ -18,7 +18,7 @@ from connix_provider.client.ratelimit import Bucket
 from connix_provider.emulator import Durations, Emulator, Fault
 from connix_provider.exceptions import ConnixAgentTimeoutError, ConnixSensorTimeoutError
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.operators import identity
+from connix_provider.operators._base import identity
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
     ConnixPauseAgentOperator,

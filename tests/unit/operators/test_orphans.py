@@ -10,14 +10,14 @@ from orphans import DAY, before_get, clean_up, deletes, deployment, outcomes, se
 from rendered_fields import masker
 
 from connix_provider.client import Client
-from connix_provider.operators import orphan_rules
-from connix_provider.operators.agent import ConnixCreateAgentOperator
-from connix_provider.operators.fleet import ConnixDeleteOrphanedAgentsOperator
-from connix_provider.operators.identity import (
+from connix_provider.operators._base.identity import (
     APPLY_OWNER_FIELD,
     IDENTITY_FIELD,
     parse_identity_key,
 )
+from connix_provider.operators._orphans import rules as orphan_rules
+from connix_provider.operators.agent import ConnixCreateAgentOperator
+from connix_provider.operators.fleet import ConnixDeleteOrphanedAgentsOperator
 
 __all__ = ["before_get", "clean_up", "deletes", "deployment", "masker", "seed", "task_run"]
 

@@ -9,7 +9,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException
 
 from connix_provider.operators import agent
-from connix_provider.operators.agent_task import AgentTask
+from connix_provider.operators._base.single_agent import SingleAgentOperator
 from connix_provider.operators.apply import ConnixApplyAgentsOperator
 from connix_provider.operators.export import ConnixExportAgentLogsOperator, ConnixExportAgentMetricsOperator
 from connix_provider.operators.fleet import ConnixDeleteOrphanedAgentsOperator, ConnixFleetOperator
@@ -39,7 +39,7 @@ def parameters(cls):
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_operators_repeat_the_shared_parameters_with_defaults(operator):
-    shared, own = parameters(AgentTask), parameters(operator)
+    shared, own = parameters(SingleAgentOperator), parameters(operator)
     assert len(shared) == 8
     for name, parameter in shared.items():
         assert own[name].default == parameter.default
@@ -51,8 +51,8 @@ def test_documented_and_shown_parameters_are_the_same(operator):
     shown = set(parameters(operator))
     documented = set(re.findall(r":param (\w+):", operator.__doc__))
     if operator in OPERATORS:
-        assert "AgentTask`" in operator.__doc__
-        documented |= set(re.findall(r":param (\w+):", AgentTask.__doc__))
+        assert "SingleAgentOperator`" in operator.__doc__
+        documented |= set(re.findall(r":param (\w+):", SingleAgentOperator.__doc__))
     assert shown == documented
 
 

@@ -9,8 +9,8 @@ import pytest
 from connix_provider.client.models import Agent
 from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixAgentTimeoutError
+from connix_provider.operators._agent.update_existing import sent_update
 from connix_provider.operators.agent import ConnixCreateAgentOperator, ConnixUpdateAgentOperator
-from connix_provider.operators.existing_agent import sent_update
 from connix_provider.poll_state import Sign
 
 pytestmark = pytest.mark.heavy

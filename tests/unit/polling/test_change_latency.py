@@ -18,7 +18,7 @@ import virtual_loop
 from connix_provider.client.errors import ConnixRateLimitError
 from connix_provider.client.models import Agent, AgentPage
 from connix_provider.client.ratelimit import DOCUMENTED, Bucket, RateLimiter, recheck_delay
-from connix_provider.polling.watcher import Watcher
+from connix_provider.polling.watching.watcher import Watcher
 
 #: The server's time when a test begins.
 EPOCH = 1_772_366_400.0

@@ -14,8 +14,8 @@ from connix_provider.client import ConnixAuthenticationError
 from connix_provider.compat import get_async_connection
 from connix_provider.emulator import Emulator
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.polling.shared_client import _shared, shared_client
-from connix_provider.polling.subscription import Subscription
+from connix_provider.polling.watching.shared_client import _shared, shared_client
+from connix_provider.polling.watching.subscription import Subscription
 from connix_provider.polling.worker_loop import PollingSession
 
 

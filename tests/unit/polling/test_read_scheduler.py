@@ -9,8 +9,8 @@ import pytest
 
 from connix_provider.client.models import AgentPage
 from connix_provider.client.ratelimit.buckets import Bucket
-from connix_provider.polling.listing_scan import PAGE
-from connix_provider.polling.read_scheduler import Read, ReadScheduler
+from connix_provider.polling.watching.listing_scan import PAGE
+from connix_provider.polling.watching.read_scheduler import Read, ReadScheduler
 
 #: Gets a second, as the reference has them.
 GET_RATE = 200 / 60

@@ -18,7 +18,7 @@ from connix_provider.client.models import Agent
 from connix_provider.client.ratelimit import Bucket
 from connix_provider.emulator import Durations, Emulator, Fault
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.operators.sent_action import SentAction
+from connix_provider.operators._base.sent_action import SentAction
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 from connix_provider.triggers.rate_limit import ConnixRateLimitTrigger
 

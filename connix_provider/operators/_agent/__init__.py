@@ -1,0 +1,1 @@
+"""The parts of the operators on one agent."""

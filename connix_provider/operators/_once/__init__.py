@@ -1,0 +1,1 @@
+"""What makes each request happen once."""

@@ -1,0 +1,1 @@
+"""The polls that the waits of one event loop share."""
