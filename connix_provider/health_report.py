@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from connix_provider.values import agent_label
+
 __all__ = ["HealthCheck", "HealthReport", "HealthState"]
 
 
@@ -76,7 +78,7 @@ class HealthReport:
     @property
     def agent(self) -> str:
         """The agent's name and id, for messages."""
-        return f"{self.agent_name!r} ({self.agent_id})" if self.agent_name else self.agent_id
+        return agent_label(self.agent_id, self.agent_name)
 
     @property
     def reason(self) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from connix_provider.params import check_flag, gave_nothing, nothing_given
+from connix_provider.params import nothing_given
 from connix_provider.rendering import Renderer
+from connix_provider.values import check_flag, gave_nothing
 
 if TYPE_CHECKING:
     import jinja2

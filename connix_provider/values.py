@@ -1,4 +1,4 @@
-"""Check values of parameters: amounts that may be percentages, and mappings with known keys."""
+"""Check values of parameters, such as amounts and mappings with known keys, and write values in messages."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 __all__ = [
+    "agent_label",
     "amount_of",
     "check_amount",
     "check_flag",
@@ -41,6 +42,11 @@ _KINDS = {
     "seconds": ("a number of seconds from 0 to 300 years, or a timedelta", 300 * 365 * 86400.0),
     "count": ("a whole number, 0 or more", 1e15),
 }
+
+
+def agent_label(agent_id: str, name: str | None) -> str:
+    """Return the words that go after "agent" in a message; ``repr`` escapes control characters in a name."""
+    return f"{name!r} ({agent_id})" if name else agent_id
 
 
 def check_amount(name: str, value: Any) -> int | float:

@@ -37,7 +37,7 @@ from connix_provider.client.models import (
 from connix_provider.client.ratelimit import Bucket
 from connix_provider.client.redaction import secrets_of
 from connix_provider.client.responses.results import read_agent, read_confirmation, rejecting_error_bodies
-from connix_provider.lifecycle import AgentStatus
+from connix_provider.statuses import AgentStatus
 from connix_provider.values import quoted
 
 SORT_ORDERS = ("created_at", "-created_at", "name", "-name")

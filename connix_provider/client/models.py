@@ -31,7 +31,9 @@ from connix_provider.client.modeling.fields import (
 )
 from connix_provider.client.modeling.page import Page, Pagination
 from connix_provider.digest import digest
-from connix_provider.lifecycle import AgentStatus, Snapshot
+from connix_provider.poll_state import Snapshot
+from connix_provider.statuses import AgentStatus
+from connix_provider.values import agent_label
 
 __all__ = [
     "ActionResult",
@@ -103,6 +105,11 @@ class Agent(ConnixModel):
     )
     _is_listed: bool = PrivateAttr(default=False)
     _digest_key: bytes = PrivateAttr(default=b"")
+
+    @property
+    def label(self) -> str:
+        """The agent's name and id, or its id alone if it has no name, for messages."""
+        return agent_label(self.id, self.name)
 
     def snapshot(self) -> Snapshot:
         """

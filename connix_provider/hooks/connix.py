@@ -1,4 +1,4 @@
-"""The hook: opens a Connix client with the settings of an Airflow connection, and no more."""
+"""The hook: a Connix client with the settings of an Airflow connection, and the reads that DAGs use."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from connix_provider import client as connix
+from connix_provider.agent_lookup import resolve_agent_id
 from connix_provider.compat import get_async_connection, mask_secret
 from connix_provider.hooks import settings
 from connix_provider.hooks.diagnosis import as_sentence, with_connection_hint
-from connix_provider.params import resolve_agent_id, resolve_project_id
+from connix_provider.params import resolve_project_id
 from connix_provider.provider_info import EXTRA_FIELDS, ui_field_behaviour
 
 if TYPE_CHECKING:
@@ -283,11 +284,11 @@ class ConnixHook(BaseHook):
         :return: whether it works, and a sentence that says so or names the fault
         """
         # Here, because it imports the models, and parsing a DAG file needs none.
-        from connix_provider.hooks.connection_test import try_connection
+        from connix_provider.hooks.connection_check import check_connection
 
         try:
             with self._open() as client:
-                return try_connection(client, settings.read_extra(self._connection))
+                return check_connection(client, settings.read_extra(self._connection))
         except ValueError as error:
             return False, as_sentence(error)
 

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from connix_provider.client.transport.addresses import has_two_schemes
-from connix_provider.params import check_flag
 from connix_provider.provider_info import EXTRA_FIELDS
-from connix_provider.values import looks_like_a_key, nearest
+from connix_provider.values import check_flag, looks_like_a_key, nearest
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection

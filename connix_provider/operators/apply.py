@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators._base.base_operator import PollingOperator
-from connix_provider.params import check_flag
+from connix_provider.values import check_flag
 
 if TYPE_CHECKING:
     import jinja2

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from connix_provider.agent_lookup import resolve_agent_id
 from connix_provider.exceptions import ConnixAgentUnhealthyError
 from connix_provider.health import HealthPolicy, HealthReport, HealthState
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators._base.base_operator import ConnixBaseOperator
 from connix_provider.operators._base.error_context import completing_errors
-from connix_provider.params import resolve_agent_id
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.values import quoted
 

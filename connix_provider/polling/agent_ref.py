@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
+from connix_provider.values import agent_label
+
 __all__ = ["LONGEST_NAME", "AgentRef"]
 
 #: Characters of a name that the service gives, in messages and in what Airflow stores.
@@ -27,10 +29,10 @@ class AgentRef:
     link: str | None = None
 
     def __str__(self) -> str:
-        """Return the words that go after "agent"; ``repr`` escapes control characters in a name."""
+        """Return the words that go after "agent" in a message."""
         if self.agent_id is None:
             return repr(self.name)
-        return f"{self.name!r} ({self.agent_id})" if self.name else self.agent_id
+        return agent_label(self.agent_id, self.name)
 
     @property
     def context_suffix(self) -> str:

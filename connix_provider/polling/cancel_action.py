@@ -21,7 +21,8 @@ from connix_provider.client.errors import (
     ConnixPermissionError,
     ConnixTimeoutError,
 )
-from connix_provider.lifecycle import Snapshot, has_changed
+from connix_provider.lifecycle import has_changed
+from connix_provider.poll_state import Snapshot
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.statuses import SETTLED, AgentStatus
 

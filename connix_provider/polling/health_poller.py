@@ -14,7 +14,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from connix_provider.health import HealthPolicy, HealthReport, HealthState
-from connix_provider.lifecycle import Goal, Snapshot
+from connix_provider.lifecycle import Goal
+from connix_provider.poll_state import Snapshot
 from connix_provider.polling.measurement import measure
 from connix_provider.polling.poll_log import PollLog
 from connix_provider.polling.poll_result import Outcome, PollResult

@@ -15,7 +15,8 @@ from connix_provider.poll_state import Sign
 from connix_provider.statuses import DOWN, AgentStatus, in_words
 
 if TYPE_CHECKING:
-    from connix_provider.lifecycle import Goal, PollState
+    from connix_provider.lifecycle import Goal
+    from connix_provider.poll_state import PollState
     from connix_provider.polling.agent_ref import AgentRef
 
 __all__ = [

@@ -30,7 +30,8 @@ from connix_provider.client.errors import (
     ConnixRateLimitWaitError,
     ConnixTimeoutError,
 )
-from connix_provider.lifecycle import Goal, PollState, Snapshot, Verdict, judge
+from connix_provider.lifecycle import Goal, Verdict, judge
+from connix_provider.poll_state import PollState, Snapshot
 from connix_provider.polling import messages
 from connix_provider.polling.agent_ref import LONGEST_NAME, AgentRef
 from connix_provider.polling.deadlines import RESPONSE_GRACE

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException, BaseSensorOperator
 
+from connix_provider.agent_lookup import resolve_agent_id
 from connix_provider.exceptions import ConnixSensorTimeoutError
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.params import check_seconds, resolve_agent_id
+from connix_provider.params import check_seconds
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.deadlines import (
     is_deferral_timeout,

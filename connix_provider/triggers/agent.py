@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import TriggerEvent
 
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.lifecycle import GOALS, Goal, PollState, goal_for_statuses
+from connix_provider.lifecycle import GOALS, Goal, goal_for_statuses
+from connix_provider.poll_state import PollState
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.preload import preload
 from connix_provider.triggers.base import WaitTrigger

@@ -18,9 +18,10 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from connix_provider.client.errors import ConnixError
 from connix_provider.hooks.diagnosis import add_subject
-from connix_provider.params import check_flag, check_seconds
+from connix_provider.params import check_seconds
 from connix_provider.polling.poll_result import PollResult
 from connix_provider.polling.preload import preload
+from connix_provider.values import check_flag
 
 if TYPE_CHECKING:
     from connix_provider.polling.agent_ref import AgentRef

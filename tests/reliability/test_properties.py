@@ -11,7 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from connix_provider.client import ConnixError, models
-from connix_provider.lifecycle import GOALS, GRACE, PollState, Snapshot, Verdict, goal_for_statuses, judge
+from connix_provider.lifecycle import GOALS, Verdict, goal_for_statuses, judge
+from connix_provider.poll_state import GRACE, PollState, Snapshot
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.statuses import DOWN, KNOWN
 

@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 from connix_provider.lifecycle import (
     GOALS,
     Evidence,
-    PollState,
-    Snapshot,
     Verdict,
     goal_for_statuses,
     has_changed,
     judge,
     restart_evidence,
 )
+from connix_provider.poll_state import PollState, Snapshot
 from connix_provider.statuses import KNOWN, AgentStatus, parse_statuses
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -5,8 +5,9 @@ A gateway in front of Connix answers 401, 403 or 404 while it restarts or loses 
 lacks Connix's error body. It is final only as the third in a row, and only if the first is 15 seconds old.
 The same response with Connix's error body is final at once.
 
-The attempt loop (:mod:`connix_provider.client.attempts.flow`) and each wait use this class, so both
-reach the same verdict.
+The attempt loop (:mod:`connix_provider.client.attempts.flow`) and each wait count by this rule. A wait also
+counts redirects, other client errors without Connix's error body, and a 404 that may be the project's: see
+:mod:`connix_provider.polling.poll_errors`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from connix_provider.client.calls.call import Call, RepeatCheck
 from connix_provider.client.calls.merging import already_holds
 from connix_provider.client.errors import ConnixConflictError, ConnixError, ConnixNotFoundError
 from connix_provider.client.models import ActionResult, Agent, DeleteResult
-from connix_provider.lifecycle import AgentStatus
+from connix_provider.statuses import AgentStatus
 
 __all__ = ["action_check", "delete_check", "update_check"]
 

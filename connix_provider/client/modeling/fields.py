@@ -22,7 +22,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from connix_provider.client.modeling.timestamps import ISO_PATTERN, aware, read_timestamp
 from connix_provider.client.redaction import SECRET_FIELDS
-from connix_provider.lifecycle import AgentStatus
+from connix_provider.statuses import AgentStatus
 
 __all__ = [
     "ConnixModel",

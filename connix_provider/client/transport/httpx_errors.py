@@ -78,12 +78,12 @@ def connection_error(
     elif isinstance(error, httpx.ConnectError):
         is_tls = any(isinstance(cause, ssl.SSLError) for cause in _causes(error))
         if proxy and not is_tls:
-            through = f"{proxy}, on the way to {origin}"
+            through = f"{proxy} on the way to {origin}"
         reason = _reason(error, "that setting" if proxy else setting)
         result = ConnixConnectionError(f"no connection to {through}: {reason}")
     elif isinstance(error, httpx.ProxyError):
         result = ConnixConnectionError(
-            f"{proxy or 'the proxy'}, refused the connection to {origin}{_refusal(error)}"
+            f"{proxy or 'the proxy'} refused the connection to {origin}{_refusal(error)}"
         )
     elif isinstance(error, _NOT_HTTP):
         # Their texts can quote headers, and with them the key.

@@ -70,7 +70,7 @@ def proxy_for(url: httpx.URL) -> str | None:
                 proxy = httpx.Proxy(_with_scheme(value)).url
             except (ValueError, httpx.InvalidURL):
                 return "the proxy"
-            return f"the proxy at {proxy.netloc.decode()}, from {_source(name)}"
+            return f"the proxy at {proxy.netloc.decode()} ({_source(name)})"
     return None
 
 

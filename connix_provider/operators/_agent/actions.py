@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from connix_provider.agent_lookup import resolve_agent_id
 from connix_provider.client.errors import ConnixConflictError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS
 from connix_provider.operators._base.agent_operator import ConnixAgentOperator
 from connix_provider.operators._base.sent_action import SentAction
 from connix_provider.operators._base.single_agent import DEFERRABLE_BY_DEFAULT
-from connix_provider.params import resolve_agent_id
 from connix_provider.statuses import TRANSIENT
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
         before = self.read_agent(client, project_id, agent_id)
         if before.status in GOALS[self.action].done:
             self.log.info(
-                "Agent %r (%s) is %s already; nothing to %s.",
+                "Agent %s is %s already; nothing to %s.",
                 before.name,
                 agent_id,
                 before.status,
@@ -173,12 +173,10 @@ def send_action(
         may_have_acted = may_have_acted or error.may_have_executed
         if not may_have_acted or client.agents.get(project_id, before.id).status in TRANSIENT:
             raise AgentBusyError(before.id, action, error, before.snapshot()) from error
-        log.info(
-            "The %s of agent %r (%s) may be under way already: %s", action, before.name, before.id, error
-        )
+        log.info("The %s of agent %s may be under way already: %s", action, before.label, error)
         is_unconfirmed = True
     else:
-        log.info("Connix accepted the %s of agent %r (%s).", action, before.name, before.id)
+        log.info("Connix accepted the %s of agent %s.", action, before.label)
     return SentAction.of(
         before,
         action,

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from connix_provider.client.redaction import SECRET_FIELDS
-from connix_provider.params import gave_nothing
+from connix_provider.values import gave_nothing
 
 __all__ = [
     "CONTAINERS",

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from connix_provider.operators._base.agent_operator import ConnixAgentOperator
-from connix_provider.params import check_name, gave_nothing, nothing_given
+from connix_provider.params import check_name, nothing_given
+from connix_provider.values import gave_nothing
 
 if TYPE_CHECKING:
     from connix_provider.rendering import Renderer

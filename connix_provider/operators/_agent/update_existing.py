@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException
 
+from connix_provider.agent_lookup import name_conflict
 from connix_provider.client.errors import ConnixError
 from connix_provider.client.redaction import SECRET_FIELDS
 from connix_provider.hooks.connix import ConnixHook
@@ -26,7 +27,6 @@ from connix_provider.operators._base.sent_action import SentAction, Undo
 from connix_provider.operators._base.task_state import ActionRecord, TaskRecordStore, recorded
 from connix_provider.operators._once.create_once import find_own
 from connix_provider.operators._once.restart_once import restart_in_run
-from connix_provider.params import name_conflict
 from connix_provider.poll_state import Sign, Snapshot
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.cancel_action import cancel_action
@@ -68,7 +68,7 @@ def use(
     owner = agent.metadata.get(IDENTITY_FIELD)
     creator = f"the Airflow task run {owner}" if owner else "another client"
     found = (
-        f"agent {agent.name!r} ({agent.id}) exists, is {in_words(agent.status)}, and was created by "
+        f"agent {agent.label} exists, is {in_words(agent.status)}, and was created by "
         f"{creator}, not by this task run ({key})"
     )
     if if_exists == "fail":
@@ -128,14 +128,14 @@ def _bring_to(
         with raise_if_busy(agent.id, "update"):
             agent = _send_update(client, project_id, existing, changes)
     else:
-        log.info("Agent %r (%s) has the requested fields; nothing to update.", agent.name, agent.id)
+        log.info("Agent %s has the requested fields; nothing to update.", agent.label)
     if status == AgentStatus.UPDATING or (status not in SETTLED and not is_just_created):
         # Wait, because the settled status decides whether to start or restart the agent.
         raise AgentBusyError(agent.id, "start", before=agent.snapshot(), reason=f"it is {status}")
     if changes and status in DOWN | {AgentStatus.ERROR}:
         agent = _read_settled(client, project_id, agent, changes, status)
     if status == AgentStatus.ERROR:
-        log.warning("Agent %r (%s) is in error; restarting it once.", agent.name, agent.id)
+        log.warning("Agent %s is in error; restarting it once.", agent.label)
         record_store = TaskRecordStore(context)
         record = record_store.read()
         known = record if record and record.agent_id == agent.id else None
@@ -149,7 +149,7 @@ def _bring_to(
         )
         return dataclasses.replace(sent, undo=undo)
     if status in DOWN:
-        log.warning("Agent %r (%s) is %s; starting it.", agent.name, agent.id, status)
+        log.warning("Agent %s is %s; starting it.", agent.label, status)
         sent = send_action(client, project_id, agent, "start")
         return dataclasses.replace(sent, undo=undo or sent.undo)
     if changes:
@@ -205,10 +205,10 @@ def update(
     before = record.before if record and record.before else agent.snapshot()
     if not changes:
         if record is None and agent.status not in TRANSIENT:
-            log.info("Agent %r (%s) has the requested fields; nothing to update.", agent.name, agent.id)
+            log.info("Agent %s has the requested fields; nothing to update.", agent.label)
             return SentAction.of(agent)
         log.info(
-            "Agent %r (%s) has the requested fields and is %s; waiting for it.",
+            "Agent %s has the requested fields and is %s; waiting for it.",
             agent.name,
             agent.id,
             agent.status,
@@ -241,7 +241,7 @@ def sent_update(agent: Agent, reply: Agent, changes: Mapping[str, Any], before: 
         sign = Sign.REQUIRED
     if missing:
         fields = changed_fields(missing, reply)
-        log.warning("The response to the update of agent %r (%s) lacks %s.", agent.name, agent.id, fields)
+        log.warning("The response to the update of agent %s lacks %s.", agent.label, fields)
     newest = reply.updated_at or agent.updated_at
     accepted_at = time.time()
     return SentAction.of(reply, "update", before=before, accepted_at=accepted_at, newest=newest, sign=sign)
@@ -292,7 +292,7 @@ def delete_own(task: SingleAgentOperator, name: str, context: Context) -> str | 
 
 
 def _send_update(client: Client, project_id: str, agent: Agent, changes: Mapping[str, Any]) -> Agent:
-    log.info("Updating agent %r (%s): %s.", agent.name, agent.id, changed_fields(changes, agent))
+    log.info("Updating agent %s: %s.", agent.label, changed_fields(changes, agent))
     return client.agents.update(project_id, agent.id, changes)
 
 

@@ -20,7 +20,7 @@ from connix_provider.operators._apply.diff import diff_lines, field_changes
 from connix_provider.operators._apply.spec import AgentSpec
 from connix_provider.operators._base.identity import APPLY_OWNER_FIELD, deployment_id
 from connix_provider.polling.selection import get_agent_if_present
-from connix_provider.values import quoted
+from connix_provider.values import agent_label, quoted
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
@@ -219,7 +219,7 @@ def _is_as_planned(
 
 
 def _named(name: str, change: AgentChange | None) -> str:
-    return f"{name!r} ({change.agent_id})" if change and change.agent_id else repr(name)
+    return agent_label(change.agent_id, name) if change and change.agent_id else repr(name)
 
 
 def owner_mark(owner: str) -> str:

@@ -24,6 +24,7 @@ from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import AirflowException
 
+from connix_provider.agent_lookup import name_conflict
 from connix_provider.client.errors import ConnixNotFoundError
 from connix_provider.exceptions import ConnixAgentFailedError
 from connix_provider.lifecycle import GOALS, REPLICA_LAG
@@ -39,7 +40,6 @@ from connix_provider.operators._base.sent_action import SentAction
 from connix_provider.operators._base.task_state import ActionRecord, recorded
 from connix_provider.operators._once import create_once
 from connix_provider.operators._once.restart_once import restart_in_run
-from connix_provider.params import name_conflict
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome
 from connix_provider.statuses import TRANSIENT, AgentStatus, in_words
@@ -142,7 +142,7 @@ class ApplyRun:
         elif not is_new and spec.state is None and self.records.updates.get(agent.id):
             yield from self._update(spec, agent)
         if must_run:
-            self._log.info("Agent %r (%s) must run, because an earlier try created it.", agent.name, agent.id)
+            self._log.info("Agent %s must run, because an earlier try created it.", agent.label)
             state = AgentStatus.RUNNING
         if state and (must_run or change.action != "none"):
             yield from self._bring_to_state(state, agent.id)
@@ -174,7 +174,7 @@ class ApplyRun:
             )
             if not found.is_own:
                 raise name_conflict(
-                    f"agent {spec.name!r} ({found.agent.id}) was created by others since the plan was made. "
+                    f"agent {found.agent.label} was created by others since the plan was made. "
                     "It is left as it is; a retry of this task brings it to the spec"
                 )
         return found.agent
@@ -200,9 +200,7 @@ class ApplyRun:
             if updates is not None:
                 sent_record = ActionRecord(agent.id, agent.name, before)
                 recording = recorded(updates.record_store(agent.id), sent_record)
-            self._log.info(
-                "Updating agent %r (%s): %s.", agent.name, agent.id, changed_fields(changes, agent)
-            )
+            self._log.info("Updating agent %s: %s.", agent.label, changed_fields(changes, agent))
             with raise_if_busy(agent.id, "update", agent.snapshot()), recording:
                 reply = self._polling_session.client.agents.update(self._project_id, agent.id, changes)
             return sent_update(agent, reply, changes, before)
@@ -242,7 +240,7 @@ class ApplyRun:
             if action != "restart":
                 may_have_acted = self._task.is_repeated(context)
                 return send_action(client, self._project_id, agent, action, may_have_acted=may_have_acted)
-            self._log.warning("Agent %r (%s) is in error; restarting it once.", agent.name, agent.id)
+            self._log.warning("Agent %s is in error; restarting it once.", agent.label)
             return restart_in_run(
                 client,
                 self._project_id,
@@ -262,7 +260,7 @@ class ApplyRun:
         def send(agent: Agent) -> SentAction | None:
             if agent.metadata.get(APPLY_OWNER_FIELD) != mark:
                 raise AirflowException(
-                    f"Agent {agent.name!r} ({agent.id}) is not deleted: its metadata no longer names the "
+                    f"Agent {agent.label} is not deleted: its metadata no longer names the "
                     f"owner {self._plan.owner!r}"
                 )
             with raise_if_busy(agent.id, "delete", agent.snapshot()):
@@ -275,7 +273,7 @@ class ApplyRun:
         except ConnixNotFoundError as error:
             if not error.is_of_an_agent:
                 raise
-            self._log.info("Agent %r (%s) is gone already.", change.name, change.agent.id)
+            self._log.info("Agent %s is gone already.", change.agent.label)
 
     # Their steps
 
@@ -295,7 +293,7 @@ class ApplyRun:
                 return
             may_have_executed = busy.may_have_executed = may_have_executed or busy.may_have_executed
             repeats += 1
-            self._log.info("Agent %r (%s): the %s waits. %s", agent.name, agent.id, verb, busy)
+            self._log.info("Agent %s: the %s waits. %s", agent.label, verb, busy)
             settling = SentAction.of(agent, "settle", before=busy.before)
             wait = yield from self._await(settling)
             if pause := busy.pause_before_repeat(wait.poller.state, repeats):
@@ -330,7 +328,7 @@ class ApplyRun:
 
     def _failed(self, agent: Agent, state: str) -> Exception:
         return ConnixAgentFailedError(
-            f"Agent {agent.name!r} ({agent.id}) is {in_words(agent.status)} and not {state}, as the spec "
+            f"Agent {agent.label} is {in_words(agent.status)} and not {state}, as the spec "
             f"declares. Look at its log, then clear the task",
             agent_id=agent.id,
             agent_name=agent.name,

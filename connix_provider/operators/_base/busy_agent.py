@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 
 from connix_provider.client.errors import ConnixConflictError
 from connix_provider.exceptions import ConnixAgentGoneError
-from connix_provider.lifecycle import Snapshot
 from connix_provider.operators._base.deferral import defer_for_agent
 from connix_provider.operators._base.sent_action import SentAction
+from connix_provider.poll_state import Snapshot
 from connix_provider.polling import worker_loop
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.deadlines import LONGEST_PAUSE

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow.providers.common.compat.sdk import Variable
 
 from connix_provider.client.errors import ConnixError
-from connix_provider.lifecycle import Snapshot
 from connix_provider.operators._base.identity import identity_key, max_tries_of, try_number_of
+from connix_provider.poll_state import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

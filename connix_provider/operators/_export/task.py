@@ -10,12 +10,12 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from connix_provider.agent_lookup import resolve_agent_id
 from connix_provider.client.calls.arguments import period
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators._base.error_context import completing_errors
 from connix_provider.operators._base.identity import identity_key
 from connix_provider.operators._export.file import ExportFile, check_path
-from connix_provider.params import resolve_agent_id
 from connix_provider.polling.selection import describe, select_agents
 from connix_provider.selector import selector_of_task
 
@@ -83,7 +83,7 @@ class _Progress:
     def __init__(self, log: Any, what: str, agent: Agent, which: str) -> None:
         self._log = log
         self._what = what
-        self._agent = f"{agent.name!r} ({agent.id}), agent {which}"
+        self._agent = f"{agent.label}, agent {which}"
         self._rows = 0
         self._logged_at = time.monotonic()
 

@@ -27,7 +27,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from connix_provider.values import amount_of, check_amount, quoted
+from connix_provider.values import agent_label, amount_of, check_amount, quoted
 
 __all__ = ["FleetLimits", "FleetMember", "FleetStep", "Progress", "decide", "fleet_result", "least_minutes"]
 
@@ -64,7 +64,7 @@ class FleetMember:
 
     def __str__(self) -> str:
         """Return the words that go after "agent"."""
-        return f"{self.name!r} ({self.agent_id})" if self.name else self.agent_id
+        return agent_label(self.agent_id, self.name)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

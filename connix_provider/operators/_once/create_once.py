@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from connix_provider.agent_lookup import name_conflict
 from connix_provider.client.errors import (
     ConnixConflictError,
     ConnixError,
@@ -29,7 +30,6 @@ from connix_provider.operators._once.lost_response import (
     seconds_left,
     with_explanation,
 )
-from connix_provider.params import name_conflict
 from connix_provider.polling.poll_errors import PollErrors
 
 if TYPE_CHECKING:
@@ -151,12 +151,12 @@ def look_up(
     own, named = _scan_until_complete(client, project_id, name, key, errors)
     if own and named:
         raise name_conflict(
-            f"this task run created agent {own.name!r} ({own.id}) in an earlier try. It now asks for "
+            f"this task run created agent {own.label} in an earlier try. It now asks for "
             f"{name!r}, which is the name of another agent ({named.id}). Neither is changed; rename one",
             named,
         )
     if own:
-        log.info("Agent %r (%s) was created by this task run; using it.", own.name, own.id)
+        log.info("Agent %s was created by this task run; using it.", own.label)
         return FoundAgent(own, is_own=True)
     return FoundAgent(named, is_own=False) if named else None
 

@@ -19,7 +19,7 @@ from connix_provider.statuses import SETTLED
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
-    from connix_provider.lifecycle import Snapshot
+    from connix_provider.poll_state import Snapshot
 
 __all__ = ["RestartCheck", "await_next_second", "busy", "check_restart", "shows_changes"]
 

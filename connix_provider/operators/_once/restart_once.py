@@ -40,7 +40,7 @@ from connix_provider.statuses import SETTLED, TRANSIENT, AgentStatus
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
-    from connix_provider.lifecycle import Snapshot
+    from connix_provider.poll_state import Snapshot
 
 __all__ = ["restart_in_run", "restart_once", "resume_restart"]
 
@@ -106,7 +106,7 @@ def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
         except ConnixConflictError as conflict:
             if lost is None:
                 raise
-            log.info("A restart of agent %r (%s) is under way already: %s", before.name, before.id, conflict)
+            log.info("A restart of agent %s is under way already: %s", before.label, conflict)
             return _restarted(before, sent_at, is_unconfirmed=True)
         except ConnixError as error:
             if not error.may_have_executed:
@@ -115,23 +115,23 @@ def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
                 raise
             lost = error
         else:
-            log.info("Connix accepted the restart of agent %r (%s).", before.name, before.id)
+            log.info("Connix accepted the restart of agent %s.", before.label)
             return _restarted(before, time.time())
         log.warning(
-            "The response to the restart of agent %r (%s) was lost (%s); checking the agent.",
+            "The response to the restart of agent %s was lost (%s); checking the agent.",
             before.name,
             before.id,
             lost,
         )
         check = _confirm(client, project_id, before, lost, requested_at)
         if check.evidence is Evidence.RESTARTED:
-            log.info("Agent %r (%s) shows that it was restarted.", before.name, before.id)
+            log.info("Agent %s shows that it was restarted.", before.label)
             return _restarted(before, sent_at)
         if attempt == MAX_ATTEMPTS or not is_transient(lost) or not await_hint(client, lost, sent_at):
             times = "once" if attempt == 1 else f"{attempt} times"
             raise with_explanation(lost, f"The restart was sent {times} and the agent shows no sign of it")
         log.info(
-            "Agent %r (%s) %s: the restart was not executed. Sending it again.",
+            "Agent %s %s: the restart was not executed. Sending it again.",
             before.name,
             before.id,
             "changed in another way" if check.evidence is Evidence.OTHER_CHANGE else "has not changed",
@@ -177,21 +177,21 @@ def resume_restart(
     is_restarted = check.evidence is Evidence.RESTARTED
     if is_restarted and agent.status == AgentStatus.ERROR and repeat_after_error:
         log.warning(
-            "Agent %r (%s) ended in error after an earlier try restarted it; it is restarted once more.",
+            "Agent %s ended in error after an earlier try restarted it; it is restarted once more.",
             agent.name,
             agent_id,
         )
         return agent
     if is_restarted or record.accepted_at:
-        log.info("An earlier try of this task restarted agent %r (%s); waiting for it.", agent.name, agent_id)
+        log.info("An earlier try of this task restarted agent %s; waiting for it.", agent.label)
         return SentAction.of(agent, "restart", before=before, accepted_at=record.accepted_at or time.time())
     if agent.status in TRANSIENT:
         # The record stays, and is checked again when the agent has settled.
         raise busy(agent)
     if check.evidence is Evidence.NONE and not shows_changes(client, project_id, agent):
-        raise _unknown_restart(f"{requested} {agent.name!r} ({agent_id})", _SHOWS_NO_CHANGES)
+        raise _unknown_restart(f"{requested} {agent.label}", _SHOWS_NO_CHANGES)
     log.info(
-        "An earlier try requested the restart of agent %r (%s), but %s: it is restarted now.",
+        "An earlier try requested the restart of agent %s, but %s: it is restarted now.",
         agent.name,
         agent_id,
         "the agent only changed in another way"
@@ -232,7 +232,7 @@ def _confirm(
     lost.may_have_executed = True
     raise with_explanation(
         lost,
-        f"Whether agent {before.name!r} ({before.id}) was restarted is unknown: {why}. It is not "
+        f"Whether agent {before.label} was restarted is unknown: {why}. It is not "
         "restarted again. Check the agent, and clear this task to restart it once more",
     ) from None
 

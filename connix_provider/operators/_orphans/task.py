@@ -158,7 +158,7 @@ class _Run:
             try:
                 bounded.agents.delete(self._project_id, agent_id)
             except ConnixRateLimitError as error:
-                self._log.info("Agent %r (%s) waits for its delete: %s.", agent.name, agent_id, error)
+                self._log.info("Agent %s waits for its delete: %s.", agent.label, error)
                 left = seconds_left(self._client) - _LAST_ATTEMPT
                 if left <= 0:
                     raise
@@ -181,7 +181,7 @@ class _Run:
     def _keep(self, agent: Agent, verdict: OrphanVerdict, before: OrphanVerdict | None = None) -> None:
         if verdict.key is None and before is None:
             self._others[str(verdict.reason)] += 1
-            self._log.debug("Agent %r (%s) is left alone: %s.", agent.name, agent.id, verdict.reason)
+            self._log.debug("Agent %s is left alone: %s.", agent.label, verdict.reason)
             return
         reason = verdict.reason
         if verdict.key is None:
@@ -201,9 +201,8 @@ class _Run:
         }
         write = self._log.error if outcome == "failed" else self._log.info
         write(
-            "Agent %r (%s) of %s, age %s: %s%s.",
-            agent.name,
-            agent.id,
+            "Agent %s of %s, age %s: %s%s.",
+            agent.label,
             f"task {key.task_id} of DAG {key.dag_id}, run {key.run_id}" if key else "an unknown task run",
             "unknown" if age is None else timedelta(seconds=round(age)),
             outcome.replace("_", " "),

@@ -32,9 +32,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from connix_provider.client.ratelimit.buckets import Bucket
-from connix_provider.lifecycle import AgentStatus
 from connix_provider.polling.watching.listing_scan import PAGE, DuePages, ListingScan
 from connix_provider.polling.watching.watched_agent import WatchedAgent
+from connix_provider.statuses import AgentStatus
 
 if TYPE_CHECKING:
     from connix_provider.client import AgentPage

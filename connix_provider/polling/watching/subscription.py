@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from connix_provider.client import Agent, ConnixError
     from connix_provider.client.errors import ConnixRateLimitWaitError
-    from connix_provider.lifecycle import Snapshot
+    from connix_provider.poll_state import Snapshot
 
 __all__ = ["PollDelayed", "Subscription"]
 

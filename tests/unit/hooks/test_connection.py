@@ -7,11 +7,11 @@ import json
 import pytest
 from dag_store import airflow_version
 
+from connix_provider.agent_lookup import AgentNameNotFoundError
 from connix_provider.client.transport import addresses
 from connix_provider.client.transport.addresses import is_sent_in_clear
 from connix_provider.hooks import connix
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.params import AgentNameNotFoundError
 
 KEY = "cx_0123456789abcdef0123456789abcdef"
 

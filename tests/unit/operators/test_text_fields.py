@@ -217,7 +217,7 @@ NAMED = [
 
 def check(task):
     """Check a task as it does before it sends anything."""
-    from connix_provider.params import resolve_agent_id
+    from connix_provider.agent_lookup import resolve_agent_id
 
     if isinstance(task, ConnixAgentStatusSensor):
         task._make_wait(None)

@@ -7,11 +7,11 @@ from unittest.mock import MagicMock
 import pytest
 from scenarios import PASSING, agent, faulty
 
+from connix_provider.agent_lookup import AgentNameNotFoundError
 from connix_provider.client.errors import ConnixAuthenticationError
 from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixAgentFailedError, ConnixAgentGoneError
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.params import AgentNameNotFoundError
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
 pytestmark = pytest.mark.heavy

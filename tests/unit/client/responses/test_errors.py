@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connix_provider.agent_lookup import AgentNameNotFoundError
 from connix_provider.client import (
     Agent,
     AgentConfig,
@@ -34,7 +35,6 @@ from connix_provider.client.ratelimit import RateLimiter
 from connix_provider.client.redaction import redact
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.emulator import Fault
-from connix_provider.params import AgentNameNotFoundError
 
 KEY = "cx_" + 4 * "fedcba98"
 DETAILS = [

@@ -185,7 +185,7 @@ async def test_a_dead_proxy_is_named(driver, monkeypatch, closed_port, variable)
     with pytest.raises(ConnixConnectionError) as caught:
         await driver.run(client, "create", "p", {"name": "x"})
     assert str(caught.value).startswith(
-        f"no connection to the proxy at 127.0.0.1:{closed_port}, from {variable} of the environment, on the "
+        f"no connection to the proxy at 127.0.0.1:{closed_port} ({variable} of the environment) on the "
         "way to https://connix.invalid: nothing is listening on that port; check that setting"
     )
     assert PASSWORD not in str(caught.value)
@@ -195,7 +195,7 @@ async def test_a_dead_proxy_is_named(driver, monkeypatch, closed_port, variable)
 async def test_a_dead_proxy_of_plain_http_is_named(driver, monkeypatch, closed_port):
     monkeypatch.setenv("HTTP_PROXY", f"127.0.0.1:{closed_port}")
     client = driver.open(KEY, "http://connix.invalid", max_attempts=1)
-    with pytest.raises(ConnixConnectionError, match=f"proxy at 127.0.0.1:{closed_port}, from HTTP_PROXY"):
+    with pytest.raises(ConnixConnectionError, match=rf"proxy at 127.0.0.1:{closed_port} \(HTTP_PROXY"):
         await driver.run(client, "list", "p")
 
 
@@ -207,7 +207,7 @@ async def test_a_failed_token_refresh_names_the_dead_proxy(driver, monkeypatch, 
         token_url="https://connix.invalid/token",
         max_attempts=1,
     )
-    with pytest.raises(ConnixConnectionError, match="from HTTPS_PROXY of the environment, on the way to"):
+    with pytest.raises(ConnixConnectionError, match=r"\(HTTPS_PROXY of the environment\) on the way to"):
         await driver.run(client, "list", "p")
 
 
@@ -227,7 +227,7 @@ async def test_a_refusing_proxy_is_named_with_its_status(driver, raw_server, ans
     with pytest.raises(ConnixConnectionError) as caught:
         await driver.run(client, "list", "p")
     assert str(caught.value).startswith(
-        f"the proxy at 127.0.0.1:{proxy.port}, from HTTPS_PROXY of the environment, refused the "
+        f"the proxy at 127.0.0.1:{proxy.port} (HTTPS_PROXY of the environment) refused the "
         f"connection to https://connix.invalid ({status[:3]}"
     )
     assert PASSWORD not in str(caught.value)

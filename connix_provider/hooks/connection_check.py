@@ -14,13 +14,13 @@ from connix_provider.hooks.settings import project_id, unknown_fields
 if TYPE_CHECKING:
     from connix_provider.client import Client
 
-__all__ = ["try_connection"]
+__all__ = ["check_connection"]
 
 #: Seconds, because a user waits at a form.
 _TIMEOUT = 15.0
 
 
-def try_connection(client: Client, extra: Mapping[str, Any]) -> tuple[bool, str]:
+def check_connection(client: Client, extra: Mapping[str, Any]) -> tuple[bool, str]:
     """
     Send one request.
 
@@ -37,7 +37,7 @@ def try_connection(client: Client, extra: Mapping[str, Any]) -> tuple[bool, str]
         found = _list(client.with_options(max_attempts=1, total_timeout=_TIMEOUT), project)
     except ConnixError as error:
         explanation = explain_connection_error(error, project).rstrip(".")
-        return False, " ".join([f"{explanation}.", *notes]) if notes else explanation
+        return False, " ".join([f"{explanation}.", *notes])
     return True, " ".join([f"Connix answers at {client.base_url}; {found}.", *notes])
 
 
