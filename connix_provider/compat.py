@@ -81,7 +81,7 @@ def count_dag_runs(ti: Any, dag_id: str, run_id: str, states: Sequence[str] | No
     """
     if not __version__.startswith("2."):
         wanted = list(states) if states is not None else None
-        return int(_asking(ti).get_dr_count(dag_id=dag_id, run_ids=[run_id], states=wanted))
+        return int(_running_task(ti).get_dr_count(dag_id=dag_id, run_ids=[run_id], states=wanted))
     from airflow.models import DagRun
 
     runs = DagRun.find(dag_id=dag_id, run_id=[run_id])
@@ -98,14 +98,14 @@ def count_task_instances(ti: Any, dag_id: str, run_id: str, states: Sequence[str
     """
     if not __version__.startswith("2."):
         wanted = list(states) if states is not None else None
-        return int(_asking(ti).get_ti_count(dag_id=dag_id, run_ids=[run_id], states=wanted))
+        return int(_running_task(ti).get_ti_count(dag_id=dag_id, run_ids=[run_id], states=wanted))
     from airflow.models import DagRun
 
     instances = DagRun.fetch_task_instances(dag_id=dag_id, run_id=run_id)
     return sum(1 for instance in instances if states is None or (instance.state or "null") in states)
 
 
-def _asking(ti: Any) -> Any:
+def _running_task(ti: Any) -> Any:
     """Return a task instance that can ask Airflow."""
     if not hasattr(ti, "get_dr_count"):
         raise LookupError("only a running task can ask Airflow for runs")

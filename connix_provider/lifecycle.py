@@ -38,7 +38,15 @@ from datetime import timedelta
 from enum import StrEnum
 
 from connix_provider.poll_state import GRACE, PollState, Sign, Snapshot
-from connix_provider.statuses import DOWN, KNOWN, SETTLED, TRANSIENT, AgentStatus, in_words, parse_statuses
+from connix_provider.statuses import (
+    DOWN,
+    KNOWN,
+    SETTLED,
+    TRANSIENT,
+    AgentStatus,
+    parse_statuses,
+    status_phrase,
+)
 from connix_provider.values import quoted
 
 __all__ = [
@@ -191,10 +199,10 @@ def judge(goal: Goal, snapshot: Snapshot, state: PollState | None = None, *, now
     if snapshot.status is None:
         return _judge_missing(goal, state, now)
     if goal.done_when_gone:
-        return Judgement(Verdict.WAITING, f"it still exists and is {in_words(snapshot.status)}")
+        return Judgement(Verdict.WAITING, f"it still exists and is {status_phrase(snapshot.status)}")
     if _lacks_sign(snapshot, state, now):
         return Judgement(
-            Verdict.WAITING, f"it is {in_words(snapshot.status)}, and shows no sign of the update"
+            Verdict.WAITING, f"it is {status_phrase(snapshot.status)}, and shows no sign of the update"
         )
     if snapshot.status in goal.done:
         return _judge_done(goal, snapshot, state, now)
@@ -202,7 +210,7 @@ def judge(goal: Goal, snapshot: Snapshot, state: PollState | None = None, *, now
         return _judge_failed(goal, snapshot, state, now)
     if snapshot.status not in KNOWN:
         return Judgement(Verdict.WAITING, f"{snapshot.status!r} is a status this provider does not know")
-    return Judgement(Verdict.WAITING, f"it is {in_words(snapshot.status)}")
+    return Judgement(Verdict.WAITING, f"it is {status_phrase(snapshot.status)}")
 
 
 def _is_stale(snapshot: Snapshot, state: PollState) -> bool:
@@ -274,16 +282,16 @@ def _judge_done(goal: Goal, snapshot: Snapshot, state: PollState, now: float) ->
         change = "only an update by others" if state.other_change else "no change"
         return Judgement(
             Verdict.WAITING,
-            f"it is {in_words(snapshot.status)}, and shows {change} since the {goal.name} was requested",
+            f"it is {status_phrase(snapshot.status)}, and shows {change} since the {goal.name} was requested",
         )
     if goal.stable_for > 0 and state.stable_since is not None:
         held = now - state.stable_since
         if held < goal.stable_for:
             return Judgement(
                 Verdict.WAITING,
-                f"it is {in_words(snapshot.status)} for {held:.0f} s of the required {goal.stable_for:g} s",
+                f"it is {status_phrase(snapshot.status)} for {held:.0f} s of {goal.stable_for:g} s",
             )
-    return Judgement(Verdict.DONE, f"it is {in_words(snapshot.status)}")
+    return Judgement(Verdict.DONE, f"it is {status_phrase(snapshot.status)}")
 
 
 def _judge_failed(goal: Goal, snapshot: Snapshot, state: PollState, now: float) -> Judgement:
@@ -292,11 +300,11 @@ def _judge_failed(goal: Goal, snapshot: Snapshot, state: PollState, now: float) 
     is_error = snapshot.status == AgentStatus.ERROR
     is_old_error = is_error and old_status == AgentStatus.ERROR
     if is_old_error and goal.allow_old_error:
-        return Judgement(Verdict.DONE, f"it is {in_words(snapshot.status)}, as before the {goal.name}")
+        return Judgement(Verdict.DONE, f"it is {status_phrase(snapshot.status)}, as before the {goal.name}")
     if state.in_grace(now) and (is_old_error or not is_error):
         when = "as before" if snapshot.status == old_status else "possibly in passing, after"
-        return Judgement(Verdict.WAITING, f"it is {in_words(snapshot.status)}, {when} the {goal.name}")
-    return Judgement(Verdict.FAILED, f"it is {in_words(snapshot.status)}")
+        return Judgement(Verdict.WAITING, f"it is {status_phrase(snapshot.status)}, {when} the {goal.name}")
+    return Judgement(Verdict.FAILED, f"it is {status_phrase(snapshot.status)}")
 
 
 def goal_for_statuses(

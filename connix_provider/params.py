@@ -11,9 +11,9 @@ import math
 from datetime import timedelta
 from typing import Any
 
-from connix_provider.values import gave_nothing, looks_like_a_key, looks_like_json, quoted
+from connix_provider.values import is_missing_value, looks_like_a_key, looks_like_json, quoted
 
-__all__ = ["check_id", "check_name", "check_seconds", "nothing_given", "resolve_project_id"]
+__all__ = ["check_id", "check_name", "check_seconds", "missing_value_message", "resolve_project_id"]
 
 #: Seconds. A datetime of much more would overflow.
 _MAX_SECONDS = 300 * 365 * 86400.0
@@ -78,8 +78,8 @@ def check_name(parameter: str, value: Any) -> str:
         return str(value)
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{parameter} must be a string, not {type(value).__name__}")
-    if gave_nothing(value):
-        raise ValueError(nothing_given(parameter, value))
+    if is_missing_value(value):
+        raise ValueError(missing_value_message(parameter, value))
     _refuse_json(str(value), parameter)
     return str(value)
 
@@ -96,8 +96,8 @@ def check_id(name: str, value: Any) -> str:
     if value is not None and not isinstance(value, str):
         hint = "; use expand() for several" if isinstance(value, list | tuple) else ""
         raise ValueError(f"{name} must be a string, not {quoted(value)}{hint}")
-    if value is None or gave_nothing(value):
-        raise ValueError(nothing_given(name, value))
+    if value is None or is_missing_value(value):
+        raise ValueError(missing_value_message(name, value))
     _refuse_json(value, name)
     if looks_like_a_key(value):
         raise ValueError(f"{name} looks like an API key; the key belongs in the password of the connection")
@@ -110,7 +110,7 @@ def _refuse_json(text: str, name: str) -> None:
         raise ValueError(f"{name} must be one value, not a mapping as text; take one of its fields")
 
 
-def nothing_given(parameter: str, value: Any, *, by_a_template: bool = False) -> str:
+def missing_value_message(parameter: str, value: Any, *, by_a_template: bool = False) -> str:
     """
     Return the message for a parameter with a missing value.
 

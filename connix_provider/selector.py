@@ -18,7 +18,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from connix_provider.statuses import parse_statuses
-from connix_provider.values import check_flag, check_number, from_mapping, gave_nothing, quoted
+from connix_provider.values import check_flag, check_number, from_mapping, is_missing_value, quoted
 
 if TYPE_CHECKING:
     from connix_provider.client.models import Agent
@@ -175,7 +175,7 @@ def _texts(name: str, value: Any) -> tuple[str, ...] | None:
         raise ValueError(f"{name} must be text or a non-empty list of texts, not {quoted(value)}")
     for text in texts:
         is_number = isinstance(text, int) and not isinstance(text, bool)
-        if not is_number and (not isinstance(text, str) or gave_nothing(text)):
+        if not is_number and (not isinstance(text, str) or is_missing_value(text)):
             raise ValueError(f"{name} contains {text!r}; each entry must be non-empty text")
     return tuple(dict.fromkeys(str(text).strip() if name == "ids" else str(text) for text in texts))
 

@@ -11,7 +11,7 @@ from enum import Enum, StrEnum
 
 from connix_provider.values import nearest, quoted
 
-__all__ = ["DOWN", "KNOWN", "SETTLED", "TRANSIENT", "AgentStatus", "in_words", "parse_statuses"]
+__all__ = ["DOWN", "KNOWN", "SETTLED", "TRANSIENT", "AgentStatus", "parse_statuses", "status_phrase"]
 
 
 class AgentStatus(StrEnum):
@@ -34,7 +34,7 @@ SETTLED = KNOWN - TRANSIENT
 DOWN = frozenset({AgentStatus.PAUSED, AgentStatus.STOPPED})
 
 
-def in_words(status: str | None) -> str:
+def status_phrase(status: str | None) -> str:
     """
     Put a status into a sentence, after "is" or "was".
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from connix_provider.params import nothing_given
+from connix_provider.params import missing_value_message
 from connix_provider.rendering import Renderer
-from connix_provider.values import check_flag, gave_nothing
+from connix_provider.values import check_flag, is_missing_value
 
 if TYPE_CHECKING:
     import jinja2
@@ -77,7 +77,9 @@ class TaskParameters(_Operator):
         self._missing = {
             field: value
             for field, value in gave.items()
-            if gave_nothing(value, empty_is_fine=field not in self.text_fields or field in self.may_be_empty)
+            if is_missing_value(
+                value, empty_is_fine=field not in self.text_fields or field in self.may_be_empty
+            )
         }
 
     def render_field(self, field: str, value: Any, renderer: Renderer) -> Any:
@@ -101,7 +103,7 @@ class TaskParameters(_Operator):
         self.read_flags()
         if self._missing:
             field, value = next(iter(self._missing.items()))
-            raise ValueError(nothing_given(field, value, by_a_template=True))
+            raise ValueError(missing_value_message(field, value, by_a_template=True))
         named = [getattr(self, name, "") for name in ("agent_id", "agent_name")]
         if self._mapped_to_nothing and named == [None, None]:
             raise ValueError(

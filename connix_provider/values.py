@@ -18,7 +18,7 @@ __all__ = [
     "check_number",
     "did_you_mean",
     "from_mapping",
-    "gave_nothing",
+    "is_missing_value",
     "looks_like_a_key",
     "looks_like_json",
     "nearest",
@@ -131,7 +131,7 @@ def check_keys(value: Any, known: Collection[str], what: str) -> dict[str, Any]:
     for key, item in value.items():
         if key not in known:
             raise ValueError(f"{quoted(key)} is unknown.{did_you_mean(key, known)}")
-        if gave_nothing(item):
+        if is_missing_value(item):
             # Otherwise a template that renders to nothing would silently drop a check.
             raise ValueError(f"{key} is {quoted(item)}: leave it out, or correct its template")
     return {str(key): item for key, item in value.items()}
@@ -225,7 +225,7 @@ def quoted(value: Any) -> str:
     return f"a value of type {type(value).__name__}"
 
 
-def gave_nothing(value: Any, *, empty_is_fine: bool = False) -> bool:
+def is_missing_value(value: Any, *, empty_is_fine: bool = False) -> bool:
     """
     Return whether a template or another task gave a missing value.
 

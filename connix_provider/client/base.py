@@ -94,7 +94,7 @@ class BaseClient:
         total_timeout: float | None = None,
         deadline: float | None = None,
         background: bool | None = None,
-        longest_pause: float | None = None,
+        max_permit_wait: float | None = None,
         response_grace: float | None = None,
     ) -> ClientT:
         """
@@ -105,7 +105,7 @@ class BaseClient:
             time until then
         :param deadline: epoch seconds after which nothing is sent
         :param background: whether its calls are polls, which are spread over time and leave a reserve
-        :param longest_pause: seconds; a call that would wait longer for its permit, or after a 429, raises
+        :param max_permit_wait: seconds; a call that would wait longer for its permit, or after a 429, raises
             :class:`~connix_provider.client.errors.ConnixRateLimitError` at once
         :param response_grace: seconds after the deadline during which the response to an earlier request is
             awaited
@@ -117,7 +117,7 @@ class BaseClient:
             "max_attempts": max_attempts,
             "total_timeout": total_timeout,
             "deadline": deadline,
-            "longest_pause": longest_pause,
+            "max_permit_wait": max_permit_wait,
             "response_grace": response_grace,
         }
         given: dict[str, Any] = {name: bound for name, bound in bounds.items() if bound is not None}

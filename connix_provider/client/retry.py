@@ -29,7 +29,7 @@ class RetryPolicy:
     :param max_delay: seconds between two attempts at most, unless the service's hint is longer
     :param total_timeout: seconds for the call, all attempts and pauses together
     :param deadline: epoch seconds after which no request is sent
-    :param longest_pause: seconds; a call that would wait longer for a permit, or after a 429, raises at once
+    :param max_permit_wait: seconds; a call that had to wait longer for a permit, or after a 429, raises
     :param response_grace: seconds after the deadline during which the response to an earlier request is
         awaited
     """
@@ -39,7 +39,7 @@ class RetryPolicy:
     max_delay: float = 30.0
     total_timeout: float = 300.0
     deadline: float = math.inf
-    longest_pause: float = math.inf
+    max_permit_wait: float = math.inf
     response_grace: float = 0.0
 
     def __post_init__(self) -> None:

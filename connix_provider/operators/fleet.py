@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ConnixDeleteOrphanedAgentsOperator", "ConnixFleetOperator"]
 
 #: What each event of the trigger holds.
-_OF_AN_EVENT = frozenset({"results", "waits", "deadline", "progress_at", "limit_reason"})
+_EVENT_FIELDS = frozenset({"results", "waits", "deadline", "progress_at", "limit_reason"})
 
 
 class ConnixFleetOperator(PollingOperator):
@@ -178,7 +178,7 @@ class ConnixFleetOperator(PollingOperator):
         from connix_provider.operators._fleet.task import run_fleet
 
         self.check()
-        if not isinstance(event, Mapping) or not event.keys() >= _OF_AN_EVENT:
+        if not isinstance(event, Mapping) or not event.keys() >= _EVENT_FIELDS:
             raise ValueError(f"the task was resumed with {quoted(event)}, not with an event of its trigger")
         return run_fleet(self, self._settings(), context, event)
 

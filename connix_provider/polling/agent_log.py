@@ -18,14 +18,14 @@ _SPARE = 0.2
 
 
 def stream_log(
-    client: Client | AsyncClient, wait: StatusPoller, poll_result: PollResult | None
+    client: Client | AsyncClient, poller: StatusPoller, poll_result: PollResult | None
 ) -> Flow[None]:
     """Log the new lines of the agent's log after a poll that showed the agent."""
     is_there = poll_result is None or poll_result.outcome not in {Outcome.GONE, Outcome.REFUSED}
-    has_seen = wait.last_agent is not None or wait.was_listed
-    if wait.stream is not None and is_there and has_seen and wait.log.last_error is None:
-        is_over = poll_result is not None or wait.schedule.is_last_poll
+    has_seen = poller.last_agent is not None or poller.was_listed
+    if poller.stream is not None and is_there and has_seen and poller.log.last_error is None:
+        is_over = poll_result is not None or poller.schedule.is_last_poll
         # A slow log delays the next poll by less than a poll interval, and never the last one.
-        schedule = wait.schedule
-        seconds = schedule.left() + wait.response_grace if is_over else schedule.sleep_seconds() - _SPARE
-        yield from wait.stream.read(client, wait.agent, wait.last_agent, seconds=seconds)
+        schedule = poller.schedule
+        seconds = schedule.left() + poller.response_grace if is_over else schedule.sleep_seconds() - _SPARE
+        yield from poller.stream.read(client, poller.agent, poller.last_agent, seconds=seconds)

@@ -107,24 +107,24 @@ def _until_undone(
                     # Refused for now, lost or unclear: the agent shows whether it had an effect.
                     refusal = error
                 in_vain = refusal is not None
-            seen = (yield from client.flow(get_agent(project_id, agent_id))).snapshot()
+            polled = (yield from client.flow(get_agent(project_id, agent_id))).snapshot()
         except ConnixNotFoundError as error:
             if error.is_of_an_agent:
                 return "gone"
             raise
-        has_moved = has_moved or before is None or has_changed(before, seen)
-        is_down = undo == "stop" and seen.status in SETTLED - ready
+        has_moved = has_moved or before is None or has_changed(before, polled)
+        is_down = undo == "stop" and polled.status in SETTLED - ready
         if is_down and has_moved:
-            return str(seen.status)
+            return str(polled.status)
         # A stop accepted before the start takes effect has no effect, because the agent is not running yet.
         in_vain = in_vain or is_down
-        asks = in_vain and seen.status in ready
+        asks = in_vain and polled.status in ready
         rest = pause if asks else _PAUSE
         if time.time() + rest >= deadline:
             break
         yield Sleep(rest)
         pause = 2 * pause if asks else pause
     if is_down and refusal is None:
-        return str(seen.status)
+        return str(polled.status)
     waited = time.time() - began
-    raise refusal or ConnixTimeoutError(f"{waited:.0f} s after the {undo} it was still {seen.status}")
+    raise refusal or ConnixTimeoutError(f"{waited:.0f} s after the {undo} it was still {polled.status}")

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 __all__ = [
-    "LONGEST_PAUSE",
+    "MAX_PERMIT_WAIT",
     "RESPONSE_GRACE",
     "deferral_timeout",
     "is_deferral_timeout",
@@ -21,7 +21,7 @@ __all__ = [
 #: Seconds after the deadline until which the response to the last poll is awaited.
 RESPONSE_GRACE = 5.0
 #: Seconds that a deferrable task sleeps on its worker at most for a rate limit.
-LONGEST_PAUSE = 10.0
+MAX_PERMIT_WAIT = 10.0
 #: Seconds after the deadline at which it is sure that no triggerer will end the wait.
 _GRACE = 60.0
 #: Of ``execution_timeout``, the part that is left for the last response and the message, and at most how many

@@ -17,7 +17,7 @@ from connix_provider.statuses import DOWN, AgentStatus
 __all__ = ["FleetPolicy", "FleetWait", "Stage"]
 
 #: Of the options of a poller, those that a group of agents does not share.
-_OF_ONE_AGENT = ("agent_name", "last_seen_at", "last_report", "poll_errors", "poll_state")
+_PER_AGENT_OPTIONS = ("agent_name", "last_seen_at", "last_report", "poll_errors", "poll_state")
 
 
 class Stage(StrEnum):
@@ -100,7 +100,7 @@ class FleetWait:
         """
         poller: StatusPoller
         if stage is Stage.HEALTH and policy.health is not None:
-            known = {name: options.pop(name) for name in _OF_ONE_AGENT if name in options}
+            known = {name: options.pop(name) for name in _PER_AGENT_OPTIONS if name in options}
             group = HealthGroup(policy.health, needed=1, healthy_for=policy.min_healthy_time, **options)
             poller = group.add(agent_id, **known)
         else:

@@ -117,7 +117,7 @@ class HealthPoller(StatusPoller):
         """Whether the wait is for this agent alone."""
         return self._group.is_single
 
-    def measuring_slot(self) -> AbstractAsyncContextManager[bool]:
+    def measurement_permit(self) -> AbstractAsyncContextManager[bool]:
         """
         Wait in a trigger for the agent's turn among the agents of its wait.
 
@@ -138,15 +138,15 @@ class HealthPoller(StatusPoller):
         self._measured_at = time.monotonic()
         return agent
 
-    def observe(self, seen: Agent | Exception) -> PollResult | None:
+    def observe(self, polled: Agent | Exception) -> PollResult | None:
         """
         Judge the result of a poll.
 
-        :param seen: the agent, or the error
+        :param polled: the agent, or the error
         :return: the result, or ``None`` if the wait continues
         """
         self.polled.set()
-        return super().observe(seen)
+        return super().observe(polled)
 
     def on_rate_limit(self, error: ConnixRateLimitError) -> None:
         """
@@ -173,10 +173,10 @@ class HealthPoller(StatusPoller):
         """
         return {**super().handover(), "last_report": self.last_report}
 
-    def _judge(self, seen: Snapshot, why: str = "") -> PollResult | None:
-        if seen.status is not None and self.report is not None:
-            seen = dataclasses.replace(seen, status=str(self.report.state))
-        result = super()._judge(seen, why)
+    def _judge(self, polled: Snapshot, why: str = "") -> PollResult | None:
+        if polled.status is not None and self.report is not None:
+            polled = dataclasses.replace(polled, status=str(self.report.state))
+        result = super()._judge(polled, why)
         if result is not None and result.outcome is Outcome.DONE:
             result = dataclasses.replace(result, status=self.status)
         if result is not None and result.outcome is Outcome.FAILED and self.report is not None:
@@ -188,8 +188,8 @@ class HealthPoller(StatusPoller):
         return self._group.decide()
 
     def _last_seen(self, now: float) -> str:
-        seen = super()._last_seen(now)
-        return f"{seen}; its last report: {self.last_report}" if self.last_report else seen
+        polled = super()._last_seen(now)
+        return f"{polled}; its last report: {self.last_report}" if self.last_report else polled
 
 
 class _HealthLog(PollLog):

@@ -49,7 +49,11 @@ FAILURES = frozenset({Outcome.FAILED, Outcome.TIMEOUT, Outcome.UNHEALTHY})
 
 
 def add_last_errors(
-    client: Client | AsyncClient, wait: StatusPoller, poll_result: PollResult | None, *, may_read_agent: bool
+    client: Client | AsyncClient,
+    poller: StatusPoller,
+    poll_result: PollResult | None,
+    *,
+    may_read_agent: bool,
 ) -> Flow[PollResult | None]:
     """
     Add the agent's last errors to a failure of one agent; for ``client.run_flow()``.
@@ -63,26 +67,26 @@ def add_last_errors(
         lines are left to another process
     :return: the steps; their result is ``poll_result``, with the lines of a failure
     """
-    if poll_result is None and not wait.schedule.is_last_poll:
+    if poll_result is None and not poller.schedule.is_last_poll:
         return None
     if poll_result is not None and poll_result.outcome not in FAILURES:
         return poll_result
     # A failed last poll means that the service is down, so the log could not be read either.
-    was_seen = wait.last_agent is not None or wait.was_listed
-    is_readable = wait.is_about_one_agent and was_seen and wait.log.last_error is None
-    if wait.last_errors is None and not is_readable:
-        wait.last_errors = ()
-    if wait.last_errors is None and (wait.last_agent is not None or may_read_agent):
-        wait.last_errors = yield from read_last_errors(
+    was_seen = poller.last_agent is not None or poller.was_listed
+    is_readable = poller.is_about_one_agent and was_seen and poller.log.last_error is None
+    if poller.last_errors is None and not is_readable:
+        poller.last_errors = ()
+    if poller.last_errors is None and (poller.last_agent is not None or may_read_agent):
+        poller.last_errors = yield from read_last_errors(
             client,
-            str(wait.agent.project_id),
-            wait.agent_id,
-            agent=wait.last_agent,
-            seconds=wait.schedule.left() + wait.response_grace,
+            str(poller.agent.project_id),
+            poller.agent_id,
+            agent=poller.last_agent,
+            seconds=poller.schedule.left() + poller.response_grace,
             # The lines of a stream are in the task's log already.
-            task_log=None if wait.stream else wait.log.log,
+            task_log=None if poller.stream else poller.log.log,
         )
-    return poll_result and dataclasses.replace(poll_result, last_errors=wait.last_errors)
+    return poll_result and dataclasses.replace(poll_result, last_errors=poller.last_errors)
 
 
 def read_last_errors(
@@ -108,7 +112,7 @@ def read_last_errors(
     if seconds < _WORTH_A_REQUEST:
         return ()
     bounded = client.with_options(
-        max_attempts=1, total_timeout=seconds, deadline=time.time() + seconds, longest_pause=seconds
+        max_attempts=1, total_timeout=seconds, deadline=time.time() + seconds, max_permit_wait=seconds
     )
     try:
         known = agent or (yield from bounded.flow(get_agent(project_id, agent_id)))

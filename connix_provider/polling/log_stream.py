@@ -97,7 +97,7 @@ class LogStream:
             total_timeout=seconds,
             deadline=time.time() + seconds,
             background=True,
-            longest_pause=min(SHORT_WAIT, seconds),
+            max_permit_wait=min(SHORT_WAIT, seconds),
         )
         if self._since is None:
             ahead = (client.limiter.server_time() or time.time()) - time.time()

@@ -12,7 +12,7 @@ from connix_provider.client.attempts.limit_log import limit_name
 from connix_provider.client.errors import ConnixError, ConnixNotFoundError
 from connix_provider.hooks.diagnosis import remedy
 from connix_provider.poll_state import Sign
-from connix_provider.statuses import DOWN, AgentStatus, in_words
+from connix_provider.statuses import DOWN, AgentStatus, status_phrase
 
 if TYPE_CHECKING:
     from connix_provider.lifecycle import Goal
@@ -100,7 +100,7 @@ def done(goal: Goal, agent: AgentRef, status: str | None, waited: float) -> str:
     :return: one sentence
     """
     became = _DONE.get(goal.name, "is %s")
-    became = became % in_words(status) if "%s" in became else became
+    became = became % status_phrase(status) if "%s" in became else became
     stable = f" without a change for {goal.stable_for:g} s" if goal.stable_for else ""
     return f"Agent {agent} {became}{stable} ({waited:.0f} s waited)."
 
@@ -214,7 +214,7 @@ def last_seen(status: str | None, seen_at: float | None, now: float) -> str:
         at = datetime.fromtimestamp(seen_at, UTC).strftime("%H:%M:%S UTC")
         ago = max(0.0, now - seen_at)
         when = f" {ago:.0f} s before that ended, at {at}" if ago >= 1.0 else f" at {at}"
-    return f"it was last seen {in_words(status)}{when}"
+    return f"it was last seen {status_phrase(status)}{when}"
 
 
 def undefined(error: AirflowNotFoundException, goal: Goal, agent: AgentRef) -> AirflowNotFoundException:

@@ -36,15 +36,15 @@ class PollErrors:
     Count the failed polls of one wait.
 
     :param began_at: seconds at which the wait began, of the clock that :meth:`record` is given
-    :param has_answered: whether a response showed before that the connection is right
+    :param had_response: whether a response showed before that the connection is right
     :param earlier: the failed polls of another process, as :meth:`to_json` makes it
     """
 
     def __init__(
-        self, began_at: float, *, has_answered: bool = False, earlier: Mapping[str, Any] | None = None
+        self, began_at: float, *, had_response: bool = False, earlier: Mapping[str, Any] | None = None
     ) -> None:
         known = earlier or {}
-        self.has_answered = has_answered or bool(known.get("has_answered"))
+        self.had_response = had_response or bool(known.get("had_response"))
         self._began_at = began_at
         self._gateway_refusals = GatewayRefusals(
             known.get("gateway_refusals", 0), known.get("gateway_refused_since") or 0.0
@@ -60,7 +60,7 @@ class PollErrors:
         """
         undefined_since = self._undefined_since
         return {
-            "has_answered": self.has_answered,
+            "had_response": self.had_response,
             "gateway_refusals": self._gateway_refusals.count,
             "gateway_refused_since": to_system(self._gateway_refusals.first_at)
             if self._gateway_refusals.count
@@ -85,7 +85,7 @@ class PollErrors:
         """Record a poll that showed the agent."""
         self._gateway_refusals.reset()
         self._undefined_since, self._is_misconfigured = None, False
-        self.has_answered = True
+        self.had_response = True
 
     def record(self, error: Exception, now: float) -> bool:
         """
@@ -103,8 +103,8 @@ class PollErrors:
         if not isinstance(error, ConnixError):
             return True
         if not error.may_be_misconfiguration:
-            self.has_answered = True
-        self._is_misconfigured = not self.has_answered
+            self.had_response = True
+        self._is_misconfigured = not self.had_response
         if _says_nothing_of_the_agent(error):
             return self._gateway_refusals.add(now)
         self._gateway_refusals.reset()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from connix_provider.statuses import KNOWN, in_words
+from connix_provider.statuses import KNOWN, status_phrase
 
 if TYPE_CHECKING:
     from connix_provider.lifecycle import Goal
@@ -48,17 +48,17 @@ class PollLog:
         if status == self._status:
             return
         before, self._status = self._status, status
-        tell, became = self.log.info, in_words(status)
+        tell, became = self.log.info, status_phrase(status)
         if status is not None and status not in KNOWN:
             tell = self.log.warning
             became = f"{status!r}, a status that this provider does not know; the wait continues"
         elif status is not None and goal.done_when_gone:
-            became = f"still there, {in_words(status)}"
+            became = f"still there, {status_phrase(status)}"
         tell(
             "Agent %s is %s%s (%.0f s waited, %.0f s left).",
             agent,
             became,
-            f", was {in_words(before)}" if before else "",
+            f", was {status_phrase(before)}" if before else "",
             schedule.waited,
             max(0.0, schedule.left()),
         )

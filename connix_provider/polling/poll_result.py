@@ -25,14 +25,14 @@ __all__ = ["Outcome", "PollResult"]
 #: Bytes of JSON that an event's message, and the details of an error, take at most.
 _MAX_MESSAGE, _MAX_DETAILS = 2500, 900
 #: Bytes of JSON for these parts of an error, and for any other part, an id or a name.
-_MAX, _MAX_NAME = {"message": 1500, "subject": 800, "advice": 800}, 300
+_MAX_BY_FIELD, _MAX_TEXT = {"message": 1500, "subject": 800, "advice": 800}, 300
 #: Lines of the agent's log in an event, and bytes of JSON of each.
 _MAX_LINES, _MAX_LINE = 10, 380
 #: What travels of a response that says no, and of any error of the client.
-_OF_A_RESPONSE = ("status_code", "code", "message", "details", "request")
-_OF_AN_ERROR = ("request_id", "note", "subject", "advice", "link", "response_status", "has_error_body")
+_RESPONSE_FIELDS = ("status_code", "code", "message", "details", "request")
+_ERROR_FIELDS = ("request_id", "note", "subject", "advice", "link", "response_status", "has_error_body")
 #: Those of them that are no text.
-_NO_TEXT = frozenset({"response_status", "has_error_body"})
+_NON_TEXT_FIELDS = frozenset({"response_status", "has_error_body"})
 
 
 class Outcome(StrEnum):
@@ -111,7 +111,7 @@ class PollResult:
         """
         message = error.args[0] if isinstance(error, ConnixError) and error.args else error
         described: dict[str, Any] = {"class": type(error).__name__, "message": str(message)}
-        for name in (*_OF_A_RESPONSE, *_OF_AN_ERROR):
+        for name in (*_RESPONSE_FIELDS, *_ERROR_FIELDS):
             if getattr(error, name, None) is not None:
                 described[name] = getattr(error, name)
         request_id = getattr(error, "request_id", None)
@@ -134,10 +134,12 @@ class PollResult:
         """
         others = {"error", "exception", "last_errors", "advice_at"}
         names = [field.name for field in dataclasses.fields(self) if field.name not in others]
-        event = {name: _cut(getattr(self, name), _MAX_NAME) for name in names}
+        event = {name: _cut(getattr(self, name), _MAX_TEXT) for name in names}
         event.update(outcome=str(self.outcome), message=_cut(self.message, _MAX_MESSAGE), error=None)
         if self.error is not None:
-            error = {name: _cut(value, _MAX.get(name, _MAX_NAME)) for name, value in self.error.items()}
+            error = {
+                name: _cut(value, _MAX_BY_FIELD.get(name, _MAX_TEXT)) for name, value in self.error.items()
+            }
             if "details" in error:
                 error["details"] = _short_details(error["details"])
             event["error"] = error
@@ -217,9 +219,9 @@ class PollResult:
 
     def _completed(self, error: Any, described: Mapping[str, Any]) -> Exception:
         """Complete an error of the client by what travelled of it."""
-        for name in _OF_AN_ERROR:
+        for name in _ERROR_FIELDS:
             # An event of another origin may hold anything, and the error's text joins these.
-            if isinstance(described.get(name), int if name in _NO_TEXT else str):
+            if isinstance(described.get(name), int if name in _NON_TEXT_FIELDS else str):
                 setattr(error, name, described[name])
         error.agent_id, error.agent_name = self.agent_id, self.agent_name
         error.project_id, error.status = self.project_id, self.status

@@ -64,7 +64,7 @@ class StatusPoller:
     :param began_at: epoch seconds at which the task began; default now
     :param is_resumed: whether another process sent the polls before
     :param last_seen_at: epoch seconds of the last poll in the state, if another process sent it
-    :param has_answered: whether an earlier response showed that the connection is right
+    :param had_response: whether an earlier response showed that the connection is right
     :param errors: the failed polls of another process, as :meth:`PollErrors.to_json` makes it
     :param response_grace: seconds after the deadline during which the last response is awaited
     :param log: the logger for changes, each of which is logged once
@@ -89,7 +89,7 @@ class StatusPoller:
         began_at: float | None = None,
         is_resumed: bool = False,
         last_seen_at: float | None = None,
-        has_answered: bool = False,
+        had_response: bool = False,
         errors: Mapping[str, Any] | None = None,
         response_grace: float = RESPONSE_GRACE,
         log: Any = None,
@@ -129,7 +129,7 @@ class StatusPoller:
         self._due_at = self.schedule.clock.now()
         is_known = self.state.last or self.state.before or self.state.accepted_at
         self.errors = PollErrors(
-            self.schedule.began_at, has_answered=has_answered or bool(is_known), earlier=errors
+            self.schedule.began_at, had_response=had_response or bool(is_known), earlier=errors
         )
         self.limit_waits = RateLimitWaitLog(logger)
 
@@ -144,11 +144,6 @@ class StatusPoller:
     def status(self) -> str | None:
         """The status of the last poll, ``None`` if there was none or the agent is gone."""
         return self.state.last.status if self.state.last else None
-
-    @property
-    def seen(self) -> Snapshot | None:
-        """The snapshot of the last poll, or ``None`` if no poll showed the agent."""
-        return self.state.last
 
     @property
     def is_about_one_agent(self) -> bool:
@@ -186,7 +181,7 @@ class StatusPoller:
         request_id = getattr(self.limit_waits.error or self.log.last_error, "request_id", None)
         return self._result(Outcome.TIMEOUT, self.status, text, request_id=request_id)
 
-    def unanswered(self) -> PollResult:
+    def no_response(self) -> PollResult:
         """Return the result of a wait whose last poll had no response."""
         if self.log.last_error is None and not self.limit_waits.is_waiting:
             self.log.last_error = ConnixTimeoutError("no response came before the deadline")
@@ -221,22 +216,22 @@ class StatusPoller:
 
     # What a poll showed
 
-    def observe(self, seen: Agent | Exception) -> PollResult | None:
+    def observe(self, polled: Agent | Exception) -> PollResult | None:
         """
         Judge the result of a poll.
 
-        :param seen: the agent, or the error
+        :param polled: the agent, or the error
         :return: the result, or ``None`` if the wait continues
         """
-        poll_result = self._observe(seen)
+        poll_result = self._observe(polled)
         self._due_at = self.schedule.clock.now() + self.schedule.sleep_seconds()
         if poll_result is None or not self._silent_fail or poll_result.outcome is Outcome.DONE:
             return poll_result
         self.log.log.error("%s The sensor keeps waiting, because silent_fail is set.", poll_result.message)
-        if isinstance(seen, ConnixError):
+        if isinstance(polled, ConnixError):
             # A timeout has a subject and a remedy of its own.
-            seen.subject = seen.advice = seen.link = None
-        self._silenced = seen if isinstance(seen, Exception) else None
+            polled.subject = polled.advice = polled.link = None
+        self._silenced = polled if isinstance(polled, Exception) else None
         return None
 
     def on_rate_limit(self, error: ConnixRateLimitError) -> None:
@@ -250,27 +245,27 @@ class StatusPoller:
         now = self.schedule.clock.now()
         self.limit_waits.begin(self.agent, error, self.schedule.sleep_seconds(), now, due_at=self._due_at)
 
-    def _observe(self, seen: Agent | Exception) -> PollResult | None:
+    def _observe(self, polled: Agent | Exception) -> PollResult | None:
         self.schedule.hint = self._silenced = None
-        if isinstance(seen, ConnixTimeoutError) and seen.request_id is None:
+        if isinstance(polled, ConnixTimeoutError) and polled.request_id is None:
             # The poll was not sent.
             return None
-        if isinstance(seen, ConnixRateLimitWaitError):
-            self.on_rate_limit(seen)
+        if isinstance(polled, ConnixRateLimitWaitError):
+            self.on_rate_limit(polled)
             return None
-        if isinstance(seen, Exception):
-            return self._failed(seen)
+        if isinstance(polled, Exception):
+            return self._failed(polled)
         now = self.schedule.clock.now()
         self.limit_waits.end(self.agent, now)
         self.errors.reset()
         self.log.response(self.agent)
         # Only Get shows all of an agent, its counters among it.
-        self.last_agent = seen if seen.stats is not None else None
+        self.last_agent = polled if polled.stats is not None else None
         self.was_listed = self.last_agent is None
         self.last_seen_at = now
-        if seen.name:
-            self.agent = dataclasses.replace(self.agent, name=str(seen.name)[:LONGEST_NAME])
-        return self._judge(seen.snapshot())
+        if polled.name:
+            self.agent = dataclasses.replace(self.agent, name=str(polled.name)[:LONGEST_NAME])
+        return self._judge(polled.snapshot())
 
     def _failed(self, error: Exception) -> PollResult | None:
         """Judge a failed poll."""
@@ -306,13 +301,13 @@ class StatusPoller:
             error = messages.undefined(error, self.goal, self.agent)
         return PollResult.refused(self.agent, self.status, error)
 
-    def _judge(self, seen: Snapshot, why: str = "") -> PollResult | None:
+    def _judge(self, polled: Snapshot, why: str = "") -> PollResult | None:
         held_since = self.state.stable_since
-        judgement = judge(self.goal, seen, self.state, now=self.schedule.clock.now())
-        if seen.status is None and judgement.verdict is Verdict.WAITING:
+        judgement = judge(self.goal, polled, self.state, now=self.schedule.clock.now())
+        if polled.status is None and judgement.verdict is Verdict.WAITING:
             self.log.failure(self.agent, ConnixError(judgement.reason))
             return None
-        self.log.status(self.agent, seen.status, self.goal, self.schedule)
+        self.log.status(self.agent, polled.status, self.goal, self.schedule)
         held = self.state.stable_since
         if self.goal.stable_for > 0 and held is not None and held != held_since:
             self.log.log.info(
@@ -322,13 +317,13 @@ class StatusPoller:
             case Verdict.WAITING:
                 return None
             case Verdict.DONE:
-                message = messages.done(self.goal, self.agent, seen.status, self.schedule.waited)
-                return self._result(Outcome.DONE, seen.status, message)
+                message = messages.done(self.goal, self.agent, polled.status, self.schedule.waited)
+                return self._result(Outcome.DONE, polled.status, message)
             case Verdict.GONE:
                 return self._result(Outcome.GONE, None, messages.gone(self.goal, self.agent, why))
             case Verdict.FAILED:
                 text = messages.failed(self.goal, self.agent, judgement.reason)
-                return self._result(Outcome.FAILED, seen.status, text)
+                return self._result(Outcome.FAILED, polled.status, text)
 
     def _result(
         self,

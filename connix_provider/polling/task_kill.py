@@ -111,14 +111,14 @@ def exit_on_sigterm() -> Iterator[None]:
         return
     task_pid = os.getpid()
 
-    def die(signum: int, frame: Any) -> None:
+    def end_by_signal(signum: int, frame: Any) -> None:
         handler(signum, frame)
         # A process that the task forked is left to Airflow's rules.
         if os.getpid() == task_pid:
             signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
 
-    signal.signal(signal.SIGTERM, die)
+    signal.signal(signal.SIGTERM, end_by_signal)
     try:
         yield
     finally:

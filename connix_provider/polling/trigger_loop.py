@@ -26,92 +26,92 @@ __all__ = ["poll_until_done_async"]
 
 
 async def poll_until_done_async(
-    connix_conn_id: str, wait: StatusPoller, *, first_poll_at: float = 0.0
+    connix_conn_id: str, poller: StatusPoller, *, first_poll_at: float = 0.0
 ) -> PollResult:
     """
     Wait in a trigger, without blocking its event loop, and together with all other waits there.
 
-    :param wait: what to wait for
+    :param poller: what to wait for
     :param first_poll_at: epoch seconds before which there is nothing new to see
     :return: how it ended
     :raises ValueError: for a connection whose settings cannot be right
     """
-    due = wait.schedule.clock.to_monotonic(first_poll_at)
+    due = poller.schedule.clock.to_monotonic(first_poll_at)
     async with AsyncExitStack() as stack:
         joined: tuple[SharedClient, Subscription] | None = None
-        while (poll_result := wait.overdue()) is None:
+        while (poll_result := poller.overdue()) is None:
             try:
-                joined = joined or await _join(stack, connix_conn_id, wait)
-                seen = await _poll(*joined, wait, due)
+                joined = joined or await _join(stack, connix_conn_id, poller)
+                polled = await _poll(*joined, poller, due)
             except AirflowNotFoundException as error:
-                seen = error
-            poll_result = wait.unanswered() if seen is None else wait.observe(seen)
-            if joined is not None and seen is not None:
-                await joined[0].client.run_flow(stream_log(joined[0].client, wait, poll_result))
+                polled = error
+            poll_result = poller.no_response() if polled is None else poller.observe(polled)
+            if joined is not None and polled is not None:
+                await joined[0].client.run_flow(stream_log(joined[0].client, poller, poll_result))
             if poll_result is not None:
                 break
             if joined is not None:
-                await _add_last_errors(joined[0], wait, None)
-            pause = wait.schedule.sleep_seconds()
+                await _add_last_errors(joined[0], poller, None)
+            pause = poller.schedule.sleep_seconds()
             due = time.monotonic() + pause
-            if joined is None or pause >= wait.schedule.left():
+            if joined is None or pause >= poller.schedule.left():
                 # No poll is left before the deadline, or there is no place to wait for one.
                 await asyncio.sleep(pause)
         if joined is None:
             return dataclasses.replace(poll_result, last_errors=())
-        return await _add_last_errors(joined[0], wait, poll_result) or poll_result
+        return await _add_last_errors(joined[0], poller, poll_result) or poll_result
 
 
 async def _add_last_errors(
-    shared: SharedClient, wait: StatusPoller, poll_result: PollResult | None
+    shared: SharedClient, poller: StatusPoller, poll_result: PollResult | None
 ) -> PollResult | None:
     # Many waits may fail at the same time, so none sends a request for its agent alone.
     return await shared.client.run_flow(
-        add_last_errors(shared.client, wait, poll_result, may_read_agent=False)
+        add_last_errors(shared.client, poller, poll_result, may_read_agent=False)
     )
 
 
 async def _join(
-    stack: AsyncExitStack, connix_conn_id: str, wait: StatusPoller
+    stack: AsyncExitStack, connix_conn_id: str, poller: StatusPoller
 ) -> tuple[SharedClient, Subscription]:
     """Open the client that all waits share, or join those that did, and take a place among them."""
     shared = await stack.enter_async_context(shared_client(connix_conn_id))
-    wait.located(link=shared.agent_url(wait.agent.project_id, wait.agent_id))
-    deadline = wait.schedule.clock.to_monotonic(wait.schedule.deadline)
+    poller.located(link=shared.agent_url(poller.agent.project_id, poller.agent_id))
+    deadline = poller.schedule.clock.to_monotonic(poller.schedule.deadline)
     subscription = shared.subscription(
-        str(wait.agent.project_id), wait.agent_id, wait.schedule.poll_interval, deadline
+        str(poller.agent.project_id), poller.agent_id, poller.schedule.poll_interval, deadline
     )
     return shared, await stack.enter_async_context(subscription)
 
 
 async def _poll(
-    shared: SharedClient, subscription: Subscription, wait: StatusPoller, due: float
+    shared: SharedClient, subscription: Subscription, poller: StatusPoller, due: float
 ) -> Agent | Exception | None:
     """Wait for the next poll, and for one more for each key that the connection got meanwhile."""
     last = subscription.deadline - subscription.lead()
     if last < due:
-        due = max(last, min(due, time.monotonic() + wait.schedule.poll_interval / 2))
+        due = max(last, min(due, time.monotonic() + poller.schedule.poll_interval / 2))
     while True:
-        seen = await subscription.poll(due)
-        if isinstance(wait, HealthPoller) and not isinstance(seen, Exception | PollDelayed | None):
-            async with wait.measuring_slot() as has_waited:
+        polled = await subscription.poll(due)
+        if isinstance(poller, HealthPoller) and not isinstance(polled, Exception | PollDelayed | None):
+            async with poller.measurement_permit() as has_waited:
                 # The agent may have changed meanwhile.
-                seen = await subscription.poll(0.0) if has_waited else seen
-                if not isinstance(seen, Exception | PollDelayed | None):
-                    seen = await _complete(shared, wait, seen)
-        if isinstance(seen, PollDelayed):
-            wait.on_rate_limit(seen.error)
-        elif isinstance(seen, ConnixAuthenticationError) and await shared.reload_key(subscription.version):
-            wait.log.new_key(wait.agent)
+                polled = await subscription.poll(0.0) if has_waited else polled
+                if not isinstance(polled, Exception | PollDelayed | None):
+                    polled = await _complete(shared, poller, polled)
+        if isinstance(polled, PollDelayed):
+            poller.on_rate_limit(polled.error)
+        elif isinstance(polled, ConnixAuthenticationError) and await shared.reload_key(subscription.version):
+            poller.log.new_key(poller.agent)
             due = 0.0
         else:
-            return seen
+            return polled
 
 
-async def _complete(shared: SharedClient, wait: HealthPoller, agent: Agent) -> Agent | ConnixError:
+async def _complete(shared: SharedClient, poller: HealthPoller, agent: Agent) -> Agent | ConnixError:
     """Send what a wait needs besides the agent, which the watcher has read."""
     # The agent's response may come after the deadline.
-    seconds = max(wait.schedule.poll_timeout(), wait.response_grace)
+    seconds = max(poller.schedule.poll_timeout(), poller.response_grace)
     client = shared.client.with_options(
         max_attempts=1,
         total_timeout=seconds,
@@ -119,6 +119,6 @@ async def _complete(shared: SharedClient, wait: HealthPoller, agent: Agent) -> A
         background=True,
     )
     try:
-        return await client.run_flow(wait.complete(client, agent))
+        return await client.run_flow(poller.complete(client, agent))
     except ConnixError as error:
         return error

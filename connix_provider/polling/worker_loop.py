@@ -111,7 +111,9 @@ class PollingSession:
         """
         return self._hook.agent_url(project_id, agent_id) if agent_id else None
 
-    def locate(self, client: Client, project_id: str | None, wait: StatusPoller, find: Locate | None) -> None:
+    def locate(
+        self, client: Client, project_id: str | None, poller: StatusPoller, find: Locate | None
+    ) -> None:
         """
         Set project, agent id and link of a wait.
 
@@ -119,10 +121,10 @@ class PollingSession:
         :param project_id: the project, if known
         :param find: finds the agent, where the wait does not know it yet
         """
-        project_id, agent_id = find(client) if find else (str(project_id), wait.agent_id)
-        wait.connix_conn_id = self._hook.connix_conn_id
+        project_id, agent_id = find(client) if find else (str(project_id), poller.agent_id)
+        poller.connix_conn_id = self._hook.connix_conn_id
         link = self._hook.agent_url(project_id, agent_id)
-        wait.located(agent_id=agent_id, project_id=project_id, link=link)
+        poller.located(agent_id=agent_id, project_id=project_id, link=link)
 
     def _take(self, client: Client) -> None:
         is_first = self._client is None
@@ -138,27 +140,27 @@ class PollingSession:
 def poll_once(
     polling_session: PollingSession,
     project_id: str | None,
-    wait: StatusPoller,
+    poller: StatusPoller,
     *,
     locate: Locate | None = None,
 ) -> PollResult | None:
     """
     Send one poll from a worker and judge it.
 
-    :param wait: the wait that the poll is for
+    :param poller: the wait that the poll is for
     :param locate: finds the agent, where the wait does not know it yet
     :return: the result, or ``None`` while the wait goes on
     """
-    if (poll_result := wait.overdue()) is None:
+    if (poll_result := poller.overdue()) is None:
         # Where the poll took all of the time, another process would not know what it failed with.
-        poll_result = wait.observe(_poll(polling_session, project_id, wait, locate))
+        poll_result = poller.observe(_poll(polling_session, project_id, poller, locate))
         if polling_session.is_open:
-            polling_session.client.run_flow(stream_log(polling_session.client, wait, poll_result))
-        poll_result = poll_result or wait.overdue()
+            polling_session.client.run_flow(stream_log(polling_session.client, poller, poll_result))
+        poll_result = poll_result or poller.overdue()
     if not polling_session.is_open:
         return poll_result
     client = polling_session.client
-    return client.run_flow(add_last_errors(client, wait, poll_result, may_read_agent=True))
+    return client.run_flow(add_last_errors(client, poller, poll_result, may_read_agent=True))
 
 
 def result_of_event(
@@ -190,39 +192,41 @@ def result_of_event(
 def poll_until_done(
     polling_session: PollingSession,
     project_id: str | None,
-    wait: StatusPoller,
+    poller: StatusPoller,
 ) -> PollResult:
     """
     Wait on a worker.
 
-    :param wait: what to wait for
+    :param poller: what to wait for
     :return: how it ended
     """
-    while (poll_result := poll_once(polling_session, project_id, wait)) is None:
-        time.sleep(wait.schedule.sleep_seconds())
+    while (poll_result := poll_once(polling_session, project_id, poller)) is None:
+        time.sleep(poller.schedule.sleep_seconds())
     return poll_result
 
 
 def _poll(
-    polling_session: PollingSession, project_id: str | None, wait: StatusPoller, locate: Locate | None
+    polling_session: PollingSession, project_id: str | None, poller: StatusPoller, locate: Locate | None
 ) -> Agent | Exception:
     """Send one request for the agent, and one more for each key that the connection got meanwhile."""
     while True:
         try:
-            seconds = wait.schedule.poll_timeout()
+            seconds = poller.schedule.poll_timeout()
             # One attempt: the wait itself is what repeats, at its own pace. The deadline is the wait's.
             client = polling_session.client.with_options(
                 max_attempts=1,
                 total_timeout=seconds,
                 deadline=time.time() + seconds + 1.0,
                 background=True,
-                longest_pause=min(SHORT_WAIT, seconds),
-                response_grace=wait.response_grace if seconds == wait.schedule.left() else 0.0,
+                max_permit_wait=min(SHORT_WAIT, seconds),
+                response_grace=poller.response_grace if seconds == poller.schedule.left() else 0.0,
             )
-            if wait.agent.link is None:
-                polling_session.locate(client, project_id, wait, locate)
-            agent = client.agents.get(str(wait.agent.project_id), wait.agent_id)
-            return client.run_flow(wait.complete(client, agent)) if isinstance(wait, HealthPoller) else agent
+            if poller.agent.link is None:
+                polling_session.locate(client, project_id, poller, locate)
+            agent = client.agents.get(str(poller.agent.project_id), poller.agent_id)
+            return (
+                client.run_flow(poller.complete(client, agent)) if isinstance(poller, HealthPoller) else agent
+            )
         except AirflowNotFoundException as error:
             return error
         except ConnixError as error:
@@ -234,4 +238,4 @@ def _poll(
                 return refused
         except AirflowNotFoundException as error:
             return error
-        wait.log.new_key(wait.agent)
+        poller.log.new_key(poller.agent)

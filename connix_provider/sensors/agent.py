@@ -107,25 +107,25 @@ class ConnixAgentStatusSensor(ConnixSensor):
         from connix_provider.polling.worker_loop import PollingSession, poll_once
 
         first_poke_at = self.first_poke_at(context)
-        self.recall_log_positions(context)
-        wait, ends_at = self._make_wait(first_poke_at)
-        if (overdue := wait.overdue()) is not None:
+        self.load_log_positions(context)
+        poller, ends_at = self._make_poller(first_poke_at)
+        if (overdue := poller.overdue()) is not None:
             # Nothing is sent after the deadline.
             return self.end(overdue)
         hook = ConnixHook(self.connix_conn_id)
         is_resumed = first_poke_at is not None
-        with adding_subject(not_waited_for(wait.goal, wait.agent)):
+        with adding_subject(not_waited_for(poller.goal, poller.agent)):
             if not is_resumed:
                 hook.project_id_for(self.project_id)
             polling_session = PollingSession(hook, deadline=ends_at, is_resumed=is_resumed)
         locate = partial(self.locate, hook)
         with polling_session, exit_on_sigterm():
-            while (poll_result := poll_once(polling_session, None, wait, locate=locate)) is None:
-                if self.deferrable and wait.agent.link:
-                    self._defer(wait)
+            while (poll_result := poll_once(polling_session, None, poller, locate=locate)) is None:
+                if self.deferrable and poller.agent.link:
+                    self._defer(poller)
                 if self.reschedule and not self.deferrable:
-                    self.reschedule_unless_undecided(context, [wait], ends_at)
-                time.sleep(wait.schedule.sleep_seconds())
+                    self.reschedule_unless_undecided(context, [poller], ends_at)
+                time.sleep(poller.schedule.sleep_seconds())
         return self.end(poll_result)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
@@ -139,39 +139,39 @@ class ConnixAgentStatusSensor(ConnixSensor):
         """
         from connix_provider.polling.worker_loop import PollingSession, poll_once
 
-        wait, ends_at = self._make_wait(None)
+        poller, ends_at = self._make_poller(None)
         hook = ConnixHook(self.connix_conn_id)
         with PollingSession(hook, deadline=ends_at) as polling_session:
-            poll_result = poll_once(polling_session, None, wait, locate=partial(self.locate, hook))
+            poll_result = poll_once(polling_session, None, poller, locate=partial(self.locate, hook))
         return False if poll_result is None else PokeReturnValue(True, self.finish(poll_result))
 
-    def _make_wait(self, first_poke_at: float | None) -> tuple[StatusPoller, float]:
+    def _make_poller(self, first_poke_at: float | None) -> tuple[StatusPoller, float]:
         """Return the wait of this process, and the deadline of the whole wait in epoch seconds."""
         from connix_provider.polling.status_poller import StatusPoller
 
         self.check_parameters()
         goal = goal_for_statuses(self.target_statuses, self.failure_statuses, stable_for=self.stable_for)
         options, ends_at = self.poll_options(first_poke_at)
-        wait = StatusPoller(
+        poller = StatusPoller(
             goal,
             None if self.agent_id is None else str(self.agent_id),
             agent_name=None if self.agent_name is None else str(self.agent_name),
             **options,
         )
-        return wait, ends_at
+        return poller, ends_at
 
-    def _defer(self, wait: StatusPoller) -> NoReturn:
+    def _defer(self, poller: StatusPoller) -> NoReturn:
 
-        self.log.info("Agent %s: waiting in the triggerer from here on.", wait.agent)
-        handover = wait.handover()
+        self.log.info("Agent %s: waiting in the triggerer from here on.", poller.agent)
+        handover = poller.handover()
         self.defer(
             trigger=ConnixAgentStatusTrigger(
-                str(wait.agent.project_id),
-                str(wait.agent.agent_id),
+                str(poller.agent.project_id),
+                str(poller.agent.agent_id),
                 "sensor",
-                target_statuses=wait.goal.done,
-                failure_statuses=wait.goal.failed,
-                stable_for=wait.goal.stable_for,
+                target_statuses=poller.goal.done,
+                failure_statuses=poller.goal.failed,
+                stable_for=poller.goal.stable_for,
                 connix_conn_id=self.connix_conn_id,
                 **self.backoff_options(),
                 **handover,

@@ -136,7 +136,7 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
             **self.backoff_options(),
             "began_at": began_at,
             "is_resumed": first_poke_at is not None,
-            "has_answered": first_poke_at is not None,
+            "had_response": first_poke_at is not None,
             "response_grace": response_grace(allowed, self.execution_timeout),
             "log": self.log,
             "log_position": next(iter(self.log_positions), {}) if self.stream_agent_logs else None,
@@ -164,7 +164,7 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         project_id = hook.project_id_for(self.project_id)
         return project_id, resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
 
-    def recall_log_positions(self, context: Context) -> None:
+    def load_log_positions(self, context: Context) -> None:
         """Read which lines of the agents' logs another process of this try has logged."""
         if self.stream_agent_logs:
             self.log_positions = TryStore(context).read(_LOG_POSITIONS) or ()

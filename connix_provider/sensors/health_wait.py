@@ -105,7 +105,7 @@ def wait_for_health(sensor: ConnixSensor, settings: HealthSettings, context: Con
     :raises AirflowRescheduleException: if a later process is to go on with it
     """
     first_poke_at = sensor.first_poke_at(context)
-    sensor.recall_log_positions(context)
+    sensor.load_log_positions(context)
     group, ends_at = _make_group(sensor, settings, first_poke_at)
     poller = group.pollers[0]
     if (overdue := poller.overdue()) is not None:

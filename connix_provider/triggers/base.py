@@ -44,7 +44,7 @@ class WaitTrigger(BaseTrigger):
     """
 
     #: What the trigger could not wait for, after the agent in a message.
-    goal_in_words = ""
+    goal_phrase = ""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class WaitTrigger(BaseTrigger):
         except (ConnixError, ValueError) as error:
             # In the event, because otherwise Airflow only reports that the trigger failed.
             agent, status = self.last_seen()
-            subject = f"Could not wait for agent {agent}{self.goal_in_words}"
+            subject = f"Could not wait for agent {agent}{self.goal_phrase}"
             poll_result = PollResult.refused(agent, status, add_subject(error, subject))
         # With the deadline, because dag.test() drops the arguments of the method that resumes the task.
         yield TriggerEvent({**poll_result.to_event(), "deadline": self.deadline, **more})

@@ -39,7 +39,7 @@ class ConnixAgentHealthTrigger(WaitTrigger):
     :param connix_conn_id: the Airflow connection
     """
 
-    goal_in_words = " to be healthy"
+    goal_phrase = " to be healthy"
 
     def __init__(
         self,

@@ -204,7 +204,7 @@ def refused_configuration(stage):
     return ConnixCreateAgentOperator, {"name": "Translator", "config": {"model": "gpt-4", "temperature": 9}}
 
 
-def nothing_given(stage):
+def missing_value_message(stage):
     return START, {"agent_id": "{{ ti.xcom_pull('no_such_task') }}"}
 
 
@@ -237,7 +237,7 @@ CASES = {
     not_in_this_state: "The agent's status does not allow it",
     already_gone: "The agent to delete is not there",
     refused_configuration: "Connix refuses the configuration",
-    nothing_given: "A template or another task returned no value",
+    missing_value_message: "A template or another task returned no value",
 }
 
 

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.heavy
 TIMEOUT = 45.0
 POLL = 10.0
 #: Where the time is up, the last pause would have ended after it: the longest backoff, with its jitter.
-LONGEST_PAUSE = 31.0
+MAX_PERMIT_WAIT = 31.0
 #: How a fault is planned that strikes so often.
 STRIKES = {
     "first": {"times": 1},
@@ -240,7 +240,7 @@ def outcome_of(scenario: Scenario, ran: Ran) -> str:
     """Tell apart what gave up because of time from what gave up because of what it met."""
     if ran.error is None:
         return SUCCEEDED
-    spent = scenario.warp.time() >= ran.deadline - LONGEST_PAUSE
+    spent = scenario.warp.time() >= ran.deadline - MAX_PERMIT_WAIT
     return TIMED_OUT if spent or isinstance(ran.error, ConnixAgentTimeoutError) else FAILED
 
 

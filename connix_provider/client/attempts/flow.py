@@ -33,9 +33,9 @@ from connix_provider.client.calls.steps import Flow, Response, Send, Sleep
 from connix_provider.client.errors import ConnixError, ConnixRateLimitError, ConnixResponseError
 from connix_provider.client.ratelimit import LONGEST_POLL_DELAY, Permit, RateLimiter, recheck_delay
 from connix_provider.client.responses.failures import (
+    deadline_error,
     error_from_response,
-    no_result,
-    out_of_time,
+    no_result_error,
     rate_limit_wait_error,
 )
 from connix_provider.client.responses.surrogates import replace_lone_surrogates
@@ -60,7 +60,7 @@ class _Time:
     def left(self) -> float:
         return min(self._ends - self._clock(), self._deadline - self.epoch())
 
-    def is_tasks(self) -> bool:
+    def is_task_deadline_first(self) -> bool:
         """Return whether the deadline, which is the task's, comes first."""
         return self._deadline - self.epoch() <= self._ends - self._clock()
 
@@ -138,7 +138,7 @@ def perform(
     )
     failures = _Failures(call, policy, jitter, background=background)
     limit_log = LimitLog(call, clock, epoch, is_quiet=background)
-    error = _name_target(out_of_time(call), call)
+    error = _name_target(deadline_error(call), call)
     with limiter.permit(call.bucket, background=background) as permit:
         # Checked after each pause, because a pause may last longer than requested.
         while bounds.left() > 0:
@@ -154,7 +154,7 @@ def perform(
                 try:
                     result = call.read(replace_lone_surrogates(outcome.body))
                 except (ValidationError, ValueError, RecursionError) as why:
-                    error = no_result(call, outcome, why, (*secrets(), *call.secrets))
+                    error = no_result_error(call, outcome, why, (*secrets(), *call.secrets))
                     if call.when_empty is not None and not outcome.body.strip():
                         assert isinstance(error, ConnixResponseError)
                         permit.on_response(outcome.headers)
@@ -182,11 +182,11 @@ def perform(
                 if found is not None:
                     return found
             # The wait repeats its polls, because it knows the deadline and logs the reason.
-            if delay is None or (limited and (background or delay > policy.longest_pause)):
+            if delay is None or (limited and (background or delay > policy.max_permit_wait)):
                 raise error
             left = bounds.left()
             # No 429 is final before the task's deadline.
-            if is_patient := limited and bounds.is_tasks():
+            if is_patient := limited and bounds.is_task_deadline_first():
                 delay = cap_retry_delay(delay, left)
             if limited:
                 limit_log.begin(min(delay, left), error)
@@ -219,7 +219,7 @@ def _wait_for_permit(
     while wait := permit.try_acquire():
         left = bounds.left()
         # The wait is an estimate, so a task waits until its deadline even if the estimate is later.
-        if wait > policy.longest_pause or (0.0 if bounds.is_tasks() else wait) >= left:
+        if wait > policy.max_permit_wait or (0.0 if bounds.is_task_deadline_first() else wait) >= left:
             if last is not None and not isinstance(last, ConnixRateLimitError):
                 # The error that made the call fail explains more than the limit that its attempts used up.
                 last.note = f"not retried: the next {call.bucket} permit is {wait:.0f} s away"
@@ -242,7 +242,7 @@ def _read_result(
     """Read the result of a change whose successful response does not show it."""
     if remaining > 0:
         # Never raise for a long pause here, because the resumed task would repeat the change.
-        bounds = dataclasses.replace(policy, total_timeout=remaining, longest_pause=math.inf)
+        bounds = dataclasses.replace(policy, total_timeout=remaining, max_permit_wait=math.inf)
         try:
             found: T = yield from again(get, bounds)
         except ConnixError as why:

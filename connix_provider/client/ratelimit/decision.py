@@ -55,7 +55,7 @@ def seconds_until_allowed(
         pace = min(pace, limit.pace(now, usable, share))
         burst = min(burst, limit.burst())
         if usable < wanted:
-            wait = max(wait, limit.opens(now, wanted - max(usable, 0.0), share))
+            wait = max(wait, limit.seconds_until_free(now, wanted - max(usable, 0.0), share))
         elif (room := limit.room()) < wanted:
             wait = max(wait, response_delay(wanted - room))
     if paced and limits and pace > 0:

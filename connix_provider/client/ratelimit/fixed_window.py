@@ -188,9 +188,9 @@ class FixedWindow(Limit):
             self._unshared += 1
             self._unshared_in_flight += 1
 
-    def settle(self, *, shared: bool = True) -> None:
+    def end_request(self, *, shared: bool = True) -> None:
         """Count a request as no longer in flight."""
-        super().settle()
+        super().end_request()
         if not shared:
             self._unshared_in_flight = max(0.0, self._unshared_in_flight - 1)
 
@@ -211,8 +211,8 @@ class FixedWindow(Limit):
 
     def spare(self, share: float) -> float:
         """Return how many requests may be sent before the window ends."""
-        own = math.inf if share >= 1 else self.own(share) - self.sent_here
-        return min(self.remaining - self.in_flight, own)
+        quota = math.inf if share >= 1 else self.quota(share) - self.sent_here
+        return min(self.remaining - self.in_flight, quota)
 
     def polling_floor(self, share: float) -> float:
         """Return the polls still available from polling's guaranteed minimum."""
@@ -231,9 +231,9 @@ class FixedWindow(Limit):
         used = max(0.0, self.limit - self.remaining - self._before)
         return min(1.0, (answered + 1) / (used + 1))
 
-    def opens(self, now: float, missing: float, share: float) -> float:
+    def seconds_until_free(self, now: float, missing: float, share: float) -> float:
         """Return the seconds until a later window has room."""
-        return self.end - now + (math.ceil(missing / self.own(share)) - 1) * self.length
+        return self.end - now + (math.ceil(missing / self.quota(share)) - 1) * self.length
 
     def _left(self) -> float:
         return self.remaining

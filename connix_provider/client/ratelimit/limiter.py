@@ -245,7 +245,7 @@ class RateLimiter:
             if permit.paced and not position:
                 endpoint.reserved_at = None
             if permit.background:
-                endpoint.poll_probe.sent(now)
+                endpoint.poll_probe.on_sent(now)
             return 0.0
 
     def leave(self, permit: Permit) -> None:
@@ -270,7 +270,7 @@ class RateLimiter:
         shared = permit.is_shared or not is_success or not self._state.is_known(permit.bucket, limits)
         with self._exclusive(permit.bucket, shared=shared) as now:
             for limit in self._state.limits(permit.bucket, now):
-                limit.settle(shared=permit.is_shared)
+                limit.end_request(shared=permit.is_shared)
             self._state.learn(permit.bucket, headers, limits, now, is_success=is_success, back_off=back_off)
 
     def on_no_response(self, permit: Permit, *, may_have_arrived: bool) -> None:
@@ -281,7 +281,7 @@ class RateLimiter:
         """
         with self._exclusive(permit.bucket) as now:
             for limit in self._state.limits(permit.bucket, now):
-                limit.settle(shared=permit.is_shared)
+                limit.end_request(shared=permit.is_shared)
                 if may_have_arrived:
                     limit.spend()
                 else:

@@ -44,19 +44,19 @@ class Limit(ABC):
         #: Whether a response has shown that the service takes requests now.
         self.is_confirmed = False
 
-    def own(self, share: float) -> float:
+    def quota(self, share: float) -> float:
         """Return how many requests of a window this process may use; at least one."""
         return max(1.0, share * self.limit)
 
     def reserve(self, share: float) -> float:
         """Return how many requests of a window polling leaves to actions."""
-        own = self.own(share)
-        return max(1.0, math.floor(_RESERVE * own)) if own >= 2 else 0.0
+        quota = self.quota(share)
+        return max(1.0, math.floor(_RESERVE * quota)) if quota >= 2 else 0.0
 
     def floor(self, share: float) -> float:
         """Return how many requests of a window actions leave to polling."""
-        own = self.own(share)
-        return max(1.0, _FLOOR * own) if own >= 2 else 0.0
+        quota = self.quota(share)
+        return max(1.0, _FLOOR * quota) if quota >= 2 else 0.0
 
     def burst(self) -> float:
         """Return how many paced requests may be sent at once after a pause."""
@@ -64,7 +64,7 @@ class Limit(ABC):
 
     def rate(self, share: float) -> float:
         """Return the polls a second that the limit allows in the long run."""
-        return max(self.own(share) - self.reserve(share), 0.0) / self.length
+        return max(self.quota(share) - self.reserve(share), 0.0) / self.length
 
     def room(self) -> float:
         """Return how many more requests may be sent before the next response."""
@@ -76,7 +76,7 @@ class Limit(ABC):
         self.in_flight += 1
         self.sent_here += 1
 
-    def settle(self, *, shared: bool = True) -> None:
+    def end_request(self, *, shared: bool = True) -> None:
         """Count a request as no longer in flight."""
         self.in_flight = max(0.0, self.in_flight - 1)
 
@@ -109,7 +109,7 @@ class Limit(ABC):
         """Return the paced requests a second, where ``usable`` are left for them in this window."""
 
     @abstractmethod
-    def opens(self, now: float, missing: float, share: float) -> float:
+    def seconds_until_free(self, now: float, missing: float, share: float) -> float:
         """Return the seconds after which ``missing`` requests more than the spare ones may be sent."""
 
     @abstractmethod
@@ -149,7 +149,7 @@ class SlidingWindowLog(Limit):
 
     def spare(self, share: float) -> float:
         """Return how many requests the log leaves."""
-        return self.own(share) - self.sent_here
+        return self.quota(share) - self.sent_here
 
     def polling_floor(self, share: float) -> float:
         """Return the polls still available from polling's guaranteed minimum."""
@@ -159,9 +159,9 @@ class SlidingWindowLog(Limit):
         """Return the rate of the long run, because a log has no window to use up."""
         return self.rate(share)
 
-    def opens(self, now: float, missing: float, share: float) -> float:
+    def seconds_until_free(self, now: float, missing: float, share: float) -> float:
         """Return the seconds after which enough requests of the log are older than a window."""
-        each = max(1, math.floor(self.own(share)), len(self._sent))
+        each = max(1, math.floor(self.quota(share)), len(self._sent))
         windows, place = divmod(max(0, math.ceil(missing) - 1), each)
         sent = self._sent[place][0] if place < len(self._sent) else now
         return sent - now + self._LATENESS + self.length * (windows + 1)

@@ -23,20 +23,20 @@ class PollProbe:
     def __init__(self) -> None:
         self._at = math.inf
 
-    def refused(self, now: float) -> None:
+    def on_429(self, now: float) -> None:
         """Allow a poll a minute after a 429 of this endpoint."""
         self._at = now + LONGEST_POLL_DELAY
 
-    def others_refused(self, now: float) -> None:
+    def on_429_elsewhere(self, now: float) -> None:
         """Allow a poll within a minute after a 429 of another endpoint, because both may have one limit."""
         self._at = min(self._at, now + LONGEST_POLL_DELAY)
 
-    def sent(self, now: float) -> None:
+    def on_sent(self, now: float) -> None:
         """Count a poll that was sent: the next one without a permit is a minute later."""
         if math.isfinite(self._at):
             self._at = max(self._at, now + LONGEST_POLL_DELAY)
 
-    def succeeded(self) -> None:
+    def on_success(self) -> None:
         """End the exception, because a successful response has the current limits."""
         self._at = math.inf
 

@@ -145,11 +145,11 @@ class KeyState:
         self._learn_limits(bucket, response_limits, now, counted=back_off is None)
         endpoint, has_limits = self.endpoints[bucket], response_limits != (None, None)
         if is_success:
-            endpoint.poll_probe.succeeded()
+            endpoint.poll_probe.on_success()
         else:
             for other in self.endpoints.values():
-                other.poll_probe.others_refused(now)
-            endpoint.poll_probe.refused(now)
+                other.poll_probe.on_429_elsewhere(now)
+            endpoint.poll_probe.on_429(now)
         if back_off is not None:
             self.back_off(bucket, now, back_off)
         elif is_success or has_limits:

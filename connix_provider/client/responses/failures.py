@@ -2,9 +2,10 @@
 Make the exception of a failed request.
 
 - An error response: :func:`error_from_response`.
-- A successful response without a result: :func:`no_result`.
-- No request, because of the rate limit or the deadline: :func:`rate_limit_wait_error`, :func:`out_of_time`.
-- No complete response in time: :func:`too_slow`.
+- A successful response without a result: :func:`no_result_error`.
+- No request, because of the rate limit or the deadline: :func:`rate_limit_wait_error`,
+  :func:`deadline_error`.
+- No complete response in time: :func:`timeout_error`.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ from connix_provider.client.transient import is_transient_status
 
 __all__ = [
     "MAX_ERROR_BODY",
+    "deadline_error",
     "error_from_response",
-    "no_result",
-    "out_of_time",
+    "no_result_error",
     "rate_limit_wait_error",
-    "too_slow",
-    "unreadable",
+    "timeout_error",
+    "unreadable_error",
 ]
 
 #: Characters that are quoted of a message, because a proxy may send a whole page.
@@ -79,7 +80,7 @@ def error_from_response(call: Call[Any], response: Response, secrets: tuple[str,
     return error
 
 
-def no_result(
+def no_result_error(
     call: Call[Any], response: Response, why: Exception, secrets: tuple[str, ...]
 ) -> ConnixAPIError | ConnixResponseError:
     """
@@ -101,11 +102,11 @@ def no_result(
         elif call.method != "GET":
             error = _api_error(response.status_code, stated, call, response, secrets)
         else:
-            return unreadable(call, response, why)
+            return unreadable_error(call, response, why)
         error.response_status = response.status_code
         error.has_error_body = is_connix_error(parsed)
         return error
-    return unreadable(call, response, why)
+    return unreadable_error(call, response, why)
 
 
 def _api_error(
@@ -160,7 +161,7 @@ def _redirect_message(response: Response) -> str:
     )
 
 
-def unreadable(call: Call[Any], response: Response, why: Exception) -> ConnixResponseError:
+def unreadable_error(call: Call[Any], response: Response, why: Exception) -> ConnixResponseError:
     """Return the error of a success whose body cannot be read; its message does not quote the body."""
     if isinstance(why, ValidationError):
         # Without the input, because values may be secrets. Their places are not.
@@ -193,12 +194,12 @@ def rate_limit_wait_error(call: Call[Any], wait: float, now: float) -> ConnixRat
     return error
 
 
-def out_of_time(call: Call[Any]) -> ConnixTimeoutError:
+def deadline_error(call: Call[Any]) -> ConnixTimeoutError:
     """Return the error of a request that was not sent, because its deadline had passed."""
     return ConnixTimeoutError(f"the deadline passed before {call.method} {call.path} was sent")
 
 
-def too_slow(call: Call[Any], seconds: float) -> ConnixTimeoutError:
+def timeout_error(call: Call[Any], seconds: float) -> ConnixTimeoutError:
     """
     Return the error of a request without a complete response in time.
 

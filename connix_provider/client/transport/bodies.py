@@ -47,7 +47,7 @@ class Body:
         self._pieces: list[bytes] = []
         codings = response.headers.get_list("content-encoding", split_commas=True)
         known = [coding.strip().lower() for coding in reversed(codings)]
-        self._unpackers = [_Unpacker(coding) for coding in known if coding in _Unpacker.CODINGS]
+        self._unpackers = [_Decompressor(coding) for coding in known if coding in _Decompressor.CODINGS]
 
     def add(self, chunk: bytes) -> bool:
         """
@@ -87,7 +87,7 @@ class Body:
                 return content[2:].decode(encoding).encode()
         return content
 
-    def _unpacked(self, chunk: bytes, unpackers: list[_Unpacker]) -> Iterator[bytes]:
+    def _unpacked(self, chunk: bytes, unpackers: list[_Decompressor]) -> Iterator[bytes]:
         if not unpackers:
             yield chunk
             return
@@ -98,7 +98,7 @@ class Body:
         return httpx.DecodingError(why, request=self._response.request)
 
 
-class _Unpacker:
+class _Decompressor:
     """Undo one packing, in pieces of bounded size."""
 
     CODINGS = frozenset({"gzip", "x-gzip", "deflate"})

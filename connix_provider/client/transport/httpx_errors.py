@@ -15,7 +15,7 @@ from connix_provider.client.errors import (
     ConnixResponseError,
     ConnixTimeoutError,
 )
-from connix_provider.client.responses.failures import too_slow
+from connix_provider.client.responses.failures import timeout_error
 from connix_provider.client.transport.proxies import proxy_for
 
 __all__ = ["FAILURES", "connection_error", "translate"]
@@ -43,12 +43,12 @@ def translate(
     if isinstance(error, ConnixError):
         return error
     if isinstance(error, TimeoutError):
-        return too_slow(call, send.timeout)
+        return timeout_error(call, send.timeout)
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, _NOT_SENT):
         request = _request(error)
         phase = "write" if isinstance(error, httpx.WriteTimeout) else "read"
         bounds = request.extensions.get("timeout", {}) if request else {}
-        return too_slow(call, bounds.get(phase, send.timeout))
+        return timeout_error(call, bounds.get(phase, send.timeout))
     result = connection_error(error, missed=f"the response to {call.method} {call.path}")
     result.may_have_executed = not isinstance(error, (*_NOT_SENT, *_NOT_HTTP))
     return result
@@ -130,7 +130,7 @@ def _reason(error: BaseException, setting: str = "") -> str:
             return "the server reset the connection"
     if isinstance(error, httpx.RemoteProtocolError):
         # Not its own text, because that may quote the response, and with it an echoed key.
-        return "the server closed the connection" if _hung_up(error) else "the response is not HTTP"
+        return "the server closed the connection" if _is_disconnect(error) else "the response is not HTTP"
     return str(error) or type(error).__name__
 
 
@@ -140,10 +140,10 @@ def _may_be_misconfiguration(error: BaseException) -> bool:
         return True
     if isinstance(error, httpx.ConnectError):
         return any(isinstance(cause, ssl.SSLError | socket.gaierror) for cause in _causes(error))
-    return isinstance(error, httpx.RemoteProtocolError) and not _hung_up(error)
+    return isinstance(error, httpx.RemoteProtocolError) and not _is_disconnect(error)
 
 
-def _hung_up(error: httpx.RemoteProtocolError) -> bool:
+def _is_disconnect(error: httpx.RemoteProtocolError) -> bool:
     return "disconnected" in str(error) or "closed connection" in str(error)
 
 

@@ -13,7 +13,7 @@ from connix_provider.client.calls.steps import Send
 __all__ = ["USER_AGENT", "build_request", "timeouts"]
 
 USER_AGENT = f"airflow-provider-connix/{__version__} (Python {platform.python_version()})"
-#: gzip alone, because other codings cannot be decoded within bounds; `bodies.py` also decodes an unasked deflate.
+#: gzip alone, because `bodies.py` decodes it within bounds; it also decodes a deflate that is sent unasked.
 _HEADERS = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"}
 _CONNECT_TIMEOUT = 10.0
 #: Seconds; sockets refuse timeouts of centuries, and infinite ones.

@@ -146,12 +146,12 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
             )
             return SentAction.of(before)
         return send_action(
-            client, project_id, before, self.action, may_have_acted=self.may_have_acted(context)
+            client, project_id, before, self.action, may_have_executed=self.may_have_executed(context)
         )
 
 
 def send_action(
-    client: Client, project_id: str, before: Agent, action: str, *, may_have_acted: bool = False
+    client: Client, project_id: str, before: Agent, action: str, *, may_have_executed: bool = False
 ) -> SentAction:
     """
     Send a start, a pause or a stop.
@@ -159,7 +159,7 @@ def send_action(
     :param client: a client with the task's deadline
     :param before: the agent before the action
     :param action: ``start``, ``pause`` or ``stop``
-    :param may_have_acted: whether the same action may have been executed before
+    :param may_have_executed: whether the same action may have been executed before
     :return: the action, with the goal of the wait
     :raises AgentBusyError: for a 409 that an earlier request does not explain
     """
@@ -170,8 +170,8 @@ def send_action(
         getattr(client.agents, action)(project_id, before.id)
     except ConnixConflictError as error:
         # An earlier request that was executed explains the 409, unless the agent is busy with something else.
-        may_have_acted = may_have_acted or error.may_have_executed
-        if not may_have_acted or client.agents.get(project_id, before.id).status in TRANSIENT:
+        may_have_executed = may_have_executed or error.may_have_executed
+        if not may_have_executed or client.agents.get(project_id, before.id).status in TRANSIENT:
             raise AgentBusyError(before.id, action, error, before.snapshot()) from error
         log.info("The %s of agent %s may be under way already: %s", action, before.label, error)
         is_unconfirmed = True

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from connix_provider.client.redaction import SECRET_FIELDS
-from connix_provider.values import gave_nothing
+from connix_provider.values import is_missing_value
 
 __all__ = [
     "CONTAINERS",
@@ -178,7 +178,7 @@ def _number(value: Any, name: str, kind: type[int] | type[float]) -> Any:
     if isinstance(value, bool):
         raise ValueError(f"{name} must be {kind_text}, not a boolean")
     if isinstance(value, str):
-        if gave_nothing(value):
+        if is_missing_value(value):
             raise ValueError(f"{name} must be {kind_text}; its template rendered to nothing")
         try:
             value = int(value) if kind is int and value.strip().isdecimal() else float(value)

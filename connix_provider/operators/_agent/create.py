@@ -115,10 +115,16 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
         # Airflow may start the same try twice, and the name may be another one by then. Before Airflow 3.3 a
         # Variable for each create would cost more than it is worth.
         keeps_record = context.get("task_state_store") is not None
-        retried = self.is_repeated(context) or (keeps_record and self.read_record(context) is not None)
+        may_have_sent = self.may_have_sent(context) or (
+            keeps_record and self.read_record(context) is not None
+        )
         record = ActionRecord("", agent_name=str(body["name"]))
-        with recorded(TaskRecordStore(context), record) if keeps_record and not retried else nullcontext():
-            found = create_once.create_once(client, project_id, body, key, retried=retried)
+        with (
+            recorded(TaskRecordStore(context), record)
+            if keeps_record and not may_have_sent
+            else nullcontext()
+        ):
+            found = create_once.create_once(client, project_id, body, key, may_have_sent=may_have_sent)
         if found.is_new:
             return SentAction.of(found.agent, "create", undo="delete", accepted_at=time.time())
         if found.is_own:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from connix_provider.operators._base.agent_operator import ConnixAgentOperator
-from connix_provider.params import check_name, nothing_given
-from connix_provider.values import gave_nothing
+from connix_provider.params import check_name, missing_value_message
+from connix_provider.values import is_missing_value
 
 if TYPE_CHECKING:
     from connix_provider.rendering import Renderer
@@ -133,6 +133,6 @@ class AgentDescriptionMixin(ConnixAgentOperator):
                 remedy = f"; {REMEDY_FOR_TEXT}" if isinstance(value, str) else ""
                 raise ValueError(f"{field} must be a mapping, not {type(value).__name__}{remedy}")
         for name, text in self._rendered_texts.items():
-            if gave_nothing(text, empty_is_fine=name != "model"):
-                raise ValueError(nothing_given(f"config.{name}", text, by_a_template=True))
+            if is_missing_value(text, empty_is_fine=name != "model"):
+                raise ValueError(missing_value_message(f"config.{name}", text, by_a_template=True))
         self.body()

@@ -30,7 +30,7 @@ from connix_provider.operators._once.restart_once import restart_in_run
 from connix_provider.poll_state import Sign, Snapshot
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.cancel_action import cancel_action
-from connix_provider.statuses import DOWN, SETTLED, TRANSIENT, AgentStatus, in_words
+from connix_provider.statuses import DOWN, SETTLED, TRANSIENT, AgentStatus, status_phrase
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -68,7 +68,7 @@ def use(
     owner = agent.metadata.get(IDENTITY_FIELD)
     creator = f"the Airflow task run {owner}" if owner else "another client"
     found = (
-        f"agent {agent.label} exists, is {in_words(agent.status)}, and was created by "
+        f"agent {agent.label} exists, is {status_phrase(agent.status)}, and was created by "
         f"{creator}, not by this task run ({key})"
     )
     if if_exists == "fail":
@@ -159,26 +159,26 @@ def _bring_to(
 
 
 def _read_settled(
-    client: Client, project_id: str, reply: Agent, changes: Mapping[str, Any], status: str
+    client: Client, project_id: str, updated: Agent, changes: Mapping[str, Any], status: str
 ) -> Agent:
     """
     Read an agent after its update, and raise if it has not settled.
 
     A restart of an agent that was updating before leaves no evidence if its response is lost.
 
-    :param reply: the agent in the response to the update
+    :param updated: the agent in the response to the update
     :param status: its status before the update
     :raises AgentBusyError: if the agent is updating, and will need no further update
     """
-    if reply.status in SETTLED:
-        return reply
-    agent = client.agents.get(project_id, reply.id)
-    times = (agent.updated_at, reply.updated_at)
-    is_newer = None not in times and agent.updated_at >= reply.updated_at  # type: ignore[operator]
+    if updated.status in SETTLED:
+        return updated
+    agent = client.agents.get(project_id, updated.id)
+    times = (agent.updated_at, updated.updated_at)
+    is_newer = None not in times and agent.updated_at >= updated.updated_at  # type: ignore[operator]
     if difference(changes, agent) and not (is_newer and agent.status in SETTLED):
         # The response is older than the update, or the service does not show the fields: then the same
         # update would be sent again after the wait.
-        return reply
+        return updated
     if agent.status in SETTLED:
         return agent
     action = "restart" if status == AgentStatus.ERROR else "start"
@@ -217,17 +217,17 @@ def update(
         return SentAction.of(agent, "update", before=before, accepted_at=began or time.time())
     record, record_store = ActionRecord(agent.id, agent.name, before), TaskRecordStore(context)
     with raise_if_busy(agent.id, "update"), recorded(record_store, record):
-        reply = _send_update(client, project_id, agent, changes)
+        updated = _send_update(client, project_id, agent, changes)
         record_store.write(dataclasses.replace(record, accepted_at=time.time()))
-    return sent_update(agent, reply, changes, before)
+    return sent_update(agent, updated, changes, before)
 
 
-def sent_update(agent: Agent, reply: Agent, changes: Mapping[str, Any], before: Snapshot) -> SentAction:
+def sent_update(agent: Agent, updated: Agent, changes: Mapping[str, Any], before: Snapshot) -> SentAction:
     """
     Return an accepted update, with the sign of it that the wait needs.
 
     :param agent: the agent as it was
-    :param reply: the agent in the response
+    :param updated: the agent in the response
     :param changes: the body of the request
     :param before: the agent before the update; a retry knows an earlier one
     """
@@ -235,16 +235,16 @@ def sent_update(agent: Agent, reply: Agent, changes: Mapping[str, Any], before: 
     config = {name: value for name, value in changes.get("config", {}).items() if name not in SECRET_FIELDS}
     visible = {name: value for name, value in changes.items() if name != "config"}
     visible |= {"config": config} if config else {}
-    missing = difference(visible, reply)
-    sign = Sign.AWAITED if reply.status in TRANSIENT else Sign.NONE
+    missing = difference(visible, updated)
+    sign = Sign.AWAITED if updated.status in TRANSIENT else Sign.NONE
     if visible and missing == visible:
         sign = Sign.REQUIRED
     if missing:
-        fields = changed_fields(missing, reply)
+        fields = changed_fields(missing, updated)
         log.warning("The response to the update of agent %s lacks %s.", agent.label, fields)
-    newest = reply.updated_at or agent.updated_at
+    newest = updated.updated_at or agent.updated_at
     accepted_at = time.time()
-    return SentAction.of(reply, "update", before=before, accepted_at=accepted_at, newest=newest, sign=sign)
+    return SentAction.of(updated, "update", before=before, accepted_at=accepted_at, newest=newest, sign=sign)
 
 
 def delete_own(task: SingleAgentOperator, name: str, context: Context) -> str | None:

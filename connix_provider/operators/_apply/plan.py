@@ -25,7 +25,7 @@ from connix_provider.values import agent_label, quoted
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
 
-__all__ = ["AgentChange", "ApplyPlan", "check_form", "make_plan", "owner_mark"]
+__all__ = ["AgentChange", "ApplyPlan", "check_saved_plan", "make_plan", "owner_mark"]
 
 _ACTIONS = ("create", "update", "delete")
 
@@ -53,13 +53,15 @@ class AgentChange:
         return self.agent.id if self.agent else None
 
     @property
-    def seen(self) -> str | None:
+    def fingerprint(self) -> str | None:
         """A digest of the agent: of its status, its last change, and all that an update can change."""
         if self.agent is None:
             return None
-        seen = self.agent.snapshot()
+        snapshot = self.agent.snapshot()
         # Secrets are covered by a digest already, which has a key.
-        return digest(b"", seen.status, str(seen.updated_at), seen.updated_at_text, seen.content)
+        return digest(
+            b"", snapshot.status, str(snapshot.updated_at), snapshot.updated_at_text, snapshot.content
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Describe the change without secrets."""
@@ -71,7 +73,7 @@ class AgentChange:
             "agent_id": self.agent_id,
             "fields": field_changes(self.spec.body, self.changes, self.agent) if self.spec else [],
             "state": {"from": status, "to": wanted} if wanted and wanted != status else None,
-            "seen": self.seen,
+            "fingerprint": self.fingerprint,
         }
 
 
@@ -143,16 +145,18 @@ class ApplyPlan:
             f"{counts['update']} to update, {counts['delete']} to delete, {counts['unchanged']} unchanged."
         )
 
-    def check_saved(self, saved: Mapping[str, Any], *, is_own: Mapping[str, bool], is_repeated: bool) -> None:
+    def check_saved(
+        self, saved: Mapping[str, Any], *, is_own: Mapping[str, bool], may_have_sent: bool
+    ) -> None:
         """
         Check that a saved plan is still right.
 
         In a retry, the earlier try of the task may have carried out a part of the plan. So an agent that has
         all declared fields is accepted there.
 
-        :param saved: the saved plan, as :meth:`to_json` made it and :func:`check_form` accepts it
+        :param saved: the saved plan, as :meth:`to_json` made it and :func:`check_saved_plan` accepts it
         :param is_own: by name, whether this task run created the agent
-        :param is_repeated: whether an earlier try of this task run may have carried out a part of it
+        :param may_have_sent: whether an earlier try of this task run may have carried out a part of it
         :raises ValueError: if the declaration or an agent changed since
         """
         for field in ("owner", "project_id", "prune"):
@@ -172,7 +176,10 @@ class ApplyPlan:
             _named(name, present.get(name))
             for name in dict.fromkeys((*present, *planned))
             if not _is_as_planned(
-                planned.get(name), present.get(name), is_repeated=is_repeated, is_own=is_own.get(name, False)
+                planned.get(name),
+                present.get(name),
+                may_have_sent=may_have_sent,
+                is_own=is_own.get(name, False),
             )
         ]
         if changed:
@@ -182,7 +189,7 @@ class ApplyPlan:
             )
 
 
-def check_form(saved: Any) -> None:
+def check_saved_plan(saved: Any) -> None:
     """
     Check that a value is a saved plan, before any request.
 
@@ -197,19 +204,19 @@ def check_form(saved: Any) -> None:
 
 
 def _is_change(value: Any) -> bool:
-    is_known = isinstance(value, Mapping) and {"name", "action", "seen"} <= value.keys()
+    is_known = isinstance(value, Mapping) and {"name", "action", "fingerprint"} <= value.keys()
     return is_known and isinstance(value["name"], str)
 
 
 def _is_as_planned(
-    planned: Mapping[str, Any] | None, present: AgentChange | None, *, is_repeated: bool, is_own: bool
+    planned: Mapping[str, Any] | None, present: AgentChange | None, *, may_have_sent: bool, is_own: bool
 ) -> bool:
     action = present.action if present else "none"
     if planned is None:
         return action == "none"
-    if present is not None and planned["action"] == action and planned["seen"] == present.seen:
+    if present is not None and planned["action"] == action and planned["fingerprint"] == present.fingerprint:
         return True
-    if not is_repeated:
+    if not may_have_sent:
         return False
     if present is None or planned["action"] == "delete":
         # An earlier try deleted the agent.

@@ -42,7 +42,7 @@ from connix_provider.operators._once import create_once
 from connix_provider.operators._once.restart_once import restart_in_run
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome
-from connix_provider.statuses import TRANSIENT, AgentStatus, in_words
+from connix_provider.statuses import TRANSIENT, AgentStatus, status_phrase
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -170,7 +170,7 @@ class ApplyRun:
                 self._project_id,
                 body,
                 agent_key(self._context, spec.name),
-                retried=self._task.is_repeated(self._context),
+                may_have_sent=self._task.may_have_sent(self._context),
             )
             if not found.is_own:
                 raise name_conflict(
@@ -202,8 +202,8 @@ class ApplyRun:
                 recording = recorded(updates.record_store(agent.id), sent_record)
             self._log.info("Updating agent %s: %s.", agent.label, changed_fields(changes, agent))
             with raise_if_busy(agent.id, "update", agent.snapshot()), recording:
-                reply = self._polling_session.client.agents.update(self._project_id, agent.id, changes)
-            return sent_update(agent, reply, changes, before)
+                updated = self._polling_session.client.agents.update(self._project_id, agent.id, changes)
+            return sent_update(agent, updated, changes, before)
 
         yield from self._send("update", agent, send, is_last=spec.state is None)
         if updates is not None:
@@ -238,8 +238,10 @@ class ApplyRun:
                     agent.id, action, before=agent.snapshot(), reason=f"it is {agent.status}"
                 )
             if action != "restart":
-                may_have_acted = self._task.is_repeated(context)
-                return send_action(client, self._project_id, agent, action, may_have_acted=may_have_acted)
+                may_have_executed = self._task.may_have_sent(context)
+                return send_action(
+                    client, self._project_id, agent, action, may_have_executed=may_have_executed
+                )
             self._log.warning("Agent %s is in error; restarting it once.", agent.label)
             return restart_in_run(
                 client,
@@ -296,7 +298,7 @@ class ApplyRun:
             self._log.info("Agent %s: the %s waits. %s", agent.label, verb, busy)
             settling = SentAction.of(agent, "settle", before=busy.before)
             wait = yield from self._await(settling)
-            if pause := busy.pause_before_repeat(wait.poller.state, repeats):
+            if pause := busy.delay_before_repeat(wait.poller.state, repeats):
                 yield from self._await(settling, pause=pause)
             agent = yield from self._read(agent.id)
 
@@ -328,7 +330,7 @@ class ApplyRun:
 
     def _failed(self, agent: Agent, state: str) -> Exception:
         return ConnixAgentFailedError(
-            f"Agent {agent.label} is {in_words(agent.status)} and not {state}, as the spec "
+            f"Agent {agent.label} is {status_phrase(agent.status)} and not {state}, as the spec "
             f"declares. Look at its log, then clear the task",
             agent_id=agent.id,
             agent_name=agent.name,

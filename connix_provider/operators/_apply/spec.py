@@ -16,7 +16,7 @@ from connix_provider.operators._agent.config import REMEDY_FOR_TEXT, with_docume
 from connix_provider.operators._base.identity import APPLY_OWNER_FIELD, IDENTITY_FIELD
 from connix_provider.params import check_name
 from connix_provider.statuses import AgentStatus
-from connix_provider.values import did_you_mean, gave_nothing, quoted
+from connix_provider.values import did_you_mean, is_missing_value, quoted
 
 __all__ = ["STATES", "AgentSpec", "KeyPath", "read_specs"]
 
@@ -130,7 +130,7 @@ class _Reader:
                 self._refuse((*path, "metadata", key), "is set by this provider; leave it out")
         config = entry.get("config", {})
         for key in ("model", "system_prompt"):
-            if key in config and gave_nothing(config[key], empty_is_fine=key != "model"):
+            if key in config and is_missing_value(config[key], empty_is_fine=key != "model"):
                 self._refuse((*path, "config", key), "is empty; leave it out, or correct its template")
         self._typed(path, config)
         state = entry.get("state")

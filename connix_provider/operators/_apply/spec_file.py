@@ -66,16 +66,16 @@ def _parse(text: str, *, is_json: bool) -> tuple[Any, dict[KeyPath, int]]:
         raise _NotReadableError(f"it is no valid YAML ({type(error).__name__})") from None
 
 
-def _lines(node: yaml.Node, path: KeyPath, seen: set[int]) -> Iterator[tuple[KeyPath, int]]:
+def _lines(node: yaml.Node, path: KeyPath, fingerprint: set[int]) -> Iterator[tuple[KeyPath, int]]:
     """Give the line of each key, and refuse a key that stands twice in one mapping."""
     yield path, node.start_mark.line + 1
-    if id(node) in seen:
+    if id(node) in fingerprint:
         # An alias; walking each of them could take forever.
         return
-    seen.add(id(node))
+    fingerprint.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
-            yield from _lines(item, (*path, number), seen)
+            yield from _lines(item, (*path, number), fingerprint)
     if isinstance(node, yaml.MappingNode):
         keys: dict[str, int] = {}
         for key, item in node.value:
@@ -87,7 +87,7 @@ def _lines(node: yaml.Node, path: KeyPath, seen: set[int]) -> Iterator[tuple[Key
                         f"{line})"
                     )
                 keys[key.value] = line
-                for place, found in _lines(item, (*path, key.value), seen):
+                for place, found in _lines(item, (*path, key.value), fingerprint):
                     yield place, line if place == (*path, key.value) else found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from connix_provider.operators._apply.plan import ApplyPlan, check_form, make_plan
+from connix_provider.operators._apply.plan import ApplyPlan, check_saved_plan, make_plan
 from connix_provider.operators._apply.run import ApplyRun, agent_key
 from connix_provider.operators._apply.spec_templates import read_declaration
 from connix_provider.operators._base.combined_error import combined_error
@@ -45,7 +45,7 @@ def apply_agents(
     """
     specs = read_declaration(task, context, spec)
     if plan is not None:
-        check_form(plan)
+        check_saved_plan(plan)
     owner = _owner_of_agents(task, context, prune=prune)
     task.clock = SteadyClock()
     deadline = time.time() + task.seconds_allowed
@@ -79,7 +79,7 @@ def _check_saved(task: PollingOperator, made: ApplyPlan, saved: Any, context: Co
         for change in made.agents
         if change.agent
     }
-    made.check_saved(saved, is_own=is_own, is_repeated=task.is_repeated(context))
+    made.check_saved(saved, is_own=is_own, may_have_sent=task.may_have_sent(context))
 
 
 def _owner_of_agents(task: PollingOperator, context: Context, *, prune: bool) -> str:

@@ -133,18 +133,18 @@ class ConnixAgentOperator(SingleAgentOperator):
         with self.open_connection(connect) as (hook, project_id, polling_session), self._cleaning_up(context):
             with completing_errors(hook, project_id, self.error_fields):
                 sent = act_when_ready(self, polling_session, project_id, context, deadline)
-            self.note_sent(polling_session.client, sent)
+            self.on_sent(polling_session.client, sent)
             if sent.goal is None or not (self.wait_for_completion or sent.is_unconfirmed):
                 self._close_record(context, is_done=True)
                 return sent.agent_id or None
-            wait = self.wait_for(sent, sent.goal, deadline)
+            poller = self.wait_for(sent, sent.goal, deadline)
             if self.deferrable:
                 # One poll before the deferral, because the agent may have reached the goal.
-                poll_result = worker_loop.poll_once(polling_session, project_id, wait)
+                poll_result = worker_loop.poll_once(polling_session, project_id, poller)
             else:
-                poll_result = worker_loop.poll_until_done(polling_session, project_id, wait)
+                poll_result = worker_loop.poll_until_done(polling_session, project_id, poller)
         if poll_result is None:
-            defer_for_agent(self, project_id, sent, wait)
+            defer_for_agent(self, project_id, sent, poller)
         return self._finish(context, poll_result)
 
     def execute_complete(self, context: Context, event: Any = None) -> str:

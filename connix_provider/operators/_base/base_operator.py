@@ -132,7 +132,7 @@ class PollingOperator(ConnixBaseOperator):
         """Seconds between two polls."""
         return check_seconds("poll_interval", self.poll_interval, minimum=1.0)
 
-    def is_repeated(self, context: Context) -> bool:
+    def may_have_sent(self, context: Context) -> bool:
         """Return whether this task run may have sent its action before: in a retry."""
         return try_number_of(context) > 1
 
@@ -158,7 +158,7 @@ class PollingOperator(ConnixBaseOperator):
             agent_name=sent.agent_name,
             state=sent.poll_state(),
             began_at=deadline - allowed,
-            has_answered=True,
+            had_response=True,
             response_grace=response_grace(allowed, self.execution_timeout),
             log=self.log,
             **options,

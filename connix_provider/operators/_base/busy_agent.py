@@ -28,7 +28,7 @@ from connix_provider.operators._base.sent_action import SentAction
 from connix_provider.poll_state import Snapshot
 from connix_provider.polling import worker_loop
 from connix_provider.polling.agent_ref import AgentRef
-from connix_provider.polling.deadlines import LONGEST_PAUSE
+from connix_provider.polling.deadlines import MAX_PERMIT_WAIT
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
 
@@ -95,7 +95,7 @@ class AgentBusyError(Exception):
         """Return what to wait for before the action is sent again."""
         return SentAction(self.agent_id, "settle", self.before, undo=self.undo, found_at=self.found_at)
 
-    def pause_before_repeat(self, state: PollState, repeats: int) -> float:
+    def delay_before_repeat(self, state: PollState, repeats: int) -> float:
         """
         Return the pause before the action is sent again.
 
@@ -134,7 +134,7 @@ def back_off(repeats: int) -> float:
     :param repeats: how often the action waited, this time included
     :return: seconds: 1, 2, 4, … up to 10
     """
-    return min(2.0 ** (repeats - 1), LONGEST_PAUSE)
+    return min(2.0 ** (repeats - 1), MAX_PERMIT_WAIT)
 
 
 @contextmanager
@@ -170,7 +170,7 @@ def act_when_ready(
     """
     repeats, agent_id = 0, None
     while True:
-        task.about_to_act(project_id, context)
+        task.before_act(project_id, context)
         if task.busy_reason and time.time() >= deadline:
             raise _too_late(task, polling_session, project_id, agent_id)
         try:
@@ -180,23 +180,23 @@ def act_when_ready(
         task.response_was_lost = busy.may_have_executed = task.response_was_lost or busy.may_have_executed
         task.busy_reason, agent_id = str(busy), busy.agent_id
         settling = busy.settling()
-        wait = task.wait_for(settling, "settle", deadline)
+        poller = task.wait_for(settling, "settle", deadline)
         repeats += 1
         try:
             is_ready = await_settled(
-                polling_session, project_id, wait, busy, repeats=repeats, defers=task.deferrable
+                polling_session, project_id, poller, busy, repeats=repeats, defers=task.deferrable
             )
         except ConnixAgentGoneError as gone:
             if not task.accepts_missing_agent(context):
                 raise
             log.info("%s", gone)
             return SentAction(busy.agent_id)
-        if wait.stream:
-            task.log_position = wait.stream.to_json()
+        if poller.stream:
+            task.log_position = poller.stream.to_json()
         if not is_ready:
             kwargs = {"refusal": task.busy_reason, "response_was_lost": task.response_was_lost}
             defer_for_agent(
-                task, project_id, settling, wait, method_name="resume_after_conflict", kwargs=kwargs
+                task, project_id, settling, poller, method_name="resume_after_conflict", kwargs=kwargs
             )
         task.is_resumed = True
 
@@ -204,7 +204,7 @@ def act_when_ready(
 def await_settled(
     polling_session: PollingSession,
     project_id: str,
-    wait: StatusPoller,
+    poller: StatusPoller,
     busy: AgentBusyError,
     *,
     repeats: int,
@@ -213,7 +213,7 @@ def await_settled(
     """
     Wait on a worker until an action can be sent again.
 
-    :param wait: a wait for the agent to settle
+    :param poller: a wait for the agent to settle
     :param busy: the action, and why it waits
     :param repeats: the number of this wait in the task, from 1
     :param defers: whether to return after one poll if the agent is still busy
@@ -223,22 +223,22 @@ def await_settled(
     :raises Exception: any other error that ends a wait
     """
     is_logged = False
-    while (poll_result := worker_loop.poll_once(polling_session, project_id, wait)) is None:
+    while (poll_result := worker_loop.poll_once(polling_session, project_id, poller)) is None:
         # An action that was not sent waits for a settled status, so an unknown one is awaited too.
-        is_awaited = wait.state.was_busy or (busy.error is None and wait.status is not None)
+        is_awaited = poller.state.was_busy or (busy.error is None and poller.status is not None)
         if is_awaited and not is_logged:
             is_logged = True
-            log.info("Agent %s is %s, so the %s waits: %s", wait.agent, wait.status, busy.action, busy)
-        if wait.seen and not is_awaited:
+            log.info("Agent %s is %s, so the %s waits: %s", poller.agent, poller.status, busy.action, busy)
+        if poller.state.last and not is_awaited:
             # An unknown status does not explain the 409.
             break
         if defers:
             return False
-        time.sleep(wait.schedule.sleep_seconds())
+        time.sleep(poller.schedule.sleep_seconds())
     if poll_result and poll_result.outcome is not Outcome.DONE:
         raise exception_for(with_busy_reason(poll_result, str(busy))) from busy.error
-    pause = busy.pause_before_repeat(wait.state, repeats)
-    time.sleep(min(pause, max(0.0, wait.schedule.left())))
+    pause = busy.delay_before_repeat(poller.state, repeats)
+    time.sleep(min(pause, max(0.0, poller.schedule.left())))
     return True
 
 

@@ -36,7 +36,7 @@ class CancelOnKillMixin(BaseOperator):
         self._should_undo = False
         self._undone_agent_id: str | None = None
 
-    def about_to_act(self, project_id: str, context: Context) -> None:
+    def before_act(self, project_id: str, context: Context) -> None:
         """
         Note that the task is about to send requests.
 
@@ -46,7 +46,7 @@ class CancelOnKillMixin(BaseOperator):
             raise AirflowException("The task was killed before it acted; no request is sent.")
         self._action_context = (project_id, context)
 
-    def note_sent(self, client: Client, sent: SentAction) -> None:
+    def on_sent(self, client: Client, sent: SentAction) -> None:
         """Note the action that was sent, and undo it if the task was killed meanwhile."""
         assert self._action_context is not None
         self._sent_action = sent

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from connix_provider.exceptions import ConnixAgentError, ConnixAgentFailedError
 from connix_provider.polling.messages import join_first
 
-__all__ = ["combined_error", "in_short"]
+__all__ = ["combined_error", "short_text"]
 
 
 def combined_error(errors: Sequence[Exception], headline: str) -> Exception:
@@ -22,10 +22,10 @@ def combined_error(errors: Sequence[Exception], headline: str) -> Exception:
     kinds = {type(error) for error in errors}
     kind = kinds.pop() if len(kinds) == 1 else ConnixAgentFailedError
     kind = kind if issubclass(kind, ConnixAgentError) else ConnixAgentFailedError
-    return kind(f"{headline} {join_first([in_short(error) for error in errors], numbered=True)}")
+    return kind(f"{headline} {join_first([short_text(error) for error in errors], numbered=True)}")
 
 
-def in_short(error: Exception) -> str:
+def short_text(error: Exception) -> str:
     """
     Return the text of an error with the newest of the agent's log lines; the task's log has the others.
 

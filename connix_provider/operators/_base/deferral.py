@@ -24,7 +24,7 @@ def defer_for_agent(
     task: CancelOnKillMixin,
     project_id: str,
     sent: SentAction,
-    wait: StatusPoller,
+    poller: StatusPoller,
     *,
     method_name: str = "execute_complete",
     kwargs: dict[str, Any] | None = None,
@@ -33,12 +33,12 @@ def defer_for_agent(
     Defer until the agent reaches the goal.
 
     :param sent: the action, with the goal of the wait
-    :param wait: the wait, with the polls of the worker
+    :param poller: the wait, with the polls of the worker
     :param method_name: the method that resumes the task
     :param kwargs: its arguments besides the trigger's event
     """
-    handover = wait.handover()
-    task.log.info("Agent %s: waiting in the triggerer from here on.", wait.agent)
+    handover = poller.handover()
+    task.log.info("Agent %s: waiting in the triggerer from here on.", poller.agent)
     task.defer(
         trigger=ConnixAgentStatusTrigger(
             project_id,

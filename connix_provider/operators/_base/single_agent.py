@@ -21,7 +21,7 @@ from connix_provider.operators._base.deferral import defer_for_rate_limit, take_
 from connix_provider.operators._base.error_context import add_agent
 from connix_provider.operators._base.identity import try_number_of
 from connix_provider.operators._base.sent_action import SentAction
-from connix_provider.polling.deadlines import LONGEST_PAUSE
+from connix_provider.polling.deadlines import MAX_PERMIT_WAIT
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -120,11 +120,11 @@ class SingleAgentOperator(PollingOperator, CancelOnKillMixin):
         """
         return False
 
-    def is_repeated(self, context: Context) -> bool:
+    def may_have_sent(self, context: Context) -> bool:
         """Return whether this task run may have sent its action before: also if it was resumed to send it."""
-        return self.is_resumed or super().is_repeated(context)
+        return self.is_resumed or super().may_have_sent(context)
 
-    def may_have_acted(self, context: Context) -> bool:
+    def may_have_executed(self, context: Context) -> bool:
         """
         Return whether a request of this task run may have been executed although its response was lost.
 
@@ -167,7 +167,7 @@ class SingleAgentOperator(PollingOperator, CancelOnKillMixin):
         if self.deferrable:
             event, self.permit_event = self.permit_event, {}
             take_over_permit(client, event)
-            client = client.with_options(longest_pause=LONGEST_PAUSE)
+            client = client.with_options(max_permit_wait=MAX_PERMIT_WAIT)
         try:
             return self.act(client, project_id, context)
         except ConnixRateLimitError as error:

@@ -12,7 +12,7 @@ from connix_provider.operators._base.sent_action import SentAction
 from connix_provider.operators._base.task_state import ActionRecord, RecordStore, recorded
 from connix_provider.operators._once.delete_once import delete_in_run
 from connix_provider.operators._once.restart_once import restart_in_run
-from connix_provider.statuses import in_words
+from connix_provider.statuses import status_phrase
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
@@ -71,7 +71,7 @@ def send_to_member(
         before = client.agents.get(project_id, member.agent_id)
         if before.status in GOALS[action].done:
             if record is None:
-                member.was_acted_on, member.reason = False, f"it was {in_words(before.status)} already"
+                member.was_acted_on, member.reason = False, f"it was {status_phrase(before.status)} already"
             return SentAction.of(before)
         sent = _send_recorded(client, project_id, action, before, record, record_store)
     record_store.write(ActionRecord(member.agent_id, member.name, sent.before, accepted_at=sent.accepted_at))
@@ -86,11 +86,11 @@ def _send_recorded(
     record: ActionRecord | None,
     record_store: RecordStore,
 ) -> SentAction:
-    may_have_acted = record is not None
+    may_have_executed = record is not None
     try:
         with recorded(record_store, record or ActionRecord(before.id, before.name)):
-            return send_action(client, project_id, before, action, may_have_acted=may_have_acted)
+            return send_action(client, project_id, before, action, may_have_executed=may_have_executed)
     except AgentBusyError as busy:
-        if not (may_have_acted or busy.may_have_executed):
+        if not (may_have_executed or busy.may_have_executed):
             record_store.delete()
         raise

@@ -26,7 +26,7 @@ from connix_provider.client.errors import ConnixError, ConnixNotFoundError, Conn
 from connix_provider.client.retry import cap_retry_delay
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators._base.busy_agent import AgentBusyError, back_off, explains_conflict
-from connix_provider.operators._base.combined_error import in_short
+from connix_provider.operators._base.combined_error import short_text
 from connix_provider.operators._base.error_context import (
     complete_error,
     completing_errors,
@@ -161,7 +161,7 @@ class FleetRun:
         try:
             with completing_errors(self._hook, self._project_id, error_fields):
                 sent = send_to_member(
-                    self._polling_session.client.with_options(longest_pause=_LONGEST_LIMIT_WAIT),
+                    self._polling_session.client.with_options(max_permit_wait=_LONGEST_LIMIT_WAIT),
                     self._project_id,
                     self._settings.action,
                     member,
@@ -240,7 +240,7 @@ class FleetRun:
         return {
             "project_id": self._project_id,
             "connix_conn_id": self._hook.connix_conn_id,
-            "has_answered": True,
+            "had_response": True,
             "log": self._log,
         }
 
@@ -322,7 +322,7 @@ class FleetRun:
 
     def _fail(self, member: FleetMember, error: Exception, *, is_gone: bool = False) -> None:
         self.waits.pop(member.agent_id, None)
-        member.progress, member.reason, member.is_gone = Progress.FAILED, in_short(error), is_gone
+        member.progress, member.reason, member.is_gone = Progress.FAILED, short_text(error), is_gone
         member.is_available = not self._settings.ends_running
         self._store.end(member)
         self._log.error("%s", error)

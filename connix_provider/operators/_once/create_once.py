@@ -40,11 +40,11 @@ __all__ = ["FoundAgent", "create_once", "find_own", "look_up"]
 log = logging.getLogger(__name__)
 
 #: Seconds before each further create after a 409, because a deleted agent keeps its name for some seconds.
-_NAME_PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
+_NAME_DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
 #: Seconds before the scan after each lost create, because the service may still be executing it.
-_LOST_PAUSES = (1.0, 2.0, 4.0, 8.0, 8.0)
+_LOST_DELAYS = (1.0, 2.0, 4.0, 8.0, 8.0)
 #: Seconds between two failed scans, at most.
-_LONGEST_SCAN_PAUSE = 30.0
+_LONGEST_SCAN_DELAY = 30.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,14 +64,14 @@ class FoundAgent:
 
 
 def create_once(
-    client: Client, project_id: str, body: Mapping[str, Any], key: str, *, retried: bool
+    client: Client, project_id: str, body: Mapping[str, Any], key: str, *, may_have_sent: bool
 ) -> FoundAgent:
     """
     Create an agent, or find the one that an earlier request of this task run created.
 
     :param body: the agent, without the key
     :param key: the identity key of this task run
-    :param retried: whether an earlier request of this task run may have created it
+    :param may_have_sent: whether an earlier request of this task run may have created it
     :return: the task run's own agent, or another agent of the same name
     :raises ConnixConflictError: if the name is taken by an agent that is not listed, or if the own agent has
         another name and the requested name is taken
@@ -80,10 +80,10 @@ def create_once(
     name = str(body["name"])
     marked = {**body, "metadata": {**(body.get("metadata") or {}), IDENTITY_FIELD: key}}
     errors = PollErrors(time.monotonic())
-    if retried and (found := look_up(client, project_id, name, key, errors)):
+    if may_have_sent and (found := look_up(client, project_id, name, key, errors)):
         return found
     was_lost = False
-    for attempt, pause in enumerate(_LOST_PAUSES, start=1):
+    for attempt, pause in enumerate(_LOST_DELAYS, start=1):
         sent_at = time.time()
         try:
             return FoundAgent(client.agents.create(project_id, marked), is_own=True, is_new=True)
@@ -113,7 +113,7 @@ def create_once(
             # Raise a final error; instead of a transient one, raise the lost response, which explains more.
             cause = lost if is_transient(error) else error
             raise _unconfirmed(cause, name, "the lookup failed" if cause is error else f"{error}") from None
-        if attempt == len(_LOST_PAUSES) or not is_transient(lost) or not await_hint(client, lost, sent_at):
+        if attempt == len(_LOST_DELAYS) or not is_transient(lost) or not await_hint(client, lost, sent_at):
             times = "once" if attempt == 1 else f"{attempt} times"
             raise _unconfirmed(lost, name, f"it was sent {times}, and no such agent is listed")
         log.info("No agent named %r is listed, so the create was not executed. Sending it again.", name)
@@ -184,7 +184,7 @@ def _scan_until_complete(
             ):
                 raise
         time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_SCAN_PAUSE)
+        pause = min(2 * pause, _LONGEST_SCAN_DELAY)
 
 
 def _scan(client: Client, project_id: str, name: str, key: str) -> tuple[Agent | None, Agent | None]:
@@ -237,7 +237,7 @@ def _resolve_conflict(
     """
     name = str(marked["name"])
     lost: ConnixError | None = None
-    for _ in checks(client, _NAME_PAUSES):
+    for _ in checks(client, _NAME_DELAYS):
         if found := look_up(client, project_id, name, key):
             return dataclasses.replace(found, was_lost=was_lost or lost is not None)
         log.info("Connix refused the create of agent %r, and no such agent is listed; trying again.", name)

@@ -17,17 +17,17 @@ from connix_provider.client.errors import ConnixAPIError, ConnixError
 if TYPE_CHECKING:
     from connix_provider.client import Client
 
-__all__ = ["CHECK_PAUSES", "MAX_ATTEMPTS", "await_hint", "checks", "seconds_left", "with_explanation"]
+__all__ = ["CHECK_DELAYS", "MAX_ATTEMPTS", "await_hint", "checks", "seconds_left", "with_explanation"]
 
 #: Seconds before each check; their sum is the longest lag of a read replica.
-CHECK_PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0)
+CHECK_DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0)
 #: Attempts of a request whose response is lost each time.
 MAX_ATTEMPTS = 5
 
 ErrorT = TypeVar("ErrorT", bound=ConnixError)
 
 
-def checks(client: Client, pauses: Iterable[float] = CHECK_PAUSES) -> Iterator[int]:
+def checks(client: Client, pauses: Iterable[float] = CHECK_DELAYS) -> Iterator[int]:
     """
     Sleep before each check, and end at the client's deadline.
 

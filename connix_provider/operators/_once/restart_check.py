@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from connix_provider.lifecycle import Evidence, restart_evidence
 from connix_provider.operators._base.busy_agent import AgentBusyError
-from connix_provider.operators._once.lost_response import CHECK_PAUSES, checks
+from connix_provider.operators._once.lost_response import CHECK_DELAYS, checks
 from connix_provider.statuses import SETTLED
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def check_restart(
     """
     if before.status not in SETTLED:
         return None
-    last = len(CHECK_PAUSES) - 1
+    last = len(CHECK_DELAYS) - 1
     for number in checks(client):
         agent = client.agents.get(project_id, agent_id)
         check = RestartCheck(restart_evidence(before, agent.snapshot(), requested_at=requested_at), agent)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["Read", "ReadScheduler"]
 
 #: Up to this part of the limit of Gets, all agents are read by id.
-_COMFORT = 0.75
+_MAX_GET_LOAD = 0.75
 #: A page that shows fewer due agents is no better than a Get.
 _WORTH_A_PAGE = 2.0
 #: How much a page by status counts.
@@ -216,7 +216,7 @@ class ReadScheduler:
         load = 0.0
         for agent in self._agents.values():
             load += 1.0 / agent.interval
-            if load > _COMFORT * get_rate:
+            if load > _MAX_GET_LOAD * get_rate:
                 return False
         return True
 

@@ -101,22 +101,22 @@ class Subscription:
         """Return whether a poll now may replace the one that is due a little later."""
         return self.due <= now + self.interval / 2
 
-    def publish(self, seen: Agent | ConnixError | None, now: float, version: int = 0) -> None:
+    def publish(self, polled: Agent | ConnixError | None, now: float, version: int = 0) -> None:
         """
         Pass a poll result to the wait, if it is due or shows a change.
 
-        :param seen: what the poll showed; ``None`` at the end of the wait
+        :param polled: what the poll showed; ``None`` at the end of the wait
         :param version: the version of the key that it was sent with
         """
         if self._result is None or self._result.done():
             return
-        if seen is not None:
-            snapshot = self.last if isinstance(seen, Exception) else seen.snapshot()
+        if polled is not None:
+            snapshot = self.last if isinstance(polled, Exception) else polled.snapshot()
             if snapshot == self.last and not self.is_nearly_due(now):
                 return
             self.last = snapshot
         self.version, self._is_delayed = version, False
-        self._result.set_result(seen)
+        self._result.set_result(polled)
 
     def delay(self, delayed: PollDelayed, now: float) -> None:
         """

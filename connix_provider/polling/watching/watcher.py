@@ -279,13 +279,13 @@ class Watcher:
         for subscription in self._scheduler.subscriptions(None if is_for_all else read.agent_ids):
             subscription.delay(PollDelayed(error), now)
 
-    def _publish(self, agent_ids: Iterable[str], seen: Agent | ConnixError, version: int) -> None:
-        if isinstance(seen, ConnixAuthenticationError) and version != self._source.version:
+    def _publish(self, agent_ids: Iterable[str], polled: Agent | ConnixError, version: int) -> None:
+        if isinstance(polled, ConnixAuthenticationError) and version != self._source.version:
             # The key was changed while the request was under way: it is sent again with the new one.
             return
         now = self._clock()
         for subscription in self._scheduler.subscriptions(agent_ids):
-            subscription.publish(seen, now, version)
+            subscription.publish(polled, now, version)
 
     def _subscribed(self, read: Read | None) -> list[Subscription]:
         return self._scheduler.subscriptions(read.agent_ids if read and read.page is None else None)

@@ -106,7 +106,7 @@ def recalled_only_in_a_retry() -> Replacements:
     from connix_provider.operators._base import task_state
 
     def read_record(self: Any, context: Any) -> Any:
-        return task_state.TaskRecordStore(context).read() if self.is_repeated(context) else None
+        return task_state.TaskRecordStore(context).read() if self.may_have_sent(context) else None
 
     return {f"{OPERATORS}.base.ConnixAgentOperator.read_record": read_record}
 

@@ -22,7 +22,7 @@ from connix_provider.client.auth import token_cache
 from connix_provider.client.calls.steps import Outcome, Response, Send
 from connix_provider.client.ratelimit import registry
 from connix_provider.client.ratelimit.shared import DIRECTORY_SETTING
-from connix_provider.client.responses.failures import too_slow
+from connix_provider.client.responses.failures import timeout_error
 from connix_provider.client.transport.httpx_errors import translate
 from hostile.answers import Answer
 from hostile.clock import Installed, installed
@@ -138,7 +138,7 @@ def _outcome(send: Send, result: Answer | Broken) -> Outcome:
     request = httpx.Request(send.call.method, f"{HOST}{send.call.path}")
     match result.how:
         case "silence":
-            return too_slow(send.call, result.seconds)
+            return timeout_error(send.call, result.seconds)
         case "refused":
             return translate(_caused(ConnectionRefusedError(), request), send)
         case "unknown host":

@@ -216,7 +216,7 @@ def test_a_call_waits_for_its_budget():
 
 @pytest.mark.parametrize(
     ("bounds", "waited"),
-    [({"total_timeout": 30}, 0), ({"deadline": NOW + 30}, 30), ({"longest_pause": 30}, 0)],
+    [({"total_timeout": 30}, 0), ({"deadline": NOW + 30}, 30), ({"max_permit_wait": 30}, 0)],
 )
 def test_a_permit_after_the_deadline_is_an_error(bounds, waited):
     caller = Caller(**bounds)
@@ -263,14 +263,14 @@ def test_a_signal_handler_may_use_the_same_limiter():
     assert asked == [registry.limiter_for("https://x", "key"), 0.0]
 
 
-def test_a_429_beyond_the_longest_pause_is_raised():
+def test_a_429_beyond_max_permit_wait_is_raised():
     refusal = Response(429, {"retry-after": "31"}, b"")
-    caller = Caller(longest_pause=30)
+    caller = Caller(max_permit_wait=30)
     caller.go_on()
     with pytest.raises(ConnixRateLimitError) as caught:
         caller.flow.send(refusal)
     assert caught.value.retry_after == 31
-    patient = Caller(longest_pause=60)
+    patient = Caller(max_permit_wait=60)
     patient.go_on()
     patient.go_on(refusal)
     assert sum(patient.pauses) == pytest.approx(31, abs=0.5)
@@ -347,7 +347,7 @@ async def test_polling_is_marked_by_the_client(driver, emulator, project):
     with client.limiter.permit(Bucket.LIST) as permit:
         permit.try_acquire()
         permit.on_response({"x-ratelimit-limit": "100", "x-ratelimit-remaining": "5"})
-    hasty = polling.with_options(longest_pause=1)
+    hasty = polling.with_options(max_permit_wait=1)
     with pytest.raises(ConnixRateLimitError, match="used up until"):
         await driver.run(hasty, "list", project)
 

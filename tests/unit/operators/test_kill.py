@@ -85,7 +85,7 @@ def test_a_worker_that_is_killed(
 def test_a_killed_worker_undoes_nothing_by_default(emulator, connection):
     (agent_id,) = emulator.seed(status="running")
     task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id)
-    task.about_to_act(emulator.project_id, {"ti": task_instance()})
+    task.before_act(emulator.project_id, {"ti": task_instance()})
     task._sent_action = SentAction(agent_id, undo="stop")
     task.on_kill()
     assert not emulator.journal.entries()
@@ -207,7 +207,7 @@ async def test_an_early_undo_sends_one_stop(emulator, connection, warp):
 @pytest.mark.parametrize("host", ["ftp://nowhere", None], ids=["broken", "missing"])
 def test_a_broken_connection_breaks_no_signal_handler(host, emulator, connection, monkeypatch):
     task = ConnixStartAgentOperator(task_id="a", agent_id="agent", cancel_on_kill=True)
-    task.about_to_act(emulator.project_id, {"ti": task_instance()})
+    task.before_act(emulator.project_id, {"ti": task_instance()})
     task._sent_action = SentAction("agent", undo="stop")
     if host:
         connection(host=host)
@@ -238,13 +238,13 @@ def test_a_task_killed_while_waiting_sends_nothing(
 
 
 def test_a_task_killed_early_sends_nothing(emulator, run, warp, monkeypatch):
-    about_to_act = ConnixCreateAgentOperator.about_to_act
+    before_act = ConnixCreateAgentOperator.before_act
 
     def killed(task, project_id, context):
         task.on_kill()
-        about_to_act(task, project_id, context)
+        before_act(task, project_id, context)
 
-    monkeypatch.setattr(ConnixCreateAgentOperator, "about_to_act", killed)
+    monkeypatch.setattr(ConnixCreateAgentOperator, "before_act", killed)
     ran = run(ConnixCreateAgentOperator, cancel_on_kill=True, name="new")
     assert "killed before" in str(ran.error)
     assert not emulator.journal.entries("create_agent")
@@ -275,7 +275,7 @@ def test_what_cannot_be_taken_back_is_left(emulator, connection, caplog):
     (agent_id,) = emulator.seed(status="running")
     emulator.faults.add(Fault.status(403, code="insufficient_permissions"), on="stop_agent")
     task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id, cancel_on_kill=True)
-    task.about_to_act(emulator.project_id, {"ti": task_instance()})
+    task.before_act(emulator.project_id, {"ti": task_instance()})
     task._sent_action = SentAction(agent_id, undo="stop")
     task.on_kill()
     assert len(emulator.journal.entries("stop_agent")) == 1
@@ -285,7 +285,7 @@ def test_what_cannot_be_taken_back_is_left(emulator, connection, caplog):
 def test_what_cannot_be_looked_for_is_left(emulator, connection):
     emulator.faults.add(Fault.status(403, code="insufficient_permissions"), on="list_agents")
     task = ConnixCreateAgentOperator(task_id="a", name="new", cancel_on_kill=True)
-    task.about_to_act(emulator.project_id, {"ti": task_instance()})
+    task.before_act(emulator.project_id, {"ti": task_instance()})
     task.on_kill()
     assert [entry.call for entry in emulator.journal.entries()] == ["list_agents"]
 
@@ -362,7 +362,7 @@ def test_only_a_failed_task_undoes(mode, state, undo, emulator, connection, monk
     if mode == "worker":
         task = ConnixCreateAgentOperator(task_id="a", name="new", cancel_on_kill=True)
         monkeypatch.setattr(type(task), "log", logging.getLogger("connix_provider.operators"))
-        task.about_to_act(emulator.project_id, {"ti": task_instance()})
+        task.before_act(emulator.project_id, {"ti": task_instance()})
         task._sent_action = SentAction(agent_id, undo=undo)
         task.on_kill()
     else:
@@ -383,7 +383,7 @@ def test_a_mapped_task_asks_for_its_own_state(mode, map_index, undoes, emulator,
     (agent_id,) = emulator.seed(status="running")
     if mode == "worker":
         task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id, cancel_on_kill=True)
-        task.about_to_act(emulator.project_id, {"ti": task_instance(map_index)})
+        task.before_act(emulator.project_id, {"ti": task_instance(map_index)})
         task._sent_action = SentAction(agent_id, undo="stop")
         task.on_kill()
     else:
@@ -420,7 +420,7 @@ def test_a_missing_task_state_is_not_awaited(mode, emulator, connection, monkeyp
     (agent_id,) = emulator.seed(status="running")
     if mode == "worker":
         task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id, cancel_on_kill=True)
-        task.about_to_act(emulator.project_id, {"ti": task_instance()})
+        task.before_act(emulator.project_id, {"ti": task_instance()})
         task._sent_action = SentAction(agent_id, undo="stop")
         task.on_kill()
         has_returned.set()

@@ -210,7 +210,7 @@ def test_a_second_start_finds_a_create_of_another_name(
     task = TaskRun(warp, ConnixCreateAgentOperator, name="run-1", **arguments)
     with monkeypatch.context() as patched:
         if fault is REFUSED:
-            patched.setattr(ConnixCreateAgentOperator, "note_sent", killed)
+            patched.setattr(ConnixCreateAgentOperator, "on_sent", killed)
         else:
             emulator.faults.add(fault, on="create_agent")
             emulator.faults.add(Fault.status(403), on="list_agents", times=None)

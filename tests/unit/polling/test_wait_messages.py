@@ -147,7 +147,7 @@ def test_a_timeout_names_the_last_polls_limit(goal, error, seconds, told, not_to
     begun = wait.schedule.clock.now()
     wait.observe(error)
     wait.schedule.clock.now = lambda: begun + seconds
-    for poll_result in (wait.timed_out(), wait.unanswered()):
+    for poll_result in (wait.timed_out(), wait.no_response()):
         assert told in poll_result.message
         assert not_told not in poll_result.message
 
@@ -305,7 +305,7 @@ def test_a_last_poll_without_response_is_named(is_limited):
     wait = StatusPoller(GOALS["stop"], "agent_1", poll_interval=5, deadline=time.time(), is_resumed=True)
     if is_limited:
         wait.limit_waits.begin(ALPHA, limited(9.0), 9.0, wait.schedule.clock.now() - 9)
-    message = wait.unanswered().message
+    message = wait.no_response().message
     assert ("no response came" in message) is not is_limited
     assert ("of that for the rate limit" in message) is is_limited
 

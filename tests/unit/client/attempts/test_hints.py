@@ -63,7 +63,7 @@ class Process:
 
     def call(self, name, *outcomes, background=True, **bounds):
         """Carry out one call at once; the seconds that it would sleep are not slept."""
-        policy = RetryPolicy(max_attempts=1, **{"total_timeout": 60.0, "longest_pause": 0.0, **bounds})
+        policy = RetryPolicy(max_attempts=1, **{"total_timeout": 60.0, "max_permit_wait": 0.0, **bounds})
         clocks = {"clock": lambda: self.now, "epoch": lambda: self.now}
         flow = perform(CALLS[name], policy, limiter=self.limiter, background=background, **clocks)
         outcomes, outcome = iter(outcomes), None
@@ -177,7 +177,7 @@ def test_a_permanent_5xx_ends_with_its_own_error(name, status):
     # Nothing is left of the minute after each attempt.
     used_up = {"x-ratelimit-limit": "1", "x-ratelimit-remaining": "0", "x-ratelimit-reset": str(NOW + 60)}
     for headers in ({}, {"date": formatdate(NOW, usegmt=True), **used_up}):
-        for bounds in ({}, {"total_timeout": 20}, {"longest_pause": 2}, {"deadline": NOW + 30}):
+        for bounds in ({}, {"total_timeout": 20}, {"max_permit_wait": 2}, {"deadline": NOW + 30}):
             run = Run(
                 CALLS[name], RetryPolicy(**bounds), repeat(Response(status, headers, refusal(status).body))
             )

@@ -246,7 +246,7 @@ def test_retry_after_beyond_the_deadline_fails_no_call():
     run = Run(CALLS["get"], RetryPolicy(total_timeout=10), repeat(lambda: refusal(429, retry_after=60)))
     assert (run.error.retry_after, len(run.sent), run.pauses) == (60, 1, [])
     # But who asked not to wait for long is told at once.
-    policy = RetryPolicy(total_timeout=10, longest_pause=5)
+    policy = RetryPolicy(total_timeout=10, max_permit_wait=5)
     run = Run(CALLS["get"], policy, repeat(lambda: refusal(429, retry_after=60)))
     assert (len(run.sent), run.pauses) == (1, [])
 
@@ -524,7 +524,7 @@ def test_a_reset_counts_only_with_a_429():
     assert retry_after_hint(told, refused=False) is None
     assert retry_after_hint(ALL, refused=False) == 20
     for status, hint in ((429, 30), (500, None), (404, None)):
-        policy = RetryPolicy(max_attempts=1, total_timeout=100, longest_pause=1)
+        policy = RetryPolicy(max_attempts=1, total_timeout=100, max_permit_wait=1)
         flow = perform(CALLS["get"], policy, limiter=RateLimiter())
         next(flow)
         with pytest.raises(ConnixAPIError) as caught:
@@ -552,7 +552,7 @@ def test_an_update_with_an_empty_response_is_checked(reply):
 
 def test_an_update_with_an_unreadable_response_was_accepted():
     for outcomes in ([refusal(404)], [refusal(503)] * 5):
-        policy = RetryPolicy(total_timeout=100, longest_pause=5)
+        policy = RetryPolicy(total_timeout=100, max_permit_wait=5)
         run = Run(CALLS["update"], policy, iter([Response(204, {}, b""), *outcomes]))
         assert type(run.error) is ConnixResponseError
         assert run.error.may_have_executed
