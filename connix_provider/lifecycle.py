@@ -19,7 +19,7 @@ Four rules go beyond the goal's two sets of statuses:
   after :func:`restart_evidence` found a change that a restart explains.
 - **Stale responses.** A snapshot with an earlier ``updated_at`` than one before comes from a replica that
   lags behind. It is ignored, unless several follow each other.
-- **Stability.** With ``stable_for`` the agent must keep a wanted status for so long, seen from poll to poll.
+- **Stability.** With ``stable_for`` the agent must keep a wanted status for so long, as polls show it.
 
 Invariants:
 

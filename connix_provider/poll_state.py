@@ -3,7 +3,7 @@ The state of a wait between two polls: snapshots of the agent, and what earlier 
 
 Invariants:
 
-- Both classes turn into JSON and back, because they travel to the triggerer with a deferred task.
+- Both classes turn into JSON and back, because a deferred task passes them to the triggerer.
 - They hold no secret, because Airflow stores them as plain text. Content is kept as digests.
 """
 

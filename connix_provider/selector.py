@@ -137,7 +137,7 @@ class AgentSelector:
     @staticmethod
     def _idle_time(agent: Agent, now: float) -> float:
         active_at = agent.last_activity or agent.created_at
-        # Without any time of activity there is nothing that speaks against idleness.
+        # An agent without timestamps counts as idle, because nothing shows activity.
         return float("inf") if active_at is None else now - active_at.timestamp()
 
 

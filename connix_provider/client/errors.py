@@ -145,7 +145,7 @@ class ConnixAPIError(ConnixError):
     :param details: the service's details: a list of ``{field, message}``, an object, a string, or ``None``
     :param request_id: ``X-Request-ID`` of the response, or else of the request
     :ivar request: the call, as ``GET /projects/…``
-    :ivar has_response: whether a response says no; false where this package concludes it from a listing
+    :ivar has_response: whether the service returned this error; false if it was derived from a listing
     :ivar retry_after: seconds to wait before the next attempt, if the response says so
     :ivar has_error_body: whether the response had Connix's error body, an ``error`` object with ``code`` and
         ``message`` as text; false for the page of a gateway
@@ -177,12 +177,12 @@ class ConnixAPIError(ConnixError):
         if not self.has_response:
             text = self.message
         elif self.response_status is None:
-            text = f"Connix answered {self.status_code} {self.code}: {self.message}"
+            text = f"Connix responded {self.status_code} {self.code}: {self.message}"
         else:
             stated = (
                 self.code if self.status_code == self.response_status else f"{self.status_code} {self.code}"
             )
-            text = f"Connix answered {self.response_status} with an error: {stated}: {self.message}"
+            text = f"Connix responded {self.response_status} with an error: {stated}: {self.message}"
         if faults := _fault_lines(self.details):
             text = f"{text.rstrip('.')}: {'; '.join(faults)}"
         return text

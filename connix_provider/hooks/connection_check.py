@@ -38,7 +38,7 @@ def check_connection(client: Client, extra: Mapping[str, Any]) -> tuple[bool, st
     except ConnixError as error:
         explanation = explain_connection_error(error, project).rstrip(".")
         return False, " ".join([f"{explanation}.", *notes])
-    return True, " ".join([f"Connix answers at {client.base_url}; {found}.", *notes])
+    return True, " ".join([f"Connix responds at {client.base_url}; {found}.", *notes])
 
 
 def _list(client: Client, project: str | None) -> str:

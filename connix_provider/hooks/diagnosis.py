@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 #: For the connection test, and for a wait that received no other responses.
-NOT_CONNIX = "Something answers, but it does not speak Connix's API; check the host"
+NOT_CONNIX = "The host responds, but not with Connix's API; check the host"
 
 
 def explain_connection_error(error: Exception, project_id: str | None) -> str:
@@ -32,7 +32,9 @@ def explain_connection_error(error: Exception, project_id: str | None) -> str:
     """
     match error:
         case errors.ConnixAPIError(has_error_body=False, status_code=401 | 403):
-            hint = "A gateway before Connix refused the request, so the key is not tested; check the host"
+            hint = (
+                "A gateway in front of Connix refused the request, so the key is not tested; check the host"
+            )
         case errors.ConnixAuthenticationError():
             hint = "The API key or token is refused"
         case errors.ConnixPermissionError():
@@ -65,7 +67,9 @@ def remedy(error: Exception, connix_conn_id: str | None) -> str | None:
         case errors.ConnixConflictError(has_response=False):
             return None
         case errors.ConnixAPIError(has_error_body=False, status_code=401 | 403):
-            return f"This is not Connix's own refusal, so check the host of {conn}, and gateways before it"
+            return (
+                f"This is not Connix's own refusal, so check the host of {conn}, and gateways in front of it"
+            )
         case errors.ConnixAuthenticationError():
             return f"Put a valid key or token into {conn}, then clear the task"
         case errors.ConnixPermissionError():
@@ -79,14 +83,14 @@ def remedy(error: Exception, connix_conn_id: str | None) -> str | None:
         case errors.ConnixResponseError() | errors.ConnixAPIError() if error.may_be_misconfiguration:
             return f"{NOT_CONNIX} of {conn}"
         case errors.ConnixValidationError():
-            return "Correct the task's parameters; a retry without that fails alike"
+            return "Correct the task's parameters; a retry without this fails in the same way"
         case errors.ConnixRateLimitError():
             return (
                 f"Other tasks or programs use up the key of {conn}: run fewer at a time, set a longer "
                 "timeout, or use a key of its own"
             )
         case errors.ConnixServerError():
-            return "Clear the task when Connix is well again; its support may want the request id"
+            return "Clear the task when Connix responds again; its support may want the request id"
         case errors.ConnixConnectionError(may_have_executed=False):
             return f"Correct {conn}, or clear the task when Connix can be reached"
         case errors.ConnixConnectionError() | errors.ConnixTimeoutError():

@@ -3,7 +3,7 @@ Undo the action of a killed task, without doing any I/O.
 
 Connix accepts a stop or a delete before it is carried out, so the agent is polled until it is down or gone.
 An agent that was started shows its old status until the start takes effect, so it cannot be stopped earlier.
-Most tasks are killed at that moment. The steps are those of a client's flow, for both kinds of client.
+Most kills come before that. The steps are those of a client's flow, for both kinds of client.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ __all__ = ["CANCEL_TIMEOUT", "KILL_GRACE", "cancel_action"]
 CANCEL_TIMEOUT = 20.0
 #: Seconds that an undo may take in a task of Airflow 3, which sends SIGKILL five seconds after SIGTERM.
 KILL_GRACE = 4.0
-#: Seconds between two polls, and twice as many each time before a request is repeated: actions are scarce.
-_PAUSE = 1.0
+#: Seconds between two polls. The delay before a repeated request doubles, because actions are limited.
+_POLL_INTERVAL = 1.0
 #: What the agent has become when the undo is done.
 _DONE = {"delete": "deleted", "stop": "stopped"}
 #: What is requested, and the statuses in which a request without effect is worth repeating.
@@ -91,22 +91,16 @@ def _until_undone(
 ) -> Flow[str]:
     """Request the undo, again where it had no effect; return what the agent became: gone, or its status."""
     call, ready = _UNDOINGS[undo]
-    pause, asks, in_vain, has_moved = _PAUSE, True, False, False
-    refusal: ConnixError | None = None
+    sends_request, had_no_effect, has_moved = True, False, False
+    request_error: ConnixError | None = None
+    repeat_delay = _POLL_INTERVAL
     began = time.time()
     client = client.with_options(deadline=deadline)
     while True:
         try:
-            if asks:
-                refusal = None
-                try:
-                    yield from client.flow(call(project_id, agent_id))
-                except (ConnixAuthenticationError, ConnixPermissionError, ConnixNotFoundError):
-                    raise
-                except ConnixError as error:
-                    # Refused for now, lost or unclear: the agent shows whether it had an effect.
-                    refusal = error
-                in_vain = refusal is not None
+            if sends_request:
+                request_error = yield from _request(client, call(project_id, agent_id))
+                had_no_effect = request_error is not None
             polled = (yield from client.flow(get_agent(project_id, agent_id))).snapshot()
         except ConnixNotFoundError as error:
             if error.is_of_an_agent:
@@ -117,14 +111,26 @@ def _until_undone(
         if is_down and has_moved:
             return str(polled.status)
         # A stop accepted before the start takes effect has no effect, because the agent is not running yet.
-        in_vain = in_vain or is_down
-        asks = in_vain and polled.status in ready
-        rest = pause if asks else _PAUSE
-        if time.time() + rest >= deadline:
+        had_no_effect = had_no_effect or is_down
+        sends_request = had_no_effect and polled.status in ready
+        delay = repeat_delay if sends_request else _POLL_INTERVAL
+        if time.time() + delay >= deadline:
             break
-        yield Sleep(rest)
-        pause = 2 * pause if asks else pause
-    if is_down and refusal is None:
+        yield Sleep(delay)
+        if sends_request:
+            repeat_delay *= 2
+    if is_down and request_error is None:
         return str(polled.status)
     waited = time.time() - began
-    raise refusal or ConnixTimeoutError(f"{waited:.0f} s after the {undo} it was still {polled.status}")
+    raise request_error or ConnixTimeoutError(f"{waited:.0f} s after the {undo} it was still {polled.status}")
+
+
+def _request(client: Client | AsyncClient, call: Call[Any]) -> Flow[ConnixError | None]:
+    """Send the undo; return an error that the next poll may disprove."""
+    try:
+        yield from client.flow(call)
+    except (ConnixAuthenticationError, ConnixPermissionError, ConnixNotFoundError):
+        raise
+    except ConnixError as error:
+        return error
+    return None

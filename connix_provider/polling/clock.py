@@ -1,8 +1,9 @@
 """
 Read the system's clock once, and count on from there.
 
-Deadlines travel between processes as epoch seconds. A process that takes one over reads the system's clock at
-that moment; from then on the monotonic clock counts, so a step of the system's clock changes no wait.
+Deadlines are passed between processes as epoch seconds. A process that takes one over reads the system's
+clock at that moment; from then on the monotonic clock counts, so a step of the system's clock changes no
+wait.
 """
 
 from __future__ import annotations

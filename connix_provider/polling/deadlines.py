@@ -24,10 +24,10 @@ RESPONSE_GRACE = 5.0
 MAX_PERMIT_WAIT = 10.0
 #: Seconds after the deadline at which it is sure that no triggerer will end the wait.
 _GRACE = 60.0
-#: Of ``execution_timeout``, the part that is left for the last response and the message, and at most how many
-#: seconds: Airflow ends the task at that moment without a word of what it waited for.
+#: The part of ``execution_timeout`` that is kept for the last response, and its maximum in seconds, because
+#: Airflow's own timeout does not name what the task waited for.
 _MARGIN, _MAX_MARGIN = 0.1, 10.0
-#: Words of Airflow 2 for what later versions have a class for.
+#: Text of Airflow 2's exception, which later versions replace by a class.
 _TIMED_OUT = "Trigger/execution timeout"
 
 

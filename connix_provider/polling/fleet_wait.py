@@ -1,4 +1,4 @@
-"""The waits of a fleet: for each agent under way one, on a worker or in the triggerer."""
+"""The waits of a fleet: one for each agent that it is acting on, on a worker or in the triggerer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PER_AGENT_OPTIONS = ("agent_name", "last_seen_at", "last_report", "poll_errors"
 
 
 class Stage(StrEnum):
-    """What an agent under way is waited for."""
+    """The condition that a wait polls for."""
 
     #: The agent is busy (409), and the action is sent when it has settled.
     SETTLE = "settle"
@@ -65,7 +65,7 @@ class FleetWait:
     """
     One wait.
 
-    :param stage: what it is waited for
+    :param stage: the condition that the wait polls for
     :param goal: the name of the action's goal, ``None`` but for :attr:`Stage.GOAL`
     :param repeats: how often the action was refused because the agent was busy
     :param due: seconds of the monotonic clock at which the next poll is due, on a worker
@@ -92,7 +92,7 @@ class FleetWait:
         """
         Make a wait.
 
-        :param stage: what it is waited for
+        :param stage: the condition that the wait polls for
         :param goal: the name of the action's goal, ``None`` but for :attr:`Stage.GOAL`
         :param policy: when the agent counts as available
         :param repeats: how often the action was refused because the agent was busy

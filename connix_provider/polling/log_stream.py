@@ -2,7 +2,7 @@
 Bring new lines of an agent's log into the task's log while a wait goes on, once each and in order.
 
 After each poll the lines since the last one that was logged are read. The position is the time of that line,
-and how many lines of that very time were logged. It travels with the wait to another process. A failed read
+and how many lines of that very time were logged. It is passed to the next process of the wait. A failed read
 changes nothing: the next one begins at the same position.
 """
 

@@ -54,7 +54,7 @@ class PollErrors:
 
     def to_json(self, to_system: Callable[[float], float]) -> dict[str, Any]:
         """
-        Make what another process goes on with.
+        Serialize the count for the process that continues the wait.
 
         :param to_system: turns a moment of this wait's clock into epoch seconds of the system's clock
         """
@@ -76,7 +76,7 @@ class PollErrors:
 
     @property
     def is_undecided(self) -> bool:
-        """Whether the last poll failed in a way that ends the wait if it stays so."""
+        """Whether the last poll failed in a way that ends the wait if the next polls fail alike."""
         return (
             bool(self._gateway_refusals.count) or self._undefined_since is not None or self._is_misconfigured
         )

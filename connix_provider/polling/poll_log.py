@@ -36,7 +36,7 @@ class PollLog:
     def response(self, agent: AgentRef) -> None:
         """Log the first response after a failure."""
         if self.last_error:
-            self.log.info("Agent %s: Connix answers again.", agent)
+            self.log.info("Agent %s: Connix responds again.", agent)
             self.last_error = None
 
     def status(self, agent: AgentRef, status: str | None, goal: Goal, schedule: PollSchedule) -> None:

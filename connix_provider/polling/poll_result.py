@@ -1,8 +1,8 @@
 """
-Say how a wait ended, in a form that also travels from the triggerer to the worker.
+Hold how a wait ended, in a form that the triggerer can pass to the worker.
 
-An event is plain JSON under 10 KiB. It is checked before it is believed: a resumed task must not take
-``None``, another trigger's event or an unknown word for success.
+An event is plain JSON under 10 KiB. It is validated, because otherwise a resumed task could take ``None``,
+another trigger's event or an unknown outcome for success.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MAX_MESSAGE, _MAX_DETAILS = 2500, 900
 _MAX_BY_FIELD, _MAX_TEXT = {"message": 1500, "subject": 800, "advice": 800}, 300
 #: Lines of the agent's log in an event, and bytes of JSON of each.
 _MAX_LINES, _MAX_LINE = 10, 380
-#: What travels of a response that says no, and of any error of the client.
+#: The serialized fields of an error response, and of any error of the client.
 _RESPONSE_FIELDS = ("status_code", "code", "message", "details", "request")
 _ERROR_FIELDS = ("request_id", "note", "subject", "advice", "link", "response_status", "has_error_body")
 #: Those of them that are no text.

@@ -19,7 +19,7 @@ _NEEDED = (
     "connix_provider.polling.task_kill",
     "connix_provider.polling.watching.shared_client",
     "connix_provider.polling.cancel_action",
-    # What httpx sends with in an event loop: it is imported with the first request, in the loop.
+    # httpx imports this backend with the first request, inside the event loop.
     "anyio._backends._asyncio",
 )
 
@@ -29,10 +29,10 @@ _is_complete = False
 
 async def preload() -> None:
     """
-    Import them in a thread, because the first import takes a third of a second.
+    Import the modules above in a thread, because the first import takes a third of a second.
 
-    Each trigger waits until the import is complete: a module that is still being imported would block the
-    event loop.
+    Each trigger waits until the import is complete, because a module that is still being imported would block
+    the event loop.
     """
     if not _is_complete:
         await asyncio.to_thread(_import)
@@ -41,7 +41,7 @@ async def preload() -> None:
 def _import() -> None:
     global _is_complete
     for name in _NEEDED:
-        # Another version of httpx may send in another way; then that is imported in the loop.
+        # Another version of httpx may use another backend, which is then imported in the loop.
         with suppress(ModuleNotFoundError):
             importlib.import_module(name)
     _is_complete = True

@@ -22,10 +22,10 @@ __all__ = ["exit_on_sigterm", "reason_not_to_cancel", "reason_not_to_cancel_asyn
 
 #: The one state in which ``cancel_on_kill`` undoes.
 _FAILED = "failed"
-#: Seconds that Airflow may take to tell a task's state: a killed task has only five to live.
-_ANSWER_TIMEOUT = 2.0
+#: Seconds that Airflow may take to return a task's state; it sends SIGKILL five seconds after SIGTERM.
+_STATE_TIMEOUT = 2.0
 #: The same in a trigger, which Airflow gives 30 seconds for all of ``on_kill``.
-_ANSWER_TIMEOUT_ASYNC = 10.0
+_STATE_TIMEOUT_ASYNC = 10.0
 #: Where Airflow 3 installs the handler of SIGTERM that calls ``on_kill`` and then lets the task run on.
 _TASK_RUNNER = "airflow.sdk.execution_time.task_runner"
 
@@ -39,17 +39,17 @@ def reason_not_to_cancel(ti: Any) -> str | None:
 
     :return: the reason as one clause, or ``None`` where the task is failed, so the action is undone
     """
-    answer: Future[str | None] = Future()
+    state_future: Future[str | None] = Future()
 
     def ask() -> None:
         try:
-            answer.set_result(_state_of(ti))
+            state_future.set_result(_state_of(ti))
         except Exception as error:
-            answer.set_exception(error)
+            state_future.set_exception(error)
 
     threading.Thread(target=ask, daemon=True, name="connix-task-state").start()
     try:
-        return _reason(answer.result(_ANSWER_TIMEOUT))
+        return _reason(state_future.result(_STATE_TIMEOUT))
     except Exception as error:
         return _unknown(error)
 
@@ -62,7 +62,7 @@ async def reason_not_to_cancel_async(ti: Any) -> str | None:
     :return: the reason as one clause, or ``None`` where the task is failed
     """
     try:
-        return _reason(await asyncio.wait_for(asyncio.to_thread(_state_of, ti), _ANSWER_TIMEOUT_ASYNC))
+        return _reason(await asyncio.wait_for(asyncio.to_thread(_state_of, ti), _STATE_TIMEOUT_ASYNC))
     except Exception as error:
         return _unknown(error)
 
@@ -90,7 +90,7 @@ def _state_of(ti: Any) -> str | None:
     states: dict[str, dict[str, str | None]] = RuntimeTaskInstance.get_task_states(
         dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=map_index
     )
-    # Airflow names a mapped task instance this way in its answer.
+    # Airflow names a mapped task instance this way in its response.
     return states[ti.run_id][ti.task_id if map_index < 0 else f"{ti.task_id}_{map_index}"]
 
 

@@ -212,7 +212,7 @@ def _poll(
     while True:
         try:
             seconds = poller.schedule.poll_timeout()
-            # One attempt: the wait itself is what repeats, at its own pace. The deadline is the wait's.
+            # One attempt, because the wait repeats the poll at its interval. The deadline is the wait's.
             client = polling_session.client.with_options(
                 max_attempts=1,
                 total_timeout=seconds,

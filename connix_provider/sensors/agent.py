@@ -161,8 +161,7 @@ class ConnixAgentStatusSensor(ConnixSensor):
         return poller, ends_at
 
     def _defer(self, poller: StatusPoller) -> NoReturn:
-
-        self.log.info("Agent %s: waiting in the triggerer from here on.", poller.agent)
+        self.log.info("Agent %s: deferring; the triggerer continues the polls.", poller.agent)
         handover = poller.handover()
         self.defer(
             trigger=ConnixAgentStatusTrigger(

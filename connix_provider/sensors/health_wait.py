@@ -211,7 +211,7 @@ def _select(
 def _defer(sensor: ConnixSensor, settings: HealthSettings, group: HealthGroup) -> NoReturn:
     first = group.pollers[0]
     awaited = f"Agent {first.agent}" if len(group.pollers) == 1 else f"{len(group.pollers)} agents"
-    sensor.log.info("%s: waiting in the triggerer from here on.", awaited)
+    sensor.log.info("%s: deferring; the triggerer continues the polls.", awaited)
     times, agents = group.handover()
     sensor.defer(
         trigger=ConnixAgentHealthTrigger(

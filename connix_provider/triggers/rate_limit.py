@@ -2,7 +2,7 @@
 The trigger that waits for a permit of a rate limit.
 
 The resumed task sends the request, because Airflow may run a trigger twice. The state of the rate limit
-travels from the task to the trigger and back with the event, because both processes may be new and on
+is passed from the task to the trigger and back with the event, because both processes may be new and on
 different machines.
 
 Invariants:

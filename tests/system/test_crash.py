@@ -172,7 +172,7 @@ def test_the_service_is_down_for_a_minute(airflow, emulator):
     for where, found in created.items():
         assert found == [airflow.xcom("crash_service", run_id, f"create_{where}")]
     for task in during:
-        assert "Connix answers again." in airflow.log("crash_service", run_id, task)
+        assert "Connix responds again." in airflow.log("crash_service", run_id, task)
 
 
 def _all_wait(emulator: Emulator, watched: str) -> bool:

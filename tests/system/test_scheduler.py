@@ -31,6 +31,6 @@ def test_every_way_of_waiting_with_scheduler_and_triggerer(tmp_path):
         told = airflow.log("deferred_life", run_id, "create")
         agent = f"Agent 'Deferred agent' ({agent_id})"
         assert f"{agent} is creating" in told
-        assert "waiting in the triggerer from here on" in told
+        assert "deferring; the triggerer continues the polls" in told
         assert re.search(rf"{re.escape(agent)} is running \(\d+ s waited\)\.", told), told
         assert emulator.api_key not in "".join(path.read_text() for path in tmp_path.rglob("*.log"))

@@ -122,7 +122,7 @@ def perform(
     :param background: whether the call is a poll, which yields to actions
     :param secrets: returns the present values that no message may show
     :param clock: seconds of a clock that is never set, for ``total_timeout``
-    :param epoch: epoch seconds, for the deadline, which travels between processes
+    :param epoch: epoch seconds, for the deadline, which processes pass on
     :param jitter: returns a random number from 0 to 1
     :raises ConnixError: the error of the last attempt
     """
@@ -140,7 +140,7 @@ def perform(
     limit_log = LimitLog(call, clock, epoch, is_quiet=background)
     error = _name_target(deadline_error(call), call)
     with limiter.permit(call.bucket, background=background) as permit:
-        # Checked after each pause, because a pause may last longer than requested.
+        # Checked after each sleep, because a sleep may last longer than requested.
         while bounds.left() > 0:
             yield from _wait_for_permit(call, permit, policy, bounds, failures.last, limit_log)
             if (remaining := bounds.left()) <= 0:
@@ -186,12 +186,12 @@ def perform(
                 raise error
             left = bounds.left()
             # No 429 is final before the task's deadline.
-            if is_patient := limited and bounds.is_task_deadline_first():
+            if is_final_only_at_deadline := limited and bounds.is_task_deadline_first():
                 delay = cap_retry_delay(delay, left)
             if limited:
                 limit_log.begin(min(delay, left), error)
             if delay >= left:
-                if is_patient and left > 0:
+                if is_final_only_at_deadline and left > 0:
                     yield Sleep(left)
                 raise error
             yield Sleep(delay)

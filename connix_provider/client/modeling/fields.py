@@ -72,7 +72,7 @@ def _opaque(value: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    # A fraction of a task is odd, but can be compared.
+    # Fractions are kept, because a limit can still be compared with them.
     return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 

@@ -28,7 +28,7 @@ _lock = threading.RLock()
 
 def limiter_for(base_url: str, identity: str, share: float = 1.0) -> RateLimiter:
     """
-    Return the limiter that everything in this process shares which uses a key.
+    Return the limiter that all clients of a key in this process share.
 
     :param identity: what the service counts by: the key
     :param share: the part of each limit to keep to; of several, the smallest counts

@@ -170,10 +170,10 @@ def unreadable_error(call: Call[Any], response: Response, why: Exception) -> Con
     else:
         text = str(why) if isinstance(why, NoResultError) else type(why).__name__
     coding = response.headers.get("content-encoding")
-    packed = f" (Content-Encoding: {printable(coding[:_LONGEST_CODING])})" if coding else ""
+    coded = f" (Content-Encoding: {printable(coding[:_LONGEST_CODING])})" if coding else ""
     error = ConnixResponseError(
-        f"Connix answered {response.status_code} to {call.method} {call.path} with {len(response.body)} bytes"
-        f"{packed} that are not what the reference documents: {printable(text[:_LONGEST_QUOTE])}"
+        f"Connix responded {response.status_code} to {call.method} {call.path} with {len(response.body)} "
+        f"bytes{coded} that are not what the reference documents: {printable(text[:_LONGEST_QUOTE])}"
     )
     error.may_have_executed = True
     return error
@@ -206,6 +206,6 @@ def timeout_error(call: Call[Any], seconds: float) -> ConnixTimeoutError:
     :param seconds: the allowed time
     """
     shown = f"{seconds:.2g}" if seconds < 1 else f"{round(seconds, 1):g}"
-    error = ConnixTimeoutError(f"Connix did not answer {call.method} {call.path} within {shown} s")
+    error = ConnixTimeoutError(f"Connix did not respond to {call.method} {call.path} within {shown} s")
     error.may_have_executed = True
     return error

@@ -107,7 +107,7 @@ def is_default_host(url: str | None) -> bool:
 
 def is_sent_in_clear(url: str) -> bool:
     """
-    Return whether credentials travel to an address unencrypted over a network.
+    Return whether credentials are sent to an address unencrypted over a network.
 
     :return: true for ``http://``, unless the host is this machine
     """
@@ -123,7 +123,7 @@ def is_sent_in_clear(url: str) -> bool:
 
 def warn_in_clear(url: str, credentials: str) -> None:
     """
-    Log one warning for each process and host to which credentials travel unencrypted.
+    Log one warning for each process and host to which credentials are sent unencrypted.
 
     :param credentials: the credentials in words, as ``API key``
     """

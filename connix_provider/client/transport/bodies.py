@@ -1,13 +1,13 @@
 """
-Collect the body of a response within bounds, and unpack it.
+Collect the body of a response within bounds, and decode it.
 
-- The body of a success has at most 32 MiB, unpacked. A larger one is an error.
+- The body of a success has at most 32 MiB, decoded. A larger one is an error.
 - Of any other response, the first 64 KiB are kept, because a status counts whatever becomes of its body.
 - Codings are read as leniently as HTTP clients do: unknown ones are ignored, gzip may have several members,
   and bytes after the last member are ignored.
 
-httpx's own decoder unpacks a chunk of any size at once and stops after the first gzip member, so gzip and
-deflate are unpacked here. Requests accept no other coding.
+httpx's own decoder decodes a chunk of any size at once and stops after the first gzip member, so gzip and
+deflate are decoded here. Requests accept no other coding.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["MAX_BODY", "Body"]
 
 #: A page of 1,000 log lines or 100 agents is a few MiB; no response of this API is far larger.
 MAX_BODY = 32 * 2**20
-#: Bytes that are unpacked at once, because a few bytes of gzip can stand for gigabytes.
+#: Bytes that are decoded at once, because a few bytes of gzip can stand for gigabytes.
 _PIECE = 2**16
 _UTF_16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
@@ -47,7 +47,7 @@ class Body:
         self._pieces: list[bytes] = []
         codings = response.headers.get_list("content-encoding", split_commas=True)
         known = [coding.strip().lower() for coding in reversed(codings)]
-        self._unpackers = [_Decompressor(coding) for coding in known if coding in _Decompressor.CODINGS]
+        self._decompressors = [_Decompressor(coding) for coding in known if coding in _Decompressor.CODINGS]
 
     def add(self, chunk: bytes) -> bool:
         """
@@ -55,21 +55,21 @@ class Body:
 
         :param chunk: bytes of the body
         :return: whether more is wanted
-        :raises httpx.DecodingError: for a success that is too large or cannot be unpacked
+        :raises httpx.DecodingError: for a success that is too large or cannot be decoded
         :raises TimeoutError: for a body that is not whole in time
         """
         try:
-            for piece in self._unpacked(chunk, self._unpackers):
+            for piece in self._decompressed(chunk, self._decompressors):
                 self._left -= len(piece)
                 if self._left < 0:
                     self._pieces.append(piece[: self._left])
-                    raise self._failure(f"has more than {MAX_BODY // 2**20} MiB; the rest is left")
+                    raise self._failure(f"has more than {MAX_BODY // 2**20} MiB; reading stopped")
                 self._pieces.append(piece)
         except zlib.error:
-            raise self._failure("is packed in a broken way") from None
+            raise self._failure("has an invalid gzip or deflate coding") from None
         if time.monotonic() >= self._ends:
             raise TimeoutError
-        return not (self._unpackers and self._unpackers[0].is_over)
+        return not (self._decompressors and self._decompressors[0].is_over)
 
     def content(self) -> bytes:
         """
@@ -78,28 +78,28 @@ class Body:
         :return: what was collected
         :raises httpx.DecodingError: for a success that was cut before its first byte
         """
-        if self._is_success and any(unpacker.is_cut_empty for unpacker in self._unpackers):
+        if self._is_success and any(decompressor.is_cut_empty for decompressor in self._decompressors):
             # An empty body confirms an action, so one that was cut must not pass for it.
-            raise self._failure("is packed in a broken way")
+            raise self._failure("has an invalid gzip or deflate coding")
         content = b"".join(self._pieces).removeprefix(codecs.BOM_UTF8)
         if (encoding := _UTF_16.get(content[:2])) and len(content) > 2:
             with contextlib.suppress(UnicodeDecodeError):
                 return content[2:].decode(encoding).encode()
         return content
 
-    def _unpacked(self, chunk: bytes, unpackers: list[_Decompressor]) -> Iterator[bytes]:
-        if not unpackers:
+    def _decompressed(self, chunk: bytes, decompressors: list[_Decompressor]) -> Iterator[bytes]:
+        if not decompressors:
             yield chunk
             return
-        for piece in unpackers[0].pieces(chunk):
-            yield from self._unpacked(piece, unpackers[1:])
+        for piece in decompressors[0].pieces(chunk):
+            yield from self._decompressed(piece, decompressors[1:])
 
     def _failure(self, why: str) -> httpx.DecodingError:
         return httpx.DecodingError(why, request=self._response.request)
 
 
 class _Decompressor:
-    """Undo one packing, in pieces of bounded size."""
+    """Decode one content coding, in pieces of bounded size."""
 
     CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 
@@ -112,7 +112,7 @@ class _Decompressor:
 
     @property
     def is_cut_empty(self) -> bool:
-        """Whether packed bytes came, but neither a byte out of them nor their end."""
+        """Whether coded bytes came, but neither a decoded byte nor the end."""
         return not self._members and not self._size and (self._inflater is not None or bool(self._begun))
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:

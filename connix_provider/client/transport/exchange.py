@@ -75,7 +75,7 @@ def exchange(
     :param seconds: time for the whole response
     :raises httpx.RequestError: where no whole response came
     :raises TimeoutError: where the body is not whole in time
-    :raises ConnixError: where no token could be had
+    :raises ConnixError: if no access token was received
     :raises RuntimeError: for a closed client
     """
     reception = _Reception(client, seconds)
@@ -101,7 +101,7 @@ async def exchange_async(
     :param seconds: time for the whole response
     :raises httpx.RequestError: where no whole response came
     :raises TimeoutError: where it is not whole in time
-    :raises ConnixError: where no token could be had
+    :raises ConnixError: if no access token was received
     :raises RuntimeError: for a closed client
     """
     reception = _Reception(client, seconds)

@@ -1,7 +1,7 @@
 """
 Compare declared agents with those that exist: the plan of an apply.
 
-A plan travels as JSON through XCom, from a dry run to the task that carries it out. It holds no secret, so
+A plan is passed as JSON through XCom, from a dry run to the task that carries it out. It holds no secret, so
 that task computes the plan again from the declaration and the agents, and compares the two
 (:meth:`ApplyPlan.check_saved`).
 """

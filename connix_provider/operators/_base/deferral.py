@@ -38,7 +38,7 @@ def defer_for_agent(
     :param kwargs: its arguments besides the trigger's event
     """
     handover = poller.handover()
-    task.log.info("Agent %s: waiting in the triggerer from here on.", poller.agent)
+    task.log.info("Agent %s: deferring; the triggerer continues the polls.", poller.agent)
     task.defer(
         trigger=ConnixAgentStatusTrigger(
             project_id,

@@ -201,7 +201,7 @@ def fleet_result(action: str, project_id: str, members: Iterable[FleetMember]) -
     return {"action": action, "project_id": project_id, "summary": summary, "agents": agents}
 
 
-#: An agent under way at the end of a run has not shown its result yet, so it has failed to in time.
+#: An agent under way at the end of a run counts as failed, because its result did not show in time.
 _RESULTS: Mapping[Progress, str] = {
     Progress.DONE: "done",
     Progress.FAILED: "failed",

@@ -232,9 +232,9 @@ class FleetRun:
             poll_state=sent.poll_state().to_json(),
             **self._shared_options(),
         )
-        # Back off from a busy agent; of an action, the effect takes a moment.
-        pause = back_off(repeats) if stage is Stage.SETTLE else 1.0 if stage is Stage.GOAL else 0.0
-        wait.due = time.monotonic() + min(pause, self._task.poll_seconds)
+        # Back off for a busy agent. After an action wait 1 s, because its effect is not visible at once.
+        delay = back_off(repeats) if stage is Stage.SETTLE else 1.0 if stage is Stage.GOAL else 0.0
+        wait.due = time.monotonic() + min(delay, self._task.poll_seconds)
 
     def _shared_options(self) -> dict[str, Any]:
         return {
@@ -245,7 +245,7 @@ class FleetRun:
         }
 
     def _ended(self, wait: FleetWait, result: PollResult) -> None:
-        """Go on with an agent whose wait ended."""
+        """Take the next step with an agent whose wait ended."""
         member = self._by_id[wait.agent_id]
         if result.outcome is Outcome.REFUSED and concerns_all_agents(error := exception_for(result)):
             raise error
@@ -269,7 +269,7 @@ class FleetRun:
             self._fail(member, AirflowException(member.reason))
 
     def _with_last_errors(self, result: PollResult) -> PollResult:
-        """Add the agent's last errors if a trigger left them to this process; the first 5 s of it."""
+        """Add the agent's last errors if no trigger read them, only in the first 5 s of this process."""
         seconds = self._began + SECONDS - time.monotonic()
         if result.outcome not in FAILURES or result.last_errors is not None or seconds <= 0:
             return result
@@ -283,7 +283,7 @@ class FleetRun:
         return dataclasses.replace(result, last_errors=self._polling_session.client.run_flow(reading))
 
     def _reached(self, member: FleetMember, wait: FleetWait | None = None) -> None:
-        """Go on with an agent that reached the action's goal, perhaps after a wait."""
+        """Take the next step with an agent that reached the action's goal, perhaps after a wait."""
         if self._settings.ends_running and self._settings.policy.checks_availability:
             self._wait(member, SentAction(member.agent_id, agent_name=member.name), Stage.HEALTH, after=wait)
             # Save now, because an agent that already ran has no record.
@@ -295,7 +295,7 @@ class FleetRun:
         self.waits.pop(member.agent_id, None)
         member.progress, member.is_available = Progress.DONE, True
         member.reason = reason or member.reason
-        # A late agent moves nothing, because the run has stopped at the deadline.
+        # An agent that is late does not move `progress_at`, because the run has stopped by then.
         if (at := at or time.time()) <= self.progress_at + (self._settings.progress_deadline or math.inf):
             self.progress_at = max(at, self.progress_at)
         self._store.end(member)
@@ -308,11 +308,11 @@ class FleetRun:
         )
 
     def _may_leave_out(self) -> bool:
-        # Without any agent, a task would succeed that acted on none.
+        # Keep one agent, because otherwise a task that acted on none would succeed.
         return len(self._store.members) > 1 or self._settings.agents.allow_empty
 
     def _leave_out(self, member: FleetMember) -> None:
-        """Go on without an agent that was gone in an earlier try and is gone now."""
+        """Leave out an agent that was gone in an earlier try and is gone now."""
         self._store.leave_out(member)
         self._log.warning(
             "Agent %s no longer exists, and failed for that in an earlier try. It is left out of the %s.",

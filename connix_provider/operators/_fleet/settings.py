@@ -1,4 +1,4 @@
-"""What a fleet's task is asked to do, checked."""
+"""The checked parameters of a fleet operator."""
 
 from __future__ import annotations
 

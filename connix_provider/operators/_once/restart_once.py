@@ -243,7 +243,7 @@ def _unknown_restart(requested: str, why: str) -> ConnixResponseError:
         f"{requested}. Whether it happened is unknown: {why}. It is not restarted again. "
         "Check the agent, and clear this task to restart it once more"
     )
-    # Connix answered, so the connection is right.
+    # Connix responded, so the connection is right.
     error.may_be_misconfiguration = False
     return error
 

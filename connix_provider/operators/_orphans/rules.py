@@ -37,8 +37,8 @@ __all__ = ["OrphanRules", "OrphanVerdict"]
 
 #: The states of a run that has ended.
 _ENDED = ("success", "failed")
-#: The states of a task instance that is not under way. Without a state it never starts in a run that has
-#: ended, so it is one that a deadlock left behind.
+#: The states of a task instance that is not under way. "null" is one of them, because an instance without a
+#: state never starts in a run that has ended.
 _AT_REST = ("success", "failed", "skipped", "upstream_failed", "removed", "null")
 
 

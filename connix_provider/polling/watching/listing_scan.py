@@ -79,9 +79,9 @@ class ListingScan:
 
         :param number: the number of its read
         :param size: entries on it
-        :param total: entries of the listing, if the service tells
+        :param total: entries of the listing, if the service states it
         :param has_more: whether more pages follow
-        :return: whether the grid is another from now on, because the service's own pages are smaller
+        :return: whether the grid changed, because the service's pages are smaller than requested
         """
         if has_more and 0 < size < self._size:
             self._size, self.stride = size, size - min(self._overlap, size // 10)

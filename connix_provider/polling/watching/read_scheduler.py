@@ -13,7 +13,8 @@ There are three kinds of read:
 - *By page*: the page of the whole listing that showed an agent last shows it again.
 - *By status*: the agents in one status have a listing of their own. In a project of 50,000 agents, of which
   1,000 are being created, it has eleven pages. An agent that left the status is not on them, so these pages
-  count half. Where the status is not known, all statuses are likely, the more so the more agents are in them.
+  count half. An agent of unknown
+  status counts for each status in proportion to the agents known in it.
 - *By id*: an agent that is on no page with another, because a page is no better than a Get then. An agent
   that left its page is such an agent, and only a Get can tell what became of it. So is one that is overdue
   much longer than the agents that pages show.

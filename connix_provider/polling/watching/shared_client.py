@@ -3,8 +3,8 @@ Share one client among all waits of an event loop on one Airflow connection.
 
 The first wait opens the client, and the last one closes it. A connection is read in a wait's own task,
 because only there can Airflow be asked for it. It is read once for all waits: when the client is opened, and
-when Connix refuses the key. With a key that was changed meanwhile all waits go on; the same key again ends
-each of them.
+when Connix refuses the key. With a key that was changed meanwhile all waits continue; the same key again
+ends each of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SharedClient", "shared_client"]
 
-#: Seconds for which a refused key is not read again, because thousands of waits may hear of it one after
+#: Seconds for which a refused key is not read again, because thousands of waits may report it one after
 #: another.
 _FRESH = 1.0
 #: The shared clients of each event loop, by connection id. A forked process has no loop yet, and so none of
@@ -38,7 +38,7 @@ _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SharedClient]] =
 @asynccontextmanager
 async def shared_client(connix_conn_id: str) -> AsyncIterator[SharedClient]:
     """
-    Use the client of a connection together with others in the event loop.
+    Use the client that all waits of an event loop on one connection share.
 
     :return: the shared client, opened; leaving the last of these contexts closes it
     :raises ValueError: for a connection whose settings cannot be right

@@ -82,7 +82,7 @@ class Subscription:
             come earlier
         :return: the agent, or the error that came instead; ``None`` after the deadline; or, once for each
             poll, that a rate limit delays it
-        :raises Exception: what the watcher itself died of
+        :raises Exception: the exception that ended the watcher
         """
         self.due = max(due, self._clock())
         self._result = asyncio.get_running_loop().create_future()
@@ -130,9 +130,9 @@ class Subscription:
 
     def fail(self, error: BaseException) -> None:
         """
-        End the poll, because the watcher died.
+        End the poll, because the watcher ended.
 
-        :param error: what it died of
+        :param error: the exception that ended it
         """
         if self._result is not None and not self._result.done():
             self._result.set_exception(error)

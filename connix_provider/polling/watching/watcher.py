@@ -7,7 +7,7 @@ response to all subscriptions of the agents that it shows.
 
 Invariants:
 
-- The watcher never judges. It hands on what it saw, agent or error, and each wait judges in its own task.
+- The watcher publishes each agent or error unjudged; each wait judges it in its own task.
 - An error reaches only subscriptions that the failed read was for.
 - Requests run in an empty logging context. Started in a wait's own, their lines would land in that task's
   log, also after it had ended.
@@ -254,7 +254,7 @@ class Watcher:
     def _client(self, read: Read) -> AsyncClient:
         """Bound a request by the time of the waits that it is for."""
         deadlines = (subscription.deadline for subscription in self._subscribed(read))
-        # One attempt: the waits are what repeats, at their own pace.
+        # One attempt, because the waits repeat the poll at their intervals.
         return self._source.client.with_options(
             max_attempts=1,
             total_timeout=_LONGEST_READ,

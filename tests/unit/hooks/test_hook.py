@@ -70,7 +70,7 @@ def test_the_connection_works(emulator, connection):
     emulator.seed(count=3)
     assert ConnixHook().test_connection() == (
         True,
-        f"Connix answers at {emulator.url}; project {emulator.project_id} has 3 agents.",
+        f"Connix responds at {emulator.url}; project {emulator.project_id} has 3 agents.",
     )
 
 
@@ -78,7 +78,7 @@ def test_the_connection_works_without_a_project(emulator, connection):
     connection(extra={})
     works, says = ConnixHook().test_connection()
     assert works
-    assert says.startswith(f"Connix answers at {emulator.url}; the connection names no project_id")
+    assert says.startswith(f"Connix responds at {emulator.url}; the connection names no project_id")
 
 
 CONSOLES = [
@@ -113,7 +113,7 @@ WRONG = [
     ({"password": "***"}, "The API key is the mask '***'"),
     (
         {"password": "cx_00000000000000000000000000000000"},
-        "The API key or token is refused: Connix answered 401",
+        "The API key or token is refused: Connix responded 401",
     ),
     ({"extra": {"project_id": "proj_typo"}}, "There is no project 'proj_typo' at this address"),
     (
@@ -145,8 +145,8 @@ def test_what_is_wrong_is_said_in_one_sentence(changes, says, emulator, connecti
     [
         (Fault.status(403, code="insufficient_permissions"), "may not list this project's agents"),
         (Fault.rate_limited(retry_after=60), "The key is valid, but its rate limit is used up at the moment"),
-        (Fault.bad_json(), "it does not speak Connix's API"),
-        (Fault.status(503), "Connix answered 503"),
+        (Fault.bad_json(), "not with Connix's API"),
+        (Fault.status(503), "Connix responded 503"),
         (Fault.redirect("http://elsewhere.invalid/?token=abc"), "redirects to http://elsewhere.invalid; "),
         (Fault.redirect("http://me:pw@elsewhere.invalid:81/"), "redirects to http://elsewhere.invalid:81; "),
         (Fault.redirect("http://elsewhere.invalid:none/"), "redirects to an address that cannot be read; "),
@@ -165,7 +165,7 @@ def test_a_gateways_refusal_says_nothing_of_the_key(status):
     error = api_error_class(status)(status, f"http_{status}", "the response has no Connix error body")
     error.has_error_body = False
     said = explain_connection_error(error, "p")
-    assert said.startswith("A gateway before Connix refused the request")
+    assert said.startswith("A gateway in front of Connix refused the request")
     assert "is valid" not in said
 
 

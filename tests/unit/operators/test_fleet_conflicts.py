@@ -27,7 +27,7 @@ def test_an_unexplained_conflict_is_not_repeated(action, deferrable, fleet, emul
     assert ran.error is None, ran.error
     assert ran.result["summary"] == {"done": 1, "failed": 1, "not_touched": 0}
     reason = ran.result["agents"][agents[0]]["reason"]
-    assert reason.startswith(f"Could not {action} agent 'team-1' ({agents[0]}): Connix answered 409")
+    assert reason.startswith(f"Could not {action} agent 'team-1' ({agents[0]}): Connix responded 409")
     assert "not now. Change what Connix names as the reason, then clear the task" in reason
     assert ran.result["agents"][agents[1]]["reason"] is None
     assert len([entry for entry in emulator.journal.entries(f"{action}_agent") if entry.status == 409]) == 1

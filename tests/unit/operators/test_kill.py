@@ -415,8 +415,8 @@ def test_a_missing_task_state_is_not_awaited(mode, emulator, connection, monkeyp
         has_returned.set()
 
     monkeypatch.setattr("connix_provider.polling.task_kill._state_of", answer_late)
-    monkeypatch.setattr("connix_provider.polling.task_kill._ANSWER_TIMEOUT", 0.2)
-    monkeypatch.setattr("connix_provider.polling.task_kill._ANSWER_TIMEOUT_ASYNC", 0.2)
+    monkeypatch.setattr("connix_provider.polling.task_kill._STATE_TIMEOUT", 0.2)
+    monkeypatch.setattr("connix_provider.polling.task_kill._STATE_TIMEOUT_ASYNC", 0.2)
     (agent_id,) = emulator.seed(status="running")
     if mode == "worker":
         task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id, cancel_on_kill=True)

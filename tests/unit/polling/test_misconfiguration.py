@@ -87,7 +87,7 @@ def wrong(request, scenario, monkeypatch, tmp_path):
     [
         ("unknown host", ConnixConnectionError, "the host name cannot be resolved"),
         ("certificate", ConnixConnectionError, "its TLS certificate is not trusted"),
-        ("200", ConnixResponseError, "does not speak Connix's API; check the host"),
+        ("200", ConnixResponseError, "not with Connix's API; check the host"),
     ],
     indirect=["wrong"],
 )
@@ -139,8 +139,8 @@ def test_one_other_failure_is_enough_to_wait_on(scenario, mode):
     [
         ("unknown host", "the host name cannot be resolved"),
         ("certificate", "its TLS certificate is not trusted"),
-        ("200", "does not speak Connix's API; check the host"),
-        ("405", "does not speak Connix's API; check the host"),
+        ("200", "not with Connix's API; check the host"),
+        ("405", "not with Connix's API; check the host"),
     ],
     indirect=["wrong"],
 )

@@ -135,7 +135,7 @@ def refused() -> ConnixRateLimitError:
 @pytest.mark.parametrize(
     ("error", "seconds", "told", "not_told"),
     [
-        (refused(), 0.0, "the last poll failed: ConnixRateLimitError: Connix answered 429", "went by"),
+        (refused(), 0.0, "the last poll failed: ConnixRateLimitError: Connix responded 429", "went by"),
         (refused(), 20.0, "polling waited 20 s of that for the rate limit", "not sent"),
         (limited(0.5), 0.0, "the last poll failed: ConnixRateLimitWaitError", "went by"),
         (limited(30.0), 30.0, "polling waited 30 s of that for the rate limit", "ConnixRateLimitWaitError"),
@@ -161,7 +161,7 @@ def test_a_limit_hides_no_error_of_the_service():
     wait.observe(limited(30.0))
     wait.schedule.clock.now = lambda: begun + 30.0
     message = wait.timed_out().message
-    assert "the last poll failed: ConnixServerError: Connix answered 502" in message
+    assert "the last poll failed: ConnixServerError: Connix responded 502" in message
     assert "polling waited 30 s of that for the rate limit" in message
 
 

@@ -47,7 +47,7 @@ def test_the_look_up_is_down_all_the_time(soft_fail, how, emulator, run, warp):
         assert ran.state == "skipped", ran.log
     else:
         assert type(ran.error) is ConnixSensorTimeoutError, ran.log
-        assert "Connix answered 503" in str(ran.error)
+        assert "Connix responded 503" in str(ran.error)
 
 
 @MODES

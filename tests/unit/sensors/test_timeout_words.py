@@ -58,12 +58,12 @@ def test_a_deleted_agent_is_quoted(make, goal, how, timeout_of, emulator):
     emulator.set_metrics(agent_id, cpu_usage=0.9)
     emulator.script(agent_id, [(25, None)])
     text = timeout_of(make, agent_id=agent_id, silent_fail=True, **goal, **how)
-    assert f"{MISSING}Connix answered 404 agent_not_found" in text
+    assert f"{MISSING}Connix responded 404 agent_not_found" in text
     assert "Check the agent's id or name" in text
 
 
 FAULTS = {
-    "503": (Fault.status(503), "ConnixServerError: Connix answered 503"),
+    "503": (Fault.status(503), "ConnixServerError: Connix responded 503"),
     "reset": (Fault.reset_before(), "ConnixConnectionError: "),
     "not JSON": (Fault.bad_json(), "ConnixResponseError: "),
 }
@@ -87,6 +87,6 @@ def test_a_silenced_refusal_is_quoted_once(make, goal, how, timeout_of, emulator
     (agent_id,) = emulator.seed(name="alpha")
     emulator.faults.add(Fault.status(401, code="unauthorized"), times=None)
     text = timeout_of(make, agent_id=agent_id, silent_fail=True, **goal, **how)
-    assert f"{FAILED}ConnixAuthenticationError: Connix answered 401 unauthorized" in text
+    assert f"{FAILED}ConnixAuthenticationError: Connix responded 401 unauthorized" in text
     assert text.count("Put a valid key or token into") == 1
     assert text.count("https://") <= 1

@@ -558,7 +558,7 @@ def test_an_update_with_an_unreadable_response_was_accepted():
         assert run.error.may_have_executed
         assert run.error.request_id == run.sent[-1].request_id
         assert "204 to PUT" in str(run.error)
-        assert "could not be read either: Connix answered " in str(run.error)
+        assert "could not be read either: Connix responded " in str(run.error)
         assert sum(step.call.method == "PUT" for step in run.sent) == 1
     run = Run(CALLS["update"], RetryPolicy(total_timeout=5), iter([Response(204, {}, b"")]), took=6)
     assert len(run.sent) == 1

@@ -110,7 +110,7 @@ async def test_every_error_of_the_reference_becomes_its_class(ask, answer, statu
     assert error.retry_after == stated.get("retry_after")
     assert error.request == "GET /projects/proj_1/agents/agent_1"
     assert error.may_have_executed is (status >= 500)
-    assert str(error).startswith(f"Connix answered {status} {stated['code']}: ")
+    assert str(error).startswith(f"Connix responded {status} {stated['code']}: ")
     assert stated["message"].rstrip(".") in str(error)
     assert f"({error.request}, request id {error.request_id})" in str(error)
     assert repr(error).startswith(f"{CLASSES[status].__name__}({status}, ")

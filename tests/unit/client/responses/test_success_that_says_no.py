@@ -118,7 +118,7 @@ def test_a_200_with_an_error_body_raises(name, body, status):
     assert error.status_code == error.response_status == status
     assert not error.may_have_executed
     assert len(done.sent) == 1
-    assert f"Connix answered {status} with an error" in str(error)
+    assert f"Connix responded {status} with an error" in str(error)
 
 
 @pytest.mark.parametrize("name", ["start", "pause", "stop", "restart", "delete"])
