@@ -14,7 +14,7 @@ import tempfile
 from hypothesis import HealthCheck, settings
 
 # No deadline, because the duration of an example depends on the machine.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.timeout_error])
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
 # Kept, because the folder is deleted with this object.

@@ -18,7 +18,7 @@ from connix_provider.client.calls.steps import Flow, Send
 from connix_provider.client.models import Agent
 from connix_provider.client.ratelimit import RateLimiter
 from connix_provider.client.ratelimit.registry import check_share, limiter_for
-from connix_provider.client.redaction import encoded_forms, redact, secrets_of
+from connix_provider.client.redaction import encoded_forms, redact
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.transport.addresses import complete_url, warn_in_clear
 from connix_provider.client.transport.certificates import ssl_context
@@ -136,6 +136,10 @@ class BaseClient:
         """
         return self.limiter is other.limiter and self._auth.credentials() == other._auth.credentials()
 
+    def server_now(self) -> float:
+        """Return the service's time in epoch seconds; that of this machine before the first response."""
+        return self.limiter.server_time() or time.time()
+
     def redact(self, value: Any, more: Iterable[str] = ()) -> Any:
         """
         Hide this client's key and tokens in text of the service.
@@ -179,7 +183,7 @@ class BaseClient:
 
     def _agent_secrets(self, agent_id: str | None) -> tuple[str, ...]:
         agent = self._agents.get(agent_id or "")
-        return secrets_of(agent.model_dump(mode="json")) if agent else ()
+        return agent.secrets() if agent else ()
 
     def _prepare(self, send: Send) -> tuple[Auth, httpx.Request]:
         """Return the auth of a request and the request."""

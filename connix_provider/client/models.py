@@ -30,6 +30,7 @@ from connix_provider.client.modeling.fields import (
     Timestamp,
 )
 from connix_provider.client.modeling.page import Page, Pagination
+from connix_provider.client.redaction import secrets_of
 from connix_provider.digest import digest
 from connix_provider.poll_state import Snapshot
 from connix_provider.statuses import AgentStatus
@@ -110,6 +111,10 @@ class Agent(ConnixModel):
     def label(self) -> str:
         """The agent's name and id, or its id alone if it has no name, for messages."""
         return agent_label(self.id, self.name)
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the values of the agent that no message may quote."""
+        return secrets_of(self.model_dump(mode="json"))
 
     def snapshot(self) -> Snapshot:
         """

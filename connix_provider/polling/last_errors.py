@@ -18,7 +18,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.endpoints import get_agent, get_logs
-from connix_provider.client.redaction import secrets_of
 from connix_provider.client.redaction.quoting import printable
 from connix_provider.polling.measurement import is_error
 from connix_provider.polling.poll_result import Outcome, PollResult
@@ -117,7 +116,7 @@ def read_last_errors(
     try:
         known = agent or (yield from bounded.flow(get_agent(project_id, agent_id)))
         page = yield from bounded.flow(get_logs(project_id, agent_id, level="error", limit=_PAGE))
-        secrets = secrets_of(known.model_dump(mode="json"))
+        secrets = known.secrets()
         entries = _newest(filter(is_error, page.logs))
         # All at once, because the search for the secrets is prepared for each call.
         texts = client.redact(

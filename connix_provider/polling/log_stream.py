@@ -21,7 +21,6 @@ from connix_provider.client.endpoints import MAX_LOGS_PER_PAGE, get_agent, get_l
 from connix_provider.client.errors import ConnixError, ConnixRateLimitError
 from connix_provider.client.models import LogEntry
 from connix_provider.client.pagination import LogPaginator
-from connix_provider.client.redaction import secrets_of
 from connix_provider.client.redaction.quoting import printable
 from connix_provider.digest import digest
 
@@ -88,7 +87,7 @@ class LogStream:
         """
         self._digest_key = client.digest_key
         if agent is not None:
-            self._secrets = secrets_of(agent.model_dump(mode="json"))
+            self._secrets = agent.secrets()
         seconds = min(_SECONDS, seconds)
         if seconds <= 0:
             return
@@ -100,14 +99,14 @@ class LogStream:
             max_permit_wait=min(SHORT_WAIT, seconds),
         )
         if self._since is None:
-            ahead = (client.limiter.server_time() or time.time()) - time.time()
+            ahead = client.server_now() - time.time()
             self._since = datetime.fromtimestamp(self._began_at + ahead, UTC)
         try:
             entries, is_complete = yield from self._read_new(bounded, ref)
             if entries and self._secrets is None:
                 # A listing leaves out the secrets, which must not be logged.
                 read = yield from bounded.flow(get_agent(str(ref.project_id), str(ref.agent_id)))
-                self._secrets = secrets_of(read.model_dump(mode="json"))
+                self._secrets = read.secrets()
         except ConnixError as error:
             # A 429 and the limiter's own error, which follows it, are one failure.
             kind = (ConnixRateLimitError if isinstance(error, ConnixRateLimitError) else type(error)).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -47,7 +46,7 @@ def measure(
     """
     if agent is None:
         agent = yield from client.flow(get_agent(project_id, agent_id))
-    now = client.limiter.server_time() or time.time()
+    now = client.server_now()
     # Without an end, because this clock may be a second behind the service's.
     start = datetime.fromtimestamp(now - _seconds(policy), UTC)
     metrics = errors = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -49,7 +48,7 @@ def select_agents(
         agent = yield from get_agent_if_present(client, project_id, agent_id)
         if agent is not None:
             found[agent_id] = agent
-    now = client.limiter.server_time() or time.time()
+    now = client.server_now()
     needed = {"metadata"} if selector.metadata else set()
     needed |= set() if selector.idle_for is None else {"last_activity"}
     selected = []

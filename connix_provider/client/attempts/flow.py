@@ -2,7 +2,7 @@
 The attempts of one call, decided without I/O.
 
 :func:`perform` is a generator. It yields :class:`Send` and :class:`Sleep`, and the driver sends the outcome
-back: a response, an error, or ``None`` after a pause. The two clients are thin drivers of it.
+back: a response, an error, or ``None`` after a sleep. The two clients are thin drivers of it.
 
 One attempt waits for a permit of the rate limit, sends the request and reads the response. After a failure:
 
@@ -30,7 +30,7 @@ from connix_provider.client.attempts.gateway_refusals import GatewayRefusals, is
 from connix_provider.client.attempts.limit_log import LimitLog
 from connix_provider.client.calls.call import Call, RepeatCheck
 from connix_provider.client.calls.steps import Flow, Response, Send, Sleep
-from connix_provider.client.errors import ConnixError, ConnixRateLimitError, ConnixResponseError
+from connix_provider.client.errors import ConnixError, ConnixRateLimitError
 from connix_provider.client.ratelimit import LONGEST_POLL_DELAY, Permit, RateLimiter, recheck_delay
 from connix_provider.client.responses.failures import (
     deadline_error,
@@ -148,34 +148,29 @@ def perform(
                 break
             request_id = str(uuid.uuid4())
             outcome = yield Send(call, request_id, remaining + policy.response_grace)
-            if not isinstance(outcome, Response) or outcome.status_code != _TOO_MANY_REQUESTS:
+            response = outcome if isinstance(outcome, Response) else None
+            if response is None or response.status_code != _TOO_MANY_REQUESTS:
                 limit_log.end()
-            if isinstance(outcome, Response) and outcome.is_success:
-                try:
-                    result = call.read(replace_lone_surrogates(outcome.body))
-                except (ValidationError, ValueError, RecursionError) as why:
-                    error = no_result_error(call, outcome, why, (*secrets(), *call.secrets))
-                    if call.when_empty is not None and not outcome.body.strip():
-                        assert isinstance(error, ConnixResponseError)
-                        permit.on_response(outcome.headers)
-                        return (yield from _read_result(call.when_empty, error, policy, bounds.left(), again))
-                else:
-                    permit.on_response(outcome.headers)
-                    return result
-            elif isinstance(outcome, Response):
-                error = error_from_response(call, outcome, (*secrets(), *call.secrets))
-            else:
-                assert isinstance(outcome, ConnixError)
-                error = outcome
+            result: T
+            result, failure = _read(call, outcome, secrets)
+            if failure is None:
+                assert response is not None
+                permit.on_response(response.headers)
+                return result
+            error = failure
+            if response is None:
                 permit.on_no_response(may_have_arrived=error.may_have_executed)
+            elif response.is_success and call.when_empty is not None and not response.body.strip():
+                permit.on_response(response.headers)
+                return (yield from _read_result(call.when_empty, error, policy, bounds.left(), again))
             error.request_id = error.request_id or request_id
             _name_target(error, call)
             limited = isinstance(error, ConnixRateLimitError)
             is_repeat_of_lost = failures.may_have_executed
             delay = failures.add(error, clock())
-            if isinstance(outcome, Response):
+            if response is not None:
                 permit.on_response(
-                    outcome.headers, is_success=outcome.is_success, back_off=delay if limited else None
+                    response.headers, is_success=response.is_success, back_off=delay if limited else None
                 )
             if is_repeat_of_lost and call.repeat_check and call.repeat_check.is_refusal(error):
                 found = yield from _check_repeat(call.repeat_check, policy, bounds.left(), again)
@@ -196,6 +191,21 @@ def perform(
                 raise error
             yield Sleep(delay)
     raise error
+
+
+def _read(
+    call: Call[Any], outcome: Response | ConnixError | None, secrets: Callable[[], tuple[str, ...]]
+) -> tuple[Any, ConnixError | None]:
+    """Return the result of an attempt, or its error."""
+    if not isinstance(outcome, Response):
+        assert isinstance(outcome, ConnixError)
+        return None, outcome
+    if not outcome.is_success:
+        return None, error_from_response(call, outcome, (*secrets(), *call.secrets))
+    try:
+        return call.read(replace_lone_surrogates(outcome.body)), None
+    except (ValidationError, ValueError, RecursionError) as why:
+        return None, no_result_error(call, outcome, why, (*secrets(), *call.secrets))
 
 
 def _name_target(error: ConnixError, call: Call[Any]) -> ConnixError:
@@ -234,14 +244,14 @@ def _wait_for_permit(
 
 def _read_result(
     get: Call[T],
-    error: ConnixResponseError,
+    error: ConnixError,
     policy: RetryPolicy,
     remaining: float,
     again: Callable[..., Flow[Any]],
 ) -> Flow[T]:
     """Read the result of a change whose successful response does not show it."""
     if remaining > 0:
-        # Never raise for a long pause here, because the resumed task would repeat the change.
+        # Never raise for a long wait here, because the resumed task would repeat the change.
         bounds = dataclasses.replace(policy, total_timeout=remaining, max_permit_wait=math.inf)
         try:
             found: T = yield from again(get, bounds)

@@ -17,7 +17,6 @@ from connix_provider.client.calls.arguments import check_choice
 from connix_provider.client.endpoints import INTERVALS, LOG_LEVELS, MAX_LOGS_PER_PAGE, get_logs, get_metrics
 from connix_provider.client.models import LogEntry
 from connix_provider.client.pagination import LogPaginator
-from connix_provider.client.redaction import secrets_of
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
@@ -72,7 +71,7 @@ class LogRows(Rows):
         self, client: Client, project_id: str, agent: Agent, start: datetime, end: datetime
     ) -> Iterator[Page]:
         """Read the lines of an interval, in the service's order."""
-        secrets = secrets_of(agent.model_dump(mode="json"))
+        secrets = agent.secrets()
         page_of = partial(
             get_logs,
             project_id,

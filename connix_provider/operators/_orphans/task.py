@@ -117,7 +117,7 @@ class _Run:
         """
         verdict = None
         if "metadata" in listed.model_fields_set:
-            verdict = self._rules.judge(listed, self._now(), is_complete=False)
+            verdict = self._rules.judge(listed, self._client.server_now(), is_complete=False)
             if verdict.reason is not None:
                 self._keep(listed, verdict)
                 return
@@ -152,7 +152,7 @@ class _Run:
         bounded = self._client.with_options(max_permit_wait=_MAX_PERMIT_WAIT)
         while True:
             agent = self._client.agents.get(self._project_id, agent_id)
-            verdict = self._rules.judge(agent, self._now(), is_complete=True)
+            verdict = self._rules.judge(agent, self._client.server_now(), is_complete=True)
             if verdict.reason is not None or self._is_dry:
                 return agent, verdict
             try:
@@ -208,9 +208,6 @@ class _Run:
             outcome.replace("_", " "),
             f", {reason.rstrip('.')}" if reason else "",
         )
-
-    def _now(self) -> float:
-        return self._client.limiter.server_time() or time.time()
 
 
 def _rules(context: Mapping[str, Any], *, older_than: Any, agents: Any, on_missing_run: Any) -> OrphanRules:
