@@ -8,7 +8,7 @@ Invariants:
   missing, some may have slipped to an earlier page, and the paginator steps back.
 - A log is never cut short. Entries have no id, so an entry may be given twice if new ones push the rest to
   later pages.
-- Where the service does not say whether more follows, the listing goes on until a page shows nothing new.
+- Where the service does not say whether more follows, the listing continues until a page shows nothing new.
 - A listing that makes no progress is an error, and never an endless loop.
 
 Paginators do no I/O: they choose the next call and take its page.

@@ -217,7 +217,7 @@ class Faults:
             self._planned.append(PlannedFault(fault, calls, times, after, agent_id))
 
     def clear(self) -> None:
-        """Drop all planned faults; a fault that is being applied goes on."""
+        """Drop all planned faults; a fault that is being applied continues."""
         with self._lock:
             self._planned.clear()
 

@@ -73,7 +73,7 @@ class Emulator(EmulatorControls):
 
     def start(self) -> Self:
         """
-        Begin to serve. An emulator that serves already goes on.
+        Begin to serve. An emulator that serves already continues.
 
         :raises OSError: the port is in use.
         """

@@ -78,7 +78,7 @@ class AgentService:
             # The service sets created_by; a value in the request is ignored.
             created_by = {"created_by": agent.metadata["created_by"]}
             agent.metadata = agent.metadata | body.get("metadata", {}) | created_by
-            # An action under way goes on: its goal is reached after the update.
+            # An action under way continues: its goal is reached after the update.
             goal = agent.goal
             self._store.change_status(agent, now, UPDATING)
             self._plan(agent, now, [(self._durations.updating, goal)], fails)

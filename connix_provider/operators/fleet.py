@@ -202,6 +202,6 @@ class ConnixFleetOperator(PollingOperator):
                 raise
             message = no_triggerer_message(self.seconds_allowed)
             raise ConnixFleetError(
-                f"Could not {self.action} every agent. {message} A retry or a clear of this task goes on "
+                f"Could not {self.action} every agent. {message} A retry or a clear of this task continues "
                 "with the agents that are not done."
             ) from None

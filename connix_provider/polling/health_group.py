@@ -149,7 +149,7 @@ class HealthGroup:
         """
         Decide whether the wait is over.
 
-        :return: the result, or ``None`` while it goes on
+        :return: the result, or ``None`` while it continues
         """
         if self._is_counting:
             return None
@@ -264,7 +264,7 @@ def poll_group(
     Poll each agent once from a worker.
 
     :param locate: finds the agent, if the wait does not know it yet
-    :return: the result, or ``None`` while the wait goes on
+    :return: the result, or ``None`` while the wait continues
     """
     for poller in group.by_age():
         if (poll_result := poll_once(polling_session, project_id, poller, locate=locate)) is not None:

@@ -47,7 +47,7 @@ class Group(Protocol):
         """Whether the wait is for one agent."""
 
     def decide(self) -> PollResult | None:
-        """Return how the wait ends, or ``None`` while it goes on."""
+        """Return how the wait ends, or ``None`` while it continues."""
 
     def timed_out(self, result: PollResult, poller: HealthPoller) -> PollResult:
         """Complete the result of a wait that timed out."""
@@ -78,7 +78,7 @@ class HealthPoller(StatusPoller):
     ) -> None:
         self.report: HealthReport | None = None
         self.last_report = last_report
-        #: How the wait would end if the agent were alone in it; ``None`` while it would go on.
+        #: How the wait would end if the agent were alone in it; ``None`` while it would continue.
         self.latest: PollResult | None = None
         #: Set by the first poll of this process, also if it failed or a rate limit delayed it.
         self.polled = asyncio.Event()

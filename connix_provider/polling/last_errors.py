@@ -60,8 +60,8 @@ def add_last_errors(
     Nothing is sent for an agent that is gone or that this process never saw, for a refused request, and after
     a poll that failed. After the deadline no more time is spent than the last poll may take.
 
-    :param poll_result: how it ended; ``None`` while it goes on. After the last poll it can only time out, so
-        the lines are read before the deadline
+    :param poll_result: how it ended; ``None`` while it continues. After the last poll it can only time out,
+        so the lines are read before the deadline
     :param may_read_agent: whether to read the agent if the last poll did not show its secrets; otherwise the
         lines are left to another process
     :return: the steps; their result is ``poll_result``, with the lines of a failure

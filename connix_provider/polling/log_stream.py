@@ -1,5 +1,5 @@
 """
-Bring new lines of an agent's log into the task's log while a wait goes on, once each and in order.
+Bring new lines of an agent's log into the task's log while a wait continues, once each and in order.
 
 After each poll the lines since the last one that was logged are read. The position is the time of that line,
 and how many lines of that very time were logged. It is passed to the next process of the wait. A failed read

@@ -229,7 +229,7 @@ def undefined(error: AirflowNotFoundException, goal: Goal, agent: AgentRef) -> A
 
 def not_waited_for(goal: Goal, agent: AgentRef) -> str:
     """
-    Say that a wait could not begin or go on.
+    Say that a wait could not begin or continue.
 
     :return: the beginning of a message
     """

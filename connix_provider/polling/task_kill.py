@@ -99,8 +99,8 @@ def exit_on_sigterm() -> Iterator[None]:
     """
     Let SIGTERM end a task of Airflow 3 at once, after ``on_kill``.
 
-    Airflow's own handler returns, and what it interrupted goes on: a sleep or a request, until SIGKILL comes
-    five seconds later. Here the process dies of SIGTERM, as Airflow's supervisor expects. The state that a
+    Airflow's own handler returns, and the interrupted sleep or request continues until SIGKILL comes five
+    seconds later. Here the process dies of SIGTERM, as Airflow's supervisor expects. The state that a
     user gave the task stands, and a task whose worker shuts down is retried. Nothing is raised: Airflow would
     log an exception, and report it as a failure of the task.
     """

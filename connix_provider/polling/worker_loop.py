@@ -93,7 +93,7 @@ class PollingSession:
         """
         Read the connection again, because Connix refused the key.
 
-        :return: whether there is another key to go on with
+        :return: whether there is another key to continue with
         :raises AirflowNotFoundException: where it is not defined any more
         """
         fresh = type(self._hook)(self._hook.connix_conn_id).get_conn()
@@ -149,7 +149,7 @@ def poll_once(
 
     :param poller: the wait that the poll is for
     :param locate: finds the agent, where the wait does not know it yet
-    :return: the result, or ``None`` while the wait goes on
+    :return: the result, or ``None`` while the wait continues
     """
     if (poll_result := poller.overdue()) is None:
         # Where the poll took all of the time, another process would not know what it failed with.

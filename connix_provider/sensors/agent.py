@@ -135,7 +135,7 @@ class ConnixAgentStatusSensor(ConnixSensor):
         The poll is the first of a new wait, so with ``stable_for`` it is never a success.
 
         :param context: Airflow's context, which is not used
-        :return: success with the agent's id, or ``False`` if the wait would go on
+        :return: success with the agent's id, or ``False`` if the wait would continue
         """
         from connix_provider.polling.worker_loop import PollingSession, poll_once
 

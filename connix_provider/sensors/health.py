@@ -140,7 +140,7 @@ class ConnixAgentHealthSensor(ConnixSensor):
         The poll is the first of a new wait, so with ``healthy_for`` it is never a success.
 
         :param context: Airflow's context, which is not used
-        :return: success with the task's result, or ``False`` if the wait would go on
+        :return: success with the task's result, or ``False`` if the wait would continue
         """
         from connix_provider.sensors.health_wait import poll_health
 

@@ -101,8 +101,8 @@ def wait_for_health(sensor: ConnixSensor, settings: HealthSettings, context: Con
 
     :param settings: what to wait for
     :return: how the wait ended, and the numbers of agents
-    :raises TaskDeferred: if the triggerer is to go on with the wait
-    :raises AirflowRescheduleException: if a later process is to go on with it
+    :raises TaskDeferred: if the triggerer is to continue with the wait
+    :raises AirflowRescheduleException: if a later process is to continue with it
     """
     first_poke_at = sensor.first_poke_at(context)
     sensor.load_log_positions(context)
@@ -149,7 +149,7 @@ def poll_health(sensor: ConnixSensor, settings: HealthSettings) -> HealthWaitEnd
     Send one poll for each agent of a sensor.
 
     :param settings: what to wait for
-    :return: how the wait ended, and the numbers of agents; ``None`` if it would go on
+    :return: how the wait ended, and the numbers of agents; ``None`` if it would continue
     """
     group, ends_at = _make_group(sensor, settings, None)
     hook = ConnixHook(sensor.connix_conn_id)

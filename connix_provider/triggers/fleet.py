@@ -95,7 +95,7 @@ class ConnixFleetTrigger(BaseTrigger):
         """
         Poll the agents until a wait ends, or until ``wake_at``.
 
-        :return: one event: ``results`` by agent id, ``waits`` that go on, ``deadline`` and ``progress_at``
+        :return: one event: ``results`` by agent id, ``waits`` that continue, ``deadline`` and ``progress_at``
         """
         await preload()
         from connix_provider.polling.fleet_wait import FleetPolicy, FleetWait

@@ -51,7 +51,7 @@ class Endpoint:
 
     def window(self, limit: float, ahead: float | None, now: float) -> FixedWindow:
         """
-        Return the window that responses told of, or a new one that goes on where the log ends.
+        Return the window learned from responses, or a new one with the counts of the log.
 
         :param limit: requests in a new window
         :param ahead: seconds until the end of a new window, if known

@@ -2,7 +2,7 @@
 Drive the flows of many agents on one worker.
 
 A flow is a generator that sends the requests of one agent, yields each wait, and is resumed with the result.
-Between two polls of one agent the others go on. A failure ends the flow of one agent; the others go on.
+Between two polls of one agent the others continue. A failure ends the flow of one agent; the others continue.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ class FleetStep:
     What to do next.
 
     :param act_on: the agents to act on now, in this order
-    :param stop: why no further agent is touched, ``None`` while the run goes on
+    :param stop: why no further agent is touched, ``None`` while the run continues
     :param is_over: whether nothing is under way and nothing is left to do
     """
 

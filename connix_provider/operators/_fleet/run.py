@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FleetRun"]
 
-#: Seconds that an action waits for the rate limit, before the waits go on.
+#: Seconds that an action waits for the rate limit, before the waits continue.
 _LONGEST_LIMIT_WAIT = 1.0
 #: Seconds before the deadline from which on no action would get its response.
 _TOO_LATE = 0.1

@@ -99,7 +99,7 @@ class FleetStore:
         self.save()
 
     def leave_out(self, member: FleetMember) -> None:
-        """Keep that the run goes on without an agent."""
+        """Keep that the run continues without an agent."""
         self.members = [other for other in self.members if other is not member]
         self.end(member)
 

@@ -100,7 +100,7 @@ def run_fleet(
     raise ConnixFleetError(
         f"Could not {settings.action} every agent: {counts['done']} of {len(store.members)} are done, "
         f"{counts['failed']} failed, {counts['not_touched']} were not touched.{reason} {_failures(store)} "
-        "A retry or a clear of this task goes on with those that are not done.",
+        "A retry or a clear of this task continues with those that are not done.",
         result=result,
     )
 

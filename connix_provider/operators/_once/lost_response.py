@@ -2,8 +2,8 @@
 Checks after a lost response, within the time of the task.
 
 A create and a restart are not idempotent. After a broken connection, a timeout or a 5xx the agent is read
-before the request is repeated. The checks go on for some seconds, because the service may still be executing
-the request.
+before the request is repeated. The checks continue for some seconds, because the service may still be
+executing the request.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class SharedClient:
         Read the connection again, because Connix refused the key.
 
         :param version: the version of the key that was refused
-        :return: whether there is another key to go on with
+        :return: whether there is another key to continue with
         """
         async with self._lock:
             is_fresh = self._refused and time.monotonic() - self._read_at < _FRESH

@@ -43,7 +43,7 @@ def test_a_status_that_allows_no_action_fails(action, status, deferrable, fleet,
     assert len(emulator.journal.entries(f"{action}_agent")) == 1
     assert "then clear the task" in str(ran.error)
     # Each sentence of the summary ends with a full stop.
-    assert "). A retry or a clear of this task goes on with those that are not done." in str(ran.error)
+    assert "). A retry or a clear of this task continues with those that are not done." in str(ran.error)
 
 
 def _is_busy_after_each_conflict(emulator, reads):

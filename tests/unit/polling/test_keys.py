@@ -1,4 +1,4 @@
-"""A key that changes while tasks wait goes on; the same key fails at once."""
+"""A key that changes while tasks wait continues; the same key fails at once."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_a_step_of_the_clock_changes_no_wait(scenario, mode, step, monkeypatch):
     def stepped():
         return real() + (step if real() - began > 30 else 0.0)
 
-    # All modules of the provider share this stand-in for the module time; its monotonic clock goes on.
+    # All modules of the provider share this stand-in for the module time; its monotonic clock continues.
     monkeypatch.setattr(clock.time, "time", stepped)
     ran = sensor(scenario, mode, agent_id=agent_id, timeout=600).try_once()
     assert ran.error is None, ran.error

@@ -93,7 +93,7 @@ CASES = [
         arguments={"never_fail": True},
     ),
     Case(
-        "silent_fail goes on after a failure",
+        "silent_fail continues after a failure",
         agent("error", (2.5, "running")),
         arguments={"silent_fail": True},
     ),
