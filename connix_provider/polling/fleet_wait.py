@@ -9,15 +9,12 @@ from typing import Any
 
 from connix_provider.health import HealthPolicy
 from connix_provider.lifecycle import GOALS, Goal
-from connix_provider.poll_state import PollState
 from connix_provider.polling.health_group import HealthGroup
 from connix_provider.polling.status_poller import StatusPoller
+from connix_provider.polling.wait_settings import WaitProgress, WaitSettings
 from connix_provider.statuses import DOWN, AgentStatus
 
 __all__ = ["FleetPolicy", "FleetWait", "Stage"]
-
-#: Of the options of a poller, those that a group of agents does not share.
-_PER_AGENT_OPTIONS = ("agent_name", "last_seen_at", "last_report", "poll_errors", "poll_state")
 
 
 class Stage(StrEnum):
@@ -85,9 +82,10 @@ class FleetWait:
         stage: Stage,
         goal: str | None,
         policy: FleetPolicy,
+        settings: WaitSettings,
+        progress: WaitProgress,
         *,
         repeats: int = 0,
-        **options: Any,
     ) -> FleetWait:
         """
         Make a wait.
@@ -95,24 +93,16 @@ class FleetWait:
         :param stage: the condition that the wait polls for
         :param goal: the name of the action's goal, ``None`` but for :attr:`Stage.GOAL`
         :param policy: when the agent counts as available
+        :param settings: what the wait keeps to
+        :param progress: what is known of the agent
         :param repeats: how often the action was refused because the agent was busy
-        :param options: those of the poller; ``poll_state`` and ``poll_errors`` as JSON
         """
         poller: StatusPoller
         if stage is Stage.HEALTH and policy.health is not None:
-            known = {name: options.pop(name) for name in _PER_AGENT_OPTIONS if name in options}
-            group = HealthGroup(policy.health, needed=1, healthy_for=policy.min_healthy_time, **options)
-            poller = group.add(agent_id, **known)
+            group = HealthGroup(policy.health, settings, needed=1, healthy_for=policy.min_healthy_time)
+            poller = group.add(agent_id, progress)
         else:
-            state, errors = options.pop("poll_state", None), options.pop("poll_errors", None)
-            options.pop("last_report", None)
-            poller = StatusPoller(
-                _goal(stage, goal, policy),
-                agent_id,
-                state=PollState.from_json(state or {}),
-                errors=errors,
-                **options,
-            )
+            poller = StatusPoller(_goal(stage, goal, policy), agent_id, settings, progress)
         return cls(agent_id, stage, goal, poller, repeats)
 
     @property
@@ -143,28 +133,27 @@ class FleetWait:
 
     @classmethod
     def from_json(
-        cls, stored: Mapping[str, Any], policy: FleetPolicy, **options: Any
+        cls, stored: Mapping[str, Any], policy: FleetPolicy, settings: WaitSettings
     ) -> tuple[FleetWait, float]:
         """
         Deserialize what :meth:`to_json` made.
 
         :param policy: when the agent counts as available
-        :param options: those of the poller that are the same for every agent
+        :param settings: what every wait of the fleet keeps to; the times are those of the stored wait
         :return: the wait, and epoch seconds of its next poll
         """
-        known = dict(stored["poller"])
-        first_poll_at = known.pop("first_poll_at")
+        known = stored["poller"]
+        times = {name: known[name] for name in ("poll_interval", "deadline", "began_at")}
         wait = cls.of(
             stored["agent_id"],
             Stage(stored["stage"]),
             stored["goal"],
             policy,
+            dataclasses.replace(settings, **times, is_resumed=True),
+            WaitProgress.from_json(known),
             repeats=stored["repeats"],
-            is_resumed=True,
-            **known,
-            **options,
         )
-        return wait, first_poll_at
+        return wait, known["first_poll_at"]
 
 
 def _goal(stage: Stage, goal: str | None, policy: FleetPolicy) -> Goal:

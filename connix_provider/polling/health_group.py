@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
 from connix_provider.health import HealthPolicy
-from connix_provider.poll_state import PollState
 from connix_provider.polling.health_poller import HealthPoller
 from connix_provider.polling.messages import NO_RECENT_POLL, join_first
 from connix_provider.polling.poll_result import Outcome, PollResult
@@ -30,6 +29,7 @@ from connix_provider.polling.poll_schedule import PollSchedule
 from connix_provider.polling.priority_semaphore import PrioritySemaphore
 from connix_provider.polling.selection import select_agents
 from connix_provider.polling.trigger_loop import poll_until_done_async
+from connix_provider.polling.wait_settings import WaitProgress, WaitSettings
 from connix_provider.polling.worker_loop import poll_once
 
 if TYPE_CHECKING:
@@ -58,46 +58,50 @@ class HealthGroup:
     :param needed: how many agents must be healthy; ``None`` for all
     :param healthy_for: seconds for which polls must show a healthy agent without a change
     :param fails_on_unknown: whether an agent of unknown health counts as failed
-    :param log_positions: the positions of the agents' logs, in the order in which they are added
-    :param options: those of every poller
+    :param log_positions: the positions of the agents' logs, in the order of the agents; ``None`` not to bring
+        their logs into the task's log
     """
 
     def __init__(
         self,
         policy: HealthPolicy,
+        settings: WaitSettings,
         *,
         needed: int | None = None,
         healthy_for: float = 0.0,
         fails_on_unknown: bool = False,
-        log_positions: Sequence[Mapping[str, Any]] = (),
-        **options: Any,
+        log_positions: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         self._policy = policy
+        self._settings = settings
         self._needed = needed
-        self._options = options
+        self._healthy_for = healthy_for
+        self._fails_on_unknown = fails_on_unknown
         self._log_positions = log_positions
-        self._kind: dict[str, Any] = {"healthy_for": healthy_for, "fails_on_unknown": fails_on_unknown}
         self.pollers: list[HealthPoller] = []
         self._is_counting = False
         #: Bounds the measurements that a trigger sends at the same time.
         self.semaphore = PrioritySemaphore(_MEASURED_AT_ONCE)
 
-    def add(self, agent_id: str | None, agent_name: str | None = None, **known: Any) -> HealthPoller:
+    def add(self, agent_id: str | None, progress: WaitProgress) -> HealthPoller:
         """
         Add an agent.
 
         :param agent_id: the agent, or ``None`` while only its name is known
-        :param agent_name: its name, if known
-        :param known: what another process found, as :meth:`HealthPoller.handover` returned it
+        :param progress: what is known of it
         """
-        options = {**self._options, **self._kind, "agent_name": agent_name, **known}
-        if options.get("log_position") is not None and "log_position" not in known:
-            positions = self._log_positions[len(self.pollers) :]
-            options["log_position"] = positions[0] if positions else {}
-        if isinstance(state := options.pop("poll_state", None), Mapping):
-            options["state"] = PollState.from_json(state)
-        options["errors"] = options.pop("poll_errors", None)
-        poller = HealthPoller(self, self._policy, agent_id, **options)
+        if self._log_positions is not None and progress.log_position is None:
+            (position, *_) = (*self._log_positions[len(self.pollers) :], {})
+            progress = dataclasses.replace(progress, log_position=position)
+        poller = HealthPoller(
+            self,
+            self._policy,
+            agent_id,
+            self._settings,
+            progress,
+            healthy_for=self._healthy_for,
+            fails_on_unknown=self._fails_on_unknown,
+        )
         self.pollers.append(poller)
         return poller
 
@@ -108,10 +112,16 @@ class HealthGroup:
         :param agents: id and name of each
         :param needed: how many must be healthy
         """
-        kind = {**self._kind, **self._options, "log_positions": self._log_positions}
-        other = HealthGroup(self._policy, needed=needed, **kind, project_id=project_id)
+        other = HealthGroup(
+            self._policy,
+            dataclasses.replace(self._settings, project_id=project_id),
+            needed=needed,
+            healthy_for=self._healthy_for,
+            fails_on_unknown=self._fails_on_unknown,
+            log_positions=self._log_positions,
+        )
         for agent_id, name in agents:
-            other.add(agent_id, name or None)
+            other.add(agent_id, WaitProgress(agent_name=name or None))
         return other
 
     def handover(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -20,6 +20,7 @@ from connix_provider.polling.measurement import measure
 from connix_provider.polling.poll_log import PollLog
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.polling.status_poller import StatusPoller
+from connix_provider.polling.wait_settings import WaitProgress, WaitSettings
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, AsyncClient, Client
@@ -61,8 +62,6 @@ class HealthPoller(StatusPoller):
     :param agent_id: the agent, or ``None`` while only its name is known
     :param healthy_for: seconds for which polls must show a healthy agent without a change
     :param fails_on_unknown: whether an agent of unknown health counts as failed
-    :param last_report: the last report of another process, in words
-    :param options: those of :class:`StatusPoller`
     """
 
     def __init__(
@@ -70,14 +69,14 @@ class HealthPoller(StatusPoller):
         group: Group,
         policy: HealthPolicy,
         agent_id: str | None,
+        settings: WaitSettings,
+        progress: WaitProgress,
         *,
         healthy_for: float,
         fails_on_unknown: bool,
-        last_report: str | None = None,
-        **options: Any,
     ) -> None:
         self.report: HealthReport | None = None
-        self.last_report = last_report
+        self.last_report = progress.last_report
         #: How the wait would end if the agent were alone in it; ``None`` while it would continue.
         self.latest: PollResult | None = None
         #: Set by the first poll of this process, also if it failed or a rate limit delayed it.
@@ -91,7 +90,7 @@ class HealthPoller(StatusPoller):
             failed=frozenset({str(HealthState.UNKNOWN)} if fails_on_unknown else ()),
             stable_for=healthy_for,
         )
-        super().__init__(goal, agent_id, **options)
+        super().__init__(goal, agent_id, settings, progress)
         self.log = _HealthLog(self, self.log.log)
 
     @property

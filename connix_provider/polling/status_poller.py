@@ -4,7 +4,7 @@ Judge each poll of a wait, without any I/O.
 Invariants:
 
 - Nothing is sent after the deadline. The last poll is sent right before it; its response may take
-  :data:`RESPONSE_GRACE` seconds more. Only then has the wait timed out.
+  :data:`~connix_provider.polling.deadlines.RESPONSE_GRACE` seconds more. Only then has the wait timed out.
 - The next poll comes after the poll interval. A hint of the service delays it by a minute at most.
 - A transient error never ends a wait. :class:`PollErrors` holds the errors that do.
 - Inside a process the monotonic clock counts. Only between processes moments are epoch seconds.
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
@@ -31,16 +30,16 @@ from connix_provider.client.errors import (
     ConnixTimeoutError,
 )
 from connix_provider.lifecycle import Goal, Verdict, judge
-from connix_provider.poll_state import PollState, Snapshot
+from connix_provider.poll_state import Snapshot
 from connix_provider.polling import messages
 from connix_provider.polling.agent_ref import LONGEST_NAME, AgentRef
-from connix_provider.polling.deadlines import RESPONSE_GRACE
 from connix_provider.polling.log_stream import LogStream
 from connix_provider.polling.poll_errors import PollErrors
 from connix_provider.polling.poll_log import PollLog
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.polling.poll_schedule import PollSchedule
 from connix_provider.polling.rate_limit_waits import RateLimitWaitLog
+from connix_provider.polling.wait_settings import WaitProgress, WaitSettings
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent
@@ -53,87 +52,52 @@ class StatusPoller:
     One wait for an agent.
 
     :param agent_id: the agent, or ``None`` while only its name is known
-    :param poll_interval: seconds between two polls
-    :param deadline: epoch seconds at which the wait times out
-    :param agent_name: the agent's name, if known
-    :param connix_conn_id: the Airflow connection, for messages
-    :param state: the state of earlier polls; it is updated
-    :param exponential_backoff: whether the interval doubles from poll to poll
-    :param max_wait: upper bound of the interval in seconds; default none
-    :param silent_fail: whether only success and the deadline end the wait, as with Airflow's sensors
-    :param began_at: epoch seconds at which the task began; default now
-    :param is_resumed: whether another process sent the polls before
-    :param last_seen_at: epoch seconds of the last poll in the state, if another process sent it
-    :param had_response: whether an earlier response showed that the connection is right
-    :param errors: the failed polls of another process, as :meth:`PollErrors.to_json` makes it
-    :param response_grace: seconds after the deadline during which the last response is awaited
-    :param log: the logger for changes, each of which is logged once
-    :param log_position: brings the lines of the agent's log after this position into ``log``; empty for those
-        since the task began, ``None`` for none
+    :param settings: what the wait keeps to
+    :param progress: what earlier polls showed; default nothing
     """
 
     def __init__(
-        self,
-        goal: Goal,
-        agent_id: str | None,
-        *,
-        poll_interval: float,
-        deadline: float,
-        agent_name: str | None = None,
-        project_id: str | None = None,
-        connix_conn_id: str | None = None,
-        state: PollState | None = None,
-        exponential_backoff: bool = False,
-        max_wait: float | None = None,
-        silent_fail: bool = False,
-        began_at: float | None = None,
-        is_resumed: bool = False,
-        last_seen_at: float | None = None,
-        had_response: bool = False,
-        errors: Mapping[str, Any] | None = None,
-        response_grace: float = RESPONSE_GRACE,
-        log: Any = None,
-        log_position: Mapping[str, Any] | None = None,
+        self, goal: Goal, agent_id: str | None, settings: WaitSettings, progress: WaitProgress | None = None
     ) -> None:
+        progress = progress or WaitProgress()
+        earliest = progress.last_seen_at or settings.began_at
         self.schedule = PollSchedule(
-            poll_interval,
-            deadline,
-            began_at=began_at,
+            settings.poll_interval,
+            settings.deadline,
+            began_at=settings.began_at,
             # The moments of this process are by the system's clock as it is now, and may be earlier.
-            not_before=(last_seen_at or began_at) if is_resumed else None,
-            exponential_backoff=exponential_backoff,
-            max_wait=max_wait,
-            is_resumed=is_resumed,
+            not_before=earliest if settings.is_resumed else None,
+            exponential_backoff=settings.exponential_backoff,
+            max_wait=settings.max_wait,
+            is_resumed=settings.is_resumed,
         )
         self.goal = goal
-        self.agent = AgentRef(agent_id, agent_name, project_id)
-        self.connix_conn_id = connix_conn_id
-        self.state = PollState() if state is None else state
-        self.response_grace = response_grace
+        self.agent = AgentRef(agent_id, progress.agent_name, settings.project_id)
+        self.connix_conn_id = settings.connix_conn_id
+        self.state = progress.state
+        self.response_grace = settings.response_grace
         #: The agent of the last poll, if that was a Get.
         self.last_agent: Agent | None = None
         #: Whether the last poll that showed the agent to this process was a listing.
         self.was_listed = False
         #: The last errors in the agent's log; ``None`` if they were not read.
         self.last_errors: tuple[str, ...] | None = None
-        self.last_seen_at = last_seen_at
+        self.last_seen_at = progress.last_seen_at
         #: What the last poll showed that would have ended the wait without ``silent_fail``.
         self._silenced: Exception | None = None
-        self._silent_fail = silent_fail
-        logger = log or logging.getLogger(__name__)
+        self._silent_fail = settings.silent_fail
+        logger = settings.log or logging.getLogger(__name__)
         self.log = PollLog(logger, self.status)
-        self.stream = (
-            None if log_position is None else LogStream(logger, self.schedule.began_at, log_position)
-        )
-        self._is_resumed = is_resumed
+        position, began_at = progress.log_position, self.schedule.began_at
+        self.stream = None if position is None else LogStream(logger, began_at, position)
+        self._is_resumed = settings.is_resumed
         self._due_at = self.schedule.clock.now()
         is_known = self.state.last or self.state.before or self.state.accepted_at
-        self.errors = PollErrors(
-            self.schedule.began_at, had_response=had_response or bool(is_known), earlier=errors
-        )
+        had_response = settings.had_response or bool(is_known)
+        self.errors = PollErrors(began_at, had_response=had_response, earlier=progress.errors)
         self.limit_waits = RateLimitWaitLog(logger)
 
-    # What the drivers ask
+    # Called by the loops
 
     @property
     def agent_id(self) -> str:
@@ -214,7 +178,7 @@ class StatusPoller:
             "log_position": self.stream.to_json() if self.stream else None,
         }
 
-    # What a poll showed
+    # Results of polls
 
     def observe(self, polled: Agent | Exception) -> PollResult | None:
         """

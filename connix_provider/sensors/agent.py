@@ -14,6 +14,7 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import adding_subject
 from connix_provider.lifecycle import goal_for_statuses
 from connix_provider.polling.deadlines import deferral_timeout
+from connix_provider.polling.wait_settings import WaitProgress
 from connix_provider.sensors.base import ConnixSensor
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
@@ -151,14 +152,13 @@ class ConnixAgentStatusSensor(ConnixSensor):
 
         self.check_parameters()
         goal = goal_for_statuses(self.target_statuses, self.failure_statuses, stable_for=self.stable_for)
-        options, ends_at = self.poll_options(first_poke_at)
-        poller = StatusPoller(
-            goal,
-            None if self.agent_id is None else str(self.agent_id),
+        settings, ends_at = self.wait_settings(first_poke_at)
+        progress = WaitProgress(
             agent_name=None if self.agent_name is None else str(self.agent_name),
-            **options,
+            log_position=next(iter(self.log_positions), {}) if self.stream_agent_logs else None,
         )
-        return poller, ends_at
+        agent_id = None if self.agent_id is None else str(self.agent_id)
+        return StatusPoller(goal, agent_id, settings, progress), ends_at
 
     def _defer(self, poller: StatusPoller) -> NoReturn:
         self.log.info("Agent %s: deferring; the triggerer continues the polls.", poller.agent)

@@ -23,6 +23,7 @@ from connix_provider.polling.deadlines import (
 )
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
+from connix_provider.polling.wait_settings import WaitSettings
 from connix_provider.sensors.try_store import TryStore
 from connix_provider.task_parameters import TaskParameters
 
@@ -115,12 +116,12 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
                 )
             raise self._softened(error) from None
 
-    def poll_options(self, first_poke_at: float | None) -> tuple[dict[str, Any], float]:
+    def wait_settings(self, first_poke_at: float | None) -> tuple[WaitSettings, float]:
         """
         Compute the times of a wait.
 
         :param first_poke_at: the time of the first poke in epoch seconds, if another process sent it
-        :return: options of a poller for this process, and the deadline of the whole wait in epoch seconds
+        :return: what the wait of this process keeps to, and the deadline of the whole wait in epoch seconds
         :raises ValueError: for an invalid time
         """
         interval = check_seconds("poke_interval", self.poke_interval, minimum=1.0)
@@ -129,19 +130,18 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         allowed = time_allowed(timeout, self.execution_timeout)
         # In reschedule mode Airflow applies execution_timeout to each process alone.
         ends_at = began_at + (timeout if self.reschedule and not self.deferrable else allowed)
-        options = {
-            "poll_interval": interval,
-            "deadline": min(ends_at, now + time_allowed(math.inf, self.execution_timeout)),
-            "connix_conn_id": self.connix_conn_id,
+        settings = WaitSettings(
+            poll_interval=interval,
+            deadline=min(ends_at, now + time_allowed(math.inf, self.execution_timeout)),
+            connix_conn_id=self.connix_conn_id,
             **self.backoff_options(),
-            "began_at": began_at,
-            "is_resumed": first_poke_at is not None,
-            "had_response": first_poke_at is not None,
-            "response_grace": response_grace(allowed, self.execution_timeout),
-            "log": self.log,
-            "log_position": next(iter(self.log_positions), {}) if self.stream_agent_logs else None,
-        }
-        return options, ends_at
+            began_at=began_at,
+            is_resumed=first_poke_at is not None,
+            had_response=first_poke_at is not None,
+            response_grace=response_grace(allowed, self.execution_timeout),
+            log=self.log,
+        )
+        return settings, ends_at
 
     def backoff_options(self) -> dict[str, Any]:
         """

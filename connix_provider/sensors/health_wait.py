@@ -15,6 +15,7 @@ from connix_provider.polling.health_group import HealthGroup, poll_group, select
 from connix_provider.polling.poll_result import PollResult
 from connix_provider.polling.selection import describe
 from connix_provider.polling.task_kill import exit_on_sigterm
+from connix_provider.polling.wait_settings import WaitProgress
 from connix_provider.polling.worker_loop import Locate, PollingSession
 from connix_provider.selector import AgentSelector, selector_of_task
 from connix_provider.sensors.try_store import TryStore
@@ -172,16 +173,17 @@ def _make_group(
     sensor: ConnixSensor, settings: HealthSettings, first_poke_at: float | None
 ) -> tuple[HealthGroup, float]:
     """Return the wait of this process, and the deadline of the whole wait in epoch seconds."""
-    options, ends_at = sensor.poll_options(first_poke_at)
+    wait_settings, ends_at = sensor.wait_settings(first_poke_at)
     group = HealthGroup(
         settings.policy,
+        wait_settings,
         healthy_for=settings.healthy_for,
         fails_on_unknown=settings.on_unknown == "fail",
-        log_positions=sensor.log_positions,
-        **options,
+        log_positions=sensor.log_positions if sensor.stream_agent_logs else None,
     )
     name = str(settings.selector) if settings.selector else sensor.agent_name
-    group.add(None if sensor.agent_id is None else str(sensor.agent_id), None if name is None else str(name))
+    agent_id = None if sensor.agent_id is None else str(sensor.agent_id)
+    group.add(agent_id, WaitProgress(agent_name=None if name is None else str(name)))
     return group, ends_at
 
 

@@ -15,6 +15,7 @@ from connix_provider.lifecycle import GOALS, Goal, goal_for_statuses
 from connix_provider.poll_state import PollState
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.preload import preload
+from connix_provider.polling.wait_settings import WaitProgress, WaitSettings
 from connix_provider.triggers.base import WaitTrigger
 from connix_provider.values import quoted
 
@@ -208,11 +209,13 @@ class ConnixAgentStatusTrigger(WaitTrigger):
             )
             await client.run_flow(steps)
 
-    async def wait(self, options: dict[str, Any], first_poll_at: float) -> tuple[PollResult, dict[str, Any]]:
+    async def poll_until_done(
+        self, settings: WaitSettings, first_poll_at: float
+    ) -> tuple[PollResult, dict[str, Any]]:
         """
         Wait until the agent reaches the goal.
 
-        :param options: those of :meth:`poll_options`
+        :param settings: what the wait keeps to
         :param first_poll_at: epoch seconds of the first poll
         :return: how the wait ended
         :raises ValueError: for an invalid argument
@@ -223,13 +226,14 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         self._poller = StatusPoller(
             self._goal(),
             self.agent_id,
-            agent_name=self.agent_name,
-            project_id=self.project_id,
-            state=self._state(),
-            last_seen_at=self.last_seen_at,
-            errors=self.poll_errors,
-            log_position=self.log_position,
-            **options,
+            settings,
+            WaitProgress(
+                agent_name=self.agent_name,
+                state=self._state(),
+                last_seen_at=self.last_seen_at,
+                errors=self.poll_errors,
+                log_position=self.log_position,
+            ),
         )
         poll_result = await poll_until_done_async(
             self.connix_conn_id, self._poller, first_poll_at=first_poll_at

@@ -21,6 +21,7 @@ from connix_provider.hooks.diagnosis import add_subject
 from connix_provider.params import check_seconds
 from connix_provider.polling.poll_result import PollResult
 from connix_provider.polling.preload import preload
+from connix_provider.polling.wait_settings import WaitSettings
 from connix_provider.values import check_flag
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class WaitTrigger(BaseTrigger):
 
     #: What the trigger could not wait for, after the agent in a message.
     goal_phrase = ""
+    project_id: str
 
     def __init__(
         self,
@@ -85,40 +87,40 @@ class WaitTrigger(BaseTrigger):
             "connix_conn_id": self.connix_conn_id,
         }
 
-    def poll_options(self) -> dict[str, Any]:
+    def wait_settings(self) -> WaitSettings:
         """
-        Return the options of a poller that follow from these arguments.
+        Return what the wait keeps to.
 
-        :return: options of :class:`~connix_provider.polling.status_poller.StatusPoller`
         :raises ValueError: for an invalid argument
         """
-        return {
-            "poll_interval": check_seconds("poll_interval", self.poll_interval),
-            "exponential_backoff": check_flag("exponential_backoff", self.exponential_backoff),
-            "max_wait": self.max_wait,
-            "silent_fail": check_flag("silent_fail", self.silent_fail),
-            "deadline": time.time() + 3600.0 if self.deadline is None else self.deadline,
-            "began_at": self.began_at,
-            "is_resumed": self.began_at is not None,
-            "connix_conn_id": self.connix_conn_id,
-            "log": self.log,
-        }
+        return WaitSettings(
+            poll_interval=check_seconds("poll_interval", self.poll_interval),
+            exponential_backoff=check_flag("exponential_backoff", self.exponential_backoff),
+            max_wait=self.max_wait,
+            silent_fail=check_flag("silent_fail", self.silent_fail),
+            deadline=time.time() + 3600.0 if self.deadline is None else self.deadline,
+            began_at=self.began_at,
+            is_resumed=self.began_at is not None,
+            project_id=self.project_id,
+            connix_conn_id=self.connix_conn_id,
+            log=self.log,
+        )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """
         Wait, and yield one event with the result.
 
         :return: the event: a :class:`~connix_provider.polling.poll_result.PollResult`, ``deadline``, and what
-            :meth:`wait` adds
+            :meth:`poll_until_done` adds
         """
         await preload()
 
         more: dict[str, Any] = {}
         try:
-            options = self.poll_options()
+            settings = self.wait_settings()
             # At most one interval from now, because the clocks of worker and triggerer may differ.
-            first_poll_at = min(self.first_poll_at or 0.0, time.time() + options["poll_interval"])
-            poll_result, more = await self.wait(options, first_poll_at)
+            first_poll_at = min(self.first_poll_at or 0.0, time.time() + settings.poll_interval)
+            poll_result, more = await self.poll_until_done(settings, first_poll_at)
         except (ConnixError, ValueError) as error:
             # In the event, because otherwise Airflow only reports that the trigger failed.
             agent, status = self.last_seen()
@@ -127,11 +129,13 @@ class WaitTrigger(BaseTrigger):
         # With the deadline, because dag.test() drops the arguments of the method that resumes the task.
         yield TriggerEvent({**poll_result.to_event(), "deadline": self.deadline, **more})
 
-    async def wait(self, options: dict[str, Any], first_poll_at: float) -> tuple[PollResult, dict[str, Any]]:
+    async def poll_until_done(
+        self, settings: WaitSettings, first_poll_at: float
+    ) -> tuple[PollResult, dict[str, Any]]:
         """
         Wait until the wait is over.
 
-        :param options: those of :meth:`poll_options`
+        :param settings: what the wait keeps to
         :param first_poll_at: epoch seconds of the first poll
         :return: how the wait ended, and what the event holds besides
         :raises ValueError: for an invalid argument

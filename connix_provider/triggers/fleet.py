@@ -23,6 +23,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from connix_provider.client.errors import ConnixError
 from connix_provider.polling.poll_result import PollResult
 from connix_provider.polling.preload import preload
+from connix_provider.polling.wait_settings import WaitSettings
 
 if TYPE_CHECKING:
     from connix_provider.polling.fleet_wait import FleetWait
@@ -101,8 +102,14 @@ class ConnixFleetTrigger(BaseTrigger):
         from connix_provider.polling.fleet_wait import FleetPolicy, FleetWait
 
         policy = FleetPolicy.from_json(self.policy)
-        options = {"project_id": self.project_id, "connix_conn_id": self.connix_conn_id, "log": self.log}
-        restored = [FleetWait.from_json(stored, policy, **options) for stored in self.waits]
+        settings = WaitSettings(
+            poll_interval=0.0,
+            deadline=self.deadline,
+            project_id=self.project_id,
+            connix_conn_id=self.connix_conn_id,
+            log=self.log,
+        )
+        restored = [FleetWait.from_json(stored, policy, settings) for stored in self.waits]
         tasks = {
             asyncio.create_task(self._poll(wait, first_poll_at)): wait for wait, first_poll_at in restored
         }

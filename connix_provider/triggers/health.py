@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from connix_provider.health import HealthPolicy
 from connix_provider.polling.agent_ref import AgentRef
+from connix_provider.polling.wait_settings import WaitProgress, WaitSettings
 from connix_provider.triggers.base import WaitTrigger
 
 if TYPE_CHECKING:
@@ -95,11 +96,13 @@ class ConnixAgentHealthTrigger(WaitTrigger):
             },
         )
 
-    async def wait(self, options: dict[str, Any], first_poll_at: float) -> tuple[PollResult, dict[str, Any]]:
+    async def poll_until_done(
+        self, settings: WaitSettings, first_poll_at: float
+    ) -> tuple[PollResult, dict[str, Any]]:
         """
         Wait until enough agents are healthy.
 
-        :param options: those of :meth:`poll_options`
+        :param settings: what the wait keeps to
         :param first_poll_at: epoch seconds of the first polls
         :return: how the wait ended, and ``summary`` as :meth:`HealthGroup.summary
             <connix_provider.polling.health_group.HealthGroup.summary>` makes it
@@ -109,14 +112,13 @@ class ConnixAgentHealthTrigger(WaitTrigger):
 
         group = HealthGroup(
             HealthPolicy.of(self.health),
+            settings,
             needed=self.needed,
             healthy_for=self.healthy_for,
             fails_on_unknown=self.on_unknown == "fail",
-            project_id=self.project_id,
-            **options,
         )
         for agent in self.agents:
-            group.add(**agent)
+            group.add(agent["agent_id"], WaitProgress.from_json(agent))
         poll_result = await poll_group_until_done_async(
             self.connix_conn_id, group, first_poll_at=first_poll_at
         )

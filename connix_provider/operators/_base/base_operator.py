@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -18,6 +18,7 @@ from connix_provider.params import check_seconds
 from connix_provider.polling.clock import SteadyClock
 from connix_provider.polling.deadlines import response_grace, time_allowed
 from connix_provider.polling.task_kill import exit_on_sigterm
+from connix_provider.polling.wait_settings import WaitProgress, WaitSettings
 from connix_provider.task_parameters import TaskParameters
 
 if TYPE_CHECKING:
@@ -136,30 +137,31 @@ class PollingOperator(ConnixBaseOperator):
         """Return whether this task run may have sent its action before: in a retry."""
         return try_number_of(context) > 1
 
-    def wait_for(self, sent: SentAction, goal: str, deadline: float, **options: Any) -> StatusPoller:
+    def wait_for(
+        self, sent: SentAction, goal: str, deadline: float, log_position: Mapping[str, Any] | None = None
+    ) -> StatusPoller:
         """
         Return the wait for the goal of an action.
 
         :param goal: the goal's name
         :param deadline: epoch seconds at which the wait times out
-        :param options: further options of the poller
+        :param log_position: where the lines of the agent's log begin that the task logs; ``None`` for none
         """
         from connix_provider.polling.status_poller import StatusPoller
 
         allowed = self.seconds_allowed
         # The system's clock may have been set since the task began.
         deadline = self.clock.to_system(deadline)
-        return StatusPoller(
-            GOALS[goal],
-            sent.agent_id,
+        settings = WaitSettings(
             # A busy agent settles within seconds, whatever the poll interval.
             poll_interval=min(self.poll_seconds, SETTLE_INTERVAL) if goal == "settle" else self.poll_seconds,
             deadline=deadline,
-            agent_name=sent.agent_name,
-            state=sent.poll_state(),
             began_at=deadline - allowed,
             had_response=True,
             response_grace=response_grace(allowed, self.execution_timeout),
             log=self.log,
-            **options,
         )
+        progress = WaitProgress(
+            agent_name=sent.agent_name, state=sent.poll_state(), log_position=log_position
+        )
+        return StatusPoller(GOALS[goal], sent.agent_id, settings, progress)

@@ -150,10 +150,12 @@ class SingleAgentOperator(PollingOperator, CancelOnKillMixin):
         """
         return None
 
-    def wait_for(self, sent: SentAction, goal: str, deadline: float, **options: Any) -> StatusPoller:
+    def wait_for(
+        self, sent: SentAction, goal: str, deadline: float, log_position: Mapping[str, Any] | None = None
+    ) -> StatusPoller:
         """Return the wait for the goal of an action; it streams the agent's log if the task does."""
-        position = self.log_position if self.stream_agent_logs else None
-        return super().wait_for(sent, goal, deadline, log_position=position, **options)
+        position = log_position or (self.log_position if self.stream_agent_logs else None)
+        return super().wait_for(sent, goal, deadline, position)
 
     def act_or_defer(self, client: Client, project_id: str, context: Context, deadline: float) -> SentAction:
         """

@@ -40,6 +40,7 @@ from connix_provider.polling.fleet_wait import FleetWait, Stage
 from connix_provider.polling.last_errors import FAILURES, SECONDS, read_last_errors
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
+from connix_provider.polling.wait_settings import WaitProgress, WaitSettings
 
 if TYPE_CHECKING:
     from connix_provider.operators._base.base_operator import PollingOperator
@@ -100,7 +101,9 @@ class FleetRun:
             member = self._by_id.get(stored["agent_id"])
             if member is None or member.progress in {Progress.DONE, Progress.FAILED}:
                 continue
-            wait, first_poll_at = FleetWait.from_json(stored, self._settings.policy, **self._shared_options())
+            wait, first_poll_at = FleetWait.from_json(
+                stored, self._settings.policy, self._wait_settings(0.0, 0.0)
+            )
             wait.due = time.monotonic() + max(0.0, first_poll_at - time.time())
             self.waits[wait.agent_id] = wait
             if (result := event["results"].get(wait.agent_id)) is not None:
@@ -224,25 +227,24 @@ class FleetRun:
             stage,
             sent.goal,
             self._settings.policy,
+            self._wait_settings(deadline, began_at),
+            WaitProgress(agent_name=member.name, state=sent.poll_state()),
             repeats=repeats,
-            agent_name=member.name,
-            poll_interval=self._task.poll_seconds,
-            deadline=deadline,
-            began_at=began_at,
-            poll_state=sent.poll_state().to_json(),
-            **self._shared_options(),
         )
         # Back off for a busy agent. After an action wait 1 s, because its effect is not visible at once.
         delay = back_off(repeats) if stage is Stage.SETTLE else 1.0 if stage is Stage.GOAL else 0.0
         wait.due = time.monotonic() + min(delay, self._task.poll_seconds)
 
-    def _shared_options(self) -> dict[str, Any]:
-        return {
-            "project_id": self._project_id,
-            "connix_conn_id": self._hook.connix_conn_id,
-            "had_response": True,
-            "log": self._log,
-        }
+    def _wait_settings(self, deadline: float, began_at: float) -> WaitSettings:
+        return WaitSettings(
+            poll_interval=self._task.poll_seconds,
+            deadline=deadline,
+            began_at=began_at,
+            project_id=self._project_id,
+            connix_conn_id=self._hook.connix_conn_id,
+            had_response=True,
+            log=self._log,
+        )
 
     def _ended(self, wait: FleetWait, result: PollResult) -> None:
         """Take the next step with an agent whose wait ended."""

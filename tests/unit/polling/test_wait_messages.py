@@ -29,6 +29,7 @@ from connix_provider.polling.last_errors import read_last_errors
 from connix_provider.polling.poll_result import PollResult
 from connix_provider.polling.rate_limit_waits import RateLimitWaitLog
 from connix_provider.polling.status_poller import StatusPoller
+from connix_provider.polling.wait_settings import WaitProgress, WaitSettings
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
 ALPHA = AgentRef("agent_1", "alpha", "p_1")
@@ -117,10 +118,13 @@ def test_a_permanent_limit_logs_once_a_minute(caplog):
     assert waits.total(1600.0) == pytest.approx(480.0)
 
 
+def poller(goal, *, seconds=0.0, is_resumed=False, **progress):
+    settings = WaitSettings(poll_interval=5, deadline=time.time() + seconds, is_resumed=is_resumed)
+    return StatusPoller(GOALS[goal], "agent_1", settings, WaitProgress(**progress))
+
+
 def test_a_timeout_under_limit_names_limit_and_remedy():
-    wait = StatusPoller(
-        GOALS["start"], "agent_1", poll_interval=5, deadline=time.time() + 60, agent_name="alpha"
-    )
+    wait = poller("start", seconds=60, agent_name="alpha")
     wait.observe(limited(30.0))
     wait.limit_waits.end(ALPHA, wait.schedule.clock.now() + 30.0)
     message = wait.timed_out().message
@@ -143,7 +147,7 @@ def refused() -> ConnixRateLimitError:
 )
 @pytest.mark.parametrize("goal", ["start", "restart", "update", "delete"])
 def test_a_timeout_names_the_last_polls_limit(goal, error, seconds, told, not_told):
-    wait = StatusPoller(GOALS[goal], "agent_1", poll_interval=5, deadline=time.time() + 60, is_resumed=True)
+    wait = poller(goal, seconds=60, is_resumed=True)
     begun = wait.schedule.clock.now()
     wait.observe(error)
     wait.schedule.clock.now = lambda: begun + seconds
@@ -153,9 +157,7 @@ def test_a_timeout_names_the_last_polls_limit(goal, error, seconds, told, not_to
 
 
 def test_a_limit_hides_no_error_of_the_service():
-    wait = StatusPoller(
-        GOALS["start"], "agent_1", poll_interval=5, deadline=time.time() + 60, is_resumed=True
-    )
+    wait = poller("start", seconds=60, is_resumed=True)
     begun = wait.schedule.clock.now()
     wait.observe(ConnixServerError(502, "bad_gateway", "no upstream"))
     wait.observe(limited(30.0))
@@ -293,7 +295,7 @@ def test_a_sensor_keeps_to_execution_timeout(scenario: Scenario, mode):
 def test_a_restart_without_a_sign_says_so():
     seen = Snapshot("running", datetime(2026, 1, 15, tzinfo=UTC))
     state = PollState(before=seen, last=seen)
-    wait = StatusPoller(GOALS["restart"], "agent_1", poll_interval=5, deadline=time.time(), state=state)
+    wait = poller("restart", state=state)
     message = wait.timed_out().message
     assert "showed no sign of a restart within the time allowed" in message
     assert "last seen running" in message
@@ -302,7 +304,7 @@ def test_a_restart_without_a_sign_says_so():
 
 @pytest.mark.parametrize("is_limited", [False, True])
 def test_a_last_poll_without_response_is_named(is_limited):
-    wait = StatusPoller(GOALS["stop"], "agent_1", poll_interval=5, deadline=time.time(), is_resumed=True)
+    wait = poller("stop", is_resumed=True)
     if is_limited:
         wait.limit_waits.begin(ALPHA, limited(9.0), 9.0, wait.schedule.clock.now() - 9)
     message = wait.no_response().message
