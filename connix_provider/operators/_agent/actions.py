@@ -139,8 +139,7 @@ class ConnixActionOperator(ConnixExistingAgentOperator):
         if before.status in GOALS[self.action].done:
             self.log.info(
                 "Agent %s is %s already; nothing to %s.",
-                before.name,
-                agent_id,
+                before.label,
                 before.status,
                 self.action,
             )

@@ -209,8 +209,7 @@ def update(
             return SentAction.of(agent)
         log.info(
             "Agent %s has the requested fields and is %s; waiting for it.",
-            agent.name,
-            agent.id,
+            agent.label,
             agent.status,
         )
         began = record.accepted_at if record else None

@@ -119,8 +119,7 @@ def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
             return _restarted(before, time.time())
         log.warning(
             "The response to the restart of agent %s was lost (%s); checking the agent.",
-            before.name,
-            before.id,
+            before.label,
             lost,
         )
         check = _confirm(client, project_id, before, lost, requested_at)
@@ -132,8 +131,7 @@ def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
             raise with_explanation(lost, f"The restart was sent {times} and the agent shows no sign of it")
         log.info(
             "Agent %s %s: the restart was not executed. Sending it again.",
-            before.name,
-            before.id,
+            before.label,
             "changed in another way" if check.evidence is Evidence.OTHER_CHANGE else "has not changed",
         )
         before = check.agent
@@ -178,8 +176,7 @@ def resume_restart(
     if is_restarted and agent.status == AgentStatus.ERROR and repeat_after_error:
         log.warning(
             "Agent %s ended in error after an earlier try restarted it; it is restarted once more.",
-            agent.name,
-            agent_id,
+            agent.label,
         )
         return agent
     if is_restarted or record.accepted_at:
@@ -192,8 +189,7 @@ def resume_restart(
         raise _unknown_restart(f"{requested} {agent.label}", _SHOWS_NO_CHANGES)
     log.info(
         "An earlier try requested the restart of agent %s, but %s: it is restarted now.",
-        agent.name,
-        agent_id,
+        agent.label,
         "the agent only changed in another way"
         if check.evidence is Evidence.OTHER_CHANGE
         else "the agent has not changed since",
