@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from connix_provider.health_report import HealthCheck, HealthReport, HealthState
 from connix_provider.lifecycle import Goal, Verdict, judge
-from connix_provider.statuses import KNOWN, parse_statuses
+from connix_provider.statuses import KNOWN, AgentStatus, parse_statuses, status_phrase
 from connix_provider.values import check_number, from_mapping, quoted
 
 if TYPE_CHECKING:
@@ -133,6 +133,9 @@ class HealthPolicy:
     def __post_init__(self) -> None:
         """Check and normalize the values."""
         statuses = None if self.statuses is None else parse_statuses(self.statuses, "statuses")
+        if statuses is not None and not statuses:
+            # Otherwise a template that renders to nothing would silently drop the check.
+            raise ValueError(f"statuses is empty; name at least one of: {', '.join(AgentStatus)}")
         checked: dict[str, Any] = {"statuses": tuple(sorted(map(str, statuses))) if statuses else None}
         checked["window"] = check_number("window", self.window, "seconds")
         if not checked["window"] > 0:
@@ -211,7 +214,7 @@ def evaluate(
         agent_id=agent.id,
         agent_name=agent.name or None,
         project_id=project_id or agent.project_id,
-        status=str(agent.status),
+        status=agent.snapshot().status,
         measured_at=datetime.fromtimestamp(now, UTC),
         window=_seconds(policy.window),
         checks=tuple(_check(name, policy, agent, metrics, error_logs, now) for name in policy.checks),
@@ -260,8 +263,9 @@ def _check_status(policy: HealthPolicy, agent: Agent) -> HealthCheck:
     verdict = judge(Goal("sensor", done=wanted, failed=KNOWN - wanted), agent.snapshot()).verdict
     # The lifecycle knows no meaning of a new status, so the agent may be well or not.
     states = {Verdict.DONE: HealthState.HEALTHY, Verdict.FAILED: HealthState.UNHEALTHY}
-    status, names = str(agent.status), sorted(wanted)
-    reason = f"the status is {status}, wanted {' or '.join(names)} (statuses)"
+    status, names = agent.snapshot().status, sorted(wanted)
+    shown = status if status in KNOWN else status_phrase(status)
+    reason = f"the status is {shown}, wanted {' or '.join(names)} (statuses)"
     return HealthCheck("statuses", states.get(verdict, HealthState.UNKNOWN), names, status, reason)
 
 

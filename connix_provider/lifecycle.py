@@ -72,7 +72,8 @@ __all__ = [
 REPLICA_LAG = 15.0
 #: The longest `stable_for` in seconds; no datetime can be made of much more.
 _LONGEST_STABLE = 300 * 365 * 86400.0
-#: Stale snapshots in a row that are ignored. A further one means that the service's clock was set back.
+#: Stale snapshots in a row that are ignored. A further one means that the service's clock was set back, if
+#: the first of them is older than a replica may lag.
 _MAX_STALE = 3
 
 
@@ -142,10 +143,12 @@ class Judgement:
     A verdict with its reason.
 
     :param reason: one clause for the log, without a full stop
+    :param is_ignored: whether the snapshot is out of date, so that its status means nothing
     """
 
     verdict: Verdict
     reason: str
+    is_ignored: bool = False
 
 
 class Evidence(StrEnum):
@@ -193,8 +196,8 @@ def judge(goal: Goal, snapshot: Snapshot, state: PollState | None = None, *, now
     :return: the verdict with its reason
     """
     state = PollState() if state is None else state
-    if _is_stale(snapshot, state):
-        return Judgement(Verdict.WAITING, "the response is older than an earlier one")
+    if _is_stale(snapshot, state, now):
+        return Judgement(Verdict.WAITING, "the response is older than an earlier one", is_ignored=True)
     _record(goal, snapshot, state, now)
     if snapshot.status is None:
         return _judge_missing(goal, state, now)
@@ -213,14 +216,15 @@ def judge(goal: Goal, snapshot: Snapshot, state: PollState | None = None, *, now
     return Judgement(Verdict.WAITING, f"it is {status_phrase(snapshot.status)}")
 
 
-def _is_stale(snapshot: Snapshot, state: PollState) -> bool:
+def _is_stale(snapshot: Snapshot, state: PollState, now: float) -> bool:
     """Return whether a snapshot shows the agent as it was before an earlier poll, and count it."""
     newest = state.newest or (state.before.updated_at if state.before else None)
     if snapshot.status is not None and newest and snapshot.updated_at and snapshot.updated_at < newest:
         state.stale += 1
-        if state.stale <= _MAX_STALE:
+        state.stale_since = now if state.stale_since is None else state.stale_since
+        if state.stale <= _MAX_STALE or now < state.stale_since + REPLICA_LAG:
             return True
-    state.stale = 0
+    state.stale, state.stale_since = 0, None
     state.newest = snapshot.updated_at or newest
     return False
 

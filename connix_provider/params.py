@@ -101,6 +101,8 @@ def check_id(name: str, value: Any) -> str:
     _refuse_json(value, name)
     if looks_like_a_key(value):
         raise ValueError(f"{name} looks like an API key; the key belongs in the password of the connection")
+    if not value.strip().isprintable():
+        raise ValueError(f"{name} must be one line of printable characters, not {quoted(value)}")
     return value.strip()
 
 

@@ -21,6 +21,8 @@ __all__ = ["GRACE", "PollState", "Sign", "Snapshot"]
 
 #: Seconds after an action was accepted during which the status from before it is never final.
 GRACE = 60.0
+#: The fields of a poll state that are moments, by the clock of the wait.
+_MOMENTS = ("accepted_at", "found_at", "stable_since", "stale_since")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class PollState:
     :param last: the snapshot of the last poll
     :param newest: the latest ``updated_at`` of all polls
     :param stale: how many of the last polls showed an earlier ``updated_at``
+    :param stale_since: epoch seconds of the first of them
     :param sign: the sign of an update that the wait needs besides the status
     :param was_busy: whether a poll showed the agent creating or updating
     """
@@ -124,6 +127,7 @@ class PollState:
     last: Snapshot | None = None
     newest: datetime | None = None
     stale: int = 0
+    stale_since: float | None = None
     sign: Sign = Sign.NONE
     was_busy: bool = False
 
@@ -134,7 +138,7 @@ class PollState:
         :param to_system: converts a moment of this process to epoch seconds of the system's clock
         :return: plain JSON without secrets
         """
-        moments = {name: getattr(self, name) for name in ("accepted_at", "found_at", "stable_since")}
+        moments = {name: getattr(self, name) for name in _MOMENTS}
         if to_system is not None:
             moments = {name: moment and to_system(moment) for name, moment in moments.items()}
         return {

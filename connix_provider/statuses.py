@@ -26,6 +26,8 @@ class AgentStatus(StrEnum):
 
 
 KNOWN = frozenset(AgentStatus)
+#: Characters of an unknown status in a message.
+_LONGEST = 100
 #: An agent leaves these statuses by itself.
 TRANSIENT = frozenset({AgentStatus.CREATING, AgentStatus.UPDATING})
 #: An agent stays in these statuses until an action.
@@ -43,6 +45,9 @@ def status_phrase(status: str | None) -> str:
     """
     if status is None:
         return "gone"
+    if status not in KNOWN:
+        # A status of the service may be any text, with line breaks, and long.
+        return repr(status[:_LONGEST])
     return "in error" if status == AgentStatus.ERROR else status
 
 

@@ -90,7 +90,8 @@ def amount_of(name: str, value: Any, total: int, *, round_up: bool) -> int:
         return amount
     # Rounded first, because 0.1 * 30 is a little more than 3.
     exact = round(amount * total, 6)
-    return math.ceil(exact) if round_up else math.floor(exact)
+    # Any part above zero is at least one.
+    return max(math.ceil(exact), int(amount > 0)) if round_up else math.floor(exact)
 
 
 def check_number(name: str, value: Any, kind: str) -> float | int:

@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +14,7 @@ from connix_provider.client.auth import Auth, choose_auth
 from connix_provider.client.auth.httpcore_log import hide_secrets_of
 from connix_provider.client.calls.call import Call
 from connix_provider.client.calls.steps import Flow, Send
+from connix_provider.client.known_secrets import KnownSecrets
 from connix_provider.client.models import Agent
 from connix_provider.client.ratelimit import RateLimiter
 from connix_provider.client.ratelimit.registry import check_share, limiter_for
@@ -39,9 +39,6 @@ __all__ = ["BaseClient"]
 
 T = TypeVar("T")
 ClientT = TypeVar("ClientT", bound="BaseClient")
-
-#: Agents whose secrets a client remembers.
-_REMEMBERED_AGENTS = 256
 
 
 class BaseClient:
@@ -77,7 +74,7 @@ class BaseClient:
         self.digest_key = digest_key(self._auth.credentials())
         #: The limiter of the key, shared with everything else in this process that uses the key.
         self.limiter: RateLimiter = limiter_for(self.base_url, self._auth.identity(), share)
-        self._agents: OrderedDict[str, Agent] = OrderedDict()
+        self._known_secrets = KnownSecrets()
         self._background = False
         self._timeout = float(timeout)
         check_proxies(self.base_url)
@@ -150,6 +147,10 @@ class BaseClient:
         """
         return redact(value, (*self._secrets(), *more))
 
+    def secrets_of_agent(self, agent_id: str | None) -> tuple[str, ...]:
+        """Return the secrets of an agent, former ones included, as far as this client has met them."""
+        return self._known_secrets.of_agent(agent_id)
+
     def flow(self, call: Call[T]) -> Flow[T]:
         """
         Return the steps of one call, within this client's bounds.
@@ -161,29 +162,17 @@ class BaseClient:
             self.policy,
             limiter=self.limiter,
             background=self._background,
-            secrets=lambda: (*self._secrets(), *self._agent_secrets(call.agent_id)),
+            secrets=lambda: (*self._secrets(), *self.secrets_of_agent(call.agent_id)),
             clock=time.monotonic,
             epoch=time.time,
         )
         if isinstance(result, Agent):
             result.set_digest_key(self.digest_key)
-            self._remember(result)
+            self._known_secrets.add(result, call.secrets)
         return result
-
-    def _remember(self, agent: Agent) -> None:
-        """Keep an agent, because a later error may quote its secrets."""
-        # In this order, because threads may share the client.
-        self._agents.pop(agent.id, None)
-        self._agents[agent.id] = agent
-        if len(self._agents) > _REMEMBERED_AGENTS:
-            self._agents.popitem(last=False)
 
     def _secrets(self) -> tuple[str, ...]:
         return tuple(form for secret in self._auth.secrets() for form in encoded_forms(secret))
-
-    def _agent_secrets(self, agent_id: str | None) -> tuple[str, ...]:
-        agent = self._agents.get(agent_id or "")
-        return agent.secrets() if agent else ()
 
     def _prepare(self, send: Send) -> tuple[Auth, httpx.Request]:
         """Return the auth of a request and the request."""

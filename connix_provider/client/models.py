@@ -108,6 +108,11 @@ class Agent(ConnixModel):
     _digest_key: bytes = PrivateAttr(default=b"")
 
     @property
+    def is_listed(self) -> bool:
+        """Whether a listing showed the agent, which may leave parts out."""
+        return self._is_listed
+
+    @property
     def label(self) -> str:
         """The agent's name and id, or its id alone if it has no name, for messages."""
         return agent_label(self.id, self.name)

@@ -28,4 +28,11 @@ def stream_log(
         # A slow log delays the next poll by less than a poll interval, and never the last one.
         schedule = poller.schedule
         seconds = schedule.left() + poller.response_grace if is_over else schedule.sleep_seconds() - _SPARE
-        yield from poller.stream.read(client, poller.agent, poller.last_agent, seconds=seconds)
+        last = poller.state.last
+        yield from poller.stream.read(
+            client,
+            poller.agent,
+            poller.last_agent,
+            changed_at=last.updated_at if last else None,
+            seconds=seconds,
+        )

@@ -17,6 +17,10 @@ from connix_provider.statuses import DOWN, AgentStatus
 __all__ = ["FleetPolicy", "FleetWait", "Stage"]
 
 
+#: The statuses in which an agent has not become available.
+_FAILED = DOWN | {AgentStatus.ERROR}
+
+
 class Stage(StrEnum):
     """The condition that a wait polls for."""
 
@@ -99,7 +103,13 @@ class FleetWait:
         """
         poller: StatusPoller
         if stage is Stage.HEALTH and policy.health is not None:
-            group = HealthGroup(policy.health, settings, needed=1, healthy_for=policy.min_healthy_time)
+            group = HealthGroup(
+                _of_running_agents(policy.health),
+                settings,
+                needed=1,
+                healthy_for=policy.min_healthy_time,
+                failed_statuses=_FAILED,
+            )
             poller = group.add(agent_id, progress)
         else:
             poller = StatusPoller(_goal(stage, goal, policy), agent_id, settings, progress)
@@ -156,6 +166,11 @@ class FleetWait:
         return wait, known["first_poll_at"]
 
 
+def _of_running_agents(policy: HealthPolicy) -> HealthPolicy:
+    """Add to a policy without statuses that the agent runs, because only then it is available."""
+    return policy if policy.statuses else dataclasses.replace(policy, statuses=AgentStatus.RUNNING)
+
+
 def _goal(stage: Stage, goal: str | None, policy: FleetPolicy) -> Goal:
     if stage is Stage.SETTLE:
         return GOALS["settle"]
@@ -164,6 +179,6 @@ def _goal(stage: Stage, goal: str | None, policy: FleetPolicy) -> Goal:
     return Goal(
         "sensor",
         done=frozenset({AgentStatus.RUNNING}),
-        failed=DOWN | {AgentStatus.ERROR},
+        failed=_FAILED,
         stable_for=policy.min_healthy_time,
     )

@@ -58,6 +58,7 @@ class HealthGroup:
     :param needed: how many agents must be healthy; ``None`` for all
     :param healthy_for: seconds for which polls must show a healthy agent without a change
     :param fails_on_unknown: whether an agent of unknown health counts as failed
+    :param failed_statuses: statuses in which an agent has failed, whatever its health
     :param log_positions: the positions of the agents' logs, in the order of the agents; ``None`` not to bring
         their logs into the task's log
     """
@@ -70,6 +71,7 @@ class HealthGroup:
         needed: int | None = None,
         healthy_for: float = 0.0,
         fails_on_unknown: bool = False,
+        failed_statuses: frozenset[str] = frozenset(),
         log_positions: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         self._policy = policy
@@ -77,6 +79,7 @@ class HealthGroup:
         self._needed = needed
         self._healthy_for = healthy_for
         self._fails_on_unknown = fails_on_unknown
+        self._failed_statuses = failed_statuses
         self._log_positions = log_positions
         self.pollers: list[HealthPoller] = []
         self._is_counting = False
@@ -101,6 +104,7 @@ class HealthGroup:
             progress,
             healthy_for=self._healthy_for,
             fails_on_unknown=self._fails_on_unknown,
+            failed_statuses=self._failed_statuses,
         )
         self.pollers.append(poller)
         return poller
@@ -118,6 +122,7 @@ class HealthGroup:
             needed=needed,
             healthy_for=self._healthy_for,
             fails_on_unknown=self._fails_on_unknown,
+            failed_statuses=self._failed_statuses,
             log_positions=self._log_positions,
         )
         for agent_id, name in agents:

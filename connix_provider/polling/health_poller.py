@@ -62,6 +62,7 @@ class HealthPoller(StatusPoller):
     :param agent_id: the agent, or ``None`` while only its name is known
     :param healthy_for: seconds for which polls must show a healthy agent without a change
     :param fails_on_unknown: whether an agent of unknown health counts as failed
+    :param failed_statuses: statuses in which the agent has failed, whatever its health
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class HealthPoller(StatusPoller):
         *,
         healthy_for: float,
         fails_on_unknown: bool,
+        failed_statuses: frozenset[str] = frozenset(),
     ) -> None:
         self.report: HealthReport | None = None
         self.last_report = progress.last_report
@@ -87,7 +89,7 @@ class HealthPoller(StatusPoller):
         goal = Goal(
             "health",
             done=frozenset({str(HealthState.HEALTHY)}),
-            failed=frozenset({str(HealthState.UNKNOWN)} if fails_on_unknown else ()),
+            failed=failed_statuses | ({str(HealthState.UNKNOWN)} if fails_on_unknown else set()),
             stable_for=healthy_for,
         )
         super().__init__(goal, agent_id, settings, progress)
@@ -173,7 +175,8 @@ class HealthPoller(StatusPoller):
         return {**super().handover(), "last_report": self.last_report}
 
     def _judge(self, polled: Snapshot, why: str = "") -> PollResult | None:
-        if polled.status is not None and self.report is not None:
+        has_failed = polled.status in self.goal.failed
+        if polled.status is not None and self.report is not None and not has_failed:
             polled = dataclasses.replace(polled, status=str(self.report.state))
         result = super()._judge(polled, why)
         if result is not None and result.outcome is Outcome.DONE:

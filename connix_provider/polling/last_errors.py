@@ -114,9 +114,10 @@ def read_last_errors(
         max_attempts=1, total_timeout=seconds, deadline=time.time() + seconds, max_permit_wait=seconds
     )
     try:
-        known = agent or (yield from bounded.flow(get_agent(project_id, agent_id)))
+        if agent is None:
+            yield from bounded.flow(get_agent(project_id, agent_id))
         page = yield from bounded.flow(get_logs(project_id, agent_id, level="error", limit=_PAGE))
-        secrets = known.secrets()
+        secrets = client.secrets_of_agent(agent_id)
         entries = _newest(filter(is_error, page.logs))
         # All at once, because the search for the secrets is prepared for each call.
         texts = client.redact(

@@ -59,7 +59,8 @@ class LogStream:
         if position and isinstance(position.get("since"), str):
             self._since = datetime.fromisoformat(position["since"])
             self._logged.update(position.get("logged") or {})
-        self._secrets: tuple[str, ...] | None = None
+        #: ``updated_at`` of the agent when its secrets were read; ``None`` if they were not.
+        self._secrets_as_of: Any = None
         #: The key of the digests of lines, which may hold secrets.
         self._digest_key = b""
         #: The kind of the last failure that was logged, until a read succeeds.
@@ -77,17 +78,24 @@ class LogStream:
         return {"since": since, "logged": dict(self._logged), "failure": self._failure}
 
     def read(
-        self, client: Client | AsyncClient, ref: AgentRef, agent: Agent | None, *, seconds: float
+        self,
+        client: Client | AsyncClient,
+        ref: AgentRef,
+        agent: Agent | None,
+        *,
+        changed_at: datetime | None,
+        seconds: float,
     ) -> Flow[None]:
         """
         Log the new lines; for ``client.run_flow()``. A failure is logged once, and never raised.
 
         :param agent: the agent as Get showed it, if the last poll was one
+        :param changed_at: its last change, as the last poll showed it
         :param seconds: the time that is left; at most 5 s are spent
         """
         self._digest_key = client.digest_key
         if agent is not None:
-            self._secrets = agent.secrets()
+            self._secrets_as_of = (agent.updated_at,)
         seconds = min(_SECONDS, seconds)
         if seconds <= 0:
             return
@@ -103,10 +111,10 @@ class LogStream:
             self._since = datetime.fromtimestamp(self._began_at + ahead, UTC)
         try:
             entries, is_complete = yield from self._read_new(bounded, ref)
-            if entries and self._secrets is None:
-                # A listing leaves out the secrets, which must not be logged.
-                read = yield from bounded.flow(get_agent(str(ref.project_id), str(ref.agent_id)))
-                self._secrets = read.secrets()
+            if entries and self._secrets_as_of != (changed_at,):
+                # A listing leaves out the secrets, which a change may replace.
+                yield from bounded.flow(get_agent(str(ref.project_id), str(ref.agent_id)))
+                self._secrets_as_of = (changed_at,)
         except ConnixError as error:
             # A 429 and the limiter's own error, which follows it, are one failure.
             kind = (ConnixRateLimitError if isinstance(error, ConnixRateLimitError) else type(error)).__name__
@@ -124,7 +132,9 @@ class LogStream:
             )
         for at in range(0, len(entries), _CHUNK):
             chunk = entries[at : at + _CHUNK]
-            texts = client.redact([entry.message[:_SEARCHED] for entry in chunk], self._secrets or ())
+            texts = client.redact(
+                [entry.message[:_SEARCHED] for entry in chunk], client.secrets_of_agent(ref.agent_id)
+            )
             for entry, text in zip(chunk, texts, strict=True):
                 self._write(ref, entry, printable(text))
             # Yield between chunks, because otherwise many lines would block the event loop of a triggerer.
@@ -143,7 +153,7 @@ class LogStream:
             found += pages.take((yield from client.flow(pages.next_call)))
             if number == 0 and pages.next_call is not None and found:
                 # Lines that are added meanwhile would shift the other pages.
-                end = max(map(_time_of, found)) + timedelta(microseconds=1)
+                end = min(max(map(_time_of, found)), _LATEST) + timedelta(microseconds=1)
                 pages = LogPaginator(partial(page_of, end_time=end), len(found))
         logged, new = Counter(self._logged), []
         # The service's order is newest first, and sorting keeps it for lines of the same time.
@@ -167,6 +177,10 @@ class LogStream:
 
     def _digest(self, entry: LogEntry) -> str:
         return digest(self._digest_key, entry.level, entry.message, entry.context)
+
+
+#: The latest time to which a microsecond can be added.
+_LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(microseconds=1)
 
 
 def _time_of(entry: LogEntry) -> datetime:

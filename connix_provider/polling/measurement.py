@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.endpoints import MAX_LOGS_PER_PAGE, get_agent, get_logs, get_metrics
+from connix_provider.client.errors import ConnixNotFoundError
 from connix_provider.client.models import LogEntry
 from connix_provider.client.pagination import LogPaginator
 from connix_provider.health import HealthPolicy, HealthReport, evaluate
@@ -44,17 +45,29 @@ def measure(
     :return: the steps; their result is the report
     :raises ConnixError: if a request fails
     """
-    if agent is None:
+    is_incomplete = agent is not None and agent.is_listed and agent.last_activity is None
+    if agent is None or (is_incomplete and policy.max_silence is not None):
+        # A listing may leave out the last activity.
         agent = yield from client.flow(get_agent(project_id, agent_id))
     now = client.server_now()
     # Without an end, because this clock may be a second behind the service's.
     start = datetime.fromtimestamp(now - _seconds(policy), UTC)
     metrics = errors = None
     if policy.needs_metrics:
-        metrics = yield from client.flow(get_metrics(project_id, agent_id, start_time=start))
+        call = get_metrics(project_id, agent_id, start_time=start)
+        metrics = yield from _none_if_missing(client.flow(call))
     if policy.max_error_logs is not None:
-        errors = yield from _count_errors(client, project_id, agent_id, start, policy.max_error_logs)
+        counting = _count_errors(client, project_id, agent_id, start, policy.max_error_logs)
+        errors = yield from _none_if_missing(counting)
     return evaluate(policy, agent, metrics, errors, now=now, project_id=project_id)
+
+
+def _none_if_missing(flow: Flow[Any]) -> Flow[Any]:
+    """Take a 404 for missing data, because only a Get shows whether the agent is gone."""
+    try:
+        return (yield from flow)
+    except ConnixNotFoundError:
+        return None
 
 
 def _seconds(policy: HealthPolicy) -> float:

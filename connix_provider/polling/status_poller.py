@@ -271,6 +271,8 @@ class StatusPoller:
         if polled.status is None and judgement.verdict is Verdict.WAITING:
             self.log.failure(self.agent, ConnixError(judgement.reason))
             return None
+        if judgement.is_ignored:
+            return None
         self.log.status(self.agent, polled.status, self.goal, self.schedule)
         held = self.state.stable_since
         if self.goal.stable_for > 0 and held is not None and held != held_since:

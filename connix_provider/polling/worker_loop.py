@@ -22,6 +22,7 @@ from connix_provider.polling.deadlines import time_after
 from connix_provider.polling.health_poller import HealthPoller
 from connix_provider.polling.last_errors import FAILURES, add_last_errors, read_last_errors
 from connix_provider.polling.poll_result import PollResult
+from connix_provider.polling.poll_schedule import MAX_POLL
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
@@ -219,7 +220,8 @@ def _poll(
                 deadline=time.time() + seconds + 1.0,
                 background=True,
                 max_permit_wait=min(SHORT_WAIT, seconds),
-                response_grace=poller.response_grace if seconds == poller.schedule.left() else 0.0,
+                # Only the last poll ends with the deadline; any other one may take a minute.
+                response_grace=poller.response_grace if seconds < MAX_POLL else 0.0,
             )
             if poller.agent.link is None:
                 polling_session.locate(client, project_id, poller, locate)

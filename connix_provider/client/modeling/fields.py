@@ -12,7 +12,6 @@ full speed. Its last member decides what becomes of any other value:
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
@@ -25,6 +24,7 @@ from connix_provider.client.redaction import SECRET_FIELDS
 from connix_provider.statuses import AgentStatus
 
 __all__ = [
+    "LARGEST",
     "ConnixModel",
     "Count",
     "Id",
@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 
+#: The largest number that is read. Larger ones cannot be calculated with: a float overflows, or is infinite.
+LARGEST = 10**18
 #: Levels of nested values that a repr shows. A bound, because recursion could overflow the stack.
 _MAX_DEPTH = 20
 
@@ -73,7 +75,7 @@ def _opaque(value: Any) -> Any:
 
 def _number(value: Any) -> Any:
     # Fractions are kept, because a limit can still be compared with them.
-    return value if isinstance(value, int | float) and math.isfinite(value) else None
+    return value if isinstance(value, int | float) and abs(value) <= LARGEST else None
 
 
 def _as_text(value: Any) -> str:
@@ -90,8 +92,8 @@ Timestamp = Annotated[
 ]
 JsonObject = Annotated[dict[str, Any], OrElse(lambda _: {})]
 #: Numbers for calculation: any other value is ``None``.
-Count = Annotated[int | None, OrElse(_number)]
-Number = Annotated[float | None, OrElse(_number)]
+Count = Annotated[Annotated[int, Field(ge=-LARGEST, le=LARGEST)] | None, OrElse(_number)]
+Number = Annotated[Annotated[float, Field(ge=-LARGEST, le=LARGEST)] | None, OrElse(_number)]
 #: A status of the reference, or the text of a new one.
 Status = Annotated[AgentStatus | str, Field(union_mode="left_to_right")]
 

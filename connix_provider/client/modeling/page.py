@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_core import from_json
 
-from connix_provider.client.modeling.fields import ConnixModel, OrElse
+from connix_provider.client.modeling.fields import LARGEST, ConnixModel, OrElse
 
 __all__ = ["Page", "Pagination"]
 
@@ -20,10 +19,10 @@ log = logging.getLogger(__name__)
 
 
 def _integral_float(value: Any) -> int | None:
-    return int(value) if isinstance(value, float) and math.isfinite(value) else None
+    return int(value) if isinstance(value, float) and abs(value) <= LARGEST else None
 
 
-LenientInt = Annotated[int | None, OrElse(_integral_float)]
+LenientInt = Annotated[Annotated[int, Field(ge=-LARGEST, le=LARGEST)] | None, OrElse(_integral_float)]
 
 
 class Pagination(ConnixModel):

@@ -15,6 +15,9 @@ __all__ = ["PAGE", "DuePages", "ListingScan"]
 
 #: Agents on one page: the reference's most.
 PAGE = 100
+#: The longest listing that is scanned, because each choice of a page goes through all of them. A service may
+#: state any number.
+_MAX_PAGES, _MAX_ENTRIES = 2_000, 2_000 * PAGE
 _NEVER = -1
 
 
@@ -44,7 +47,8 @@ class ListingScan:
         :param entries: how many
         :return: pages, at least one
         """
-        return max(1, math.ceil((entries - self._size + self.stride) / self.stride))
+        pages = math.ceil((min(entries, _MAX_ENTRIES) - self._size + self.stride) / self.stride)
+        return max(1, min(pages, _MAX_PAGES))
 
     def last_read(self, page: int) -> int:
         """
@@ -89,11 +93,14 @@ class ListingScan:
             self.pages = 0
             return True
         self._read[page] = number
-        if total is not None:
+        if not has_more and size < self._size:
+            # A page that is not full is the last one, whatever the total is.
+            self.pages = page + 1
+        elif total is not None:
             self.pages = self.pages_for(total)
         elif has_more:
             # The length is unknown, so assume that as many pages follow as were read.
-            self.pages = max(self.pages, 2 * (page + 1))
+            self.pages = min(max(self.pages, 2 * (page + 1)), _MAX_PAGES)
         else:
             self.pages = page + 1
         for gone in [known for known in self._read if known >= self.pages]:

@@ -13,8 +13,7 @@ There are three kinds of read:
 - *By page*: the page of the whole listing that showed an agent last shows it again.
 - *By status*: the agents in one status have a listing of their own. In a project of 50,000 agents, of which
   1,000 are being created, it has eleven pages. An agent that left the status is not on them, so these pages
-  count half. An agent of unknown
-  status counts for each status in proportion to the agents known in it.
+  count half. An agent of unknown status counts for each status in proportion to the agents known in it.
 - *By id*: an agent that is on no page with another, because a page is no better than a Get then. An agent
   that left its page is such an agent, and only a Get can tell what became of it. So is one that is overdue
   much longer than the agents that pages show.
@@ -53,8 +52,6 @@ _BY_STATUS = 0.5
 _OVERLAP = 5
 #: An agent is read by id once it is overdue by this factor of the lateness on pages, plus these seconds.
 _GET_AFTER, _GET_AFTER_MORE = 1.5, 2.0
-#: Seconds for which pages that the service refused are not tried again.
-_AVOID_FOR = 300.0
 #: How much the last page counts in the average of how long agents are overdue.
 _SMOOTHING = 0.2
 
@@ -170,16 +167,17 @@ class ReadScheduler:
                 self._pages_in_flight -= 1
                 pages.discard(read.page)
 
-    def avoid(self, read: Read, now: float) -> None:
+    def avoid(self, read: Read, now: float, seconds: float) -> None:
         """
-        Send no such requests for some minutes, because the service does not allow them.
+        Send no such requests for some time, because they fail.
 
         :param read: a page
+        :param seconds: for how long
         """
         if read.status is None:
-            self._avoid_all_until = now + _AVOID_FOR
+            self._avoid_all_until = now + seconds
         else:
-            self._avoid_statuses_until = now + _AVOID_FOR
+            self._avoid_statuses_until = now + seconds
 
     def on_agent(self, agent_id: str, status: str) -> None:
         """Record what a response shows of an agent."""

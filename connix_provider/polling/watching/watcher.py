@@ -50,6 +50,10 @@ _LONGEST_READ = 90.0
 _TURN = 0.05
 #: Seconds after which a read that a limit delays is chosen anew, because another may be more overdue by then.
 _RECHECK = 1.0
+#: Failed pages in a row after which agents are read by id for a while; one if no page was read yet.
+_FAILED_PAGES = 3
+#: Seconds for which pages are not read after they failed, and after the service refused them.
+_AVOID_FAILED, _AVOID_REFUSED = 15.0, 300.0
 #: Reads in flight at a time: enough to use the limits, few enough not to overload the service.
 _AT_ONCE = {Bucket.GET: 10, Bucket.LIST: 3}
 
@@ -80,6 +84,9 @@ class Watcher:
         self._clock = clock
         self._scheduler = ReadScheduler()
         self._refused_pages = GatewayRefusals()
+        #: Pages in a row that failed in a way that may pass.
+        self._failed_pages = 0
+        self._has_read_page = False
         self._in_flight: Counter[Bucket] = Counter()
         self._next_page_at = 0.0
         self._warned: set[str] = set()
@@ -231,25 +238,32 @@ class Watcher:
         )
         self._scheduler.on_page(read, page)
         self._refused_pages.reset()
+        self._failed_pages, self._has_read_page = 0, True
         for agent in page:
             self._publish([agent.id], agent, version)
 
     def _failed(self, read: Read, error: ConnixError, version: int) -> None:
         if read.page is None:
             self._publish(read.agent_ids, error, version)
-        elif (
-            is_transient(error)
-            # A gateway may refuse one page and pass the next.
-            or (is_from_gateway(error) and not self._refused_pages.add(self._clock()))
-            or isinstance(error, ConnixAuthenticationError)
-        ):
+        elif isinstance(error, ConnixAuthenticationError) or self._is_page_repeated(error):
             self._publish(self._scheduler.may_be_on(read), error, version)
         else:
-            self._scheduler.avoid(read, self._clock())
+            is_final = not (is_transient(error) or is_from_gateway(error))
+            self._scheduler.avoid(read, self._clock(), _AVOID_REFUSED if is_final else _AVOID_FAILED)
             how = "by status" if read.status else "and its agents are read by id"
             if how not in self._warned:
                 self._warned.add(how)
                 log.warning("Project %s cannot be listed %s: %s", self._project_id, how, error)
+
+    def _is_page_repeated(self, error: ConnixError) -> bool:
+        """Count a failed page; return whether pages are read on, because the next one may succeed."""
+        if is_from_gateway(error):
+            # A gateway may refuse one page and pass the next.
+            return not self._refused_pages.add(self._clock())
+        if not is_transient(error):
+            return False
+        self._failed_pages += 1
+        return self._has_read_page and self._failed_pages < _FAILED_PAGES
 
     def _client(self, read: Read) -> AsyncClient:
         """Bound a request by the time of the waits that it is for."""
