@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
@@ -59,8 +59,7 @@ class HealthGroup:
     :param healthy_for: seconds for which polls must show a healthy agent without a change
     :param fails_on_unknown: whether an agent of unknown health counts as failed
     :param failed_statuses: statuses in which an agent has failed, whatever its health
-    :param log_positions: the positions of the agents' logs, in the order of the agents; ``None`` not to bring
-        their logs into the task's log
+    :param streams_log: whether the lines of the agents' logs go into the task's log
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class HealthGroup:
         healthy_for: float = 0.0,
         fails_on_unknown: bool = False,
         failed_statuses: frozenset[str] = frozenset(),
-        log_positions: Sequence[Mapping[str, Any]] | None = None,
+        streams_log: bool = False,
     ) -> None:
         self._policy = policy
         self._settings = settings
@@ -80,7 +79,7 @@ class HealthGroup:
         self._healthy_for = healthy_for
         self._fails_on_unknown = fails_on_unknown
         self._failed_statuses = failed_statuses
-        self._log_positions = log_positions
+        self._streams_log = streams_log
         self.pollers: list[HealthPoller] = []
         self._is_counting = False
         #: Bounds the measurements that a trigger sends at the same time.
@@ -93,9 +92,8 @@ class HealthGroup:
         :param agent_id: the agent, or ``None`` while only its name is known
         :param progress: what is known of it
         """
-        if self._log_positions is not None and progress.log_position is None:
-            (position, *_) = (*self._log_positions[len(self.pollers) :], {})
-            progress = dataclasses.replace(progress, log_position=position)
+        if self._streams_log and progress.log_position is None:
+            progress = dataclasses.replace(progress, log_position={})
         poller = HealthPoller(
             self,
             self._policy,
@@ -109,11 +107,13 @@ class HealthGroup:
         self.pollers.append(poller)
         return poller
 
-    def of_agents(self, agents: Iterable[Sequence[str]], project_id: str, needed: int) -> HealthGroup:
+    def of_agents(
+        self, agents: Iterable[tuple[str, WaitProgress]], project_id: str, needed: int
+    ) -> HealthGroup:
         """
         Make the same wait for other agents.
 
-        :param agents: id and name of each
+        :param agents: the id of each, and what is known of it
         :param needed: how many must be healthy
         """
         other = HealthGroup(
@@ -123,10 +123,10 @@ class HealthGroup:
             healthy_for=self._healthy_for,
             fails_on_unknown=self._fails_on_unknown,
             failed_statuses=self._failed_statuses,
-            log_positions=self._log_positions,
+            streams_log=self._streams_log,
         )
-        for agent_id, name in agents:
-            other.add(agent_id, WaitProgress(agent_name=name or None))
+        for agent_id, progress in agents:
+            other.add(agent_id, progress)
         return other
 
     def handover(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -166,13 +166,13 @@ class HealthPoller(StatusPoller):
         """
         return self._group.timed_out(super().timed_out(), self)
 
-    def handover(self) -> dict[str, Any]:
+    def progress(self) -> dict[str, Any]:
         """
-        Return the arguments with which a trigger continues the wait.
+        Return what polls have shown of the agent, for another process.
 
-        :return: plain JSON; moments are epoch seconds of the system's clock
+        :return: plain JSON
         """
-        return {**super().handover(), "last_report": self.last_report}
+        return {**super().progress(), "last_report": self.last_report}
 
     def _judge(self, polled: Snapshot, why: str = "") -> PollResult | None:
         has_failed = polled.status in self.goal.failed

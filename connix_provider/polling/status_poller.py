@@ -167,12 +167,24 @@ class StatusPoller:
         """
         schedule, clock = self.schedule, self.schedule.clock
         return {
-            "agent_name": self.agent.name,
-            "poll_state": self.state.to_json(clock.to_system),
+            **self.progress(),
             "poll_interval": schedule.poll_interval,
             "deadline": clock.to_system(schedule.deadline),
             "began_at": clock.to_system(schedule.began_at),
             "first_poll_at": clock.to_system(clock.now() + schedule.sleep_seconds()),
+        }
+
+    def progress(self) -> dict[str, Any]:
+        """
+        Return what polls have shown of the agent, for another process.
+
+        :return: plain JSON that :meth:`WaitProgress.from_json
+            <connix_provider.polling.wait_settings.WaitProgress.from_json>` reads
+        """
+        clock = self.schedule.clock
+        return {
+            "agent_name": self.agent.name,
+            "poll_state": self.state.to_json(clock.to_system),
             "last_seen_at": None if self.last_seen_at is None else clock.to_system(self.last_seen_at),
             "poll_errors": self.errors.to_json(clock.to_system),
             "log_position": self.stream.to_json() if self.stream else None,

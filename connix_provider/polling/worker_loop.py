@@ -23,6 +23,7 @@ from connix_provider.polling.health_poller import HealthPoller
 from connix_provider.polling.last_errors import FAILURES, add_last_errors, read_last_errors
 from connix_provider.polling.poll_result import PollResult
 from connix_provider.polling.poll_schedule import MAX_POLL
+from connix_provider.values import quoted
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
@@ -165,16 +166,25 @@ def poll_once(
 
 
 def result_of_event(
-    hook: ConnixHook, event: Any, *, allowed: float, execution_timeout: timedelta | None, log: Any
+    hook: ConnixHook,
+    event: Any,
+    *,
+    agent_id: Any,
+    allowed: float,
+    execution_timeout: timedelta | None,
+    log: Any,
 ) -> PollResult:
     """
     Read how a deferred wait ended, and add the agent's last errors to a failure if the trigger left that.
 
+    :param agent_id: the agent of the task, if it names one by id
     :param allowed: seconds from the start of the task to its deadline
     :return: how it ended
-    :raises ValueError: for an event that no trigger of this provider sends
+    :raises ValueError: for an event that no trigger of this provider sends, or about another agent
     """
     poll_result = PollResult.from_event(event)
+    if agent_id is not None and str(agent_id).strip() != poll_result.agent_id:
+        raise ValueError(f"the task was resumed with an event about agent {quoted(poll_result.agent_id)}")
     is_missing = poll_result.outcome in FAILURES and poll_result.last_errors is None
     if not is_missing or poll_result.project_id is None:
         return poll_result

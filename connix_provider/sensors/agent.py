@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Collection, Sequence
 from datetime import timedelta
@@ -14,7 +15,6 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import adding_subject
 from connix_provider.lifecycle import goal_for_statuses
 from connix_provider.polling.deadlines import deferral_timeout
-from connix_provider.polling.wait_settings import WaitProgress
 from connix_provider.sensors.base import ConnixSensor
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
@@ -108,7 +108,7 @@ class ConnixAgentStatusSensor(ConnixSensor):
         from connix_provider.polling.worker_loop import PollingSession, poll_once
 
         first_poke_at = self.first_poke_at(context)
-        self.load_log_positions(context)
+        self.load_progress(context)
         poller, ends_at = self._make_poller(first_poke_at)
         if (overdue := poller.overdue()) is not None:
             # Nothing is sent after the deadline.
@@ -153,10 +153,9 @@ class ConnixAgentStatusSensor(ConnixSensor):
         self.check_parameters()
         goal = goal_for_statuses(self.target_statuses, self.failure_statuses, stable_for=self.stable_for)
         settings, ends_at = self.wait_settings(first_poke_at)
-        progress = WaitProgress(
-            agent_name=None if self.agent_name is None else str(self.agent_name),
-            log_position=next(iter(self.log_positions), {}) if self.stream_agent_logs else None,
-        )
+        progress = self.progress_of(None, None if self.agent_name is None else str(self.agent_name))
+        if self.stream_agent_logs and progress.log_position is None:
+            progress = dataclasses.replace(progress, log_position={})
         agent_id = None if self.agent_id is None else str(self.agent_id)
         return StatusPoller(goal, agent_id, settings, progress), ends_at
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import types
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from connix_provider.polling.deadlines import (
 )
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
-from connix_provider.polling.wait_settings import WaitSettings
+from connix_provider.polling.wait_settings import WaitProgress, WaitSettings
 from connix_provider.sensors.try_store import TryStore
 from connix_provider.task_parameters import TaskParameters
 
@@ -47,7 +48,7 @@ _KEEP_SLOT = 10.0
 #: Seconds that a reschedule must last, if the deadline makes it shorter than the poll interval.
 _WORTH_A_RESCHEDULE = 5.0
 #: The key of the positions in the agents' logs, in what a try keeps.
-_LOG_POSITIONS = "connix_log_positions"
+_PROGRESS = "connix_wait_progress"
 
 
 class ConnixSensor(TaskParameters, BaseSensorOperator):
@@ -59,8 +60,8 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
     connix_conn_id: str
     deferrable: bool
     stream_agent_logs: bool
-    #: For each agent of the wait, the last line of its log that another process of the task logged.
-    log_positions: Sequence[Mapping[str, Any]] = ()
+    #: What another process of this try has seen of each agent, by id.
+    earlier_progress: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({})
     flag_fields = (
         "deferrable",
         "soft_fail",
@@ -92,6 +93,7 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         return result_of_event(
             ConnixHook(self.connix_conn_id),
             event,
+            agent_id=self.agent_id,
             allowed=allowed,
             execution_timeout=self.execution_timeout,
             log=self.log,
@@ -162,12 +164,26 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         :return: their ids
         """
         project_id = hook.project_id_for(self.project_id)
+        if self.agent_name is not None and len(self.earlier_progress) == 1:
+            # The agent that was found first, even if another one has the name by now.
+            return project_id, next(iter(self.earlier_progress))
         return project_id, resolve_agent_id(client, project_id, self.agent_id, self.agent_name)
 
-    def load_log_positions(self, context: Context) -> None:
-        """Read which lines of the agents' logs another process of this try has logged."""
-        if self.stream_agent_logs:
-            self.log_positions = TryStore(context).read(_LOG_POSITIONS) or ()
+    def load_progress(self, context: Context) -> None:
+        """Read what another process of this try has seen; without a place for it, nothing is known."""
+        if self.reschedule and not self.deferrable:
+            self.earlier_progress = TryStore(context).read(_PROGRESS) or {}
+
+    def progress_of(self, agent_id: str | None, agent_name: str | None) -> WaitProgress:
+        """
+        Return what is known of an agent.
+
+        :param agent_id: its id; ``None`` for the only agent of the task
+        :param agent_name: its name, if known
+        """
+        only = next(iter(self.earlier_progress.values())) if len(self.earlier_progress) == 1 else {}
+        known = self.earlier_progress.get(agent_id, {}) if agent_id is not None else only
+        return WaitProgress.from_json({"agent_name": agent_name, **known})
 
     def reschedule_unless_undecided(
         self, context: Context, pollers: Sequence[StatusPoller], ends_at: float
@@ -191,10 +207,7 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         if any(poller.is_undecided for poller in pollers) or longest < min(delay, _WORTH_A_RESCHEDULE):
             return
         delay = min(delay, longest)
-        if self.stream_agent_logs:
-            kept.write(
-                _LOG_POSITIONS, [poller.stream.to_json() if poller.stream else {} for poller in pollers]
-            )
+        kept.write(_PROGRESS, {poller.agent_id: _without_defaults(poller.progress()) for poller in pollers})
         raise AirflowRescheduleException(datetime.fromtimestamp(time.time() + delay, UTC))
 
     def first_poke_at(self, context: Context) -> float | None:
@@ -239,3 +252,11 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         if self.never_fail or (self.soft_fail and isinstance(error, AirflowSensorTimeout)):
             return AirflowSkipException(str(error))
         return error
+
+
+def _without_defaults(value: Any) -> Any:
+    """Leave out what says nothing, because Airflow logs a warning for a value of more than 64 KiB."""
+    if not isinstance(value, dict):
+        return value
+    short = {name: _without_defaults(item) for name, item in value.items()}
+    return {name: item for name, item in short.items() if item not in (None, False, "", {})}

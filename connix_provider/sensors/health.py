@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import PokeReturnValue, conf
 
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.sensors.base import ConnixSensor
+from connix_provider.values import quoted
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -161,7 +162,10 @@ class ConnixAgentHealthSensor(ConnixSensor):
         :raises ValueError: for an event of another kind
         """
         poll_result = self.explain(event)
-        return self._end_group(poll_result, event.get("summary"))
+        summary = event.get("summary")
+        if self.agents is not None and not isinstance(summary, Mapping):
+            raise ValueError(f"the task was resumed with {quoted(event)}, not with an event of its trigger")
+        return self._end_group(poll_result, summary)
 
     def _end_group(self, poll_result: PollResult, summary: Any) -> Any:
         agent_id = self.end(poll_result)

@@ -15,7 +15,6 @@ from connix_provider.polling.health_group import HealthGroup, poll_group, select
 from connix_provider.polling.poll_result import PollResult
 from connix_provider.polling.selection import describe
 from connix_provider.polling.task_kill import exit_on_sigterm
-from connix_provider.polling.wait_settings import WaitProgress
 from connix_provider.polling.worker_loop import Locate, PollingSession
 from connix_provider.selector import AgentSelector, selector_of_task
 from connix_provider.sensors.try_store import TryStore
@@ -106,7 +105,7 @@ def wait_for_health(sensor: ConnixSensor, settings: HealthSettings, context: Con
     :raises AirflowRescheduleException: if a later process is to continue with it
     """
     first_poke_at = sensor.first_poke_at(context)
-    sensor.load_log_positions(context)
+    sensor.load_progress(context)
     group, ends_at = _make_group(sensor, settings, first_poke_at)
     poller = group.pollers[0]
     if (overdue := poller.overdue()) is not None:
@@ -179,11 +178,11 @@ def _make_group(
         wait_settings,
         healthy_for=settings.healthy_for,
         fails_on_unknown=settings.on_unknown == "fail",
-        log_positions=sensor.log_positions if sensor.stream_agent_logs else None,
+        streams_log=sensor.stream_agent_logs,
     )
     name = str(settings.selector) if settings.selector else sensor.agent_name
     agent_id = None if sensor.agent_id is None else str(sensor.agent_id)
-    group.add(agent_id, WaitProgress(agent_name=None if name is None else str(name)))
+    group.add(agent_id, sensor.progress_of(None, None if name is None else str(name)))
     return group, ends_at
 
 
@@ -207,7 +206,8 @@ def _select(
         agents = [[agent.id, agent.name] for agent in selected]
         if sensor.reschedule:
             kept.write(_SELECTION, agents)
-    return group.of_agents(agents, project_id, settings.needed(len(agents)))
+    known = [(agent_id, sensor.progress_of(agent_id, name or None)) for agent_id, name in agents]
+    return group.of_agents(known, project_id, settings.needed(len(agents)))
 
 
 def _defer(sensor: ConnixSensor, settings: HealthSettings, group: HealthGroup) -> NoReturn:

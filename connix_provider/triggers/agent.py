@@ -54,6 +54,8 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         :meth:`LogStream.to_json <connix_provider.polling.log_stream.LogStream.to_json>`; default none
     :param undo_on_kill: the request when a user marks the task as failed (Airflow 3.3 and later): ``delete``
         or ``stop`` the agent; default none
+    :param resume_with: what the resumed task needs to know; the event passes it back, because ``dag.test()``
+        drops the arguments of the method that resumes a task
     :param connix_conn_id: the Airflow connection
     """
 
@@ -79,6 +81,7 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         poll_errors: dict[str, Any] | None = None,
         log_position: dict[str, Any] | None = None,
         undo_on_kill: str | None = None,
+        resume_with: dict[str, Any] | None = None,
         connix_conn_id: str = "connix_default",
     ) -> None:
         super().__init__(
@@ -103,6 +106,7 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         self.poll_errors = poll_errors
         self.log_position = log_position
         self.undo_on_kill = undo_on_kill
+        self.resume_with = resume_with or {}
         self._poller: StatusPoller | None = None
         self._is_killed = False
         self._undoing: asyncio.Task[None] | None = None
@@ -128,6 +132,7 @@ class ConnixAgentStatusTrigger(WaitTrigger):
                 "poll_errors": self.poll_errors,
                 "log_position": self.log_position,
                 "undo_on_kill": self.undo_on_kill,
+                "resume_with": self.resume_with,
                 **self.stored_times(),
             },
         )
@@ -240,7 +245,8 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         )
         # The task may wait for the agent once more.
         stream = self._poller.stream
-        return poll_result, {"log_position": stream.to_json()} if stream else {}
+        position = {"log_position": stream.to_json()} if stream else {}
+        return poll_result, {"resume_with": self.resume_with, **position}
 
     def last_seen(self) -> tuple[AgentRef, str | None]:
         """

@@ -40,6 +40,8 @@ class ConnixRateLimitTrigger(BaseTrigger):
     :param deadline: the task's deadline in epoch seconds
     :param connix_conn_id: the Airflow connection
     :param rate_limit: the state of the rate limit in the task's process, from ``RateLimiter.snapshot``
+    :param resume_with: what the resumed task needs to know; the event passes it back, because ``dag.test()``
+        drops the arguments of the method that resumes a task
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class ConnixRateLimitTrigger(BaseTrigger):
         deadline: float,
         connix_conn_id: str = "connix_default",
         rate_limit: Sequence[Mapping[str, Any]] = (),
+        resume_with: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's is not annotated
         self.bucket = bucket
@@ -56,6 +59,7 @@ class ConnixRateLimitTrigger(BaseTrigger):
         self.deadline = deadline
         self.connix_conn_id = connix_conn_id
         self.rate_limit = list(rate_limit)
+        self.resume_with = dict(resume_with or {})
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """
@@ -71,6 +75,7 @@ class ConnixRateLimitTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "connix_conn_id": self.connix_conn_id,
                 "rate_limit": self.rate_limit,
+                "resume_with": self.resume_with,
             },
         )
 
@@ -78,12 +83,16 @@ class ConnixRateLimitTrigger(BaseTrigger):
         """
         Wait for a permit, and yield one event when the task may send its request.
 
-        :return: the event: ``bucket``, ``deadline``, ``has_permit``, and the state of the rate limit as
-            ``rate_limit``
+        :return: the event: ``bucket``, ``deadline``, ``resume_with``, ``has_permit``, and the state of the
+            rate limit as ``rate_limit``
         """
         await preload()
 
-        event: dict[str, Any] = {"bucket": self.bucket, "deadline": self.deadline}
+        event: dict[str, Any] = {
+            "bucket": self.bucket,
+            "deadline": self.deadline,
+            "resume_with": self.resume_with,
+        }
         try:
             event |= await self._acquire()
         except (ConnixError, ValueError, AirflowNotFoundException) as error:

@@ -151,15 +151,6 @@ def test_a_limited_tasks_end_is_the_same(call, scenario):
     assert texts[0] == texts[1]
 
 
-def test_a_task_deferred_by_an_earlier_version_ends(scenario):
-    task = ConnixStartAgentOperator(
-        task_id="task", agent_id="agent_1", project_id=scenario.project_id, **ARGUMENTS
-    )
-    event = {"deadline": scenario.warp.time() - 1}
-    with pytest.raises(ConnixRateLimitError, match=r"the limit is used up.* and the time allowed is 600 s"):
-        task.resume_after_rate_limit({}, event, refusal="the limit is used up")
-
-
 def test_limited_tasks_resume_at_the_limits_pace(monkeypatch):
     with (
         Emulator(clock=Clock(frozen=True), limits=Limits(actions=5)) as emulator,
@@ -210,7 +201,7 @@ def test_a_foreign_event_is_refused(event):
 async def test_a_trigger_leaves_missing_connections_to_the_task(scenario):
     trigger = ConnixRateLimitTrigger("action", 0.0, scenario.warp.time() + 60, "connix_of_nobody")
     (event,) = [event async for event in trigger.run()]
-    assert event.payload == {"bucket": "action", "deadline": trigger.deadline}
+    assert event.payload == {"bucket": "action", "deadline": trigger.deadline, "resume_with": {}}
 
 
 def test_trigger_arguments_are_json_without_secrets(scenario):

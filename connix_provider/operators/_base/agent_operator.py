@@ -61,67 +61,55 @@ class ConnixAgentOperator(SingleAgentOperator):
         self.check()
         return self._act_and_wait(context, time.time() + self.seconds_allowed)
 
-    def resume_after_rate_limit(
-        self,
-        context: Context,
-        event: Any = None,
-        refusal: str | None = None,
-        response_was_lost: bool = False,
-        error: Mapping[str, Any] | None = None,
-        since: float | None = None,
-    ) -> str | None:
+    def resume_after_rate_limit(self, context: Context, event: Any = None) -> str | None:
         """
         Send the action after the task waited for a rate limit in the triggerer.
 
-        :param event: the trigger's event, with the task's deadline
-        :param refusal: why the task deferred
-        :param response_was_lost: whether a request may have been executed although its response was lost
-        :param error: the error of the rate limit, as a dict
-        :param since: epoch seconds at which the wait for the rate limit began
+        :param event: the trigger's event, with the task's deadline and ``resume_with``: the error of the rate
+            limit, since when the task waited, and whether a request with a lost response may have been
+            executed
         :raises ValueError: for an event of another kind
         :raises ConnixRateLimitError: if the rate limit was used up until the deadline
         """
         from connix_provider.operators._base.rate_limit_errors import restore_error
 
         self.check()
-        deadline = _deadline_of(event)
-        self.limited_since = since
-        if refusal is not None and time.time() >= deadline:
+        deadline, known = _deadline_of(event), _resume_with(event)
+        self.limited_since = known.get("since")
+        if time.time() >= deadline and isinstance(error := known.get("error"), Mapping):
             hook = ConnixHook(self.connix_conn_id)
             project_id = hook.project_id_for(self.project_id)
-            limit_error = restore_error(error, refusal)
-            self.explain_rate_limit(limit_error, deadline - self.seconds_allowed if since is None else since)
+            limit_error = restore_error(error)
+            began_at = deadline - self.seconds_allowed
+            self.explain_rate_limit(limit_error, self.limited_since or began_at)
             with self._cleaning_up(context), completing_errors(hook, project_id, self.error_fields):
                 raise limit_error
-        return self._act_again(context, event, response_was_lost=response_was_lost)
+        return self._act_again(context, event)
 
-    def resume_after_conflict(
-        self, context: Context, event: Any = None, refusal: str = "", response_was_lost: bool = False
-    ) -> str | None:
+    def resume_after_conflict(self, context: Context, event: Any = None) -> str | None:
         """
         Send the action after the task waited for a busy agent in the triggerer.
 
-        :param event: the trigger's event, with the task's deadline
-        :param refusal: why the task deferred
-        :param response_was_lost: whether a request may have been executed although its response was lost
+        :param event: the trigger's event, with the task's deadline and ``resume_with``: why the task
+            deferred, and whether a request with a lost response may have been executed
         :raises ValueError: for an event of another kind
         """
         from connix_provider.operators._base.busy_agent import with_busy_reason
 
-        self.busy_reason = refusal
-        poll_result = with_busy_reason(self._explain(event), refusal)
+        poll_result = self._explain(event)
+        self.busy_reason = str(_resume_with(event).get("reason", ""))
+        poll_result = with_busy_reason(poll_result, self.busy_reason)
         self.log_position = event.get("log_position") or {}
         if poll_result.outcome is Outcome.DONE:
             self.check()
-            return self._act_again(context, event, response_was_lost=response_was_lost)
+            return self._act_again(context, event)
         if poll_result.outcome is Outcome.GONE and self.accepts_missing_agent(context):
             poll_result = dataclasses.replace(poll_result, outcome=Outcome.DONE)
         return self._finish(context, poll_result)
 
-    def _act_again(
-        self, context: Context, event: Mapping[str, Any], *, response_was_lost: bool
-    ) -> str | None:
-        self.is_resumed, self.response_was_lost, self.permit_event = True, response_was_lost, event
+    def _act_again(self, context: Context, event: Mapping[str, Any]) -> str | None:
+        self.is_resumed, self.permit_event = True, event
+        self.response_was_lost = bool(_resume_with(event).get("response_was_lost"))
         return self._act_and_wait(context, _deadline_of(event))
 
     def _act_and_wait(self, context: Context, deadline: float) -> str | None:
@@ -187,6 +175,7 @@ class ConnixAgentOperator(SingleAgentOperator):
         return result_of_event(
             ConnixHook(self.connix_conn_id),
             event,
+            agent_id=getattr(self, "agent_id", None),
             allowed=self.seconds_allowed,
             execution_timeout=self.execution_timeout,
             log=self.log,
@@ -248,3 +237,9 @@ def _deadline_of(event: Any) -> float:
     if isinstance(deadline, bool) or not isinstance(deadline, int | float):
         raise ValueError(f"the task was resumed with {quoted(event)}, not with an event of its trigger")
     return deadline
+
+
+def _resume_with(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the task gave its trigger for the time after."""
+    known = event.get("resume_with")
+    return known if isinstance(known, Mapping) else {}

@@ -194,9 +194,13 @@ def act_when_ready(
         if poller.stream:
             task.log_position = poller.stream.to_json()
         if not is_ready:
-            kwargs = {"refusal": task.busy_reason, "response_was_lost": task.response_was_lost}
             defer_for_agent(
-                task, project_id, settling, poller, method_name="resume_after_conflict", kwargs=kwargs
+                task,
+                project_id,
+                settling,
+                poller,
+                method_name="resume_after_conflict",
+                resume_with={"reason": task.busy_reason, "response_was_lost": task.response_was_lost},
             )
         task.is_resumed = True
 

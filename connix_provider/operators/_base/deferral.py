@@ -27,7 +27,7 @@ def defer_for_agent(
     poller: StatusPoller,
     *,
     method_name: str = "execute_complete",
-    kwargs: dict[str, Any] | None = None,
+    resume_with: dict[str, Any] | None = None,
 ) -> NoReturn:
     """
     Defer until the agent reaches the goal.
@@ -35,7 +35,7 @@ def defer_for_agent(
     :param sent: the action, with the goal of the wait
     :param poller: the wait, with the polls of the worker
     :param method_name: the method that resumes the task
-    :param kwargs: its arguments besides the trigger's event
+    :param resume_with: what that method needs to know
     """
     handover = poller.handover()
     task.log.info("Agent %s: deferring; the triggerer continues the polls.", poller.agent)
@@ -46,10 +46,10 @@ def defer_for_agent(
             str(sent.goal),
             undo_on_kill=sent.undo if task.cancel_on_kill else None,
             connix_conn_id=task.connix_conn_id,
+            resume_with=resume_with,
             **handover,
         ),
         method_name=method_name,
-        kwargs=kwargs,
         timeout=deferral_timeout(handover["deadline"]),
     )
 
@@ -84,14 +84,13 @@ def defer_for_rate_limit(
             deadline,
             task.connix_conn_id,
             client.limiter.snapshot(bucket),
+            resume_with={
+                "response_was_lost": error.may_have_executed,
+                "error": store_error(error),
+                "since": since,
+            },
         ),
         method_name="resume_after_rate_limit",
-        kwargs={
-            "refusal": str(error),
-            "response_was_lost": error.may_have_executed,
-            "error": store_error(error),
-            "since": since,
-        },
         timeout=deferral_timeout(deadline),
     )
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from connix_provider.client.attempts.limit_log import limit_name
-from connix_provider.client.errors import ConnixRateLimitError, ConnixRateLimitWaitError
+from connix_provider.client.errors import ConnixRateLimitError
 from connix_provider.hooks.diagnosis import remedy
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.poll_result import PollResult
+from connix_provider.values import quoted
 
 __all__ = ["add_advice", "restore_error", "store_error"]
 
@@ -40,17 +41,15 @@ def store_error(error: ConnixRateLimitError) -> dict[str, Any]:
     return {**names, "event": PollResult.refused(agent, None, error).to_event()}
 
 
-def restore_error(stored: Mapping[str, Any] | None, refusal: str) -> ConnixRateLimitError:
+def restore_error(stored: Mapping[str, Any]) -> ConnixRateLimitError:
     """
     Deserialize what :func:`store_error` made.
 
-    :param stored: the error; ``None`` if an earlier version of this provider deferred the task
-    :param refusal: the text of the error
+    :raises ValueError: for anything else
     """
-    if stored is not None:
-        error = PollResult.from_event(stored["event"]).rebuild_error()
-        if isinstance(error, ConnixRateLimitError):
-            error.agent_id, error.agent_name = stored["agent_id"], stored["agent_name"]
-            error.bucket = stored["bucket"]
-            return error
-    return ConnixRateLimitWaitError(refusal, 0.0)
+    error = PollResult.from_event(stored.get("event")).rebuild_error()
+    if not isinstance(error, ConnixRateLimitError):
+        raise ValueError(f"the task was resumed with {quoted(stored)}, not with the error of its rate limit")
+    error.agent_id, error.agent_name = stored["agent_id"], stored["agent_name"]
+    error.bucket = stored["bucket"]
+    return error

@@ -175,7 +175,7 @@ def test_six_refusals_of_an_action_fail_the_task(deferrable, emulator, run, warp
 def test_a_timeout_names_the_last_conflict(event, connection):
     task = ConnixPauseAgentOperator(task_id="task", agent_id="agent_1", deferrable=True)
     with pytest.raises(ConnixAgentTimeoutError, match="Connix refused to pause it"):
-        task.resume_after_conflict({}, event, refusal="Connix refused to pause it.")
+        task.resume_after_conflict({}, {**event, "resume_with": {"reason": "Connix refused to pause it."}})
 
 
 @MODES
