@@ -70,6 +70,8 @@ __all__ = [
 #: Seconds after a create made or found its agent for which a 404 proves nothing, because a read replica may
 #: lag behind.
 REPLICA_LAG = 15.0
+#: Seconds by which the clocks of a gateway and of the service behind it may differ.
+_CLOCK_DIFFERENCE = 5.0
 #: The longest `stable_for` in seconds; no datetime can be made of much more.
 _LONGEST_STABLE = 300 * 365 * 86400.0
 #: Stale snapshots in a row that are ignored. A further one means that the service's clock was set back, if
@@ -156,21 +158,24 @@ class Evidence(StrEnum):
 
     NONE = "none"
     RESTARTED = "restarted"
+    #: A change by others, which hides whether the agent was restarted, too.
     OTHER_CHANGE = "other_change"
+    #: A change from before the request, so the agent was not restarted since.
+    EARLIER_CHANGE = "earlier_change"
 
 
 def restart_evidence(before: Snapshot, after: Snapshot, *, requested_at: float | None = None) -> Evidence:
     """
     Compare two snapshots for a change that a restart explains.
 
-    A restart leaves name, description, config and metadata as they are. A change of those, or a change from
-    before the request, is an update by others. A status ``updating`` or an unknown status proves nothing.
+    A restart leaves name, description, config and metadata as they are. A change of those is an update by
+    others. A status ``updating`` or an unknown status proves nothing.
 
     :param before: the agent before the restart was requested
     :param after: the agent later
     :param requested_at: epoch seconds of the request by the service's clock, if known
-    :return: ``restarted`` if the change can be the restart, ``other_change`` if it cannot, ``none`` without a
-        change
+    :return: ``restarted`` if the change can be the restart, ``other_change`` if it cannot or may be older
+        than the request, ``earlier_change`` if it certainly is, ``none`` without a change
     """
     if after.status not in SETTLED | {AgentStatus.CREATING}:
         return Evidence.NONE
@@ -180,9 +185,13 @@ def restart_evidence(before: Snapshot, after: Snapshot, *, requested_at: float |
         return Evidence.RESTARTED if is_own else Evidence.OTHER_CHANGE
     if after.status == AgentStatus.CREATING or not after.has_later_update(before):
         return Evidence.NONE
-    # Rounded down, because the service may write whole seconds.
-    if requested_at and after.updated_at and after.updated_at.timestamp() < math.floor(requested_at):
-        return Evidence.OTHER_CHANGE
+    if requested_at and after.updated_at:
+        # Rounded down, because the service may write whole seconds.
+        before_request = math.floor(requested_at) - after.updated_at.timestamp()
+        if before_request > _CLOCK_DIFFERENCE:
+            return Evidence.EARLIER_CHANGE
+        if before_request > 0:
+            return Evidence.OTHER_CHANGE
     return Evidence.RESTARTED if after.has_content_of(before) else Evidence.OTHER_CHANGE
 
 

@@ -46,6 +46,7 @@ __all__ = ["restart_in_run", "restart_once", "resume_restart"]
 
 log = logging.getLogger(__name__)
 
+_OTHER_CHANGE = "it changed in a way that a restart alone does not explain"
 _SHOWS_NO_CHANGES = "the service does not show when an agent changes (updated_at is missing or never moves)"
 
 
@@ -129,11 +130,7 @@ def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
         if attempt == MAX_ATTEMPTS or not is_transient(lost) or not await_hint(client, lost, sent_at):
             times = "once" if attempt == 1 else f"{attempt} times"
             raise with_explanation(lost, f"The restart was sent {times} and the agent shows no sign of it")
-        log.info(
-            "Agent %s %s: the restart was not executed. Sending it again.",
-            before.label,
-            "changed in another way" if check.evidence is Evidence.OTHER_CHANGE else "has not changed",
-        )
+        log.info("Agent %s has not changed: the restart was not executed. Sending it again.", before.label)
         before = check.agent
     raise AssertionError("the loop returns or raises")
 
@@ -185,14 +182,13 @@ def resume_restart(
     if agent.status in TRANSIENT:
         # The record stays, and is checked again when the agent has settled.
         raise busy(agent)
+    if check.evidence is Evidence.OTHER_CHANGE:
+        raise _unknown_restart(f"{requested} {agent.label}", _OTHER_CHANGE)
     if check.evidence is Evidence.NONE and not shows_changes(client, project_id, agent):
         raise _unknown_restart(f"{requested} {agent.label}", _SHOWS_NO_CHANGES)
     log.info(
-        "An earlier try requested the restart of agent %s, but %s: it is restarted now.",
+        "An earlier try requested the restart of agent %s, but it has not changed: it is restarted now.",
         agent.label,
-        "the agent only changed in another way"
-        if check.evidence is Evidence.OTHER_CHANGE
-        else "the agent has not changed since",
     )
     return agent
 
@@ -209,6 +205,8 @@ def _confirm(
             why = "the deadline passed"
         elif check.evidence is not Evidence.RESTARTED and check.agent.status in TRANSIENT:
             raise busy(check.agent)
+        elif check.evidence is Evidence.OTHER_CHANGE:
+            why = _OTHER_CHANGE
         elif check.evidence is not Evidence.NONE or shows_changes(client, project_id, check.agent):
             return check
         else:

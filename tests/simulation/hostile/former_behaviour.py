@@ -33,7 +33,7 @@ def any_move_is_a_restart() -> Replacements:
 
     return {
         "connix_provider.lifecycle.restart_evidence": evidence,
-        f"{OPERATORS}.restart_check.restart_evidence": evidence,
+        f"{OPERATORS}._once.restart_check.restart_evidence": evidence,
     }
 
 
@@ -51,8 +51,8 @@ def found_by_key_alone() -> Replacements:
 
     before = existing_agent.difference
     return {
-        f"{OPERATORS}.create_once.look_up": look_up,
-        f"{OPERATORS}.existing_agent.difference": difference,
+        f"{OPERATORS}._once.create_once.look_up": look_up,
+        f"{OPERATORS}._agent.update_existing.difference": difference,
     }
 
 
@@ -66,7 +66,7 @@ def left_as_it_is() -> Replacements:
     ) -> Any:
         return before(client, project_id, agent, {} if undo else body, context, undo=undo, **options)
 
-    return {f"{OPERATORS}.existing_agent.bring_to": bring_to}
+    return {f"{OPERATORS}._agent.update_existing.bring_to": bring_to}
 
 
 def adopted_although_down() -> Replacements:
@@ -82,7 +82,7 @@ def adopted_although_down() -> Replacements:
             return SentAction.of(agent)
         return before(client, project_id, agent, body, key, if_exists, context)
 
-    return {f"{OPERATORS}.existing_agent.use": use}
+    return {f"{OPERATORS}._agent.update_existing.use": use}
 
 
 def updated_but_not_started() -> Replacements:
@@ -99,7 +99,7 @@ def updated_but_not_started() -> Replacements:
         client.agents.update(project_id, agent.id, {k: v for k, v in body.items() if k != "name"})
         return SentAction.of(agent)
 
-    return {f"{OPERATORS}.existing_agent.bring_to": bring_to}
+    return {f"{OPERATORS}._agent.update_existing.bring_to": bring_to}
 
 
 def recalled_only_in_a_retry() -> Replacements:
@@ -108,11 +108,11 @@ def recalled_only_in_a_retry() -> Replacements:
     def read_record(self: Any, context: Any) -> Any:
         return task_state.TaskRecordStore(context).read() if self.may_have_sent(context) else None
 
-    return {f"{OPERATORS}.base.ConnixAgentOperator.read_record": read_record}
+    return {f"{OPERATORS}._base.agent_operator.ConnixAgentOperator.read_record": read_record}
 
 
 def deletes_do_not_wait() -> Replacements:
-    return {f"{OPERATORS}.delete_once.raise_if_busy": lambda *_: nullcontext()}
+    return {f"{OPERATORS}._once.delete_once.raise_if_busy": lambda *_: nullcontext()}
 
 
 def a_200_is_a_yes() -> Replacements:
@@ -127,7 +127,7 @@ def a_200_is_a_yes() -> Replacements:
 
 
 def names_are_free_at_once() -> Replacements:
-    return {f"{OPERATORS}.create_once._NAME_PAUSES": (0.0,)}
+    return {f"{OPERATORS}._once.create_once._NAME_DELAYS": (0.0,)}
 
 
 def no_poll_at_the_deadline() -> Replacements:

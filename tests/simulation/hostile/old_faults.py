@@ -67,7 +67,7 @@ OLD_FAULTS = (
     OldFault("A3", "a mapped create finds its agent by its place alone", former_behaviour.found_by_key_alone),
     OldFault("A4", "the task's own agent is left as it is", former_behaviour.left_as_it_is),
     OldFault(
-        "A5", "the key names no deployment", lambda: {f"{OPERATORS}.identity.deployment_id": lambda: ""}
+        "A5", "the key names no deployment", lambda: {f"{OPERATORS}._base.identity.deployment_id": lambda: ""}
     ),
     OldFault("A6", "an agent that does not run is adopted", former_behaviour.adopted_although_down),
     OldFault(
@@ -77,7 +77,11 @@ OLD_FAULTS = (
     OldFault(
         "A8",
         "a Variable stays where Airflow breaks the last try off",
-        lambda: {f"{OPERATORS}.base.ConnixAgentOperator._clean_up_record": lambda self, context: None},
+        lambda: {
+            f"{OPERATORS}._base.agent_operator.ConnixAgentOperator._clean_up_record": lambda self, context: (
+                None
+            )
+        },
     ),
     OldFault(
         "A9",
@@ -136,13 +140,13 @@ OLD_FAULTS = (
     OldFault(
         "C7",
         "without evidence a restart is repeated",
-        lambda: {f"{OPERATORS}.restart_once.shows_changes": lambda *_: True},
+        lambda: {f"{OPERATORS}._once.restart_once.shows_changes": lambda *_: True},
     ),
     OldFault("C8", "a name that is held is given up at once", former_behaviour.names_are_free_at_once),
     OldFault(
         "C9",
         "a restart that fails is sent without end",
-        lambda: {f"{OPERATORS}.restart_once.MAX_ATTEMPTS": 1000},
+        lambda: {f"{OPERATORS}._once.restart_once.MAX_ATTEMPTS": 1000},
     ),
     OldFault(
         "E2",
