@@ -207,7 +207,9 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         if any(poller.is_undecided for poller in pollers) or longest < min(delay, _WORTH_A_RESCHEDULE):
             return
         delay = min(delay, longest)
-        kept.write(_PROGRESS, {poller.agent_id: _without_defaults(poller.progress()) for poller in pollers})
+        # An agent that was not found yet is looked up by its name again.
+        found = {poller.agent.agent_id: poller.progress() for poller in pollers if poller.agent.agent_id}
+        kept.write(_PROGRESS, _without_defaults(found))
         raise AirflowRescheduleException(datetime.fromtimestamp(time.time() + delay, UTC))
 
     def first_poke_at(self, context: Context) -> float | None:
