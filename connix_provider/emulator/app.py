@@ -102,7 +102,7 @@ async def _no_route(request: Request, problem: Exception) -> Response:
 
 async def _invalid_control(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, RequestValidationError)
-    return from_error(request, from_framework(problem))
+    return from_error(request, from_framework(problem, is_control=True))
 
 
 async def _internal_error(request: Request, problem: Exception) -> Response:

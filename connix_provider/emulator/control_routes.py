@@ -13,7 +13,8 @@ from connix_provider.emulator.faults import KINDS
 from connix_provider.emulator.responses import AsciiJsonResponse, error_response, from_error
 from connix_provider.emulator.state import EmulatorState
 
-control = APIRouter(prefix="/_emulator", include_in_schema=False)
+# Any content type, because curl -d sends that of a form.
+control = APIRouter(prefix="/_emulator", include_in_schema=False, strict_content_type=False)
 
 
 class _FaultPlan(BaseModel):

@@ -15,6 +15,7 @@ from connix_provider.emulator.logs import LEVELS
 from connix_provider.emulator.metrics import with_defaults
 from connix_provider.emulator.store import AgentStore
 from connix_provider.emulator.transitions import CREATING, Step
+from connix_provider.emulator.validation import check_storable
 from connix_provider.emulator.views import Detail, show
 
 #: Microseconds between the creation of a seeded agent and its status.
@@ -70,9 +71,10 @@ class EmulatorControls:
         :param project_id: an existing project; the default project by default.
         :param created_at: an aware datetime. By default they were created two seconds ago, so that they have
             their status from now on; else they came to their status two seconds after it.
-        :raises ValueError: a name is not free.
+        :raises ValueError: a name is not free, or a value is no JSON.
         """
         project_id = project_id or self.project_id
+        check_storable([description, config, metadata])
         with self._store.transaction() as now:
             # All created at one time, so that a listing shows agents in the order in which they were seeded.
             born = now - _SETTLING if created_at is None else micros_of(created_at)
@@ -145,6 +147,8 @@ class EmulatorControls:
         """
         if level not in LEVELS:
             raise ValueError(f"level must be one of {', '.join(LEVELS)}")
+        if isinstance(lines, str):
+            raise ValueError("lines must be a list of messages, or a number; one message is a list, too")
         if isinstance(lines, int):
             messages = [(f"Line {n}", context or {"line": n, "of": lines}) for n in range(1, lines + 1)]
         else:

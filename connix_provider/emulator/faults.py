@@ -79,6 +79,8 @@ class Fault:
         """
         if hints not in {"body", "header", "reset", "none"}:
             raise ValueError("hints must be body, header, reset or none")
+        if retry_after < 0:
+            raise ValueError("retry_after must not be negative")
         return cls("rate_limited", False, options={"retry_after": retry_after, "hints": hints})
 
     @classmethod
@@ -109,11 +111,15 @@ class Fault:
         :param seconds: close the connection after so many real seconds.
         :param executed: execute the request first.
         """
+        if seconds is not None and seconds < 0:
+            raise ValueError("seconds must not be negative")
         return cls("hang", executed, options={"seconds": seconds})
 
     @classmethod
     def slow_body(cls, seconds: float = 2.0) -> "Fault":
         """Send the headers at once, and the body in small pieces over so many real seconds."""
+        if seconds < 0:
+            raise ValueError("seconds must not be negative")
         return cls("slow_body", True, options={"seconds": seconds})
 
     @classmethod
@@ -207,6 +213,8 @@ class Faults:
         :raises ValueError: the fault does not apply to the call, or a number is out of range.
         """
         calls = fault.calls if on is None else frozenset({on} if isinstance(on, str) else on)
+        if not calls:
+            raise ValueError("on names no call")
         if wrong := calls - fault.calls:
             raise ValueError(
                 f"{fault.name} does not apply to {sorted(wrong)}; it applies to {sorted(fault.calls)}"
@@ -233,16 +241,17 @@ class Faults:
         :param refused: whether the request lacks a valid key or is over the rate limit. A fault that lets the
             service execute the request is not used up by such a request.
         """
+        chosen: PlannedFault | None = None
         with self._lock:
             for planned in self._planned:
                 if not planned.matches(call, agent_id) or (refused and planned.fault.executed):
                     continue
                 if planned.after:
                     planned.after -= 1
-                    continue
-                if planned.times is not None:
-                    planned.times -= 1
-                    if not planned.times:
-                        self._planned.remove(planned)
-                return planned
-        return None
+                else:
+                    chosen = chosen or planned
+            if chosen is not None and chosen.times is not None:
+                chosen.times -= 1
+                if not chosen.times:
+                    self._planned.remove(chosen)
+        return chosen

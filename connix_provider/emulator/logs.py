@@ -1,8 +1,8 @@
 """
-An agent's log: status changes, two canned lines of work, and the lines that a test adds.
+An agent's log: status changes, a canned line of work, and the lines that a test adds.
 
-After five seconds in ``running`` an agent logs an error, after ten a completed task: the two lines of the
-reference's example. Both come again after each return to ``running``. Nothing else is logged by itself.
+After ten seconds in ``running`` an agent logs a completed task, as in the reference's example, and again
+after each return to ``running``. Nothing else is logged by itself, so that a healthy agent logs no error.
 """
 
 from bisect import bisect_left, bisect_right, insort_left
@@ -17,21 +17,11 @@ LEVELS: Final = ("debug", "info", "warn", "error")
 #: Seconds in ``running`` after which an agent has done its canned work.
 WORK_DONE_AFTER: Final = 10
 
-_ERROR: Final = {
-    "level": "error",
-    "message": "Failed to connect to external API",
-    "context": {
-        "error": "Connection timeout",
-        "endpoint": "https://api.example.com/data",
-        "retry_count": 3,
-    },
-}
-_DONE: Final = {
+_DONE: Final[dict[str, Any]] = {
     "level": "info",
     "message": "Task completed successfully",
     "context": {"task_id": "task_1234567890abcdef", "duration": 2.34, "tokens_used": 156},
 }
-_CANNED: Final[tuple[tuple[int, dict[str, Any]], ...]] = ((5, _ERROR), (WORK_DONE_AFTER, _DONE))
 _AT: Final = attrgetter("at")
 
 
@@ -43,9 +33,8 @@ def log_lines(agent: Agent, now: int) -> list[LogLine]:
     for line in reversed(_status_lines(agent, now)):
         insort_left(lines, line, key=_AT)
     for begin, end in reversed(agent.running_times(now)):
-        for seconds, canned in reversed(_CANNED):
-            if (at := begin + seconds * 1_000_000) <= end:
-                insort_left(lines, LogLine(at, **canned), key=_AT)
+        if (at := begin + WORK_DONE_AFTER * 1_000_000) <= end:
+            insort_left(lines, LogLine(at, **_DONE), key=_AT)
     return lines
 
 
@@ -75,6 +64,9 @@ def _status_lines(agent: Agent, now: int) -> list[LogLine]:
     for at, status in agent.history:
         if at > now:
             break
+        if status == before:
+            # A restart of a stopped agent, or an update of one that is updating.
+            continue
         level = "info"
         if before is None:
             message = f"Agent created with status '{status}'"

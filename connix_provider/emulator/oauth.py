@@ -81,11 +81,11 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 def _refresh_token(form: dict[str, str]) -> str:
+    if form.get("grant_type", "refresh_token") != "refresh_token":
+        raise TokenError("unsupported_grant_type", "Only refresh_token is supported")
     for name in ("grant_type", "refresh_token"):
         if name not in form:
             raise TokenError("invalid_request", f"{name} is missing")
-    if form["grant_type"] != "refresh_token":
-        raise TokenError("unsupported_grant_type", "Only refresh_token is supported")
     return form["refresh_token"]
 
 

@@ -5,6 +5,7 @@ A fault that is not executed comes first, as a proxy in front of the service wou
 """
 
 import json
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -19,7 +20,7 @@ from connix_provider.emulator.journal import Entry
 from connix_provider.emulator.keys import Caller
 from connix_provider.emulator.responses import from_error
 from connix_provider.emulator.state import EmulatorState
-from connix_provider.emulator.validation import check_query, from_framework
+from connix_provider.emulator.validation import check_query, check_storable, from_framework
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -32,7 +33,10 @@ class _StrictRequest(Request):
         if not hasattr(self, "_parsed"):
             body = await self.body()
             try:
-                self._parsed: Any = json.loads(body, parse_constant=_refuse_constant)
+                self._parsed: Any = json.loads(
+                    body, parse_constant=_refuse_constant, parse_float=_finite_float
+                )
+                check_storable(self._parsed)
             except (RecursionError, ValueError) as problem:
                 raise json.JSONDecodeError(str(problem)[:100], "", 0) from None
         return self._parsed
@@ -126,6 +130,13 @@ def _last_characters(request: Request) -> str | None:
     secret = key or token
     # Of a short secret, four characters could be all of it.
     return secret[-4:] if secret and len(secret) >= 16 else None
+
+
+def _finite_float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is too large a number")
+    return number
 
 
 def _refuse_constant(name: str) -> Any:

@@ -1,6 +1,8 @@
 """The service's error messages for values that break a rule of the reference, and the types of parameters."""
 
+import json
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -12,6 +14,8 @@ from starlette.requests import Request
 from connix_provider.emulator.clock import micros_of
 from connix_provider.emulator.errors import ApiError, Detail, validation_error
 
+#: Levels of lists and objects in a body.
+_MAX_DEPTH: Final = 100
 # The first two are the reference's own words.
 _MESSAGES: Final = {
     "config.temperature": "Temperature must be between 0 and 2",
@@ -28,8 +32,34 @@ _MESSAGES: Final = {
 }
 
 
-def from_framework(error: RequestValidationError) -> ApiError:
-    """Return the service's error for what FastAPI found: one message for each field."""
+def check_storable(value: Any) -> None:
+    """
+    Check that a value can be shown as JSON again.
+
+    :raises ValueError: it holds something else than JSON, a number that is not finite, or too many levels.
+    """
+    level, depth = [value], 0
+    while level:
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"it has more than {_MAX_DEPTH} levels")
+        level = [child for item in level for child in _children(item)]
+        depth += 1
+    try:
+        json.dumps(value, allow_nan=False)
+    except TypeError as problem:
+        raise ValueError(str(problem)) from None
+
+
+def _children(item: Any) -> Iterable[Any]:
+    return item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+
+
+def from_framework(error: RequestValidationError, *, is_control: bool = False) -> ApiError:
+    """
+    Return the service's error for what FastAPI found: one message for each field.
+
+    :param is_control: whether a control path was requested, and not the service.
+    """
     messages: dict[str, str] = {}
     in_body = False
     for found in error.errors():
@@ -42,6 +72,8 @@ def from_framework(error: RequestValidationError) -> ApiError:
         complaint = found["msg"].removeprefix("Value error, ").removeprefix("Input ")
         messages.setdefault(field, _MESSAGES.get(field, f"{field} {complaint}"))
     details: list[Detail] = [{"field": field, "message": message} for field, message in messages.items()]
+    if is_control:
+        return validation_error(details, "Invalid control request")
     return validation_error(
         details, "Invalid agent configuration" if in_body else "Invalid request parameters"
     )
