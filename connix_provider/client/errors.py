@@ -54,6 +54,7 @@ class ConnixError(Exception):
 
     :ivar may_have_executed: whether the service may have executed the request although no successful response
         came. Look for the result before sending a create or a restart again.
+    :ivar has_lost_response: whether the response to one of the call's requests was lost, rather than an error
     :ivar may_be_misconfiguration: whether a wrong connection setting explains the error: an unknown host
         name, a certificate for another host, or a response that is not of Connix's API
     :ivar request_id: ``X-Request-ID`` of the call, for Connix's support
@@ -71,6 +72,7 @@ class ConnixError(Exception):
     """
 
     may_have_executed: bool = False
+    has_lost_response: bool = False
     may_be_misconfiguration: bool = False
     request_id: str | None = None
     project_id: str | None = None

@@ -53,7 +53,7 @@ def test_a_metric_is_met_missed_or_missing(name):
     group, field, kept, broken = METRIC_LIMITS[name]
     assert state({name: kept}) == "healthy"
     assert state({name: broken}) == "unhealthy"
-    for missing in (None, "n/a", -1, float("nan")):
+    for missing in (None, "n/a", -1, float("nan"), 10**400, 1e300):
         assert state({name: kept}, found=metrics(**{group: {field: missing}})) == "unknown"
     assert state({name: kept}, found=AgentMetrics.model_validate({"metrics": {}})) == "unknown"
 

@@ -176,10 +176,19 @@ def test_unparseable_times_are_compared_as_text():
     assert restart_evidence(before, Snapshot("running", None, "today", OLD)) is Evidence.RESTARTED
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(4.9, Evidence.OTHER_CHANGE), (5, Evidence.RESTARTED)])
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (14.9, Evidence.EARLIER_CHANGE),
+        # The clocks of a gateway and of the service may differ.
+        (15.1, Evidence.OTHER_CHANGE),
+        (19.9, Evidence.OTHER_CHANGE),
+        (20, Evidence.RESTARTED),
+    ],
+)
 def test_a_change_before_the_request_is_no_restart(seconds, expected):
     seen = Snapshot("running", THEN + timedelta(seconds=seconds), None, OLD)
-    requested_at = (THEN + timedelta(seconds=5.7)).timestamp()
+    requested_at = (THEN + timedelta(seconds=20.7)).timestamp()
     assert restart_evidence(BEFORE, seen, requested_at=requested_at) is expected
 
 
@@ -197,6 +206,16 @@ def test_a_stale_replica_is_not_a_change():
     stale = judge(GOALS["restart"], Snapshot("stopped", THEN), state)
     assert stale.verdict is WAITING
     assert not state.changed
+
+
+@pytest.mark.parametrize("interval", [1, 5, 60])
+def test_stale_responses_are_believed_after_a_while(interval):
+    state = PollState(last=Snapshot("running", LATER), newest=LATER)
+    goal, stale = goal_for_statuses("paused"), Snapshot("paused", THEN)
+    polls = range(0, 600, interval)
+    believed = next(now for now in polls if judge(goal, stale, state, now=now).verdict is DONE)
+    # A replica may lag for 15 s, and three polls are no evidence.
+    assert believed == max(15, 3 * interval)
 
 
 def test_a_stale_replica_ends_no_update():

@@ -159,6 +159,7 @@ def perform(
                 return result
             error = failure
             if response is None:
+                error.has_lost_response = error.may_have_executed
                 permit.on_no_response(may_have_arrived=error.may_have_executed)
             elif response.is_success and call.when_empty is not None and not response.body.strip():
                 permit.on_response(response.headers)

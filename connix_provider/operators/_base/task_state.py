@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.providers.common.compat.sdk import Variable
 
-from connix_provider.client.errors import ConnixError
+from connix_provider.client.errors import ConnixError, ConnixServerError
 from connix_provider.operators._base.identity import identity_key, max_tries_of, try_number_of
 from connix_provider.poll_state import Snapshot
 
@@ -40,6 +40,7 @@ __all__ = [
     "TaskRecordStore",
     "TaskStore",
     "recorded",
+    "was_refused",
 ]
 
 _NAME = "connix_unfinished"
@@ -54,6 +55,7 @@ class ActionRecord:
     :param before: the agent before the request
     :param requested_at: epoch seconds of the request by the service's clock, if known
     :param accepted_at: epoch seconds by the worker's clock at which the service accepted it, if it did
+    :param was_refused: whether the service responded with an error, so that it probably did not execute it
     :param is_done: whether the wait after the request ended with success
     """
 
@@ -62,6 +64,7 @@ class ActionRecord:
     before: Snapshot | None = None
     requested_at: float | None = None
     accepted_at: float | None = None
+    was_refused: bool = False
     is_done: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -205,7 +208,14 @@ def recorded(record_store: RecordStore, record: ActionRecord) -> Iterator[None]:
     except ConnixError as error:
         if not error.may_have_executed:
             record_store.delete()
+        elif was_refused(error):
+            record_store.write(dataclasses.replace(record, was_refused=True))
         raise
+
+
+def was_refused(error: ConnixError) -> bool:
+    """Return whether each request of a call got an error of the service, such as 503, and none was lost."""
+    return isinstance(error, ConnixServerError) and not error.has_lost_response
 
 
 def _is_last_try(context: Context) -> bool:

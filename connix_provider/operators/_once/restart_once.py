@@ -27,7 +27,7 @@ from connix_provider.client.transient import is_transient
 from connix_provider.lifecycle import Evidence
 from connix_provider.operators._base.busy_agent import raise_if_busy
 from connix_provider.operators._base.sent_action import SentAction
-from connix_provider.operators._base.task_state import ActionRecord, RecordStore, recorded
+from connix_provider.operators._base.task_state import ActionRecord, RecordStore, recorded, was_refused
 from connix_provider.operators._once.lost_response import MAX_ATTEMPTS, await_hint, with_explanation
 from connix_provider.operators._once.restart_check import (
     RestartCheck,
@@ -114,6 +114,7 @@ def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
                 # This request was not executed, but an earlier one may have been.
                 error.may_have_executed = lost is not None
                 raise
+            error.has_lost_response |= lost is not None and lost.has_lost_response
             lost = error
         else:
             log.info("Connix accepted the restart of agent %s.", before.label)
@@ -182,7 +183,7 @@ def resume_restart(
     if agent.status in TRANSIENT:
         # The record stays, and is checked again when the agent has settled.
         raise busy(agent)
-    if check.evidence is Evidence.OTHER_CHANGE:
+    if check.evidence is Evidence.OTHER_CHANGE and not record.was_refused:
         raise _unknown_restart(f"{requested} {agent.label}", _OTHER_CHANGE)
     if check.evidence is Evidence.NONE and not shows_changes(client, project_id, agent):
         raise _unknown_restart(f"{requested} {agent.label}", _SHOWS_NO_CHANGES)
@@ -205,7 +206,7 @@ def _confirm(
             why = "the deadline passed"
         elif check.evidence is not Evidence.RESTARTED and check.agent.status in TRANSIENT:
             raise busy(check.agent)
-        elif check.evidence is Evidence.OTHER_CHANGE:
+        elif check.evidence is Evidence.OTHER_CHANGE and not was_refused(lost):
             why = _OTHER_CHANGE
         elif check.evidence is not Evidence.NONE or shows_changes(client, project_id, check.agent):
             return check

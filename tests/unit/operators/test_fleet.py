@@ -188,6 +188,25 @@ def test_an_unhealthy_agent_fails_at_the_healthy_deadline(deferrable, fleet, emu
     assert warp.time() - began < 200
 
 
+HEALTH = {"none": None, "a limit": {"max_cpu_usage": 0.9}, "a status": {"statuses": "running"}}
+
+
+@MODES
+@pytest.mark.parametrize("status", ["error", "stopped", "paused"])
+@pytest.mark.parametrize("health", HEALTH.values(), ids=HEALTH)
+def test_an_agent_that_goes_down_again_has_failed(health, status, deferrable, fleet, emulator, warp):
+    (agent_id, _) = emulator.seed(2, name="team-{n}")
+    emulator.set_metrics(agent_id)
+    # It runs already, so no request changes the plan.
+    emulator.script(agent_id, [(30, status)])
+    began = warp.time()
+    error = fleet(action="start", health=health, min_healthy_time=60, deferrable=deferrable).try_once().error
+    assert type(error) is ConnixFleetError
+    assert error.result["agents"][agent_id]["result"] == "failed"
+    assert status in error.result["agents"][agent_id]["reason"]
+    assert warp.time() - began < 60
+
+
 @MODES
 def test_an_unavailable_agent_counts_and_comes_first(deferrable, fleet, emulator):
     first, second, third = emulator.seed(3, name="team-{n}")

@@ -23,7 +23,11 @@ from connix_provider.exceptions import (
     ConnixAgentUnhealthyError,
     ConnixSensorTimeoutError,
 )
-from connix_provider.operators.agent import ConnixPauseAgentOperator, ConnixRestartAgentOperator
+from connix_provider.operators.agent import (
+    ConnixPauseAgentOperator,
+    ConnixRestartAgentOperator,
+    ConnixUpdateAgentOperator,
+)
 from connix_provider.operators.health import ConnixCheckAgentHealthOperator
 from connix_provider.polling.agent_ref import AgentRef
 from connix_provider.polling.deadlines import time_after
@@ -212,6 +216,28 @@ def test_quoted_lines_are_harmless(scenario, who, agent_id, caplog, capfd):
         assert line.isprintable()
         assert len(line) < 350
     assert any("\\x1b[2J\\x1b[31mred\\r\\n[2026" in line for line in ran.error.last_errors)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_replaced_secret_is_hidden(scenario, stream, agent_id, caplog):
+    caplog.set_level(logging.INFO)
+    scenario.emulator.faults.add(Fault.ends_in_error(), on="update_agent")
+    lines = [f"login with {SECRET} failed, trying a-new-secret"]
+    scenario.emulator.add_logs(agent_id, lines, "error", after=1)
+    config = {"environment_variables": {"TOKEN": "a-new-secret"}}
+    ran = scenario.task(
+        ConnixUpdateAgentOperator,
+        remembering=True,
+        agent_id=agent_id,
+        config=config,
+        poll_interval=10,
+        timeout=60,
+        stream_agent_logs=stream,
+    ).try_once()
+    assert "login with *** failed" in str(ran.error)
+    logged = "\n".join(record.getMessage() for record in caplog.records)
+    for secret in (SECRET, "a-new-secret"):
+        assert secret not in f"{ran.error}{logged}"
 
 
 @EVERYWHERE

@@ -243,6 +243,18 @@ async def test_failed_listings_are_retried_at_the_interval(fault, emulator, wait
     assert len(emulator.journal.entries("list_agents")) <= 5 + 2 * (1 + (warp.time() - began) / 5)
 
 
+@pytest.mark.parametrize(
+    "fault", [Fault.status(500), Fault.html_502(), Fault.bad_json(), Fault.rate_limited(60)]
+)
+async def test_a_listing_that_fails_for_good_is_replaced(fault, emulator, wait):
+    agent_ids = emulator.seed(60, status="creating")
+    emulator.faults.add(fault, on="list_agents", times=None)
+    for agent_id in agent_ids:
+        emulator.script(agent_id, [(30, "running")])
+    assert {event["outcome"] for event in await together(wait, agent_ids)} == {"done"}
+    assert emulator.journal.executed("get_agent")
+
+
 @pytest.mark.parametrize("status", [403, 404])
 async def test_a_refused_listing_reads_agents_by_id(status, emulator, wait):
     agent_ids = emulator.seed(60, status="creating")

@@ -291,6 +291,16 @@ def test_a_transient_error_ends_nothing(fault, call, how, sense, emulator, agent
 
 
 @MODES
+@pytest.mark.parametrize("call", ["get_metrics", "get_logs"])
+@pytest.mark.parametrize("code", ["agent_not_found", "metrics_not_found", None])
+def test_a_404_of_data_is_no_missing_agent(code, call, how, sense, emulator, agent_id):
+    emulator.set_metrics(agent_id)
+    emulator.faults.add(Fault.status(404, code=code), on=call, times=3)
+    ran = sense(agent_id=agent_id, health={"max_cpu_usage": 1, "max_error_logs": 1}, timeout=300, **how)
+    assert ran.result == agent_id
+
+
+@MODES
 @pytest.mark.parametrize("call", ["get_agent", "get_metrics", "get_logs"])
 def test_a_refused_key_ends_the_wait(call, how, sense, emulator, agent_id):
     emulator.faults.add(Fault.status(401, code="unauthorized"), on=call, times=None)
