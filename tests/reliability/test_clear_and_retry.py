@@ -198,6 +198,28 @@ def test_a_restart_that_is_done(again, executed, deferrable, scenario, task):
     assert scenario.executed("restart_agent") == executed
 
 
+@MODES
+def test_a_done_restart_ignores_a_later_error(deferrable, scenario, task):
+    agent_id = seed(scenario)
+    run = task(ConnixRestartAgentOperator, agent_id=agent_id, deferrable=deferrable)
+    assert run.try_once().result == agent_id
+    scenario.emulator.set_status(agent_id, "error")
+    assert run.try_once(same_try=True).result == agent_id
+    assert scenario.executed("restart_agent") == 1
+
+
+@MODES
+def test_a_record_counts_for_its_agent_alone(deferrable, scenario, task):
+    first, second = seed(scenario, name="alpha"), seed(scenario, name="beta")
+    run = task(ConnixRestartAgentOperator, agent_id=first, deferrable=deferrable)
+    assert run.try_once().result == first
+    assert run.try_once(same_try=True, agent_id=second).result == second
+    assert [entry.agent_id for entry in scenario.emulator.journal.executed("restart_agent")] == [
+        first,
+        second,
+    ]
+
+
 @STORES
 @MODES
 def test_a_cleared_delete_by_name_deletes_new_agent(deferrable, remembering, scenario, task):
@@ -436,6 +458,12 @@ def test_the_last_try_leaves_no_variable(ends_in, scenario, task, variables, mon
     with pytest.raises(ends_in):
         run.try_once()
     assert scenario.executed("restart_agent") == 1
+    assert variables == {}
+
+
+def test_a_success_leaves_no_variable(scenario, task, variables):
+    run = task(ConnixRestartAgentOperator, remembering=False, agent_id=seed(scenario))
+    assert run.try_once().error is None
     assert variables == {}
 
 
