@@ -15,6 +15,7 @@ from connix_provider.exceptions import (
     ConnixSensorTimeoutError,
 )
 from connix_provider.health import HealthPolicy
+from connix_provider.sensors import health_wait
 from connix_provider.sensors.health import ConnixAgentHealthSensor
 
 pytestmark = pytest.mark.heavy
@@ -296,6 +297,21 @@ def test_a_refused_key_ends_the_wait(call, how, sense, emulator, agent_id):
     emulator.faults.add(Fault.status(401, code="unauthorized"), on=call, times=None)
     ran = sense(agent_id=agent_id, health={"max_cpu_usage": 0.1, "max_error_logs": 0}, soft_fail=True, **how)
     fails(ran, ConnixAuthenticationError, f"Could not wait for agent {agent_id} to be healthy"[:20])
+
+
+@MODES
+def test_a_selection_reads_a_refused_key_again(how, sense, emulator, agent_id, connection, monkeypatch):
+    select_with = health_wait.select_with
+
+    def with_a_refused_key(*args):
+        connection(password=emulator.add_key())
+        emulator.revoke_key(emulator.api_key)
+        return select_with(*args)
+
+    monkeypatch.setattr(health_wait, "select_with", with_a_refused_key)
+    ran = sense(agents={"name": "gate"}, health={"statuses": "running"}, **how)
+    assert ran.error is None, ran.error
+    assert len([entry for entry in emulator.journal.entries() if entry.status == 401]) == 1
 
 
 @MODES
