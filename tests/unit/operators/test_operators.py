@@ -192,7 +192,11 @@ def test_a_key_refused_before_the_action_is_final(deferrable, emulator, run, con
 @pytest.mark.parametrize("is_new", [True, False], ids=["another key", "the same key"])
 def test_a_worker_reads_a_refused_key_again(is_new, emulator, run, connection, warp, monkeypatch):
     (agent_id,) = emulator.seed(status="running")
-    poll_until_done = worker_loop.poll_until_done
+    poll_until_done, get_conn, opened = worker_loop.poll_until_done, ConnixHook.get_conn, []
+
+    def keep(self):
+        opened.append(get_conn(self))
+        return opened[-1]
 
     def wait_with_a_refused_key(*args):
         if is_new:
@@ -201,6 +205,7 @@ def test_a_worker_reads_a_refused_key_again(is_new, emulator, run, connection, w
         return poll_until_done(*args)
 
     monkeypatch.setattr(worker_loop, "poll_until_done", wait_with_a_refused_key)
+    monkeypatch.setattr(ConnixHook, "get_conn", keep)
     ran = run(ConnixStopAgentOperator, agent_id=agent_id, poll_interval=5)
     if is_new:
         assert (ran.state, ran.result) == ("success", agent_id), ran.log
@@ -209,6 +214,7 @@ def test_a_worker_reads_a_refused_key_again(is_new, emulator, run, connection, w
     # The deed was asked for before.
     refused = [entry for entry in emulator.journal.entries("get_agent") if entry.status == 401]
     assert len(refused) == 1
+    assert [client._http.is_closed for client in opened] == [True, True]
 
 
 def test_worker_polls_leave_the_reserve_to_actions(emulator, run, warp):
@@ -388,6 +394,13 @@ def test_an_unconfirmed_create_says_so(emulator, run, warp):
     assert "an agent named 'new' may exist" in str(ran.error)
     assert "A retry of this task looks for it first" in str(ran.error)
     assert len(emulator.journal.entries("list_agents")) > 4
+
+
+def test_a_lost_create_sleeps_only_until_the_deadline(emulator, run, warp):
+    emulator.faults.add(Fault.reset_before(), on="create_agent", times=None)
+    ran = run(ConnixCreateAgentOperator, timeout=2, **CREATE)
+    assert "an agent named 'new' may exist (the deadline passed)" in str(ran.error), ran.log
+    assert warp.slept <= 2
 
 
 def test_a_timeout_names_an_unconfirmed_restart(emulator, run, warp):
