@@ -199,6 +199,17 @@ def test_a_restart_that_is_done(again, executed, deferrable, scenario, task):
 
 
 @MODES
+def test_a_restart_that_timed_out_is_awaited(deferrable, scenario, task):
+    agent_id = seed(scenario)
+    run = task(ConnixRestartAgentOperator, agent_id=agent_id, deferrable=deferrable, timeout=60)
+    scenario.emulator.faults.add(Fault.unknown_status(), on="get_agent", after=1, times=None)
+    assert isinstance(run.try_once().error, ConnixAgentTimeoutError)
+    scenario.emulator.faults.clear()
+    assert run.try_once().result == agent_id
+    assert scenario.executed("restart_agent") == 1
+
+
+@MODES
 def test_a_done_restart_ignores_a_later_error(deferrable, scenario, task):
     agent_id = seed(scenario)
     run = task(ConnixRestartAgentOperator, agent_id=agent_id, deferrable=deferrable)
