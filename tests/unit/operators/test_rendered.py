@@ -7,9 +7,11 @@ import os
 
 import pytest
 from dag_store import airflow_version, store
+from jinja2 import UndefinedError
 from rendered_fields import masker, stored_fields
 
 from connix_provider.operators.agent import ConnixCreateAgentOperator, ConnixUpdateAgentOperator
+from connix_provider.operators.apply import ConnixApplyAgentsOperator
 
 __all__ = ["masker"]
 
@@ -24,6 +26,9 @@ CONFIG = {
     "system_prompt": "{{ params.prompt }}",
     "environment_variables": {"DATA_SOURCE": "{{ params.url }}"},
 }
+
+#: A configuration with a secret that needs no rendering, and a template that cannot be rendered.
+FAILING = {"model": "{{ nope.nope.x }}", "system_prompt": "canary of a prompt"}
 
 
 def shape(fields):
@@ -152,10 +157,27 @@ def test_a_long_configuration_shows_no_secret(emulator, run, warp):
 def test_a_templated_configuration_is_masked_in_every_form(monkeypatch):
     masked = []
     monkeypatch.setattr("connix_provider.compat.mask_secret", masked.append)
-    config = json.dumps({"model": "gpt-4", "system_prompt": "canary of a text\nwith lines and 'quotes'"})
+    prompt, pattern = "canary of a text\nwith lines and 'quotes'", r"canary\d"
+    given = {"model": "gpt-4", "system_prompt": prompt, "environment_variables": {"PATTERN": pattern}}
+    config = json.dumps(given)
     task = ConnixCreateAgentOperator(task_id="text", name="text", config=config)
     task._mask(task)
-    for shown in (config, repr({"config": config}), json.dumps({"config": config}), repr(json.loads(config))):
+    for shown in (config, repr({"config": config}), json.dumps({"config": config}), repr(given), pattern):
         for secret in sorted(masked, key=len, reverse=True):
             shown = shown.replace(secret, "***")
         assert "canary" not in shown
+
+
+@pytest.mark.parametrize(
+    ("operator", "arguments"),
+    [
+        (ConnixCreateAgentOperator, {"name": "a", "config": FAILING}),
+        (ConnixApplyAgentsOperator, {"spec": [{"name": "a", "config": FAILING}]}),
+    ],
+)
+def test_secrets_are_masked_before_a_template_fails(operator, arguments, monkeypatch):
+    masked = []
+    monkeypatch.setattr("connix_provider.compat.mask_secret", masked.append)
+    with pytest.raises(UndefinedError):
+        operator(task_id="task", **arguments).render_template_fields({})
+    assert FAILING["system_prompt"] in masked
