@@ -26,8 +26,10 @@ from connix_provider.operators.agent import (
     ConnixStartAgentOperator,
     ConnixStopAgentOperator,
 )
+from connix_provider.operators.fleet import ConnixFleetOperator
 from connix_provider.polling import worker_loop
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
+from connix_provider.sensors.health import ConnixAgentHealthSensor
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
 pytestmark = pytest.mark.heavy
@@ -332,16 +334,25 @@ def test_an_operators_trigger_arguments_are_json_without_secrets(emulator, conne
     assert deferred.value.timeout > timedelta(seconds=3600)
 
 
-def test_a_sensors_trigger_arguments_are_json_without_secrets(emulator, connection):
+@pytest.mark.parametrize(
+    ("make", "which"),
+    [
+        (ConnixAgentStatusSensor, {"agent_name": "new"}),
+        (ConnixAgentHealthSensor, {"agent_name": "new", "health": {"statuses": "running"}}),
+        (ConnixFleetOperator, {"agents": {"names": "new"}, "action": "restart"}),
+    ],
+)
+def test_other_trigger_arguments_are_json_without_secrets(make, which, emulator, connection):
     from airflow.providers.common.compat.sdk import TaskDeferred
 
-    (agent_id,) = emulator.seed(status="creating")
-    sensor = ConnixAgentStatusSensor(task_id="b", agent_id=agent_id, deferrable=True)
+    secret = "canary of a prompt"
+    emulator.seed(status="creating", name="new", config={"system_prompt": secret})
     with pytest.raises(TaskDeferred) as deferred:
-        sensor.execute({})
+        make(task_id="b", deferrable=True, **which).execute({})
     path, arguments = deferred.value.trigger.serialize()
     assert emulator.api_key not in json.dumps(arguments)
-    again = ConnixAgentStatusTrigger(**json.loads(json.dumps(arguments)))
+    assert secret not in json.dumps(arguments)
+    again = type(deferred.value.trigger)(**json.loads(json.dumps(arguments)))
     assert again.serialize() == (path, arguments)
 
 
