@@ -428,6 +428,20 @@ def test_on_failure_leaves_an_adopted_agent_alone(scenario, task):
     assert len(scenario.agents()) == 1
 
 
+@pytest.mark.parametrize(
+    ("ends_in", "left"), [(AirflowTaskTimeout, 0), (KeyboardInterrupt, 1), (SystemExit, 1)]
+)
+def test_on_failure_deletes_after_execution_timeout_alone(ends_in, left, scenario, task, monkeypatch):
+    def end(*_: object, **__: object) -> None:
+        raise ends_in
+
+    monkeypatch.setattr(ConnixCreateAgentOperator, "wait_for", end)
+    with pytest.raises(ends_in):
+        task(ConnixCreateAgentOperator, on_failure="delete", **CREATE).try_once()
+    assert scenario.executed("create_agent") == 1
+    assert len(scenario.agents()) == left
+
+
 @MODES
 def test_an_update_that_differs_in_nothing_sends_nothing(deferrable, scenario, task):
     agent_id = seed(scenario, "paused", description="same", config={"temperature": 0.5, "tools": ["a"]})
