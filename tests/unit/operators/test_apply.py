@@ -226,6 +226,16 @@ def test_a_saved_plan_of_another_declaration_is_refused(apply, writes):
     assert writes() == []
 
 
+def test_a_plans_digest_needs_the_credentials(apply, emulator, connection):
+    plans = [apply(spec_of(2), dry_run=True)]
+    connection(password=emulator.add_key())
+    plans.append(apply(spec_of(2), dry_run=True))
+    digests = [plan["spec"].partition(":")[2] for plan in plans]
+    assert digests[0] != digests[1]
+    with pytest.raises(ValueError, match="or the credentials of the connection did"):
+        apply(spec_of(2), plan=plans[0])
+
+
 def test_a_retry_goes_on_with_a_saved_plan(task, apply, emulator, writes):
     emulator.seed(name="agent-0", config={"model": "gpt-3"})
     plan = apply(spec_of(3, state="stopped"), dry_run=True)
