@@ -187,6 +187,19 @@ def test_a_lost_start_after_an_update_is_awaited(deferrable, scenario, task):
 
 
 @MODES
+def test_an_update_explains_a_refused_start(deferrable, scenario, task):
+    agent_id = seed(scenario, "stopped", name="alpha", config={"model": "gpt-4", "temperature": 0.9})
+    run = task(ConnixCreateAgentOperator, if_exists="update", deferrable=deferrable, **CREATE)
+    # The service is still updating the agent, and does not show it.
+    shown = Fault.unknown_status("stopped")
+    scenario.emulator.faults.add(shown, on=["get_agent", "list_agents"], times=8)
+    scenario.emulator.faults.add(CONFLICT, on="start_agent", times=2)
+    ran = run.try_once()
+    assert (ran.result, ran.error) == (agent_id, None)
+    assert scenario.executed("start_agent") == 1
+
+
+@MODES
 @pytest.mark.parametrize(("again", "executed"), [("retry", 1), ("same try", 1), ("clear", 2)])
 def test_a_restart_that_is_done(again, executed, deferrable, scenario, task):
     agent_id = seed(scenario)
@@ -207,6 +220,17 @@ def test_a_restart_that_timed_out_is_awaited(deferrable, scenario, task):
     scenario.emulator.faults.clear()
     assert run.try_once().result == agent_id
     assert scenario.executed("restart_agent") == 1
+
+
+@MODES
+def test_a_restart_that_stayed_down_is_repeated(deferrable, scenario, task):
+    agent_id = seed(scenario)
+    run = task(ConnixRestartAgentOperator, agent_id=agent_id, deferrable=deferrable)
+    scenario.emulator.faults.add(Fault.unknown_status("stopped"), on="get_agent", after=1, times=None)
+    assert isinstance(run.try_once().error, ConnixAgentFailedError)
+    scenario.emulator.faults.clear()
+    assert run.try_once().result == agent_id
+    assert scenario.executed("restart_agent") == 2
 
 
 @MODES
