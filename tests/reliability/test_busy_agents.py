@@ -21,6 +21,7 @@ from connix_provider.operators.agent import (
     ConnixRestartAgentOperator,
     ConnixStartAgentOperator,
     ConnixStopAgentOperator,
+    ConnixUpdateAgentOperator,
 )
 
 pytestmark = pytest.mark.heavy
@@ -103,6 +104,26 @@ def test_a_refused_repeat_waits_for_the_first_request(deferrable, scenario):
     ran = _task(scenario, ConnixStopAgentOperator, agent_id=agent_id, deferrable=deferrable).try_once()
     assert (ran.result, ran.error) == (agent_id, None)
     assert scenario.executed("stop_agent") == 1
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("operator", "call", "arguments"),
+    [
+        (ConnixDeleteAgentOperator, "delete_agent", {}),
+        (ConnixUpdateAgentOperator, "update_agent", {"description": "better"}),
+    ],
+)
+def test_a_lost_change_explains_later_refusals(operator, call, arguments, deferrable, scenario):
+    (agent_id,) = scenario.emulator.seed(project_id=scenario.project_id)
+    scenario.emulator.faults.add(Fault.reset_before(), on=call, times=1)
+    scenario.emulator.faults.add(Fault.status(409, code="agent_conflict"), on=call, times=3)
+    began = scenario.warp.time()
+    ran = _task(scenario, operator, agent_id=agent_id, deferrable=deferrable, **arguments).try_once()
+    assert (ran.result, ran.error) == (agent_id, None)
+    assert scenario.executed(call) == 1
+    # Each repeat of the task waits twice as long as the one before.
+    assert scenario.warp.time() - began >= 1 + 2 + 4
 
 
 #: The agent of a refused delete disappears before the retry: faults before that, arguments, exception.

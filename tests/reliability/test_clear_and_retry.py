@@ -187,6 +187,19 @@ def test_a_lost_start_after_an_update_is_awaited(deferrable, scenario, task):
 
 
 @MODES
+def test_an_update_explains_a_refused_start(deferrable, scenario, task):
+    agent_id = seed(scenario, "stopped", name="alpha", config={"model": "gpt-4", "temperature": 0.9})
+    run = task(ConnixCreateAgentOperator, if_exists="update", deferrable=deferrable, **CREATE)
+    # The service is still updating the agent, and does not show it.
+    shown = Fault.unknown_status("stopped")
+    scenario.emulator.faults.add(shown, on=["get_agent", "list_agents"], times=8)
+    scenario.emulator.faults.add(CONFLICT, on="start_agent", times=2)
+    ran = run.try_once()
+    assert (ran.result, ran.error) == (agent_id, None)
+    assert scenario.executed("start_agent") == 1
+
+
+@MODES
 @pytest.mark.parametrize(("again", "executed"), [("retry", 1), ("same try", 1), ("clear", 2)])
 def test_a_restart_that_is_done(again, executed, deferrable, scenario, task):
     agent_id = seed(scenario)
@@ -196,6 +209,50 @@ def test_a_restart_that_is_done(again, executed, deferrable, scenario, task):
         run.clear()
     assert run.try_once(same_try=again == "same try").result == agent_id
     assert scenario.executed("restart_agent") == executed
+
+
+@MODES
+def test_a_restart_that_timed_out_is_awaited(deferrable, scenario, task):
+    agent_id = seed(scenario)
+    run = task(ConnixRestartAgentOperator, agent_id=agent_id, deferrable=deferrable, timeout=60)
+    scenario.emulator.faults.add(Fault.unknown_status(), on="get_agent", after=1, times=None)
+    assert isinstance(run.try_once().error, ConnixAgentTimeoutError)
+    scenario.emulator.faults.clear()
+    assert run.try_once().result == agent_id
+    assert scenario.executed("restart_agent") == 1
+
+
+@MODES
+def test_a_restart_that_stayed_down_is_repeated(deferrable, scenario, task):
+    agent_id = seed(scenario)
+    run = task(ConnixRestartAgentOperator, agent_id=agent_id, deferrable=deferrable)
+    scenario.emulator.faults.add(Fault.unknown_status("stopped"), on="get_agent", after=1, times=None)
+    assert isinstance(run.try_once().error, ConnixAgentFailedError)
+    scenario.emulator.faults.clear()
+    assert run.try_once().result == agent_id
+    assert scenario.executed("restart_agent") == 2
+
+
+@MODES
+def test_a_done_restart_ignores_a_later_error(deferrable, scenario, task):
+    agent_id = seed(scenario)
+    run = task(ConnixRestartAgentOperator, agent_id=agent_id, deferrable=deferrable)
+    assert run.try_once().result == agent_id
+    scenario.emulator.set_status(agent_id, "error")
+    assert run.try_once(same_try=True).result == agent_id
+    assert scenario.executed("restart_agent") == 1
+
+
+@MODES
+def test_a_record_counts_for_its_agent_alone(deferrable, scenario, task):
+    first, second = seed(scenario, name="alpha"), seed(scenario, name="beta")
+    run = task(ConnixRestartAgentOperator, agent_id=first, deferrable=deferrable)
+    assert run.try_once().result == first
+    assert run.try_once(same_try=True, agent_id=second).result == second
+    assert [entry.agent_id for entry in scenario.emulator.journal.executed("restart_agent")] == [
+        first,
+        second,
+    ]
 
 
 @STORES
@@ -395,6 +452,20 @@ def test_on_failure_leaves_an_adopted_agent_alone(scenario, task):
     assert len(scenario.agents()) == 1
 
 
+@pytest.mark.parametrize(
+    ("ends_in", "left"), [(AirflowTaskTimeout, 0), (KeyboardInterrupt, 1), (SystemExit, 1)]
+)
+def test_on_failure_deletes_after_execution_timeout_alone(ends_in, left, scenario, task, monkeypatch):
+    def end(*_: object, **__: object) -> None:
+        raise ends_in
+
+    monkeypatch.setattr(ConnixCreateAgentOperator, "wait_for", end)
+    with pytest.raises(ends_in):
+        task(ConnixCreateAgentOperator, on_failure="delete", **CREATE).try_once()
+    assert scenario.executed("create_agent") == 1
+    assert len(scenario.agents()) == left
+
+
 @MODES
 def test_an_update_that_differs_in_nothing_sends_nothing(deferrable, scenario, task):
     agent_id = seed(scenario, "paused", description="same", config={"temperature": 0.5, "tools": ["a"]})
@@ -436,6 +507,12 @@ def test_the_last_try_leaves_no_variable(ends_in, scenario, task, variables, mon
     with pytest.raises(ends_in):
         run.try_once()
     assert scenario.executed("restart_agent") == 1
+    assert variables == {}
+
+
+def test_a_success_leaves_no_variable(scenario, task, variables):
+    run = task(ConnixRestartAgentOperator, remembering=False, agent_id=seed(scenario))
+    assert run.try_once().error is None
     assert variables == {}
 
 

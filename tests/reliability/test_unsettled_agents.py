@@ -116,6 +116,27 @@ def test_a_lost_restart_after_an_update_is_confirmed(fault, deferrable, scenario
 
 
 @MODES
+def test_a_stale_read_after_an_update_proves_nothing(deferrable, scenario, create, monkeypatch):
+    run = create(deferrable, description="new")
+    _found(scenario, run, False, "error")
+    scenario.emulator.clock.advance(60)
+    get, settled = Agents.get, []
+
+    def lag(*arguments):
+        agent = get(*arguments)
+        if agent.status == "updating":
+            return settled[-1]
+        settled.append(agent)
+        return agent
+
+    monkeypatch.setattr(Agents, "get", lag)
+    scenario.emulator.faults.add(Fault.reset_before(), on="restart_agent", times=1)
+    ran = run.try_once()
+    assert "was restarted is unknown: it was updating before" in str(ran.error)
+    assert scenario.executed("restart_agent") == 0
+
+
+@MODES
 def test_a_restart_after_an_update_survives_kills(deferrable, scenario, create, monkeypatch):
     def kill(*arguments):
         raise KeyboardInterrupt

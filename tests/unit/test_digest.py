@@ -5,6 +5,8 @@ import itertools
 import pytest
 
 from connix_provider.client import Agent, Client
+from connix_provider.client.calls.steps import Response
+from connix_provider.client.endpoints import get_agent
 from connix_provider.digest import digest, digest_key, may_be_equal
 from connix_provider.poll_state import Snapshot
 
@@ -21,8 +23,19 @@ def test_a_digest_confirms_no_guess_without_the_key():
     with Client("cx_one", "http://127.0.0.1:9") as client:
         stored = agent_of(client).snapshot().to_json()["content"]
     guesses = (agent_of(None, pin=pin).snapshot().to_json()["content"] for pin in ("4711", "4712"))
-    assert stored[1] not in {guess[1] for guess in guesses}
+    # Without the mark of the key, which a guess cannot have.
+    assert stored[1].partition(":")[2] not in {guess[1].partition(":")[2] for guess in guesses}
     assert "4711" not in str(stored)
+
+
+def test_a_client_gives_its_agents_the_key():
+    with Client("cx_one", "http://127.0.0.1:9") as client:
+        expected = agent_of(client)
+        flow = client.flow(get_agent("p", "a"))
+        flow.send(None)
+        with pytest.raises(StopIteration) as end:
+            flow.send(Response(200, {}, expected.model_dump_json(exclude_unset=True).encode()))
+    assert end.value.value.snapshot().content == expected.snapshot().content
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
-"""Amounts that may be percentages."""
+"""Amounts that may be percentages, and what a message quotes of a value."""
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from connix_provider.values import amount_of
+from connix_provider.values import amount_of, quoted
 
 
 @pytest.mark.parametrize(
@@ -34,3 +36,24 @@ def test_an_amount_is_a_number_or_a_percentage(value, total, round_up, amount):
 def test_what_is_no_amount_is_refused(value):
     with pytest.raises(ValueError, match="at_least must be a whole number, or a percentage"):
         amount_of("at_least", value, 10, round_up=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("soon", "'soon'"),
+        (100 * "x", f"'{100 * 'x'}'"),
+        (101 * "x", "a text of 101 characters"),
+        ('{"PIN": 4711}', "a text of 13 characters"),
+        (" ['canary']", "a text of 11 characters"),
+        ("cx_hunter22", "what looks like an API key"),
+        (" cx_hunter22", "what looks like an API key"),
+        ({"PIN": 4711}, "a value of type dict"),
+        (["canary"], "a value of type list"),
+        (None, "None"),
+        (4711, "4711"),
+        (timedelta(1), "datetime.timedelta(days=1)"),
+    ],
+)
+def test_a_message_quotes_only_short_plain_values(value, shown):
+    assert quoted(value) == shown

@@ -247,6 +247,13 @@ def test_an_oversleep_beyond_the_deadline_sends_no_request():
     assert caller.limiter._state.endpoints[Bucket.GET].limit.in_flight == 0
 
 
+def test_a_passed_deadline_outweighs_a_used_up_limit():
+    caller = Caller(deadline=NOW - 1)
+    use_up(caller)
+    with pytest.raises(ConnixTimeoutError, match="the deadline passed before GET"):
+        caller.go_on()
+
+
 def test_a_signal_handler_may_use_the_same_limiter():
     asked = []
 

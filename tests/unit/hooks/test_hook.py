@@ -213,6 +213,12 @@ def tokens_and_secret(client):
     return set(client._auth.secrets()) - set(client._auth._endpoint.secrets()[1:])
 
 
+def test_the_key_is_masked_whatever_airflow_masks(connection, masked):
+    connection(password="cx_masked_key_of_the_connection")
+    ConnixHook().get_conn().close()
+    assert "cx_masked_key_of_the_connection" in masked
+
+
 def test_renewed_tokens_are_masked_too(emulator, expired, masked):
     with ConnixHook().get_conn() as client:
         client.agents.list(emulator.project_id)

@@ -110,7 +110,23 @@ def test_each_agent_gets_into_its_declared_state(status, wanted, apply, emulator
     assert writes() == []
 
 
-def test_prune_deletes_only_what_the_same_owner_created(apply, emulator, writes):
+def without_metadata(perform):
+    """Leave the metadata out of each listing, as a service may."""
+
+    def flow(client, call):
+        result = yield from perform(client, call)
+        for agent in result if (call.method, call.path[-7:]) == ("GET", "/agents") else ():
+            agent.metadata.clear()
+            agent.model_fields_set.discard("metadata")
+        return result
+
+    return flow
+
+
+@pytest.mark.parametrize("is_listed", [True, False], ids=["listed", "read"])
+def test_prune_deletes_only_what_the_same_owner_created(is_listed, apply, emulator, writes, monkeypatch):
+    if not is_listed:
+        monkeypatch.setattr(Client, "flow", without_metadata(Client.flow))
     (foreign,) = emulator.seed(name="foreign")
     (adopted,) = emulator.seed(name="adopted", config=dict(CONFIG))
     named = ("adopted", "mine-1", "mine-2")
@@ -224,6 +240,16 @@ def test_a_saved_plan_of_another_declaration_is_refused(apply, writes):
         with pytest.raises(ValueError, match=says):
             apply(**{"spec": spec_of(2), "plan": plan, **arguments})
     assert writes() == []
+
+
+def test_a_plans_digest_needs_the_credentials(apply, emulator, connection):
+    plans = [apply(spec_of(2), dry_run=True)]
+    connection(password=emulator.add_key())
+    plans.append(apply(spec_of(2), dry_run=True))
+    digests = [plan["spec"].partition(":")[2] for plan in plans]
+    assert digests[0] != digests[1]
+    with pytest.raises(ValueError, match="or the credentials of the connection did"):
+        apply(spec_of(2), plan=plans[0])
 
 
 def test_a_retry_goes_on_with_a_saved_plan(task, apply, emulator, writes):

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 from in_process import TaskRun
 
-from connix_provider.client.errors import ConnixAuthenticationError, ConnixNotFoundError
+from connix_provider.client.errors import (
+    ConnixAuthenticationError,
+    ConnixNotFoundError,
+    ConnixValidationError,
+)
 from connix_provider.emulator import Fault
 from connix_provider.exceptions import (
     ConnixAgentFailedError,
@@ -155,6 +159,32 @@ def test_a_clear_leaves_the_state_to_others(status, task, emulator):
     run.clear()
     assert run.try_once().error is None
     assert the_agent(emulator) == (agent_id, status)
+
+
+BOTH = [{"name": "agent", "description": "new"}, {"name": "other"}]
+INVALID = Fault.status(400, code="validation_error")
+
+
+@AGAIN
+def test_a_done_create_leaves_the_state_to_others(same_try, task, emulator):
+    emulator.faults.add(INVALID, on="create_agent", after=1, times=1)
+    run = task(spec=BOTH)
+    assert type(run.try_once().error) is ConnixValidationError
+    agent_id, _ = the_agent(emulator)
+    emulator.set_status(agent_id, "paused")
+    assert run.try_once(same_try=same_try).error is None
+    assert emulator.agent(agent_id)["status"] == "paused"
+
+
+@AGAIN
+def test_a_done_update_ignores_a_later_error(same_try, task, emulator):
+    (agent_id,) = emulator.seed(name="agent")
+    emulator.faults.add(INVALID, on="create_agent", times=1)
+    run = task(spec=BOTH)
+    assert type(run.try_once().error) is ConnixValidationError
+    emulator.set_status(agent_id, "error")
+    assert run.try_once(same_try=same_try).error is None
+    assert len(emulator.journal.executed("update_agent")) == 1
 
 
 STATES = pytest.mark.parametrize("state", [None, "running", "paused", "stopped"])

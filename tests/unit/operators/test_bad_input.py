@@ -31,6 +31,12 @@ CASES = [
         "agent_id must be a non-empty string, not 'None'",
     ),
     (START, {"agent_id": ["agent_1"]}, "agent_id must be a string, not a value of type list; use expand()"),
+    (
+        START,
+        {"agent_id": "cx_hunter22hunter22"},
+        "agent_id looks like an API key; the key belongs in the password of the connection",
+    ),
+    (START, {**AGENT, "timeout": "cx_hunter22hunter22"}, "a timedelta, not what looks like an API key"),
     (START, {"agent_id": ".."}, "agent_id must be an id, not the relative path '..'"),
     (START, {"agent_name": ""}, "agent_name must be a non-empty string"),
     (START, {**AGENT, "project_id": ""}, "project_id must be a non-empty string"),

@@ -21,6 +21,7 @@ from connix_provider.operators.agent import (
     ConnixStopAgentOperator,
     ConnixUpdateAgentOperator,
 )
+from connix_provider.poll_state import PollState, Snapshot
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
 pytestmark = pytest.mark.heavy
@@ -169,6 +170,25 @@ def test_six_refusals_of_an_action_fail_the_task(deferrable, emulator, run, warp
     assert type(ran.error) is ConnixConflictError, ran.log
     assert "not now" in str(ran.error)
     assert len(emulator.journal.entries("start_agent")) == 6
+
+
+OLD, NEW = Snapshot("error", updated_at_text="1"), Snapshot("error", updated_at_text="2")
+
+
+@pytest.mark.parametrize(
+    ("state", "repeats", "was_lost", "explains"),
+    [
+        (PollState(before=OLD, last=OLD, was_busy=True), 100, False, True),
+        (PollState(before=OLD, last=NEW), 5, False, True),
+        (PollState(before=OLD, last=NEW), 6, False, False),
+        (PollState(before=OLD, last=OLD), 1, False, False),
+        (PollState(before=OLD, last=OLD), 5, True, True),
+        (PollState(before=OLD, last=OLD), 6, True, False),
+        (PollState(last=NEW), 1, False, False),
+    ],
+)
+def test_a_busy_or_changed_agent_explains_a_conflict(state, repeats, was_lost, explains):
+    assert busy_agent.explains_conflict(state, repeats, may_have_executed=was_lost) is explains
 
 
 @pytest.mark.parametrize("event", [{**DONE, "deadline": 1.0}, {**DONE, "outcome": "timeout"}])

@@ -340,7 +340,17 @@ def test_the_time_out_names_what_was_not_touched(deferrable, fleet, emulator):
     ran = fleet(timeout=100, max_failures=3, deferrable=deferrable).try_once()
     assert type(ran.error) is ConnixFleetError
     assert ran.error.result["summary"] == {"done": 1, "failed": 1, "not_touched": 1}
+    assert "No further agent was touched: the task's timeout has passed." in str(ran.error)
     assert agents[1] in str(ran.error)
+
+
+@pytest.mark.parametrize(
+    "event", [None, "success", {}, {"deadline": 1.0, "results": {}, "waits": []}], ids=str
+)
+def test_a_foreign_event_acts_on_no_agent(event):
+    task = ConnixFleetOperator(task_id="task", action="restart", agents=TEAM)
+    with pytest.raises(ValueError, match="the task was resumed with"):
+        task.execute_complete({}, event)
 
 
 def test_a_fleet_without_a_triggerer_says_so():

@@ -123,6 +123,7 @@ def test_equal_criteria_select_only_once(first, second, again, deferrable, fleet
     assert ran.error is None, ran.error
     assert sorted(ran.result["agents"]) == sorted(agents)
     assert requests(emulator, "restart_agent") == [*agents, agents[1]]
+    assert len(emulator.journal.entries("list_agents")) == ("ids" not in first)
 
 
 def _with_ids(selector, agents):

@@ -314,6 +314,7 @@ def test_a_worker_killed_during_a_create_undoes_it(goes_on, cancel_on_kill, emul
     run(ConnixCreateAgentOperator, cancel_on_kill=cancel_on_kill, name="new")
     assert len(emulator.journal.executed("create_agent")) == 1
     assert len(emulator.journal.executed("delete_agent")) == cancel_on_kill
+    assert len(emulator.journal.entries("delete_agent")) == cancel_on_kill
 
 
 def test_a_create_sent_after_the_kill_is_undone(emulator, run, warp, monkeypatch):

@@ -26,8 +26,10 @@ from connix_provider.operators.agent import (
     ConnixStartAgentOperator,
     ConnixStopAgentOperator,
 )
+from connix_provider.operators.fleet import ConnixFleetOperator
 from connix_provider.polling import worker_loop
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
+from connix_provider.sensors.health import ConnixAgentHealthSensor
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
 pytestmark = pytest.mark.heavy
@@ -192,7 +194,11 @@ def test_a_key_refused_before_the_action_is_final(deferrable, emulator, run, con
 @pytest.mark.parametrize("is_new", [True, False], ids=["another key", "the same key"])
 def test_a_worker_reads_a_refused_key_again(is_new, emulator, run, connection, warp, monkeypatch):
     (agent_id,) = emulator.seed(status="running")
-    poll_until_done = worker_loop.poll_until_done
+    poll_until_done, get_conn, opened = worker_loop.poll_until_done, ConnixHook.get_conn, []
+
+    def keep(self):
+        opened.append(get_conn(self))
+        return opened[-1]
 
     def wait_with_a_refused_key(*args):
         if is_new:
@@ -201,6 +207,7 @@ def test_a_worker_reads_a_refused_key_again(is_new, emulator, run, connection, w
         return poll_until_done(*args)
 
     monkeypatch.setattr(worker_loop, "poll_until_done", wait_with_a_refused_key)
+    monkeypatch.setattr(ConnixHook, "get_conn", keep)
     ran = run(ConnixStopAgentOperator, agent_id=agent_id, poll_interval=5)
     if is_new:
         assert (ran.state, ran.result) == ("success", agent_id), ran.log
@@ -209,6 +216,7 @@ def test_a_worker_reads_a_refused_key_again(is_new, emulator, run, connection, w
     # The deed was asked for before.
     refused = [entry for entry in emulator.journal.entries("get_agent") if entry.status == 401]
     assert len(refused) == 1
+    assert [client._http.is_closed for client in opened] == [True, True]
 
 
 def test_worker_polls_leave_the_reserve_to_actions(emulator, run, warp):
@@ -326,16 +334,25 @@ def test_an_operators_trigger_arguments_are_json_without_secrets(emulator, conne
     assert deferred.value.timeout > timedelta(seconds=3600)
 
 
-def test_a_sensors_trigger_arguments_are_json_without_secrets(emulator, connection):
+@pytest.mark.parametrize(
+    ("make", "which"),
+    [
+        (ConnixAgentStatusSensor, {"agent_name": "new"}),
+        (ConnixAgentHealthSensor, {"agent_name": "new", "health": {"statuses": "running"}}),
+        (ConnixFleetOperator, {"agents": {"names": "new"}, "action": "restart"}),
+    ],
+)
+def test_other_trigger_arguments_are_json_without_secrets(make, which, emulator, connection):
     from airflow.providers.common.compat.sdk import TaskDeferred
 
-    (agent_id,) = emulator.seed(status="creating")
-    sensor = ConnixAgentStatusSensor(task_id="b", agent_id=agent_id, deferrable=True)
+    secret = "canary of a prompt"
+    emulator.seed(status="creating", name="new", config={"system_prompt": secret})
     with pytest.raises(TaskDeferred) as deferred:
-        sensor.execute({})
+        make(task_id="b", deferrable=True, **which).execute({})
     path, arguments = deferred.value.trigger.serialize()
     assert emulator.api_key not in json.dumps(arguments)
-    again = ConnixAgentStatusTrigger(**json.loads(json.dumps(arguments)))
+    assert secret not in json.dumps(arguments)
+    again = type(deferred.value.trigger)(**json.loads(json.dumps(arguments)))
     assert again.serialize() == (path, arguments)
 
 
@@ -388,6 +405,13 @@ def test_an_unconfirmed_create_says_so(emulator, run, warp):
     assert "an agent named 'new' may exist" in str(ran.error)
     assert "A retry of this task looks for it first" in str(ran.error)
     assert len(emulator.journal.entries("list_agents")) > 4
+
+
+def test_a_lost_create_sleeps_only_until_the_deadline(emulator, run, warp):
+    emulator.faults.add(Fault.reset_before(), on="create_agent", times=None)
+    ran = run(ConnixCreateAgentOperator, timeout=2, **CREATE)
+    assert "an agent named 'new' may exist (the deadline passed)" in str(ran.error), ran.log
+    assert warp.slept <= 2
 
 
 def test_a_timeout_names_an_unconfirmed_restart(emulator, run, warp):

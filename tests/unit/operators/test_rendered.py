@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 
 import pytest
 from dag_store import airflow_version, store
+from jinja2 import UndefinedError
 from rendered_fields import masker, stored_fields
 
 from connix_provider.operators.agent import ConnixCreateAgentOperator, ConnixUpdateAgentOperator
+from connix_provider.operators.agent_config import hidden_when_stored
+from connix_provider.operators.apply import ConnixApplyAgentsOperator
+from connix_provider.operators.spec_templates import read_declaration
 
 __all__ = ["masker"]
 
@@ -101,6 +106,11 @@ def test_a_configuration_that_is_one_template_is_hidden(native, emulator, run, w
     assert fields["name"] == "whole"
 
 
+@pytest.mark.parametrize("config", ["abc", "canary of a text", 4711])
+def test_a_configuration_of_another_type_is_hidden(config):
+    assert hidden_when_stored(config).serialize() == "***"
+
+
 def test_an_update_hides_them_too(emulator, run, warp):
     (agent_id,) = emulator.seed(status="running")
     ran = run(ConnixUpdateAgentOperator, agent_id=agent_id, config=CONFIG, params=SECRETS)
@@ -149,13 +159,59 @@ def test_a_long_configuration_shows_no_secret(emulator, run, warp):
     assert "canary of a prompt" not in json.dumps(stored_fields(ran.instance))
 
 
-def test_a_templated_configuration_is_masked_in_every_form(monkeypatch):
-    masked = []
-    monkeypatch.setattr("connix_provider.compat.mask_secret", masked.append)
-    config = json.dumps({"model": "gpt-4", "system_prompt": "canary of a text\nwith lines and 'quotes'"})
+@pytest.fixture
+def masked(monkeypatch):
+    """Keep what Airflow is told to mask."""
+    told = []
+    monkeypatch.setattr("connix_provider.compat.mask_secret", told.append)
+    return told
+
+
+def test_a_templated_configuration_is_masked_in_every_form(masked):
+    prompt, pattern = "canary of a text\nwith lines and 'quotes'", r"canary\d"
+    given = {"model": "gpt-4", "system_prompt": prompt, "environment_variables": {"PATTERN": pattern}}
+    config = json.dumps(given)
     task = ConnixCreateAgentOperator(task_id="text", name="text", config=config)
     task._mask(task)
-    for shown in (config, repr({"config": config}), json.dumps({"config": config}), repr(json.loads(config))):
+    for shown in (config, repr({"config": config}), json.dumps({"config": config}), repr(given), pattern):
         for secret in sorted(masked, key=len, reverse=True):
             shown = shown.replace(secret, "***")
         assert "canary" not in shown
+
+
+OPERATORS = pytest.mark.parametrize(
+    "make",
+    [
+        lambda config: ConnixCreateAgentOperator(task_id="task", name="a", config=config),
+        lambda config: ConnixApplyAgentsOperator(task_id="task", spec=[{"name": "a", "config": config}]),
+    ],
+    ids=["create", "apply"],
+)
+
+
+@OPERATORS
+def test_secrets_are_masked_before_a_template_fails(make, masked):
+    config = {"model": "{{ nope.nope.x }}", "system_prompt": "canary of a prompt"}
+    with pytest.raises(UndefinedError):
+        make(config).render_template_fields({})
+    assert "canary of a prompt" in masked
+
+
+@OPERATORS
+def test_rendered_secrets_are_masked_too(make, masked):
+    make({"system_prompt": "{{ prompt }}"}).render_template_fields({"prompt": "canary of a prompt"})
+    assert "canary of a prompt" in masked
+
+
+@pytest.mark.parametrize(
+    "config",
+    ['{system_prompt: "{{ prompt }}"}', '{model: "{{ nope.nope.x }}", system_prompt: canary of a prompt}'],
+    ids=["rendered", "a template that fails"],
+)
+def test_secrets_of_a_file_are_masked_too(config, tmp_path, masked):
+    path = tmp_path / "agents.yaml"
+    path.write_text(f"[{{name: a, config: {config}}}]")
+    task = ConnixApplyAgentsOperator(task_id="task", spec=str(path))
+    with suppress(UndefinedError):
+        read_declaration(task, {"prompt": "canary of a prompt"}, task.spec)
+    assert "canary of a prompt" in masked

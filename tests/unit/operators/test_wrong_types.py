@@ -109,7 +109,7 @@ WHOLE_AGENTS = [
         (APPLY, SPEC, ("plan", "prune")),
     )
     for name in names
-    for value in (AGENT, [AGENT], str(AGENT), [str(AGENT)])
+    for value in (AGENT, [AGENT], str(AGENT), [str(AGENT)], str([AGENT]))
 ]
 
 

@@ -266,6 +266,21 @@ def test_a_listed_agents_secrets_are_read_once(scenario, has_lines, agent_id, lo
     assert SECRET not in "".join(logged.texts())
 
 
+def test_a_position_confirms_no_guess_of_lines(scenario, agent_id):
+    began, positions = scenario.warp.time(), []
+    scenario.emulator.add_logs(agent_id, ["one"], after=1)
+    scenario.emulator.clock.advance(2)
+    ref = AgentRef(agent_id, "alpha", scenario.project_id)
+    for key in (scenario.emulator.api_key, scenario.emulator.add_key()):
+        stream = LogStream(logging.getLogger("connix.test"), began)
+        with Client(key, base_url=scenario.emulator.url) as client:
+            client.run_flow(stream.read(client, ref, None, seconds=5))
+        positions.append(stream.to_json())
+    assert positions[0]["since"] == positions[1]["since"]
+    digests = [{digest.partition(":")[2] for digest in position["logged"]} for position in positions]
+    assert digests[0].isdisjoint(digests[1])
+
+
 def test_a_log_that_grows_between_pages_repeats_nothing(scenario, agent_id, logged):
     began = scenario.warp.time()
     scenario.emulator.add_logs(agent_id, [f"line {n}" for n in range(1500)], after=1, every=0.001)

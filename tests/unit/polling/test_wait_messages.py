@@ -108,6 +108,14 @@ def test_a_long_wait_for_a_limit_is_logged(caplog, seconds, lines):
     assert waits.total(2000.0) == seconds
 
 
+def test_a_limited_wait_counts_from_its_poll():
+    waits = RateLimitWaitLog(logging.getLogger("test"))
+    waits.begin(ALPHA, limited(5.0), 5.0, 1000.0, due_at=990.0)
+    assert waits.total(1005.0) == 15.0
+    waits.end(ALPHA, 1006.0)
+    assert waits.total(2000.0) == 16.0
+
+
 def test_a_permanent_limit_logs_once_a_minute(caplog):
     caplog.set_level(logging.INFO)
     waits = RateLimitWaitLog(logging.getLogger("test"))

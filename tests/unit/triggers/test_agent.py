@@ -343,6 +343,13 @@ async def test_a_rate_limit_never_blocks_the_event_loop(emulator, connection, wa
     assert event == {"bucket": "action", "deadline": deadline, "has_permit": True, "rate_limit": []}
 
 
+async def test_a_missing_connection_never_blocks_the_event_loop(emulator, connection, wakeful_loop):
+    event = await outcome(
+        trigger(emulator, "agent_1", connix_conn_id="connix_deleted", deadline=time.time() + 0.3)
+    )
+    assert event["outcome"] == "timeout"
+
+
 async def test_a_deadline_that_has_passed_reads_no_connection(emulator, connection):
     event = await outcome(
         trigger(emulator, "agent_1", connix_conn_id="connix_deleted", deadline=time.time() - 1)

@@ -22,6 +22,7 @@ PROMPT = (
     "Be kind.\n"
 )
 PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nshort/line1=\n-----END KEY-----\n"
+TOKEN = "tok-A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8S9t0"
 CONFIG = {
     "system_prompt": PROMPT,
     "environment_variables": {
@@ -31,6 +32,7 @@ CONFIG = {
         "WHOLE": 98765.0,
         "TINY": 0.0000012345,
         "HUGE": 1e22,
+        "TOKEN": TOKEN,
         "NESTED": {"a": [{"b": [[["deep-secret-value"]]]}]},
         "URL": "postgres://canary:p%40ss+word@db/x?y=1&z=2",
     },
@@ -43,6 +45,7 @@ CANARIES = [
     "MIIEvQIBADANBgkq",
     "short/line1",
     "deep-secret-value",
+    "5f6G7h8I9j0K",
 ]
 QUOTES = {
     "whole prompt": PROMPT,
@@ -64,6 +67,7 @@ QUOTES = {
     "pem on one line": PEM.replace("\n", ""),
     "a pem line": "MIIEvQIBADANBgkqhkiG9w0B",
     "a short pem line": "short/line1=",
+    "the middle of a line": TOKEN[8:-8],
     "nested": "deep-secret-value",
     "numbers": "471100 12345.75 98765.0 98765 0.0000012345 1.2345e-06 1e+22 10000000000000000000000",
 }
@@ -125,13 +129,13 @@ def test_no_exception_shows_a_quoted_secret(call, quoted):
     ],
 )
 def test_an_encoded_key_is_hidden(encode):
-    key = "cx_canary>key?with~odd/characters"
+    # Each third byte that is odd differs between the two alphabets of Base64.
+    key = "cx_canary_k>ke?wi~odd/characters"
     with Client(key, "http://127.0.0.1:9") as client:
         shown = encode(key.encode())
         shown = shown if isinstance(shown, str) else shown.decode()
         said = client.redact(f"the header was {shown}")
-    assert shown[:20] not in said
-    assert said.startswith("the header was ***")
+    assert said.rstrip("=") == "the header was ***"
 
 
 @pytest.mark.parametrize("value", [471_100, 12345.75, 98765.0, 98765, 1e22, 10**22, 0.0000012345])

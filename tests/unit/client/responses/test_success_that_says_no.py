@@ -249,10 +249,11 @@ def test_any_json_object_is_no_list_of_projects(body):
     assert type(run("projects", body).error) is ConnixResponseError
 
 
-def test_secrets_that_a_refusal_quotes_are_hidden():
+@pytest.mark.parametrize("secret", ["top-secret-value", "cx_key_of_the_client"])
+def test_secrets_that_a_refusal_quotes_are_hidden(secret):
     from connix_provider.client.endpoints import create_agent
 
     call = create_agent("p", {"name": "x", "config": {"environment_variables": {"A": "top-secret-value"}}})
-    body = {"error": {"code": "c", "message": "bad top-secret-value", "details": ["top-secret-value"]}}
-    error = Run(call, RetryPolicy(), iter([reply(body)])).error
-    assert "top-secret-value" not in f"{error}{error!r}{error.details}"
+    body = {"error": {"code": "c", "message": f"bad {secret}", "details": [secret]}}
+    error = Run(call, RetryPolicy(), iter([reply(body)]), secrets=lambda: ("cx_key_of_the_client",)).error
+    assert secret not in f"{error}{error!r}{error.details}"
