@@ -186,7 +186,7 @@ def test_a_policy_survives_json():
     [
         ({}, "a health policy needs statuses or a limit"),
         ({"window": 60}, "a health policy needs statuses or a limit"),
-        ({"statuses": []}, "a health policy needs statuses or a limit"),
+        ({"statuses": []}, "statuses is empty; name at least one of: creating, running"),
         ({"statuses": "runing"}, "Did you mean 'running'"),
         ({"max_silent": 60}, "'max_silent' is unknown. Did you mean 'max_silence'?"),
         ({"success_rate": 0.9}, "Did you mean 'min_success_rate'?"),

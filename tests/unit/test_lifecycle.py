@@ -242,13 +242,6 @@ def test_a_stale_response_ends_no_wait(goal, before, seen):
     assert "older" in judgement.reason
 
 
-def test_an_old_response_that_keeps_coming_is_believed():
-    state = PollState()
-    goal = goal_for_statuses("running")
-    polls = [Snapshot("paused", LATER), *[Snapshot("running", THEN)] * 4]
-    assert [judge(goal, poll, state).verdict for poll in polls] == [WAITING] * 4 + [DONE]
-
-
 @given(st.text(), st.sampled_from(sorted(GOALS)), st.sampled_from([None, *sorted(KNOWN)]))
 def test_an_unknown_status_ends_no_wait(status, goal, before):
     if status in KNOWN:
