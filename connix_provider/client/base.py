@@ -24,7 +24,7 @@ from connix_provider.client.transport.addresses import complete_url, warn_in_cle
 from connix_provider.client.transport.certificates import ssl_context
 from connix_provider.client.transport.proxies import check_proxies
 from connix_provider.client.transport.request import build_request
-from connix_provider.digest import digest_key
+from connix_provider.digest import digest, digest_key
 from connix_provider.values import quoted
 
 if TYPE_CHECKING:
@@ -150,6 +150,25 @@ class BaseClient:
     def secrets_of_agent(self, agent_id: str | None) -> tuple[str, ...]:
         """Return the secrets of an agent, former ones included, as far as this client has met them."""
         return self._known_secrets.of_agent(agent_id)
+
+    def secrets_digest(self, agent_id: str | None) -> str | None:
+        """
+        Return a digest of the secrets of an agent that this client has met.
+
+        :return: the digest, with the key of the client; ``None`` if there are none
+        """
+        secrets = self.secrets_of_agent(agent_id)
+        return digest(self.digest_key, *sorted(secrets)) if secrets else None
+
+    def can_hide_secrets(self, agent_id: str | None, met: str | None) -> bool:
+        """
+        Return whether this client knows all secrets of an agent that an earlier process of a task has met.
+
+        That process may have sent secrets that no response shows, or replaced some that are valid elsewhere.
+
+        :param met: the :meth:`secrets_digest` of that process, ``None`` if it met none
+        """
+        return met is None or met == self.secrets_digest(agent_id)
 
     def flow(self, call: Call[T]) -> Flow[T]:
         """

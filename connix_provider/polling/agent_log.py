@@ -34,5 +34,6 @@ def stream_log(
             poller.agent,
             poller.last_agent,
             changed_at=last.updated_at if last else None,
+            secrets_digest=poller.earlier_secrets,
             seconds=seconds,
         )

@@ -82,6 +82,7 @@ def add_last_errors(
             poller.agent_id,
             agent=poller.last_agent,
             seconds=poller.schedule.left() + poller.response_grace,
+            secrets_digest=poller.earlier_secrets,
             # The lines of a stream are in the task's log already.
             task_log=None if poller.stream else poller.log.log,
         )
@@ -95,6 +96,7 @@ def read_last_errors(
     *,
     agent: Agent | None = None,
     seconds: float = SECONDS,
+    secrets_digest: str | None = None,
     task_log: Any,
 ) -> Flow[tuple[str, ...]]:
     """
@@ -104,6 +106,7 @@ def read_last_errors(
     :param agent: the agent as Get showed it, if it was just read; otherwise it is read, because its secrets
         must not be quoted
     :param seconds: the time that is left; at most :data:`SECONDS` are spent
+    :param secrets_digest: a digest of the agent's secrets that another process has met, if it has
     :param task_log: the task's log; ``None`` not to log them
     :return: the steps; their result is at most :data:`MAX_LINES` lines, oldest first, none after an error
     """
@@ -116,6 +119,8 @@ def read_last_errors(
     try:
         if agent is None:
             yield from bounded.flow(get_agent(project_id, agent_id))
+        if not client.can_hide_secrets(agent_id, secrets_digest):
+            return ()
         page = yield from bounded.flow(get_logs(project_id, agent_id, level="error", limit=_PAGE))
         secrets = client.secrets_of_agent(agent_id)
         entries = _newest(filter(is_error, page.logs))

@@ -39,6 +39,8 @@ _PAGES = 5
 _CHUNK = 50
 #: Characters of a line that are logged, and that are searched for secrets before.
 _LONGEST, _SEARCHED = 1000, 4000
+#: The failure of a process that does not know all secrets in the log.
+_HIDDEN = "this process cannot hide all secrets that the task has sent or read"
 #: The method of a logger for each level; an unknown level is a warning.
 _METHODS = {"debug": "debug", "info": "info", "error": "error", "critical": "critical", "fatal": "critical"}
 
@@ -83,7 +85,8 @@ class LogStream:
         ref: AgentRef,
         agent: Agent | None,
         *,
-        changed_at: datetime | None,
+        changed_at: datetime | None = None,
+        secrets_digest: str | None = None,
         seconds: float,
     ) -> Flow[None]:
         """
@@ -91,6 +94,7 @@ class LogStream:
 
         :param agent: the agent as Get showed it, if the last poll was one
         :param changed_at: its last change, as the last poll showed it
+        :param secrets_digest: a digest of its secrets that an earlier process has met, if it has
         :param seconds: the time that is left; at most 5 s are spent
         """
         self._digest_key = client.digest_key
@@ -115,6 +119,11 @@ class LogStream:
                 # A listing leaves out the secrets, which a change may replace.
                 yield from bounded.flow(get_agent(str(ref.project_id), str(ref.agent_id)))
                 self._secrets_as_of = (changed_at,)
+            if entries and not client.can_hide_secrets(ref.agent_id, secrets_digest):
+                if self._failure != _HIDDEN:
+                    self._log.warning("Agent %s: its log is not shown here: %s", ref, _HIDDEN)
+                self._failure = _HIDDEN
+                return
         except ConnixError as error:
             # A 429 and the limiter's own error, which follows it, are one failure.
             kind = (ConnixRateLimitError if isinstance(error, ConnixRateLimitError) else type(error)).__name__

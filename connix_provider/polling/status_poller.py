@@ -83,6 +83,9 @@ class StatusPoller:
         #: The last errors in the agent's log; ``None`` if they were not read.
         self.last_errors: tuple[str, ...] | None = None
         self.last_seen_at = progress.last_seen_at
+        #: Digests of the agent's secrets that an earlier process of the wait, and this one, have met.
+        self.earlier_secrets = progress.secrets_digest
+        self.met_secrets: str | None = None
         #: What the last poll showed that would have ended the wait without ``silent_fail``.
         self._silenced: Exception | None = None
         self._silent_fail = settings.silent_fail
@@ -188,6 +191,7 @@ class StatusPoller:
             "last_seen_at": None if self.last_seen_at is None else clock.to_system(self.last_seen_at),
             "poll_errors": self.errors.to_json(clock.to_system),
             "log_position": self.stream.to_json() if self.stream else None,
+            "secrets_digest": self.earlier_secrets or self.met_secrets,
         }
 
     # Results of polls

@@ -56,6 +56,7 @@ class WaitProgress:
         :meth:`~connix_provider.polling.poll_errors.PollErrors.to_json` makes it
     :param log_position: brings the lines of the agent's log after this position into the task's log; empty
         for those since the task began, ``None`` for none
+    :param secrets_digest: a digest of the agent's secrets that another process has met, and must be hidden
     :param last_report: the last health report of another process, in words
     """
 
@@ -64,6 +65,7 @@ class WaitProgress:
     last_seen_at: float | None = None
     errors: Mapping[str, Any] | None = None
     log_position: Mapping[str, Any] | None = None
+    secrets_digest: str | None = None
     last_report: str | None = None
 
     @classmethod
@@ -75,5 +77,6 @@ class WaitProgress:
             last_seen_at=stored.get("last_seen_at"),
             errors=stored.get("poll_errors"),
             log_position=stored.get("log_position"),
+            secrets_digest=stored.get("secrets_digest"),
             last_report=stored.get("last_report"),
         )

@@ -158,6 +158,7 @@ def poll_once(
         poll_result = poller.observe(_poll(polling_session, project_id, poller, locate))
         if polling_session.is_open:
             polling_session.client.run_flow(stream_log(polling_session.client, poller, poll_result))
+            poller.met_secrets = polling_session.client.secrets_digest(poller.agent.agent_id)
         poll_result = poll_result or poller.overdue()
     if not polling_session.is_open:
         return poll_result
@@ -192,7 +193,14 @@ def result_of_event(
     seconds = time_after(event.get("deadline"), allowed, execution_timeout)
     try:
         with hook.get_conn() as client:
-            reading = read_last_errors(client, project_id, agent_id, seconds=seconds, task_log=log)
+            reading = read_last_errors(
+                client,
+                project_id,
+                agent_id,
+                seconds=seconds,
+                secrets_digest=event.get("secrets_digest"),
+                task_log=log,
+            )
             lines = client.run_flow(reading)
     except (AirflowNotFoundException, ValueError) as error:
         hook.log.debug("The agent's log could not be read: %s", error)

@@ -52,6 +52,8 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         :meth:`PollErrors.to_json <connix_provider.polling.poll_errors.PollErrors.to_json>`
     :param log_position: brings new lines of the agent's log into the trigger's log, from this position on, by
         :meth:`LogStream.to_json <connix_provider.polling.log_stream.LogStream.to_json>`; default none
+    :param secrets_digest: a digest of the agent's secrets that the task has met; the agent's log is quoted
+        only if the triggerer can hide all of them
     :param undo_on_kill: the request when a user marks the task as failed (Airflow 3.3 and later): ``delete``
         or ``stop`` the agent; default none
     :param resume_with: what the resumed task needs to know; the event passes it back, because ``dag.test()``
@@ -80,6 +82,7 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         last_seen_at: float | None = None,
         poll_errors: dict[str, Any] | None = None,
         log_position: dict[str, Any] | None = None,
+        secrets_digest: str | None = None,
         undo_on_kill: str | None = None,
         resume_with: dict[str, Any] | None = None,
         connix_conn_id: str = "connix_default",
@@ -105,6 +108,7 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         self.last_seen_at = last_seen_at
         self.poll_errors = poll_errors
         self.log_position = log_position
+        self.secrets_digest = secrets_digest
         self.undo_on_kill = undo_on_kill
         self.resume_with = resume_with or {}
         self._poller: StatusPoller | None = None
@@ -131,6 +135,7 @@ class ConnixAgentStatusTrigger(WaitTrigger):
                 "last_seen_at": self.last_seen_at,
                 "poll_errors": self.poll_errors,
                 "log_position": self.log_position,
+                "secrets_digest": self.secrets_digest,
                 "undo_on_kill": self.undo_on_kill,
                 "resume_with": self.resume_with,
                 **self.stored_times(),
@@ -238,6 +243,7 @@ class ConnixAgentStatusTrigger(WaitTrigger):
                 last_seen_at=self.last_seen_at,
                 errors=self.poll_errors,
                 log_position=self.log_position,
+                secrets_digest=self.secrets_digest,
             ),
         )
         poll_result = await poll_until_done_async(
@@ -246,7 +252,8 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         # The task may wait for the agent once more.
         stream = self._poller.stream
         position = {"log_position": stream.to_json()} if stream else {}
-        return poll_result, {"resume_with": self.resume_with, **position}
+        known = {"resume_with": self.resume_with, "secrets_digest": self.secrets_digest}
+        return poll_result, {**known, **position}
 
     def last_seen(self) -> tuple[AgentRef, str | None]:
         """

@@ -254,7 +254,7 @@ class FleetRun:
         if result.outcome is Outcome.GONE and self._settings.action == "delete":
             self._done(member, "it was gone already", at=wait.seen_at)
         elif result.outcome is not Outcome.DONE:
-            error = exception_for(self._with_last_errors(result))
+            error = exception_for(self._with_last_errors(wait, result))
             self._fail(member, error, is_gone=result.outcome is Outcome.GONE)
         elif wait.stage is Stage.GOAL:
             self._reached(member, wait)
@@ -270,7 +270,7 @@ class FleetRun:
         else:
             self._fail(member, AirflowException(member.reason))
 
-    def _with_last_errors(self, result: PollResult) -> PollResult:
+    def _with_last_errors(self, wait: FleetWait, result: PollResult) -> PollResult:
         """Add the agent's last errors if no trigger read them, only in the first 5 s of this process."""
         seconds = self._began + SECONDS - time.monotonic()
         if result.outcome not in FAILURES or result.last_errors is not None or seconds <= 0:
@@ -280,6 +280,7 @@ class FleetRun:
             self._project_id,
             result.agent_id,
             seconds=seconds,
+            secrets_digest=wait.poller.earlier_secrets,
             task_log=self._log,
         )
         return dataclasses.replace(result, last_errors=self._polling_session.client.run_flow(reading))

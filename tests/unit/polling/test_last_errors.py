@@ -218,8 +218,9 @@ def test_quoted_lines_are_harmless(scenario, who, agent_id, caplog, capfd):
     assert any("\\x1b[2J\\x1b[31mred\\r\\n[2026" in line for line in ran.error.last_errors)
 
 
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_replaced_secret_is_hidden(scenario, stream, agent_id, caplog):
+def test_a_replaced_secret_is_hidden(scenario, stream, deferrable, agent_id, caplog, capfd):
     caplog.set_level(logging.INFO)
     scenario.emulator.faults.add(Fault.ends_in_error(), on="update_agent")
     lines = [f"login with {SECRET} failed, trying a-new-secret"]
@@ -232,12 +233,16 @@ def test_a_replaced_secret_is_hidden(scenario, stream, agent_id, caplog):
         config=config,
         poll_interval=10,
         timeout=60,
+        deferrable=deferrable,
         stream_agent_logs=stream,
     ).try_once()
-    assert "login with *** failed" in str(ran.error)
+    # The triggerer has met the new secret alone, so it quotes nothing.
+    assert ("login with *** failed" in str(ran.error)) is not deferrable
+    assert type(ran.error) is ConnixAgentFailedError
     logged = "\n".join(record.getMessage() for record in caplog.records)
+    printed = capfd.readouterr().out
     for secret in (SECRET, "a-new-secret"):
-        assert secret not in f"{ran.error}{logged}"
+        assert secret not in f"{ran.error}{logged}{printed}"
 
 
 @EVERYWHERE

@@ -303,7 +303,7 @@ def test_a_log_that_grows_between_pages_repeats_nothing(scenario, agent_id, logg
 @pytest.mark.parametrize("who", ["operator on the worker", "sensor in poke", "health in poke"])
 def test_a_log_that_hangs_keeps_the_last_poll(scenario, who, agent_id, monkeypatch):
     # Each read of the log takes all of the time that it may.
-    def hang(self, client, ref, agent, *, seconds):
+    def hang(self, client, ref, agent, *, seconds, **known):
         yield Sleep(min(5.0, seconds))
 
     monkeypatch.setattr(LogStream, "read", hang)
