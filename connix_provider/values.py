@@ -91,7 +91,7 @@ def amount_of(name: str, value: Any, total: int, *, round_up: bool) -> int:
     # Rounded first, because 0.1 * 30 is a little more than 3.
     exact = round(amount * total, 6)
     # Any part above zero is at least one.
-    return max(math.ceil(exact), int(amount > 0)) if round_up else math.floor(exact)
+    return max(math.ceil(exact), int(amount * total > 0)) if round_up else math.floor(exact)
 
 
 def check_number(name: str, value: Any, kind: str) -> float | int:

@@ -144,7 +144,7 @@ def test_a_retry_with_a_stuck_agent_times_out(died, deferrable, remembering, sce
     message = str(ran.error)
     for word in ("alpha", agent_id, "updating", "restarted", "300 s"):
         assert word in message
-    assert "answered 409" not in message
+    assert "responded 409" not in message
     assert abs(scenario.warp.time() - ran.deadline) < 1
     assert scenario.executed("restart_agent") == (died != "before")
 

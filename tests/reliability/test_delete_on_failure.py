@@ -25,7 +25,7 @@ TIMED_OUT = (
     Fault.unknown_status("hibernating"),
     "get_agent",
     ConnixAgentTimeoutError,
-    "was not running within the time allowed (60 s): it was last seen hibernating",
+    "was not running within the time allowed (60 s): it was last seen 'hibernating'",
 )
 ENDS = pytest.mark.parametrize("end", [FAILED, TIMED_OUT], ids=["failed", "timed out"])
 
@@ -62,7 +62,7 @@ def test_an_undeleted_agent_is_named_with_link(status, deferrable, end, scenario
     scenario.emulator.faults.add(refusal, on="delete_agent", times=None)
     error = _create(scenario, end, deferrable, on_failure="delete")
     assert "on_failure is 'delete', but the delete of the agent could not be confirmed" in str(error)
-    assert f"answered {status}" in str(error)
+    assert f"responded {status}" in str(error)
     assert f"/agents/{error.agent_id})." in str(error)
     assert "left as it is" not in str(error)
     assert len(scenario.agents()) == 1

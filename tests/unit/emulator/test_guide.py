@@ -25,7 +25,7 @@ def test_example_runs(example, connix_emulator):
 
 
 def test_guide_names_every_fault_call_and_option():
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
     fields = [field.name for kind in (Durations, Entry) for field in dataclasses.fields(kind)]
     limits = {field.name for field in dataclasses.fields(Limits)} - {"projects"}
     for name in (*KINDS, *CALLS, *METRICS, *fields, *limits):

@@ -174,7 +174,7 @@ CASES = [
         ConnixCreateAgentOperator,
         faulty(Fault.unknown_status("hibernating"), "get_agent", times=None),
         error=ConnixAgentTimeoutError,
-        says="last seen hibernating",
+        says="last seen 'hibernating'",
         executed=ONCE,
         arguments={**CREATE, "timeout": 90},
     ),

@@ -50,7 +50,7 @@ def _is_busy_after_each_conflict(emulator, reads):
     """Show an agent as updating for three polls after each read before an action."""
     for number in range(30):
         busy = Fault.unknown_status("updating")
-        emulator.faults.add(busy, on="get_agent", after=reads + (1 + reads) * number, times=3)
+        emulator.faults.add(busy, on="get_agent", after=reads + (4 + reads) * number, times=3)
 
 
 @MODES

@@ -127,7 +127,7 @@ def test_it_polls_at_its_interval(deferrable, emulator, run, warp, connection):
 def test_a_deferrable_task_defers(emulator, run, warp):
     (agent_id,) = emulator.seed(status="running")
     ran = run(ConnixStopAgentOperator, agent_id=agent_id, poll_interval=5, deferrable=True)
-    assert "waiting in the triggerer" in ran.log
+    assert "the triggerer continues the polls" in ran.log
     assert ran.result == agent_id
 
 
@@ -137,7 +137,7 @@ def test_a_task_near_its_end_does_not_defer(run, warp, connection):
         (agent_id,) = quick.seed(status="running")
         ran = run(ConnixStopAgentOperator, agent_id=agent_id, deferrable=True)
     assert ran.state == "success"
-    assert "waiting in the triggerer" not in ran.log
+    assert "the triggerer continues the polls" not in ran.log
 
 
 def test_templates_are_rendered(emulator, run, warp):

@@ -7,12 +7,12 @@ import os
 from contextlib import suppress
 
 import pytest
-from connix_provider.operators.spec_templates import read_declaration
 from dag_store import airflow_version, store
 from jinja2 import UndefinedError
 from rendered_fields import masker, stored_fields
 
 from connix_provider.operators._agent.config import hidden_when_stored
+from connix_provider.operators._apply.spec_templates import read_declaration
 from connix_provider.operators.agent import ConnixCreateAgentOperator, ConnixUpdateAgentOperator
 from connix_provider.operators.apply import ConnixApplyAgentsOperator
 

@@ -220,7 +220,7 @@ def check(task):
     from connix_provider.agent_lookup import resolve_agent_id
 
     if isinstance(task, ConnixAgentStatusSensor):
-        task._make_wait(None)
+        task._make_poller(None)
     else:
         task.check()
     if hasattr(task, "agent_id"):
@@ -405,7 +405,7 @@ def test_seconds_may_be_a_timedelta(value):
     task.check()
     assert task.poll_seconds == 30
     sensor = rendered(ConnixAgentStatusSensor, timeout=value, poke_interval=value, stable_for=value, **AGENT)
-    assert sensor._make_wait(None)[0].goal.stable_for == 30
+    assert sensor._make_poller(None)[0].goal.stable_for == 30
     assert sensor.poke_interval == sensor.timeout == 30
 
 
@@ -414,7 +414,7 @@ def test_what_is_no_time_is_refused(value):
     with pytest.raises(ValueError, match="timeout must be"):
         rendered(START, timeout=value, **AGENT).check()
     with pytest.raises(ValueError, match="stable_for must be"):
-        rendered(ConnixAgentStatusSensor, stable_for=value, **AGENT)._make_wait(None)
+        rendered(ConnixAgentStatusSensor, stable_for=value, **AGENT)._make_poller(None)
 
 
 @pytest.mark.parametrize("value", [1e12, timedelta.max, 10**400])
@@ -422,4 +422,4 @@ def test_a_time_beyond_any_calendar_is_refused(value):
     with pytest.raises(ValueError, match="timeout must be"):
         rendered(START, timeout=value, **AGENT).check()
     with pytest.raises(ValueError, match="stable_for must be"):
-        rendered(ConnixAgentStatusSensor, stable_for=value, **AGENT)._make_wait(None)
+        rendered(ConnixAgentStatusSensor, stable_for=value, **AGENT)._make_poller(None)

@@ -259,7 +259,7 @@ def test_no_agent_is_passed_over_for_fuller_pages():
 def test_agents_without_a_listing_are_read_by_id():
     project = Project()
     project.wait_for(*range(100))
-    project.scheduler.avoid(project.next()[1], project.now)
+    project.scheduler.avoid(project.next()[1], project.now, 300)
     assert project.next()[1] is None
     reads = project.go_on(60)
     assert pages(reads) == []
@@ -274,7 +274,7 @@ def test_a_refused_status_filter_lists_all_agents():
     project.carry_out(project.next()[1])
     read = project.next()[1]
     assert read.status is not None
-    project.scheduler.avoid(read, project.now)
+    project.scheduler.avoid(read, project.now, 300)
     assert {status for status, _ in pages(project.go_on(60))} == {None}
 
 
