@@ -14,7 +14,7 @@ _NEEDED = (
     "connix_provider.compat",
     "connix_provider.params",
     "connix_provider.polling.fleet_wait",
-    "connix_provider.polling.health_group",
+    "connix_provider.polling.health_loop",
     "connix_provider.polling.trigger_loop",
     "connix_provider.polling.task_kill",
     "connix_provider.polling.watching.shared_client",

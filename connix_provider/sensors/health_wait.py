@@ -11,7 +11,8 @@ from connix_provider.health import HealthPolicy
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import adding_subject
 from connix_provider.polling.deadlines import deferral_timeout
-from connix_provider.polling.health_group import HealthGroup, poll_group, select_with
+from connix_provider.polling.health_group import HealthGroup
+from connix_provider.polling.health_loop import poll_group, select_with
 from connix_provider.polling.poll_result import PollResult
 from connix_provider.polling.selection import describe
 from connix_provider.polling.task_kill import exit_on_sigterm

@@ -108,7 +108,8 @@ class ConnixAgentHealthTrigger(WaitTrigger):
             <connix_provider.polling.health_group.HealthGroup.summary>` makes it
         :raises ValueError: for an invalid argument
         """
-        from connix_provider.polling.health_group import HealthGroup, poll_group_until_done_async
+        from connix_provider.polling.health_group import HealthGroup
+        from connix_provider.polling.health_loop import poll_group_until_done_async
 
         group = HealthGroup(
             HealthPolicy.of(self.health),
