@@ -1,9 +1,11 @@
 """Control paths: the methods that a test in another process or language needs, over HTTP."""
 
 import inspect
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, ValidationError, validate_call
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,8 +15,23 @@ from connix_provider.emulator.faults import KINDS
 from connix_provider.emulator.responses import AsciiJsonResponse, error_response, from_error
 from connix_provider.emulator.state import EmulatorState
 
-# Any content type, because curl -d sends that of a form.
-control = APIRouter(prefix="/_emulator", include_in_schema=False, strict_content_type=False)
+
+class _ControlRoute(APIRoute):
+    """Read every body as JSON, because ``curl -d`` sends the content type of a form."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Put the content type in front of the handler."""
+        handle = super().get_route_handler()
+
+        async def run(request: Request) -> Response:
+            others = [header for header in request.scope["headers"] if header[0] != b"content-type"]
+            headers = [*others, (b"content-type", b"application/json")]
+            return await handle(Request({**request.scope, "headers": headers}, request.receive))
+
+        return run
+
+
+control = APIRouter(prefix="/_emulator", include_in_schema=False, route_class=_ControlRoute)
 
 
 class _FaultPlan(BaseModel):

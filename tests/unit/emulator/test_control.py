@@ -191,3 +191,14 @@ def test_unknown_control_paths_are_errors(emulator, control):
     assert control.get("/nothing").status_code == 404
     assert control.put("/faults").status_code == 405
     assert emulator.journal.entries() == []
+
+
+def test_a_body_with_the_content_type_of_a_form_is_read(emulator):
+    # As `curl -d` sends it.
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    url = emulator.url.replace("/api/v1", "/_emulator/faults")
+    response = httpx.post(url, content='{"fault": "html_502", "on": "get_agent"}', headers=kind)
+    assert response.status_code == 200
+    assert [fault.fault.name for fault in emulator.faults.active()] == ["html_502"]
+    response = httpx.post(url, content="{}", headers=kind)
+    assert response.json()["error"]["message"] == "Invalid control request"
