@@ -17,7 +17,7 @@ from connix_provider.exceptions import ConnixAgentFailedError
 
 __all__ = ["clean_up", "deletes", "deployment", "masker", "seed", "task_run"]
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.one_airflow]
 
 
 def test_many_deletes_keep_to_the_rate_limit(clean_up, task_run, seed, emulator, warp):

@@ -18,7 +18,7 @@ from connix_provider.health import HealthPolicy
 from connix_provider.sensors import health_wait
 from connix_provider.sensors.health import ConnixAgentHealthSensor
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.one_airflow]
 
 HOWS = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}, "deferred": {"deferrable": True}}
 MODES = pytest.mark.parametrize("how", HOWS.values(), ids=HOWS)
