@@ -220,12 +220,12 @@ def test_any_response_gives_an_async_result_or_error(reply, answer):
     ids=["agents", "text", "details"],
 )
 @pytest.mark.parametrize("status", ["200 OK", "500 No", "422 No"])
-async def test_fifty_megabytes_are_left_unread(driver, raw_server, answer, body, status):
+async def test_a_hundred_megabytes_are_left_unread(driver, raw_server, answer, body, status):
     sent = []
 
     def behave(connection, request):
-        connection.sendall(answer(b"", status, f"Content-Length: {50 * 2**20}", length=False))
-        while sum(sent) < 50 * 2**20:
+        connection.sendall(answer(b"", status, f"Content-Length: {100 * 2**20}", length=False))
+        while sum(sent) < 100 * 2**20:
             connection.sendall(body)
             sent.append(len(body))
 
@@ -248,4 +248,5 @@ async def test_fifty_megabytes_are_left_unread(driver, raw_server, answer, body,
     # The body so far, and a copy of it.
     assert peak < 100 * 2**20
     # What lies in the buffers of two sockets was sent, but not read.
-    assert sum(sent) < 45 * 2**20
+    # Beside what was read, the buffers of both sockets hold some megabytes.
+    assert sum(sent) < 64 * 2**20
