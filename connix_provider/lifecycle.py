@@ -12,9 +12,9 @@ Here the task asked at second 100 for the start of a stopped agent::
 
 Four rules go beyond the goal's two sets of statuses:
 
-- **Grace.** For :data:`GRACE` seconds after the service accepted an action, a failure status is not final:
-  the agent may still show its old status, or pass through others. An error that the agent did not have before
-  is final.
+- **Grace.** For :data:`~connix_provider.poll_state.GRACE` seconds after an action, a failure status is not
+  final: the agent may still show its old status, or pass through others. An error that the agent did not have
+  before is final.
 - **Change.** A running agent may have been running before its restart. The goal of a restart is reached only
   after :func:`restart_evidence` found a change that a restart explains.
 - **Stale responses.** A snapshot with an earlier ``updated_at`` than one before comes from a replica that
@@ -37,7 +37,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from enum import StrEnum
 
-from connix_provider.poll_state import GRACE, PollState, Sign, Snapshot
+from connix_provider.poll_state import PollState, Sign, Snapshot
 from connix_provider.statuses import (
     DOWN,
     KNOWN,
@@ -51,14 +51,10 @@ from connix_provider.values import quoted
 
 __all__ = [
     "GOALS",
-    "GRACE",
     "REPLICA_LAG",
-    "AgentStatus",
     "Evidence",
     "Goal",
     "Judgement",
-    "PollState",
-    "Snapshot",
     "Verdict",
     "goal_for_statuses",
     "has_changed",
@@ -221,7 +217,9 @@ def judge(goal: Goal, snapshot: Snapshot, state: PollState | None = None, *, now
     if snapshot.status in goal.failed:
         return _judge_failed(goal, snapshot, state, now)
     if snapshot.status not in KNOWN:
-        return Judgement(Verdict.WAITING, f"{snapshot.status!r} is a status this provider does not know")
+        return Judgement(
+            Verdict.WAITING, f"{status_phrase(snapshot.status)} is a status this provider does not know"
+        )
     return Judgement(Verdict.WAITING, f"it is {status_phrase(snapshot.status)}")
 
 

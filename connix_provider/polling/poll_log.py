@@ -51,7 +51,7 @@ class PollLog:
         tell, became = self.log.info, status_phrase(status)
         if status is not None and status not in KNOWN:
             tell = self.log.warning
-            became = f"{status!r}, a status that this provider does not know; the wait continues"
+            became = f"{became}, a status that this provider does not know; the wait continues"
         elif status is not None and goal.done_when_gone:
             became = f"still there, {status_phrase(status)}"
         tell(

@@ -106,7 +106,7 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
 
     def act(self, client: Client, project_id: str, context: Context) -> SentAction:
         """Create the agent, or bring the agent that exists to the parameters."""
-        from connix_provider.operators._agent import update_existing as existing_agent
+        from connix_provider.operators._agent import update_existing
         from connix_provider.operators._base.task_state import ActionRecord, TaskRecordStore, recorded
         from connix_provider.operators._once import create_once
 
@@ -130,7 +130,7 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
         if found.is_own:
             # A lost create may also have been sent before this task waited for a rate limit.
             is_just_created = found.was_lost or (self.response_was_lost and not self.busy_reason)
-            return existing_agent.bring_to(
+            return update_existing.bring_to(
                 client,
                 project_id,
                 found.agent,
@@ -139,7 +139,7 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
                 undo="delete",
                 is_just_created=is_just_created,
             )
-        return existing_agent.use(client, project_id, found.agent, body, key, self.if_exists, context)
+        return update_existing.use(client, project_id, found.agent, body, key, self.if_exists, context)
 
     def find_unfinished(self, client: Client, project_id: str, context: Context) -> SentAction | None:
         """Find the agent of a create that was sent when the task was killed."""

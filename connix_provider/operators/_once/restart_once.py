@@ -131,7 +131,7 @@ def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
         if attempt == MAX_ATTEMPTS or not is_transient(lost) or not await_hint(client, lost, sent_at):
             times = "once" if attempt == 1 else f"{attempt} times"
             raise with_explanation(lost, f"The restart was sent {times} and the agent shows no sign of it")
-        log.info("Agent %s has not changed: the restart was not executed. Sending it again.", before.label)
+        log.info("Agent %s shows no restart: it was not executed. Sending it again.", before.label)
         before = check.agent
     raise AssertionError("the loop returns or raises")
 
@@ -188,7 +188,7 @@ def resume_restart(
     if check.evidence is Evidence.NONE and not shows_changes(client, project_id, agent):
         raise _unknown_restart(f"{requested} {agent.label}", _SHOWS_NO_CHANGES)
     log.info(
-        "An earlier try requested the restart of agent %s, but it has not changed: it is restarted now.",
+        "An earlier try requested the restart of agent %s, which shows none: it is restarted now.",
         agent.label,
     )
     return agent

@@ -84,9 +84,8 @@ class Watcher:
         self._clock = clock
         self._scheduler = ReadScheduler()
         self._refused_pages = GatewayRefusals()
-        #: Pages in a row that failed in a way that may pass.
-        self._failed_pages = 0
-        self._has_read_page = False
+        #: Failed pages in a row; before the first page that is read, one more is enough.
+        self._failed_pages = _FAILED_PAGES - 1
         self._in_flight: Counter[Bucket] = Counter()
         self._next_page_at = 0.0
         self._warned: set[str] = set()
@@ -238,7 +237,7 @@ class Watcher:
         )
         self._scheduler.on_page(read, page)
         self._refused_pages.reset()
-        self._failed_pages, self._has_read_page = 0, True
+        self._failed_pages = 0
         for agent in page:
             self._publish([agent.id], agent, version)
 
@@ -263,7 +262,7 @@ class Watcher:
         if not is_transient(error):
             return False
         self._failed_pages += 1
-        return self._has_read_page and self._failed_pages < _FAILED_PAGES
+        return self._failed_pages < _FAILED_PAGES
 
     def _client(self, read: Read) -> AsyncClient:
         """Bound a request by the time of the waits that it is for."""

@@ -38,7 +38,7 @@ def any_move_is_a_restart() -> Replacements:
 
 
 def found_by_key_alone() -> Replacements:
-    from connix_provider.operators._agent import update_existing as existing_agent
+    from connix_provider.operators._agent import update_existing
     from connix_provider.operators._once import create_once
 
     def look_up(client: Any, project_id: str, name: str, key: str) -> Any:
@@ -49,7 +49,7 @@ def found_by_key_alone() -> Replacements:
     def difference(body: Any, agent: Any) -> Any:
         return before({key: value for key, value in body.items() if key != "name"}, agent)
 
-    before = existing_agent.difference
+    before = update_existing.difference
     return {
         f"{OPERATORS}._once.create_once.look_up": look_up,
         f"{OPERATORS}._agent.update_existing.difference": difference,
@@ -57,9 +57,9 @@ def found_by_key_alone() -> Replacements:
 
 
 def left_as_it_is() -> Replacements:
-    from connix_provider.operators._agent import update_existing as existing_agent
+    from connix_provider.operators._agent import update_existing
 
-    before = existing_agent.bring_to
+    before = update_existing.bring_to
 
     def bring_to(
         client: Any, project_id: str, agent: Any, body: Any, context: Any, *, undo: Any, **options: Any
@@ -70,10 +70,10 @@ def left_as_it_is() -> Replacements:
 
 
 def adopted_although_down() -> Replacements:
-    from connix_provider.operators._agent import update_existing as existing_agent
+    from connix_provider.operators._agent import update_existing
     from connix_provider.operators._base.sent_action import SentAction
 
-    before = existing_agent.use
+    before = update_existing.use
 
     def use(
         client: Any, project_id: str, agent: Any, body: Any, key: str, if_exists: str, context: Any
@@ -86,10 +86,10 @@ def adopted_although_down() -> Replacements:
 
 
 def updated_but_not_started() -> Replacements:
-    from connix_provider.operators._agent import update_existing as existing_agent
+    from connix_provider.operators._agent import update_existing
     from connix_provider.operators._base.sent_action import SentAction
 
-    before = existing_agent.bring_to
+    before = update_existing.bring_to
 
     def bring_to(
         client: Any, project_id: str, agent: Any, body: Any, context: Any, *, undo: Any, **options: Any

@@ -189,7 +189,7 @@ def test_secrets_are_masked_in_logs(emulator, connection, monkeypatch):
 
 @pytest.fixture
 def masked(monkeypatch):
-    """Keep what Airflow is told to mask, and the thread in which it is told."""
+    """Record the values that are registered with Airflow's masker, and the thread of each call."""
     told = {}
     monkeypatch.setattr(
         "connix_provider.hooks.connix.mask_secret",

@@ -161,7 +161,7 @@ def test_a_long_configuration_shows_no_secret(emulator, run, warp):
 
 @pytest.fixture
 def masked(monkeypatch):
-    """Keep what Airflow is told to mask."""
+    """Record the values that are registered with Airflow's masker."""
     told = []
     monkeypatch.setattr("connix_provider.compat.mask_secret", told.append)
     return told
