@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from held_starts import hold_starts
 from real_airflow import RealAirflow
 from tally import record
 
@@ -118,11 +119,14 @@ def test_the_triggerer_is_killed(airflow, emulator):
         emulator.seed(13, status, f"{name}-{{n}}")
     watched = emulator.seed(11, "running", "sensor-{n}")
     run_id = airflow.run("crash_triggerer")
+    airflow.until("all are started", lambda: len(hold_starts(emulator)) == 13)
     airflow.until_states("crash_triggerer", run_id, lambda states: states.count("deferred") == 50)
     airflow.kill("triggerer")
     for agent_id in watched:
         emulator.set_status(agent_id, "paused")
     emulator.clock.advance(HELD)
+    for agent_id in hold_starts(emulator):
+        emulator.set_status(agent_id, "running")
     airflow.start("triggerer")
     state = airflow.until_ended("crash_triggerer", run_id)
 

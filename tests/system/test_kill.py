@@ -11,6 +11,7 @@ from datetime import datetime
 
 import pytest
 from cryptography.fernet import Fernet
+from held_starts import hold_starts
 from postgres import PostgreSQL
 from real_airflow import RealAirflow
 from secret_scan import SecretScan
@@ -95,6 +96,7 @@ def clean(emulator: Emulator) -> None:
 def test_a_stalled_triggerer_undoes_nothing(airflow, emulator, database):
     emulator.seed(3, "stopped", "stopped-{n}")
     run_id = airflow.run("kill_stall")
+    airflow.until("all are started", lambda: len(hold_starts(emulator)) == 3)
     airflow.until_states("kill_stall", run_id, lambda states: states.count("deferred") == 6)
 
     def triggers() -> set[str]:
@@ -119,6 +121,8 @@ def test_a_stalled_triggerer_undoes_nothing(airflow, emulator, database):
     undone = [entry.call for entry in emulator.journal.entries() if entry.method == "DELETE"]
     undone += [entry.call for entry in emulator.journal.entries("stop_agent")]
     emulator.clock.advance(HELD)
+    for agent_id in hold_starts(emulator):
+        emulator.set_status(agent_id, "running")
     state = airflow.until_ended("kill_stall", run_id)
     record(
         "kill: triggerer stalled under 6 waits",
@@ -128,8 +132,8 @@ def test_a_stalled_triggerer_undoes_nothing(airflow, emulator, database):
     )
     assert not undone
     assert state == "success", airflow.states("kill_stall", run_id)
-    assert len(emulator.journal.executed("create_agent")) == 3
-    assert len(emulator.journal.executed("start_agent")) == 3
+    for call in ("create_agent", "start_agent"):
+        assert len(emulator.journal.executed(call)) == 3, "\n".join(_mapped_logs(airflow, "kill_stall", run_id))
 
 
 MARKED = [f"{how}_{where}" for how in ("cleared", "failed", "succeeded") for where in ("worker", "deferred")]
