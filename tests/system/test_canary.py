@@ -62,6 +62,12 @@ def test_no_secret_is_left_anywhere(tmp_path):
             _store_secrets(airflow, emulator, known, grants)
             said = _test_connections(airflow, emulator, known)
             run_id = airflow.run("canary")
+            airflow.until(
+                "the start is executed",
+                lambda: sleeping in {entry.agent_id for entry in emulator.journal.executed("start_agent")},
+            )
+            # An agent that is still stopped a minute after its start has failed.
+            emulator.set_status(sleeping, "updating")
             airflow.until_states("canary", run_id, _only_the_killed_are_left)
             # What lies in triggers' rows is there only as long as they run.
             known |= {f"token {number}": token for number, token in enumerate(tokens)}

@@ -132,8 +132,9 @@ def test_a_stalled_triggerer_undoes_nothing(airflow, emulator, database):
     )
     assert not undone
     assert state == "success", airflow.states("kill_stall", run_id)
-    for call in ("create_agent", "start_agent"):
-        assert len(emulator.journal.executed(call)) == 3, "\n".join(_mapped_logs(airflow, "kill_stall", run_id))
+    logs = "\n".join(_mapped_logs(airflow, "kill_stall", run_id))
+    assert len(emulator.journal.executed("create_agent")) == 3, logs
+    assert len(emulator.journal.executed("start_agent")) == 3, logs
 
 
 MARKED = [f"{how}_{where}" for how in ("cleared", "failed", "succeeded") for where in ("worker", "deferred")]
