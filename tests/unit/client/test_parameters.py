@@ -111,13 +111,14 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("method", "args", "kwargs", "names"), BAD)
-async def test_wrong_arguments_raise_and_are_not_sent(both, emulator, method, args, kwargs, names):
+@pytest.mark.parametrize("method", dict.fromkeys(method for method, *_ in BAD))
+async def test_wrong_arguments_raise_and_are_not_sent(both, emulator, method):
     for driver in both:
         client = driver.to(emulator)
-        with pytest.raises(ValueError, match=names) as caught:
-            await driver.run(client, method, *args, **kwargs)
-        assert "codec" not in str(caught.value)
+        for args, kwargs, names in (case for name, *case in BAD if name == method):
+            with pytest.raises(ValueError, match=names) as caught:
+                await driver.run(client, method, *args, **kwargs)
+            assert "codec" not in str(caught.value), (args, kwargs)
         await driver.close()
     assert emulator.journal.entries() == []
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+pytestmark = pytest.mark.heavy
+
 
 @contextmanager
 def running(*flags: str) -> Iterator[subprocess.Popen[str]]:

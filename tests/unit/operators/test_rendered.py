@@ -111,6 +111,7 @@ def test_a_configuration_of_another_type_is_hidden(config):
     assert hidden_when_stored(config).serialize() == "***"
 
 
+@pytest.mark.heavy
 def test_an_update_hides_them_too(emulator, run, warp):
     (agent_id,) = emulator.seed(status="running")
     ran = run(ConnixUpdateAgentOperator, agent_id=agent_id, config=CONFIG, params=SECRETS)
@@ -119,6 +120,7 @@ def test_an_update_hides_them_too(emulator, run, warp):
     assert all(secret not in ran.log for secret in SECRETS.values())
 
 
+@pytest.mark.heavy
 def test_mapped_tasks_hide_them_too(emulator, connection, warp, monkeypatch):
     import pendulum
     from airflow.providers.common.compat.sdk import DAG

@@ -57,33 +57,32 @@ def rendered(make, *, native=False, params=None, **arguments):
 
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("text", LOOKALIKES)
-@pytest.mark.parametrize("template", ["{{ params.text }}", "{% set x = params.text %}{{ x }}", "{text}"])
-def test_text_is_sent_as_the_template_gives_it(text, template, native):
-    template = text if template == "{text}" else template
-    config = {
-        "model": "m" + template,
-        "system_prompt": template if text != "None" else "-" + template,
-        "tools": [template],
-        "environment_variables": {"A": template},
-    }
-    body = rendered(
-        CREATE,
-        native=native,
-        params={"text": text},
-        name="n" + template,
-        description="d" + template,
-        config=config,
-    ).body()
-    assert body == {
-        "name": "n" + text,
-        "description": "d" + text,
-        "config": {
-            "model": "m" + text,
-            "system_prompt": text if text != "None" else "-" + text,
-            "tools": [text],
-            "environment_variables": {"A": text},
-        },
-    }
+def test_text_is_sent_as_the_template_gives_it(text, native):
+    for template in ("{{ params.text }}", "{% set x = params.text %}{{ x }}", text):
+        config = {
+            "model": "m" + template,
+            "system_prompt": template if text != "None" else "-" + template,
+            "tools": [template],
+            "environment_variables": {"A": template},
+        }
+        body = rendered(
+            CREATE,
+            native=native,
+            params={"text": text},
+            name="n" + template,
+            description="d" + template,
+            config=config,
+        ).body()
+        assert body == {
+            "name": "n" + text,
+            "description": "d" + text,
+            "config": {
+                "model": "m" + text,
+                "system_prompt": text if text != "None" else "-" + text,
+                "tools": [text],
+                "environment_variables": {"A": text},
+            },
+        }, template
 
 
 class Model(str, enum.Enum):  # noqa: UP042 - its text is its name
@@ -104,10 +103,10 @@ def test_a_member_of_an_enum_is_sent_as_its_value(native):
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("field", ["agent_id", "agent_name", "project_id", "connix_conn_id"])
 @pytest.mark.parametrize("make", [START, ConnixDeleteAgentOperator, ConnixAgentStatusSensor])
-@pytest.mark.parametrize("text", ["123_456", "007", "1e5", "true"])
-def test_ids_and_names_stay_text(text, make, field, native):
-    task = rendered(make, native=native, params={"x": text}, **{**AGENT, field: "{{ params.x }}"})
-    assert getattr(task, field) == text
+def test_ids_and_names_stay_text(make, field, native):
+    for text in ("123_456", "007", "1e5", "true"):
+        task = rendered(make, native=native, params={"x": text}, **{**AGENT, field: "{{ params.x }}"})
+        assert getattr(task, field) == text
 
 
 @pytest.mark.parametrize("text", ["1.10", "123_456", "True"])
@@ -228,17 +227,18 @@ def check(task):
 
 
 @pytest.mark.parametrize("native", [False, True])
-@pytest.mark.parametrize("value", [*NOTHING, *NOTHING_TEMPLATES])
 @pytest.mark.parametrize(("make", "others", "field"), NAMED)
-def test_nothing_is_not_a_name(make, others, field, value, native):
-    task = rendered(make, native=native, params={"nan": float("nan"), "x": None}, **others, **{field: value})
-    with pytest.raises(ValueError, match=f"^{field} must be a non-empty string, not ") as caught:
-        check(task)
-    said = str(caught.value)
-    assert "that returned no value" in said
-    assert ("it came from" in said) is ("{{" in value)
-    if field == "agent_name" and getattr(task, field).strip():
-        assert "can be given by its agent_id" in said
+def test_nothing_is_not_a_name(make, others, field, native):
+    params = {"nan": float("nan"), "x": None}
+    for value in (*NOTHING, *NOTHING_TEMPLATES):
+        task = rendered(make, native=native, params=params, **others, **{field: value})
+        with pytest.raises(ValueError, match=f"^{field} must be a non-empty string, not ") as caught:
+            check(task)
+        said = str(caught.value)
+        assert "that returned no value" in said, value
+        assert ("it came from" in said) is ("{{" in value), value
+        if field == "agent_name" and getattr(task, field).strip():
+            assert "can be given by its agent_id" in said, value
 
 
 @pytest.mark.parametrize(
@@ -279,19 +279,19 @@ FLAG_FIELDS = [
 
 
 @pytest.mark.parametrize(("make", "flag"), FLAG_FIELDS)
-@pytest.mark.parametrize(("word", "means"), FLAGS)
-def test_flags_are_read_as_airflow_reads_booleans(make, flag, word, means):
-    task = rendered(make, **AGENT, **{flag: word})
-    check(task)
-    assert getattr(task, flag) is means
+def test_flags_are_read_as_airflow_reads_booleans(make, flag):
+    for word, means in FLAGS:
+        task = rendered(make, **AGENT, **{flag: word})
+        check(task)
+        assert getattr(task, flag) is means, word
 
 
 @pytest.mark.parametrize(("make", "flag"), FLAG_FIELDS)
-@pytest.mark.parametrize("word", NO_FLAGS)
-def test_what_is_no_flag_is_refused(make, flag, word):
-    task = rendered(make, **AGENT, **{flag: word})
-    with pytest.raises(ValueError, match=f"^{flag} must be true or false, not "):
-        check(task)
+def test_what_is_no_flag_is_refused(make, flag):
+    for word in NO_FLAGS:
+        task = rendered(make, **AGENT, **{flag: word})
+        with pytest.raises(ValueError, match=f"^{flag} must be true or false, not "):
+            check(task)
 
 
 class Words(collections.UserDict):

@@ -156,6 +156,7 @@ async def test_one_more_wait_costs_no_request(emulator, wait, warp):
     assert counts == [8 * 3, 8 * 3]
 
 
+@pytest.mark.heavy
 async def test_a_new_wait_shares_the_others_polls(emulator, wait, warp, asked):
     agent_ids = emulator.seed(300, status="creating")
     deadline = warp.time() + 60
@@ -229,6 +230,7 @@ async def test_a_restart_is_noticed_by_updated_at(emulator, wait):
     assert [event["outcome"] for event in events] == ["done" if n % 2 else "timeout" for n in range(200)]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "fault", [Fault.status(503), Fault.reset_after(), Fault.bad_json(), Fault.rate_limited()]
 )
@@ -243,6 +245,7 @@ async def test_failed_listings_are_retried_at_the_interval(fault, emulator, wait
     assert len(emulator.journal.entries("list_agents")) <= 5 + 2 * (1 + (warp.time() - began) / 5)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "fault", [Fault.status(500), Fault.html_502(), Fault.bad_json(), Fault.rate_limited(60)]
 )

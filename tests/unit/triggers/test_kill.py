@@ -16,9 +16,12 @@ from waiting import wait_until_async
 from connix_provider.compat import get_async_connection
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(BaseTrigger, "on_kill"), reason="Airflow tells triggers of a kill since 3.3"
-)
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(
+        not hasattr(BaseTrigger, "on_kill"), reason="Airflow tells triggers of a kill since 3.3"
+    ),
+]
 
 
 @pytest.fixture

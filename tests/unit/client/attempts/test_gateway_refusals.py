@@ -152,11 +152,11 @@ class TestAttempts:
         assert len(run.sent) == 2
 
 
-@pytest.mark.parametrize("status", range(500, 600))
-def test_every_5xx_but_501_is_repeated(status):
-    run = Run(CALLS["get"], RetryPolicy(), repeat(Response(status, {}, HTML)))
-    assert type(run.error) is ConnixServerError
-    assert len(run.sent) == (1 if status == 501 else 5)
+def test_every_5xx_but_501_is_repeated():
+    for status in range(500, 600):
+        run = Run(CALLS["get"], RetryPolicy(), repeat(Response(status, {}, HTML)))
+        assert type(run.error) is ConnixServerError, status
+        assert len(run.sent) == (1 if status == 501 else 5), status
 
 
 def test_an_error_names_what_its_call_names():

@@ -69,6 +69,7 @@ def test_machines_on_one_key_get_equal_parts(world, processes):
         assert all(0.6 * fair <= count <= 1.4 * fair for count in counts), counts
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("processes", [2, 4, 8])
 def test_processes_of_a_machine_get_equal_parts(world, processes, tmp_path):
     limiter = Limiter(world, 200)

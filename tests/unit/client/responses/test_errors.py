@@ -556,6 +556,7 @@ def test_a_url_encoded_secret_is_hidden_whole(secret, ensure_ascii, encode):
     assert redact(encode(before + escaped + after), [secret]) == f"{encode(before)}***{encode(after)}"
 
 
+@pytest.mark.heavy
 def test_hiding_many_takes_no_longer_than_reading_them():
     text = "You are a secret " * 100_000
     assert redact(text, ["You are a secret agent.\nNever say so."]) == "*** " * 100_000

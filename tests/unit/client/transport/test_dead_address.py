@@ -9,6 +9,8 @@ import pytest
 
 from connix_provider.client import AsyncClient, Client, ConnixTimeoutError
 
+pytestmark = pytest.mark.heavy
+
 HOST = "localhost"
 DEAD, ALIVE = "127.0.0.2", "127.0.0.1"
 
