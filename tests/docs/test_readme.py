@@ -68,7 +68,7 @@ def test_the_client(emulator, capsys):
     emulator.seed(name="shown", status="running")
     shown = CLIENT_BLOCK.replace("proj_1234567890abcdef", emulator.project_id)
     exec(shown.replace('"cx_your_api_key_here"', f'"{emulator.api_key}", "{emulator.url}"'), {})
-    # The emulator's thread may log what it answered a moment later, to the same place in some Airflows.
+    # The emulator's thread may log its response a moment later, to the same place in some Airflows.
     assert "shown" in capsys.readouterr().out
 
 

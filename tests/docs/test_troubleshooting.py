@@ -251,7 +251,7 @@ def quoted(heading: str) -> list[str]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_a_failed_task_says_what_the_page_quotes(case, stage, run, warp):
+def test_a_failed_task_logs_the_quoted_message(case, stage, run, warp):
     kind, arguments = case(stage)
     ran = run(kind, **arguments)
     assert ran.state == "failed"

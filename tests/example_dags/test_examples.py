@@ -210,11 +210,11 @@ def test_declared_agents(run, emulator):
     assert declared(emulator) == DECLARED
 
 
-@pytest.mark.parametrize("answer", ["Approve", "Reject"])
-def test_approved_agents(answer, run, emulator, bag, monkeypatch):
+@pytest.mark.parametrize("choice", ["Approve", "Reject"])
+def test_approved_agents(choice, run, emulator, bag, monkeypatch):
     dag = bag.dags["connix_approved_agents"]
     if dag.has_task("approve"):
-        event = {"chosen_options": [answer], "params_input": {}, "responded_by_user": None}
+        event = {"chosen_options": [choice], "params_input": {}, "responded_by_user": None}
         event["responded_at"] = datetime.now(UTC)
         asked = []
 
@@ -226,14 +226,14 @@ def test_approved_agents(answer, run, emulator, bag, monkeypatch):
     else:
         approval = dag.get_task("approve_by_parameter")
         approve = approval.python_callable
-        approved = {"approved": answer == "Approve"}
+        approved = {"approved": choice == "Approve"}
         monkeypatch.setattr(approval, "python_callable", lambda params=None: approve(params=approved))
         asked = []
     ran = run("connix_approved_agents")
     assert ran.tasks["plan", -1] == "success"
     assert ran.results["plan"]["summary"]["create"] == 3
     assert all("+ agent 'Declared archivist'" in body for body in asked)
-    if answer == "Approve":
+    if choice == "Approve":
         assert set(ran.tasks.values()) == {"success"}, ran.tasks
         assert declared(emulator) == DECLARED
     else:

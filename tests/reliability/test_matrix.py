@@ -1,4 +1,4 @@
-"""Every task, every fault, however often it strikes and wherever the task waits: one right outcome."""
+"""Every task has one right outcome with every fault, in every mode."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fault_matrix import (
     TIMED_OUT,
     Expected,
     Nature,
-    of_a_look,
-    of_the_deed,
+    expected_for_action,
+    expected_for_poll,
 )
 from in_process import Ran, TaskRun
 from scenarios import Scenario
@@ -31,10 +31,10 @@ pytestmark = pytest.mark.heavy
 
 TIMEOUT = 45.0
 POLL = 10.0
-#: Where the time is up, the last pause would have ended after it: the longest backoff, with its jitter.
-MAX_PERMIT_WAIT = 31.0
-#: How a fault is planned that strikes so often.
-STRIKES = {
+#: Seconds of the longest backoff with its jitter: a task may end so much before its deadline.
+LONGEST_DELAY = 31.0
+#: The requests that a fault hits.
+PLANS = {
     "first": {"times": 1},
     "first two": {"times": 2},
     "second": {"times": 1, "after": 1},
@@ -43,16 +43,16 @@ STRIKES = {
 
 
 def cases(call: str | None, *often: str) -> list[tuple[str, str, str, bool]]:
-    """Combine everything; where nothing is waited for, it cannot matter where the task would wait."""
+    """Combine everything, but without a wait only one mode."""
     combined = (
         (task, name, which, deferrable)
         for task in TASKS
         for name, kind in FAULTS.items()
-        if (call or TASKS[task].deed) in kind.fault.calls
+        if (call or TASKS[task].action) in kind.fault.calls
         for which in (often[:1] if name in SILENT else often)
         for deferrable in (False, True)
     )
-    return [case for case in combined if not case[3] or expected(call, *case[:3]).deeds]
+    return [case for case in combined if not case[3] or expected(call, *case[:3]).executions]
 
 
 def named(value: object) -> str | None:
@@ -61,8 +61,8 @@ def named(value: object) -> str | None:
 
 def expected(call: str | None, task: str, fault: str, which: str) -> Expected:
     if call == "get_agent":
-        return of_a_look(TASKS[task], FAULTS[fault], which)
-    return of_the_deed(TASKS[task], FAULTS[fault], which == "every")
+        return expected_for_poll(TASKS[task], FAULTS[fault], which)
+    return expected_for_action(TASKS[task], FAULTS[fault], which == "every")
 
 
 def test_no_fault_of_the_emulator_is_left_out():
@@ -74,32 +74,32 @@ def test_no_fault_of_the_emulator_is_left_out():
 )
 def test_an_action_survives_each_fault(scenario, task, fault, which, deferrable):
     run = set_up(scenario, task, fault, deferrable)
-    scenario.emulator.faults.add(FAULTS[fault].fault, on=TASKS[task].deed, **STRIKES[which])
+    scenario.emulator.faults.add(FAULTS[fault].fault, on=TASKS[task].action, **PLANS[which])
     check(scenario, task, fault, run.try_once(), expected(None, task, fault, which))
 
 
 @pytest.mark.parametrize(
     ("task", "fault", "which", "deferrable"), cases("get_agent", "first", "second", "every"), ids=named
 )
-def test_a_poll_survives_each_fault(scenario, task, fault, which, deferrable):
+def test_no_fault_ends_a_poll(scenario, task, fault, which, deferrable):
     run = set_up(scenario, task, fault, deferrable)
-    scenario.emulator.faults.add(FAULTS[fault].fault, on="get_agent", **STRIKES[which])
+    scenario.emulator.faults.add(FAULTS[fault].fault, on="get_agent", **PLANS[which])
     check(scenario, task, fault, run.try_once(), expected("get_agent", task, fault, which))
 
 
 @pytest.mark.parametrize(
-    ("where", "deferrable"), [("deed", False), ("get_agent", True)], ids=["deed", "look"]
+    ("where", "deferrable"), [("action", False), ("get_agent", True)], ids=["action", "poll"]
 )
 @pytest.mark.parametrize(
     ("task", "fault"),
     [(task, fault) for task in ("create", "restart", "delete") for fault in FAULTS if fault not in SILENT],
 )
-def test_a_retry_ends_what_an_earlier_try_began(scenario, task, fault, where, deferrable):
-    struck = TASKS[task].deed if where == "deed" else where
-    if struck not in FAULTS[fault].fault.calls:
+def test_a_retry_completes_an_earlier_try(scenario, task, fault, where, deferrable):
+    call = TASKS[task].action if where == "action" else where
+    if call not in FAULTS[fault].fault.calls:
         return
     run = set_up(scenario, task, fault, deferrable)
-    scenario.emulator.faults.add(FAULTS[fault].fault, on=struck, times=None)
+    scenario.emulator.faults.add(FAULTS[fault].fault, on=call, times=None)
     first = run.try_once()
     assert in_time(scenario, first)
     scenario.emulator.faults.clear()
@@ -111,7 +111,7 @@ def test_a_retry_ends_what_an_earlier_try_began(scenario, task, fault, where, de
     assert scenario.executed("restart_agent") <= 1 + again
 
 
-@pytest.mark.parametrize("deed", [Fault.reset_before(), Fault.reset_after()], ids=["undone", "done"])
+@pytest.mark.parametrize("lost", [Fault.reset_before(), Fault.reset_after()], ids=["before", "after"])
 @pytest.mark.parametrize(
     ("fault", "which"),
     [
@@ -121,16 +121,16 @@ def test_a_retry_ends_what_an_earlier_try_began(scenario, task, fault, where, de
         for which in ("first", "every")
     ],
 )
-def test_a_create_and_its_look_up_are_lost(scenario, fault, which, deed):
+def test_create_and_lookup_are_lost(scenario, fault, which, lost):
     run = set_up(scenario, "create", fault, deferrable=False)
     nature, error = FAULTS[fault].nature, FAULTS[fault].error
-    scenario.emulator.faults.add(deed, on="create_agent")
-    scenario.emulator.faults.add(FAULTS[fault].fault, on="list_agents", **STRIKES[which])
+    scenario.emulator.faults.add(lost, on="create_agent")
+    scenario.emulator.faults.add(FAULTS[fault].fault, on="list_agents", **PLANS[which])
     if nature is Nature.LASTING:
-        right = Expected(FAILED, int(deed.executed), (error,))
+        right = Expected(FAILED, int(lost.executed), (error,))
     elif which == "every" and nature not in {Nature.HARMLESS, Nature.RIDDLE}:
         errors = (error, ConnixTimeoutError, ConnixConnectionError)
-        right = Expected(TIMED_OUT, int(deed.executed), errors)
+        right = Expected(TIMED_OUT, int(lost.executed), errors)
     else:
         right = Expected(SUCCEEDED, 1)
     first = run.try_once()
@@ -146,7 +146,7 @@ def test_a_create_and_its_look_up_are_lost(scenario, fault, which, deed):
     ("fault", "which"),
     [case[1:3] for case in cases("get_agent", "first", "second", "every") if case[::3] == ("update", False)],
 )
-def test_a_sensor_is_struck(scenario, fault, which, mode):
+def test_each_fault_of_a_sensor_has_its_outcome(scenario, fault, which, mode):
     (agent_id,) = scenario.emulator.seed(status="creating", project_id=scenario.project_id)
     scenario.emulator.script(agent_id, [(12, "running")])
     if fault in SILENT:
@@ -159,9 +159,9 @@ def test_a_sensor_is_struck(scenario, fault, which, mode):
         deferrable=mode == "deferred",
         mode="reschedule" if mode == "reschedule" else "poke",
     )
-    scenario.emulator.faults.add(FAULTS[fault].fault, on="get_agent", **STRIKES[which])
+    scenario.emulator.faults.add(FAULTS[fault].fault, on="get_agent", **PLANS[which])
     ran = run.try_once()
-    right = of_a_look(SENSOR, FAULTS[fault], which)
+    right = expected_for_poll(SENSOR, FAULTS[fault], which)
     outcome = outcome_of(scenario, ran)
     record(f"sensor: {FAULTS[fault].fault.name}", outcome)
     assert outcome == right.outcome, ran
@@ -210,24 +210,28 @@ def check(scenario: Scenario, task: str, fault: str, ran: Ran, right: Expected, 
     """Count what came of a case, and compare it with what should have."""
     what, outcome = TASKS[task], outcome_of(scenario, ran)
     punctual = in_time(scenario, ran)
-    struck = [entry.fault for entry in scenario.emulator.journal.entries() if entry.fault]
-    deeds = scenario.executed(what.deed)
+    hits = [entry.fault for entry in scenario.emulator.journal.entries() if entry.fault]
+    executions = scenario.executed(what.action)
     restarts = scenario.executed("restart_agent") if task in {"create", "restart"} else 0
     scenario.warp.sleep(60)
     agents = scenario.agents()
     record(
         f"operators: {FAULTS[fault].fault.name}",
         outcome,
-        creates_lost=int(task == "create" and right.deeds > 0 and not agents),
+        creates_lost=int(task == "create" and right.executions > 0 and not agents),
         creates_doubled=max(0, len(agents) - 1),
         unsafe_repeats=max(0, scenario.executed("create_agent") - 1) + max(0, restarts - 1 - again),
     )
     assert outcome == right.outcome, ran
     assert right.allows(ran.error), repr(ran.error)
     assert punctual
-    assert struck
+    assert hits
     # What is safe to repeat may have been.
-    assert deeds == right.deeds if what.once else (deeds >= right.deeds > 0 or deeds == right.deeds)
+    assert (
+        executions == right.executions
+        if what.once
+        else (executions >= right.executions > 0 or executions == right.executions)
+    )
     assert len(agents) <= 1
     if outcome == SUCCEEDED and what.after is None:
         assert ran.result
@@ -240,7 +244,7 @@ def outcome_of(scenario: Scenario, ran: Ran) -> str:
     """Tell apart what gave up because of time from what gave up because of what it met."""
     if ran.error is None:
         return SUCCEEDED
-    spent = scenario.warp.time() >= ran.deadline - MAX_PERMIT_WAIT
+    spent = scenario.warp.time() >= ran.deadline - LONGEST_DELAY
     return TIMED_OUT if spent or isinstance(ran.error, ConnixAgentTimeoutError) else FAILED
 
 

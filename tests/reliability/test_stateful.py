@@ -31,7 +31,7 @@ pytestmark = pytest.mark.heavy
 NAMES = st.sampled_from(["ada", "bob", "eve"])
 #: Which agent a step is about: one that exists, or one that never existed.
 WHICH = st.integers(-1, 9)
-NOBODY = "agent_nobody"
+MISSING_ID = "agent_nobody"
 CHANGES = st.sampled_from(
     [{"description": "better"}, {"name": "ada"}, {"name": "zoe"}, {"config": {"temperature": 1.0}}]
 )
@@ -43,7 +43,7 @@ ENDS = {
     "restart_agent": "running",
 }
 #: What strikes a step itself; most faults concern changes.
-STRUCK = st.none() | st.sampled_from(sorted(FAULTS.keys() - SILENT))
+FAULT_NAMES = st.none() | st.sampled_from(sorted(FAULTS.keys() - SILENT))
 READS = ("get", "list", "logs", "metrics", "iter", "iter_logs")
 #: What must not be carried out twice for one wish.
 UNSAFE = ("create_agent", "restart_agent")
@@ -67,7 +67,7 @@ class Agents(RuleBasedStateMachine):
         self._opened.__exit__(None, None, None)
         self._patch.undo()
 
-    # What happens
+    # Faults and other users
 
     @rule(
         fault=st.sampled_from(sorted(FAULTS.keys() - SILENT)),
@@ -82,49 +82,49 @@ class Agents(RuleBasedStateMachine):
         self.emulator.faults.clear()
 
     @rule(name=NAMES, status=st.sampled_from(["running", "paused", "stopped", "error"]))
-    def somebody_else_makes_an_agent(self, name: str, status: str) -> None:
+    def another_user_creates_an_agent(self, name: str, status: str) -> None:
         if name not in {taken for taken, _ in self.model.values()}:
             (agent_id,) = self.emulator.seed(name=name, status=status, project_id=self.scenario.project_id)
             self.model[agent_id] = (name, status)
 
     @rule(which=WHICH)
-    def somebody_else_removes_an_agent(self, which: int) -> None:
+    def another_user_deletes_an_agent(self, which: int) -> None:
         if (agent_id := self._agent(which)) in self.model:
             self.emulator.remove(agent_id)
             del self.model[agent_id]
 
-    # What is asked for
+    # Calls and tasks
 
     @rule(
         name=NAMES,
         config=st.sampled_from([{}, {"temperature": 9}]),
         asynchronous=st.booleans(),
-        struck=STRUCK,
+        fault=FAULT_NAMES,
     )
-    def create(self, name: str, config: dict[str, Any], asynchronous: bool, struck: str | None) -> None:
-        self._strike(struck, "create_agent")
+    def create(self, name: str, config: dict[str, Any], asynchronous: bool, fault: str | None) -> None:
+        self._plan_fault(fault, "create_agent")
         self._call("create", asynchronous, {"name": name, "config": config})
 
     @rule(
         which=WHICH,
         action=st.sampled_from(["start", "pause", "stop", "restart", "delete"]),
         asynchronous=st.booleans(),
-        struck=STRUCK,
+        fault=FAULT_NAMES,
     )
-    def act(self, which: int, action: str, asynchronous: bool, struck: str | None) -> None:
-        self._strike(struck, f"{action}_agent")
+    def act(self, which: int, action: str, asynchronous: bool, fault: str | None) -> None:
+        self._plan_fault(fault, f"{action}_agent")
         agent_id = self._agent(which)
         if self._call(action, asynchronous, agent_id) is None:
             return
         # The agent is gone after one call, and another call finds it gone.
         if action == "delete":
             assert agent_id not in self.model
-        elif not self._struck("ends_in_error"):
+        elif not self._was_hit_by("ends_in_error"):
             assert self.model[agent_id][1] == ENDS[f"{action}_agent"]
 
-    @rule(which=WHICH, changes=CHANGES, asynchronous=st.booleans(), struck=STRUCK)
-    def update(self, which: int, changes: dict[str, Any], asynchronous: bool, struck: str | None) -> None:
-        self._strike(struck, "update_agent")
+    @rule(which=WHICH, changes=CHANGES, asynchronous=st.booleans(), fault=FAULT_NAMES)
+    def update(self, which: int, changes: dict[str, Any], asynchronous: bool, fault: str | None) -> None:
+        self._plan_fault(fault, "update_agent")
         self._call("update", asynchronous, self._agent(which), changes, changes=changes)
 
     @rule(which=WHICH, what=st.sampled_from(READS), asynchronous=st.booleans())
@@ -143,12 +143,12 @@ class Agents(RuleBasedStateMachine):
         name=NAMES,
         deferrable=st.booleans(),
         tries=st.integers(1, 2),
-        struck=STRUCK,
+        fault=FAULT_NAMES,
     )
     def run_a_task(
-        self, which: int, task: str, name: str, deferrable: bool, tries: int, struck: str | None
+        self, which: int, task: str, name: str, deferrable: bool, tries: int, fault: str | None
     ) -> None:
-        self._strike(struck, "get_agent" if task == "sensor" else TASKS[task].deed)
+        self._plan_fault(fault, "get_agent" if task == "sensor" else TASKS[task].action)
         about = {"name": name} if task == "create" else {"agent_id": self._agent(which)}
         if task == "update":
             about["description"] = "better"
@@ -165,7 +165,7 @@ class Agents(RuleBasedStateMachine):
             **about,
         )
 
-        def carry() -> Any:
+        def run_tries() -> Any:
             for attempt in range(1, tries + 1):
                 ran = run.try_once()
                 assert all(entry.at.timestamp() <= ran.deadline for entry in self.emulator.journal.entries())
@@ -176,31 +176,31 @@ class Agents(RuleBasedStateMachine):
                 raise ran.error
             return ran.result
 
-        agent_id = self._watch(f"task {task}", carry, name=about.get("name", ""), unsafe=tries)
-        if agent_id is not None and task in TASKS and not self._struck("404", "unknown_status"):
+        agent_id = self._watch(f"task {task}", run_tries, name=about.get("name", ""), unsafe=tries)
+        if agent_id is not None and task in TASKS and not self._was_hit_by("404", "unknown_status"):
             status = None if agent_id not in self.model else self.model[agent_id][1]
             settled = TASKS[task].after if task != "update" else status
             assert status == settled
 
-    # What must hold
+    # Invariant
 
     @invariant()
     def model_and_service_agree(self) -> None:
         truth = {agent["id"]: (agent["name"], agent["status"]) for agent in self.scenario.agents()}
         assert truth == self.model
 
-    # How it is done
+    # Steps of the rules
 
     def _agent(self, which: int) -> str:
         # By name: ids are random, and a sequence that is played again must mean the same.
         ids = sorted(self.model, key=self.model.__getitem__)
-        return ids[which % len(ids)] if ids and which >= 0 else NOBODY
+        return ids[which % len(ids)] if ids and which >= 0 else MISSING_ID
 
-    def _strike(self, fault: str | None, call: str) -> None:
+    def _plan_fault(self, fault: str | None, call: str) -> None:
         if fault is not None and call in FAULTS[fault].fault.calls:
             self.emulator.faults.add(FAULTS[fault].fault, on=call)
 
-    def _struck(self, *names: str) -> bool:
+    def _was_hit_by(self, *names: str) -> bool:
         return any(
             entry.fault in names or (entry.fault and str(entry.status) in names)
             for entry in self.emulator.journal.entries()
@@ -271,7 +271,7 @@ class Agents(RuleBasedStateMachine):
             self.model[entry.agent_id] = (was, "error" if entry.fault == "ends_in_error" else status)
 
 
-def test_whatever_happens_nothing_is_lost_or_doubled(emulator):
+def test_no_history_loses_or_doubles_an_action(emulator):
     here = type("Here", (Agents,), {"emulator": emulator})
     everyday = settings.default
     bounds = settings(everyday, max_examples=everyday.max_examples // 4)

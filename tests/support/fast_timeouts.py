@@ -1,4 +1,4 @@
-"""Run out of real time on purpose, and never because the machine is slow just then."""
+"""Time out on purpose, and never because the machine is slow."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from connix_provider.emulator import Emulator
 from connix_provider.emulator.calls import read, write
 from connix_provider.emulator.oauth import oauth
 
-#: Seconds of real time to wait for an answer that will not come.
-_PATIENCE = 0.03
+#: Seconds of real time to wait for a response that the emulator withholds.
+_SHORT_TIMEOUT = 0.03
 
 
 def bounds_until(arrived: Callable[[], Any]) -> Iterator[float]:
     """
-    Give the seconds that a call may take which will not end, and more where nothing of it has even arrived.
+    Yield a timeout for a call that never ends, and longer ones until its request has arrived.
 
-    :param arrived: whether anything has, asked after each call
+    :param arrived: whether the request has arrived, asked after each call
     :return: seconds of real time
     """
     for seconds in (0.15, 0.95, 9.5):
@@ -33,15 +33,13 @@ def bounds_until(arrived: Callable[[], Any]) -> Iterator[float]:
 
 def shorten_timeouts(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Wait for a moment only where a ``hang`` is planned for what is asked, until the test is over.
+    Shorten the timeout of each request for which the emulator plans a ``hang``.
 
-    A machine that is slow just then changes nothing: whatever is answered is waited for as long as the client
-    would, and no call ends before the service has what it will not answer.
+    A slow machine changes no outcome: every other request keeps the client's timeout, and no call times out
+    before the emulator has its request. Requests are expected one after the other.
 
-    Requests are expected one after the other.
-
-    :param emulator: knows what is planned, and what has arrived
-    :param monkeypatch: undone when the test is over
+    :param emulator: its faults say which request hangs, its journal which request has arrived
+    :param monkeypatch: undoes this after the test
     """
 
     def planned(request: httpx.Request) -> bool:
@@ -50,38 +48,40 @@ def shorten_timeouts(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Non
         first = next(found, None)
         return first is not None and first.fault.name == "hang"
 
-    def struck() -> int:
+    def hangs() -> int:
         return sum(entry.fault == "hang" for entry in emulator.journal.entries())
 
-    def lose_patience(request: httpx.Request) -> None:
-        request.extensions["timeout"] = {**request.extensions["timeout"], "read": _PATIENCE}
+    def shorten_timeout(request: httpx.Request) -> None:
+        request.extensions["timeout"] = {**request.extensions["timeout"], "read": _SHORT_TIMEOUT}
 
     handle, handle_async = httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request
 
-    def impatient(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+    def send_with_short_timeout(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
         if not planned(request):
             return handle(self, request)
-        before = struck()
-        lose_patience(request)
+        before = hangs()
+        shorten_timeout(request)
         try:
             return handle(self, request)
         except httpx.ReadTimeout:
-            wait_until("the hang of this request", lambda: struck() > before)
+            wait_until("the hang of this request", lambda: hangs() > before)
             raise
 
-    async def impatient_async(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+    async def send_with_short_timeout_async(
+        self: httpx.AsyncHTTPTransport, request: httpx.Request
+    ) -> httpx.Response:
         if not planned(request):
             return await handle_async(self, request)
-        before = struck()
-        lose_patience(request)
+        before = hangs()
+        shorten_timeout(request)
         try:
             return await handle_async(self, request)
         except httpx.ReadTimeout:
-            await wait_until_async("the hang of this request", lambda: struck() > before)
+            await wait_until_async("the hang of this request", lambda: hangs() > before)
             raise
 
-    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", impatient)
-    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", impatient_async)
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", send_with_short_timeout)
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", send_with_short_timeout_async)
 
 
 def _call(request: httpx.Request) -> str | None:

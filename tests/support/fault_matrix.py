@@ -47,7 +47,7 @@ SUCCEEDED, FAILED, TIMED_OUT = "succeeded", "failed", "timed out"
 class Nature(Enum):
     """How a fault behaves."""
 
-    #: The answer is right, only late.
+    #: The response is right, only late.
     HARMLESS = auto()
     #: It passes, nothing was done, and time alone bounds it: the service asks to be left alone for a while.
     LIMITED = auto()
@@ -86,14 +86,14 @@ def _limited(hints: Any) -> FaultKind:
 
 FAULTS = {
     "500": _doubtful(Fault.status(500)),
-    "500 after the deed": _doubtful(Fault.status(500, executed=True)),
+    "500 after execution": _doubtful(Fault.status(500, executed=True)),
     "502 in HTML": _doubtful(Fault.html_502()),
     "reset": _doubtful(Fault.reset_before(), ConnixConnectionError),
-    "reset after the deed": _doubtful(Fault.reset_after(), ConnixConnectionError),
+    "reset after execution": _doubtful(Fault.reset_after(), ConnixConnectionError),
     "hang-up": _doubtful(Fault.hang(0.001), ConnixConnectionError),
-    "hang-up after the deed": _doubtful(Fault.hang(0.001, executed=True), ConnixConnectionError),
+    "hang-up after execution": _doubtful(Fault.hang(0.001, executed=True), ConnixConnectionError),
     "silence": _doubtful(Fault.hang(), ConnixTimeoutError),
-    "silence after the deed": _doubtful(Fault.hang(executed=True), ConnixTimeoutError),
+    "silence after execution": _doubtful(Fault.hang(executed=True), ConnixTimeoutError),
     "half a body": _doubtful(Fault.cut_body(), ConnixConnectionError),
     "half a JSON text": _doubtful(Fault.bad_json(), ConnixResponseError),
     "408": _doubtful(Fault.status(408), ConnixAPIError),
@@ -109,7 +109,7 @@ FAULTS = {
     "unknown status": FaultKind(Fault.unknown_status(), Nature.RIDDLE, ConnixAgentTimeoutError),
 }
 #: Only real time ends these, so they are met once a task; a hang-up is the same but for the exception.
-SILENT = frozenset({"silence", "silence after the deed"})
+SILENT = frozenset({"silence", "silence after execution"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,25 +117,25 @@ class Task:
     """
     What a task does.
 
-    :param deed: the call that changes something
+    :param action: the call that changes something
     :param before: the agent's status before the task, ``None``: there is no agent
     :param after: its status in the end, ``None``: it is gone
-    :param looks_first: whether the agent is looked at before the deed
-    :param once: whether the deed is not safe to send twice
+    :param reads_first: whether the agent is read before the action
+    :param once: whether the action is not idempotent
     """
 
     operator: Callable[..., Any]
-    deed: str
+    action: str
     before: str | None
     after: str | None
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
-    looks_first: bool = False
+    reads_first: bool = False
     once: bool = False
 
     @property
     def is_refused_again(self) -> bool:
-        """Whether the service refuses the deed while or after it was done."""
-        return self.deed in {"start_agent", "pause_agent", "stop_agent", "delete_agent"}
+        """Whether the service refuses the action again during or after it."""
+        return self.action in {"start_agent", "pause_agent", "stop_agent", "delete_agent"}
 
 
 TASKS = {
@@ -146,13 +146,13 @@ TASKS = {
         "running",
         "running",
         {"description": "better"},
-        looks_first=True,
+        reads_first=True,
     ),
-    "start": Task(ConnixStartAgentOperator, "start_agent", "stopped", "running", looks_first=True),
-    "pause": Task(ConnixPauseAgentOperator, "pause_agent", "running", "paused", looks_first=True),
-    "stop": Task(ConnixStopAgentOperator, "stop_agent", "running", "stopped", looks_first=True),
+    "start": Task(ConnixStartAgentOperator, "start_agent", "stopped", "running", reads_first=True),
+    "pause": Task(ConnixPauseAgentOperator, "pause_agent", "running", "paused", reads_first=True),
+    "stop": Task(ConnixStopAgentOperator, "stop_agent", "running", "stopped", reads_first=True),
     "restart": Task(
-        ConnixRestartAgentOperator, "restart_agent", "running", "running", looks_first=True, once=True
+        ConnixRestartAgentOperator, "restart_agent", "running", "running", reads_first=True, once=True
     ),
     "delete": Task(ConnixDeleteAgentOperator, "delete_agent", "running", None),
 }
@@ -165,28 +165,28 @@ class Expected:
     """
     The right outcome.
 
-    :param deeds: how often the service carries the deed out; a number that is safe to exceed is a least one
+    :param executions: how often the service executes the action; of an idempotent one, at least
     """
 
     outcome: str
-    deeds: int
+    executions: int
     errors: tuple[type[Exception], ...] = ()
 
     def allows(self, error: BaseException | None) -> bool:
-        """Tell whether a task may end in exactly such an error; a limit may also be the client's own."""
+        """Return whether a task may end in this error; a rate limit may also be the client's own."""
         limited = ConnixRateLimitError in self.errors and isinstance(error, ConnixRateLimitError)
         return error is None or type(error) in self.errors or limited
 
 
 def keeps_status(kind: FaultKind) -> bool:
-    """Return whether an error response that is struck still shows its status, and so what it means."""
+    """Return whether the fault leaves the status of an error response readable."""
     return kind.fault.name == "cut_body"
 
 
-def of_the_deed(task: Task, kind: FaultKind, every: bool) -> Expected:
-    """Say what a task comes to whose deed is struck, by one or two faults or at every attempt."""
+def expected_for_action(task: Task, kind: FaultKind, every: bool) -> Expected:
+    """Return the right outcome if a fault hits one or two attempts of the action, or every one."""
     done = int(kind.fault.executed)
-    if task.deed == "create_agent" and kind.error is ConnixConflictError:
+    if task.action == "create_agent" and kind.error is ConnixConflictError:
         # A 409 did nothing, and a name is free only some seconds after its agent was deleted.
         return Expected(TIMED_OUT, 0, (ConnixConflictError,)) if every else Expected(SUCCEEDED, 1)
     match kind.nature:
@@ -197,29 +197,29 @@ def of_the_deed(task: Task, kind: FaultKind, every: bool) -> Expected:
         case Nature.LIMITED if every:
             return Expected(TIMED_OUT, 0, (ConnixRateLimitError, ConnixTimeoutError))
         case Nature.DOUBTFUL if every and task.is_refused_again and keeps_status(kind):
-            # The repeat is refused because of the first one, and that shows in spite of the cut.
+            # The first request explains the refusal, whose status is readable.
             return Expected(SUCCEEDED, 1)
         case Nature.DOUBTFUL if every and not task.once:
             return Expected(FAILED, done, (kind.error,))
         case Nature.DOUBTFUL if every and not done:
-            # It is looked for, found not to have happened, and sent again, until the time is up, or until the
-            # ten creates a minute that the reference allows are used up for longer than the task may take.
+            # The agent is looked for and the request sent again until the deadline, or until the ten creates
+            # a minute of the reference are used up for longer than the task may take.
             return Expected(TIMED_OUT, 0, (kind.error, ConnixTimeoutError, ConnixRateLimitError))
         case _:
             return Expected(SUCCEEDED, 1)
 
 
-def of_a_look(task: Task, kind: FaultKind, which: str) -> Expected:
-    """Say what a task comes to whose first, second or every look at the agent is struck."""
-    before = task.looks_first and which != "second"
+def expected_for_poll(task: Task, kind: FaultKind, which: str) -> Expected:
+    """Return the right outcome if a fault hits the first, the second or every poll."""
+    before = task.reads_first and which != "second"
     gone = isinstance(kind.error, type) and kind.error is ConnixNotFoundError
     match kind.nature:
         case Nature.LASTING if gone and not before:
             # A read replica may not know a new agent for some seconds.
-            if task.after is None or (task.deed == "create_agent" and which != "every"):
+            if task.after is None or (task.action == "create_agent" and which != "every"):
                 return Expected(SUCCEEDED, 1)
             # Of a create that is 15 s later, which the tally counts as a timeout.
-            outcome = TIMED_OUT if task.deed == "create_agent" else FAILED
+            outcome = TIMED_OUT if task.action == "create_agent" else FAILED
             return Expected(outcome, 1, (ConnixAgentGoneError,))
         case Nature.LASTING if kind.fault.name == "redirect" and not before:
             # A gateway may redirect a poll, so only the third in a row ends a wait. It comes so late that the

@@ -14,10 +14,10 @@ from typing import Any
 
 from connix_provider.client.ratelimit import Bucket, RateLimiter, recheck_delay, retry_after_hint
 
-__all__ = ["Limiter", "Process", "World"]
+__all__ = ["Process", "ServiceLimit", "Simulation"]
 
 
-class World:
+class Simulation:
     """
     Run generators that yield how long they sleep, in virtual time.
 
@@ -45,26 +45,26 @@ class World:
         self.now = until
 
 
-class Limiter:
+class ServiceLimit:
     """
-    Count requests in fixed windows and say in headers how it stands, as the reference has it.
+    Count requests in fixed windows, and return the rate-limit headers of the reference.
 
-    :param world: the clock
+    :param simulation: the clock
     :param limit: requests in a window; set it to change it
     :param length: seconds of a window
-    :param epoch: the server's clock when the world begins; windows begin at its multiples of the length
-    :param family: which headers tell it
+    :param epoch: the server's clock when the simulation begins; windows begin at its multiples of the length
+    :param family: the suffix of the headers
     """
 
     def __init__(
         self,
-        world: World,
+        simulation: Simulation,
         limit: int = 200,
         length: float = 60.0,
         epoch: float = 1_705_334_417.3,
         family: str = "",
     ) -> None:
-        self._world = world
+        self._simulation = simulation
         self.limit = limit
         self.epoch = epoch
         self._length = length
@@ -73,16 +73,16 @@ class Limiter:
         self.accepted: dict[str, list[float]] = {}
         self.refused: list[float] = []
 
-    def request(self, who: str) -> tuple[bool, dict[str, str]]:
+    def request(self, process: str) -> tuple[bool, dict[str, str]]:
         """Count one request; return whether it was let through, and the headers."""
-        now = self.epoch + self._world.now
+        now = self.epoch + self._simulation.now
         window = math.floor(now / self._length)
         good = self._used[window] < self.limit
         if good:
             self._used[window] += 1
-            self.accepted.setdefault(who, []).append(self._world.now)
+            self.accepted.setdefault(process, []).append(self._simulation.now)
         else:
-            self.refused.append(self._world.now)
+            self.refused.append(self._simulation.now)
         return good, {
             "date": formatdate(now, usegmt=True),
             f"x-ratelimit-limit{self._family}": str(self.limit),
@@ -94,18 +94,18 @@ class Limiter:
         """Say when a window begins; 1 is the first whole one."""
         return (math.floor(self.epoch / self._length) + window) * self._length - self.epoch
 
-    def count(self, who: str, begin: float, end: float) -> int:
+    def count(self, process: str, begin: float, end: float) -> int:
         """Count the requests of a process that were executed."""
-        return sum(begin <= at < end for at in self.accepted.get(who, ()))
+        return sum(begin <= at < end for at in self.accepted.get(process, ()))
 
 
 class Process:
     """
     Send requests to a limiter as a process does: everything in it shares one limiter.
 
-    :param world: the clock
+    :param simulation: the clock
     :param limiter: the service
-    :param name: what the limiter knows it by
+    :param name: its name in the counts of the service
     :param latency: seconds of each way, from and to
     :param offset: seconds by which this process's clock is off
     :param share: the part of each limit that the process keeps to
@@ -115,8 +115,8 @@ class Process:
 
     def __init__(
         self,
-        world: World,
-        limiter: Limiter,
+        simulation: Simulation,
+        limiter: ServiceLimit,
         name: str = "one",
         *,
         latency: tuple[float, float] = (0.02, 0.15),
@@ -125,7 +125,7 @@ class Process:
         bucket: Bucket = Bucket.GET,
         shared: Path | None = None,
     ) -> None:
-        self._world = world
+        self._simulation = simulation
         self._limiter = limiter
         self._latency = latency
         self.name = name
@@ -134,22 +134,22 @@ class Process:
         self.waited: list[float] = []
         self.asked = 0
         self.order: list[Any] = []
-        self.limiter = RateLimiter(share, clock=lambda: world.now + offset, shared=shared)
+        self.limiter = RateLimiter(share, clock=lambda: simulation.now + offset, shared=shared)
 
     def call(self, *, background: bool, label: Any = None) -> Generator[float, None, None]:
         """Send one request, again where it is refused."""
-        began = self._world.now
+        began = self._simulation.now
         with self.limiter.permit(self.bucket, background=background) as permit:
             while True:
                 self.asked += 1
                 while wait := permit.try_acquire():
                     yield recheck_delay(wait)
                     self.asked += 1
-                self.waited.append(self._world.now - began)
+                self.waited.append(self._simulation.now - began)
                 self.order.append(label)
-                yield self._world.random.uniform(*self._latency)
+                yield self._simulation.random.uniform(*self._latency)
                 good, headers = self._limiter.request(self.name)
-                yield self._world.random.uniform(*self._latency)
+                yield self._simulation.random.uniform(*self._latency)
                 back_off = None if good else retry_after_hint(headers)
                 permit.on_response(headers, back_off=back_off)
                 if good:
@@ -158,12 +158,14 @@ class Process:
     def poll(self, every: float = 0.0, *, background: bool = True) -> Generator[float, None, None]:
         """Send one request after the other for as long as the process lives."""
         while self.is_alive:
-            begin = self._world.now
+            begin = self._simulation.now
             yield from self.call(background=background)
-            yield max(0.0, begin + every - self._world.now)
+            yield max(0.0, begin + every - self._simulation.now)
 
     def start(self, pollers: int = 10, every: float = 0.0, *, background: bool = True) -> Process:
         """Let several agents of this process be polled at once."""
         for _ in range(pollers):
-            self._world.start(self.poll(every, background=background), self._world.random.uniform(0, 0.5))
+            self._simulation.start(
+                self.poll(every, background=background), self._simulation.random.uniform(0, 0.5)
+            )
         return self

@@ -91,8 +91,10 @@ class RealAirflow:
                 self.start(part)
             self.until("Airflow is well", self._is_well)
             password = json.loads(self._passwords.read_text())["admin"]
-            answer = self._http.post("/auth/token", json={"username": "admin", "password": password})
-            self._http.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
+            response = self._http.post("/auth/token", json={"username": "admin", "password": password})
+            self._http.headers["Authorization"] = (
+                f"Bearer {response.raise_for_status().json()['access_token']}"
+            )
         except BaseException:
             self.__exit__()
             raise
@@ -157,20 +159,20 @@ class RealAirflow:
         self.until(f"DAG {dag_id} is there", lambda: self._http.get(f"/api/v2/dags/{dag_id}").is_success)
         self._http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
         body = {"logical_date": None, "conf": conf}
-        answer = self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)
-        return str(answer.raise_for_status().json()["dag_run_id"])
+        response = self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+        return str(response.raise_for_status().json()["dag_run_id"])
 
     def runs(self, dag_id: str) -> list[str]:
         """Return the ids of a DAG's runs."""
-        answer = self._http.get(f"/api/v2/dags/{dag_id}/dagRuns").raise_for_status()
-        return [run["dag_run_id"] for run in answer.json()["dag_runs"]]
+        response = self._http.get(f"/api/v2/dags/{dag_id}/dagRuns").raise_for_status()
+        return [run["dag_run_id"] for run in response.json()["dag_runs"]]
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """Return the task instances of a run, as the API shows them."""
-        answer = self._http.get(
+        response = self._http.get(
             f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances", params={"limit": 1000}
         )
-        return list(answer.raise_for_status().json()["task_instances"])
+        return list(response.raise_for_status().json()["task_instances"])
 
     def states(self, dag_id: str, run_id: str) -> dict[str, str]:
         """Return each task's state."""

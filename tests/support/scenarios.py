@@ -59,13 +59,13 @@ class Scenario:
         url = urlsplit(f"{self.emulator.url}/projects/{self.project_id}/agents?limit=100")
         with closing(http.client.HTTPConnection(str(url.hostname), url.port)) as connection:
             connection.request("GET", f"{url.path}?{url.query}", headers={"X-API-Key": self.emulator.api_key})
-            answer = json.load(connection.getresponse())
+            page = json.load(connection.getresponse())
         self.emulator.journal.clear()
         for entry in kept:
             self.emulator.journal.add(entry)
         for fault in planned:
             self.emulator.faults.add(**vars(fault))
-        found: list[dict[str, Any]] = answer["agents"]
+        found: list[dict[str, Any]] = page["agents"]
         return found
 
     def task(self, operator: Callable[..., Any], **arguments: Any) -> TaskRun:

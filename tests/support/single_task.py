@@ -71,8 +71,8 @@ def api_server() -> None:
 
         def get_reschedule_start_date(self: Any, *args: Any, **kwargs: Any) -> Any:
             # Between two processes the text becomes a time on its way; within one process it stays text.
-            answer = ask(self, *args, **kwargs)
-            return type(answer).model_validate({"start_date": answer.start_date})
+            started = ask(self, *args, **kwargs)
+            return type(started).model_validate({"start_date": started.start_date})
 
         TaskInstanceOperations.get_reschedule_start_date = get_reschedule_start_date
 

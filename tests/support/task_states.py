@@ -52,10 +52,10 @@ def tell_state(monkeypatch: pytest.MonkeyPatch, state: str | None, *, map_index:
         (task_id,), (run_id,) = task_ids, run_ids
         if state == MISSING:
             return {}
-        # As Airflow's API answers: one that is mapped by its index, and asked for without one all of them.
-        answer = {task_id: "running", **{f"{task_id}_{n}": "running" for n in range(3)}}
-        answer[task_id if wanted < 0 else f"{task_id}_{wanted}"] = state
-        return {run_id: answer}
+        # Airflow's API returns a mapped task instance by its index, and all of them if asked without one.
+        states = {task_id: "running", **{f"{task_id}_{n}": "running" for n in range(3)}}
+        states[task_id if wanted < 0 else f"{task_id}_{wanted}"] = state
+        return {run_id: states}
 
     wanted = map_index
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(get_task_states))

@@ -140,7 +140,7 @@ def test_a_stalled_triggerer_undoes_nothing(airflow, emulator, database):
 MARKED = [f"{how}_{where}" for how in ("cleared", "failed", "succeeded") for where in ("worker", "deferred")]
 
 
-def test_only_what_is_marked_as_failed_is_undone(airflow, emulator, database, known):
+def test_only_tasks_marked_as_failed_are_undone(airflow, emulator, database, known):
     run_id = airflow.run("kill_marked", planted=known["planted"])
     airflow.until_states(
         "kill_marked", run_id, lambda states: states.count("deferred") == 3 == states.count("running")

@@ -55,7 +55,7 @@ def test_it_is_found(how, tmp_path):
     assert all(line.startswith("a table.a column: it (") for line in found)
 
 
-def test_what_airflow_encrypts_is_opened():
+def test_encrypted_columns_are_decrypted():
     key = Fernet.generate_key()
     token = Fernet(key).encrypt(json.dumps({"a": SECRET}).encode())
     assert SecretScan({"it": SECRET}, key.decode()).search(b'{"kwargs": "' + token + b'"}')

@@ -48,7 +48,7 @@ def test_a_client_gives_its_agents_the_key():
         {"config": {"model": "m2"}},
     ],
 )
-def test_a_change_shows_in_a_digest_of_the_same_key(changes):
+def test_a_change_shows_in_a_digest(changes):
     with Client("cx_one", "http://127.0.0.1:9") as client, Client("cx_one", "http://127.0.0.1:9") as again:
         before = Snapshot.from_json(agent_of(client).snapshot().to_json())
         assert agent_of(again).snapshot().has_content_of(before)

@@ -168,7 +168,7 @@ def test_a_report_names_agent_checks_limits_and_values():
         ({"min_completed_tasks": 1}, True, False),
     ],
 )
-def test_a_policy_needs_only_what_its_checks_need(policy, needs_metrics, needs_logs):
+def test_a_policy_needs_only_its_checks_requests(policy, needs_metrics, needs_logs):
     made = HealthPolicy(**policy)
     assert (made.needs_metrics, made.needs_logs) == (needs_metrics, needs_logs)
 
@@ -212,7 +212,7 @@ def test_a_policy_survives_json():
         (None, "must be a HealthPolicy or a mapping, not None"),
     ],
 )
-def test_what_is_no_policy_is_refused(policy, says):
+def test_a_wrong_policy_is_refused(policy, says):
     with pytest.raises(ValueError, match=r"^health: ") as refused:
         HealthPolicy.of(policy)
     assert says in str(refused.value)

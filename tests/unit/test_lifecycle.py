@@ -111,7 +111,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("goal", "before", "polls", "expected"), TABLE)
-def test_the_table_of_what_a_wait_means(goal, before, polls, expected):
+def test_the_table_of_verdicts(goal, before, polls, expected):
     assert verdicts(goal, before, *polls) == expected
 
 
@@ -166,7 +166,7 @@ BEFORE = Snapshot("running", THEN, None, OLD)
         pytest.param(Snapshot(None), Evidence.NONE, id="404"),
     ],
 )
-def test_what_counts_as_a_restart(seen, expected):
+def test_the_evidence_of_a_restart(seen, expected):
     assert restart_evidence(BEFORE, seen) is expected
 
 

@@ -100,7 +100,7 @@ def test_numbers_among_ids_become_text():
         (None, "must be an AgentSelector or a mapping"),
     ],
 )
-def test_what_is_no_selector_is_refused(selector, says):
+def test_a_wrong_selector_is_refused(selector, says):
     with pytest.raises(ValueError, match=r"^agents: ") as refused:
         AgentSelector.of(selector)
     assert says in str(refused.value)

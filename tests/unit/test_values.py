@@ -33,7 +33,7 @@ def test_an_amount_is_a_number_or_a_percentage(value, total, round_up, amount):
 @pytest.mark.parametrize(
     "value", ["101%", "-1%", -1, 2.5, "half", "%", True, None, float("inf"), float("nan"), "nan%", [], ""]
 )
-def test_what_is_no_amount_is_refused(value):
+def test_a_wrong_amount_is_refused(value):
     with pytest.raises(ValueError, match="at_least must be a whole number, or a percentage"):
         amount_of("at_least", value, 10, round_up=True)
 

@@ -83,9 +83,9 @@ class Driver:
         result = getattr(client.agents, name)(*args, **kwargs)
         return await result if self.is_async else result
 
-    async def walk(self, client: Client | AsyncClient, name: str, *args: Any, **kwargs: Any) -> list[Any]:
-        walk = getattr(client.agents, name)(*args, **kwargs)
-        return [item async for item in walk] if self.is_async else list(walk)
+    async def collect(self, client: Client | AsyncClient, name: str, *args: Any, **kwargs: Any) -> list[Any]:
+        collect = getattr(client.agents, name)(*args, **kwargs)
+        return [item async for item in collect] if self.is_async else list(collect)
 
     async def close(self) -> None:
         for client in self._opened:
@@ -212,17 +212,17 @@ class RawServer:
 
 @pytest.fixture
 def raw_server() -> Iterator[Callable[..., RawServer]]:
-    """Start servers that answer anything: bytes, or a function that writes to the socket."""
+    """Start servers that respond with bytes, or with a function that writes to the socket."""
     started: list[RawServer] = []
 
     def start(
         behave: bytes | Callable[[socket.socket, bytes], Any], context: ssl.SSLContext | None = None
     ) -> RawServer:
         if isinstance(behave, bytes):
-            answer = behave
+            http_response = behave
 
             def behave(connection: socket.socket, request: bytes) -> None:
-                connection.sendall(answer)
+                connection.sendall(http_response)
 
         started.append(RawServer(behave, context))
         return started[-1]
@@ -233,7 +233,7 @@ def raw_server() -> Iterator[Callable[..., RawServer]]:
 
 
 def http(body: bytes = b"", status: str = "200 OK", *headers: str, length: bool = True) -> bytes:
-    """Write an HTTP answer by hand."""
+    """Return an HTTP response as bytes."""
     lines = [f"HTTP/1.1 {status}", "Connection: close", *headers]
     if length:
         lines.append(f"Content-Length: {len(body)}")
@@ -241,8 +241,8 @@ def http(body: bytes = b"", status: str = "200 OK", *headers: str, length: bool 
 
 
 @pytest.fixture
-def answer() -> Callable[..., bytes]:
-    """Write an HTTP answer; what is not bytes becomes JSON."""
+def http_response() -> Callable[..., bytes]:
+    """Write an HTTP response, with a body of bytes or of JSON."""
 
     def write(body: Any = b"", status: str = "200 OK", *headers: str, length: bool = True) -> bytes:
         body = body if isinstance(body, bytes) else json.dumps(body).encode()

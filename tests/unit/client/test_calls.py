@@ -88,7 +88,7 @@ async def test_list(driver, emulator, project):
     assert all(agent.config.system_prompt is None and agent.stats is None for agent in whole)
 
 
-async def test_update_sends_only_what_changes(driver, emulator, project):
+async def test_update_sends_only_changed_fields(driver, emulator, project):
     agent_id = seed(emulator, project)
     agent = await driver.run(
         driver.to(emulator), "update", project, agent_id, {"config": {"temperature": 0.5}}

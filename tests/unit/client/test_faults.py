@@ -130,7 +130,7 @@ async def test_each_fault_has_its_outcome(
         assert error.may_have_executed is doubtful
         assert len(sent) > 1 if unhinted else len(sent) == (1 if once or limited else ATTEMPTS)
     else:
-        # Of a delete or start that was done and whose answer was lost, the repeat is refused: 404, or 409
+        # Of a delete or start that was done and whose response was lost, the repeat is refused: 404, or 409
         # with the agent where it should be. Both are successes.
         assert error is None, error
         assert result is not None
@@ -218,7 +218,7 @@ async def test_an_unknown_status_is_passed_on(driver, emulator, project):
 
 
 async def test_a_500_backs_off_less_than_a_window(driver):
-    # Every answer tells when the window ends; only a refusal for the limit makes that worth a wait.
+    # Every response says when the window ends, but only a 429 makes a call wait for that.
     with Emulator(clock=Clock(frozen=True), durations=Durations.instant()) as emulator:
         (agent_id,) = emulator.seed()
         emulator.faults.add(Fault.status(500, executed=True), "get_agent")

@@ -35,8 +35,8 @@ CALLS = {
 
 @pytest.fixture
 def ask(driver, raw_server):
-    async def ask(answer, method="get", **options):
-        server = raw_server(answer)
+    async def ask(http_response, method="get", **options):
+        server = raw_server(http_response)
         client = driver.open(
             KEY, server.url, **{"max_attempts": 1, "timeout": 5, "total_timeout": 10, **options}
         )
@@ -85,9 +85,9 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize("body", UNREADABLE, ids=lambda body: repr(body[:40]))
-async def test_an_agent_that_is_none(ask, answer, body):
+async def test_a_body_without_an_agent_is_unreadable(ask, http_response, body):
     for method in ("get", "create"):
-        error = await ask(answer(body), method)
+        error = await ask(http_response(body), method)
         assert type(error) is ConnixResponseError
         assert error.may_have_executed
         assert f"{len(body)} bytes" in str(error)
@@ -108,13 +108,13 @@ async def test_an_agent_that_is_none(ask, answer, body):
         ("delete", "deleted"),
     ],
 )
-async def test_other_results_that_are_none(ask, answer, method, body):
-    assert type(await ask(answer(body), method)) is ConnixResponseError
+async def test_other_bodies_without_a_result_are_unreadable(ask, http_response, method, body):
+    assert type(await ask(http_response(body), method)) is ConnixResponseError
 
 
-async def test_what_may_be_missing_may_be_missing(driver, raw_server, answer):
+async def test_optional_fields_may_be_missing(driver, raw_server, http_response):
     async def run(method, body):
-        return await driver.run(driver.open(KEY, raw_server(answer(body)).url), method, *CALLS[method])
+        return await driver.run(driver.open(KEY, raw_server(http_response(body)).url), method, *CALLS[method])
 
     agent = await run("get", AGENT | {"config": None, "metadata": None, "created_at": "2024-01-15T10:00:00"})
     assert (agent.id, agent.config.model, agent.metadata, agent.updated_at) == ("a", None, {}, None)
@@ -159,10 +159,10 @@ async def test_what_may_be_missing_may_be_missing(driver, raw_server, answer):
     ],
     ids=lambda odd: repr(odd)[:40],
 )
-async def test_an_unreadable_minor_field_spoils_no_response(driver, raw_server, answer, odd, read):
-    client = driver.open(KEY, raw_server(answer(AGENT | odd)).url)
+async def test_an_unreadable_minor_field_spoils_no_response(driver, raw_server, http_response, odd, read):
+    client = driver.open(KEY, raw_server(http_response(AGENT | odd)).url)
     page = {"agents": [AGENT, AGENT | odd], "pagination": {"has_more": False}}
-    listing = driver.open(KEY, raw_server(answer(page)).url)
+    listing = driver.open(KEY, raw_server(http_response(page)).url)
     alone = await driver.run(client, "get", "p", "a")
     listed = (await driver.run(listing, "list", "p"))[1]
     for agent in (alone, listed):
@@ -178,12 +178,12 @@ async def test_an_unreadable_minor_field_spoils_no_response(driver, raw_server, 
 ODD_ENTRIES = [5, None, {}, {"id": "b"}, {"id": None, "status": "running"}, {"id": "secret-1", "status": 5}]
 
 
-async def test_entries_without_id_or_status_are_left_out(driver, raw_server, answer, caplog):
+async def test_entries_without_id_or_status_are_left_out(driver, raw_server, http_response, caplog):
     page = {
         "agents": [AGENT, *ODD_ENTRIES, AGENT | {"id": "z"}],
         "pagination": {"total": 8, "has_more": True},
     }
-    client = driver.open(KEY, raw_server(answer(page)).url)
+    client = driver.open(KEY, raw_server(http_response(page)).url)
     read = await driver.run(client, "list", "p")
     assert [agent.id for agent in read] == ["a", "z"]
     assert (len(read), read.size, read.pagination.has_more) == (2, 8, True)
@@ -192,9 +192,9 @@ async def test_entries_without_id_or_status_are_left_out(driver, raw_server, ans
     ]
 
 
-async def test_odd_lines_and_points_cost_no_others(driver, raw_server, answer):
+async def test_odd_lines_and_points_cost_no_others(driver, raw_server, http_response):
     async def run(method, body):
-        return await driver.run(driver.open(KEY, raw_server(answer(body)).url), method, *CALLS[method])
+        return await driver.run(driver.open(KEY, raw_server(http_response(body)).url), method, *CALLS[method])
 
     lines = [
         {"message": "no time"},
@@ -221,13 +221,15 @@ async def test_odd_lines_and_points_cost_no_others(driver, raw_server, answer):
 
 
 @pytest.mark.parametrize(("method", "name"), [("list", "agents"), ("logs", "logs")])
-async def test_null_is_an_empty_page(driver, raw_server, answer, method, name):
-    page = await driver.run(driver.open(KEY, raw_server(answer({name: None})).url), method, *CALLS[method])
+async def test_null_is_an_empty_page(driver, raw_server, http_response, method, name):
+    page = await driver.run(
+        driver.open(KEY, raw_server(http_response({name: None})).url), method, *CALLS[method]
+    )
     assert (len(page), page.pagination.has_more) == (0, False)
 
 
-async def test_null_is_an_empty_time_series(driver, raw_server, answer):
-    server = raw_server(answer({"metrics": {"time_series": None, "performance": []}}))
+async def test_null_is_an_empty_time_series(driver, raw_server, http_response):
+    server = raw_server(http_response({"metrics": {"time_series": None, "performance": []}}))
     metrics = await driver.run(driver.open(KEY, server.url), "metrics", "p", "a")
     assert (metrics.time_series, metrics.performance.avg_response_time) == ([], None)
 
@@ -236,15 +238,15 @@ async def test_null_is_an_empty_time_series(driver, raw_server, answer):
     ("paging", "total"),
     [([], None), ({"total": 1.5}, 1), ({"total": "many"}, None), ({"has_more": 7}, None)],
 )
-async def test_paging_that_cannot_be_read_costs_no_page(driver, raw_server, answer, paging, total):
-    server = raw_server(answer({"agents": [AGENT], "pagination": paging}))
+async def test_paging_that_cannot_be_read_costs_no_page(driver, raw_server, http_response, paging, total):
+    server = raw_server(http_response({"agents": [AGENT], "pagination": paging}))
     page = await driver.run(driver.open(KEY, server.url), "list", "p")
     assert (len(page), page.pagination.total) == (1, total)
 
 
-async def test_a_body_far_too_large(ask, answer):
+async def test_an_oversized_body_is_refused(ask, http_response):
     def behave(connection, request):
-        connection.sendall(answer(b"", "200 OK", f"Content-Length: {40 * 2**20}", length=False))
+        connection.sendall(http_response(b"", "200 OK", f"Content-Length: {40 * 2**20}", length=False))
         for _ in range(40):
             connection.sendall(2**20 * b" ")
 
@@ -261,10 +263,10 @@ async def test_a_body_far_too_large(ask, answer):
 
 
 @pytest.mark.parametrize("chunked", [True, False])
-async def test_a_body_without_end(ask, answer, chunked):
+async def test_an_endless_body_is_refused(ask, http_response, chunked):
     def behave(connection, request):
         headers = ["Transfer-Encoding: chunked"] if chunked else []
-        connection.sendall(answer(b"", "200 OK", *headers, length=False))
+        connection.sendall(http_response(b"", "200 OK", *headers, length=False))
         piece = 2**18 * b" "
         while True:
             connection.sendall(b"40000\r\n" + piece + b"\r\n" if chunked else piece)
@@ -279,10 +281,10 @@ BOMB += 400 * (_packer.compress(2**20 * b" ") + _packer.flush(zlib.Z_FULL_FLUSH)
 
 
 @pytest.mark.parametrize("status", ["200 OK", "500 No", "401 No"])
-async def test_a_gzip_bomb(ask, answer, status):
+async def test_a_gzip_bomb_is_refused(ask, http_response, status):
     tracemalloc.start()
     try:
-        error = await ask(answer(BOMB, status, "Content-Encoding: gzip"))
+        error = await ask(http_response(BOMB, status, "Content-Encoding: gzip"))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -298,8 +300,8 @@ JSON = json.dumps(AGENT).encode()
 PACKED = gzip.compress(JSON, mtime=0)
 
 
-async def test_only_gzip_is_asked_for(driver, raw_server, answer):
-    server = raw_server(answer(PACKED, "200 OK", "Content-Encoding: gzip"))
+async def test_only_gzip_is_asked_for(driver, raw_server, http_response):
+    server = raw_server(http_response(PACKED, "200 OK", "Content-Encoding: gzip"))
     assert (await driver.run(driver.open(KEY, server.url), "get", "p", "a")).id == "a"
     assert b"\r\naccept-encoding: gzip\r\n" in server.requests[0].lower()
 
@@ -323,14 +325,14 @@ async def test_only_gzip_is_asked_for(driver, raw_server, answer):
         (b"", "gzip", "0 bytes"),
     ],
 )
-async def test_packing_that_cannot_be_undone(ask, answer, body, encoding, told):
-    error = await ask(answer(body, "200 OK", f"Content-Encoding: {encoding}"))
+async def test_unreadable_content_encodings_are_errors(ask, http_response, body, encoding, told):
+    error = await ask(http_response(body, "200 OK", f"Content-Encoding: {encoding}"))
     assert type(error) is ConnixResponseError
     assert told in str(error)
 
 
-async def test_a_cut_empty_body_confirms_no_action(ask, answer):
-    error = await ask(answer(gzip.compress(b"")[:8], "200 OK", "Content-Encoding: gzip"), "start")
+async def test_a_cut_empty_body_confirms_no_action(ask, http_response):
+    error = await ask(http_response(gzip.compress(b"")[:8], "200 OK", "Content-Encoding: gzip"), "start")
     assert type(error) is ConnixResponseError
 
 
@@ -360,7 +362,7 @@ async def test_a_cut_empty_body_confirms_no_action(ask, answer):
         b"HTTP/1.1 200",
     ],
 )
-async def test_what_is_not_http(ask, raw):
+async def test_a_response_that_is_not_http(ask, raw):
     error = await ask(raw, "create")
     assert isinstance(error, ConnixError)
     assert error.may_have_executed or getattr(error, "status_code", 0) == 101
@@ -382,11 +384,11 @@ async def test_what_is_not_http(ask, raw):
         "Www-Authenticate: Digest nonce=\xff",
     ],
 )
-async def test_odd_headers(driver, raw_server, answer, ask, header):
-    server = raw_server(answer(AGENT, "200 OK", header))
+async def test_odd_headers_change_no_result(driver, raw_server, http_response, ask, header):
+    server = raw_server(http_response(AGENT, "200 OK", header))
     assert (await driver.run(driver.open(KEY, server.url), "get", "p", "a")).id == "a"
-    assert (await ask(answer(b"", "404 No", header))).status_code == 404
-    refusal = answer({"error": {"retry_after": 99}}, "429 No", header)
+    assert (await ask(http_response(b"", "404 No", header))).status_code == 404
+    refusal = http_response({"error": {"retry_after": 99}}, "429 No", header)
     # The pause that the refusal asks for is longer than the call may take: it ends at once.
     assert (await ask(refusal, total_timeout=10)).status_code == 429
 
@@ -398,7 +400,7 @@ def drip(connection, over, before, piece):
         connection.sendall(piece)
 
 
-async def test_a_body_that_drips(driver, raw_server, ask):
+async def test_a_dripping_body_times_out(driver, raw_server, ask):
     servers = []
 
     def behave(connection, request):
@@ -415,7 +417,7 @@ async def test_a_body_that_drips(driver, raw_server, ask):
 DRIPS = {
     "headers": (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
     "one header": (b"HTTP/1.1 200 OK\r\nX-A: ", b"b"),
-    "1xx answers": (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+    "1xx responses": (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
     "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
     "a chunk's size": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
 }
@@ -435,7 +437,7 @@ async def test_a_dripping_response_ends_at_the_deadline(driver, raw_server, what
 
 
 @pytest.mark.heavy
-def test_a_synchronous_call_waits_for_headers_that_drip(open_client, raw_server, answer):
+def test_a_synchronous_call_waits_for_headers_that_drip(open_client, raw_server, http_response):
     ended = []
 
     def behave(connection, request):
@@ -454,7 +456,7 @@ def test_a_synchronous_call_waits_for_headers_that_drip(open_client, raw_server,
     assert ended
 
 
-def test_a_handshake_that_never_ends(open_client, raw_server):
+def test_an_endless_handshake_times_out(open_client, raw_server):
     server = raw_server(b"")
     server.converse = lambda peer: drip(peer, server.over, b"\x16\x03\x03\x40\x00", b"\x00")
     client = open_client(KEY, server.url.replace("http:", "https:"), total_timeout=0.2, timeout=5)
@@ -479,7 +481,7 @@ async def test_a_slowly_read_request_ends_at_the_deadline(raw_server):
     assert caught.value.may_have_executed
 
 
-async def test_silence(driver, raw_server):
+async def test_a_silent_service_times_out(driver, raw_server):
     servers = []
     servers.append(raw_server(lambda connection, request: servers[0].over.wait(60)))
     for bound in bounds_until(lambda: servers[0].requests):

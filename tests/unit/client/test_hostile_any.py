@@ -1,4 +1,4 @@
-"""Any answer at all, made up by chance: a result or a ConnixError, in bounded memory, never anything else."""
+"""Any random response gives a result or a ConnixError, in bounded memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CALLS = {
     "logs": ("p", "a"),
     "metrics": ("p", "a"),
 }
-#: What a good answer to each looks like; the reference's shapes, in short.
+#: A valid response to each call, in the shape of the reference.
 AGENT = {
     "id": "a",
     "name": "x",
@@ -98,7 +98,7 @@ _numbers = itertools.count(1)
 
 @st.composite
 def spoilt(draw, good):
-    """A good answer in which one value, wherever it is, is another."""
+    """A valid response in which one value is replaced."""
     paths = list(_paths(good))
     *way, last = draw(st.sampled_from(paths))
     whole = json.loads(json.dumps(good))
@@ -117,7 +117,7 @@ def _paths(value, way=()):
 
 
 @st.composite
-def answers(draw):
+def responses(draw):
     """A call, and what comes back for it."""
     method = draw(st.sampled_from(sorted(CALLS)))
     status = draw(st.one_of(st.just(200), st.just(429), st.integers(200, 599)))
@@ -142,7 +142,7 @@ def _written(value):
 
 @pytest.fixture
 def reply(raw_server):
-    """A server that answers with what was set last."""
+    """A server whose response can be replaced."""
     said = []
     server = raw_server(lambda connection, request: connection.sendall(said[-1]))
 
@@ -169,16 +169,16 @@ def check(error, key):
         assert hint is None or (math.isfinite(hint) and hint >= 0)
 
 
-# No function-scoped state is kept between examples but the server, which answers each with its own.
+# No function-scoped state is kept between examples but the server, whose response each example replaces.
 FIXTURE_IS_FINE = settings(suppress_health_check=["function_scoped_fixture", "too_slow"])
 
 
 @pytest.mark.heavy
 @settings(FIXTURE_IS_FINE, max_examples=250)
-@given(answer=answers())
-def test_any_answer_is_a_result_or_an_error(reply, answer):
-    method, status, fields, body = answer
-    # A key of its own: what one answer says of the limit must not hold up the next.
+@given(http_response=responses())
+def test_any_response_is_a_result_or_an_error(reply, http_response):
+    method, status, fields, body = http_response
+    # A key of its own, because the limit in one response would delay the next request.
     key, url = f"cx_{next(_numbers):032x}", reply(status, fields, body)
     with Client(key, url, verify=False, timeout=5, total_timeout=0.2, max_attempts=1) as client:
         try:
@@ -191,9 +191,9 @@ def test_any_answer_is_a_result_or_an_error(reply, answer):
 
 
 @settings(FIXTURE_IS_FINE, max_examples=60)
-@given(answer=answers())
-def test_any_response_gives_an_async_result_or_error(reply, answer):
-    method, status, fields, body = answer
+@given(http_response=responses())
+def test_any_response_gives_an_async_result_or_error(reply, http_response):
+    method, status, fields, body = http_response
     key, url = f"cx_{next(_numbers):032x}", reply(status, fields, body)
 
     async def call():
@@ -220,11 +220,11 @@ def test_any_response_gives_an_async_result_or_error(reply, answer):
     ids=["agents", "text", "details"],
 )
 @pytest.mark.parametrize("status", ["200 OK", "500 No", "422 No"])
-async def test_a_hundred_megabytes_are_left_unread(driver, raw_server, answer, body, status):
+async def test_a_hundred_megabytes_are_left_unread(driver, raw_server, http_response, body, status):
     sent = []
 
     def behave(connection, request):
-        connection.sendall(answer(b"", status, f"Content-Length: {100 * 2**20}", length=False))
+        connection.sendall(http_response(b"", status, f"Content-Length: {100 * 2**20}", length=False))
         while sum(sent) < 100 * 2**20:
             connection.sendall(body)
             sent.append(len(body))

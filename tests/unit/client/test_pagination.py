@@ -145,7 +145,9 @@ def test_a_listing_without_progress_is_an_error(kind, total, size, pages):
 @pytest.mark.parametrize("limit", [1, 2, 7, 100])
 @pytest.mark.parametrize("size", [0, 1, 2, 7, 23])
 @pytest.mark.parametrize("told", ["total", "nothing", "no pagination", "garbage"])
-async def test_all_pages_are_read_without_pagination_fields(driver, raw_server, answer, limit, size, told):
+async def test_all_pages_are_read_without_pagination_fields(
+    driver, raw_server, http_response, limit, size, told
+):
     paging = {"total": {"total": size}, "nothing": {}, "garbage": {"has_more": "perhaps", "total": []}}
 
     def behave(connection, request):
@@ -154,12 +156,12 @@ async def test_all_pages_are_read_without_pagination_fields(driver, raw_server, 
         part = [{"id": f"a{n}", "status": "running"} for n in range(size)][at : at + int(asked[b"limit"])]
         lines = [{"message": entry["id"]} for entry in part]
         page = {"agents": part, "logs": lines}
-        connection.sendall(answer(page | ({"pagination": paging[told]} if told in paging else {})))
+        connection.sendall(http_response(page | ({"pagination": paging[told]} if told in paging else {})))
 
     client = driver.open("cx_" + 32 * "0", raw_server(behave).url)
-    agents = await driver.walk(client, "iter", "p", limit=limit)
+    agents = await driver.collect(client, "iter", "p", limit=limit)
     assert [agent.id for agent in agents] == [f"a{n}" for n in range(size)]
-    lines = await driver.walk(client, "iter_logs", "p", "a", limit=limit)
+    lines = await driver.collect(client, "iter_logs", "p", "a", limit=limit)
     assert [line.message for line in lines] == [f"a{n}" for n in range(size)]
 
 
@@ -287,7 +289,7 @@ def read_log(log, limit, grow, total):
 
 @settings(max_examples=60)
 @given(st.lists(st.integers(0, 3), max_size=60), st.integers(1, 12), st.booleans())
-def test_entries_that_look_alike_are_all_given(lines, limit, total):
+def test_equal_entries_are_all_returned(lines, limit, total):
     # As the times of entries are: those that look alike stand together.
     lines = sorted(lines, reverse=True)
     assert read_log(lines, limit, lambda step: None, total) == lines
@@ -310,14 +312,14 @@ def test_no_entry_is_lost_while_a_log_grows(size, limit, news, total):
 # Over the service itself
 
 
-async def step_through(driver, walk, each):
+async def step_through(driver, collect, each):
     seen = []
     if driver.is_async:
-        async for item in walk:
+        async for item in collect:
             seen.append(item)
             each(len(seen))
     else:
-        for item in walk:
+        for item in collect:
             seen.append(item)
             each(len(seen))
     return seen
@@ -327,7 +329,7 @@ async def step_through(driver, walk, each):
 async def test_iter_while_agents_come_and_go(driver, emulator, project, sort):
     ids = emulator.seed(60, project_id=project)
     doomed = ids[:40:2]
-    walk = driver.to(emulator).agents.iter(project, sort=sort, limit=7)
+    collect = driver.to(emulator).agents.iter(project, sort=sort, limit=7)
 
     def each(seen):
         if seen % 5 == 0:
@@ -335,7 +337,7 @@ async def test_iter_while_agents_come_and_go(driver, emulator, project, sort):
                 emulator.remove(doomed.pop())
             emulator.seed(1, name=f"late-{seen}-{{n}}", project_id=project)
 
-    seen = [agent.id for agent in await step_through(driver, walk, each)]
+    seen = [agent.id for agent in await step_through(driver, collect, each)]
     assert len(seen) == len(set(seen))
     stayed = [agent_id for agent_id in ids if agent_id not in ids[:40:2]]
     assert set(stayed) <= set(seen)
@@ -346,23 +348,23 @@ async def test_iter_passes_its_filter_on(driver, emulator, project, limit):
     emulator.seed(4, "running", "run-{n}", project)
     emulator.seed(3, "stopped", "stop-{n}", project)
     client = driver.to(emulator)
-    agents = await driver.walk(client, "iter", project, status="stopped", sort="-name", limit=limit)
+    agents = await driver.collect(client, "iter", project, status="stopped", sort="-name", limit=limit)
     assert [agent.name for agent in agents] == ["stop-3", "stop-2", "stop-1"]
-    agents = await driver.walk(client, "iter", project, sort="name", limit=limit, offset=5)
+    agents = await driver.collect(client, "iter", project, sort="name", limit=limit, offset=5)
     assert [agent.name for agent in agents] == ["stop-2", "stop-3"]
 
 
 async def test_iter_logs_while_lines_come_in(driver, emulator, project):
     (agent_id,) = emulator.seed(1, "stopped", project_id=project)
     emulator.add_logs(agent_id, 50, "error")
-    walk = driver.to(emulator).agents.iter_logs(project, agent_id, level="error", limit=8)
+    collect = driver.to(emulator).agents.iter_logs(project, agent_id, level="error", limit=8)
 
     def each(seen):
         if seen % 10 == 0:
             emulator.clock.advance(1)
             emulator.add_logs(agent_id, 3, "error")
 
-    seen = await step_through(driver, walk, each)
+    seen = await step_through(driver, collect, each)
     first = dict.fromkeys((entry.message, entry.context["of"]) for entry in seen)
     assert list(first) == [(f"Line {n}", 50) for n in range(50, 0, -1)]
 
@@ -373,7 +375,7 @@ async def test_iter_logs_passes_its_filter_on(driver, emulator, project):
     emulator.add_logs(agent_id, 2, "error")
     client, now = driver.to(emulator), emulator.clock.now()
     bounds = {"start_time": now, "end_time": now}
-    lines = await driver.walk(
+    lines = await driver.collect(
         client, "iter_logs", project, agent_id, level="warn", limit=2, offset=1, **bounds
     )
     assert [line.message for line in lines] == ["Line 4", "Line 3", "Line 2", "Line 1"]
@@ -381,20 +383,20 @@ async def test_iter_logs_passes_its_filter_on(driver, emulator, project):
 
 async def test_shifting_pages_of_one_miss_no_agent(driver, emulator, project):
     ids = emulator.seed(8, project_id=project)
-    walk = driver.to(emulator).agents.iter(project, sort="created_at", limit=1)
+    collect = driver.to(emulator).agents.iter(project, sort="created_at", limit=1)
 
     def each(seen):
         if seen in {2, 4}:
             emulator.remove(ids[seen - 2])
 
-    seen = [agent.id for agent in await step_through(driver, walk, each)]
+    seen = [agent.id for agent in await step_through(driver, collect, each)]
     assert set(ids) - {ids[0], ids[2]} <= set(seen)
     assert len(seen) == len(set(seen))
 
 
 async def test_iter_fails_as_a_call_does(driver, emulator):
     with pytest.raises(ConnixNotFoundError):
-        await driver.walk(driver.to(emulator), "iter", "proj_none")
+        await driver.collect(driver.to(emulator), "iter", "proj_none")
 
 
 async def test_a_page_is_fetched_once_it_is_wanted(driver, emulator, project):

@@ -213,8 +213,10 @@ ODD_IDS = [
 
 
 @pytest.mark.parametrize("odd", ODD_IDS)
-async def test_an_odd_id_is_sent_as_one_segment(driver, emulator, odd, raw_server, answer):
-    server = raw_server(answer({"error": {"code": "agent_not_found", "message": "no"}}, "404 Not Found"))
+async def test_an_odd_id_is_sent_as_one_segment(driver, emulator, odd, raw_server, http_response):
+    server = raw_server(
+        http_response({"error": {"code": "agent_not_found", "message": "no"}}, "404 Not Found")
+    )
     client = driver.open("cx_" + 32 * "0", server.url)
     for method in ("get", "delete", "start", "logs", "metrics"):
         with pytest.raises(ConnixNotFoundError):
@@ -247,7 +249,7 @@ def test_no_id_leaves_its_place_in_the_path(text):
     assert path.isascii()
 
 
-def test_what_is_not_given_is_not_sent():
+def test_omitted_fields_are_not_sent():
     assert list_agents(P).query == ""
     assert get_logs(P, A).query == ""
     assert get_metrics(P, A).query == ""
@@ -299,7 +301,7 @@ class Level(str, enum.Enum):  # noqa: UP042 - its text is its name
     HIGH = "high"
 
 
-def test_keys_and_enums_are_sent_as_json_writes_them():
+def test_keys_and_enums_are_sent_as_json():
     body = {"name": Level.HIGH, "metadata": {2024: "a", True: "b", None: Level.HIGH, 1.5: "c", Level.HIGH: 1}}
     sent = {"name": "high", "metadata": {"2024": "a", "true": "b", "null": "high", "1.5": "c", "high": 1}}
     assert plain(body) == sent == json.loads(create_agent(P, body).body)

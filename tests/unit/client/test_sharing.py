@@ -29,7 +29,7 @@ AGENT = b'{"id": "a", "status": "running"}'
 # The limiter of a key
 
 
-def test_one_key_at_one_service_has_one_budget(open_client):
+def test_one_key_at_one_service_has_one_limiter(open_client):
     one = open_client(KEY, "http://127.0.0.1:9")
     assert open_client(KEY, "http://127.0.0.1:9/api/v1/").limiter is one.limiter
     assert one.with_options(background=True).limiter is one.limiter
@@ -204,7 +204,7 @@ def use_up(caller, seconds=40):
         permit.on_response({}, is_success=False, back_off=seconds)
 
 
-def test_a_call_waits_for_its_budget():
+def test_a_call_waits_for_its_permit():
     caller = Caller(total_timeout=100)
     use_up(caller)
     caller.go_on()
@@ -312,7 +312,7 @@ def test_an_abandoned_call_leaves_no_permit_behind():
     assert endpoint.queues == ([], [])
 
 
-async def test_a_cancelled_call_gives_its_place_up(emulator):
+async def test_a_cancelled_call_leaves_the_queue(emulator):
     async with AsyncClient(emulator.api_key, emulator.url) as client:
         with client.limiter.permit(Bucket.LIST) as permit:
             permit.try_acquire()

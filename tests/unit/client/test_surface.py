@@ -53,10 +53,10 @@ def test_a_method_has_the_signature_of_its_call(name):
 
 
 @pytest.mark.parametrize(
-    ("walk", "page"), [("iter", endpoints.list_agents), ("iter_logs", endpoints.get_logs)]
+    ("iterate", "page"), [("iter", endpoints.list_agents), ("iter_logs", endpoints.get_logs)]
 )
-def test_a_walk_takes_what_its_page_takes(walk, page):
-    mine, other = (inspect.signature(getattr(cls, walk)).parameters for cls in (Agents, AsyncAgents))
+def test_iterators_have_the_parameters_of_their_pages(iterate, page):
+    mine, other = (inspect.signature(getattr(cls, iterate)).parameters for cls in (Agents, AsyncAgents))
     assert mine == other
     pages = inspect.signature(page).parameters
     assert set(mine) - {"self"} == set(pages)

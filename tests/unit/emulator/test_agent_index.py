@@ -12,7 +12,7 @@ def names(response):
     return [agent["name"] for agent in response.json()["agents"]]
 
 
-def walk(api, **params):
+def list_all(api, **params):
     """Collect the names on all pages."""
     found, offset = [], 0
     while True:
@@ -40,17 +40,17 @@ def test_pages_join_up_in_every_order(emulator, api):
         emulator.seed(name=name)
         emulator.clock.advance(1)
     for limit in (1, 3, 8, 100):
-        assert walk(api, limit=limit) == made
-        assert walk(api, limit=limit, sort="created_at") == made
-        assert walk(api, limit=limit, sort="-created_at") == made[::-1]
-        assert walk(api, limit=limit, sort="name") == sorted(made)
-        assert walk(api, limit=limit, sort="-name") == sorted(made, reverse=True)
+        assert list_all(api, limit=limit) == made
+        assert list_all(api, limit=limit, sort="created_at") == made
+        assert list_all(api, limit=limit, sort="-created_at") == made[::-1]
+        assert list_all(api, limit=limit, sort="name") == sorted(made)
+        assert list_all(api, limit=limit, sort="-name") == sorted(made, reverse=True)
 
 
 def test_agents_of_one_moment_have_an_order_too(emulator, api):
     emulator.seed(count=50)
-    assert walk(api, limit=7) == [f"agent-{n}" for n in range(1, 51)]
-    assert walk(api, limit=7, sort="-created_at") == [f"agent-{n}" for n in range(50, 0, -1)]
+    assert list_all(api, limit=7) == [f"agent-{n}" for n in range(1, 51)]
+    assert list_all(api, limit=7, sort="-created_at") == [f"agent-{n}" for n in range(50, 0, -1)]
 
 
 def test_agent_seeded_in_the_past_is_sorted_in(emulator, api):

@@ -224,7 +224,7 @@ def test_script_is_a_chain_of_delays(emulator, api):
     assert api.get(agent_id).status_code == 404
 
 
-def test_empty_script_only_drops_what_was_planned(emulator, api):
+def test_empty_script_drops_planned_changes(emulator, api):
     agent_id = api.create().json()["id"]
     emulator.script(agent_id, [])
     pass_time(emulator, 60)

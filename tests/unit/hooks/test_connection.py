@@ -260,7 +260,7 @@ def test_the_hook_uses_the_project_of_its_connection(emulator, connection):
             hook.get_agent_by_name("None such")
 
 
-def test_a_key_as_project_is_refused_and_not_shown(define):
+def test_a_key_as_project_is_refused_unseen(define):
     hook = define(password=KEY, extra={"project_id": "cx_hunter22hunter22"})
     for read in (lambda: hook.project_id, lambda: hook.project_id_for(None)):
         with pytest.raises(ValueError, match="'project_id' looks like an API key") as caught:

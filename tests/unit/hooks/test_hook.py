@@ -47,7 +47,7 @@ async def test_the_asynchronous_client_is_made_of_it_too(emulator, connection):
         assert len(await client.agents.list(emulator.project_id)) == 0
 
 
-def test_a_token_that_expires_is_renewed(emulator, connection):
+def test_an_expiring_token_is_refreshed(emulator, connection):
     grant = emulator.add_token(expires_in=10)
     extra = {"project_id": emulator.project_id, **renewable(emulator, grant)}
     connection(password=None, extra=extra)
@@ -57,7 +57,7 @@ def test_a_token_that_expires_is_renewed(emulator, connection):
     assert len(emulator.journal.executed("token")) == 1
 
 
-async def test_a_token_is_renewed_in_a_trigger_too(emulator, connection):
+async def test_a_token_is_refreshed_in_a_trigger_too(emulator, connection):
     grant = emulator.add_token(expires_in=10)
     extra = renewable(emulator, grant)
     connection(password=None, extra=extra)
@@ -128,7 +128,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("changes", "says"), WRONG)
-def test_what_is_wrong_is_said_in_one_sentence(changes, says, emulator, connection):
+def test_a_wrong_connection_is_named_in_one_sentence(changes, says, emulator, connection):
     port = emulator.url.split(":")[2].partition("/")[0]
     if "host" in changes:
         changes = {"host": changes["host"].format(closed=closed_port(), port=port)}
@@ -213,13 +213,13 @@ def tokens_and_secret(client):
     return set(client._auth.secrets()) - set(client._auth._endpoint.secrets()[1:])
 
 
-def test_the_key_is_masked_whatever_airflow_masks(connection, masked):
+def test_the_key_of_the_connection_is_masked(connection, masked):
     connection(password="cx_masked_key_of_the_connection")
     ConnixHook().get_conn().close()
     assert "cx_masked_key_of_the_connection" in masked
 
 
-def test_renewed_tokens_are_masked_too(emulator, expired, masked):
+def test_refreshed_tokens_are_masked_too(emulator, expired, masked):
     with ConnixHook().get_conn() as client:
         client.agents.list(emulator.project_id)
         secrets = tokens_and_secret(client)

@@ -124,7 +124,7 @@ def without_metadata(perform):
 
 
 @pytest.mark.parametrize("is_listed", [True, False], ids=["listed", "read"])
-def test_prune_deletes_only_what_the_same_owner_created(is_listed, apply, emulator, writes, monkeypatch):
+def test_prune_deletes_only_the_owners_agents(is_listed, apply, emulator, writes, monkeypatch):
     if not is_listed:
         monkeypatch.setattr(Client, "flow", without_metadata(Client.flow))
     (foreign,) = emulator.seed(name="foreign")
@@ -145,7 +145,7 @@ def test_prune_deletes_only_what_the_same_owner_created(is_listed, apply, emulat
         emulator.agent(ids["mine-2"])
 
 
-def test_an_agent_that_lost_its_owner_is_not_deleted(task, emulator, monkeypatch):
+def test_an_agent_without_its_owner_is_kept(task, emulator, monkeypatch):
     agent_id = task([{"name": "old", "config": CONFIG}]).try_once().result["agents"]["old"]
     carry_out = ApplyRun.carry_out
 
@@ -272,7 +272,7 @@ LOST = [Fault.reset_before(), Fault.reset_after(), Fault.status(503), Fault.rate
     "call", ["create_agent", "update_agent", "stop_agent", "delete_agent", "list_agents"]
 )
 @pytest.mark.parametrize("fault", LOST, ids=["reset before", "reset after", "503", "429"])
-def test_a_lost_response_leaves_what_is_declared(fault, call, apply, emulator, writes):
+def test_a_lost_response_leaves_the_declared_agents(fault, call, apply, emulator, writes):
     old = apply([{"name": "old", "config": CONFIG}])["agents"]["old"]
     emulator.seed(name="agent-0", config={"model": "gpt-3"})
     emulator.journal.clear()

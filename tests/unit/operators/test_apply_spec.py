@@ -111,7 +111,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("declared", "says"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_applied_is_refused(declared, says):
+def test_a_wrong_declaration_is_refused(declared, says):
     with pytest.raises(ValueError, match="spec") as refused:
         read_specs(declared)
     assert says in str(refused.value)

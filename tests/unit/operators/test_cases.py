@@ -126,7 +126,7 @@ CASES = [
         arguments={**CREATE, "if_exists": "update"},
     ),
     Case(
-        "create whose answer is lost",
+        "create whose response is lost",
         ConnixCreateAgentOperator,
         faulty(Fault.reset_after(), "create_agent"),
         executed=ONCE,
@@ -140,14 +140,14 @@ CASES = [
         arguments=CREATE,
     ),
     Case(
-        "create that fails after the deed",
+        "create that fails after the action",
         ConnixCreateAgentOperator,
         faulty(Fault.status(500, executed=True), "create_agent"),
         executed=ONCE,
         arguments=CREATE,
     ),
     Case(
-        "create whose answer cannot be read",
+        "create whose response is unreadable",
         ConnixCreateAgentOperator,
         faulty(Fault.bad_json(), "create_agent"),
         executed=ONCE,
@@ -213,7 +213,7 @@ CASES = [
         "restart what is in error", ConnixRestartAgentOperator, agent("error"), executed={"restart_agent": 1}
     ),
     Case(
-        "restart whose answer is lost",
+        "restart whose response is lost",
         ConnixRestartAgentOperator,
         faulty(Fault.reset_after(), "restart_agent", agent("running")),
         executed={"restart_agent": 1},
@@ -262,7 +262,7 @@ CASES = [
         status=None,
     ),
     Case(
-        "delete whose answer is lost",
+        "delete whose response is lost",
         ConnixDeleteAgentOperator,
         faulty(Fault.reset_after(), "delete_agent", agent("running")),
         executed={"delete_agent": 2},  # while it is going, it may be told to go once more
@@ -294,7 +294,7 @@ CASES = [
         status="stopped",
     ),
     Case(
-        "service stays down before the deed",
+        "service stays down before the action",
         ConnixStopAgentOperator,
         faulty(Fault.status(503), "stop_agent", agent("running"), times=None),
         error=ConnixServerError,
@@ -352,7 +352,7 @@ def agent_ids(emulator: Emulator) -> list[str]:
     import httpx
 
     emulator.faults.clear()
-    answer = httpx.get(
+    response = httpx.get(
         f"{emulator.url}/projects/{emulator.project_id}/agents", headers={"X-API-Key": emulator.api_key}
     )
-    return [found["id"] for found in answer.raise_for_status().json()["agents"]]
+    return [found["id"] for found in response.raise_for_status().json()["agents"]]

@@ -65,7 +65,7 @@ def test_an_outage_meanwhile_ends_nothing(operator, arguments, call, looks, defe
 
 
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
-def test_whatever_may_pass_passes(fault, emulator, run, warp):
+def test_transient_errors_end_no_wait(fault, emulator, run, warp):
     scenario = _creating(emulator, ConnixPauseAgentOperator, (100, "running"))
     emulator.faults.add(fault, on="get_agent", after=2, times=7)
     ran = run(ConnixPauseAgentOperator, **scenario)
@@ -98,7 +98,7 @@ def test_a_timeout_names_the_last_transient_error(
     ],
     ids=["401", "403", "404"],
 )
-def test_what_will_not_pass_ends_it_at_once(fault, error, deferrable, emulator, run, warp):
+def test_permanent_errors_end_it_at_once(fault, error, deferrable, emulator, run, warp):
     scenario = _creating(emulator, ConnixPauseAgentOperator, (100, "running"))
     emulator.faults.add(fault, on="get_agent", after=2, times=None)
     ran = run(ConnixPauseAgentOperator, deferrable=deferrable, **scenario)

@@ -41,7 +41,7 @@ def test_it_is_a_first_try(operator, call, context, emulator, execute):
 
 
 @CONTEXTS
-def test_a_create_says_what_it_misses(context, emulator, execute):
+def test_a_create_names_missing_fields_of_its_context(context, emulator, execute):
     with pytest.raises(
         ValueError, match=r"context has no task run.* no dag_id, no run_id, no task_id, no map"
     ):
@@ -56,7 +56,7 @@ def test_a_record_needs_a_task_run(emulator, execute):
     assert not emulator.journal.executed("delete_agent")
 
 
-def test_only_what_is_missing_is_named():
+def test_only_missing_fields_are_named():
     ti = types.SimpleNamespace(dag_id="d", task_id="t", map_index=-1)
     with pytest.raises(ValueError, match=r"has no run_id$"):
         identity_key({"ti": ti})

@@ -25,7 +25,7 @@ def given_up() -> dict[str, str]:
     return {"error": "Trigger timeout"}
 
 
-def test_an_operator_says_what_it_may_mean():
+def test_an_operator_explains_a_missing_triggerer():
     task = ConnixStartAgentOperator(task_id="task", agent_id="agent_1", timeout=60)
     with pytest.raises(ConnixAgentTimeoutError, match=r"No triggerer ran the trigger .* capacity"):
         task.resume_execution("__fail__", given_up(), {})
@@ -51,7 +51,7 @@ def test_the_agent_is_named(make, arguments, named):
     assert named.strip("'") in {caught.value.agent_id, caught.value.agent_name}
 
 
-def test_a_sensor_says_what_it_may_mean():
+def test_a_sensor_explains_a_missing_triggerer():
     task = ConnixAgentStatusSensor(
         task_id="task", agent_id="agent_1", timeout=600, execution_timeout=timedelta(seconds=60)
     )

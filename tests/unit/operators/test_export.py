@@ -231,7 +231,7 @@ def test_a_failed_export_leaves_the_old_file(operator, export, agent_id, emulato
 
 @pytest.mark.parametrize("is_local", [True, False], ids=["replaced", "moved"])
 @pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz"])
-def test_a_retry_overwrites_what_a_killed_try_left(
+def test_a_retry_overwrites_a_killed_trys_file(
     name, is_local, connection, warp, agent_id, emulator, interval, tmp_path, monkeypatch
 ):
     if not is_local:

@@ -334,7 +334,7 @@ def test_no_progress_stops_the_run(deferrable, fleet, emulator):
 
 
 @MODES
-def test_the_time_out_names_what_was_not_touched(deferrable, fleet, emulator):
+def test_the_time_out_names_untouched_agents(deferrable, fleet, emulator):
     agents = emulator.seed(3, name="team-{n}")
     emulator.faults.add(Fault.unknown_status(), on="get_agent", times=None, agent_id=agents[1])
     ran = fleet(timeout=100, max_failures=3, deferrable=deferrable).try_once()

@@ -53,7 +53,7 @@ def test_a_failed_agent_counts_as_unavailable(deferrable, fleet, emulator):
 
 @MODES
 @pytest.mark.parametrize("hints", ["body", "header"])
-def test_a_rate_limit_hint_beyond_the_deadline_is_tried_again(hints, deferrable, fleet, emulator):
+def test_a_hint_beyond_the_deadline_is_retried_earlier(hints, deferrable, fleet, emulator):
     agents = emulator.seed(4, name="team-{n}")
     emulator.faults.add(Fault.rate_limited(100_000, hints), on="restart_agent", after=1)
     ran = fleet(max_unavailable=2, timeout=600, deferrable=deferrable).try_once()
@@ -63,7 +63,7 @@ def test_a_rate_limit_hint_beyond_the_deadline_is_tried_again(hints, deferrable,
 
 @MODES
 @pytest.mark.parametrize("hints", ["body", "header"])
-def test_a_rate_limit_beyond_the_deadline_fails_no_agent(hints, deferrable, fleet, emulator, warp):
+def test_a_limit_beyond_the_deadline_fails_no_agent(hints, deferrable, fleet, emulator, warp):
     agents = emulator.seed(4, name="team-{n}")
     emulator.faults.add(Fault.rate_limited(100_000, hints), on="restart_agent", times=None, after=1)
     began = warp.time()
@@ -76,7 +76,7 @@ def test_a_rate_limit_beyond_the_deadline_fails_no_agent(hints, deferrable, flee
 
 
 @MODES
-def test_a_rate_limit_after_a_lost_response_fails_no_agent(deferrable, fleet, emulator):
+def test_a_limit_after_a_lost_response_fails_nothing(deferrable, fleet, emulator):
     agents = emulator.seed(4, name="team-{n}")
     emulator.faults.add(Fault.reset_after(), on="stop_agent", agent_id=agents[0])
     emulator.faults.add(Fault.rate_limited(30), on="stop_agent", times=1)
@@ -112,7 +112,7 @@ def test_the_healthy_deadline_counts_from_the_action(policy, deferrable, fleet, 
 
 
 @MODES
-def test_an_agent_later_than_the_progress_deadline_continues_nothing(deferrable, fleet, emulator):
+def test_an_agent_after_the_progress_deadline_continues_nothing(deferrable, fleet, emulator):
     agents = emulator.seed(3, name="team-{n}")
     arguments = {"progress_deadline": 100, "min_healthy_time": 150, "healthy_deadline": 300}
     ran = fleet(**arguments, deferrable=deferrable).try_once()
@@ -161,7 +161,7 @@ def test_each_of_many_failures_quotes_its_agent(deferrable, fleet, emulator):
 
 
 @MODES
-def test_a_finished_run_does_nothing_until_it_is_cleared(deferrable, fleet, emulator):
+def test_a_finished_run_does_nothing_until_cleared(deferrable, fleet, emulator):
     agents = emulator.seed(3, name="team-{n}")
     emulator.faults.add(Fault.ends_in_error(), on="restart_agent", times=1)
     task = fleet(max_failures=1, max_unavailable=2, deferrable=deferrable)

@@ -47,7 +47,7 @@ def fleets(draw):
 
 
 @given(fleets(), st.data())
-def test_no_rule_is_broken_whatever_agents_do(made, data):
+def test_no_history_of_agents_breaks_a_rule(made, data):
     members, limits = made
     broken_before = sum(not member.is_available for member in members)
     order = [member.agent_id for member in members]
@@ -203,7 +203,7 @@ def test_limits_that_make_no_sense_are_refused(given, says):
         FleetLimits.of(*given, total=3)
 
 
-def test_a_result_tells_of_each_agent():
+def test_a_result_lists_each_agent():
     members = fleet(3)
     end(members[0])
     end(members[1], is_good=False)

@@ -271,7 +271,7 @@ async def test_cleanup_of_a_trigger_sends_no_request(emulator, connection):
     assert not emulator.journal.entries()
 
 
-def test_what_cannot_be_taken_back_is_left(emulator, connection, caplog):
+def test_an_action_that_cannot_be_undone_is_left(emulator, connection, caplog):
     (agent_id,) = emulator.seed(status="running")
     emulator.faults.add(Fault.status(403, code="insufficient_permissions"), on="stop_agent")
     task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id, cancel_on_kill=True)
@@ -282,7 +282,7 @@ def test_what_cannot_be_taken_back_is_left(emulator, connection, caplog):
     assert emulator.agent(agent_id)["status"] == "running"
 
 
-def test_what_cannot_be_looked_for_is_left(emulator, connection):
+def test_an_agent_that_cannot_be_found_is_left(emulator, connection):
     emulator.faults.add(Fault.status(403, code="insufficient_permissions"), on="list_agents")
     task = ConnixCreateAgentOperator(task_id="a", name="new", cancel_on_kill=True)
     task.before_act(emulator.project_id, {"ti": task_instance()})
@@ -290,7 +290,7 @@ def test_what_cannot_be_looked_for_is_left(emulator, connection):
     assert [entry.call for entry in emulator.journal.entries()] == ["list_agents"]
 
 
-async def test_what_a_trigger_cannot_take_back_is_left(emulator, connection):
+async def test_a_trigger_leaves_an_action_it_cannot_undo(emulator, connection):
     emulator.faults.add(Fault.status(403, code="insufficient_permissions"), on="stop_agent")
     (agent_id,) = emulator.seed(status="running")
     trigger = make_trigger(emulator.project_id, agent_id, "start", undo_on_kill="stop")

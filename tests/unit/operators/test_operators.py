@@ -39,7 +39,7 @@ MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "def
 
 
 @MODES
-def test_a_retry_adopts_what_the_first_try_created(deferrable, emulator, run, warp):
+def test_a_retry_adopts_the_first_trys_agent(deferrable, emulator, run, warp):
     emulator.faults.add(Fault.status(401, code="unauthorized"), on="get_agent", times=1)
     ran = run(ConnixCreateAgentOperator, retries=1, deferrable=deferrable, **CREATE)
     assert (ran.state, ran.error) == ("success", None), ran.log
@@ -89,10 +89,10 @@ def test_mapped_creates_of_one_name_conflict(emulator, connection, warp):
 def test_a_listing_without_metadata_hides_no_own_agent(ours, outcome, emulator, run, warp, monkeypatch):
     from connix_provider.client.agents import Agents
 
-    walk = Agents.iter
+    iterate = Agents.iter
 
     def without_metadata(*args, **kwargs):
-        return (agent.model_copy(update={"metadata": {}}) for agent in walk(*args, **kwargs))
+        return (agent.model_copy(update={"metadata": {}}) for agent in iterate(*args, **kwargs))
 
     monkeypatch.setattr(Agents, "iter", without_metadata)
     if ours:
@@ -213,7 +213,7 @@ def test_a_worker_reads_a_refused_key_again(is_new, emulator, run, connection, w
         assert (ran.state, ran.result) == ("success", agent_id), ran.log
     else:
         assert isinstance(ran.error, ConnixAuthenticationError)
-    # The deed was asked for before.
+    # The action was requested before.
     refused = [entry for entry in emulator.journal.entries("get_agent") if entry.status == 401]
     assert len(refused) == 1
     assert [client._http.is_closed for client in opened] == [True, True]

@@ -47,7 +47,7 @@ def test_a_task_ends_at_its_timeout(clean_up, task_run, seed, deletes, emulator,
 
 @pytest.mark.parametrize("hints", ["body", "header"])
 @pytest.mark.parametrize("times", [1, None])
-def test_a_long_rate_limit_fails_nothing_before_the_deadline(
+def test_a_long_rate_limit_fails_nothing_early(
     times, hints, clean_up, task_run, seed, deletes, emulator, warp
 ):
     agent_id = seed(task_run())

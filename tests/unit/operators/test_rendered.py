@@ -37,7 +37,7 @@ def shape(fields):
 
 
 @pytest.mark.heavy
-def test_rendered_fields_hide_what_is_secret(emulator, run, warp):
+def test_rendered_fields_hide_secrets(emulator, run, warp):
     ran = run(ConnixCreateAgentOperator, name="rendered", config=CONFIG, params=SECRETS)
     assert ran.state == "success", ran.log
     (fields,) = stored_fields(ran.instance)

@@ -200,7 +200,7 @@ def test_nothing_is_left_behind(emulator, run, warp):
 @MODES
 @pytest.mark.parametrize("fault", [Fault.reset_after(), REFUSED], ids=["lost", "killed"])
 @pytest.mark.parametrize("same_try", [False, True], ids=["next try", "same try"])
-def test_a_second_start_finds_a_create_of_another_name(
+def test_a_second_start_finds_a_renamed_create(
     same_try, fault, deferrable, emulator, connection, warp, monkeypatch
 ):
     def killed(*arguments, **options):

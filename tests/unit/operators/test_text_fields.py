@@ -90,7 +90,7 @@ class Model(str, enum.Enum):  # noqa: UP042 - its text is its name
 
 
 @pytest.mark.parametrize("native", [False, True])
-def test_a_member_of_an_enum_is_sent_as_its_value(native):
+def test_an_enum_member_is_sent_as_its_value(native):
     config = {"model": Model.LARGE, "tools": [Model.LARGE], "environment_variables": {"A": Model.LARGE}}
     body = rendered(
         CREATE, native=native, name=Model.LARGE, metadata={"m": Model.LARGE}, config=config
@@ -287,7 +287,7 @@ def test_flags_are_read_as_airflow_reads_booleans(make, flag):
 
 
 @pytest.mark.parametrize(("make", "flag"), FLAG_FIELDS)
-def test_what_is_no_flag_is_refused(make, flag):
+def test_a_wrong_flag_is_refused(make, flag):
     for word in NO_FLAGS:
         task = rendered(make, **AGENT, **{flag: word})
         with pytest.raises(ValueError, match=f"^{flag} must be true or false, not "):
@@ -362,7 +362,7 @@ def test_a_task_that_gave_nothing_is_no_setting(config, says, native):
 
 
 @pytest.mark.parametrize("value", [Output("{{ params.x }}"), Output(["{{ params.x }}"])])
-def test_what_a_task_returned_is_not_rendered_again(value):
+def test_the_output_of_a_task_is_not_rendered(value):
     task = rendered(UPDATE, params={"x": "secret"}, metadata={"a": value}, **AGENT)
     assert task.body()["metadata"] == {"a": value.value}
 
@@ -410,7 +410,7 @@ def test_seconds_may_be_a_timedelta(value):
 
 
 @pytest.mark.parametrize("value", [True, timedelta(seconds=-1), "30", None, float("nan")])
-def test_what_is_no_time_is_refused(value):
+def test_a_wrong_time_is_refused(value):
     with pytest.raises(ValueError, match="timeout must be"):
         rendered(START, timeout=value, **AGENT).check()
     with pytest.raises(ValueError, match="stable_for must be"):

@@ -72,9 +72,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("operator", "arguments", "says"), CASES)
-def test_a_wrong_value_is_refused_before_anything_is_sent(
-    operator, arguments, says, connection, warp, emulator
-):
+def test_a_wrong_value_is_refused_before_any_request(operator, arguments, says, connection, warp, emulator):
     emulator.seed(name="a")
     ran = TaskRun(warp, operator, **{"timeout": 600, **arguments}).try_once()
     assert type(ran.error) is ValueError

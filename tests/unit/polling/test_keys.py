@@ -113,7 +113,7 @@ async def test_an_older_refusal_reads_the_connection_no_more(emulator, warp, con
 
 
 @pytest.mark.parametrize("changed", ["client_secret", "access_token", "token_url"])
-async def test_what_refreshes_a_token_may_change_too(changed, emulator, warp, connection, reads):
+async def test_refresh_credentials_may_change_too(changed, emulator, warp, connection, reads):
     grant = emulator.add_token()
     extra = {"project_id": emulator.project_id, **renewable(emulator, grant)}
     connection(password="", extra=extra)
@@ -181,13 +181,13 @@ async def test_a_former_keys_late_refusal_ends_no_wait(emulator, wait, connectio
         if former:
             connection(password=emulator.add_key())
             emulator.revoke_key(former.pop())
-        answer = await send(self, request)
-        if answer.status_code == 401 and request.url.path.endswith(late):
+        response = await send(self, request)
+        if response.status_code == 401 and request.url.path.endswith(late):
             await wait_until_async(
                 "a request with the new key",
                 lambda: any(entry.status == 200 for entry in emulator.journal.entries()),
             )
-        return answer
+        return response
 
     monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", send_and_hold)
     events = await asyncio.gather(wait(late), wait(prompt))

@@ -246,7 +246,7 @@ def test_a_replaced_secret_is_hidden(scenario, stream, deferrable, agent_id, cap
 
 
 @EVERYWHERE
-def test_a_secret_at_the_end_of_a_quote_is_hidden(scenario, who, agent_id):
+def test_a_secret_ending_a_quote_is_hidden(scenario, who, agent_id):
     # 300 characters of a line are quoted.
     scenario.emulator.add_logs(agent_id, [290 * "x" + SECRET], "error", after=-5)
     ran = run(scenario, who, agent_id, "timeout")

@@ -10,7 +10,7 @@ ABSURD = [10**6, 2**31 - 1, 2**63 - 1, 10**18]
 
 
 @pytest.mark.parametrize("total", ABSURD)
-def test_a_page_that_is_not_full_is_the_last(total):
+def test_an_incomplete_page_is_the_last(total):
     scan = ListingScan()
     scan.record_page(0, 1, size=60, total=total, has_more=False)
     assert scan.pages == 1

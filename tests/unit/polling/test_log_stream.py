@@ -132,7 +132,7 @@ def test_a_burst_at_one_moment_is_shown_once(scenario, who, agent_id, logged):
 
 
 @EVERYWHERE
-def test_a_secret_at_the_end_of_a_quote_is_hidden(scenario, who, agent_id, logged):
+def test_a_secret_ending_a_quote_is_hidden(scenario, who, agent_id, logged):
     # 1,000 characters of a line are logged.
     scenario.emulator.add_logs(agent_id, [990 * "x" + SECRET], after=12)
     assert run(scenario, who, agent_id).error is None

@@ -159,7 +159,7 @@ def test_a_log_line_names_the_first_agents(client, emulator):
 
 
 @pytest.mark.parametrize("field", ["metadata", "last_activity"])
-def test_a_field_that_a_listing_leaves_out_is_read(field, client, emulator, monkeypatch):
+def test_a_field_missing_in_a_listing_is_read(field, client, emulator, monkeypatch):
     """An agent whose listing shows no last activity may be active."""
     agents = emulator.seed(2, metadata={"team": "a"})
     emulator.add_logs(agents[0], 1)

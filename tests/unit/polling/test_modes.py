@@ -119,7 +119,7 @@ def test_a_foreign_404_is_no_delete(scenario, deferrable):
 
 
 @MODES
-def test_two_foreign_404s_are_survived(scenario, mode):
+def test_two_foreign_404s_end_no_wait(scenario, mode):
     (agent_id,) = scenario.emulator.seed(status="running", project_id=scenario.project_id)
     scenario.emulator.faults.add(Fault.status(404, code="project_not_found"), on="get_agent", times=2)
     assert sensor(scenario, mode, agent_id=agent_id).try_once().error is None

@@ -20,7 +20,7 @@ NAMED = {"agent_name": "named", "poke_interval": 3, "timeout": 10}
 
 @MODES
 @pytest.mark.parametrize("soft_fail", [False, True])
-def test_time_runs_out(soft_fail, how, emulator, run, warp):
+def test_a_time_out_names_the_agent(soft_fail, how, emulator, run, warp):
     (agent_id,) = emulator.seed(name="named", status="paused")
     ran = run(ConnixAgentStatusSensor, soft_fail=soft_fail, **how, **NAMED)
     if soft_fail:
@@ -40,7 +40,7 @@ def test_time_runs_out(soft_fail, how, emulator, run, warp):
 
 @MODES
 @pytest.mark.parametrize("soft_fail", [False, True])
-def test_the_look_up_is_down_all_the_time(soft_fail, how, emulator, run, warp):
+def test_the_lookup_fails_for_good(soft_fail, how, emulator, run, warp):
     emulator.faults.add(Fault.status(503), on="list_agents", times=None)
     ran = run(ConnixAgentStatusSensor, soft_fail=soft_fail, **how, **NAMED)
     if soft_fail:
@@ -51,7 +51,7 @@ def test_the_look_up_is_down_all_the_time(soft_fail, how, emulator, run, warp):
 
 
 @MODES
-def test_the_look_up_is_down_for_a_while(how, emulator, run, warp):
+def test_the_lookup_fails_for_a_while(how, emulator, run, warp):
     emulator.seed(name="named", status="running")
     emulator.faults.add(Fault.status(503), on="list_agents", times=8)
     assert run(ConnixAgentStatusSensor, **how, **{**NAMED, "timeout": 300}).state == "success"

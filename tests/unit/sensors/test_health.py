@@ -392,7 +392,7 @@ def test_each_change_is_logged_once(sense, emulator, agent_id, caplog, monkeypat
     assert f"Agent 'gate' ({agent_id}) is unhealthy: the CPU usage is 0.9, wanted at most 0.5" in lines[0]
 
 
-def test_only_what_the_checks_need_is_asked_for(sense, emulator, agent_id):
+def test_a_check_of_statuses_sends_one_get(sense, emulator, agent_id):
     sense(agent_id=agent_id, health={"statuses": "running"})
     assert [entry.call for entry in emulator.journal.entries()] == ["get_agent"]
 

@@ -60,7 +60,7 @@ def test_the_longest_unmeasured_agent_is_next():
     assert order == [0.0, 2.0, 3.0]
 
 
-def test_a_cancelled_turn_gives_its_place_on():
+def test_a_cancelled_acquire_passes_its_place_on():
     async def run():
         semaphore = PrioritySemaphore(1)
 

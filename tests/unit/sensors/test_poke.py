@@ -52,9 +52,9 @@ def poke(emulator):
 @HOWS
 @CONTEXTS
 def test_poke_is_true_for_the_awaited_status(how, context, emulator, poke):
-    answer = poke(agent("running"), context, **how)
-    assert answer
-    assert answer.xcom_value == emulator.journal.entries()[0].path.rpartition("/")[2]
+    poked = poke(agent("running"), context, **how)
+    assert poked
+    assert poked.xcom_value == emulator.journal.entries()[0].path.rpartition("/")[2]
     assert len(emulator.journal.entries()) == 1
 
 
@@ -87,26 +87,26 @@ def test_it_is_false_where_it_is_not_yet(how, context, status, arguments, emulat
     ],
     ids=["failed", "refused", "gone", "no such name", "lookup refused"],
 )
-def test_it_raises_what_will_not_pass(how, context, prepare, error, says, poke):
+def test_permanent_errors_are_raised(how, context, prepare, error, says, poke):
     with pytest.raises(error, match=says):
         poke(prepare, context, **how)
 
 
 @pytest.mark.parametrize("name", [name for name in PASSING if not name.startswith("429")])
-def test_what_may_pass_is_warned_of(name, emulator, poke, capfd, caplog):
+def test_transient_errors_are_logged_as_warnings(name, emulator, poke, capfd, caplog):
     assert poke(faulty(PASSING[name], "get_agent", agent("running"), times=None)) is False
     assert len(emulator.journal.entries()) == 1
     out, err = capfd.readouterr()
     assert "failed and will be repeated" in out + err + caplog.text
 
 
-def test_a_failed_name_look_up_is_a_warning(emulator, poke, capfd, caplog):
+def test_a_failed_name_lookup_is_a_warning(emulator, poke, capfd, caplog):
     assert poke(faulty(DOWN, "list_agents", times=None), agent_name="named") is False
     assert len(emulator.journal.entries()) == 1
     out, err = capfd.readouterr()
     assert "Agent 'named': a poll failed and will be repeated" in out + err + caplog.text
 
 
-def test_a_name_is_looked_up_and_looked_at(emulator, poke):
+def test_a_name_costs_a_listing_and_a_get(emulator, poke):
     assert poke(agent("running", agent_id=None), agent_name="scenario")
     assert [entry.method for entry in emulator.journal.entries()] == ["GET", "GET"]

@@ -68,7 +68,7 @@ async def test_a_trigger_without_deadline_ends_after_an_hour(emulator, connectio
     assert warp.slept == pytest.approx(3600, abs=5)
 
 
-async def test_a_workers_clock_that_is_ahead_delays_no_poll(emulator, connection, warp):
+async def test_a_workers_fast_clock_delays_no_poll(emulator, connection, warp):
     (agent_id,) = emulator.seed()
     began, ahead = warp.time(), 5000.0
     await outcome(trigger(emulator, agent_id, poll_interval=30, first_poll_at=began + ahead))
@@ -373,7 +373,7 @@ async def test_a_cancelled_trigger_takes_nothing_back(undo, emulator, connection
     assert {entry.method for entry in emulator.journal.entries()} == {"GET"}
 
 
-def test_what_airflow_stores_of_an_agent_is_bounded():
+def test_the_stored_state_of_an_agent_is_bounded():
     agent = Agent.model_validate(
         {"id": "a", "name": "n" * 200_000, "status": "s" * 200_000, "updated_at": "t" * 200_000}
     )

@@ -21,7 +21,7 @@ from connix_provider.client.retry import RetryPolicy
 from connix_provider.client.transient import is_transient
 
 HTML = b"<html><title>Forbidden</title></html>"
-#: What a gateway, a login page or another service answers in Connix's place.
+#: Responses of a gateway, a login page or another service in Connix's place.
 FOREIGN_BODIES = {
     "html": HTML,
     "empty": b"",
@@ -108,7 +108,7 @@ def test_only_the_agents_own_404_means_gone(status, code, gone):
 
 
 @pytest.mark.parametrize("status", [400, 405, 409, 410, 418, 422, 501])
-def test_other_refusals_are_final_whatever_their_body(status):
+def test_other_refusals_are_final_with_any_body(status):
     run = Run(CALLS["get"], RetryPolicy(), iter([Response(status, {}, HTML)]))
     assert run.error.status_code == status
     assert not is_from_gateway(run.error)
@@ -159,7 +159,7 @@ def test_every_5xx_but_501_is_repeated():
         assert len(run.sent) == (1 if status == 501 else 5), status
 
 
-def test_an_error_names_what_its_call_names():
+def test_an_error_names_its_calls_project_and_agent():
     for name, call in CALLS.items():
         for outcome in (own(400), own(403)):
             error = Run(call, RetryPolicy(), iter([outcome])).error

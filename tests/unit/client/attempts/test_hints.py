@@ -102,7 +102,7 @@ def test_a_429_of_one_endpoint_delays_no_other(headers):
 
 
 @pytest.mark.parametrize("headers", HINTS.values(), ids=HINTS)
-def test_refusals_without_end_are_met_once_a_minute(headers):
+def test_endless_refusals_are_met_once_a_minute(headers):
     process = Process()
     for _ in range(5):
         assert process.call("get", refused(429, headers, 3600)).status_code == 429
@@ -111,7 +111,7 @@ def test_refusals_without_end_are_met_once_a_minute(headers):
         process.now += 60
 
 
-def test_of_many_polls_one_goes_to_see():
+def test_one_of_many_polls_tests_a_hint():
     process = Process()
     process.call("get", refused(429, HINTS["reset in an hour"], 3600))
     process.now += 60

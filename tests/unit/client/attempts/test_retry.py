@@ -314,7 +314,7 @@ def test_an_overlong_pause_sends_no_further_request():
 
 
 @pytest.mark.parametrize("name", sorted(set(CALLS) - ONCE))
-def test_what_may_be_repeated_is(name):
+def test_idempotent_calls_are_repeated(name):
     outcomes = [failure(ConnixTimeoutError, True, None), refusal(500), said(name)]
     run = Run(CALLS[name], RetryPolicy(), iter(outcomes))
     assert run.error is None
@@ -335,7 +335,7 @@ def test_unsafe_calls_are_repeated_only_if_not_executed(name):
     assert len(run.sent) == 3
 
 
-def test_doubt_stays_once_it_is_there():
+def test_doubt_about_an_execution_stays():
     outcomes = [failure(ConnixTimeoutError, True, None), refusal(403)]
     assert Run(CALLS["start"], RetryPolicy(), iter(outcomes)).error.may_have_executed
     assert not Run(CALLS["start"], RetryPolicy(), iter(outcomes[1:])).error.may_have_executed
@@ -358,7 +358,7 @@ LOST = failure(ConnixTimeoutError, True, None)
         ("stop", "paused", False),
     ],
 )
-def test_a_refused_repeat_is_settled_by_a_look(name, status, settled):
+def test_a_get_decides_a_refused_repeat(name, status, settled):
     look = Response(200, {}, f'{{"id": "a", "status": "{status}"}}'.encode())
     run = Run(CALLS[name], RetryPolicy(), iter([LOST, refusal(409), look]))
     assert [step.call.method for step in run.sent] == ["POST", "POST", "GET"]
@@ -407,7 +407,7 @@ def test_another_404_confirms_no_repeated_delete(other):
     assert run.error.may_have_executed
 
 
-def test_a_look_that_fails_leaves_the_refusal():
+def test_a_failed_check_leaves_the_refusal():
     run = Run(CALLS["start"], RetryPolicy(), iter([LOST, refusal(409), refusal(404)]))
     assert isinstance(run.error, ConnixConflictError)
     run = Run(CALLS["start"], RetryPolicy(total_timeout=10), iter([LOST, refusal(409)]), took=5)
@@ -415,7 +415,7 @@ def test_a_look_that_fails_leaves_the_refusal():
     assert len(run.sent) == 2
 
 
-def test_a_look_is_repeated_as_any_get_is():
+def test_the_check_is_retried_like_any_get():
     look = Response(200, {}, AGENT)
     run = Run(CALLS["start"], RetryPolicy(), iter([LOST, refusal(409), refusal(503), look]))
     assert run.result.status == "running"
@@ -499,7 +499,7 @@ def test_dates_of_every_http_form_are_in_gmt(monkeypatch, date):
         "5s",
     ],
 )
-def test_nonsense_is_passed_over(nonsense):
+def test_unreadable_hints_are_ignored(nonsense):
     assert retry_after_hint(headers(date=DATE, retry_after=nonsense, **RESET)) == 30
     assert retry_after_hint(headers(date=DATE, x_ratelimit_reset=nonsense)) is None
     assert retry_after_hint(ALL, {"retry_after": nonsense}) == 20
@@ -507,7 +507,7 @@ def test_nonsense_is_passed_over(nonsense):
 
 
 @pytest.mark.parametrize("nonsense", [None, True, [], {}, -1, math.nan, math.inf, 10**400])
-def test_nonsense_in_the_body_is_passed_over(nonsense):
+def test_unreadable_hints_in_the_body_are_ignored(nonsense):
     assert parse_number(nonsense) is None
     assert retry_after_hint(ALL, {"retry_after": nonsense}) == 20
 

@@ -66,8 +66,8 @@ def headers_of(request):
     return {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
 
 
-async def test_a_key(driver, raw_server, answer):
-    server = raw_server(answer({"agents": []}))
+async def test_a_key(driver, raw_server, http_response):
+    server = raw_server(http_response({"agents": []}))
     await driver.run(driver.open(f" {KEY}\n", server.url), "list", "p")
     sent = headers_of(server.requests[0])
     assert sent["x-api-key"] == KEY
@@ -97,7 +97,7 @@ async def test_a_refused_token_is_refreshed_once(emulator, project, grant, refre
     assert len(renewed) == 2
     assert set(renewed) < set(client._auth.secrets())
     assert grant.access_token not in renewed
-    # What was in use a moment ago may still come back in an answer.
+    # What was in use a moment ago may still be echoed in a response.
     assert {grant.access_token, grant.refresh_token, grant.client_secret} < set(client._auth.secrets())
 
 
@@ -110,7 +110,7 @@ async def test_the_rotated_refresh_token_is_used_next(emulator, project, refresh
     assert all(entry.status == 200 for entry in emulator.journal.entries("token"))
 
 
-async def test_a_token_is_renewed_before_it_expires(emulator, project, refreshing, driver, monkeypatch):
+async def test_a_token_is_refreshed_before_it_expires(emulator, project, refreshing, driver, monkeypatch):
     client = refreshing(access_token=None)
     await driver.run(client, "list", project)
     now = time.monotonic()
@@ -140,9 +140,9 @@ async def test_a_token_is_renewed_before_it_expires(emulator, project, refreshin
         (10**400, float("inf")),
     ],
 )
-async def test_any_lifetime_is_borne(driver, raw_server, answer, lifetime, early):
-    tokens = raw_server(answer({"access_token": "new-token", "expires_in": lifetime}))
-    server = raw_server(answer({"agents": []}))
+async def test_any_lifetime_is_accepted(driver, raw_server, http_response, lifetime, early):
+    tokens = raw_server(http_response({"access_token": "new-token", "expires_in": lifetime}))
+    server = raw_server(http_response({"agents": []}))
     client = driver.open(base_url=server.url, refresh_token="refresh-1", token_url=tokens.url)
     began = time.monotonic()
     await driver.run(client, "list", "p")
@@ -159,7 +159,7 @@ async def test_a_second_401_is_final(emulator, project, refreshing, driver):
     assert calls(emulator) == ["list_agents", "token", "list_agents"]
 
 
-def test_threads_share_one_renewal(emulator, project, grant, open_client):
+def test_threads_share_one_refresh(emulator, project, grant, open_client):
     auth = RefreshingBearerAuth(
         grant.refresh_token,
         access_token=grant.access_token,
@@ -184,7 +184,7 @@ def test_threads_share_one_renewal(emulator, project, grant, open_client):
     assert len(emulator.journal.entries("token")) == 1
 
 
-async def test_tasks_share_one_renewal(emulator, project, grant, driver, refreshing):
+async def test_tasks_share_one_refresh(emulator, project, grant, driver, refreshing):
     if not driver.is_async:
         # The same client made by threads is the test above.
         driver.is_async = True
@@ -291,14 +291,14 @@ def test_no_thread_outwaits_its_deadline_for_a_refresh(emulator, project, grant,
 
 
 @pytest.mark.parametrize("first", [401, None])
-async def test_what_a_token_endpoint_sends_is_bounded(driver, raw_server, answer, first):
+async def test_a_token_response_is_bounded(driver, raw_server, http_response, first):
     def endless(connection, request):
-        connection.sendall(answer(b"", length=False))
+        connection.sendall(http_response(b"", length=False))
         while True:
             connection.sendall(2**16 * b" ")
 
     tokens = raw_server(endless)
-    server = raw_server(answer(b"", "401 No"))
+    server = raw_server(http_response(b"", "401 No"))
     token = {"access_token": "old-token"} if first else {}
     client = driver.open(
         base_url=server.url, refresh_token="refresh-1", token_url=tokens.url, max_attempts=1, **token
@@ -308,14 +308,14 @@ async def test_what_a_token_endpoint_sends_is_bounded(driver, raw_server, answer
     assert not caught.value.may_have_executed
 
 
-async def test_the_body_of_a_401_is_left_unread(driver, raw_server, answer):
-    tokens = raw_server(answer({"access_token": "new-token"}))
+async def test_the_body_of_a_401_is_left_unread(driver, raw_server, http_response):
+    tokens = raw_server(http_response({"access_token": "new-token"}))
 
     def serve(connection, request):
         if b"Bearer new-token" in request:
-            connection.sendall(answer({"agents": []}))
+            connection.sendall(http_response({"agents": []}))
             return
-        connection.sendall(answer(b"", "401 No", "Content-Encoding: gzip", length=False))
+        connection.sendall(http_response(b"", "401 No", "Content-Encoding: gzip", length=False))
         while True:
             connection.sendall(2**16 * b" ")
 
@@ -341,8 +341,8 @@ async def test_the_body_of_a_401_is_left_unread(driver, raw_server, answer):
         '{"access_token": "tök"}'.encode(),
     ],
 )
-async def test_a_response_without_a_token_is_an_error(driver, raw_server, answer, body):
-    tokens = raw_server(answer(body))
+async def test_a_response_without_a_token_is_an_error(driver, raw_server, http_response, body):
+    tokens = raw_server(http_response(body))
     client = driver.open(
         base_url="http://127.0.0.1:9", refresh_token="refresh-1", token_url=f"{tokens.url}/t?secret=query"
     )
@@ -355,8 +355,8 @@ async def test_a_response_without_a_token_is_an_error(driver, raw_server, answer
 @pytest.mark.parametrize(
     "body", [b"", b"null", b"[]", b"<html>", b"\xff", 50_000 * b"[", b'{"access_token": "a']
 )
-async def test_an_unreadable_success_of_the_endpoint_is_transient(driver, raw_server, answer, body):
-    tokens = raw_server(answer(body))
+async def test_an_unreadable_success_of_the_endpoint_is_transient(driver, raw_server, http_response, body):
+    tokens = raw_server(http_response(body))
     client = driver.open(
         base_url="http://127.0.0.1:9",
         refresh_token="refresh-1",
@@ -393,10 +393,10 @@ async def test_secrets_echoed_by_a_token_endpoint_are_hidden(driver, raw_server)
     ],
 )
 async def test_how_a_client_names_itself(
-    driver, raw_server, answer, client_id, client_secret, basic, in_the_body
+    driver, raw_server, http_response, client_id, client_secret, basic, in_the_body
 ):
-    tokens = raw_server(answer({"access_token": "new-token", "refresh_token": "refresh-2"}))
-    server = raw_server(answer({"agents": []}))
+    tokens = raw_server(http_response({"access_token": "new-token", "refresh_token": "refresh-2"}))
+    server = raw_server(http_response({"agents": []}))
     client = driver.open(
         base_url=server.url,
         refresh_token="refresh-1",
@@ -421,28 +421,28 @@ async def test_how_a_client_names_itself(
 
 
 @pytest.mark.parametrize("renewed", ["refresh-\ud800", "two words", "", 7, None, ["refresh-2"]])
-async def test_an_unusable_new_refresh_token_is_ignored(driver, raw_server, answer, renewed):
-    tokens = raw_server(answer({"access_token": "new-token", "refresh_token": renewed}))
-    server = raw_server(answer({"agents": []}))
+async def test_an_unusable_new_refresh_token_is_ignored(driver, raw_server, http_response, renewed):
+    tokens = raw_server(http_response({"access_token": "new-token", "refresh_token": renewed}))
+    server = raw_server(http_response({"agents": []}))
     client = driver.open(base_url=server.url, refresh_token="refresh-1", token_url=tokens.url)
     await driver.run(client, "list", "p")
     assert client._auth._cache.refresh_token == "refresh-1"
 
 
 class _Reading(ApiKeyAuth):
-    """Read each answer, as a proof of a user's own may."""
+    """An auth of a user's own that reads each response."""
 
     requires_response_body = True
 
 
-async def test_a_proof_may_read_the_answer(driver, emulator, project):
+async def test_an_auth_may_read_the_response(driver, emulator, project):
     client = driver.to(emulator, auth=_Reading(emulator.api_key))
     for _ in range(2):
         assert len(await driver.run(client, "list", project)) == 0
 
 
-async def test_a_missing_token_endpoint_names_its_setting(driver, raw_server, answer):
-    tokens = raw_server(answer(b""))
+async def test_a_missing_token_endpoint_names_its_setting(driver, raw_server, http_response):
+    tokens = raw_server(http_response(b""))
     tokens.stop()
     client = driver.open(refresh_token="refresh-1", token_url=tokens.url, max_attempts=1)
     with pytest.raises(ConnixConnectionError, match=f"{tokens.url}: .* check the connection's token_url$"):
@@ -456,9 +456,9 @@ async def test_a_broken_token_endpoint_is_named_itself(driver, raw_server):
         await driver.run(client, "list", "p")
 
 
-async def test_a_redirect_of_the_token_endpoint_is_refused(driver, raw_server, answer):
-    elsewhere = raw_server(answer({"access_token": "stolen-token"}))
-    tokens = raw_server(answer(b"", "307 X", f"Location: {elsewhere.url}"))
+async def test_a_redirect_of_the_token_endpoint_is_refused(driver, raw_server, http_response):
+    elsewhere = raw_server(http_response({"access_token": "stolen-token"}))
+    tokens = raw_server(http_response(b"", "307 X", f"Location: {elsewhere.url}"))
     client = driver.open(base_url="http://127.0.0.1:9", refresh_token="refresh-1", token_url=tokens.url)
     with pytest.raises(ConnixAuthenticationError):
         await driver.run(client, "list", "p")
@@ -487,7 +487,7 @@ async def test_a_token_refreshed_elsewhere_is_used_first(emulator, project, refr
 
 
 @pytest.mark.parametrize("first", ["sync", "async"])
-async def test_both_kinds_of_client_share_what_is_renewed(emulator, project, tokens, open_client, first):
+async def test_both_kinds_of_client_share_refreshed_tokens(emulator, project, tokens, open_client, first):
     async def ask(kind):
         emulator.clock.advance(3600)
         if kind == "sync":
@@ -568,7 +568,7 @@ async def test_every_client_hides_the_refreshed_tokens(emulator, project, grant,
     assert known < set(client._auth.secrets())
 
 
-async def test_no_repr_shows_what_is_shared(emulator, project, grant, refreshing, driver):
+async def test_no_repr_shows_shared_tokens(emulator, project, grant, refreshing, driver):
     emulator.revoke_token(grant.access_token)
     client = refreshing()
     await driver.run(client, "list", project)
@@ -626,7 +626,7 @@ def test_forked_process_refreshes_the_newest_tokens_itself():
 # Choosing credentials
 
 
-def test_what_is_given_is_chosen_in_its_order(monkeypatch):
+def test_credentials_are_chosen_in_order(monkeypatch):
     assert isinstance(choose_auth(KEY, access_token="t-1", refresh_token="r-1"), ApiKeyAuth)
     assert isinstance(choose_auth(access_token="t-1", refresh_token="r-1"), RefreshingBearerAuth)
     assert isinstance(choose_auth(access_token="t-1"), BearerAuth)
@@ -671,14 +671,14 @@ async def test_an_empty_variable_is_no_api_key(driver, monkeypatch):
         driver.open(base_url="https://gw.example.com")
 
 
-async def test_a_ready_proof_is_used(driver, emulator, project):
+async def test_a_given_auth_is_used(driver, emulator, project):
     client = driver.to(emulator, auth=ApiKeyAuth(emulator.api_key))
     assert len(await driver.run(client, "list", project)) == 0
 
 
 @pytest.mark.parametrize("key", ["cx_short", "sk-" + 32 * "a", KEY[:-1] + "g", KEY + "a"])
-async def test_an_odd_key_is_used_with_a_warning(driver, raw_server, answer, caplog, key):
-    server = raw_server(answer({"agents": []}))
+async def test_an_odd_key_is_used_with_a_warning(driver, raw_server, http_response, caplog, key):
+    server = raw_server(http_response({"agents": []}))
     await driver.run(driver.open(key, server.url), "list", "p")
     assert headers_of(server.requests[0])["x-api-key"] == key
     warning = next(record for record in caplog.records if record.levelname == "WARNING")
@@ -747,7 +747,7 @@ def test_a_client_id_of_wrong_type_is_named(field, value):
     assert "secret\ud800" not in str(caught.value)
 
 
-def test_every_proof_knows_its_secrets():
+def test_every_auth_knows_its_secrets():
     with pytest.raises(NotImplementedError):
         Auth().secrets()
     assert issubclass(ConnixAuthenticationError, ConnixError)

@@ -23,12 +23,12 @@ LIMIT = 20
 class RotatingService:
     """A token endpoint that takes each refresh token once and holds its responses, and its service."""
 
-    def __init__(self, raw_server, answer):
+    def __init__(self, raw_server, http_response):
         self.requested = threading.Event()
         self.release = threading.Event()
         self.responses = []
         self.forms = []
-        self._answer = answer
+        self._http_response = http_response
         self.tokens = raw_server(self._refresh)
         self.service = raw_server(self._serve)
 
@@ -48,17 +48,23 @@ class RotatingService:
         self.requested.set()
         self.release.wait(LIMIT)
         new = {"access_token": f"access-{number + 1}", "refresh_token": f"refresh-{number + 1}"}
-        usual = self._answer(new) if is_success else self._answer({"error": "invalid_grant"}, "400 Bad")
+        usual = (
+            self._http_response(new)
+            if is_success
+            else self._http_response({"error": "invalid_grant"}, "400 Bad")
+        )
         connection.sendall(self.responses.pop(0) if self.responses else usual)
 
     def _serve(self, connection, request):
         is_success = self.forms and f"Bearer access-{len(self.forms)}\r\n".encode() in request
-        connection.sendall(self._answer({"agents": []}) if is_success else self._answer(b"", "401 No"))
+        connection.sendall(
+            self._http_response({"agents": []}) if is_success else self._http_response(b"", "401 No")
+        )
 
 
 @pytest.fixture
-def rotating(raw_server, answer):
-    rotating = RotatingService(raw_server, answer)
+def rotating(raw_server, http_response):
+    rotating = RotatingService(raw_server, http_response)
     yield rotating
     rotating.release.set()
 
@@ -109,10 +115,10 @@ async def test_a_timed_out_refresh_serves_the_next_call(driver, rotating, given)
     assert rotating.used == ["refresh-0"]
 
 
-async def test_failed_refresh_without_a_waiting_call_is_silent(rotating, answer):
+async def test_failed_refresh_without_a_waiting_call_is_silent(rotating, http_response):
     noise = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
-    rotating.responses.append(answer({"error": "slow_down"}, "503 Later"))
+    rotating.responses.append(http_response({"error": "slow_down"}, "503 Later"))
     async with AsyncClient(**rotating.options, max_attempts=1) as client:
         await cancel_while_refreshing(client, rotating)
         rotating.release.set()
@@ -124,8 +130,8 @@ async def test_failed_refresh_without_a_waiting_call_is_silent(rotating, answer)
     assert set(rotating.used) == {"refresh-0"}
 
 
-def test_threads_share_a_failed_refresh(rotating, answer):
-    rotating.responses = [answer({"error": "down"}, "503 Down")] * 5
+def test_threads_share_a_failed_refresh(rotating, http_response):
+    rotating.responses = [http_response({"error": "down"}, "503 Down")] * 5
     errors = []
 
     def call():

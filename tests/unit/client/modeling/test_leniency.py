@@ -105,9 +105,9 @@ async def test_a_lenient_error_body_is_read(driver, raw_server, body, codings):
     assert caught.value.has_error_body
 
 
-async def test_zeros_without_end_are_left_unread(driver, raw_server, answer):
+async def test_zeros_without_end_are_left_unread(driver, raw_server, http_response):
     def behave(connection, request):
-        connection.sendall(answer(PACKED, "200 OK", "Content-Encoding: gzip", length=False))
+        connection.sendall(http_response(PACKED, "200 OK", "Content-Encoding: gzip", length=False))
         while True:
             connection.sendall(2**16 * b"\0")
 
@@ -139,8 +139,10 @@ def test_retry_after_may_be_given_twice(values, seconds):
         assert retry_after_hint({"retry-after": separator.join(values), "date": DATE}) == seconds
 
 
-async def test_retry_after_in_two_headers_is_a_hint(driver, raw_server, answer):
-    refusal = answer({"error": {"code": "x", "message": "m"}}, "429 No", "Retry-After: 40", "Retry-After: 40")
+async def test_retry_after_in_two_headers_is_a_hint(driver, raw_server, http_response):
+    refusal = http_response(
+        {"error": {"code": "x", "message": "m"}}, "429 No", "Retry-After: 40", "Retry-After: 40"
+    )
     client = driver.open(KEY, raw_server(refusal).url, total_timeout=10)
     with pytest.raises(ConnixRateLimitError) as caught:
         await driver.run(client, "get", "p", "a")
@@ -151,10 +153,10 @@ async def test_retry_after_in_two_headers_is_a_hint(driver, raw_server, answer):
 @pytest.mark.parametrize(
     ("pack", "coding"), [(bytes, "none"), (gzip.compress, "gzip"), (zlib.compress, "deflate")]
 )
-async def test_a_lenient_token_response_is_read(driver, raw_server, answer, status, pack, coding):
+async def test_a_lenient_token_response_is_read(driver, raw_server, http_response, status, pack, coding):
     body = pack(BOM + json.dumps({"access_token": "new-token"}).encode())
-    tokens = raw_server(answer(body, status, f"Content-Encoding: {coding}"))
-    server = raw_server(answer({"agents": []}))
+    tokens = raw_server(http_response(body, status, f"Content-Encoding: {coding}"))
+    server = raw_server(http_response({"agents": []}))
     client = driver.open(base_url=server.url, refresh_token="refresh-1", token_url=tokens.url)
     await driver.run(client, "list", "p")
     assert b"Bearer new-token" in server.requests[0]

@@ -93,7 +93,7 @@ def test_an_unreadable_time_is_compared_as_text(written):
 @pytest.mark.parametrize(
     "written", [0, 7, -1768473000, 2026, 10**11, 10**400, 1e300, True, "", [], {}, [1768473000]]
 )
-def test_what_may_be_a_revision_is_no_time(written):
+def test_a_possible_revision_is_no_time(written):
     assert agent(written).updated_at is None
 
 

@@ -24,7 +24,7 @@ def window(limit: float, remaining: float) -> FixedWindow:
     [(50, 30, 10), (50, 5, 5), (100, 60, 60), (100, 90, 60), (40, 30, 0)],
     ids=["late response", "less", "larger limit", "larger limit, late response", "smaller limit"],
 )
-def test_only_a_larger_limit_leaves_more_in_a_window(limit, remaining, left):
+def test_only_a_larger_limit_enlarges_a_window(limit, remaining, left):
     known = window(50, 10)
     known.learn(NOW + 1, RateLimitHeaders(limit, remaining, RESET), 59.0)
     assert known.remaining == left
@@ -39,7 +39,7 @@ def test_a_file_raises_nothing_that_unshared_responses_lowered():
     assert own.remaining == 12
 
 
-def test_a_window_of_all_requests_ends_unless_it_is_named_again():
+def test_a_window_of_all_requests_ends_unless_repeated():
     state = KeyState()
     for limit in (100.0, 5000.0):
         state.learn_of_key(NOW, RateLimitHeaders(limit, limit - 1, RESET), 60.0)

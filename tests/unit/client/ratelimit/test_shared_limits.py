@@ -42,10 +42,10 @@ def process(file, clock=lambda: 100.0):
     return RateLimiter(shared=file, clock=clock)
 
 
-def send(limiter, bucket=Bucket.ACTION, told=None, **outcome):
+def send(limiter, bucket=Bucket.ACTION, response_headers=None, **outcome):
     with limiter.permit(bucket) as permit:
         assert permit.try_acquire() == 0
-        permit.on_response(told or {}, **outcome)
+        permit.on_response(response_headers or {}, **outcome)
 
 
 def wait(limiter, bucket=Bucket.ACTION):
@@ -71,7 +71,7 @@ def test_new_process_keeps_away_after_a_429(file):
 
 def test_requests_in_flight_of_another_process_count(file):
     one, other = process(file), process(file)
-    send(one, told=headers(50, 4))
+    send(one, response_headers=headers(50, 4))
     permits = [one.permit(Bucket.ACTION) for _ in range(2)]
     assert permits[0].try_acquire() == 0
     assert permits[1].try_acquire() > 0
@@ -84,7 +84,7 @@ def test_share_counts_for_each_process(file):
     for _ in range(2):
         limiter = RateLimiter(0.1, shared=file, clock=lambda: 100.0)
         for sent in range(5):
-            send(limiter, told=headers(50, 40 - sent))
+            send(limiter, response_headers=headers(50, 40 - sent))
         assert wait(limiter) > 30
 
 
@@ -97,10 +97,10 @@ class Clock:
 
 def test_requests_far_from_limits_write_no_file(file):
     one, other = process(file), process(file)
-    send(one, told=headers(100, 99))
+    send(one, response_headers=headers(100, 99))
     before = file.read_bytes()
     for remaining in range(98, 60, -1):
-        send(one, told=headers(100, remaining))
+        send(one, response_headers=headers(100, remaining))
     assert file.read_bytes() == before
     assert other.snapshot(Bucket.ACTION)[0]["remaining"] == 99
 
@@ -110,24 +110,24 @@ def test_other_processes_learn_of_them_within_a_second(file, family):
     clock = Clock()
     one, other = process(file, clock), process(file, clock)
     for remaining in range(99, 60, -1):
-        send(one, told=headers(100, remaining, family))
+        send(one, response_headers=headers(100, remaining, family))
     clock.now += 1
-    send(one, told=headers(100, 60, family))
+    send(one, response_headers=headers(100, 60, family))
     assert other.snapshot(Bucket.ACTION)[0]["remaining"] == 60
 
 
 def test_requests_near_a_limit_are_shared_at_once(file):
     one, other = process(file), process(file)
     for remaining in range(99, 40, -1):
-        send(one, told=headers(100, remaining))
+        send(one, response_headers=headers(100, remaining))
     assert other.snapshot(Bucket.ACTION)[0]["remaining"] == 41
 
 
 def test_changed_limits_are_shared_at_once(file):
     one, other = process(file), process(file)
     for _ in range(2):
-        send(one, told=headers(100, 90))
-    send(one, told=headers(70, 69))
+        send(one, response_headers=headers(100, 90))
+    send(one, response_headers=headers(70, 69))
     assert other.snapshot(Bucket.ACTION)[0]["limit"] == 70
     send(one, back_off=30)
     assert 29 < wait(other) < 31
@@ -136,16 +136,16 @@ def test_changed_limits_are_shared_at_once(file):
 def test_ended_requests_leave_the_shared_file(file):
     clock = Clock()
     one = process(file, clock)
-    send(one, told=headers(100, 99))
+    send(one, response_headers=headers(100, 99))
     with one.permit(Bucket.ACTION) as permit:
         assert permit.try_acquire() == 0
         clock.now += 1
-        send(one, told=headers(100, 98))
+        send(one, response_headers=headers(100, 98))
         # Neither the request that is in flight here, nor a request of a killed process.
         assert process(file, clock).snapshot(Bucket.ACTION)[0]["remaining"] == 98
         permit.on_response(headers(100, 97))
     clock.now += 1
-    send(one, told=headers(100, 96))
+    send(one, response_headers=headers(100, 96))
     assert process(file, clock).snapshot(Bucket.ACTION)[0]["remaining"] == 96
 
 
@@ -154,12 +154,12 @@ def test_numbers_that_cannot_be_right_are_ignored(file, value):
     file.write_bytes(struct.pack(f"={KeyState.SIZE}d", *(KeyState.SIZE * [value])))
     limiter = process(file)
     assert wait(limiter) == 0
-    send(limiter, told=headers(50, 0))
+    send(limiter, response_headers=headers(50, 0))
     assert wait(process(file)) > 30
 
 
 def test_numbers_of_another_clock_are_ignored(file):
-    send(process(file, lambda: 1e9), told=headers(50, 0))
+    send(process(file, lambda: 1e9), response_headers=headers(50, 0))
     assert wait(process(file)) == 0
 
 
@@ -181,12 +181,12 @@ def test_locked_file_stops_no_process(file):
 @pytest.mark.parametrize("cause", ["missing", "directory"])
 def test_file_that_cannot_be_opened_stops_no_process(file, cause):
     limiter = process(file.parent / "missing" / "key" if cause == "missing" else file.parent)
-    send(limiter, told=headers(50, 0))
+    send(limiter, response_headers=headers(50, 0))
     assert wait(limiter) > 30
 
 
 def test_file_holds_no_key(directory):
-    send(limiter_for(URL, KEY), told=headers(50, 0))
+    send(limiter_for(URL, KEY), response_headers=headers(50, 0))
     (file,) = directory.iterdir()
     assert KEY not in file.name
     assert KEY.encode() not in file.read_bytes()

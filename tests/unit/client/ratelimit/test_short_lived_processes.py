@@ -5,7 +5,7 @@ import time
 from collections import deque
 
 import pytest
-from rate_limit_simulator import Limiter, World
+from rate_limit_simulator import ServiceLimit, Simulation
 
 from connix_provider.client.ratelimit import Bucket, RateLimiter, recheck_delay, retry_after_hint
 
@@ -23,16 +23,16 @@ class Airflow:
     :param deferrable: whether a task that has to wait gives its slot back
     """
 
-    def __init__(self, world, service, *, slots, file, deferrable):
-        self.world, self.service, self.file, self.deferrable = world, service, file, deferrable
+    def __init__(self, simulation, service, *, slots, file, deferrable):
+        self.simulation, self.service, self.file, self.deferrable = simulation, service, file, deferrable
         self.triggerer = RateLimiter(clock=self.clock, shared=file)
         self.queue = deque((number, None) for number in range(TASKS))
         self.done_at = []
         for _ in range(slots):
-            world.start(self.slot())
+            simulation.start(self.slot())
 
     def clock(self):
-        return self.world.now
+        return self.simulation.now
 
     def slot(self):
         while len(self.done_at) < TASKS:
@@ -40,14 +40,14 @@ class Airflow:
                 yield 0.5
                 continue
             task, event = self.queue.popleft()
-            yield self.world.random.uniform(1, 3)
+            yield self.simulation.random.uniform(1, 3)
             limiter = RateLimiter(clock=self.clock, shared=self.file)
             if event is not None:
                 limiter.restore(Bucket.ACTION, event["rate_limit"], granted=event["has_permit"])
             if (deferred := (yield from self.restart(limiter))) is None:
-                self.done_at.append(self.world.now)
+                self.done_at.append(self.simulation.now)
             else:
-                self.world.start(self.trigger(task, *json.loads(json.dumps(deferred))))
+                self.simulation.start(self.trigger(task, *json.loads(json.dumps(deferred))))
 
     def restart(self, limiter):
         """Send the action; return what travels to the trigger where the task defers."""
@@ -55,18 +55,18 @@ class Airflow:
             while True:
                 while wait := permit.try_acquire():
                     if self.deferrable and wait > PATIENCE:
-                        return self.world.now + wait, limiter.snapshot(Bucket.ACTION)
+                        return self.simulation.now + wait, limiter.snapshot(Bucket.ACTION)
                     yield recheck_delay(wait)
-                yield self.world.random.uniform(0.02, 0.1)
+                yield self.simulation.random.uniform(0.02, 0.1)
                 good, headers = self.service.request("worker")
-                yield self.world.random.uniform(0.02, 0.1)
+                yield self.simulation.random.uniform(0.02, 0.1)
                 hint = None if good else retry_after_hint(headers)
                 permit.on_response(headers, back_off=hint)
                 if good:
                     return None
 
     def trigger(self, task, not_before, snapshot):
-        yield max(0.0, not_before - self.world.now)
+        yield max(0.0, not_before - self.simulation.now)
         self.triggerer.restore(Bucket.ACTION, snapshot)
         with self.triggerer.permit(Bucket.ACTION, paced=True) as permit:
             while wait := permit.try_acquire():
@@ -75,12 +75,12 @@ class Airflow:
 
 
 def run(tmp_path, monkeypatch, *, slots, one_machine, deferrable, limit):
-    world = World()
-    service = Limiter(world, limit)
-    monkeypatch.setattr(time, "time", lambda: service.epoch + world.now)
+    simulation = Simulation()
+    service = ServiceLimit(simulation, limit)
+    monkeypatch.setattr(time, "time", lambda: service.epoch + simulation.now)
     file = tmp_path / "key" if one_machine else None
-    airflow = Airflow(world, service, slots=slots, file=file, deferrable=deferrable)
-    world.run(3600)
+    airflow = Airflow(simulation, service, slots=slots, file=file, deferrable=deferrable)
+    simulation.run(3600)
     assert len(airflow.done_at) == TASKS
     return len(service.refused) / (TASKS + len(service.refused)), max(airflow.done_at)
 

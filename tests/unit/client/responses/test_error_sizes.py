@@ -75,12 +75,12 @@ def test_no_error_body_is_slow_or_large(make):
 @pytest.mark.heavy
 @pytest.mark.parametrize("make", HUGE.values(), ids=HUGE)
 @pytest.mark.parametrize("packed", [False, True])
-async def test_the_beginning_of_a_huge_body_is_enough(driver, raw_server, answer, make, packed):
+async def test_the_beginning_of_a_huge_body_is_enough(driver, raw_server, http_response, make, packed):
     content = body_sent = make()
     headers = ("Content-Type: application/json",)
     if packed:
         body_sent, headers = gzip.compress(content, 1), (*headers, "Content-Encoding: gzip")
-    server = raw_server(answer(body_sent, "400 Bad Request", *headers))
+    server = raw_server(http_response(body_sent, "400 Bad Request", *headers))
     client = driver.open(KEY, server.url, max_attempts=1, total_timeout=20)
     with pytest.raises(ConnixValidationError) as caught:
         await driver.run(client, "get", "p", "a")
@@ -105,9 +105,11 @@ BROKEN = {
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 429, 500, 503])
 @pytest.mark.parametrize(("content", "encoding"), BROKEN.values(), ids=BROKEN)
 async def test_a_status_counts_however_its_body_is_packed(
-    driver, raw_server, answer, content, encoding, status
+    driver, raw_server, http_response, content, encoding, status
 ):
-    server = raw_server(answer(content, f"{status} No", f"Content-Encoding: {encoding}", "Retry-After: 3600"))
+    server = raw_server(
+        http_response(content, f"{status} No", f"Content-Encoding: {encoding}", "Retry-After: 3600")
+    )
     client = driver.open(KEY, server.url, max_attempts=1, total_timeout=20)
     with pytest.raises(ConnixAPIError) as caught:
         await driver.run(client, "get", "p", "a")
@@ -170,8 +172,8 @@ async def test_a_status_counts_where_its_body_breaks_off(driver, raw_server, sta
 
 @pytest.mark.parametrize("status", [400, 409, 422])
 @pytest.mark.parametrize(("content", "encoding"), BROKEN.values(), ids=BROKEN)
-async def test_a_refused_create_is_posted_once(driver, raw_server, answer, content, encoding, status):
-    server = raw_server(answer(content, f"{status} No", f"Content-Encoding: {encoding}"))
+async def test_a_refused_create_is_posted_once(driver, raw_server, http_response, content, encoding, status):
+    server = raw_server(http_response(content, f"{status} No", f"Content-Encoding: {encoding}"))
     client = driver.open(KEY, server.url, max_attempts=5)
     with pytest.raises(ConnixAPIError) as caught:
         await driver.run(client, "create", "p", {"name": "x"})

@@ -41,7 +41,7 @@ DETAILS = [
     {"field": "config.temperature", "message": "Temperature must be between 0 and 2"},
     {"field": "config.max_tokens", "message": "Max tokens must be a positive integer"},
 ]
-#: The error answers of the reference, as they stand there.
+#: The error responses of the reference, as they stand there.
 DOCUMENTED = [
     (400, {"code": "validation_error", "message": "Invalid agent configuration", "details": DETAILS}),
     (401, {"code": "unauthorized", "message": "Invalid API key or expired token"}),
@@ -85,10 +85,10 @@ CLASSES = {
 
 @pytest.fixture
 async def ask(driver, raw_server):
-    """Have one call answered with these bytes, and return the exception; no repeats."""
+    """Return the exception of one call whose response has these bytes, without retries."""
 
-    async def ask(answer, method="get", *args):
-        server = raw_server(answer)
+    async def ask(http_response, method="get", *args):
+        server = raw_server(http_response)
         client = driver.open(KEY, server.url, max_attempts=1, total_timeout=10)
         with pytest.raises(ConnixError) as caught:
             await driver.run(client, method, "proj_1", *(args or ("agent_1",)))
@@ -99,10 +99,10 @@ async def ask(driver, raw_server):
 
 
 @pytest.mark.parametrize(("status", "stated"), DOCUMENTED)
-async def test_every_error_of_the_reference_becomes_its_class(ask, answer, status, stated):
+async def test_every_error_of_the_reference_becomes_its_class(ask, http_response, status, stated):
     if status == 429:
         stated = {**stated, "retry_after": 3600}
-    error = await ask(answer({"error": stated}, f"{status} X", "X-Request-ID: from_the_header"))
+    error = await ask(http_response({"error": stated}, f"{status} X", "X-Request-ID: from_the_header"))
     assert type(error) is CLASSES[status]
     assert (error.status_code, error.code, error.message) == (status, stated["code"], stated["message"])
     assert error.details == stated.get("details")
@@ -225,27 +225,27 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("body", "code", "message"), BODIES)
-async def test_an_error_body_of_any_form_is_read(ask, answer, body, code, message):
-    error = await ask(answer(body, "404 Not Found"))
+async def test_an_error_body_of_any_form_is_read(ask, http_response, body, code, message):
+    error = await ask(http_response(body, "404 Not Found"))
     assert type(error) is ConnixNotFoundError
     assert error.code == code
     assert message in error.message
     assert len(error.request_id) == 36
 
 
-async def test_validation_errors_of_a_framework_name_their_fields(ask, answer):
+async def test_validation_errors_of_a_framework_name_their_fields(ask, http_response):
     faults = [
         {"type": "missing", "loc": ["body", "name"], "msg": "Field required", "input": {"prompt": PROMPT}},
         {"type": "int", "loc": ["body", "config", "max_tokens"], "msg": f"not {SECRETS[1]}", "input": "x"},
     ]
-    error = await ask(answer({"detail": faults}, "422 No"), "create", BODY)
+    error = await ask(http_response({"detail": faults}, "422 No"), "create", BODY)
     assert "body.name: Field required; body.config.max_tokens: not ***" in str(error)
     assert error.details == [
         {"field": "body.name", "message": "Field required"},
         {"field": "body.config.max_tokens", "message": "not ***"},
     ]
     assert "sesame" not in everything_said(error)
-    error = await ask(answer({"error": [900 * "x"] * 900}, "404 No"))
+    error = await ask(http_response({"error": [900 * "x"] * 900}, "404 No"))
     assert len(str(error)) < 700
 
 
@@ -263,17 +263,17 @@ def test_error_bodies_of_any_depth_are_read():
             assert len(repr(caught.value)) < 2000
 
 
-async def test_long_words_of_the_service_are_cut(ask, answer):
+async def test_long_words_of_the_service_are_cut(ask, http_response):
     stated = {"code": 900 * "c", "message": 900 * "m", "request_id": 900 * "r"}
-    error = await ask(answer({"error": stated}, "404 Not Found"))
+    error = await ask(http_response({"error": stated}, "404 Not Found"))
     assert (len(error.code), len(error.message), len(error.request_id)) == (500, 500, 500)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_refused_and_not_followed(ask, raw_server, answer, status):
-    elsewhere = raw_server(answer(b"{}"))
+async def test_a_redirect_is_refused_and_not_followed(ask, raw_server, http_response, status):
+    elsewhere = raw_server(http_response(b"{}"))
     place = f"{elsewhere.url}/other?token=hidden"
-    error = await ask(answer(b"", f"{status} X", f"Location: {place}"))
+    error = await ask(http_response(b"", f"{status} X", f"Location: {place}"))
     assert (type(error), error.status_code, error.code) == (ConnixAPIError, status, "redirect_refused")
     assert "127.0.0.1" in str(error)
     assert "hidden" not in str(error)
@@ -281,15 +281,17 @@ async def test_a_redirect_is_refused_and_not_followed(ask, raw_server, answer, s
 
 
 @pytest.mark.parametrize("status", [300, 304, 305, 399])
-async def test_a_3xx_without_a_place_is_no_redirect(ask, answer, status):
-    error = await ask(answer(b"", f"{status} X"))
+async def test_a_3xx_without_a_place_is_no_redirect(ask, http_response, status):
+    error = await ask(http_response(b"", f"{status} X"))
     assert (type(error), error.status_code, error.code) == (ConnixAPIError, status, f"http_{status}")
     assert "redirect" not in str(error)
 
 
-async def test_a_key_echoed_in_headers_is_not_logged(ask, answer, caplog):
+async def test_a_key_echoed_in_headers_is_not_logged(ask, http_response, caplog):
     caplog.set_level("DEBUG")
-    await ask(answer(b"", "302 Found", f"Location: https://elsewhere.example/?key={KEY}", f"X-Echo: {KEY}"))
+    await ask(
+        http_response(b"", "302 Found", f"Location: https://elsewhere.example/?key={KEY}", f"X-Echo: {KEY}")
+    )
     assert "elsewhere.example" in caplog.text
     assert KEY not in caplog.text
 
@@ -308,15 +310,15 @@ async def test_a_key_echoed_in_headers_is_not_logged(ask, answer, caplog):
         ("https://host:99999999/", "cannot be read|not HTTP"),
     ],
 )
-async def test_a_redirect_to_nowhere_is_an_error_too(ask, answer, location, told):
-    error = await ask(answer(b"", "302 Found", f"Location: {location}"))
+async def test_a_redirect_to_nowhere_is_an_error_too(ask, http_response, location, told):
+    error = await ask(http_response(b"", "302 Found", f"Location: {location}"))
     assert "secret" not in str(error)
     with pytest.raises(ConnixError, match=told):
         raise error
 
 
-async def test_a_redirect_of_the_emulator(driver, emulator, project, raw_server, answer):
-    elsewhere = raw_server(answer(b"{}"))
+async def test_a_redirect_of_the_emulator(driver, emulator, project, raw_server, http_response):
+    elsewhere = raw_server(http_response(b"{}"))
     emulator.faults.add(Fault.redirect(elsewhere.url), times=None)
     with pytest.raises(ConnixAPIError, match="redirects are refused"):
         await driver.run(driver.to(emulator), "list", project)
@@ -406,7 +408,7 @@ def everything_said(error):
 
 @pytest.mark.parametrize("how", ECHOES)
 @pytest.mark.parametrize("status", [400, 409, 422, 500])
-async def test_an_echoed_secret_is_in_no_error(ask, answer, how, status):
+async def test_an_echoed_secret_is_in_no_error(ask, http_response, how, status):
     secrets = [KEY, *SECRETS]
     echo = {secret: ECHOES[how](secret) for secret in secrets}
     stated = {
@@ -420,7 +422,7 @@ async def test_an_echoed_secret_is_in_no_error(ask, answer, how, status):
         "request_id": echo[KEY],
     }
     raw = json.dumps({"error": stated})
-    reply = answer(raw.encode(), f"{status} X")
+    reply = http_response(raw.encode(), f"{status} X")
     for method, args in (("create", (BODY,)), ("update", ("agent_1", BODY))):
         error = await ask(reply, method, *args)
         said = everything_said(error)
@@ -431,9 +433,9 @@ async def test_an_echoed_secret_is_in_no_error(ask, answer, how, status):
         assert "***" in str(error)
 
 
-async def test_an_unreadable_response_shows_no_secret(ask, answer):
+async def test_an_unreadable_response_shows_no_secret(ask, http_response):
     agent = {"id": [KEY], "status": {PROMPT: 1}, "config": {"system_prompt": [PROMPT], "max_tokens": PROMPT}}
-    error = await ask(answer(agent), "create", BODY)
+    error = await ask(http_response(agent), "create", BODY)
     assert type(error) is ConnixResponseError
     assert "config.max_tokens" in str(error) or "id" in str(error)
     for secret in [KEY, *SECRETS]:

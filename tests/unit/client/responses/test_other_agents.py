@@ -49,10 +49,10 @@ def test_a_name_may_be_normalized(name):
 
 
 @pytest.mark.parametrize("name", [2024, 1.5, True, ["x"], {"a": 1}])
-def test_a_name_of_another_type_is_read_as_text(name):
+def test_a_name_of_another_type_becomes_text(name):
     call = endpoints.create_agent("p", {"name": json.dumps(name)})
     assert call.read(json.dumps(AGENT | {"name": name}).encode()).name == json.dumps(name)
 
 
-def test_a_numeric_id_is_the_same_as_its_text():
+def test_a_numeric_id_equals_its_text():
     assert endpoints.get_agent("p", "1").read(json.dumps(AGENT | {"id": 1}).encode()).id == "1"

@@ -212,7 +212,7 @@ def test_an_error_beside_the_result_counts(more):
     ],
     ids=json.dumps,
 )
-def test_what_says_yes_is_a_result(more):
+def test_harmless_fields_refuse_no_result(more):
     for name in ALL_CALLS:
         assert run(name, {**GOOD[name], **more}).error is None, name
 
@@ -230,7 +230,7 @@ def test_an_agent_with_an_error_field_is_read():
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"true", b'"ok"', b"7", b"<html>", b'{"message": "cut'])
-def test_what_is_no_json_object_cannot_be_read(body):
+def test_a_body_without_a_json_object_is_unreadable(body):
     for name in ALL_CALLS:
         done = Run(ALL_CALLS[name], RetryPolicy(max_attempts=1), repeat(Response(200, {}, body)))
         assert type(done.error) is ConnixResponseError, name

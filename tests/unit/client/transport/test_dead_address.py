@@ -1,4 +1,4 @@
-"""A host has several addresses, and the first of them does not answer."""
+"""A host has several addresses, and the first of them accepts no connection."""
 
 import asyncio
 import socket

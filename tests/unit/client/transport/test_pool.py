@@ -41,7 +41,7 @@ def test_a_forked_process_opens_its_own_sockets():
         child.start()
         try:
             during = _get_all(client, project_id, agent_ids[:20])
-            assert here.poll(30), "the child got no answer"
+            assert here.poll(30), "the child got no response"
             assert here.recv() == agent_ids[20:]
             assert here.recv() == "closed"
         finally:
@@ -70,7 +70,7 @@ def test_a_child_opens_connections_of_its_own(raw_server):
         )
         child.start()
         try:
-            assert here.poll(30), "the child got no answer"
+            assert here.poll(30), "the child got no response"
             assert here.recv() == ["agent_1"]
             assert here.recv() == "closed"
         finally:
@@ -88,7 +88,7 @@ class Outage:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=0)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._connections = []
-        # The kernel answers no further request for a connection while these wait to be accepted.
+        # The kernel accepts no further connection while these wait to be accepted.
         for _ in range(3):
             waiting = socket.socket()
             waiting.setblocking(False)
@@ -231,10 +231,10 @@ async def test_closing_closes_replaced_clients_too(clients):
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("location", ["{elsewhere}", "//{host}", "http://[::1", "http://\\x01/", ""])
-async def test_no_redirect_is_followed(driver, raw_server, answer, status, location):
-    elsewhere = raw_server(answer({"id": "a", "status": "running"}))
+async def test_no_redirect_is_followed(driver, raw_server, http_response, status, location):
+    elsewhere = raw_server(http_response({"id": "a", "status": "running"}))
     place = location.format(elsewhere=elsewhere.url, host=elsewhere.url.removeprefix("http://"))
-    server = raw_server(answer(b"", f"{status} Moved", f"Location: {place}"))
+    server = raw_server(http_response(b"", f"{status} Moved", f"Location: {place}"))
     client = driver.open("cx_" + 32 * "0", server.url, max_attempts=3)
     with pytest.raises(ConnixAPIError, match="redirects are refused") as caught:
         await driver.run(client, "get", "p", "a")

@@ -150,7 +150,7 @@ async def test_a_foreign_no_proxy_entry_is_fine(driver, monkeypatch, entry, host
         ("example.com:80", "http://myexample.com", False),
     ],
 )
-async def test_a_no_proxy_entry_with_the_usual_port_is_named(driver, monkeypatch, entry, url, is_overlooked):
+async def test_a_no_proxy_entry_with_a_port_is_named(driver, monkeypatch, entry, url, is_overlooked):
     monkeypatch.setenv("ALL_PROXY", "http://proxy:3128")
     monkeypatch.setenv("NO_PROXY", entry)
     if not is_overlooked:
@@ -161,7 +161,7 @@ async def test_a_no_proxy_entry_with_the_usual_port_is_named(driver, monkeypatch
 
 
 @pytest.mark.parametrize("proxy", ["http://a..b:1", f"http://{'x' * 64}:1"])
-def test_a_proxy_that_cannot_be_looked_up_is_named(driver, monkeypatch, proxy):
+def test_an_unresolvable_proxy_is_named(driver, monkeypatch, proxy):
     monkeypatch.setenv("HTTP_PROXY", proxy)
     assert "HTTP_PROXY of the environment is not the address of a proxy" in refused(driver)
 
@@ -220,8 +220,10 @@ async def test_an_error_blames_no_proxy_that_was_bypassed(driver, monkeypatch, c
 
 
 @pytest.mark.parametrize("status", ["403 Forbidden", "407 Proxy Authentication Required", f"502 {PASSWORD}"])
-async def test_a_refusing_proxy_is_named_with_its_status(driver, raw_server, answer, monkeypatch, status):
-    proxy = raw_server(answer(b"", status))
+async def test_a_refusing_proxy_is_named_with_its_status(
+    driver, raw_server, http_response, monkeypatch, status
+):
+    proxy = raw_server(http_response(b"", status))
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     client = driver.open(KEY, "https://connix.invalid", max_attempts=1)
     with pytest.raises(ConnixConnectionError) as caught:

@@ -109,8 +109,8 @@ def headers_of(request):
     return {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
 
 
-async def test_what_every_request_carries(driver, raw_server, answer):
-    server = raw_server(answer({"error": {"message": "try later"}}, "503 No"))
+async def test_every_request_has_its_headers(driver, raw_server, http_response):
+    server = raw_server(http_response({"error": {"message": "try later"}}, "503 No"))
     client = driver.open(KEY, server.url, max_attempts=3)
     with pytest.raises(ConnixAPIError) as caught:
         await driver.run(client, "update", "p", "a", {"name": "x"})
@@ -217,8 +217,8 @@ def test_a_secret_is_hidden_while_its_auth_lives():
     assert None not in [known() for known in httpcore_log._auths]
 
 
-async def test_nobody_listens_there(driver, raw_server, answer):
-    server = raw_server(answer(b""))
+async def test_a_port_without_a_listener_is_named(driver, raw_server, http_response):
+    server = raw_server(http_response(b""))
     server.stop()
     client = driver.open(KEY, server.url, max_attempts=2)
     with pytest.raises(
@@ -240,8 +240,8 @@ async def test_an_unknown_host(driver, monkeypatch):
         await driver.run(driver.open(KEY, "http://connix.invalid", max_attempts=1), "list", "p")
 
 
-async def test_a_proxy_that_refuses(driver, raw_server, answer, monkeypatch):
-    proxy = raw_server(answer(b"", "403 Forbidden"))
+async def test_a_refusal_of_the_proxy_is_named(driver, raw_server, http_response, monkeypatch):
+    proxy = raw_server(http_response(b"", "403 Forbidden"))
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     client = driver.open(KEY, "https://connix.invalid", max_attempts=1)
     with pytest.raises(ConnixConnectionError, match=r"\(HTTPS_PROXY of the environment\) refused") as caught:
@@ -282,8 +282,8 @@ def certificate(tmp_path_factory):
     return path, context
 
 
-async def test_an_untrusted_certificate_is_explained(driver, raw_server, answer, certificate):
-    server = raw_server(answer({"agents": []}), certificate[1])
+async def test_an_untrusted_certificate_is_explained(driver, raw_server, http_response, certificate):
+    server = raw_server(http_response({"agents": []}), certificate[1])
     client = driver.open(KEY, server.url, verify=True, max_attempts=1)
     with pytest.raises(ConnixConnectionError, match="its TLS certificate is not trusted") as caught:
         await driver.run(client, "list", "p")
@@ -292,9 +292,9 @@ async def test_an_untrusted_certificate_is_explained(driver, raw_server, answer,
     assert server.requests == []
 
 
-async def test_a_bundle_of_ones_own_is_trusted(driver, raw_server, answer, certificate):
+async def test_a_bundle_of_ones_own_is_trusted(driver, raw_server, http_response, certificate):
     path, context = certificate
-    server = raw_server(answer({"agents": []}), context)
+    server = raw_server(http_response({"agents": []}), context)
     assert len(await driver.run(driver.open(KEY, server.url, verify=str(path)), "list", "p")) == 0
     assert len(await driver.run(driver.open(KEY, server.url, verify=False), "list", "p")) == 0
 
