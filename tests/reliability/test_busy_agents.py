@@ -6,6 +6,7 @@ import datetime as dt
 import itertools
 
 import pytest
+from modes import MODES
 from scenarios import Scenario
 
 from connix_provider.client import Client
@@ -25,8 +26,6 @@ from connix_provider.operators.agent import (
 )
 
 pytestmark = pytest.mark.heavy
-
-MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 
 
 def _task(scenario: Scenario, operator, **arguments):

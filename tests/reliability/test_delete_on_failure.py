@@ -6,14 +6,13 @@ import logging
 
 import pytest
 from dag_store import airflow_version
+from modes import MODES
 
 from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixAgentFailedError, ConnixAgentTimeoutError
 from connix_provider.operators.agent import ConnixCreateAgentOperator
 
 pytestmark = pytest.mark.heavy
-
-MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 CREATE = {"name": "alpha", "config": {"model": "gpt-4"}, "poll_interval": 5, "timeout": 60}
 FAILED = (
     Fault.ends_in_error(),

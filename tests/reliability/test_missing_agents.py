@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from modes import MODES
 
 from connix_provider.operators.agent import ConnixDeleteAgentOperator, ConnixStopAgentOperator
 
 pytestmark = pytest.mark.heavy
-
-MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 OPTIONS = {"poll_interval": 5, "timeout": 300, "ignore_if_missing": True}
 
 

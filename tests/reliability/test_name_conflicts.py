@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from modes import MODES
 
 from connix_provider.client.errors import ConnixConflictError
 from connix_provider.operators.agent import ConnixCreateAgentOperator
 
 pytestmark = pytest.mark.heavy
-
-MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 CREATE = {"name": "alpha", "config": {"model": "gpt-4"}, "poll_interval": 5, "timeout": 300}
 
 

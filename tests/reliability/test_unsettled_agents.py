@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from modes import MODES
 
 from connix_provider.client.agents import Agents
 from connix_provider.client.errors import ConnixConnectionError, ConnixResponseError
@@ -14,8 +15,6 @@ from connix_provider.operators.agent import ConnixCreateAgentOperator
 from connix_provider.poll_state import Snapshot
 
 pytestmark = pytest.mark.heavy
-
-MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 OWNERS = pytest.mark.parametrize("is_own", [True, False], ids=["own agent", "if_exists=update"])
 CREATE = {"name": "alpha", "config": {"model": "gpt-4"}}
 

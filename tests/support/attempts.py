@@ -1,6 +1,13 @@
 """Drive the flow of a call by hand: outcomes are given, and time passes only in pauses."""
 
-from connix_provider.client import ConnixError
+from connix_provider.client import (
+    ConnixAPIError,
+    ConnixConflictError,
+    ConnixError,
+    ConnixNotFoundError,
+    ConnixRateLimitError,
+    ConnixServerError,
+)
 from connix_provider.client.attempts.flow import perform
 from connix_provider.client.calls.steps import Response, Send, Sleep
 from connix_provider.client.endpoints import (
@@ -94,3 +101,17 @@ class Run:
 def repeat(outcome):
     while True:
         yield outcome() if callable(outcome) else outcome
+
+
+def failure(kind, executed, hint):
+    error = (
+        kind("words")
+        if not isinstance(kind, int)
+        else {429: ConnixRateLimitError, 409: ConnixConflictError, 404: ConnixNotFoundError}.get(
+            kind, ConnixServerError if kind >= 500 else ConnixAPIError
+        )(kind, "c", "m")
+    )
+    error.may_have_executed = executed
+    if isinstance(error, ConnixAPIError):
+        error.retry_after = hint
+    return error

@@ -7,7 +7,6 @@ from in_process import TaskRun
 
 from connix_provider.operators.fleet import ConnixFleetOperator
 
-MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 TEAM = {"name": "team-*"}
 
 

@@ -18,6 +18,10 @@ from timewarp import Timewarp
 from connix_provider.emulator import Emulator, Fault
 from connix_provider.sensors.agent import ConnixAgentStatusSensor
 
+#: The parameters of a create.
+CREATE: dict[str, Any] = {"name": "alpha", "config": {"model": "gpt-4", "temperature": 0.3}}
+#: A refusal that ends a task at once.
+FORBIDDEN = Fault.status(403, code="insufficient_permissions", message="no")
 #: Seconds between two cases: whatever a case has planned, used up or been told to wait for is over then.
 _APART = 7200.0
 
@@ -67,6 +71,12 @@ class Scenario:
             self.emulator.faults.add(**vars(fault))
         found: list[dict[str, Any]] = page["agents"]
         return found
+
+    def seed(self, status: str = "running", **fields: Any) -> str:
+        """Seed one agent, a minute before the task."""
+        (agent_id,) = self.emulator.seed(status=status, project_id=self.project_id, **fields)
+        self.emulator.clock.advance(60)
+        return agent_id
 
     def task(self, operator: Callable[..., Any], **arguments: Any) -> TaskRun:
         """Return a run of one task of the scenario's project."""

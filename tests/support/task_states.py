@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from dag_store import airflow_version
 
+from connix_provider.triggers.agent import ConnixAgentStatusTrigger
+
 #: In place of a state: Airflow fails, or knows no such task instance.
 REFUSED, MISSING = "<refused>", "<missing>"
 
@@ -59,3 +61,9 @@ def tell_state(monkeypatch: pytest.MonkeyPatch, state: str | None, *, map_index:
 
     wanted = map_index
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(get_task_states))
+
+
+def make_trigger(*arguments, map_index=-1, **how):
+    trigger = ConnixAgentStatusTrigger(*arguments, **how)
+    trigger.task_instance = task_instance(map_index)
+    return trigger

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+from modes import MODES
 from scenarios import PASSING, Prepare, agent, faulty
 
 from connix_provider.client.errors import (
@@ -17,11 +18,7 @@ from connix_provider.client.errors import (
     ConnixValidationError,
 )
 from connix_provider.emulator import Emulator, Fault
-from connix_provider.exceptions import (
-    ConnixAgentFailedError,
-    ConnixAgentGoneError,
-    ConnixAgentTimeoutError,
-)
+from connix_provider.exceptions import ConnixAgentFailedError, ConnixAgentGoneError, ConnixAgentTimeoutError
 from connix_provider.operators.agent import (
     ConnixCreateAgentOperator,
     ConnixDeleteAgentOperator,
@@ -319,7 +316,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+@MODES
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_an_operator_has_one_outcome(case, deferrable, emulator, run, warp):
     arguments = case.prepare(emulator) or {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from modes import MODES
 from scenarios import PASSING
 
 from connix_provider.client.errors import (
@@ -25,8 +26,6 @@ from connix_provider.poll_state import PollState, Snapshot
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
 pytestmark = pytest.mark.heavy
-
-MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 DONE = {"outcome": "done", "agent_id": "agent_1", "message": ""}
 #: Operator, its arguments but for the agent, its call, and looks at the agent before that.
 ACTIONS = pytest.mark.parametrize(

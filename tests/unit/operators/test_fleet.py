@@ -6,7 +6,8 @@ from contextlib import suppress
 
 import pytest
 from dag_store import airflow_version
-from fleets import MODES, TEAM, fleet, requests
+from fleets import TEAM, fleet, requests
+from modes import MODES
 
 from connix_provider.client.errors import ConnixAuthenticationError
 from connix_provider.emulator import Fault

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fleets import MODES, fleet, requests
+from fleets import fleet, requests
+from modes import MODES
 
 from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixFleetError

@@ -12,6 +12,7 @@ import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 from dag_store import airflow_version, store
+from modes import MODES
 
 from connix_provider.client.errors import ConnixAuthenticationError
 from connix_provider.client.ratelimit import Bucket
@@ -35,7 +36,6 @@ from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 pytestmark = pytest.mark.heavy
 
 CREATE = {"name": "new", "config": {"model": "gpt-4"}, "poll_interval": 5}
-MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 
 
 @MODES

@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 from dag_store import airflow_version
 from in_process import TaskRun
+from modes import MODES
 
 from connix_provider.client.errors import ConnixNotFoundError
 from connix_provider.emulator import Emulator, Fault
@@ -17,8 +18,6 @@ from connix_provider.operators.agent import (
 )
 
 pytestmark = pytest.mark.heavy
-
-MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 #: What ends a try before the action's end is known.
 REFUSED = Fault.status(401, code="unauthorized")
 

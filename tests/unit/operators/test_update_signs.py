@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from modes import MODES
 
 from connix_provider.client.models import Agent
 from connix_provider.emulator import Fault
@@ -14,8 +15,6 @@ from connix_provider.operators.agent import ConnixCreateAgentOperator, ConnixUpd
 from connix_provider.poll_state import Sign
 
 pytestmark = pytest.mark.heavy
-
-MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 OLD = {
     "id": "a",
     "name": "Alpha",

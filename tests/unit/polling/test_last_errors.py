@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fast_timeouts import shorten_timeouts
 from in_process import Ran
+from modes import MODES
 from scenarios import Scenario
 
 from connix_provider.client.errors import ConnixPermissionError
@@ -218,7 +219,7 @@ def test_quoted_lines_are_harmless(scenario, who, agent_id, caplog, capfd):
     assert any("\\x1b[2J\\x1b[31mred\\r\\n[2026" in line for line in ran.error.last_errors)
 
 
-@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+@MODES
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_replaced_secret_is_hidden(scenario, stream, deferrable, agent_id, caplog, capfd):
     caplog.set_level(logging.INFO)

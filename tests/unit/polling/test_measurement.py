@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from received import received_calls
 
 from connix_provider.client import AsyncClient, Client, ConnixNotFoundError, ConnixServerError
 from connix_provider.client.models import AgentPage
@@ -19,10 +20,6 @@ from connix_provider.selector import AgentSelector
 def client(emulator):
     with Client(emulator.api_key, emulator.url, max_attempts=1) as client:
         yield client
-
-
-def calls(emulator) -> list[str]:
-    return [entry.call for entry in emulator.journal.entries()]
 
 
 @pytest.mark.parametrize(
@@ -42,12 +39,12 @@ async def test_only_the_requests_the_checks_need_are_sent(policy, wanted, client
     (agent_id,) = emulator.seed()
     made = HealthPolicy(**policy)
     report = client.run_flow(measure(client, made, emulator.project_id, agent_id))
-    assert calls(emulator) == wanted
+    assert received_calls(emulator) == wanted
     assert report.agent_id == agent_id
     emulator.journal.clear()
     async with AsyncClient(emulator.api_key, emulator.url) as other:
         again = await other.run_flow(measure(other, made, emulator.project_id, agent_id))
-    assert calls(emulator) == wanted
+    assert received_calls(emulator) == wanted
     assert [check.state for check in again.checks] == [check.state for check in report.checks]
 
 
@@ -56,7 +53,7 @@ def test_a_fresh_agent_is_not_read_again(client, emulator):
     agent = client.agents.get(emulator.project_id, agent_id)
     policy = HealthPolicy(statuses="running", max_cpu_usage=1)
     client.run_flow(measure(client, policy, emulator.project_id, agent_id, agent=agent))
-    assert calls(emulator) == ["get_agent", "get_metrics"]
+    assert received_calls(emulator) == ["get_agent", "get_metrics"]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +75,7 @@ def test_error_logs_of_the_window_are_counted(inside, outside, other, most, want
     policy = HealthPolicy(max_error_logs=most)
     report = client.run_flow(measure(client, policy, emulator.project_id, agent_id))
     assert report.state == wanted
-    assert len(calls(emulator)) <= 3
+    assert len(received_calls(emulator)) <= 3
 
 
 def test_a_metric_of_the_window_is_measured(client, emulator):
@@ -111,10 +108,10 @@ def test_a_selection_has_all_agents_that_match(client, emulator):
     emulator.journal.clear()
     assert select(client, emulator, name="team-*") == [*team, *down]
     assert select(client, emulator, metadata={"team": "a"}) == team
-    assert set(calls(emulator)) == {"list_agents"}
+    assert set(received_calls(emulator)) == {"list_agents"}
     emulator.journal.clear()
     assert select(client, emulator, statuses="stopped") == down
-    assert len(calls(emulator)) == 1
+    assert len(received_calls(emulator)) == 1
     assert select(client, emulator, name="team-*", statuses="stopped, error") == down
     assert select(client, emulator, names=["team-down-2", "team-1"]) == [team[0], down[1]]
     assert select(client, emulator, ids=[*reversed(team)]) == [*reversed(team)]
@@ -123,10 +120,10 @@ def test_a_selection_has_all_agents_that_match(client, emulator):
 def test_few_ids_cost_a_get_each(client, emulator):
     agents = emulator.seed(30)
     assert select(client, emulator, ids=agents[:3]) == agents[:3]
-    assert calls(emulator) == ["get_agent"] * 3
+    assert received_calls(emulator) == ["get_agent"] * 3
     emulator.journal.clear()
     assert select(client, emulator, ids=agents) == agents
-    assert calls(emulator) == ["list_agents"]
+    assert received_calls(emulator) == ["list_agents"]
 
 
 @pytest.mark.parametrize(
@@ -175,4 +172,4 @@ def test_a_field_missing_in_a_listing_is_read(field, client, emulator, monkeypat
     criteria = {"metadata": {"team": "a"}} if field == "metadata" else {"idle_for": 1e9, "name": "*"}
     found = select(client, emulator, allow_empty=True, **criteria)
     assert found == (agents if field == "metadata" else [])
-    assert calls(emulator).count("get_agent") == 2
+    assert received_calls(emulator).count("get_agent") == 2

@@ -7,14 +7,11 @@ import contextvars
 
 import httpx
 import pytest
+from received import received_calls
 
 from connix_provider.client.ratelimit import Bucket
 from connix_provider.emulator import Fault
 from connix_provider.hooks.connix import ConnixHook
-
-
-def calls(emulator):
-    return [entry.call for entry in emulator.journal.entries()]
 
 
 def counted(emulator, since, until):
@@ -33,7 +30,7 @@ async def test_few_agents_are_read_by_id(emulator, wait):
         emulator.script(agent_id, [(18, "running")])
     events = await together(wait, agent_ids)
     assert {event["outcome"] for event in events} == {"done"}
-    assert calls(emulator) == ["get_agent"] * 10 * 5
+    assert received_calls(emulator) == ["get_agent"] * 10 * 5
 
 
 async def test_many_share_the_listing(emulator, wait):
@@ -284,7 +281,7 @@ async def test_waits_for_one_agent_share_its_polls(emulator, wait):
     emulator.script(agent_id, [(18, "running")])
     assert {event["outcome"] for event in await together(wait, [agent_id] * 50)} == {"done"}
     # The first may have looked before the last had come.
-    assert 5 <= len(calls(emulator)) <= 10
+    assert 5 <= len(received_calls(emulator)) <= 10
 
 
 async def test_nothing_is_left_running(emulator, wait):

@@ -1,34 +1,23 @@
 """Whether and when a failed call is sent again: pure functions, driven by hand."""
 
-import dataclasses
 import itertools
 import math
-import time
-from email.utils import formatdate
 
 import pytest
-from attempts import AGENT, CALLS, NOW, Run, refusal, repeat, said
+from attempts import AGENT, CALLS, NOW, Run, failure, refusal, repeat, said
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connix_provider.client import (
-    ConnixAPIError,
-    ConnixConflictError,
     ConnixConnectionError,
     ConnixError,
-    ConnixNotFoundError,
     ConnixRateLimitError,
     ConnixResponseError,
-    ConnixServerError,
     ConnixTimeoutError,
     ConnixValidationError,
 )
-from connix_provider.client.attempts.flow import perform
 from connix_provider.client.calls.steps import Response
-from connix_provider.client.endpoints import update_agent
-from connix_provider.client.ratelimit import Bucket, RateLimiter, retry_after_hint
-from connix_provider.client.ratelimit.headers import parse_number
-from connix_provider.client.ratelimit.server_clock import server_time
+from connix_provider.client.ratelimit import Bucket
 from connix_provider.client.retry import RetryPolicy, retry_delay
 from connix_provider.client.transient import is_transient
 
@@ -50,20 +39,6 @@ def test_each_call_has_its_bucket_and_repeat_rule():
         "logs": Bucket.LOGS,
         "metrics": Bucket.METRICS,
     }
-
-
-def failure(kind, executed, hint):
-    error = (
-        kind("words")
-        if not isinstance(kind, int)
-        else {429: ConnixRateLimitError, 409: ConnixConflictError, 404: ConnixNotFoundError}.get(
-            kind, ConnixServerError if kind >= 500 else ConnixAPIError
-        )(kind, "c", "m")
-    )
-    error.may_have_executed = executed
-    if isinstance(error, ConnixAPIError):
-        error.retry_after = hint
-    return error
 
 
 FAILURES = st.builds(
@@ -339,242 +314,6 @@ def test_doubt_about_an_execution_stays():
     outcomes = [failure(ConnixTimeoutError, True, None), refusal(403)]
     assert Run(CALLS["start"], RetryPolicy(), iter(outcomes)).error.may_have_executed
     assert not Run(CALLS["start"], RetryPolicy(), iter(outcomes[1:])).error.may_have_executed
-
-
-LOST = failure(ConnixTimeoutError, True, None)
-
-
-@pytest.mark.parametrize(
-    ("name", "status", "settled"),
-    [
-        ("start", "running", True),
-        ("start", "creating", False),
-        ("start", "updating", False),
-        ("start", "stopped", False),
-        ("start", "error", False),
-        ("pause", "paused", True),
-        ("pause", "running", False),
-        ("stop", "stopped", True),
-        ("stop", "paused", False),
-    ],
-)
-def test_a_get_decides_a_refused_repeat(name, status, settled):
-    look = Response(200, {}, f'{{"id": "a", "status": "{status}"}}'.encode())
-    run = Run(CALLS[name], RetryPolicy(), iter([LOST, refusal(409), look]))
-    assert [step.call.method for step in run.sent] == ["POST", "POST", "GET"]
-    if settled:
-        assert (run.result.agent_id, run.result.status) == ("a", status)
-        assert "was executed" in run.result.message
-    else:
-        assert isinstance(run.error, ConnixConflictError)
-        assert run.error.may_have_executed
-
-
-def test_a_refused_repeat_of_update_reads_the_agent():
-    changes = {"name": "x", "config": {"temperature": 1, "new": {"a": [1, 2]}}, "description": None}
-    call = update_agent("p", "a", changes)
-    has = b'{"id":"a","status":"running","name":"x","config":{"temperature":1.0,"new":{"a":[1,2],"b":0}}}'
-    run = Run(call, RetryPolicy(), iter([LOST, refusal(409), Response(200, {}, has)]))
-    assert run.result.name == "x"
-    for differs in (
-        has.replace(b"1.0", b"0.9"),
-        has.replace(b'"a":[1,2],', b""),
-        has.replace(b'"x"', b'"y"'),
-    ):
-        run = Run(call, RetryPolicy(), iter([LOST, refusal(409), Response(200, {}, differs)]))
-        assert isinstance(run.error, ConnixConflictError)
-
-
-def test_a_delete_whose_repeat_finds_nothing_is_done():
-    gone = refusal(404, code="agent_not_found")
-    run = Run(CALLS["delete"], RetryPolicy(), iter([LOST, gone]))
-    assert run.result.agent_id == "a"
-    assert "response was lost" in run.result.message
-    run = Run(CALLS["delete"], RetryPolicy(), iter([gone]))
-    assert isinstance(run.error, ConnixNotFoundError)
-    run = Run(CALLS["delete"], RetryPolicy(), iter([refusal(429), gone]))
-    assert isinstance(run.error, ConnixNotFoundError)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [refusal(404, code="project_not_found"), refusal(404), Response(404, {}, b"<html>no route</html>")],
-)
-def test_another_404_confirms_no_repeated_delete(other):
-    run = Run(CALLS["delete"], RetryPolicy(), itertools.chain([LOST], repeat(other)))
-    assert isinstance(run.error, ConnixNotFoundError)
-    assert not run.error.is_of_an_agent
-    assert run.error.may_have_executed
-
-
-def test_a_failed_check_leaves_the_refusal():
-    run = Run(CALLS["start"], RetryPolicy(), iter([LOST, refusal(409), refusal(404)]))
-    assert isinstance(run.error, ConnixConflictError)
-    run = Run(CALLS["start"], RetryPolicy(total_timeout=10), iter([LOST, refusal(409)]), took=5)
-    assert isinstance(run.error, ConnixConflictError)
-    assert len(run.sent) == 2
-
-
-def test_the_check_is_retried_like_any_get():
-    look = Response(200, {}, AGENT)
-    run = Run(CALLS["start"], RetryPolicy(), iter([LOST, refusal(409), refusal(503), look]))
-    assert run.result.status == "running"
-    assert len(run.sent) == 4
-
-
-# What the service says of the time to come again
-
-
-def headers(**values):
-    return {name.replace("_", "-"): str(value) for name, value in values.items()}
-
-
-DATE = formatdate(NOW, usegmt=True)
-RESET = {"x_ratelimit_reset": NOW + 30}
-ALL = headers(date=DATE, retry_after=20, **RESET)
-
-
-def test_hints_count_in_their_order():
-    assert retry_after_hint(ALL, {"retry_after": 10}) == 10
-    assert retry_after_hint(ALL, {}) == 20
-    assert retry_after_hint(headers(date=DATE, **RESET)) == 30
-    assert retry_after_hint(headers(date=DATE)) is None
-    assert retry_after_hint({}) is None
-
-
-@pytest.mark.parametrize("skew", [-86_400, -45, 0, 45, 86_400])
-def test_the_servers_clock_counts_and_not_ours(monkeypatch, skew):
-    monkeypatch.setattr(time, "time", lambda: NOW + skew)
-    assert retry_after_hint(headers(date=DATE, **RESET)) == 30
-    assert retry_after_hint(headers(date=DATE, retry_after=formatdate(NOW + 12, usegmt=True))) == 12
-    assert retry_after_hint(headers(date=DATE, retry_after=formatdate(NOW - 12, usegmt=True))) == 0
-    # Without the server's clock its moments say nothing.
-    for no_date in ({}, {"date": "garbage"}):
-        assert retry_after_hint(headers(x_ratelimit_reset=NOW + 30, **no_date)) is None
-        assert retry_after_hint(headers(retry_after=formatdate(NOW + 12, usegmt=True), **no_date)) is None
-        assert retry_after_hint(headers(retry_after=12, **no_date)) == 12
-
-
-@pytest.mark.parametrize("reset", [NOW * 1000, NOW + 86_500, 1e300])
-def test_an_unparseable_reset_is_ignored(reset):
-    told = headers(date=DATE, x_ratelimit_reset=reset)
-    assert retry_after_hint(told) is None
-    assert retry_after_hint(told | {"x-ratelimit-reset-requests": str(NOW + 40)}) == 40
-    assert retry_after_hint(headers(date=DATE, x_ratelimit_reset=NOW + 86_400)) == 86_400
-
-
-@pytest.mark.parametrize(
-    "date",
-    [
-        "Mon, 15 Jan 2024 16:00:00 GMT",
-        "Mon, 15 Jan 2024 16:00:00 -0000",
-        "Mon Jan 15 16:00:00 2024",
-        "Monday, 15-Jan-24 16:00:00 GMT",
-    ],
-)
-def test_dates_of_every_http_form_are_in_gmt(monkeypatch, date):
-    monkeypatch.setenv("TZ", "Asia/Tokyo")
-    time.tzset()
-    try:
-        assert server_time({"date": date}) == NOW
-    finally:
-        monkeypatch.undo()
-        time.tzset()
-
-
-@pytest.mark.parametrize(
-    "nonsense",
-    [
-        "",
-        " ",
-        "soon",
-        "-5",
-        "nan",
-        "inf",
-        "-inf",
-        "1e999",
-        "0x10",
-        "Thu, 99 Foo 2024 99:99:99",
-        "\xa0",
-        "5s",
-    ],
-)
-def test_unreadable_hints_are_ignored(nonsense):
-    assert retry_after_hint(headers(date=DATE, retry_after=nonsense, **RESET)) == 30
-    assert retry_after_hint(headers(date=DATE, x_ratelimit_reset=nonsense)) is None
-    assert retry_after_hint(ALL, {"retry_after": nonsense}) == 20
-    assert server_time({"date": nonsense}) is None
-
-
-@pytest.mark.parametrize("nonsense", [None, True, [], {}, -1, math.nan, math.inf, 10**400])
-def test_unreadable_hints_in_the_body_are_ignored(nonsense):
-    assert parse_number(nonsense) is None
-    assert retry_after_hint(ALL, {"retry_after": nonsense}) == 20
-
-
-def test_a_reset_counts_only_for_used_up_limits():
-    assert retry_after_hint(headers(date=DATE, x_ratelimit_remaining=0, **RESET)) == 30
-    assert retry_after_hint(headers(date=DATE, x_ratelimit_remaining=87, **RESET)) is None
-    per_key = {"x_ratelimit_reset_requests": NOW + 50}
-    assert retry_after_hint(headers(date=DATE, x_ratelimit_remaining_requests=0, **per_key, **RESET)) == 50
-    both = headers(date=DATE, x_ratelimit_remaining=0, x_ratelimit_remaining_requests=5, **per_key, **RESET)
-    assert retry_after_hint(both) == 30
-
-
-def test_a_reset_counts_only_with_a_429():
-    told = headers(date=DATE, **RESET)
-    assert retry_after_hint(told, refused=False) is None
-    assert retry_after_hint(ALL, refused=False) == 20
-    for status, hint in ((429, 30), (500, None), (404, None)):
-        policy = RetryPolicy(max_attempts=1, total_timeout=100, max_permit_wait=1)
-        flow = perform(CALLS["get"], policy, limiter=RateLimiter())
-        next(flow)
-        with pytest.raises(ConnixAPIError) as caught:
-            flow.send(Response(status, told, b""))
-        assert caught.value.retry_after == hint
-
-
-@given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
-def test_no_header_breaks_the_hint(date, retry_after, reset):
-    hint = retry_after_hint({"date": date, "retry-after": retry_after, "x-ratelimit-reset": reset})
-    assert hint is None or 0 <= hint < math.inf
-
-
-def test_an_unreadable_redirect_is_an_error():
-    run = Run(CALLS["get"], RetryPolicy(), iter([Response(302, {"location": "http://[::1"}, b"")]))
-    assert "an address that cannot be read" in str(run.error)
-
-
-@pytest.mark.parametrize("reply", [Response(204, {}, b""), Response(202, {}, b" ")])
-def test_an_update_with_an_empty_response_is_checked(reply):
-    run = Run(CALLS["update"], RetryPolicy(), iter([reply, refusal(503), Response(200, {}, AGENT)]))
-    assert [step.call.method for step in run.sent] == ["PUT", "GET", "GET"]
-    assert run.result.id == "a"
-
-
-def test_an_update_with_an_unreadable_response_was_accepted():
-    for outcomes in ([refusal(404)], [refusal(503)] * 5):
-        policy = RetryPolicy(total_timeout=100, max_permit_wait=5)
-        run = Run(CALLS["update"], policy, iter([Response(204, {}, b""), *outcomes]))
-        assert type(run.error) is ConnixResponseError
-        assert run.error.may_have_executed
-        assert run.error.request_id == run.sent[-1].request_id
-        assert "204 to PUT" in str(run.error)
-        assert "could not be read either: Connix responded " in str(run.error)
-        assert sum(step.call.method == "PUT" for step in run.sent) == 1
-    run = Run(CALLS["update"], RetryPolicy(total_timeout=5), iter([Response(204, {}, b"")]), took=6)
-    assert len(run.sent) == 1
-    assert run.error.may_have_executed
-
-
-def test_every_unreadable_result_is_a_response_error():
-    def read(body):
-        raise RecursionError("secret")
-
-    call = dataclasses.replace(CALLS["create"], read=read)
-    run = Run(call, RetryPolicy(), iter([Response(201, {}, b"{}")]))
-    assert isinstance(run.error, ConnixResponseError)
-    assert str(run.error).endswith("RecursionError")
 
 
 def test_a_bad_request_is_never_repeated():

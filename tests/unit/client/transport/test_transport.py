@@ -10,15 +10,10 @@ import warnings
 import httpx
 import pytest
 from foreign_service import write_certificate
+from raw_requests import headers_of
 
 import connix_provider
-from connix_provider.client import (
-    AsyncClient,
-    Client,
-    ConnixAPIError,
-    ConnixConnectionError,
-    ConnixError,
-)
+from connix_provider.client import AsyncClient, Client, ConnixAPIError, ConnixConnectionError, ConnixError
 from connix_provider.client.auth import ApiKeyAuth, httpcore_log
 from connix_provider.client.calls.steps import Send
 from connix_provider.client.endpoints import get_agent
@@ -102,11 +97,6 @@ def test_an_httpx_error_without_a_request_is_read():
         assert told.may_have_executed is isinstance(error, httpx.ReadTimeout)
     assert "within 3 s" in str(told)
     assert "Connix broke" in str(translate(httpx.ReadError(""), send))
-
-
-def headers_of(request):
-    lines = request.split(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
-    return {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
 
 
 async def test_every_request_has_its_headers(driver, raw_server, http_response):
