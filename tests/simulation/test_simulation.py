@@ -11,14 +11,14 @@ import pytest
 from hostile.drawing import draw
 from hostile.history import Fault, History, Other
 from hostile.player import stage
+from hostile.service_behaviour import ServiceBehaviour
 from hostile.shrinking import shrink
-from hostile.temperament import Temperament
 from hostile.verdicts import judge, minimal
 
 HISTORIES = 5_000
 PORTIONS = 20
 #: The modules of the service, which must share no code with the provider.
-SERVICE = ("answers", "gateway", "limits", "record", "service", "temperament")
+SERVICE = ("service_responses", "gateway", "limits", "record", "service", "service_behaviour")
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +45,16 @@ def test_a_seed_is_the_same_history_each_time(playing):
 def test_a_failing_history_is_shrunk():
     history = dataclasses.replace(
         draw(0),
-        temper=Temperament(get_lag=2.0, latency=0.9, page=3),
+        behaviour=ServiceBehaviour(get_lag=2.0, latency=0.9, page=3),
         others=(Other("update", 0, 1.0), Other("delete", 0, 2.0)),
         faults=(Fault("reset", (), 0, 0.0, 20.0, 5), Fault("html 502", (), 0, 0.0, 20.0, 1)),
     )
 
     def fails(one: History) -> bool:
-        return one.temper.get_lag > 0 and any(other.what == "delete" for other in one.others)
+        return one.behaviour.get_lag > 0 and any(other.what == "delete" for other in one.others)
 
     smallest = shrink(history, fails)
-    assert smallest.temper == Temperament(get_lag=2.0)
+    assert smallest.behaviour == ServiceBehaviour(get_lag=2.0)
     assert smallest.others == (Other("delete", 0, 2.0),)
     assert smallest.faults == ()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from hostile.history import Fault, History, Interruption, Other, Run
-from hostile.temperament import Temperament
+from hostile.service_behaviour import ServiceBehaviour
 
 __all__ = ["CASES"]
 
@@ -71,7 +71,7 @@ CASES: dict[str, History] = {
         "restart", stored=False, retries=0, runs=(interrupted("execution timeout", 1.5),)
     ),
     "the agent of a failed create is left in spite of on_failure": task(
-        "create", on_failure="delete", retries=0, temper=Temperament(ends_in_error=(1,))
+        "create", on_failure="delete", retries=0, behaviour=ServiceBehaviour(ends_in_error=(1,))
     ),
     "a service asks for an hour and is left alone for it": task(
         "sensor", faults=(fault("hint 429 3600", "get"),)
@@ -87,23 +87,25 @@ CASES: dict[str, History] = {
     ),
     "a 404 of a gateway means that an agent is gone": task("delete", faults=(fault("html 404", "get"),)),
     "a delete does not wait its turn": task("delete", "deferred", faults=(fault("cut", "delete"),)),
-    "a 404 right after a create is believed": task("create", temper=Temperament(get_lag=6.0)),
+    "a 404 right after a create is believed": task("create", behaviour=ServiceBehaviour(get_lag=6.0)),
     "a 200 that says no counts as accepted": task(
         "stop", wait_for_completion=False, faults=(fault("lie success", "stop"),), retries=0
     ),
     "only some 5xx are transient": task("stop", faults=(fault("html 520", "get", times=2),)),
     "without evidence a restart is repeated": task(
         "restart",
-        temper=Temperament(updated_at="absent", restart_shows="nothing"),
+        behaviour=ServiceBehaviour(updated_at="absent", restart_shows="nothing"),
         faults=(fault("html 504 after", "restart"),),
     ),
     "a time that a database writes proves nothing": task(
-        "restart", temper=Temperament(written="database with UTC"), faults=(fault("silence", "restart"),)
+        "restart",
+        behaviour=ServiceBehaviour(written="database with UTC"),
+        faults=(fault("silence", "restart"),),
     ),
     "a name that is held is given up at once": task(
         "create",
         agents=ALPHA,
-        temper=Temperament(change_time=0.0, name_held=20.0),
+        behaviour=ServiceBehaviour(change_time=0.0, name_held=20.0),
         others=(Other("delete", 0, -1.0),),
     ),
     "a restart that fails is sent without end": task(
@@ -112,7 +114,7 @@ CASES: dict[str, History] = {
     "a secrets backend that is down ends a wait": task(
         "create",
         "deferred",
-        temper=Temperament(change_time=45.0),
+        behaviour=ServiceBehaviour(change_time=45.0),
         runs=(
             Run(
                 interruptions=(
@@ -135,7 +137,7 @@ CASES: dict[str, History] = {
     "a restart is repeated while the agent is on its way": task(
         "restart",
         timeout=300.0,
-        temper=Temperament(change_time=45.0, restart_shows="updating", busy_refused=False),
+        behaviour=ServiceBehaviour(change_time=45.0, restart_shows="updating", busy_refused=False),
         faults=(fault("reset after", "restart"),),
     ),
     "an update that failed counts as our restart": task(
@@ -143,22 +145,22 @@ CASES: dict[str, History] = {
         agents=STOPPED,
         retries=0,
         wait_for_completion=False,
-        temper=Temperament(ends_in_error=(1, 2)),
+        behaviour=ServiceBehaviour(ends_in_error=(1, 2)),
         faults=(fault("lie page", "restart"),),
         others=(Other("update", 0, 0.5),),
     ),
     "an agent that was updated is left stopped": task(
-        "create", if_exists="update", agents=STOPPED, temper=Temperament(get_lag=0.5)
+        "create", if_exists="update", agents=STOPPED, behaviour=ServiceBehaviour(get_lag=0.5)
     ),
     "a refusal while an update takes hold is final": task(
-        "create", timeout=300.0, if_exists="update", agents=STOPPED, temper=Temperament(get_lag=12.0)
+        "create", timeout=300.0, if_exists="update", agents=STOPPED, behaviour=ServiceBehaviour(get_lag=12.0)
     ),
     "a create that waits for its own agent is not undone": task(
         "create",
         "deferred",
         cancel_on_kill=True,
         retries=0,
-        temper=Temperament(ends_in_error=(1, 2)),
+        behaviour=ServiceBehaviour(ends_in_error=(1, 2)),
         runs=(
             Run(),
             Run("clear", 2.0, {"description": "corrected"}, (Interruption("mark failed", 2.53),)),
@@ -176,7 +178,7 @@ CASES: dict[str, History] = {
         "update",
         timeout=300.0,
         description="asked for",
-        temper=Temperament(get_lag=12.0),
+        behaviour=ServiceBehaviour(get_lag=12.0),
         faults=(fault("reset after", "update"),),
     ),
     "a change out of a status on the way counts as our restart": task(
@@ -194,7 +196,7 @@ CASES: dict[str, History] = {
         "deferred",
         poll_interval=30.0,
         timeout=20.0,
-        temper=Temperament(latency=3.0),
+        behaviour=ServiceBehaviour(latency=3.0),
         faults=(fault("html 404", "get", times=ALWAYS),),
         others=(Other("replace", 0, 2.25), Other("restart", 0, 0.48)),
     ),
@@ -211,7 +213,7 @@ CASES: dict[str, History] = {
     "a replica that lags hides the task's own agent": task(
         "create",
         timeout=300.0,
-        temper=Temperament(get_lag=6.0, lag_varies=True, change_time=25.0),
+        behaviour=ServiceBehaviour(get_lag=6.0, lag_varies=True, change_time=25.0),
         faults=(fault("reset after", "create"),),
     ),
     "a method that the service does not have is asked for again": task(

@@ -9,7 +9,7 @@ from typing import Any
 from hostile.event_combinations import plotted
 from hostile.history import MODES, Fault, History, Other, Run
 from hostile.history_parts import AFTER, CONFIG, OTHERS, draw_interruptions, draw_kind, draw_moment, draw_runs
-from hostile.temperament import draw_temperament
+from hostile.service_behaviour import draw_behaviour
 
 __all__ = ["OPERATORS", "draw"]
 
@@ -39,7 +39,7 @@ def draw(seed: int) -> History:
         retries=chance.choice((0, 1, 1, 2)),
         names=("alpha", "beta") if operator == "create" and chance.random() < 0.12 else (),
         agents=agents,
-        temper=draw_temperament(chance),
+        behaviour=draw_behaviour(chance),
         crowd=chance.choice((40, 120)) if chance.random() < 0.02 else 0,
         one_machine=Random(f"machine {seed}").random() < 0.5,
     )
@@ -98,14 +98,12 @@ def _faults(chance: Random, operator: str, runs: int, timeout: float) -> tuple[F
     calls = {"create": ("list", "create"), "sensor": ("get", "list")}.get(operator, (operator, operator))
     faults = []
     for _ in range(chance.choice((0, 0, 1, 1, 1, 2, 3))):
-        struck = chance.choice((*calls, *calls, "get", "list", ""))
+        hit = chance.choice((*calls, *calls, "get", "list", ""))
         begin = 0.0 if chance.random() < 0.6 else draw_moment(chance, timeout)
         end = chance.choice((timeout + AFTER, begin + chance.choice((5.0, 20.0, 60.0))))
         times = chance.choice((1, 1, 1, 2, 2, 3, 5, 1000))
         kind = draw_kind(chance)
-        faults.append(
-            Fault(kind, (struck,) if struck else (), chance.randrange(runs), round(begin, 1), end, times)
-        )
+        faults.append(Fault(kind, (hit,) if hit else (), chance.randrange(runs), round(begin, 1), end, times))
     return tuple(faults)
 
 

@@ -39,8 +39,8 @@ def _never_connected(chance: Random, history: History) -> History:
 
 def _without_evidence(chance: Random, history: History) -> History:
     """Draw a service that shows no evidence of a restart, and a lost response."""
-    temper = dataclasses.replace(
-        history.temper,
+    behaviour = dataclasses.replace(
+        history.behaviour,
         updated_at=chance.choice(("never", "absent", "accepted")),
         restart_shows=chance.choice(("nothing", "nothing", "updating")),
         heartbeat=0.0,
@@ -50,24 +50,24 @@ def _without_evidence(chance: Random, history: History) -> History:
         chance.choice((*_LOST, "reset")), ("restart",), 0, 0.0, timeout + AFTER, chance.choice((1, 2, 1000))
     )
     runs = (Run(), *draw_runs(chance, history))
-    return dataclasses.replace(history, temper=temper, faults=(lost,), runs=runs)
+    return dataclasses.replace(history, behaviour=behaviour, faults=(lost,), runs=runs)
 
 
 def _name_held(chance: Random, history: History) -> History:
     """Draw a delete of an agent just before another of its name is created."""
-    held = dataclasses.replace(history.temper, name_held=chance.choice((3.0, 12.0, 20.0)), change_time=0.0)
+    held = dataclasses.replace(history.behaviour, name_held=chance.choice((3.0, 12.0, 20.0)), change_time=0.0)
     deleted = Other("delete", 0, -1.0)
     return dataclasses.replace(
-        history, temper=held, agents=(("alpha", "running"),), others=(deleted,), names=()
+        history, behaviour=held, agents=(("alpha", "running"),), others=(deleted,), names=()
     )
 
 
 def _ends_in_error(chance: Random, history: History) -> History:
     """Draw agents that end in error, once or more often."""
-    temper = dataclasses.replace(history.temper, ends_in_error=chance.choice(((1,), (1, 2), (1, 2, 3))))
+    behaviour = dataclasses.replace(history.behaviour, ends_in_error=chance.choice(((1,), (1, 2), (1, 2, 3))))
     arguments = {**history.arguments, "on_failure": chance.choice(("keep", "delete", "delete"))}
     runs = (Run(), *draw_runs(chance, history))
-    return dataclasses.replace(history, temper=temper, arguments=arguments, runs=runs, agents=())
+    return dataclasses.replace(history, behaviour=behaviour, arguments=arguments, runs=runs, agents=())
 
 
 def _killed_and_started_again(chance: Random, history: History) -> History:
@@ -80,16 +80,16 @@ def _killed_and_started_again(chance: Random, history: History) -> History:
 def _again(chance: Random, history: History) -> History:
     """Draw a run that often fails, actions of other users after it, and another run of the task."""
     timeout = history.arguments["timeout"]
-    deed = history.operator if history.operator != "sensor" else "get"
+    call = history.operator if history.operator != "sensor" else "get"
     faults: tuple[Fault, ...] = ()
     interruptions: tuple[Interruption, ...] = ()
     match chance.choice(("refused", "lost", "lost from then on", "interrupted", "interrupted", "green")):
         case "refused":
-            faults = (Fault(draw_kind(chance), (deed,), 0, 0.0, timeout + AFTER, 1000),)
+            faults = (Fault(draw_kind(chance), (call,), 0, 0.0, timeout + AFTER, 1000),)
         case "lost":
             kind = chance.choice(_LOST)
             faults = (
-                Fault(kind, (deed,), 0, 0.0, timeout + AFTER, 1),
+                Fault(kind, (call,), 0, 0.0, timeout + AFTER, 1),
                 Fault("html 502", (), 0, 0.2, timeout + AFTER, 1000),
             )
         case "lost from then on":
@@ -105,6 +105,6 @@ def _again(chance: Random, history: History) -> History:
     runs = (first, second, *draw_runs(chance, history)[:1])
     gap = chance.choice((0, 1, 1, 2))
     # An update by another user looks like a restart to a client that compares only ``updated_at``.
-    what = ("update", "rename") if deed == "restart" and chance.random() < 0.4 else OTHERS
+    what = ("update", "rename") if call == "restart" and chance.random() < 0.4 else OTHERS
     others = [Other(chance.choice(what), chance.randrange(1, len(runs)), -1.0) for _ in range(gap)]
     return dataclasses.replace(history, runs=runs, faults=faults, others=tuple(others))

@@ -29,7 +29,7 @@ _READY = {
 
 def must_be_green(history: History) -> bool:
     """Return whether the first run of a history can succeed in time, and has evidence of that."""
-    temper, arguments = history.temper, history.arguments
+    behaviour, arguments = history.behaviour, history.arguments
     others = [other for other in history.others if other.run == 0]
     if any(other.at >= 0 or history.operator != "create" or other.what != "delete" for other in others):
         return False
@@ -38,21 +38,21 @@ def must_be_green(history: History) -> bool:
     faults = [fault for fault in history.faults if fault.run == 0]
     if not all(_passes(fault) for fault in faults) or _most_strikes(faults) > _STRIKES:
         return False
-    if temper.ends_in_error or temper.limits or not _is_possible(history):
+    if behaviour.ends_in_error or behaviour.limits or not _is_possible(history):
         return False
-    if history.operator == "restart" and not temper.shows_changes:
+    if history.operator == "restart" and not behaviour.shows_changes:
         return False
-    if temper.heartbeat and arguments.get("stable_for"):
+    if behaviour.heartbeat and arguments.get("stable_for"):
         return False
     pace = arguments.get("poll_interval") or arguments.get("poke_interval")
-    strikes = sum(min(fault.times, 4) * max(pace, _cost(fault)) for fault in faults)
+    effects = sum(min(fault.times, 4) * max(pace, _cost(fault)) for fault in faults)
     # A poll without a response may begin a whole interval later, and then leaves no time for the last poll.
-    strikes += max((pace for fault in faults if fault.kind == "silence"), default=0.0)
-    change = temper.change_time + temper.restart_delay + float(arguments.get("stable_for", 0.0))
-    lag = temper.get_lag + temper.list_lag + 12 * temper.latency + 2 * temper.name_held
+    effects += max((pace for fault in faults if fault.kind == "silence"), default=0.0)
+    change = behaviour.change_time + behaviour.restart_delay + float(arguments.get("stable_for", 0.0))
+    lag = behaviour.get_lag + behaviour.list_lag + 12 * behaviour.latency + 2 * behaviour.name_held
     # The last poll is at the deadline, so the interval counts only where a status must be kept.
     kept = 2 * pace if arguments.get("stable_for") else 0.0
-    return bool(strikes + change + lag + kept + 5.0 < arguments["timeout"])
+    return bool(effects + change + lag + kept + 5.0 < arguments["timeout"])
 
 
 def _is_harmless(history: History, what: Interruption) -> bool:
@@ -95,11 +95,11 @@ def _is_possible(history: History) -> bool:
     arguments = history.arguments
     statuses = dict(history.agents)
     if history.operator == "create":
-        if arguments.get("config", {}).get("temperature", 0) > 2 and history.temper.quotes:
+        if arguments.get("config", {}).get("temperature", 0) > 2 and history.behaviour.quotes:
             return False
         if any(other.what == "delete" for other in history.others if other.run == 0):
             # An agent that is still being deleted exists, and belongs to another user.
-            return history.temper.change_time == 0 and history.temper.name_held < _HELD
+            return history.behaviour.change_time == 0 and history.behaviour.name_held < _HELD
         if "alpha" not in statuses:
             return True
         possible = {"adopt": {"running"}, "update": {"running", "paused", "stopped"}}
@@ -113,7 +113,7 @@ def is_comparable(history: History) -> bool:
     """Return whether all modes must end alike: no event is visible in only some of them."""
     if any(other.at >= 0 for other in history.others) or any(run.interruptions for run in history.runs):
         return False
-    if len(history.runs) > 1 or history.temper.lag_varies or history.temper.limits or history.crowd:
+    if len(history.runs) > 1 or history.behaviour.lag_varies or history.behaviour.limits or history.crowd:
         return False
     # A fault of a few polls hits other polls in each mode. A rate limit delays each mode at another
     # place, and so shifts the faults after it.

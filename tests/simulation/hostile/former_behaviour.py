@@ -15,7 +15,7 @@ OPERATORS = "connix_provider.operators"
 Replacements = dict[str, Any]
 
 
-def recall_whatever_the_wish(operator: str) -> Replacements:
+def recall_any_record(operator: str) -> Replacements:
     from connix_provider.operators._base import task_state
 
     def read_record(self: Any, context: Any) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from hostile.answers import HTML, Answer, json_answer, refusal
+from hostile.service_responses import HTML, ServiceResponse, json_response, refusal
 
-__all__ = ["LIES", "Strike", "strike"]
+__all__ = ["LIES", "FaultEffect", "fault_effect"]
 
 #: Bodies of a 200 that report an error, or have no documented field.
 LIES: dict[str, object] = {
@@ -20,23 +20,23 @@ LIES: dict[str, object] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Strike:
+class FaultEffect:
     """
     The effect of a fault on one request.
 
     :param did: whether the service executes the request
-    :param answer: the response; ``None``: no response
+    :param response: the response; ``None``: no response
     :param broken: the cause of a missing response: ``refused``, ``unknown host``, ``reset`` or ``silence``
     :param cut: whether only a part of the service's own response arrives
     """
 
     did: bool
-    answer: Answer | None = None
+    response: ServiceResponse | None = None
     broken: str = ""
     cut: bool = False
 
 
-def strike(kind: str) -> Strike:
+def fault_effect(kind: str) -> FaultEffect:
     """
     Parse the name of a fault.
 
@@ -48,28 +48,30 @@ def strike(kind: str) -> Strike:
     did = words[-1] == "after"
     match words:
         case ["html", number, *_]:
-            return Strike(did, Answer(int(number), {"content-type": "text/html"}, HTML))
+            return FaultEffect(did, ServiceResponse(int(number), {"content-type": "text/html"}, HTML))
         case ["json", number, *_]:
-            return Strike(did, refusal(int(number), _CODES.get(int(number), "internal_error"), "It failed."))
+            return FaultEffect(
+                did, refusal(int(number), _CODES.get(int(number), "internal_error"), "It failed.")
+            )
         case ["hint", number, seconds, *_]:
-            answer = refusal(int(number), _CODES[int(number)], "Later.", retry_after=float(seconds))
-            return Strike(did, answer.with_headers({"retry-after": seconds}))
+            response = refusal(int(number), _CODES[int(number)], "Later.", retry_after=float(seconds))
+            return FaultEffect(did, response.with_headers({"retry-after": seconds}))
         case ["project", "404"]:
-            return Strike(did, refusal(404, "project_not_found", "No such project"))
+            return FaultEffect(did, refusal(404, "project_not_found", "No such project"))
         case ["lie", which, *_]:
             lie = LIES[which]
-            page = Answer(200, {"content-type": "text/html"}, HTML)
-            return Strike(did, page if lie is None else json_answer(200, lie))
+            page = ServiceResponse(200, {"content-type": "text/html"}, HTML)
+            return FaultEffect(did, page if lie is None else json_response(200, lie))
         case ["endless", number]:
             fault = {"field": "config", "message": "x" * 300}
             many = [fault] * 400
-            return Strike(did, refusal(int(number), "validation_error", "y" * 5000, details=many))
+            return FaultEffect(did, refusal(int(number), "validation_error", "y" * 5000, details=many))
         case [("cut" | "garbage"), *_]:
-            return Strike(True, cut=True, broken="reset" if words[0] == "cut" else "")
+            return FaultEffect(True, cut=True, broken="reset" if words[0] == "cut" else "")
         case ["unknown", "host"]:
-            return Strike(False, broken=kind)
+            return FaultEffect(False, broken=kind)
         case [("refused" | "reset" | "silence") as broken, *_]:
-            return Strike(did, broken=broken)
+            return FaultEffect(did, broken=broken)
     raise ValueError(f"there is no fault {kind!r}")
 
 
@@ -83,6 +85,6 @@ _CODES = {
 }
 
 
-def garbled(answer: Answer) -> Answer:
+def garbled(response: ServiceResponse) -> ServiceResponse:
     """Cut a JSON text in half."""
-    return dataclasses.replace(answer, body=answer.body[: len(answer.body) // 2] or b"{")
+    return dataclasses.replace(response, body=response.body[: len(response.body) // 2] or b"{")

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from hostile.temperament import CALM, Temperament
+from hostile.service_behaviour import CALM, ServiceBehaviour
 
 __all__ = ["MODES", "Fault", "History", "Interruption", "Other", "Run"]
 
@@ -19,7 +19,7 @@ class Fault:
     """
     A fault between the task and the service, for a limited time.
 
-    :param kind: its effect, in the syntax of :func:`hostile.gateway.strike`
+    :param kind: its effect, in the syntax of :func:`hostile.gateway.fault_effect`
     :param calls: the calls that it hits; empty: all
     :param run: the run of the task in which it is active, from 0
     :param begin: seconds after the run began
@@ -126,7 +126,7 @@ class History:
     agents: tuple[tuple[str, str], ...] = ()
     crowd: int = 0
     one_machine: bool = False
-    temper: Temperament = CALM
+    behaviour: ServiceBehaviour = CALM
     runs: tuple[Run, ...] = (Run(),)
     faults: tuple[Fault, ...] = ()
     others: tuple[Other, ...] = ()
@@ -156,9 +156,9 @@ class History:
             if run.edit:
                 plain = dataclasses.replace(run, edit={})
                 yield dataclasses.replace(self, runs=_with(self.runs, index, plain))
-        for name in self.temper.differences():
-            milder = dataclasses.replace(self.temper, **{name: getattr(CALM, name)})
-            yield dataclasses.replace(self, temper=milder)
+        for name in self.behaviour.differences():
+            milder = dataclasses.replace(self.behaviour, **{name: getattr(CALM, name)})
+            yield dataclasses.replace(self, behaviour=milder)
         for index, fault in enumerate(self.faults):
             if fault.times > 1:
                 once = dataclasses.replace(fault, times=1)
@@ -177,7 +177,7 @@ class History:
             *(f"agent {name!r} is {status}" for name, status in self.agents),
             *([f"{self.crowd} other tasks wait for as many other agents"] if self.crowd else []),
             *(["all processes share their rate limits"] if self.one_machine else []),
-            *(f"service: {name} = {value!r}" for name, value in self.temper.differences().items()),
+            *(f"service: {name} = {value!r}" for name, value in self.behaviour.differences().items()),
             *(f"run {fault.run}, {fault.begin:g} s: {fault}" for fault in self.faults),
             *(f"run {other.run}, {other.at:g} s: {other}" for other in self.others),
             *(f"run {index}: {run}" for index, run in enumerate(self.runs)),

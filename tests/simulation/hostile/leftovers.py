@@ -27,7 +27,7 @@ def _hides_renamed_agents(played: Played) -> bool:
     """Return whether a listing cannot show that an agent of another name is the task's own."""
     history = played.history
     is_renamed = bool(history.names) or any(other.what == "rename" for other in history.others)
-    return is_renamed and (history.temper.list_is_short or history.temper.list_lag > 0)
+    return is_renamed and (history.behaviour.list_is_short or history.behaviour.list_lag > 0)
 
 
 def _no_secret_leaves(played: Played) -> Iterator[str]:
@@ -59,9 +59,14 @@ def _events_are_small(played: Played) -> Iterator[str]:
 def _is_undone(played: Played) -> Iterator[str]:
     """Check ``cancel_on_kill`` and ``on_failure`` of a create, in histories without faults."""
     history = played.history
-    temper = history.temper
-    is_quick = temper.change_time <= 8.0 and not temper.get_lag and not temper.list_lag and temper.latency < 1
-    if history.operator != "create" or history.faults or history.others or not is_quick or temper.limits:
+    behaviour = history.behaviour
+    is_quick = (
+        behaviour.change_time <= 8.0
+        and not behaviour.get_lag
+        and not behaviour.list_lag
+        and behaviour.latency < 1
+    )
+    if history.operator != "create" or history.faults or history.others or not is_quick or behaviour.limits:
         return
     for index, endings in played.endings.items():
         last = endings[-1]

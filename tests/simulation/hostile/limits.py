@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hostile.answers import Answer, refusal
-from hostile.temperament import Temperament
+from hostile.service_behaviour import ServiceBehaviour
+from hostile.service_responses import ServiceResponse, refusal
 
 __all__ = ["Limits"]
 
@@ -20,25 +20,25 @@ _WINDOW = 60
 class Limits:
     """Count requests in windows that begin with the minute."""
 
-    def __init__(self, temper: Temperament, epoch: float) -> None:
-        self._temper = temper
+    def __init__(self, behaviour: ServiceBehaviour, epoch: float) -> None:
+        self._behaviour = behaviour
         self._epoch = epoch
         self._counts: Counter[tuple[str, int]] = Counter()
 
-    def count(self, call: str, elapsed: float) -> tuple[dict[str, str], Answer | None]:
+    def count(self, call: str, elapsed: float) -> tuple[dict[str, str], ServiceResponse | None]:
         """Count a request; return headers, and the refusal if it exceeds the limit."""
-        temper = self._temper
-        if not temper.limits:
+        behaviour = self._behaviour
+        if not behaviour.limits:
             return {}, None
         now = self._epoch + elapsed
         bucket = call if call in _DOCUMENTED else "action"
-        limit = max(1, int(_DOCUMENTED.get(bucket, _ACTIONS) * temper.limits))
+        limit = max(1, int(_DOCUMENTED.get(bucket, _ACTIONS) * behaviour.limits))
         window = int(now // _WINDOW)
         self._counts[bucket, window] += 1
         left = limit - self._counts[bucket, window]
         ends = (window + 1) * _WINDOW
         told = {}
-        if temper.limits_told:
+        if behaviour.limits_told:
             told = {
                 "x-ratelimit-limit": str(limit),
                 "x-ratelimit-remaining": str(max(0, left)),
@@ -46,6 +46,6 @@ class Limits:
             }
         if left >= 0:
             return told, None
-        seconds = ends - now if temper.hint < 0 else temper.hint
+        seconds = ends - now if behaviour.hint < 0 else behaviour.hint
         hint = {"retry_after": int(seconds) + 1} if seconds else {}
         return told, refusal(429, "rate_limit_exceeded", "Rate limit exceeded. Try again later.", **hint)

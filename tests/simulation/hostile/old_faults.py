@@ -56,13 +56,13 @@ OLD_FAULTS = (
     OldFault(
         "A1",
         "after a clear, an earlier restart counts",
-        lambda: former_behaviour.recall_whatever_the_wish("ConnixRestartAgentOperator"),
+        lambda: former_behaviour.recall_any_record("ConnixRestartAgentOperator"),
     ),
     OldFault("A1", "any move of updated_at counts as our restart", former_behaviour.any_move_is_a_restart),
     OldFault(
         "A2",
         "after a clear, an earlier delete counts",
-        lambda: former_behaviour.recall_whatever_the_wish("ConnixDeleteAgentOperator"),
+        lambda: former_behaviour.recall_any_record("ConnixDeleteAgentOperator"),
     ),
     OldFault("A3", "a mapped create finds its agent by its place alone", former_behaviour.found_by_key_alone),
     OldFault("A4", "the task's own agent is left as it is", former_behaviour.left_as_it_is),

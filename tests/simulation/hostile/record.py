@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-__all__ = ["Arrival", "Deed", "Version"]
+__all__ = ["Arrival", "Change", "Version"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Arrival:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Deed:
+class Change:
     """
     A change that the service executed.
 

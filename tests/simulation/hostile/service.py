@@ -1,8 +1,8 @@
 """
 A second model of Connix, written from the reference alone: agents, actions, listings and their changes.
 
-It handles bytes and JSON, and no class of the provider. Its temperament sets its properties, and its record
-holds every change.
+It handles bytes and JSON, and no class of the provider. A behaviour sets its properties, and its record holds
+every change.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from random import Random
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from hostile.answers import Answer, json_answer, refusal
 from hostile.limits import Limits
-from hostile.record import Arrival, Deed, Version
-from hostile.temperament import FORMATS, Temperament
+from hostile.record import Arrival, Change, Version
+from hostile.service_behaviour import FORMATS, ServiceBehaviour
+from hostile.service_responses import ServiceResponse, json_response, refusal
 
 __all__ = ["PROJECT", "Agent", "Service"]
 
@@ -70,20 +70,20 @@ class Service:
     """
     Respond to requests, and record every change.
 
-    :param temper: its properties
+    :param behaviour: its properties
     :param chance: its own random numbers
     :param epoch: epoch seconds at which the history began
     """
 
-    def __init__(self, temper: Temperament, chance: Random, epoch: float) -> None:
-        self.temper = temper
+    def __init__(self, behaviour: ServiceBehaviour, chance: Random, epoch: float) -> None:
+        self.behaviour = behaviour
         self.agents: dict[str, Agent] = {}
-        self.deeds: list[Deed] = []
+        self.changes: list[Change] = []
         self.arrivals: list[Arrival] = []
         self.elapsed = 0.0
         self._chance = chance
         self._epoch = epoch
-        self._limits = Limits(temper, epoch)
+        self._limits = Limits(behaviour, epoch)
         self._number = 0
 
     # -- without HTTP: the first agents, and actions of other users -------------------------------------
@@ -105,18 +105,18 @@ class Service:
         """Carry out the planned changes of all agents."""
         self.elapsed = max(self.elapsed, elapsed)
         for agent in self.agents.values():
-            agent.settle(self.elapsed, moves=self.temper.updated_at in {"accepted", "changed"})
+            agent.settle(self.elapsed, moves=self.behaviour.updated_at in {"accepted", "changed"})
 
     def named(self, name: str) -> Agent | None:
         """Return the agent that has a name now."""
         alive = (agent for agent in self.agents.values() if agent.now.status is not None)
         return next((agent for agent in alive if agent.now.name == name), None)
 
-    def do(self, verb: str, agent: Agent, actor: str, body: dict[str, Any] | None = None) -> Answer:
+    def do(self, verb: str, agent: Agent, actor: str, body: dict[str, Any] | None = None) -> ServiceResponse:
         """Carry out a change of an agent, or refuse it, as for an HTTP request."""
         if agent.now.status is None:
             return refusal(404, "agent_not_found", f"Agent with ID '{agent.id}' not found")
-        if self.temper.busy_refused and (agent.now.status in _BUSY or agent.plans):
+        if self.behaviour.busy_refused and (agent.now.status in _BUSY or agent.plans):
             what = f"Cannot {verb} an agent that is {agent.now.status}"
             return refusal(409, "agent_conflict", what)
         if verb == "delete":
@@ -127,17 +127,19 @@ class Service:
 
     # -- HTTP -------------------------------------------------------------------------------------------
 
-    def answer(
+    def response(
         self, method: str, path: str, query: str, body: bytes | None, elapsed: float, actor: str
-    ) -> Answer:
+    ) -> ServiceResponse:
         """Respond to one request; the path is below the base URL, and quoted."""
         self.settle(elapsed)
         call, agent_id = classify(method, path)
         told, refused = self._limits.count(call, self.elapsed)
-        answer = refused or self._answer(call, agent_id, query, body, actor)
-        return answer.with_headers(told)
+        response = refused or self._response(call, agent_id, query, body, actor)
+        return response.with_headers(told)
 
-    def _answer(self, call: str, agent_id: str | None, query: str, body: bytes | None, actor: str) -> Answer:
+    def _response(
+        self, call: str, agent_id: str | None, query: str, body: bytes | None, actor: str
+    ) -> ServiceResponse:
         if call == "list":
             return self._list(dict(parse_qsl(query)))
         if call == "create":
@@ -146,18 +148,18 @@ class Service:
         if agent is None:
             return refusal(404, "agent_not_found", f"Agent with ID '{agent_id}' not found")
         if call == "get":
-            seen = agent.at(self.elapsed - self._lag(self.temper.get_lag))
+            seen = agent.at(self.elapsed - self._lag(self.behaviour.get_lag))
             if seen is None or seen.status is None:
                 return refusal(404, "agent_not_found", f"Agent with ID '{agent_id}' not found")
-            return json_answer(200, self._view(agent, seen, whole=True))
+            return json_response(200, self._view(agent, seen, whole=True))
         if call == "logs":
-            return json_answer(200, self._logs(agent))
+            return json_response(200, self._logs(agent))
         return self.do(call, agent, actor, json.loads(body) if body else None)
 
-    def _list(self, query: dict[str, str]) -> Answer:
-        limit = min(int(query.get("limit", 20)), self.temper.page)
+    def _list(self, query: dict[str, str]) -> ServiceResponse:
+        limit = min(int(query.get("limit", 20)), self.behaviour.page)
         offset = int(query.get("offset", 0))
-        moment = self.elapsed - self._lag(self.temper.list_lag)
+        moment = self.elapsed - self._lag(self.behaviour.list_lag)
         seen = [(agent, version) for agent in self.agents.values() if (version := agent.at(moment))]
         seen = [(agent, version) for agent, version in seen if version.status is not None]
         if "status" in query:
@@ -167,7 +169,7 @@ class Service:
         if query.get("sort", "").startswith("-"):
             seen.reverse()
         page = seen[offset : offset + limit]
-        return json_answer(
+        return json_response(
             200,
             {
                 "agents": [self._view(agent, version, whole=False) for agent, version in page],
@@ -180,23 +182,23 @@ class Service:
             },
         )
 
-    def _create(self, body: dict[str, Any], actor: str) -> Answer:
+    def _create(self, body: dict[str, Any], actor: str) -> ServiceResponse:
         name = body.get("name")
         if not isinstance(name, str) or not name.strip():
             fault = {"field": "name", "message": "Name must not be empty"}
             return refusal(400, "validation_error", "Invalid agent configuration", details=[fault])
-        if self.temper.quotes and body.get("config", {}).get("temperature", 0) > 2:
+        if self.behaviour.quotes and body.get("config", {}).get("temperature", 0) > 2:
             return self._quote(body)
         for other in self.agents.values():
-            held = other.now.status is None and self.elapsed < other.now.at + self.temper.name_held
+            held = other.now.status is None and self.elapsed < other.now.at + self.behaviour.name_held
             if other.now.name == name and (other.now.status is not None or held):
                 return refusal(409, "agent_conflict", "Agent name already exists in this project")
         values = {key: body.get(key) or kind() for key, kind in _FIELDS.items()}
         agent = self._add(name, actor, "creating", self.elapsed, values)
         self._change(agent, "create", actor, "running")
-        return json_answer(201, self._view(agent, agent.now, whole=True))
+        return json_response(201, self._view(agent, agent.now, whole=True))
 
-    def _quote(self, body: dict[str, Any]) -> Answer:
+    def _quote(self, body: dict[str, Any]) -> ServiceResponse:
         """Refuse a configuration, and quote it in part, as validators do."""
         prompt = str(body.get("config", {}).get("system_prompt", "")).splitlines()
         values = [str(value) for value in body.get("config", {}).get("environment_variables", {}).values()]
@@ -207,7 +209,7 @@ class Service:
         }
         return refusal(400, "validation_error", f"Invalid agent configuration: {quoted}", details=[fault])
 
-    def _update(self, agent: Agent, actor: str, body: dict[str, Any]) -> Answer:
+    def _update(self, agent: Agent, actor: str, body: dict[str, Any]) -> ServiceResponse:
         new_name = body.get("name", agent.now.name)
         if any(
             other.now.name == new_name and other.now.status
@@ -223,32 +225,32 @@ class Service:
         # A second update ends in the same status as the first one.
         before = agent.plans[-1][1] if agent.plans else agent.now.status
         agent.become(self.elapsed, moved=self._moves(), name=new_name, **merged)
-        if self.temper.update_shows and self.temper.change_time:
+        if self.behaviour.update_shows and self.behaviour.change_time:
             self._change(agent, "update", actor, before, through="updating")
         else:
             self._note(agent, "update", actor, self.elapsed)
-        return json_answer(200, self._view(agent, agent.now, whole=True))
+        return json_response(200, self._view(agent, agent.now, whole=True))
 
-    def _act(self, verb: str, agent: Agent, actor: str) -> Answer:
+    def _act(self, verb: str, agent: Agent, actor: str) -> ServiceResponse:
         wanted, status = _ACTIONS[verb], str(agent.now.status)
         if status == wanted and verb != "restart":
-            if self.temper.redundant_refused:
+            if self.behaviour.redundant_refused:
                 return refusal(409, "agent_conflict", f"Agent is {status} already")
         elif status not in _ALLOWED[verb] and status in {"running", "paused", "stopped", "error"}:
             return refusal(409, "agent_conflict", f"Cannot {verb} an agent that is {status}")
         else:
             self._change(agent, verb, actor, wanted)
-        shown = wanted if self.temper.reply_promises else agent.now.status
+        shown = wanted if self.behaviour.reply_promises else agent.now.status
         done = {"start": "started", "pause": "paused", "stop": "stopped", "restart": "restarted"}[verb]
-        return json_answer(
+        return json_response(
             200, {"message": f"Agent {done} successfully", "agent_id": agent.id, "status": shown}
         )
 
-    def _delete(self, agent: Agent, actor: str) -> Answer:
+    def _delete(self, agent: Agent, actor: str) -> ServiceResponse:
         self._change(agent, "delete", actor, None)
-        if self.temper.delete_is_empty:
-            return Answer(204, {}, b"")
-        return json_answer(200, {"message": "Agent deleted successfully", "agent_id": agent.id})
+        if self.behaviour.delete_is_empty:
+            return ServiceResponse(204, {}, b"")
+        return json_response(200, {"message": "Agent deleted successfully", "agent_id": agent.id})
 
     # -- how agents change ------------------------------------------------------------------------------
 
@@ -262,41 +264,41 @@ class Service:
         self, agent: Agent, verb: str, actor: str, wanted: str | None, *, through: str | None = None
     ) -> None:
         """Begin a change, and plan its steps."""
-        temper = self.temper
+        behaviour = self.behaviour
         agent.changes += 1
-        fails = agent.changes in temper.ends_in_error and verb != "delete"
-        begin, end = self.elapsed, self.elapsed + temper.change_time
+        fails = agent.changes in behaviour.ends_in_error and verb != "delete"
+        begin, end = self.elapsed, self.elapsed + behaviour.change_time
         if verb == "restart":
-            begin += temper.restart_delay
-            end += temper.restart_delay
-            through = None if temper.restart_shows == "nothing" else temper.restart_shows
-        elif verb in {"start", "pause", "stop", "delete"} and temper.change_shows != "before":
-            through = temper.change_shows
-        if temper.updated_at == "accepted" and verb not in {"create", "update"}:
+            begin += behaviour.restart_delay
+            end += behaviour.restart_delay
+            through = None if behaviour.restart_shows == "nothing" else behaviour.restart_shows
+        elif verb in {"start", "pause", "stop", "delete"} and behaviour.change_shows != "before":
+            through = behaviour.change_shows
+        if behaviour.updated_at == "accepted" and verb not in {"create", "update"}:
             agent.become(self.elapsed, moved=True)
         agent.plans = [] if through is None else [(begin, through, verb != "update")]
         agent.plans.append((end, "error" if fails else wanted, True))
         self._note(agent, verb, actor, end, fails=fails)
-        agent.settle(self.elapsed, moves=temper.updated_at in {"accepted", "changed"})
+        agent.settle(self.elapsed, moves=behaviour.updated_at in {"accepted", "changed"})
 
     def _note(self, agent: Agent, verb: str, actor: str, ends_at: float, *, fails: bool = False) -> None:
-        self.deeds.append(Deed(self.elapsed, actor, verb, agent.id, agent.now.name, ends_at, fails))
+        self.changes.append(Change(self.elapsed, actor, verb, agent.id, agent.now.name, ends_at, fails))
 
     def _moves(self) -> bool:
-        return self.temper.updated_at in {"accepted", "changed"}
+        return self.behaviour.updated_at in {"accepted", "changed"}
 
     # -- representations ---------------------------------------------------------------------------------
 
     def _lag(self, seconds: float) -> float:
-        return seconds * self._chance.random() if self.temper.lag_varies else seconds
+        return seconds * self._chance.random() if self.behaviour.lag_varies else seconds
 
     def _view(self, agent: Agent, seen: Version, *, whole: bool) -> dict[str, Any]:
         """Show an agent; ``stats`` and secrets come only with Get."""
         config = seen.config if whole else {k: v for k, v in seen.config.items() if k not in _ONLY_WHOLE}
         moved_at = seen.moved_at
-        if self.temper.heartbeat:
-            moved_at = max(moved_at, self.elapsed // self.temper.heartbeat * self.temper.heartbeat)
-        write = FORMATS[self.temper.written]
+        if self.behaviour.heartbeat:
+            moved_at = max(moved_at, self.elapsed // self.behaviour.heartbeat * self.behaviour.heartbeat)
+        write = FORMATS[self.behaviour.written]
         view: dict[str, Any] = {
             "id": agent.id,
             "name": seen.name,
@@ -304,12 +306,12 @@ class Service:
             "project_id": PROJECT,
             "status": seen.status,
             "config": config,
-            "metadata": {} if self.temper.list_is_short and not whole else seen.metadata,
+            "metadata": {} if self.behaviour.list_is_short and not whole else seen.metadata,
             "created_at": write(self._epoch + agent.created_at),
             "updated_at": write(self._epoch + moved_at),
             "last_activity": None,
         }
-        if self.temper.updated_at == "absent":
+        if self.behaviour.updated_at == "absent":
             del view["updated_at"]
         if whole:
             view["stats"] = {"total_tasks": 0, "completed_tasks": 0, "failed_tasks": 0}

@@ -51,7 +51,7 @@ class Tally:
         return len({seed for seeds in self.failed.values() for seed, _ in seeds})
 
     def table(self) -> str:
-        """Return two tables in Markdown: by task and mode, and by temperament and other hostility."""
+        """Return two tables in Markdown: by task and mode, and by service_behaviour and other hostility."""
         tasks = sorted({key[:2] for key in self.rows if key[0]})
         traits = sorted({key[:2] for key in self.rows if not key[0]})
         lines = ["| task | mode | " + " | ".join(_HEADER) + " |", "| --- | --- |" + " ---: |" * len(_HEADER)]
@@ -71,7 +71,7 @@ class Tally:
 
 def hostilities(history: History) -> Iterator[str]:
     """Yield the names of the hostilities of a history."""
-    traits = history.temper.differences()
+    traits = history.behaviour.differences()
     if not traits:
         yield "service: calm"
     for name in traits:

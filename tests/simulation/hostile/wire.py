@@ -24,8 +24,8 @@ from connix_provider.client.ratelimit import registry
 from connix_provider.client.ratelimit.shared import DIRECTORY_SETTING
 from connix_provider.client.responses.failures import timeout_error
 from connix_provider.client.transport.httpx_errors import translate
-from hostile.answers import Answer
 from hostile.clock import Installed, installed
+from hostile.service_responses import ServiceResponse
 from hostile.world import Broken, Killed, World
 
 __all__ = ["API_KEY", "HOST", "Wire", "forget_process", "wired"]
@@ -131,9 +131,9 @@ def _request(wire: Wire, send: Send) -> tuple[str, str, str, bytes | None, float
     return call.method, call.path, call.query, call.body, send.timeout
 
 
-def _outcome(send: Send, result: Answer | Broken) -> Outcome:
+def _outcome(send: Send, result: ServiceResponse | Broken) -> Outcome:
     """Convert a result into the client's types."""
-    if isinstance(result, Answer):
+    if isinstance(result, ServiceResponse):
         return Response(result.status, result.headers, result.body)
     request = httpx.Request(send.call.method, f"{HOST}{send.call.path}")
     match result.how:

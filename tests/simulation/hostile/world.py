@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any
 
-from hostile.answers import Answer
 from hostile.clock import EPOCH, Clock
-from hostile.gateway import garbled, strike
+from hostile.gateway import fault_effect, garbled
 from hostile.history import Fault, History, Other
 from hostile.record import Arrival
 from hostile.service import Agent, Service, classify
+from hostile.service_responses import ServiceResponse
 
 __all__ = ["Broken", "Killed", "Line", "World"]
 
@@ -56,7 +56,7 @@ class World:
     def __init__(self, history: History) -> None:
         self.history = history
         self.clock = Clock()
-        self.service = Service(history.temper, Random(f"service {history.seed}"), EPOCH)
+        self.service = Service(history.behaviour, Random(f"service {history.seed}"), EPOCH)
         self.chance = Random(f"provider {history.seed}")
         self.actor = "task"
         self.process: str | None = None
@@ -75,7 +75,7 @@ class World:
         self.state = "running"
         self.map_index = -1
         self.ids: dict[str, str] = {}
-        self._struck: Counter[int] = Counter()
+        self._hits: Counter[int] = Counter()
         for name, status in history.agents:
             agent = self.service.seed(name, status, description="of others", config={"model": "gpt-4"})
             self.ids[f"@{name}"] = agent.id
@@ -98,22 +98,22 @@ class World:
 
     def send(
         self, method: str, path: str, query: str, body: bytes | None, timeout: float
-    ) -> Generator[float, None, Answer | Broken]:
+    ) -> Generator[float, None, ServiceResponse | Broken]:
         """Carry one request to the service and back; yields the seconds that each way takes."""
         self.clock.tick()
         call, agent_id = classify(method, path)
         sent_at = self.clock.elapsed
-        latency = self.history.temper.latency
+        latency = self.history.behaviour.latency
         yield min(latency / 2, timeout)
         if latency / 2 > timeout:
             return self._noted(sent_at, call, agent_id, Broken("silence", timeout), did=False, note="late")
         fault = self._fault(call)
-        result: Answer | Broken
+        result: ServiceResponse | Broken
         if fault is None:
-            answered = self._ask(method, path, query, body)
-            result, did = answered, answered.status < 300
+            sent = self._ask(method, path, query, body)
+            result, did = sent, sent.status < 300
         else:
-            result, did = self._struck_by(fault, method, path, query, body)
+            result, did = self._with_fault(fault, method, path, query, body)
         rest = timeout - latency / 2
         if isinstance(result, Broken) and result.how == "silence":
             silent = min(30.0, rest)
@@ -124,40 +124,47 @@ class World:
             result = Broken("silence", timeout)
         return self._noted(sent_at, call, agent_id, result, did=did, note=fault.kind if fault else "")
 
-    def _ask(self, method: str, path: str, query: str, body: bytes | None) -> Answer:
-        return self.service.answer(method, path, query, body, self.clock.elapsed, self.actor)
+    def _ask(self, method: str, path: str, query: str, body: bytes | None) -> ServiceResponse:
+        return self.service.response(method, path, query, body, self.clock.elapsed, self.actor)
 
-    def _struck_by(
+    def _with_fault(
         self, fault: Fault, method: str, path: str, query: str, body: bytes | None
-    ) -> tuple[Answer | Broken, bool]:
-        hit = strike(fault.kind)
+    ) -> tuple[ServiceResponse | Broken, bool]:
+        hit = fault_effect(fault.kind)
         own = self._ask(method, path, query, body) if hit.did else None
         did = own is not None and own.status < 300
         if hit.cut and own is not None:
             return (Broken("cut") if hit.broken else garbled(own)), did
         if hit.broken:
             return Broken(hit.broken), did
-        assert hit.answer is not None
-        return hit.answer, did
+        assert hit.response is not None
+        return hit.response, did
 
     def _fault(self, call: str) -> Fault | None:
         since = self.clock.elapsed - self.run_began
         for number, fault in enumerate(self.history.faults):
             if fault.run != self.run or not fault.begin <= since <= fault.end:
                 continue
-            if (not fault.calls or call in fault.calls) and self._struck[number] < fault.times:
-                self._struck[number] += 1
+            if (not fault.calls or call in fault.calls) and self._hits[number] < fault.times:
+                self._hits[number] += 1
                 return fault
         return None
 
     def _noted(
-        self, at: float, call: str, agent_id: str | None, result: Answer | Broken, *, did: bool, note: str
-    ) -> Answer | Broken:
-        status = result.status if isinstance(result, Answer) else 0
+        self,
+        at: float,
+        call: str,
+        agent_id: str | None,
+        result: ServiceResponse | Broken,
+        *,
+        did: bool,
+        note: str,
+    ) -> ServiceResponse | Broken:
+        status = result.status if isinstance(result, ServiceResponse) else 0
         self.service.arrivals.append(Arrival(at, self.actor, call, agent_id, status, did, note))
         said = str(status) if status else f"no response ({result.how})"  # type: ignore[union-attr]
         shown = ""
-        if isinstance(result, Answer) and call in {"get", "create"} and status < 300 and not note:
+        if isinstance(result, ServiceResponse) and call in {"get", "create"} and status < 300 and not note:
             shown = f" {result.body[-1:] and _status(result.body)}"
         done = ", carried out" if did and call not in {"get", "list", "logs"} else ""
         self.tell(self.actor, f"{call} {agent_id or ''} -> {said}{shown}{done}{f' [{note}]' if note else ''}")
@@ -183,8 +190,8 @@ class World:
             return
         body = {"rename": {"name": "renamed"}, "update": {"description": "changed by others"}}.get(other.what)
         verb = "update" if body else other.what
-        answer = self.service.do(verb, agent, "other", body)
-        self.tell("other", f"{other.what} {agent.id} -> {answer.status}")
+        response = self.service.do(verb, agent, "other", body)
+        self.tell("other", f"{other.what} {agent.id} -> {response.status}")
 
     def target(self) -> Agent | None:
         """Return the agent that the task acts on at this moment."""

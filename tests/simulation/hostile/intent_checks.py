@@ -1,4 +1,4 @@
-"""Compare a wish with the service's record."""
+"""Compare a intent with the service's record."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Any
 
 from hostile.airflow_model import Ended
 from hostile.player import Played
-from hostile.record import Arrival, Deed, Version
+from hostile.record import Arrival, Change, Version
 from hostile.service import Agent
 
-__all__ = ["Wish", "wishes"]
+__all__ = ["Intent", "intents"]
 
 _WANTED = {"start": "running", "pause": "paused", "stop": "stopped"}
 
 
-def wishes(played: Played) -> Iterator[Wish]:
-    """Yield the wishes: a clear begins a new wish, a retry continues the one before."""
+def intents(played: Played) -> Iterator[Intent]:
+    """Yield the intents: a clear begins a new intent, a retry continues the one before."""
     for index, endings in played.endings.items():
         runs: list[Ended] = []
         for ended in endings:
             if ended.kind in {"first", "clear"} and runs:
-                yield Wish(played, index, runs)
+                yield Intent(played, index, runs)
                 runs = []
             runs.append(ended)
         if runs:
-            yield Wish(played, index, runs)
+            yield Intent(played, index, runs)
 
 
 @dataclasses.dataclass
-class Wish:
-    """One wish: the runs from the first, or from a clear, to the last retry."""
+class Intent:
+    """One intent: the runs from the first, or from a clear, to the last retry."""
 
     played: Played
     index: int
@@ -77,28 +77,34 @@ class Wish:
 
     @property
     def seen_from(self) -> float:
-        """The earliest moment whose state a response to this wish may show."""
-        temper = self.played.history.temper
-        return self.began - max(temper.get_lag, temper.list_lag) - temper.latency
+        """The earliest moment whose state a response to this intent may show."""
+        behaviour = self.played.history.behaviour
+        return self.began - max(behaviour.get_lag, behaviour.list_lag) - behaviour.latency
 
     def agent(self, agent_id: str) -> Agent:
         return self.played.world.service.agents[agent_id]
 
-    def deeds(self) -> list[Deed]:
-        """Return the changes that the service executed for this wish."""
+    def changes(self) -> list[Change]:
+        """Return the changes that the service executed for this intent."""
         ended = self.last.ended + 60.0
         runs = self.played.endings[self.index]
         following = [run.began for run in runs if run.index > self.last.index]
         ends = min([ended, *following])
         return [
-            d for d in self.played.world.service.deeds if d.actor == self.actor and self.began <= d.at < ends
+            d
+            for d in self.played.world.service.changes
+            if d.actor == self.actor and self.began <= d.at < ends
         ]
 
-    def others_did(self, first: Deed, second: Deed) -> bool:
+    def others_did(self, first: Change, second: Change) -> bool:
         """Return whether other users changed an agent before the second of two changes."""
-        deeds = self.played.world.service.deeds
-        between = [deed for deed in deeds if self.began <= deed.at <= second.at and deed.actor != self.actor]
-        return any(deed.agent_id == first.agent_id for deed in between)
+        changes = self.played.world.service.changes
+        between = [
+            change
+            for change in changes
+            if self.began <= change.at <= second.at and change.actor != self.actor
+        ]
+        return any(change.agent_id == first.agent_id for change in between)
 
     def arrivals(self, run: Ended) -> list[Arrival]:
         """Return the requests of one run."""
@@ -120,18 +126,18 @@ class Wish:
 
     # -- allowed changes --------------------------------------------------------------------------------
 
-    def may(self, deed: Deed) -> bool:
+    def may(self, change: Change) -> bool:
         """Return whether the task is allowed to make a change of an agent."""
-        agent, asked = self.agent(deed.agent_id), self.last.asked
+        agent, asked = self.agent(change.agent_id), self.last.asked
         if self.operator == "create":
             if agent.creator == self.actor:
-                return deed.verb != "delete" or self.may_undo
-            return asked.get("if_exists") == "update" and deed.verb in {"update", "start", "restart"}
-        if deed.verb != self.operator and not (self.may_undo and deed.verb == "stop"):
+                return change.verb != "delete" or self.may_undo
+            return asked.get("if_exists") == "update" and change.verb in {"update", "start", "restart"}
+        if change.verb != self.operator and not (self.may_undo and change.verb == "stop"):
             return False
         if "agent_id" in asked:
             return agent.id == self.played.world.ids.get(asked["agent_id"])
-        return any(version.name == asked["agent_name"] for version in agent.within(self.seen_from, deed.at))
+        return any(version.name == asked["agent_name"] for version in agent.within(self.seen_from, change.at))
 
     # -- required effects ------------------------------------------------------------------------------
 
@@ -160,8 +166,8 @@ class Wish:
         wanted = _WANTED[self.operator]
         if any(version.status == wanted for version in versions):
             return None
-        deeds = [d for d in self.played.world.service.deeds if d.agent_id == agent.id]
-        is_accepted = any(d.verb == self.operator and d.ends_at >= self.began for d in deeds)
+        changes = [d for d in self.played.world.service.changes if d.agent_id == agent.id]
+        is_accepted = any(d.verb == self.operator and d.ends_at >= self.began for d in changes)
         if is_accepted and not self.last.asked.get("wait_for_completion", True):
             return None
         return f"the agent was never {wanted}"
@@ -195,32 +201,32 @@ class Wish:
 
     def _not_restarted(self, agent: Agent) -> str | None:
         asked_at = [a.at for run in self.runs for a in self.arrivals(run) if a.call == "restart"]
-        deeds = self.played.world.service.deeds
-        mine = [deed for deed in deeds if deed.agent_id == agent.id and deed.at <= self.last.ended]
-        restarts = [deed for deed in mine if deed.verb == "restart" and deed.at >= self.began]
+        changes = self.played.world.service.changes
+        mine = [change for change in changes if change.agent_id == agent.id and change.at <= self.last.ended]
+        restarts = [change for change in mine if change.verb == "restart" and change.at >= self.began]
         is_killed = any(run.outcome == "killed" for run in self.runs)
         if (asked_at or is_killed) and not restarts:
             # After a lost response, any other action that was running leaves the evidence of a restart.
             # Of updates, only those that change nothing do.
             restarts = [
-                deed
-                for deed in mine
-                if deed.ends_at >= self.began and (deed.verb != "update" or self._changed_nothing(deed))
+                change
+                for change in mine
+                if change.ends_at >= self.began and (change.verb != "update" or self._changed_nothing(change))
             ]
-        if self.played.history.temper.heartbeat and (asked_at or is_killed):
+        if self.played.history.behaviour.heartbeat and (asked_at or is_killed):
             return None  # an updated_at that moves by itself looks like a restart
         if not restarts:
             return "no restart began since it was asked for"
         history = self.played.history
         seen_from = restarts[0].at - max(
-            history.temper.get_lag, history.temper.list_lag * bool(history.crowd)
+            history.behaviour.get_lag, history.behaviour.list_lag * bool(history.crowd)
         )
         ran = any(v.status == "running" for v in agent.within(seen_from, self.last.ended))
         if not ran and self.last.asked.get("wait_for_completion", True):
             return "the agent has not run since the restart"
         return None
 
-    def _changed_nothing(self, update: Deed) -> bool:
+    def _changed_nothing(self, update: Change) -> bool:
         """Return whether an update left the agent as it was."""
         versions = self.agent(update.agent_id).versions
         new = next(number for number, version in enumerate(versions) if version.at >= update.at)
@@ -230,7 +236,7 @@ class Wish:
 
     def _not_deleted(self) -> str | None:
         asked, world = self.last.asked, self.played.world
-        lag = self.played.history.temper.list_lag + self.played.history.temper.get_lag
+        lag = self.played.history.behaviour.list_lag + self.played.history.behaviour.get_lag
         for agent in world.service.agents.values():
             if "agent_id" in asked:
                 is_meant = agent.id == world.ids.get(asked["agent_id"])
@@ -240,7 +246,7 @@ class Wish:
                 is_meant = is_meant and agent.created_at <= self.began - lag
             now = agent.at(self.last.ended)
             waits = asked.get("wait_for_completion", True)
-            accepted = any(d.verb == "delete" and d.agent_id == agent.id for d in world.service.deeds)
+            accepted = any(d.verb == "delete" and d.agent_id == agent.id for d in world.service.changes)
             renamed = "agent_name" in asked and now is not None and now.name != asked["agent_name"]
             if (
                 is_meant
@@ -255,7 +261,7 @@ class Wish:
     def _not_seen(self, agent: Agent) -> str | None:
         targets = self.last.asked.get("target_statuses", ["running"])
         stable = float(self.last.asked.get("stable_for", 0.0))
-        if not self.played.history.temper.shows_changes:
+        if not self.played.history.behaviour.shows_changes:
             stable = 0.0  # changes between two polls are invisible
         held = 0.0
         for version, following in _spans(agent, self.last.ended):
@@ -269,8 +275,8 @@ class Wish:
         return f"the agent was not {'/'.join(targets)}" + (f" for {stable:g} s" if stable else "")
 
     def _others_did(self, verb: str, agent: Agent) -> bool:
-        deeds: list[Any] = self.played.world.service.deeds
-        return any(d.verb == verb and d.agent_id == agent.id and d.actor != self.actor for d in deeds)
+        changes: list[Any] = self.played.world.service.changes
+        return any(d.verb == verb and d.agent_id == agent.id and d.actor != self.actor for d in changes)
 
 
 def _as_text(value: Any) -> Any:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
-__all__ = ["CALM", "FORMATS", "NO_EVIDENCE", "TRAITS", "Temperament", "draw_temperament"]
+__all__ = ["CALM", "FORMATS", "NO_EVIDENCE", "TRAITS", "ServiceBehaviour", "draw_behaviour"]
 
 #: Formats of a time. The last one cannot be parsed, but changes with the time.
 FORMATS = {
@@ -21,7 +21,7 @@ FORMATS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Temperament:
+class ServiceBehaviour:
     """
     Describe a service; the defaults are those of a calm one.
 
@@ -93,7 +93,7 @@ class Temperament:
         }
 
 
-CALM = Temperament()
+CALM = ServiceBehaviour()
 #: Other values of each field, drawn one by one, so that shrinking can leave each out.
 TRAITS: dict[str, tuple[Any, ...]] = {
     "change_time": (0.0, 0.5, 1.0, 8.0, 14.0, 25.0, 45.0),
@@ -125,11 +125,11 @@ TRAITS: dict[str, tuple[Any, ...]] = {
 NO_EVIDENCE = frozenset({"never", "absent"})
 
 
-def draw_temperament(chance: Random) -> Temperament:
+def draw_behaviour(chance: Random) -> ServiceBehaviour:
     """Draw a service: a third of them are calm, the others differ in one to five traits."""
     count = 0 if chance.random() < 0.3 else min(5, 1 + int(chance.expovariate(0.6)))
     chosen = chance.sample(sorted(TRAITS), count)
-    return Temperament(**{name: chance.choice(TRAITS[name]) for name in chosen})
+    return ServiceBehaviour(**{name: chance.choice(TRAITS[name]) for name in chosen})
 
 
 def _utc(moment: float) -> datetime:
