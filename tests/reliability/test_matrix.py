@@ -17,7 +17,7 @@ from fault_matrix import (
     expected_for_action,
     expected_for_poll,
 )
-from in_process import Ran, TaskRun
+from in_process import TaskOutcome, TaskRun
 from scenarios import Scenario
 from tally import record
 
@@ -185,7 +185,7 @@ def test_a_sensor_waits_where_it_is_told_to(scenario, mode, deferrals, reschedul
         **how,
     )
     ran = run.try_once()
-    assert ran == Ran(agent_id, None, ran.deadline, deferrals, reschedules)
+    assert ran == TaskOutcome(agent_id, None, ran.deadline, deferrals, reschedules)
 
 
 def set_up(scenario: Scenario, task: str, fault: str, deferrable: bool) -> TaskRun:
@@ -206,7 +206,9 @@ def set_up(scenario: Scenario, task: str, fault: str, deferrable: bool) -> TaskR
     )
 
 
-def check(scenario: Scenario, task: str, fault: str, ran: Ran, right: Expected, *, again: int = 0) -> None:
+def check(
+    scenario: Scenario, task: str, fault: str, ran: TaskOutcome, right: Expected, *, again: int = 0
+) -> None:
     """Count what came of a case, and compare it with what should have."""
     what, outcome = TASKS[task], outcome_of(scenario, ran)
     punctual = in_time(scenario, ran)
@@ -240,7 +242,7 @@ def check(scenario: Scenario, task: str, fault: str, ran: Ran, right: Expected, 
         assert [(agent["id"], agent["status"]) for agent in agents] == [(ran.result, what.after)]
 
 
-def outcome_of(scenario: Scenario, ran: Ran) -> str:
+def outcome_of(scenario: Scenario, ran: TaskOutcome) -> str:
     """Tell apart what gave up because of time from what gave up because of what it met."""
     if ran.error is None:
         return SUCCEEDED
@@ -248,6 +250,6 @@ def outcome_of(scenario: Scenario, ran: Ran) -> str:
     return TIMED_OUT if spent or isinstance(ran.error, ConnixAgentTimeoutError) else FAILED
 
 
-def in_time(scenario: Scenario, ran: Ran) -> bool:
-    """Tell whether nothing was sent after the deadline, by the clock of who received it."""
+def in_time(scenario: Scenario, ran: TaskOutcome) -> bool:
+    """Return whether the emulator received no request after the deadline."""
     return all(entry.at.timestamp() <= ran.deadline for entry in scenario.emulator.journal.entries())

@@ -1,4 +1,4 @@
-"""Drive the flow of a call by hand: outcomes are given, and time passes only in pauses."""
+"""Drive the flow of a call by hand: a test gives the outcomes, and time passes only in delays."""
 
 from connix_provider.client import (
     ConnixAPIError,
@@ -50,8 +50,8 @@ GOOD = {
 }
 
 
-def said(name):
-    """Answer a call well."""
+def ok_response(name):
+    """Return a valid response to a call."""
     return Response(200, {}, GOOD.get(name, AGENT))
 
 
@@ -64,7 +64,7 @@ def refusal(status, *, code="c", **stated):
 
 
 class Run:
-    """Drive a flow by hand: time passes only in pauses and requests; ``clock_step`` sets the wall clock."""
+    """Drive a flow by hand: time passes only in delays and requests; ``clock_step`` sets the wall clock."""
 
     def __init__(
         self, call, policy, outcomes, *, took=0.0, jitter=0.5, oversleep=0.0, clock_step=0.0, **options

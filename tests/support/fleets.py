@@ -1,4 +1,4 @@
-"""Tasks that act on a fleet, and what the emulator saw of them."""
+"""Tasks that act on a fleet, and their requests in the journal."""
 
 from __future__ import annotations
 

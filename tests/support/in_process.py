@@ -23,7 +23,7 @@ from airflow.providers.common.compat.sdk import DAG, TaskDeferred
 from dag_store import airflow_version
 from timewarp import SENSOR_LOOP, Timewarp
 
-__all__ = ["Ran", "TaskRun"]
+__all__ = ["TaskOutcome", "TaskRun"]
 
 _numbers = itertools.count(1)
 # Its home differs between versions of Airflow; the loop that raises it knows.
@@ -31,7 +31,7 @@ _Reschedule = importlib.import_module(SENSOR_LOOP).AirflowRescheduleException
 
 
 @dataclasses.dataclass
-class Ran:
+class TaskOutcome:
     """
     Hold what became of one try of a task.
 
@@ -102,7 +102,7 @@ class TaskRun:
         """Clear the task, as a user does: Airflow raises ``max_tries``."""
         self._max_tries = self.tries + self._retries
 
-    def try_once(self, *, same_try: bool = False, **changes: Any) -> Ran:
+    def try_once(self, *, same_try: bool = False, **changes: Any) -> TaskOutcome:
         """
         Run the task's next try to its end.
 
@@ -114,7 +114,7 @@ class TaskRun:
         self._first_reschedule = None
         return self._run({**self._arguments, **changes}, _execute)
 
-    def resume_again(self, number: int, **changes: Any) -> Ran:
+    def resume_again(self, number: int, **changes: Any) -> TaskOutcome:
         """
         Resume the same try with an event that it has had, as Airflow's stuck-in-queued handling does.
 
@@ -124,15 +124,15 @@ class TaskRun:
         """
         return self._run({**self._arguments, **changes}, self.resumptions[number])
 
-    def _run(self, arguments: dict[str, Any], step: Callable[[Any, Any], Any]) -> Ran:
-        ran = Ran(deadline=self._warp.time() + arguments["timeout"])
+    def _run(self, arguments: dict[str, Any], step: Callable[[Any, Any], Any]) -> TaskOutcome:
+        ran = TaskOutcome(deadline=self._warp.time() + arguments["timeout"])
         try:
             ran.result = self._carry(arguments, ran, step)
         except Exception as error:
             ran.error = error
         return ran
 
-    def _carry(self, arguments: dict[str, Any], ran: Ran, step: Callable[[Any, Any], Any]) -> Any:
+    def _carry(self, arguments: dict[str, Any], ran: TaskOutcome, step: Callable[[Any, Any], Any]) -> Any:
         while True:
             # Each step of a real task runs in a process of its own, and remembers nothing of the one before.
             task, context, began = self._operator(arguments), self._context(), self._now()

@@ -115,7 +115,7 @@ class RealAirflow:
         self.start(name)
 
     def pause(self, part: str) -> None:
-        """Stop a part and all that it started in the middle of what they do, until it is resumed."""
+        """Stop a part and its child processes until it is resumed."""
         for process in _session_of(self._parts[part].pid):
             os.kill(process, signal.SIGSTOP)
 
@@ -125,14 +125,14 @@ class RealAirflow:
             os.kill(process, signal.SIGCONT)
 
     def kill(self, part: str) -> None:
-        """Kill a part and all that it started, without a word."""
+        """Kill a part and its child processes with SIGKILL."""
         process = self._parts[part]
         for child in _session_of(process.pid):
             os.kill(child, signal.SIGKILL)
         process.wait()
 
     def kill_worker(self, dag_id: str, run_id: str, task_id: str, *, supervisor: bool = False) -> None:
-        """Kill the process of a running task without a word; where asked for, first its supervisor."""
+        """Kill the process of a running task with SIGKILL, on request after its supervisor."""
         (task,) = (task for task in self.tasks(dag_id, run_id) if task["task_id"] == task_id)
         if supervisor:
             os.kill(_parent_of(task["pid"]), signal.SIGKILL)
@@ -198,7 +198,7 @@ class RealAirflow:
         return state()
 
     def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
-        """Return what a task returned."""
+        """Return the XCom of a task's return value."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
         return self._http.get(path, params={"deserialize": False}).raise_for_status().json()["value"]
 
@@ -233,7 +233,14 @@ class RealAirflow:
         return "".join(path.read_text() for path in sorted(place.rglob(f"attempt={attempt}.log*")))
 
     def until(self, what: str, holds: Callable[[], bool], shown: Callable[[], str] = lambda: "") -> None:
-        """Wait until something holds; say what, and what is shown, where it does not."""
+        """
+        Wait until a condition holds.
+
+        :param what: the condition in words
+        :param holds: checks the condition
+        :param shown: returns what the failure shows
+        :raises AssertionError: if it does not hold in time
+        """
         limit = time.monotonic() + PATIENCE
         while not holds():
             if time.monotonic() > limit:

@@ -96,7 +96,7 @@ def connection(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Callable[
 
 
 @dataclasses.dataclass
-class Ran:
+class TaskOutcome:
     """What became of a task."""
 
     state: str
@@ -117,19 +117,19 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def callbacks_know_the_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+def exceptions_reach_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let failure callbacks find the exception in their context, as newer versions of Airflow do."""
     if (3,) <= airflow_version() < (3, 3):
-        tell_callbacks_of_the_exception(monkeypatch)
+        pass_exception_to_callbacks(monkeypatch)
 
 
 @pytest.fixture
 def run(
     connection: Any,
-    callbacks_know_the_exception: None,
+    exceptions_reach_callbacks: None,
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
-) -> Callable[..., Ran]:
+) -> Callable[..., TaskOutcome]:
     """Run one task in a DAG of its own by ``dag.test()``; a deferred trigger runs in line."""
 
     def run_task(
@@ -138,7 +138,7 @@ def run(
         params: dict[str, Any] | None = None,
         dag_options: dict[str, Any] | None = None,
         **arguments: Any,
-    ) -> Ran:
+    ) -> TaskOutcome:
         from airflow.providers.common.compat.sdk import DAG
 
         errors: list[BaseException] = []
@@ -167,14 +167,14 @@ def run(
         instance.refresh_from_db()
         result = instance.xcom_pull(task_ids=task.task_id)
         out, err = capfd.readouterr()
-        return Ran(
+        return TaskOutcome(
             str(instance.state), result, errors[-1] if errors else None, out + err + caplog.text, instance
         )
 
     return run_task
 
 
-def tell_callbacks_of_the_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+def pass_exception_to_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do what newer versions of Airflow do."""
     from airflow.sdk.execution_time import task_runner
 

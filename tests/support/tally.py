@@ -1,4 +1,4 @@
-"""Count what the reliability tests tried and how it ended: ``scripts/reliability`` makes a table of it."""
+"""Count the cases of the reliability tests and their outcomes, for the table of ``scripts/reliability``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Let Airflow tell a task's state as a test wants it: what a killed task asks for."""
+"""Set the state that Airflow returns of a killed task."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def task_instance(map_index: int = -1) -> Any:
 _current_state: Any = None
 
 
-def tell_state(monkeypatch: pytest.MonkeyPatch, state: str | None, *, map_index: int = -1) -> None:
+def set_task_state(monkeypatch: pytest.MonkeyPatch, state: str | None, *, map_index: int = -1) -> None:
     """
-    Have Airflow tell this state of the task instance with this map index, and another one of all others.
+    Have Airflow return a state for one map index, and ``running`` for all others.
 
     :param state: the state, ``REFUSED`` or ``MISSING``
-    :param map_index: whose state it is
+    :param map_index: the map index of the task instance
     """
     if airflow_version() < (3,):
         from airflow.models import TaskInstance

@@ -1,4 +1,4 @@
-"""What a connection, or a client, holds that renews its token at an emulator."""
+"""Credentials that refresh their token at an emulator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from connix_provider.emulator.keys import OAuthGrant
 
 
 def renewable(emulator: Emulator, grant: OAuthGrant) -> dict[str, str]:
-    """Name a grant's tokens, and what they are renewed with, as client and connection do."""
+    """Return a grant's tokens and client credentials under the names of a client's parameters."""
     return {
         "access_token": grant.access_token,
         "refresh_token": grant.refresh_token,

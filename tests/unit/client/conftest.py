@@ -14,12 +14,12 @@ from connix_provider.client.ratelimit import registry
 from connix_provider.client.retry import RetryPolicy
 from connix_provider.emulator import Clock, Durations, Emulator, Limits
 
-NAP = 0.0005
+BASE_DELAY = 0.0005
 
 
 @pytest.fixture(autouse=True)
-def no_surroundings(monkeypatch):
-    """Proxies and keys of the machine that runs the tests are none of theirs."""
+def clean_environment(monkeypatch):
+    """Hide the proxies and the key of the machine that runs the tests."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -27,15 +27,15 @@ def no_surroundings(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def new_process():
-    """Each test begins like a new process: what one was refused or given is no other's."""
+def forget_shared_state():
+    """Begin each test without the tokens and limits that clients of a process share."""
     token_cache._caches.clear()
     registry._limiters.clear()
 
 
 @pytest.fixture(scope="session")
 def shared() -> Iterator[Emulator]:
-    """One emulator for all tests that leave nothing behind in a project of their own."""
+    """One emulator for all tests, each with a project of its own."""
     with Emulator(clock=Clock(frozen=True), durations=Durations.instant(), limits=Limits.off()) as emulator:
         yield emulator
 
@@ -55,22 +55,22 @@ def project(emulator: Emulator) -> str:
 
 
 class Driver:
-    """Either client behind one face, so that a test is written once: every call is awaited."""
+    """Run one test with either kind of client: every call is awaited."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.is_async = kind == "async"
         self._opened: list[Client | AsyncClient] = []
 
-    def open(self, *args: Any, nap: float | None = NAP, **options: Any) -> Client | AsyncClient:
-        """Open a client whose backoff takes next to no time."""
+    def open(self, *args: Any, base_delay: float | None = BASE_DELAY, **options: Any) -> Client | AsyncClient:
+        """Open a client that backs off for a moment only."""
         client = (AsyncClient if self.is_async else Client)(*args, **{"verify": False, **options})
-        if nap is not None:
+        if base_delay is not None:
             bounds = {
                 "max_attempts": client.policy.max_attempts,
                 "total_timeout": client.policy.total_timeout,
             }
-            client.policy = RetryPolicy(base_delay=nap, max_delay=5 * nap, **bounds)
+            client.policy = RetryPolicy(base_delay=base_delay, max_delay=5 * base_delay, **bounds)
         self._opened.append(client)
         return client
 
@@ -104,7 +104,7 @@ async def driver(request) -> AsyncIterator[Driver]:
 
 @pytest.fixture(scope="session")
 def both() -> tuple[Driver, Driver]:
-    """Both kinds of client, for tests in which nothing is sent."""
+    """Both kinds of client, for tests without a request."""
     return Driver("sync"), Driver("async")
 
 
@@ -124,9 +124,9 @@ def open_client() -> Iterator[Callable[..., Client]]:
 
 class RawServer:
     """
-    Answer every request with what a function writes to the socket, whatever that is.
+    Respond to every request with the bytes that a function writes to the socket.
 
-    Only for what no real service does; everything else is the emulator's.
+    It is only for responses that the emulator cannot give.
     """
 
     def __init__(self, behave: Callable[[socket.socket, bytes], Any], context: ssl.SSLContext | None) -> None:
@@ -182,7 +182,7 @@ class RawServer:
         connection.close()
 
     def converse(self, connection: socket.socket) -> None:
-        """Answer what is asked on a connection; a test that speaks no HTTP at all puts its own here."""
+        """Respond to the requests of a connection; a test without HTTP replaces this."""
         while request := self._read(connection):
             self.requests.append(request)
             if self._behave(connection, request) is not True:
@@ -205,7 +205,7 @@ class RawServer:
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:
-        # A client that hangs up is what these tests are about.
+        # The client may close the connection at any moment.
         with suppress(OSError, ValueError):
             yield
 

@@ -109,7 +109,7 @@ async def test_each_fault_has_its_outcome(
         emulator,
         max_attempts=ATTEMPTS,
         total_timeout=10,
-        **({"nap": 1} if unhinted else {}),
+        **({"base_delay": 1} if unhinted else {}),
     )
     result = error = None
     try:
@@ -248,7 +248,7 @@ def service(monkeypatch):
 
 async def test_a_real_limit_is_kept_without_a_refusal(driver, service):
     (agent_id,) = service.seed()
-    client = driver.to(service, nap=None)
+    client = driver.to(service, base_delay=None)
     client.limiter = RateLimiter(clock=service.clock.timestamp)
     for _ in range(14):
         assert (await driver.run(client, "get", service.project_id, agent_id)).id == agent_id
@@ -259,7 +259,7 @@ async def test_a_real_limit_is_kept_without_a_refusal(driver, service):
 
 async def test_a_limit_used_up_elsewhere_delays_requests(driver, service):
     (agent_id,) = service.seed()
-    client, other = driver.to(service, nap=None), driver.to(service, nap=None)
+    client, other = driver.to(service, base_delay=None), driver.to(service, base_delay=None)
     client.limiter, other.limiter = (RateLimiter(clock=service.clock.timestamp) for _ in range(2))
     assert (await driver.run(client, "get", service.project_id, agent_id)).id == agent_id
     for _ in range(3):

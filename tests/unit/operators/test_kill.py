@@ -12,7 +12,7 @@ import time
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred, get_current_context
-from task_states import MISSING, REFUSED, make_trigger, task_instance, tell_state
+from task_states import MISSING, REFUSED, make_trigger, set_task_state, task_instance
 
 from connix_provider.emulator import Fault
 from connix_provider.operators._base import busy_agent
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.heavy
 @pytest.fixture(autouse=True)
 def failed(monkeypatch):
     """Have a user mark the killed task as failed, unless the test says otherwise."""
-    tell_state(monkeypatch, "failed")
+    set_task_state(monkeypatch, "failed")
 
 
 class KilledError(Exception):
@@ -226,7 +226,7 @@ OTHER_STATES = [
 @pytest.mark.parametrize("state", OTHER_STATES, ids=str)
 @pytest.mark.parametrize("mode", ["worker", "triggerer"])
 def test_only_a_failed_task_undoes(mode, state, undo, emulator, connection, monkeypatch, caplog):
-    tell_state(monkeypatch, state)
+    set_task_state(monkeypatch, state)
     for module in ("connix_provider.triggers", "connix_provider.operators"):
         caplog.set_level(logging.INFO, module)
     (agent_id,) = emulator.seed(status="running")
@@ -250,7 +250,7 @@ def test_only_a_failed_task_undoes(mode, state, undo, emulator, connection, monk
 @pytest.mark.parametrize(("map_index", "undoes"), [(2, True), (1, False), (0, False), (-1, False)])
 @pytest.mark.parametrize("mode", ["worker", "triggerer"])
 def test_a_mapped_task_asks_for_its_own_state(mode, map_index, undoes, emulator, connection, monkeypatch):
-    tell_state(monkeypatch, "failed", map_index=2)
+    set_task_state(monkeypatch, "failed", map_index=2)
     (agent_id,) = emulator.seed(status="running")
     if mode == "worker":
         task = ConnixStartAgentOperator(task_id="a", agent_id=agent_id, cancel_on_kill=True)

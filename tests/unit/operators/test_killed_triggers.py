@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 import pytest
-from task_states import make_trigger, tell_state
+from task_states import make_trigger, set_task_state
 
 from connix_provider.emulator import Fault
 from connix_provider.hooks.connix import ConnixHook
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.heavy
 @pytest.fixture(autouse=True)
 def failed(monkeypatch):
     """Have a user mark the killed task as failed, unless the test says otherwise."""
-    tell_state(monkeypatch, "failed")
+    set_task_state(monkeypatch, "failed")
 
 
 @pytest.mark.parametrize(("undo", "call"), [("delete", "delete_agent"), ("stop", "stop_agent"), (None, None)])

@@ -27,7 +27,7 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def run_after(connection, callbacks_know_the_exception):
+def run_after(connection, exceptions_reach_callbacks):
     """Run a task that takes a field from another task, and return the errors of its task instances."""
 
     def run(make, field, returned, *, mapped=False, native=False, **others):

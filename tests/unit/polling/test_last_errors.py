@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from fast_timeouts import shorten_timeouts
-from in_process import Ran
+from in_process import TaskOutcome
 from modes import MODES
 from scenarios import Scenario
 
@@ -39,15 +39,15 @@ from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 pytestmark = pytest.mark.heavy
 
 SECRET = "hunter2-and-more"
-WHO = {
+WAITERS = {
     "operator on the worker": {"deferrable": False},
     "operator deferred": {"deferrable": True},
     "sensor in poke": {"mode": "poke", "deferrable": False},
     "sensor in reschedule": {"mode": "reschedule", "deferrable": False},
     "sensor deferred": {"deferrable": True},
 }
-EVERYWHERE = pytest.mark.parametrize("who", WHO)
-SENSORS = pytest.mark.parametrize("who", [who for who in WHO if who.startswith("sensor")])
+EVERYWHERE = pytest.mark.parametrize("waiter", WAITERS)
+SENSORS = pytest.mark.parametrize("waiter", [waiter for waiter in WAITERS if waiter.startswith("sensor")])
 
 
 @pytest.fixture
@@ -59,10 +59,10 @@ def agent_id(scenario: Scenario) -> str:
     return seeded[0]
 
 
-def run(scenario: Scenario, who: str, agent_id: str, how: str) -> Ran:
+def run(scenario: Scenario, waiter: str, agent_id: str, how: str) -> TaskOutcome:
     """Run a task that waits 20 s and more for an agent, and ends as ``how`` says."""
-    arguments: dict[str, Any] = {"agent_id": agent_id, "timeout": 60, **WHO[who]}
-    if who.startswith("operator"):
+    arguments: dict[str, Any] = {"agent_id": agent_id, "timeout": 60, **WAITERS[waiter]}
+    if waiter.startswith("operator"):
         kind = ConnixPauseAgentOperator if how == "timeout" else ConnixRestartAgentOperator
         if how == "error":
             scenario.emulator.faults.add(Fault.ends_in_error(), on="restart_agent")
@@ -86,11 +86,11 @@ def counts(scenario: Scenario) -> int:
 
 @EVERYWHERE
 @pytest.mark.parametrize("how", ["error", "timeout"])
-def test_a_failure_quotes_the_last_errors(scenario, who, how, agent_id, capfd):
+def test_a_failure_quotes_the_last_errors(scenario, waiter, how, agent_id, capfd):
     scenario.emulator.add_logs(agent_id, ["connection refused", "no model"], "error", after=-5, every=1)
     scenario.emulator.add_logs(agent_id, ["all is well"])
-    ran = run(scenario, who, agent_id, how)
-    timeout = ConnixAgentTimeoutError if who.startswith("operator") else ConnixSensorTimeoutError
+    ran = run(scenario, waiter, agent_id, how)
+    timeout = ConnixAgentTimeoutError if waiter.startswith("operator") else ConnixSensorTimeoutError
     assert type(ran.error) is (timeout if how == "timeout" else ConnixAgentFailedError), ran.error
     quoted = [line.partition(" UTC error: ")[2] for line in ran.error.last_errors]
     assert [line for line in quoted if line in {"connection refused", "no model"}] == [
@@ -110,15 +110,15 @@ def test_a_failure_quotes_the_last_errors(scenario, who, how, agent_id, capfd):
 
 @EVERYWHERE
 @pytest.mark.parametrize("how", ["error", "timeout"])
-def test_nothing_is_polled_after_the_deadline(scenario, who, how, agent_id):
-    ran = run(scenario, who, agent_id, how)
+def test_nothing_is_polled_after_the_deadline(scenario, waiter, how, agent_id):
+    ran = run(scenario, waiter, agent_id, how)
     entries = scenario.emulator.journal.entries()
     assert all(entry.at.timestamp() <= ran.deadline for entry in entries)
 
 
 @EVERYWHERE
-def test_a_success_reads_no_log(scenario, who, agent_id):
-    assert run(scenario, who, agent_id, "done").error is None
+def test_a_success_reads_no_log(scenario, waiter, agent_id):
+    assert run(scenario, waiter, agent_id, "done").error is None
     assert counts(scenario) == 0
 
 
@@ -133,10 +133,10 @@ def test_a_success_reads_no_log(scenario, who, agent_id):
     ],
     ids=["key refused", "agent gone", "service down", "connection lost"],
 )
-def test_another_failure_reads_no_log(scenario, who, fault, error, agent_id):
+def test_another_failure_reads_no_log(scenario, waiter, fault, error, agent_id):
     scenario.emulator.add_logs(agent_id, 1, "error")
     scenario.emulator.faults.add(fault, on="get_agent", after=1, times=None)
-    ran = run(scenario, who, agent_id, "timeout")
+    ran = run(scenario, waiter, agent_id, "timeout")
     assert type(ran.error) is error, ran.error
     assert counts(scenario) == 0
 
@@ -156,11 +156,11 @@ FAULTS = {
 @EVERYWHERE
 @pytest.mark.parametrize("how", ["error", "timeout"])
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_a_log_that_cannot_be_read_hides_nothing(scenario, who, how, fault, agent_id, monkeypatch):
+def test_a_log_that_cannot_be_read_hides_nothing(scenario, waiter, how, fault, agent_id, monkeypatch):
     shorten_timeouts(scenario.emulator, monkeypatch)
     scenario.emulator.add_logs(agent_id, 3, "error")
     scenario.emulator.faults.add(fault, on="get_logs", times=None)
-    ran = run(scenario, who, agent_id, how)
+    ran = run(scenario, waiter, agent_id, how)
     assert isinstance(ran.error, ConnixAgentFailedError | ConnixAgentTimeoutError), ran.error
     assert ran.error.last_errors == ()
     assert str(ran.error) == ran.error.summary
@@ -176,10 +176,10 @@ def test_a_short_rate_limit_delays_reading_the_log(scenario, agent_id):
 
 
 @SENSORS
-def test_an_empty_log_adds_nothing(scenario, who):
+def test_an_empty_log_adds_nothing(scenario, waiter):
     # A stopped agent logs no error by itself.
     (agent_id,) = scenario.emulator.seed(status="stopped", project_id=scenario.project_id)
-    mode = who.split()[-1]
+    mode = waiter.split()[-1]
     ran = scenario.sensor(mode, agent_id=agent_id, timeout=60, poke_interval=10).try_once()
     assert type(ran.error) is ConnixSensorTimeoutError
     assert (ran.error.last_errors, str(ran.error)) == ((), ran.error.summary)
@@ -187,18 +187,18 @@ def test_an_empty_log_adds_nothing(scenario, who):
 
 
 @EVERYWHERE
-def test_of_many_errors_the_newest_ten_are_quoted(scenario, who, agent_id):
+def test_of_many_errors_the_newest_ten_are_quoted(scenario, waiter, agent_id):
     lines = [f"line {number}" for number in range(200)]
     scenario.emulator.add_logs(agent_id, lines, "error", after=-300, every=1)
     scenario.emulator.add_logs(agent_id, lines[-9:], "error")
-    ran = run(scenario, who, agent_id, "error")
+    ran = run(scenario, waiter, agent_id, "error")
     assert len(ran.error.last_errors) == 10
     assert str(ran.error).count(" UTC error: ") == 10
     assert "line 12" not in str(ran.error)
 
 
 @EVERYWHERE
-def test_quoted_lines_are_harmless(scenario, who, agent_id, caplog, capfd):
+def test_quoted_lines_are_harmless(scenario, waiter, agent_id, caplog, capfd):
     caplog.set_level(logging.DEBUG)
     hostile = [
         f"token {SECRET} of {scenario.emulator.api_key}",
@@ -207,7 +207,7 @@ def test_quoted_lines_are_harmless(scenario, who, agent_id, caplog, capfd):
         "x" * 100_000,
     ]
     scenario.emulator.add_logs(agent_id, hostile, "error", after=-5, every=1)
-    ran = run(scenario, who, agent_id, "error")
+    ran = run(scenario, waiter, agent_id, "error")
     logged = "\n".join(record.getMessage() for record in caplog.records)
     for text in (str(ran.error), logged, capfd.readouterr().out):
         assert SECRET[:12] not in text
@@ -247,10 +247,10 @@ def test_a_replaced_secret_is_hidden(scenario, stream, deferrable, agent_id, cap
 
 
 @EVERYWHERE
-def test_a_secret_ending_a_quote_is_hidden(scenario, who, agent_id):
+def test_a_secret_ending_a_quote_is_hidden(scenario, waiter, agent_id):
     # 300 characters of a line are quoted.
     scenario.emulator.add_logs(agent_id, [290 * "x" + SECRET], "error", after=-5)
-    ran = run(scenario, who, agent_id, "timeout")
+    ran = run(scenario, waiter, agent_id, "timeout")
     assert 290 * "x" in str(ran.error)
     assert SECRET[:4] not in str(ran.error)
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from in_process import Ran
+from in_process import TaskOutcome
 from scenarios import Scenario
 
 from connix_provider.client import Client
@@ -32,7 +32,7 @@ from connix_provider.sensors.health import ConnixAgentHealthSensor
 pytestmark = pytest.mark.heavy
 
 SECRET = "hunter2-and-more"
-WHO = {
+WAITERS = {
     "operator on the worker": {"deferrable": False},
     "operator deferred": {"deferrable": True},
     "sensor in poke": {"mode": "poke", "deferrable": False},
@@ -42,7 +42,7 @@ WHO = {
     "health in reschedule": {"mode": "reschedule", "deferrable": False},
     "health deferred": {"deferrable": True},
 }
-EVERYWHERE = pytest.mark.parametrize("who", WHO)
+EVERYWHERE = pytest.mark.parametrize("waiter", WAITERS)
 
 
 @pytest.fixture
@@ -55,14 +55,14 @@ def agent_id(scenario: Scenario) -> str:
     return seeded[0]
 
 
-def run(scenario: Scenario, who: str, agent_id: str, *, stream: bool = True, **more: Any) -> Ran:
+def run(scenario: Scenario, waiter: str, agent_id: str, *, stream: bool = True, **more: Any) -> TaskOutcome:
     """Run a task that waits about a minute, until the agent is running."""
-    arguments = {"agent_id": agent_id, "timeout": 300, "stream_agent_logs": stream, **WHO[who], **more}
-    if who.startswith("operator"):
+    arguments = {"agent_id": agent_id, "timeout": 300, "stream_agent_logs": stream, **WAITERS[waiter], **more}
+    if waiter.startswith("operator"):
         kind: Any = ConnixStartAgentOperator
         arguments["poll_interval"] = 10
     else:
-        is_health = who.startswith("health")
+        is_health = waiter.startswith("health")
         kind = ConnixAgentHealthSensor if is_health else ConnixAgentStatusSensor
         arguments.update(poke_interval=10, **({"health": {"statuses": "running"}} if is_health else {}))
     return scenario.task(kind, remembering=True, **arguments).try_once()
@@ -100,14 +100,14 @@ def logged(capfd: Any, caplog: Any) -> Logged:
 
 
 @EVERYWHERE
-def test_each_line_comes_once_in_order(scenario, who, agent_id, logged):
+def test_each_line_comes_once_in_order(scenario, waiter, agent_id, logged):
     scenario.emulator.add_logs(agent_id, ["long ago"], after=-100)
     scenario.emulator.add_logs(agent_id, [f"step {n}" for n in range(50)], after=1, every=1)
     scenario.emulator.add_logs(agent_id, ["slow"], "warn", after=20.5)
     scenario.emulator.add_logs(agent_id, ["broken"], "error", after=30.5)
     # Equal lines of the same time are different lines.
     scenario.emulator.add_logs(agent_id, ["twice", "twice"], after=40.5)
-    ran = run(scenario, who, agent_id)
+    ran = run(scenario, waiter, agent_id)
     assert ran.error is None, ran.error
     shown = logged.lines(agent_id)
     steps = [line for _, line in shown if line.startswith("step")]
@@ -119,31 +119,31 @@ def test_each_line_comes_once_in_order(scenario, who, agent_id, logged):
         ("info", "twice"),
     ]
     assert shown.index(("warning", "slow")) == 20
-    assert ran.reschedules > 1 or "reschedule" not in who
-    assert ran.deferrals == ("deferred" in who)
+    assert ran.reschedules > 1 or "reschedule" not in waiter
+    assert ran.deferrals == ("deferred" in waiter)
 
 
 @EVERYWHERE
-def test_a_burst_at_one_moment_is_shown_once(scenario, who, agent_id, logged):
+def test_a_burst_at_one_moment_is_shown_once(scenario, waiter, agent_id, logged):
     scenario.emulator.add_logs(agent_id, [f"burst {n}" for n in range(1500)], after=12)
-    assert run(scenario, who, agent_id).error is None
+    assert run(scenario, waiter, agent_id).error is None
     shown = [line for _, line in logged.lines(agent_id)]
     assert shown == [f"burst {n}" for n in range(1500)]
 
 
 @EVERYWHERE
-def test_a_secret_ending_a_quote_is_hidden(scenario, who, agent_id, logged):
+def test_a_secret_ending_a_quote_is_hidden(scenario, waiter, agent_id, logged):
     # 1,000 characters of a line are logged.
     scenario.emulator.add_logs(agent_id, [990 * "x" + SECRET], after=12)
-    assert run(scenario, who, agent_id).error is None
+    assert run(scenario, waiter, agent_id).error is None
     ((_, shown),) = logged.lines(agent_id)
     assert shown.startswith(990 * "x")
     assert SECRET[:4] not in shown
 
 
 @EVERYWHERE
-def test_without_the_flag_no_log_is_read(scenario, who, agent_id):
-    assert run(scenario, who, agent_id, stream=False).error is None
+def test_without_the_flag_no_log_is_read(scenario, waiter, agent_id):
+    assert run(scenario, waiter, agent_id, stream=False).error is None
     assert not scenario.emulator.journal.entries("get_logs")
 
 
@@ -153,10 +153,10 @@ def test_without_the_flag_no_log_is_read(scenario, who, agent_id):
     [Fault.status(503), Fault.rate_limited(retry_after=12), Fault.status(403), Fault.reset_before()],
     ids=["503", "429", "403", "reset"],
 )
-def test_an_unreadable_log_ends_no_wait(scenario, who, fault, agent_id, logged):
+def test_an_unreadable_log_ends_no_wait(scenario, waiter, fault, agent_id, logged):
     scenario.emulator.add_logs(agent_id, ["one", "two", "three"], after=5, every=15)
     scenario.emulator.faults.add(fault, on="get_logs", times=3)
-    ran = run(scenario, who, agent_id)
+    ran = run(scenario, waiter, agent_id)
     assert ran.error is None, ran.error
     assert [line for _, line in logged.lines(agent_id)] == ["one", "two", "three"]
     assert len(logged.find("its log could not be read")) == 1
@@ -164,7 +164,7 @@ def test_an_unreadable_log_ends_no_wait(scenario, who, fault, agent_id, logged):
 
 
 @EVERYWHERE
-def test_streamed_lines_are_harmless(scenario, who, agent_id, logged):
+def test_streamed_lines_are_harmless(scenario, waiter, agent_id, logged):
     hostile = [
         f"token {SECRET} of {scenario.emulator.api_key}",
         f"as JSON {json.dumps({'TOKEN': SECRET})}",
@@ -172,7 +172,7 @@ def test_streamed_lines_are_harmless(scenario, who, agent_id, logged):
         "x" * 100_000,
     ]
     scenario.emulator.add_logs(agent_id, hostile, after=5, every=10)
-    assert run(scenario, who, agent_id).error is None
+    assert run(scenario, waiter, agent_id).error is None
     assert SECRET not in "".join(logged.texts())
     assert scenario.emulator.api_key not in "".join(logged.texts())
     shown = [line for _, line in logged.lines(agent_id)]
@@ -180,11 +180,11 @@ def test_streamed_lines_are_harmless(scenario, who, agent_id, logged):
     assert all(line.isprintable() and len(line) <= 1001 for line in shown)
 
 
-@pytest.mark.parametrize("who", [who for who in WHO if who.startswith("sensor")])
-def test_a_failure_shows_a_streamed_line_once(scenario, who, agent_id, logged):
+@pytest.mark.parametrize("waiter", [waiter for waiter in WAITERS if waiter.startswith("sensor")])
+def test_a_failure_shows_a_streamed_line_once(scenario, waiter, agent_id, logged):
     scenario.emulator.script(agent_id, [(25, "error")])
     scenario.emulator.add_logs(agent_id, ["no disk"], "error", after=20)
-    ran = run(scenario, who, agent_id)
+    ran = run(scenario, waiter, agent_id)
     assert type(ran.error) is ConnixAgentFailedError
     assert "no disk" in str(ran.error)
     assert logged.lines(agent_id) == [("error", "no disk")]
@@ -300,15 +300,15 @@ def test_a_log_that_grows_between_pages_repeats_nothing(scenario, agent_id, logg
     assert [text for text in found if text.startswith("line")] == [f"line {n}" for n in range(1500)]
 
 
-@pytest.mark.parametrize("who", ["operator on the worker", "sensor in poke", "health in poke"])
-def test_a_log_that_hangs_keeps_the_last_poll(scenario, who, agent_id, monkeypatch):
+@pytest.mark.parametrize("waiter", ["operator on the worker", "sensor in poke", "health in poke"])
+def test_a_log_that_hangs_keeps_the_last_poll(scenario, waiter, agent_id, monkeypatch):
     # Each read of the log takes all of the time that it may.
     def hang(self, client, ref, agent, *, seconds, **known):
         yield Sleep(min(5.0, seconds))
 
     monkeypatch.setattr(LogStream, "read", hang)
     scenario.emulator.script(agent_id, [])
-    ran = run(scenario, who, agent_id, timeout=33)
+    ran = run(scenario, waiter, agent_id, timeout=33)
     assert isinstance(ran.error, ConnixAgentTimeoutError), ran.error
     last = scenario.emulator.journal.entries("get_agent")[-1].at.timestamp()
     assert ran.deadline - 0.2 <= last <= ran.deadline

@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from task_states import task_instance, tell_state
+from task_states import set_task_state, task_instance
 from waiting import wait_until_async
 
 from connix_provider.client.models import Agent
@@ -294,7 +294,7 @@ async def test_every_client_is_closed(how, emulator, connection, opened, monkeyp
     (agent_id,) = emulator.seed(status="running" if how == "done" else "paused")
     waits = trigger(emulator, agent_id, deadline=time.time() + 600, undo_on_kill="stop")
     if how == "killed":
-        tell_state(monkeypatch, "failed")
+        set_task_state(monkeypatch, "failed")
         waits.task_instance = task_instance()
         await waits.on_kill()
     else:

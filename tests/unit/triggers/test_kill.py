@@ -10,7 +10,7 @@ import pytest
 from airflow.jobs.triggerer_job_runner import TriggerRunner
 from airflow.triggers.base import BaseTrigger
 from asgiref.sync import sync_to_async
-from task_states import task_instance, tell_state
+from task_states import set_task_state, task_instance
 from waiting import wait_until_async
 
 from connix_provider.compat import get_async_connection
@@ -61,7 +61,7 @@ class Runner:
 @pytest.mark.parametrize("pause", [0.0, 0.01])
 @pytest.mark.parametrize("times", [1, 2, 5, 20])
 async def test_a_repeated_cancellation_undoes_once(times, pause, waiting, emulator, connection, monkeypatch):
-    tell_state(monkeypatch, "failed")
+    set_task_state(monkeypatch, "failed")
     runner = Runner(waiting)
     await wait_until_async("the first poll", lambda: emulator.journal.entries("get_agent"))
     await runner.cancel(times, pause)
@@ -72,7 +72,7 @@ async def test_a_repeated_cancellation_undoes_once(times, pause, waiting, emulat
 @pytest.mark.parametrize("times", [1, 5])
 @pytest.mark.parametrize("state", ["deferred", "success", None])
 async def test_only_a_failed_task_is_undone(state, times, waiting, emulator, connection, monkeypatch):
-    tell_state(monkeypatch, state)
+    set_task_state(monkeypatch, state)
     runner = Runner(waiting)
     await wait_until_async("the first poll", lambda: emulator.journal.entries("get_agent"))
     await runner.cancel(times)
@@ -82,7 +82,7 @@ async def test_only_a_failed_task_is_undone(state, times, waiting, emulator, con
 
 @pytest.mark.parametrize("times", [1, 5])
 async def test_a_shutdown_undoes_nothing(times, waiting, emulator, connection, monkeypatch):
-    tell_state(monkeypatch, "failed")
+    set_task_state(monkeypatch, "failed")
     runner = Runner(waiting)
     await wait_until_async("the first poll", lambda: emulator.journal.entries("get_agent"))
     for _ in range(times):
@@ -95,7 +95,7 @@ async def test_a_shutdown_undoes_nothing(times, waiting, emulator, connection, m
 @pytest.mark.parametrize("times", [1, 5])
 async def test_a_kill_during_a_slow_read_undoes(times, waiting, emulator, connection, monkeypatch):
     """A secrets backend that is read in a thread loses the reason of a cancellation."""
-    tell_state(monkeypatch, "failed")
+    set_task_state(monkeypatch, "failed")
     reading, killed = threading.Event(), threading.Event()
 
     def read_slowly():

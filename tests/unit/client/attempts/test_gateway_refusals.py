@@ -4,7 +4,7 @@ import json
 import pickle
 
 import pytest
-from attempts import CALLS, NOW, Run, repeat, said
+from attempts import CALLS, NOW, Run, ok_response, repeat
 
 from connix_provider.client import (
     ConnixAPIError,
@@ -118,7 +118,7 @@ def test_other_refusals_are_final_with_any_body(status):
 @pytest.mark.parametrize("status", CLASSES)
 class TestAttempts:
     def test_a_foreign_refusal_is_repeated(self, name, status):
-        outcomes = [Response(status, {}, HTML), Response(status, {}, HTML), said(name)]
+        outcomes = [Response(status, {}, HTML), Response(status, {}, HTML), ok_response(name)]
         run = Run(CALLS[name], RetryPolicy(), iter(outcomes))
         assert run.error is None
         assert len(run.sent) == 3

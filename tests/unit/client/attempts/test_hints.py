@@ -5,7 +5,7 @@ import json
 from email.utils import formatdate
 
 import pytest
-from attempts import CALLS, NOW, Run, refusal, repeat, said
+from attempts import CALLS, NOW, Run, ok_response, refusal, repeat
 from timewarp import Timewarp
 
 from connix_provider.client import ConnixRateLimitError, ConnixServerError
@@ -88,7 +88,7 @@ def test_a_poll_goes_a_minute_after_a_refusal(name, headers):
         process = Process()
         assert process.call(name, refused(status, headers, hint)) is not True, (status, hint)
         process.now += 60
-        assert process.call(name, said(name)) is True, (status, hint)
+        assert process.call(name, ok_response(name)) is True, (status, hint)
 
 
 @pytest.mark.parametrize("headers", HINTS.values(), ids=HINTS)
@@ -97,8 +97,8 @@ def test_a_429_of_one_endpoint_delays_no_other(headers):
         process = Process()
         process.call("list", refused(429, headers, hint))
         process.now += 60
-        assert process.call("get", said("get")) is True, hint
-        assert process.call("list", said("list")) is True, hint
+        assert process.call("get", ok_response("get")) is True, hint
+        assert process.call("list", ok_response("list")) is True, hint
 
 
 @pytest.mark.parametrize("headers", HINTS.values(), ids=HINTS)
@@ -132,7 +132,7 @@ def test_only_polls_shorten_a_hint():
 def test_a_success_can_announce_a_used_up_limit():
     process = Process()
     headers = {"date": formatdate(NOW, usegmt=True), **HINTS["reset in an hour"]}
-    assert process.call("get", Response(200, headers, said("get").body)) is True
+    assert process.call("get", Response(200, headers, ok_response("get").body)) is True
     process.now += 60
     assert process.call("get").retry_after > 3000
 
@@ -140,7 +140,7 @@ def test_a_success_can_announce_a_used_up_limit():
 @pytest.mark.parametrize("status", [503, 529])
 def test_no_poll_sleeps_over_a_minute(status):
     policy = RetryPolicy(total_timeout=100_000)
-    outcomes = iter([refused(status, {}, 3600), said("get")])
+    outcomes = iter([refused(status, {}, 3600), ok_response("get")])
     run = Run(CALLS["get"], policy, outcomes, background=True)
     assert run.error is None
     assert run.now - NOW <= 60

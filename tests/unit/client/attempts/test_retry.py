@@ -4,7 +4,7 @@ import itertools
 import math
 
 import pytest
-from attempts import AGENT, CALLS, NOW, Run, failure, refusal, repeat, said
+from attempts import AGENT, CALLS, NOW, Run, failure, ok_response, refusal, repeat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -205,7 +205,7 @@ def test_a_429_is_always_repeated_in_time(name, refusals, hint):
     def outcomes():
         for _ in range(refusals):
             yield refusal(429, retry_after=hint)
-        yield said(name)
+        yield ok_response(name)
 
     run = Run(CALLS[name], policy, outcomes())
     assert run.result is not None
@@ -231,7 +231,7 @@ def test_retry_after_beyond_the_deadline_fails_no_call():
 @pytest.mark.parametrize("status", [500, 503, 599, 408])
 @pytest.mark.parametrize("hint", [61, 900, 1e9])
 def test_a_hint_of_a_failing_server_is_capped(hint, status):
-    outcomes = iter([refusal(status, retry_after=hint), said("get")])
+    outcomes = iter([refusal(status, retry_after=hint), ok_response("get")])
     run = Run(CALLS["get"], RetryPolicy(total_timeout=120), outcomes)
     assert run.result is not None
     assert 60 <= run.now - NOW <= 67
@@ -239,7 +239,7 @@ def test_a_hint_of_a_failing_server_is_capped(hint, status):
 
 @pytest.mark.parametrize("hint", [301, 3600, 1e9])
 def test_a_doubtful_hint_is_tested_after_a_minute(hint):
-    outcomes = iter([refusal(429, retry_after=hint), said("create")])
+    outcomes = iter([refusal(429, retry_after=hint), ok_response("create")])
     policy = RetryPolicy(total_timeout=math.inf, deadline=NOW + 300)
     run = Run(CALLS["create"], policy, outcomes)
     assert run.result.id == "a"
@@ -277,7 +277,7 @@ def test_deadline_follows_the_wall_clock():
 
 def test_the_nearer_of_deadline_and_total_timeout_counts():
     for policy in (RetryPolicy(deadline=NOW + 7, total_timeout=50), RetryPolicy(total_timeout=7)):
-        run = Run(CALLS["get"], policy, iter([said("get")]))
+        run = Run(CALLS["get"], policy, iter([ok_response("get")]))
         assert run.sent[0].timeout == 7
 
 
@@ -290,7 +290,7 @@ def test_an_overlong_pause_sends_no_further_request():
 
 @pytest.mark.parametrize("name", sorted(set(CALLS) - ONCE))
 def test_idempotent_calls_are_repeated(name):
-    outcomes = [failure(ConnixTimeoutError, True, None), refusal(500), said(name)]
+    outcomes = [failure(ConnixTimeoutError, True, None), refusal(500), ok_response(name)]
     run = Run(CALLS[name], RetryPolicy(), iter(outcomes))
     assert run.error is None
     assert len(run.sent) == 3
@@ -304,7 +304,7 @@ def test_unsafe_calls_are_repeated_only_if_not_executed(name):
         run = Run(CALLS[name], RetryPolicy(), iter([outcome]))
         assert run.error.may_have_executed
         assert len(run.sent) == 1
-    sure = [failure(ConnixConnectionError, False, None), refusal(429), said(name)]
+    sure = [failure(ConnixConnectionError, False, None), refusal(429), ok_response(name)]
     run = Run(CALLS[name], RetryPolicy(), iter(sure))
     assert run.result is not None
     assert len(run.sent) == 3
