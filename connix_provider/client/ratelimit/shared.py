@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import stat
 import struct
 import tempfile
@@ -37,6 +38,8 @@ __all__ = ["DIRECTORY_SETTING", "SharedNumbers", "path_for"]
 DIRECTORY_SETTING = "CONNIX_RATE_LIMIT_DIR"
 #: Another layout of the numbers gets another name.
 _VERSION = 1
+#: The names that :func:`path_for` makes: users may keep other files in the directory.
+_FILE_NAME = re.compile(r"[0-9a-f]{32}\.[0-9]+")
 #: How often the lock is tried, and the seconds between: a process that holds it may be off the processor.
 _TRIES, _BETWEEN = 20, 0.001
 #: Seconds after which a file that no process wrote to is deleted: access tokens come and go.
@@ -134,5 +137,7 @@ class SharedNumbers:
 def _delete_stale(directory: Path) -> None:
     with contextlib.suppress(OSError):
         for path in directory.iterdir():
-            if time.time() - path.stat().st_mtime > _STALE:
-                path.unlink(missing_ok=True)
+            # Another process may delete the same file.
+            with contextlib.suppress(OSError):
+                if _FILE_NAME.fullmatch(path.name) and time.time() - path.stat().st_mtime > _STALE:
+                    path.unlink()

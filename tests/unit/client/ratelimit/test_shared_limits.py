@@ -219,3 +219,14 @@ def test_files_of_former_keys_are_deleted(directory):
     os.utime(old, (time.time() - 86_500, time.time() - 86_500))
     send(limiter_for(URL, KEY + "b"))
     assert old not in set(directory.iterdir())
+
+
+def test_other_files_in_the_directory_are_kept(directory):
+    directory.mkdir(mode=0o700, exist_ok=True)
+    (directory / "a_folder").mkdir()
+    others = [directory / name for name in ("notes.txt", "id_rsa", "0123456789abcdef.1")]
+    for other in others:
+        other.touch()
+        os.utime(other, (0, 0))
+    send(limiter_for(URL, KEY))
+    assert all(other.exists() for other in others)
