@@ -1,8 +1,9 @@
-"""Remember the secrets of agents that a client has met, because a later error or log line may quote them."""
+"""Remember the secrets that a client has sent or received, because an error or log line may quote them."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,15 +33,20 @@ class KnownSecrets:
 
         :param sent: the secrets in the request whose response showed it
         """
-        # In this order, because threads may share the client.
-        agents, secrets = self._by_id.pop(agent.id, ([], set()))
+        # Only additions to what is there, because threads may share the client.
+        agents, secrets = self._by_id.setdefault(agent.id, ([], set()))
+        secrets.update(sent)
         # The secrets are looked for only once they are needed, because most responses are never quoted.
-        others = [known for known in agents if known.config != agent.config]
-        self._by_id[agent.id] = ([*others, agent][-_MAX_CONFIGS:], secrets | set(sent))
+        if all(known.config != agent.config for known in agents):
+            agents.append(agent)
+            del agents[:-_MAX_CONFIGS]
+        with suppress(KeyError):
+            self._by_id.move_to_end(agent.id)
         if len(self._by_id) > _MAX_AGENTS:
             self._by_id.popitem(last=False)
 
     def of_agent(self, agent_id: str | None) -> tuple[str, ...]:
         """Return the secrets of an agent."""
         agents, secrets = self._by_id.get(agent_id or "", ([], set()))
-        return tuple(dict.fromkeys((*secrets, *(secret for agent in agents for secret in agent.secrets()))))
+        found = (secret for agent in tuple(agents) for secret in agent.secrets())
+        return tuple(dict.fromkeys((*secrets, *found)))

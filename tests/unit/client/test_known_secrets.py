@@ -1,6 +1,9 @@
-"""The secrets that a client has met, former ones and sent ones included."""
+"""The secrets that a client has sent or received, former ones included."""
 
 from __future__ import annotations
+
+import sys
+import threading
 
 import pytest
 
@@ -30,3 +33,23 @@ def test_memory_is_bounded():
     for number in range(1000):
         known.add(agent(f"secret-{number}"))
     assert len(known.of_agent("agent_1")) <= 4
+
+
+def test_no_secret_of_another_thread_is_lost():
+    known = KnownSecrets()
+
+    def add(name: str) -> None:
+        for number in range(2000):
+            known.add(agent("shared-secret"), sent=(f"{name}-{number}",))
+
+    threads = [threading.Thread(target=add, args=(name,)) for name in ("first", "second")]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(known.of_agent("agent_1")) == 4001
