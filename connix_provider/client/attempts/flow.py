@@ -40,6 +40,7 @@ from connix_provider.client.responses.failures import (
 )
 from connix_provider.client.responses.surrogates import replace_lone_surrogates
 from connix_provider.client.retry import RetryPolicy, cap_retry_delay, retry_delay
+from connix_provider.client.transient import is_transient
 
 __all__ = ["perform"]
 
@@ -171,7 +172,10 @@ def perform(
             delay = failures.add(error, clock())
             if response is not None:
                 permit.on_response(
-                    response.headers, is_success=response.is_success, back_off=delay if limited else None
+                    response.headers,
+                    is_success=response.is_success,
+                    is_transient=is_transient(error),
+                    back_off=delay if limited else None,
                 )
             if is_repeat_of_lost and call.repeat_check and call.repeat_check.is_refusal(error):
                 found = yield from _check_repeat(call.repeat_check, policy, bounds.left(), again)

@@ -1,7 +1,7 @@
 """
 Decide when a refusal that Connix did not state is final.
 
-A gateway in front of Connix answers 401, 403 or 404 while it restarts or loses its routes. Such a response
+A gateway in front of Connix returns 401, 403 or 404 while it restarts or loses its routes. Such a response
 lacks Connix's error body. It is final only as the third in a row, and only if the first is 15 seconds old.
 The same response with Connix's error body is final at once.
 
@@ -24,14 +24,14 @@ def is_from_gateway(error: ConnixError) -> bool:
     """
     Return whether an error is a refusal without Connix's error body.
 
-    :return: true for 401, 403 and 404 that something in front of Connix may have answered
+    :return: true for 401, 403 and 404 that a gateway may have returned
     """
     return isinstance(error, ConnixAPIError) and error.status_code in _STATUSES and not error.has_error_body
 
 
 class GatewayRefusals:
     """
-    Count such refusals in a row, and the time since the first of them.
+    Count a gateway's refusals in a row, and the seconds since the first.
 
     Call :meth:`add` for each of them, and :meth:`reset` after any other response.
 

@@ -81,11 +81,11 @@ class LimitLog:
         )
 
     def end(self) -> None:
-        """End the wait, because the service took the request."""
+        """End the wait, because the limit let the request through."""
         if self._is_logged and self._since is not None:
             waited = self._clock() - self._since
             log.info(
-                "%s %s was sent after waiting %.0f s for the %s.",
+                "%s %s was attempted after waiting %.0f s for the %s.",
                 self._call.method,
                 self._call.path,
                 waited,

@@ -35,7 +35,7 @@ def seconds_until_allowed(
     :param share: the part of each limit that this process keeps to
     :param background: whether it is a poll
     :param paced: whether it is spread over the window
-    :param reserves: whether the first one in the queue reserves its slot, if it is paced
+    :param reserves: whether the first one in the queue reserves its time, if it is paced
     :return: seconds, 0 where it may be sent now
     """
     if now < endpoint.blocked_until:

@@ -257,13 +257,20 @@ class RateLimiter:
                 del queue[position]
 
     def on_response(
-        self, permit: Permit, headers: Mapping[str, str], *, is_success: bool, back_off: float | None
+        self,
+        permit: Permit,
+        headers: Mapping[str, str],
+        *,
+        is_success: bool,
+        is_transient: bool,
+        back_off: float | None,
     ) -> None:
         """
         Learn from a response.
 
         :param headers: the response's headers, looked up without regard to case
         :param is_success: whether it is a success
+        :param is_transient: whether it is an error that may pass by itself
         :param back_off: after a 429, seconds without any request to the endpoint
         """
         limits = parse_limits(headers)
@@ -271,7 +278,15 @@ class RateLimiter:
         with self._exclusive(permit.bucket, shared=shared) as now:
             for limit in self._state.limits(permit.bucket, now):
                 limit.end_request(shared=permit.is_shared)
-            self._state.learn(permit.bucket, headers, limits, now, is_success=is_success, back_off=back_off)
+            self._state.learn(
+                permit.bucket,
+                headers,
+                limits,
+                now,
+                is_success=is_success,
+                is_transient=is_transient,
+                back_off=back_off,
+            )
 
     def on_no_response(self, permit: Permit, *, may_have_arrived: bool) -> None:
         """

@@ -25,7 +25,13 @@ class _Limiter(Protocol):
     def on_no_response(self, permit: Permit, *, may_have_arrived: bool) -> None: ...
 
     def on_response(
-        self, permit: Permit, headers: Mapping[str, str], *, is_success: bool, back_off: float | None
+        self,
+        permit: Permit,
+        headers: Mapping[str, str],
+        *,
+        is_success: bool,
+        is_transient: bool,
+        back_off: float | None,
     ) -> None: ...
 
 
@@ -64,18 +70,28 @@ class Permit:
         return wait
 
     def on_response(
-        self, headers: Mapping[str, str], *, is_success: bool = True, back_off: float | None = None
+        self,
+        headers: Mapping[str, str],
+        *,
+        is_success: bool = True,
+        is_transient: bool = False,
+        back_off: float | None = None,
     ) -> None:
         """
         Report a response to the limiter.
 
         :param headers: its headers, looked up without regard to case
         :param is_success: whether it is a success
+        :param is_transient: whether it is an error that may pass by itself, as a 429 always is
         :param back_off: after a 429, seconds without any request to the endpoint
         """
         self._is_acquired = False
         self._limiter.on_response(
-            self, headers, is_success=is_success and back_off is None, back_off=back_off
+            self,
+            headers,
+            is_success=is_success and back_off is None,
+            is_transient=is_transient or back_off is not None,
+            back_off=back_off,
         )
 
     def on_no_response(self, *, may_have_arrived: bool) -> None:

@@ -1,10 +1,10 @@
 """
-Bound how long a 429 delays polls.
+Bound how long a 429 or another transient error delays polls.
 
 A hint may be wrong by hours: ``Retry-After: 3600`` for a window of a minute, a reset in milliseconds, a date
 of a clock that is off. Polling that obeyed it would notice a ready agent hours late. So one poll a minute is
-sent after a 429, whatever its headers are. A successful response ends this exception, because it has the
-limits.
+sent after such an error, whatever its headers are. A successful response ends this exception, because it has
+the limits.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class PollProbe:
     def __init__(self) -> None:
         self._at = math.inf
 
-    def on_429(self, now: float) -> None:
-        """Allow a poll a minute after a 429 of this endpoint."""
+    def on_refused(self, now: float) -> None:
+        """Allow a poll a minute after a transient error of this endpoint."""
         self._at = now + LONGEST_POLL_DELAY
 
-    def on_429_elsewhere(self, now: float) -> None:
-        """Allow a poll within a minute after a 429 of another endpoint, because both may have one limit."""
+    def on_refused_elsewhere(self, now: float) -> None:
+        """Allow a poll a minute after an error of another endpoint, because both may have one limit."""
         self._at = min(self._at, now + LONGEST_POLL_DELAY)
 
     def on_sent(self, now: float) -> None:

@@ -110,11 +110,11 @@ class KeyState:
 
     def is_known(self, bucket: Bucket, response_limits: ResponseLimits) -> bool:
         """
-        Return whether headers tell of no limit and no window but those that are known.
+        Return whether the headers name only known limits and windows.
 
         :param bucket: the endpoint of the response
         :param response_limits: what its headers say
-        :return: false for news that other processes have to learn
+        :return: false if other processes must learn of a change
         """
         own, of_key = response_limits
         limit = self.endpoints[bucket].limit
@@ -131,6 +131,7 @@ class KeyState:
         now: float,
         *,
         is_success: bool,
+        is_transient: bool,
         back_off: float | None,
     ) -> None:
         """
@@ -139,6 +140,7 @@ class KeyState:
         :param headers: the headers, looked up without regard to case
         :param response_limits: their limits
         :param is_success: whether it is a success
+        :param is_transient: whether it is an error that may pass by itself
         :param back_off: after a 429, seconds without any request to the endpoint
         """
         self.server_clock.learn(now, server_time(headers))
@@ -146,10 +148,10 @@ class KeyState:
         endpoint, has_limits = self.endpoints[bucket], response_limits != (None, None)
         if is_success:
             endpoint.poll_probe.on_success()
-        else:
+        elif is_transient:
             for other in self.endpoints.values():
-                other.poll_probe.on_429_elsewhere(now)
-            endpoint.poll_probe.on_429(now)
+                other.poll_probe.on_refused_elsewhere(now)
+            endpoint.poll_probe.on_refused(now)
         if back_off is not None:
             self.back_off(bucket, now, back_off)
         elif is_success or has_limits:

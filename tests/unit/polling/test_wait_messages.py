@@ -333,7 +333,7 @@ def test_a_limit_until_the_deadline_names_the_agent(scenario: Scenario, hint):
 
 BEGINS_AND_ENDS = [
     "waits for the rate limit on Agent Actions requests until about",
-    "was sent after waiting 2",
+    "was attempted after waiting 2",
 ]
 
 

@@ -8,7 +8,7 @@ import pytest
 from attempts import CALLS, NOW, Run, ok_response, refusal, repeat
 from timewarp import Timewarp
 
-from connix_provider.client import ConnixRateLimitError, ConnixServerError
+from connix_provider.client import ConnixAPIError, ConnixRateLimitError, ConnixServerError
 from connix_provider.client.attempts.flow import perform
 from connix_provider.client.calls.steps import Response, Sleep
 from connix_provider.client.ratelimit import Bucket, RateLimiter
@@ -119,6 +119,16 @@ def test_one_of_many_polls_tests_a_hint():
         assert first.try_acquire() == 0
         with process.limiter.permit(Bucket.GET, background=True) as second:
             assert 0 < second.try_acquire() <= 60
+
+
+@pytest.mark.parametrize("status", [404, 409, 422])
+def test_only_transient_errors_shorten_a_hint(status):
+    process = Process()
+    headers = {"date": formatdate(NOW, usegmt=True), **HINTS["reset in an hour"]}
+    with pytest.raises(ConnixAPIError):
+        process.call("get", refused(status, headers, None))
+    process.now += 60
+    assert process.call("get").retry_after > 3000
 
 
 def test_only_polls_shorten_a_hint():
