@@ -10,13 +10,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from connix_provider.client.errors import ConnixAuthenticationError, ConnixError
 from connix_provider.polling.health_group import HealthGroup
 from connix_provider.polling.health_poller import HealthPoller
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.polling.selection import select_agents
 from connix_provider.polling.trigger_loop import poll_until_done_async
-from connix_provider.polling.worker_loop import poll_once
+from connix_provider.polling.worker_loop import poll_once, send_with_new_keys
 
 if TYPE_CHECKING:
     from connix_provider.client import Agent
@@ -107,20 +106,17 @@ def select_with(
     :return: the agents, or how the wait ended
     :raises ValueError: if nothing is selected
     """
+
+    def send() -> list[Agent]:
+        client = polling_session.client
+        return client.run_flow(select_agents(client, selector, project_id))
+
     while True:
         if (poll_result := poller.overdue()) is not None:
             return poll_result
-        try:
-            return polling_session.client.run_flow(
-                select_agents(polling_session.client, selector, project_id)
-            )
-        except ConnixAuthenticationError as error:
-            if polling_session.reload_key():
-                poller.log.new_key(poller.agent)
-                continue
-            refused: ConnixError = error
-        except ConnixError as error:
-            refused = error
-        if (poll_result := poller.observe(refused)) is not None:
+        selected = send_with_new_keys(polling_session, poller, send)
+        if isinstance(selected, list):
+            return selected
+        if (poll_result := poller.observe(selected)) is not None:
             return poll_result
         time.sleep(poller.schedule.sleep_seconds())

@@ -81,11 +81,11 @@ class PollSchedule:
         """
         return self.deadline - self.clock.now()
 
-    def poll_timeout(self) -> float:
+    def begin_poll(self) -> float:
         """
-        Return the time for the next poll.
+        Record the first poll, from which the intervals count.
 
-        :return: seconds, at most :data:`MAX_POLL`
+        :return: seconds that the poll may take, at most :data:`MAX_POLL`
         """
         if self._first_poll_at is None:
             self._first_poll_at = self.clock.now()

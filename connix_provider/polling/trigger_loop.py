@@ -113,7 +113,7 @@ async def _poll(
 async def _complete(shared: SharedClient, poller: HealthPoller, agent: Agent) -> Agent | ConnixError:
     """Send what a wait needs besides the agent, which the watcher has read."""
     # The agent's response may come after the deadline.
-    seconds = max(poller.schedule.poll_timeout(), poller.response_grace)
+    seconds = max(poller.schedule.begin_poll(), poller.response_grace)
     client = shared.client.with_options(
         max_attempts=1,
         total_timeout=seconds,

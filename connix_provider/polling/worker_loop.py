@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
@@ -36,8 +36,10 @@ __all__ = [
     "poll_once",
     "poll_until_done",
     "result_of_event",
+    "send_with_new_keys",
 ]
 
+T = TypeVar("T")
 #: Finds an agent that may only be known by name; returns project and agent.
 Locate = Callable[["Client"], tuple[str, str]]
 
@@ -227,32 +229,44 @@ def poll_until_done(
 def _poll(
     polling_session: PollingSession, project_id: str | None, poller: StatusPoller, locate: Locate | None
 ) -> Agent | Exception:
-    """Send one request for the agent, and one more for each key that the connection got meanwhile."""
+    def send() -> Agent:
+        seconds = poller.schedule.begin_poll()
+        # One attempt, because the wait repeats the poll at its interval. The deadline is the wait's.
+        client = polling_session.client.with_options(
+            max_attempts=1,
+            total_timeout=seconds,
+            deadline=time.time() + seconds + 1.0,
+            background=True,
+            max_permit_wait=min(SHORT_WAIT, seconds),
+            # Only the last poll ends with the deadline; any other one may take a minute.
+            response_grace=poller.response_grace if seconds < MAX_POLL else 0.0,
+        )
+        if poller.agent.link is None:
+            polling_session.locate(client, project_id, poller, locate)
+        agent = client.agents.get(str(poller.agent.project_id), poller.agent_id)
+        return client.run_flow(poller.complete(client, agent)) if isinstance(poller, HealthPoller) else agent
+
+    return send_with_new_keys(polling_session, poller, send)
+
+
+def send_with_new_keys(
+    polling_session: PollingSession, poller: StatusPoller, send: Callable[[], T]
+) -> T | ConnixError | AirflowNotFoundException:
+    """
+    Send a request, and once more for each key that the connection got meanwhile.
+
+    :param poller: the wait, which logs a new key
+    :param send: sends the request with the session's client
+    :return: the result, or the error for the poller to judge
+    """
     while True:
+        refused: ConnixAuthenticationError
         try:
-            seconds = poller.schedule.poll_timeout()
-            # One attempt, because the wait repeats the poll at its interval. The deadline is the wait's.
-            client = polling_session.client.with_options(
-                max_attempts=1,
-                total_timeout=seconds,
-                deadline=time.time() + seconds + 1.0,
-                background=True,
-                max_permit_wait=min(SHORT_WAIT, seconds),
-                # Only the last poll ends with the deadline; any other one may take a minute.
-                response_grace=poller.response_grace if seconds < MAX_POLL else 0.0,
-            )
-            if poller.agent.link is None:
-                polling_session.locate(client, project_id, poller, locate)
-            agent = client.agents.get(str(poller.agent.project_id), poller.agent_id)
-            return (
-                client.run_flow(poller.complete(client, agent)) if isinstance(poller, HealthPoller) else agent
-            )
-        except AirflowNotFoundException as error:
-            return error
-        except ConnixError as error:
+            return send()
+        except ConnixAuthenticationError as error:
             refused = error
-        if not isinstance(refused, ConnixAuthenticationError):
-            return refused
+        except (ConnixError, AirflowNotFoundException) as error:
+            return error
         try:
             if not polling_session.reload_key():
                 return refused

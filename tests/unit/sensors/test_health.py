@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from in_process import TaskRun
 
 from connix_provider.client.errors import ConnixAuthenticationError
@@ -15,6 +16,7 @@ from connix_provider.exceptions import (
     ConnixSensorTimeoutError,
 )
 from connix_provider.health import HealthPolicy
+from connix_provider.polling.worker_loop import PollingSession
 from connix_provider.sensors import health_wait
 from connix_provider.sensors.health import ConnixAgentHealthSensor
 
@@ -325,6 +327,22 @@ def test_a_selection_reads_a_refused_key_again(how, sense, emulator, agent_id, c
     ran = sense(agents={"name": "gate"}, health={"statuses": "running"}, **how)
     assert ran.error is None, ran.error
     assert len([entry for entry in emulator.journal.entries() if entry.status == 401]) == 1
+
+
+@MODES
+def test_a_selection_outlasts_a_missing_connection(how, sense, emulator, agent_id, connection, monkeypatch):
+    reload_key, missing = PollingSession.reload_key, [AirflowNotFoundException("not defined")]
+
+    def reload_later(session):
+        if missing:
+            raise missing.pop()
+        return reload_key(session)
+
+    monkeypatch.setattr(PollingSession, "reload_key", reload_later)
+    emulator.faults.add(Fault.status(401, code="unauthorized"), on="list_agents", times=1)
+    ran = sense(agents={"name": "gate"}, health={"statuses": "running"}, timeout=300, **how)
+    assert ran.error is None, ran.error
+    assert not missing
 
 
 @MODES
