@@ -269,11 +269,11 @@ def _wait_in_process(
     pipe.send(asyncio.run(_wait_for_all(begin(project_id, interval, deadline), starts, deadline)))
 
 
-StatusPoller = Callable[[str], Awaitable[bool]]
+WaitForAgent = Callable[[str], Awaitable[bool]]
 
 
 async def _wait_for_all(
-    wait: StatusPoller, starts: Mapping[str, float], deadline: float
+    wait: WaitForAgent, starts: Mapping[str, float], deadline: float
 ) -> tuple[dict[str, float], float]:
     """Return the epoch second of each wait's event, and the memory of all waits in bytes."""
     events: dict[str, float] = {}
@@ -315,7 +315,7 @@ def _memory() -> float:
     return float(psutil.Process().memory_info().rss)
 
 
-def _connix(project_id: str, interval: float, deadline: float) -> StatusPoller:
+def _connix(project_id: str, interval: float, deadline: float) -> WaitForAgent:
     from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
     async def wait(agent_id: str) -> bool:
@@ -327,7 +327,7 @@ def _connix(project_id: str, interval: float, deadline: float) -> StatusPoller:
     return wait
 
 
-def _http(project_id: str, interval: float, deadline: float) -> StatusPoller:
+def _http(project_id: str, interval: float, deadline: float) -> WaitForAgent:
     from airflow.providers.http.triggers.http import HttpEventTrigger
 
     async def wait(agent_id: str) -> bool:

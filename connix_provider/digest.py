@@ -23,7 +23,7 @@ def digest_key(credentials: Iterable[str | None]) -> bytes:
 
 
 def digest(key: bytes, *values: Any) -> str:
-    """Return a mark of the key, and eight bytes of a hash of JSON."""
+    """Return ``<key id>:<hash>``, the keyed hash of the values' JSON."""
     mark = hashlib.blake2b(b"mark", key=key, digest_size=2).hexdigest()
     text = json.dumps(values, sort_keys=True, default=str).encode(errors="surrogatepass")
     return f"{mark}:{hashlib.blake2b(text, key=key, digest_size=8).hexdigest()}"

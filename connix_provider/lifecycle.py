@@ -290,7 +290,7 @@ def _judge_missing(goal: Goal, state: PollState, now: float) -> Judgement:
 def _judge_done(goal: Goal, snapshot: Snapshot, state: PollState, now: float) -> Judgement:
     """Judge a status of ``goal.done``."""
     if goal.require_change and state.before is not None and not state.changed:
-        change = "only an update by others" if state.other_change else "no change"
+        change = "only an update by another client" if state.other_change else "no change"
         return Judgement(
             Verdict.WAITING,
             f"it is {status_phrase(snapshot.status)}, and shows {change} since the {goal.name} was requested",
@@ -313,7 +313,7 @@ def _judge_failed(goal: Goal, snapshot: Snapshot, state: PollState, now: float) 
     if is_old_error and goal.allow_old_error:
         return Judgement(Verdict.DONE, f"it is {status_phrase(snapshot.status)}, as before the {goal.name}")
     if state.in_grace(now) and (is_old_error or not is_error):
-        when = "as before" if snapshot.status == old_status else "possibly in passing, after"
+        when = "as before" if snapshot.status == old_status else "possibly for a moment only, after"
         return Judgement(Verdict.WAITING, f"it is {status_phrase(snapshot.status)}, {when} the {goal.name}")
     return Judgement(Verdict.FAILED, f"it is {status_phrase(snapshot.status)}")
 

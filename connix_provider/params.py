@@ -17,7 +17,6 @@ __all__ = ["check_id", "check_name", "check_seconds", "missing_value_message", "
 
 #: Seconds. A datetime of much more would overflow.
 _MAX_SECONDS = 300 * 365 * 86400.0
-_PERHAPS = "if it comes from a template or another task,"
 #: What parameters hold that are not text.
 _KINDS = {
     "config": "a mapping",
@@ -118,9 +117,10 @@ def missing_value_message(parameter: str, value: Any, *, by_a_template: bool = F
 
     :param by_a_template: whether it certainly came from a template or another task
     """
-    origin = "it came from a template or another task" if by_a_template else _PERHAPS
     kind = _KINDS.get(parameter, "a non-empty string")
-    message = f"{parameter} must be {kind}, not {quoted(value)}; {origin} that returned no value"
+    origin = "it came from" if by_a_template else "it may come from"
+    message = f"{parameter} must be {kind}, not {quoted(value)}; {origin} a template or another task"
+    message += " that returned no value"
     has_text = isinstance(value, str) and bool(value.strip())
     if has_text and parameter == "agent_name":
         return f"{message}. An agent that is really called {value!r} can be given by its agent_id"

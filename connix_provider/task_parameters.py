@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.providers.common.compat.sdk import conf
+
 from connix_provider.params import missing_value_message
 from connix_provider.rendering import Renderer
 from connix_provider.values import check_flag, is_missing_value
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 else:
     _Operator = object
 
-__all__ = ["TaskParameters"]
+__all__ = ["DEFERRABLE_BY_DEFAULT", "TaskParameters"]
+
+#: The default of ``deferrable`` in Airflow's configuration.
+DEFERRABLE_BY_DEFAULT: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
 
 
 class TaskParameters(_Operator):

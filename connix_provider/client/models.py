@@ -4,8 +4,8 @@ Models of Connix's responses, after the reference's "Agent Object" and examples.
 Invariants:
 
 - Unknown fields are kept and unknown statuses accepted, because the service may add them.
-- Only ``id`` and ``status`` of an agent are required. A field of an undocumented type never spoils its
-  response: it is passed on as it came, or counts as missing if no use can be made of it
+- Only ``id`` and ``status`` of an agent are required. A field of an undocumented type never makes the
+  response unreadable: it is passed on as it came, or counts as missing if no use can be made of it
   (:mod:`connix_provider.client.modeling.fields`).
 - Times are aware, or ``None`` if they cannot be read.
 - No ``repr`` shows ``environment_variables`` or ``system_prompt``, because they hold secrets.

@@ -100,18 +100,16 @@ class AgentPaginator(_OffsetPaginator[Page[AgentT]], Generic[AgentT]):
         super().__init__(call, offset)
         self._seen: set[str] = set()
         self._step_back = 1
-        self._left_out = 0
+        self._has_unreadable = False
 
     def check_complete(self) -> None:
         """
         Raise if a page had entries that cannot be read.
 
-        :raises ConnixResponseError: with their number
+        :raises ConnixResponseError: if the listing is incomplete
         """
-        if self._left_out:
-            raise ConnixResponseError(
-                f"{self._left_out} agents in the listing cannot be read, so the listing is incomplete"
-            )
+        if self._has_unreadable:
+            raise ConnixResponseError("The listing has agents that cannot be read, so it is incomplete")
 
     def _check_end(self, page: Page[AgentT]) -> None:
         total = page.pagination.total
@@ -127,7 +125,7 @@ class AgentPaginator(_OffsetPaginator[Page[AgentT]], Generic[AgentT]):
         :return: its agents that were not given before
         :raises ConnixResponseError: for a listing that makes no progress, or ends before its end
         """
-        self._left_out += page.size - len(page)
+        self._has_unreadable |= page.size > len(page)
         fresh = list({agent.id: agent for agent in page if agent.id not in self._seen}.values())
         # An entry that cannot be read may be the one that was seen before.
         overlaps = len(fresh) < page.size or not self._overlap

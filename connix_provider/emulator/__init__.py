@@ -4,10 +4,13 @@ A Connix service on loopback, for tests of DAGs and of this provider.
 It needs the extra ``emulator`` (FastAPI and uvicorn), shares no code with the client and never imports
 Airflow. Modules, from the outside in:
 
-- ``server`` (:class:`Emulator`), ``server_thread``, ``app``: a running service and its HTTP server;
-- ``request_pipeline``, ``calls``, ``oauth``, ``control``: the endpoints and what each request passes first;
-- ``service``, ``store``, ``agent_index``, ``transitions``: the agents and how they change over time;
-- ``faults``, ``limits``, ``keys``, ``journal``, ``clock``: what a test sets and inspects.
+- ``server`` (:class:`Emulator`), ``server_thread``, ``app``, ``loopback``: a running service and its server;
+- ``request_pipeline``, ``calls``, ``oauth``, ``schemas``, ``validation``, ``responses``, ``errors``,
+  ``fault_responses``: the endpoints, and the steps from each request to its response;
+- ``service``, ``state``, ``store``, ``agent``, ``agent_index``, ``transitions``, ``logs``, ``metrics``,
+  ``views``: the agents, their data, and how they change over time;
+- ``controls``, ``control_routes``, ``faults``, ``limits``, ``keys``, ``journal``, ``clock``: the settings and
+  records of a test, in Python and over HTTP.
 """
 
 try:

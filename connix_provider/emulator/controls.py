@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import count, islice
 from operator import attrgetter, itemgetter
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from connix_provider.emulator.agent import LogLine
 from connix_provider.emulator.clock import micros_of, moment_of
@@ -29,9 +29,6 @@ class EmulatorControls:
 
     A method that takes an ``agent_id`` raises :class:`KeyError` if there is no such agent.
     """
-
-    #: No test class of pytest's, despite its name.
-    __test__: ClassVar = False
 
     def __init__(self, store: AgentStore, project_id: str | None) -> None:
         self._store: Final = store

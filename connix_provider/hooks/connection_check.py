@@ -47,4 +47,4 @@ def _list(client: Client, project: str | None) -> str:
         client.perform(list_projects(limit=1))
         return "the connection names no project_id, so every operator must name one"
     total = client.agents.list(project, limit=1).pagination.total
-    return f"project {project} has {'some' if total is None else total} agents"
+    return f"project {project} can be listed" if total is None else f"project {project} has {total} agents"

@@ -49,7 +49,7 @@ def explain_connection_error(error: Exception, project_id: str | None) -> str:
         case errors.ConnixResponseError():
             hint = NOT_CONNIX
         case errors.ConnixRateLimitError():
-            hint = "The key is valid, but its rate limit is used up at the moment"
+            hint = "The rate limit is used up, so the key could not be tested; try again in a minute"
         case _:
             return as_sentence(error)
     return f"{hint}: {error}"
@@ -136,7 +136,7 @@ def with_connection_hint(error: Exception, connix_conn_id: str | None) -> str:
     variable = f"AIRFLOW_CONN_{str(connix_conn_id or '<ID>').upper()}"
     return (
         f"{str(error).rstrip('.')}. Add it to Airflow, or set {variable}, which `airflow dags test` reads "
-        "too; a secrets backend that is down looks the same"
+        "too; an unreachable secrets backend causes the same error"
     )
 
 

@@ -12,7 +12,7 @@ from connix_provider.operators._agent.actions import ConnixActionOperator, Conni
 from connix_provider.operators._agent.create import ConnixCreateAgentOperator
 from connix_provider.operators._agent.description import AgentDescriptionMixin
 from connix_provider.operators._base.sent_action import SentAction
-from connix_provider.operators._base.single_agent import DEFERRABLE_BY_DEFAULT
+from connix_provider.task_parameters import DEFERRABLE_BY_DEFAULT
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -155,7 +155,7 @@ class ConnixStopAgentOperator(ConnixActionOperator):
     action = "stop"
 
 
-class ConnixRestartAgentOperator(ConnixActionOperator):
+class ConnixRestartAgentOperator(ConnixExistingAgentOperator):
     """
     Restart an agent and wait until it runs again.
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators._base.base_operator import PollingOperator
-from connix_provider.operators._base.single_agent import DEFERRABLE_BY_DEFAULT
 from connix_provider.operators._orphans.operator import ConnixDeleteOrphanedAgentsOperator
+from connix_provider.task_parameters import DEFERRABLE_BY_DEFAULT
 from connix_provider.values import quoted
 
 if TYPE_CHECKING:

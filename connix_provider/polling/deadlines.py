@@ -23,7 +23,7 @@ RESPONSE_GRACE = 5.0
 #: Seconds that a deferrable task sleeps on its worker at most for a rate limit.
 MAX_PERMIT_WAIT = 10.0
 #: Seconds after the deadline at which it is sure that no triggerer will end the wait.
-_GRACE = 60.0
+_DEFERRAL_MARGIN = 60.0
 #: The part of ``execution_timeout`` that is kept for the last response, and its maximum in seconds, because
 #: Airflow's own timeout does not name what the task waited for.
 _MARGIN, _MAX_MARGIN = 0.1, 10.0
@@ -82,14 +82,14 @@ def deferral_timeout(deadline: float) -> timedelta:
     :param deadline: epoch seconds
     :return: the time left, and a grace
     """
-    return timedelta(seconds=max(0.0, deadline - time.time()) + _GRACE)
+    return timedelta(seconds=max(0.0, deadline - time.time()) + _DEFERRAL_MARGIN)
 
 
 def is_deferral_timeout(error: BaseException) -> bool:
     """
     Check for Airflow's own timeout of a deferred task.
 
-    The exception's home differs between Airflow versions, and importing it from the old one warns.
+    The exception's module differs between Airflow versions, and importing it from the old one warns.
 
     :param error: what resuming raised
     :return: whether it is ``TaskDeferralTimeout``, or what Airflow 2 raises in its place

@@ -97,7 +97,7 @@ class FleetWait:
         :param stage: the condition that the wait polls for
         :param goal: the name of the action's goal, ``None`` but for :attr:`Stage.GOAL`
         :param policy: when the agent counts as available
-        :param settings: what the wait keeps to
+        :param settings: the settings of the wait
         :param progress: what is known of the agent
         :param repeats: how often the action was refused because the agent was busy
         """
@@ -138,7 +138,7 @@ class FleetWait:
             "stage": str(self.stage),
             "goal": self.goal,
             "repeats": self.repeats,
-            "poller": self.poller.handover(),
+            "poller": self.poller.trigger_arguments(),
         }
 
     @classmethod

@@ -32,7 +32,7 @@ __all__ = ["HealthGroup"]
 _NAMED, _LISTED = 5, 100
 #: Agents that a trigger measures at the same time.
 _MEASURED_AT_ONCE = 20
-#: What all agents of a wait have in common when it moves to another process.
+#: The arguments that are the same for all agents of a wait, and the first of their next polls.
 _TIMES = ("poll_interval", "deadline", "began_at", "first_poll_at")
 #: Seconds before the deadline at which the last polls of a group begin, for each agent; and at most.
 _LAST_POLL, _MAX_LAST_POLL = 0.1, 10.0
@@ -116,7 +116,7 @@ class HealthGroup:
             other.add(agent_id, progress)
         return other
 
-    def handover(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def trigger_arguments(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """
         Return the arguments with which a trigger continues the wait.
 
@@ -125,8 +125,10 @@ class HealthGroup:
         times: dict[str, Any] = {}
         agents = []
         for poller in self.pollers:
-            known = poller.handover()
-            times = {name: known.pop(name) for name in _TIMES}
+            known = poller.trigger_arguments()
+            own = {name: known.pop(name) for name in _TIMES}
+            first = min(own["first_poll_at"], times.get("first_poll_at", own["first_poll_at"]))
+            times = {**own, "first_poll_at": first}
             agents.append({"agent_id": poller.agent_id, **known})
         if any(poller.last_seen_at is None for poller in self.pollers):
             times["first_poll_at"] = None

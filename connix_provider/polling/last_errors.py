@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from connix_provider.client.calls.steps import Flow
     from connix_provider.polling.status_poller import StatusPoller
 
-__all__ = ["FAILURES", "MAX_LINES", "SECONDS", "add_last_errors", "read_last_errors"]
+__all__ = ["FAILURES", "MAX_LINES", "MAX_READ_SECONDS", "add_last_errors", "read_last_errors"]
 
 log = logging.getLogger(__name__)
 
 #: Seconds that it may take.
-SECONDS = 5.0
+MAX_READ_SECONDS = 5.0
 #: Seconds below which no response would come in time.
 _WORTH_A_REQUEST = 0.05
 #: Lines that are quoted.
@@ -95,7 +95,7 @@ def read_last_errors(
     agent_id: str,
     *,
     agent: Agent | None = None,
-    seconds: float = SECONDS,
+    seconds: float = MAX_READ_SECONDS,
     secrets_digest: str | None = None,
     task_log: Any,
 ) -> Flow[tuple[str, ...]]:
@@ -110,7 +110,7 @@ def read_last_errors(
     :param task_log: the task's log; ``None`` not to log them
     :return: the steps; their result is at most :data:`MAX_LINES` lines, oldest first, none after an error
     """
-    seconds = min(SECONDS, seconds)
+    seconds = min(MAX_READ_SECONDS, seconds)
     if seconds < _WORTH_A_REQUEST:
         return ()
     bounded = client.with_options(

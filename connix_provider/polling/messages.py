@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from connix_provider.polling.agent_ref import AgentRef
 
 __all__ = [
+    "MIN_REPORTED_WAIT",
     "NO_RECENT_POLL",
-    "WORTH_TELLING",
     "WaitMessage",
     "done",
     "failed",
@@ -51,7 +51,7 @@ class WaitMessage(NamedTuple):
 #: What was last seen, if each poll of this process failed.
 NO_RECENT_POLL = "no recent poll succeeded"
 #: Seconds of waiting for a rate limit from which on a timeout mentions them.
-WORTH_TELLING = 1.0
+MIN_REPORTED_WAIT = 1.0
 #: What ended well, where the status alone does not say it; "%s" is the status.
 _DONE = {
     "restart": "was restarted and is %s",
@@ -94,7 +94,7 @@ def wanted(goal: Goal) -> str:
 
 def done(goal: Goal, agent: AgentRef, status: str | None, waited: float) -> str:
     """
-    Say that a wait has what it wanted.
+    Describe a wait that reached its goal.
 
     :param waited: seconds since the task began
     :return: one sentence
@@ -173,7 +173,7 @@ def timed_out(
         text = f"Agent {agent} {what}: {last_seen}"
         if last_error:
             text += f"; the last poll failed: {type(last_error).__name__}: {_summary(last_error)}"
-    if limited_for >= WORTH_TELLING:
+    if limited_for >= MIN_REPORTED_WAIT:
         text += f"; polling waited {limited_for:.0f} s of that for the {limit_name(limited_by)}"
         advice = "Set a longer poll interval or run fewer tasks at a time; deferrable tasks share their polls"
     else:

@@ -5,7 +5,7 @@ Most failures are transient and end nothing before the deadline. Four kinds end 
 
 - a refusal that Connix itself states (401, 403, 400, …): at once;
 - a redirect, a refusal without Connix's error body, or a 404 that is not the agent's own: as the third in a
-  row over at least 15 s, because a gateway answers so while it restarts;
+  row over at least 15 s, because a restarting gateway returns them;
 - an Airflow connection that is not defined, as it also looks while a secrets backend is down: after 5
   minutes;
 - failures that a mistake in the connection explains, such as an unknown host: after 10 minutes without any

@@ -44,7 +44,7 @@ class Outcome(StrEnum):
     UNHEALTHY = "unhealthy"
     GONE = "gone"
     TIMEOUT = "timeout"
-    #: Connix gave an answer that will not change by waiting, such as 401.
+    #: Connix returned a final error, such as 401.
     REFUSED = "refused"
 
 
@@ -58,7 +58,7 @@ class PollResult:
     :param error: for ``refused``: what the error's class and arguments were
     :param agent_name: the agent's name, if known
     :param request_id: the request that the result rests on, for Connix's support
-    :param exception: for ``refused``: the error itself; it does not travel
+    :param exception: for ``refused``: the error itself; an event does not contain it
     :param last_errors: the last errors in the agent's log, oldest first; ``None`` if they were not read
     :param advice_at: where in the message the advice begins, if it has one
     """
@@ -103,7 +103,7 @@ class PollResult:
     @classmethod
     def refused(cls, agent: AgentRef, status: str | None, error: Exception) -> PollResult:
         """
-        Make the result for an error that will not pass.
+        Make the result for a final error.
 
         :param status: the status last seen, if any
         :param error: a :class:`~connix_provider.client.errors.ConnixError`, a :class:`ValueError` where the
@@ -164,7 +164,7 @@ class PollResult:
             agent_id, message = event["agent_id"], event["message"]
         except (KeyError, ValueError) as problem:
             raise ValueError(
-                f"the task was resumed with what no Connix trigger sends ({problem!r}); "
+                f"the task was resumed with an event that is not from a Connix trigger ({problem!r}); "
                 f"its fields are {', '.join(map(str, event))}"
             ) from None
         if not isinstance(agent_id, str) or not agent_id:
@@ -188,7 +188,7 @@ class PollResult:
 
     def rebuild_error(self) -> Exception:
         """
-        Make the error again that a trigger met, for the worker to raise.
+        Rebuild the trigger's error, so that the worker raises it.
 
         :return: the same class with the same text, where it is one that a wait can end in
         """
@@ -218,7 +218,7 @@ class PollResult:
         return self._completed(error, described)
 
     def _completed(self, error: Any, described: Mapping[str, Any]) -> Exception:
-        """Complete an error of the client by what travelled of it."""
+        """Set the attributes that the event contains."""
         for name in _ERROR_FIELDS:
             # An event of another origin may hold anything, and the error's text joins these.
             if isinstance(described.get(name), int if name in _NON_TEXT_FIELDS else str):

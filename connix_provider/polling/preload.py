@@ -19,9 +19,9 @@ _NEEDED = (
     "connix_provider.polling.task_kill",
     "connix_provider.polling.watching.shared_client",
     "connix_provider.polling.cancel_action",
-    # httpx imports this backend with the first request, inside the event loop.
-    "anyio._backends._asyncio",
 )
+#: httpx imports this backend with the first request, inside the event loop. Other versions may use another.
+_HTTP_BACKEND = "anyio._backends._asyncio"
 
 
 _is_complete = False
@@ -41,7 +41,7 @@ async def preload() -> None:
 def _import() -> None:
     global _is_complete
     for name in _NEEDED:
-        # Another version of httpx may use another backend, which is then imported in the loop.
-        with suppress(ModuleNotFoundError):
-            importlib.import_module(name)
+        importlib.import_module(name)
+    with suppress(ModuleNotFoundError):
+        importlib.import_module(_HTTP_BACKEND)
     _is_complete = True

@@ -8,7 +8,7 @@ from typing import Any
 
 from connix_provider.client.attempts.limit_log import SHORT_WAIT, limit_name
 from connix_provider.client.errors import ConnixRateLimitError, ConnixRateLimitWaitError
-from connix_provider.polling.messages import WORTH_TELLING
+from connix_provider.polling.messages import MIN_REPORTED_WAIT
 
 __all__ = ["RateLimitWaitLog"]
 
@@ -96,7 +96,7 @@ class RateLimitWaitLog:
         if self.error is None:
             return last_error
         was_sent = not isinstance(self.error, ConnixRateLimitWaitError)
-        is_counted = self.total(now) >= WORTH_TELLING
+        is_counted = self.total(now) >= MIN_REPORTED_WAIT
         return last_error if is_counted or (last_error and not was_sent) else self.error
 
     def total(self, now: float) -> float:

@@ -52,7 +52,7 @@ class StatusPoller:
     One wait for an agent.
 
     :param agent_id: the agent, or ``None`` while only its name is known
-    :param settings: what the wait keeps to
+    :param settings: the settings of the wait
     :param progress: what earlier polls showed; default nothing
     """
 
@@ -162,7 +162,7 @@ class StatusPoller:
         """
         self.agent = dataclasses.replace(self.agent, **found)
 
-    def handover(self) -> dict[str, Any]:
+    def trigger_arguments(self) -> dict[str, Any]:
         """
         Return the arguments with which a trigger continues the wait.
 

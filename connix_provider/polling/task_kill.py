@@ -1,10 +1,10 @@
 """
 Decide what a killed task does: whether its action is undone, and how its process ends.
 
-Airflow calls ``on_kill`` for more than a kill: when a task is marked or cleared, when its worker shuts down,
-at ``execution_timeout``, and (3.3) in a triggerer that stalled while another one took its triggers over. Only
-the state of the task instance tells these apart. So it decides: the action of a ``failed`` task is undone, in
-every other state the agent is left to the task's next try.
+Airflow calls ``on_kill`` when a task is killed, marked or cleared, at ``execution_timeout``, and when its
+worker shuts down. Airflow 3.3 also calls it in a triggerer that stalled while another one took its triggers
+over. The state of the task instance decides: only the action of a ``failed`` task is undone. In every other
+state the agent is left to the task's next try.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def reason_not_to_cancel(ti: Any) -> str | None:
     """
     Say why the action of a killed task is not undone.
 
-    The state is asked for in a thread: the signal may have interrupted this one while it held the lock of the
-    channel to Airflow, and a second call in the same thread would wait for that lock forever.
+    A thread asks for the state. The signal may have interrupted this thread while it held the lock of the
+    channel to Airflow, so a call here would deadlock.
 
     :return: the reason as one clause, or ``None`` where the task is failed, so the action is undone
     """
@@ -100,7 +100,7 @@ def exit_on_sigterm() -> Iterator[None]:
     Let SIGTERM end a task of Airflow 3 at once, after ``on_kill``.
 
     Airflow's own handler returns, and the interrupted sleep or request continues until SIGKILL comes five
-    seconds later. Here the process dies of SIGTERM, as Airflow's supervisor expects. The state that a
+    seconds later. Here SIGTERM ends the process, as Airflow's supervisor expects. The state that a
     user gave the task stands, and a task whose worker shuts down is retried. Nothing is raised: Airflow would
     log an exception, and report it as a failure of the task.
     """

@@ -1,4 +1,4 @@
-"""What a wait keeps to, and what its polls have shown so far, which one process passes to the next."""
+"""The settings of a wait, and its progress, which one process passes to the next."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["WaitProgress", "WaitSettings"]
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class WaitSettings:
     """
-    What a wait keeps to, the same for each of its agents.
+    The settings of a wait, the same for each of its agents.
 
     :param poll_interval: seconds between two polls of an agent
     :param deadline: epoch seconds at which the wait times out
@@ -70,7 +70,7 @@ class WaitProgress:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> WaitProgress:
-        """Read the part of a poller's :meth:`handover` that is about the agent."""
+        """Read the part of a poller's :meth:`trigger_arguments` that is about the agent."""
         return cls(
             agent_name=stored.get("agent_name"),
             state=PollState.from_json(stored.get("poll_state") or {}),

@@ -9,13 +9,14 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import PokeReturnValue, conf
+from airflow.providers.common.compat.sdk import PokeReturnValue
 
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.hooks.diagnosis import adding_subject
 from connix_provider.lifecycle import goal_for_statuses
 from connix_provider.polling.deadlines import deferral_timeout
 from connix_provider.sensors.base import ConnixSensor
+from connix_provider.task_parameters import DEFERRABLE_BY_DEFAULT
 from connix_provider.triggers.agent import ConnixAgentStatusTrigger
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class ConnixAgentStatusSensor(ConnixSensor):
         project_id: str | None = None,
         stream_agent_logs: bool = False,
         connix_conn_id: str = ConnixHook.default_conn_name,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool = DEFERRABLE_BY_DEFAULT,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -161,7 +162,7 @@ class ConnixAgentStatusSensor(ConnixSensor):
 
     def _defer(self, poller: StatusPoller) -> NoReturn:
         self.log.info("Agent %s: deferring; the triggerer continues the polls.", poller.agent)
-        handover = poller.handover()
+        trigger_arguments = poller.trigger_arguments()
         self.defer(
             trigger=ConnixAgentStatusTrigger(
                 str(poller.agent.project_id),
@@ -172,8 +173,8 @@ class ConnixAgentStatusSensor(ConnixSensor):
                 stable_for=poller.goal.stable_for,
                 connix_conn_id=self.connix_conn_id,
                 **self.backoff_options(),
-                **handover,
+                **trigger_arguments,
             ),
             method_name="execute_complete",
-            timeout=deferral_timeout(handover["deadline"]),
+            timeout=deferral_timeout(trigger_arguments["deadline"]),
         )

@@ -46,7 +46,7 @@ __all__ = ["ConnixSensor"]
 #: Seconds before the deadline during which a rescheduled sensor keeps its worker slot.
 _KEEP_SLOT = 10.0
 #: Seconds that a reschedule must last, if the deadline makes it shorter than the poll interval.
-_WORTH_A_RESCHEDULE = 5.0
+_MIN_RESCHEDULE = 5.0
 #: The key of the positions in the agents' logs, in what a try keeps.
 _PROGRESS = "connix_wait_progress"
 
@@ -204,7 +204,7 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
             return
         delay = max(poller.schedule.delay() for poller in pollers)
         longest = ends_at - pollers[0].schedule.clock.now() - _KEEP_SLOT
-        if any(poller.is_undecided for poller in pollers) or longest < min(delay, _WORTH_A_RESCHEDULE):
+        if any(poller.is_undecided for poller in pollers) or longest < min(delay, _MIN_RESCHEDULE):
             return
         delay = min(delay, longest)
         # An agent that was not found yet is looked up by its name again.

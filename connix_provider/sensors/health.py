@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import PokeReturnValue, conf
+from airflow.providers.common.compat.sdk import PokeReturnValue
 
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.sensors.base import ConnixSensor
+from connix_provider.task_parameters import DEFERRABLE_BY_DEFAULT
 from connix_provider.values import quoted
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class ConnixAgentHealthSensor(ConnixSensor):
         project_id: str | None = None,
         stream_agent_logs: bool = False,
         connix_conn_id: str = ConnixHook.default_conn_name,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool = DEFERRABLE_BY_DEFAULT,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

@@ -215,7 +215,7 @@ def _defer(sensor: ConnixSensor, settings: HealthSettings, group: HealthGroup) -
     first = group.pollers[0]
     awaited = f"Agent {first.agent}" if len(group.pollers) == 1 else f"{len(group.pollers)} agents"
     sensor.log.info("%s: deferring; the triggerer continues the polls.", awaited)
-    times, agents = group.handover()
+    times, agents = group.trigger_arguments()
     sensor.defer(
         trigger=ConnixAgentHealthTrigger(
             str(first.agent.project_id),

@@ -225,7 +225,7 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         """
         Wait until the agent reaches the goal.
 
-        :param settings: what the wait keeps to
+        :param settings: the settings of the wait
         :param first_poll_at: epoch seconds of the first poll
         :return: how the wait ended
         :raises ValueError: for an invalid argument
@@ -277,7 +277,7 @@ class ConnixAgentStatusTrigger(WaitTrigger):
 
 
 def _has_reason(error: BaseException | None) -> bool:
-    """Tell a kill from a shutdown: Airflow gives a reason for a kill alone."""
+    """Return whether a cancellation is a kill, because Airflow gives no reason for a shutdown."""
     while error is not None:
         if isinstance(error, asyncio.CancelledError) and error.args:
             return True

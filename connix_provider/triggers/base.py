@@ -100,7 +100,7 @@ class WaitTrigger(BaseTrigger):
 
     def wait_settings(self) -> WaitSettings:
         """
-        Return what the wait keeps to.
+        Return the settings of the wait.
 
         :raises ValueError: for an invalid argument
         """
@@ -146,7 +146,7 @@ class WaitTrigger(BaseTrigger):
         """
         Wait until the wait is over.
 
-        :param settings: what the wait keeps to
+        :param settings: the settings of the wait
         :param first_poll_at: epoch seconds of the first poll
         :return: how the wait ended, and what the event holds besides
         :raises ValueError: for an invalid argument

@@ -24,8 +24,8 @@ class ConnixAgentHealthTrigger(WaitTrigger):
     for each agent, only if the policy needs them.
 
     :param project_id: the project
-    :param agents: the agents: ``agent_id``, and what the worker found, from :meth:`HealthPoller.handover
-        <connix_provider.polling.health_poller.HealthPoller.handover>`
+    :param agents: the agents: ``agent_id``, and its polls, from :meth:`HealthPoller.trigger_arguments
+        <connix_provider.polling.health_poller.HealthPoller.trigger_arguments>`
     :param health: the policy, from :meth:`HealthPolicy.to_json <connix_provider.health.HealthPolicy.to_json>`
     :param needed: how many agents must be healthy; default all
     :param healthy_for: seconds for which polls must show a healthy agent without a change
@@ -102,7 +102,7 @@ class ConnixAgentHealthTrigger(WaitTrigger):
         """
         Wait until enough agents are healthy.
 
-        :param settings: what the wait keeps to
+        :param settings: the settings of the wait
         :param first_poll_at: epoch seconds of the first polls
         :return: how the wait ended, and ``summary`` as :meth:`HealthGroup.summary
             <connix_provider.polling.health_group.HealthGroup.summary>` makes it

@@ -121,7 +121,7 @@ def _send(
     client: httpx.Client, auth: httpx.Auth | None, request: httpx.Request, seconds: float
 ) -> httpx.Response:
     """
-    Send a request, so that a dead address of a host with several costs at most two seconds.
+    Send a request, so that an unreachable address of a host with several addresses costs at most two seconds.
 
     The addresses are tried in turn, each for the whole connect timeout. So the first round is short, and a
     second one with the request's own timeout reaches a host that is slow. anyio, which connects for

@@ -64,7 +64,7 @@ class AsyncPool:
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[httpx.AsyncClient]:
-        """Lend the client for one request."""
+        """Provide the client for one request."""
         client = self.client
         self._users[client] += 1
         try:

@@ -1,4 +1,4 @@
-"""Base classes of the operators on an agent that exists, and of start, pause, stop and restart."""
+"""Base classes of the operators on an agent that exists, and of start, pause and stop."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.lifecycle import GOALS
 from connix_provider.operators._base.agent_operator import ConnixAgentOperator
 from connix_provider.operators._base.sent_action import SentAction
-from connix_provider.operators._base.single_agent import DEFERRABLE_BY_DEFAULT
 from connix_provider.statuses import TRANSIENT
+from connix_provider.task_parameters import DEFERRABLE_BY_DEFAULT
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -12,8 +12,8 @@ from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators._agent.description import AgentDescriptionMixin
 from connix_provider.operators._base.identity import identity_key
 from connix_provider.operators._base.sent_action import SentAction
-from connix_provider.operators._base.single_agent import DEFERRABLE_BY_DEFAULT
 from connix_provider.params import check_name
+from connix_provider.task_parameters import DEFERRABLE_BY_DEFAULT
 from connix_provider.values import quoted
 
 if TYPE_CHECKING:

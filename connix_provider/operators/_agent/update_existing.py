@@ -240,7 +240,7 @@ def sent_update(agent: Agent, updated: Agent, changes: Mapping[str, Any], before
         sign = Sign.REQUIRED
     if missing:
         fields = changed_fields(missing, updated)
-        log.warning("The response to the update of agent %s lacks %s.", agent.label, fields)
+        log.warning("The response to the update of agent %s does not show the new %s.", agent.label, fields)
     newest = updated.updated_at or agent.updated_at
     accepted_at = time.time()
     return SentAction.of(updated, "update", before=before, accepted_at=accepted_at, newest=newest, sign=sign)
@@ -261,7 +261,7 @@ def delete_own(task: SingleAgentOperator, name: str, context: Context) -> str | 
             client = connection.with_options(deadline=deadline)
             agent = find_own(client, project_id, name, identity_key(context))
             if agent is None:
-                log.info("There is no agent of this task run to delete.")
+                log.info("on_failure is 'delete', but this task run has created no agent named %r.", name)
                 return None
             why = "The task failed, and on_failure is 'delete'"
             steps = cancel_action(

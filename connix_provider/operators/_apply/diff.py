@@ -82,7 +82,7 @@ def diff_lines(change: Mapping[str, Any]) -> str:
 
 
 def _leaves(wanted: Any, held: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
-    """Give path, declared and present value of each value that is no mapping with something in it."""
+    """Yield path, declared value and present value of each leaf."""
     if isinstance(wanted, Mapping) and wanted:
         for name, item in wanted.items():
             inner = held.get(name, _MISSING) if isinstance(held, Mapping) else _MISSING

@@ -51,7 +51,7 @@ class FlowDriver:
         self._polling_session = polling_session
         self._project_id = project_id
         self._log = log
-        #: The agents whose flows failed.
+        #: The errors of the flows that failed.
         self.failures: list[Exception] = []
 
     def run(self, flows: Iterable[tuple[AgentChange, AgentFlow]]) -> None:

@@ -295,7 +295,9 @@ class ApplyRun:
                 return
             may_have_executed = busy.may_have_executed = may_have_executed or busy.may_have_executed
             repeats += 1
-            self._log.info("Agent %s: the %s waits. %s", agent.label, verb, busy)
+            self._log.info(
+                "Agent %s: waiting until it has settled to send the %s. %s", agent.label, verb, busy
+            )
             settling = SentAction.of(agent, "settle", before=busy.before)
             wait = yield from self._await(settling)
             if pause := busy.delay_before_repeat(wait.poller.state, repeats):

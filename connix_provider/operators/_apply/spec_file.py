@@ -49,7 +49,7 @@ def _parse(text: str, *, is_json: bool) -> tuple[Any, dict[KeyPath, int]]:
             raise _NotReadableError(f"{error.msg} (line {error.lineno}, column {error.colno})") from None
     try:
         root = yaml.compose(text, Loader=_LOADER)
-        # Walked before it is loaded, because loading keeps the last of two equal keys without a word.
+        # Walked before it is loaded, because loading keeps the last of two equal keys silently.
         lines = dict(_lines(root, (), set())) if root else {}
         return (content, lines) if is_json else (yaml.load(text, Loader=_LOADER), lines)  # noqa: S506 - a safe loader
     except yaml.MarkedYAMLError as error:
@@ -66,16 +66,16 @@ def _parse(text: str, *, is_json: bool) -> tuple[Any, dict[KeyPath, int]]:
         raise _NotReadableError(f"it is no valid YAML ({type(error).__name__})") from None
 
 
-def _lines(node: yaml.Node, path: KeyPath, fingerprint: set[int]) -> Iterator[tuple[KeyPath, int]]:
+def _lines(node: yaml.Node, path: KeyPath, visited: set[int]) -> Iterator[tuple[KeyPath, int]]:
     """Give the line of each key, and refuse a key that stands twice in one mapping."""
     yield path, node.start_mark.line + 1
-    if id(node) in fingerprint:
+    if id(node) in visited:
         # An alias; walking each of them could take forever.
         return
-    fingerprint.add(id(node))
+    visited.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
-            yield from _lines(item, (*path, number), fingerprint)
+            yield from _lines(item, (*path, number), visited)
     if isinstance(node, yaml.MappingNode):
         keys: dict[str, int] = {}
         for key, item in node.value:
@@ -87,7 +87,7 @@ def _lines(node: yaml.Node, path: KeyPath, fingerprint: set[int]) -> Iterator[tu
                         f"{line})"
                     )
                 keys[key.value] = line
-                for place, found in _lines(item, (*path, key.value), fingerprint):
+                for place, found in _lines(item, (*path, key.value), visited):
                     yield place, line if place == (*path, key.value) else found
 
 

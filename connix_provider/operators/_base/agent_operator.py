@@ -108,7 +108,7 @@ class ConnixAgentOperator(SingleAgentOperator):
         return self._finish(context, poll_result)
 
     def _act_again(self, context: Context, event: Mapping[str, Any]) -> str | None:
-        self.is_resumed, self.permit_event = True, event
+        self.has_acted, self.permit_event = True, event
         self.response_was_lost = bool(_resume_with(event).get("response_was_lost"))
         return self._act_and_wait(context, _deadline_of(event))
 
@@ -240,6 +240,6 @@ def _deadline_of(event: Any) -> float:
 
 
 def _resume_with(event: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what the task gave its trigger for the time after."""
+    """Return the event's ``resume_with``."""
     known = event.get("resume_with")
     return known if isinstance(known, Mapping) else {}

@@ -28,7 +28,6 @@ from connix_provider.operators._base.sent_action import SentAction
 from connix_provider.poll_state import Snapshot
 from connix_provider.polling import worker_loop
 from connix_provider.polling.agent_ref import AgentRef
-from connix_provider.polling.deadlines import MAX_PERMIT_WAIT
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
 
@@ -45,7 +44,7 @@ __all__ = [
     "AgentBusyError",
     "act_when_ready",
     "await_settled",
-    "back_off",
+    "conflict_delay",
     "explains_conflict",
     "raise_if_busy",
     "with_busy_reason",
@@ -55,6 +54,8 @@ log = logging.getLogger(__name__)
 
 #: Attempts of an action that meets 409 although the agent is not busy.
 MAX_REPEATS = 6
+#: Seconds between two of them, at most.
+_MAX_CONFLICT_DELAY = 10.0
 
 
 class AgentBusyError(Exception):
@@ -76,7 +77,7 @@ class AgentBusyError(Exception):
         reason: str = "",
     ) -> None:
         super().__init__(
-            f"The {action} of agent {agent_id} waits: {reason}."
+            f"Agent {agent_id} was not ready for the {action}: {reason}."
             if error is None
             else f"Connix refused to {action} agent {agent_id}: {error}."
         )
@@ -108,7 +109,7 @@ class AgentBusyError(Exception):
             state, repeats, may_have_executed=self.may_have_executed
         ):
             raise self.error
-        return 0.0 if state.was_busy else back_off(repeats)
+        return 0.0 if state.was_busy else conflict_delay(repeats)
 
 
 def explains_conflict(state: PollState, repeats: int, *, may_have_executed: bool) -> bool:
@@ -127,14 +128,14 @@ def explains_conflict(state: PollState, repeats: int, *, may_have_executed: bool
     return state.was_busy or ((has_changed or may_have_executed) and repeats < MAX_REPEATS)
 
 
-def back_off(repeats: int) -> float:
+def conflict_delay(repeats: int) -> float:
     """
-    Return the pause after a 409.
+    Return the delay after a 409.
 
     :param repeats: how often the action waited, this time included
     :return: seconds: 1, 2, 4, … up to 10
     """
-    return min(2.0 ** (repeats - 1), MAX_PERMIT_WAIT)
+    return min(2.0 ** (repeats - 1), _MAX_CONFLICT_DELAY)
 
 
 @contextmanager
@@ -202,7 +203,7 @@ def act_when_ready(
                 method_name="resume_after_conflict",
                 resume_with={"reason": task.busy_reason, "response_was_lost": task.response_was_lost},
             )
-        task.is_resumed = True
+        task.has_acted = True
 
 
 def await_settled(
@@ -232,7 +233,13 @@ def await_settled(
         is_awaited = poller.state.was_busy or (busy.error is None and poller.status is not None)
         if is_awaited and not is_logged:
             is_logged = True
-            log.info("Agent %s is %s, so the %s waits: %s", poller.agent, poller.status, busy.action, busy)
+            log.info(
+                "Agent %s is %s: waiting until it has settled to send the %s. %s",
+                poller.agent,
+                poller.status,
+                busy.action,
+                busy,
+            )
         if poller.state.last and not is_awaited:
             # An unknown status does not explain the 409.
             break

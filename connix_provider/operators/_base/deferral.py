@@ -37,7 +37,7 @@ def defer_for_agent(
     :param method_name: the method that resumes the task
     :param resume_with: what that method needs to know
     """
-    handover = poller.handover()
+    trigger_arguments = poller.trigger_arguments()
     task.log.info("Agent %s: deferring; the triggerer continues the polls.", poller.agent)
     task.defer(
         trigger=ConnixAgentStatusTrigger(
@@ -47,10 +47,10 @@ def defer_for_agent(
             undo_on_kill=sent.undo if task.cancel_on_kill else None,
             connix_conn_id=task.connix_conn_id,
             resume_with=resume_with,
-            **handover,
+            **trigger_arguments,
         ),
         method_name=method_name,
-        timeout=deferral_timeout(handover["deadline"]),
+        timeout=deferral_timeout(trigger_arguments["deadline"]),
     )
 
 
@@ -76,7 +76,7 @@ def defer_for_rate_limit(
 
     now, bucket = time.time(), Bucket(str(error.bucket))
     not_before = now + cap_retry_delay(error.retry_after or 0.0, deadline - now)
-    task.log.info("%s The task waits for it in the triggerer.", error)
+    task.log.info("Deferring until the rate limit has a permit: %s", error)
     task.defer(
         trigger=ConnixRateLimitTrigger(
             str(bucket),

@@ -112,7 +112,7 @@ def parse_identity_key(key: Any) -> TaskRunKey | None:
         parsed = TaskRunKey(parts[0], parts[1], parts[2], parts[3], int(parts[4]))
     except ValueError:
         return None
-    # A key with other quotes or digits has another origin.
+    # Another spelling of the same parts was not written by this provider.
     return parsed if str(parsed) == key and parsed.map_index >= -1 else None
 
 

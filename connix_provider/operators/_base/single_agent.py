@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import conf
-
 from connix_provider.client.errors import ConnixRateLimitError
 from connix_provider.hooks.connix import ConnixHook
 from connix_provider.operators._base.base_operator import PollingOperator
@@ -22,6 +20,7 @@ from connix_provider.operators._base.error_context import add_agent
 from connix_provider.operators._base.identity import try_number_of
 from connix_provider.operators._base.sent_action import SentAction
 from connix_provider.polling.deadlines import MAX_PERMIT_WAIT
+from connix_provider.task_parameters import DEFERRABLE_BY_DEFAULT
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -30,10 +29,7 @@ if TYPE_CHECKING:
     from connix_provider.operators._base.task_state import ActionRecord
     from connix_provider.polling.status_poller import StatusPoller
 
-__all__ = ["DEFERRABLE_BY_DEFAULT", "SingleAgentOperator"]
-
-#: Airflow's own default for ``deferrable``.
-DEFERRABLE_BY_DEFAULT: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
+__all__ = ["SingleAgentOperator"]
 
 
 class SingleAgentOperator(PollingOperator, CancelOnKillMixin):
@@ -90,8 +86,8 @@ class SingleAgentOperator(PollingOperator, CancelOnKillMixin):
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.stream_agent_logs = stream_agent_logs
-        #: Whether an earlier process of this try has called ``act``.
-        self.is_resumed = False
+        #: Whether this try has called ``act`` before, in this process or an earlier one.
+        self.has_acted = False
         #: Why the action waits, if the agent was busy.
         self.busy_reason = ""
         #: Whether the service may have executed a request of this task whose response was lost.
@@ -122,7 +118,7 @@ class SingleAgentOperator(PollingOperator, CancelOnKillMixin):
 
     def may_have_sent(self, context: Context) -> bool:
         """Return whether this task run may have sent its action before: also if it was resumed to send it."""
-        return self.is_resumed or super().may_have_sent(context)
+        return self.has_acted or super().may_have_sent(context)
 
     def may_have_executed(self, context: Context) -> bool:
         """

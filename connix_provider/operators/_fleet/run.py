@@ -25,7 +25,7 @@ from airflow.providers.common.compat.sdk import AirflowException
 from connix_provider.client.errors import ConnixError, ConnixNotFoundError, ConnixRateLimitError
 from connix_provider.client.retry import cap_retry_delay
 from connix_provider.hooks.connix import ConnixHook
-from connix_provider.operators._base.busy_agent import AgentBusyError, back_off, explains_conflict
+from connix_provider.operators._base.busy_agent import AgentBusyError, conflict_delay, explains_conflict
 from connix_provider.operators._base.combined_error import short_text
 from connix_provider.operators._base.error_context import (
     complete_error,
@@ -37,7 +37,7 @@ from connix_provider.operators._fleet.action import send_to_member
 from connix_provider.operators._fleet.plan import FleetMember, FleetStep, Progress, decide
 from connix_provider.polling import worker_loop
 from connix_provider.polling.fleet_wait import FleetWait, Stage
-from connix_provider.polling.last_errors import FAILURES, SECONDS, read_last_errors
+from connix_provider.polling.last_errors import FAILURES, MAX_READ_SECONDS, read_last_errors
 from connix_provider.polling.outcome_errors import exception_for
 from connix_provider.polling.poll_result import Outcome, PollResult
 from connix_provider.polling.wait_settings import WaitProgress, WaitSettings
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["FleetRun"]
 
 #: Seconds that an action waits for the rate limit, before the waits continue.
-_LONGEST_LIMIT_WAIT = 1.0
+_ACTION_PERMIT_WAIT = 1.0
 #: Seconds before the deadline from which on no action would get its response.
 _TOO_LATE = 0.1
 
@@ -164,14 +164,15 @@ class FleetRun:
         try:
             with completing_errors(self._hook, self._project_id, error_fields):
                 sent = send_to_member(
-                    self._polling_session.client.with_options(max_permit_wait=_LONGEST_LIMIT_WAIT),
+                    self._polling_session.client.with_options(max_permit_wait=_ACTION_PERMIT_WAIT),
                     self._project_id,
                     self._settings.action,
                     member,
                     self._store,
                 )
         except AgentBusyError as busy:
-            self._log.info("Agent %s: the %s waits. %s", member, self._settings.action, busy)
+            action = self._settings.action
+            self._log.info("Agent %s: waiting until it has settled to send the %s. %s", member, action, busy)
             if busy.error is not None:
                 complete_error(busy.error, self._hook, self._project_id, error_fields)
             member.reason = str(busy.error or busy)
@@ -182,7 +183,7 @@ class FleetRun:
             self._wait(member, settling, Stage.SETTLE, repeats=repeats, after=settled)
         except ConnixRateLimitError as error:
             now = time.time()
-            pause = cap_retry_delay(max(error.retry_after or 0.0, _LONGEST_LIMIT_WAIT), self._deadline - now)
+            pause = cap_retry_delay(max(error.retry_after or 0.0, _ACTION_PERMIT_WAIT), self._deadline - now)
             self.limited_until = min(now + pause, self._deadline)
             self.limit_reason = str(error)
             if self._store.records.get(member.agent_id) is None:
@@ -232,7 +233,7 @@ class FleetRun:
             repeats=repeats,
         )
         # Back off for a busy agent. After an action wait 1 s, because its effect is not visible at once.
-        delay = back_off(repeats) if stage is Stage.SETTLE else 1.0 if stage is Stage.GOAL else 0.0
+        delay = conflict_delay(repeats) if stage is Stage.SETTLE else 1.0 if stage is Stage.GOAL else 0.0
         wait.due = time.monotonic() + min(delay, self._task.poll_seconds)
 
     def _wait_settings(self, deadline: float, began_at: float) -> WaitSettings:
@@ -272,7 +273,7 @@ class FleetRun:
 
     def _with_last_errors(self, wait: FleetWait, result: PollResult) -> PollResult:
         """Add the agent's last errors if no trigger read them, only in the first 5 s of this process."""
-        seconds = self._began + SECONDS - time.monotonic()
+        seconds = self._began + MAX_READ_SECONDS - time.monotonic()
         if result.outcome not in FAILURES or result.last_errors is not None or seconds <= 0:
             return result
         reading = read_last_errors(

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["run_fleet"]
 
 #: Seconds before the next poll from which on the wait in the triggerer is worth a deferral.
-_WORTH_A_DEFERRAL = 0.5
+_MIN_DEFERRAL = 0.5
 
 
 def run_fleet(
@@ -177,7 +177,7 @@ def _defer(
 ) -> None:
     """Defer until a wait ends, or an action is allowed again; not for a moment."""
     wake_at = run.limited_until if run.limited_until > time.time() else None
-    if wake_at is not None and wake_at - time.time() < _WORTH_A_DEFERRAL:
+    if wake_at is not None and wake_at - time.time() < _MIN_DEFERRAL:
         return
     awaited = f"{len(run.waits)} agents" if run.waits else "the rate limit"
     task.log.info("Waiting for %s in the triggerer.", awaited)

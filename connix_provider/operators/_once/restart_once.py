@@ -70,7 +70,7 @@ def restart_in_run(
     :param repeat_after_error: whether an agent that ended in error after the recorded restart is restarted
         once more
     :return: the restart, or that of an earlier start of the task
-    :raises AgentBusyError: for a 409, or if only the status in which the agent settles will tell
+    :raises AgentBusyError: for a 409, or if the agent must settle before its status shows a restart
     :raises ConnixError: if the agent was not restarted, or its restart could not be confirmed
     """
     agent = None
@@ -151,7 +151,7 @@ def resume_restart(
     :param before: the agent before that restart
     :param repeat_after_error: whether an agent that ended in error after that restart is to be restarted
     :return: the restart, if it is under way or done; otherwise the agent, which is to be restarted
-    :raises AgentBusyError: if only the status in which the agent settles will tell
+    :raises AgentBusyError: if the agent must settle before its status shows whether it was restarted
     :raises ConnixTimeoutError: if the deadline came before the agent showed anything
     :raises ConnixResponseError: if the agent had not settled before that restart, or if the service does not
         show when an agent changes

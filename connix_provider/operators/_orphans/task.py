@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["delete_orphans"]
 
 #: Seconds for which a delete waits for its rate limit before the agent and its run are judged again.
-_MAX_PERMIT_WAIT = 2.0
+_DELETE_PERMIT_WAIT = 2.0
 #: Seconds before the deadline at which the last delete that waits for its limit is sent.
-_LAST_ATTEMPT = _MAX_PERMIT_WAIT + 1.0
+_LAST_ATTEMPT = _DELETE_PERMIT_WAIT + 1.0
 
 
 def delete_orphans(
@@ -149,7 +149,7 @@ class _Run:
         A listing may be stale, and a run may be cleared while the task waits for the rate limit. So the agent
         is read and judged again right before each delete, and after each wait.
         """
-        bounded = self._client.with_options(max_permit_wait=_MAX_PERMIT_WAIT)
+        bounded = self._client.with_options(max_permit_wait=_DELETE_PERMIT_WAIT)
         while True:
             agent = self._client.agents.get(self._project_id, agent_id)
             verdict = self._rules.judge(agent, self._client.server_now(), is_complete=True)
@@ -162,7 +162,8 @@ class _Run:
                 left = seconds_left(self._client) - _LAST_ATTEMPT
                 if left <= 0:
                     raise
-                time.sleep(min(cap_retry_delay(max(_MAX_PERMIT_WAIT, error.retry_after or 0.0), left), left))
+                delay = max(_DELETE_PERMIT_WAIT, error.retry_after or 0.0)
+                time.sleep(min(cap_retry_delay(delay, left), left))
             else:
                 return agent, verdict
 

@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 #: Seconds that one read may take at most: a window of the rate limit, and half a minute for the response.
 _LONGEST_READ = 90.0
 #: Seconds for which requests to wake up are collected, because hundreds of waits begin at the same moment.
-_TURN = 0.05
+_WAKE_DELAY = 0.05
 #: Seconds after which a read that a limit delays is chosen anew, because another may be more overdue by then.
 _RECHECK = 1.0
 #: Failed pages in a row after which agents are read by id for a while; one if no page was read yet.
@@ -55,7 +55,7 @@ _FAILED_PAGES = 3
 #: Seconds for which pages are not read after they failed, and after the service refused them.
 _AVOID_FAILED, _AVOID_REFUSED = 15.0, 300.0
 #: Reads in flight at a time: enough to use the limits, few enough not to overload the service.
-_AT_ONCE = {Bucket.GET: 10, Bucket.LIST: 3}
+_MAX_IN_FLIGHT = {Bucket.GET: 10, Bucket.LIST: 3}
 
 
 class ClientSource(Protocol):
@@ -136,7 +136,7 @@ class Watcher:
             self._woken.set()
 
     async def _run(self) -> None:
-        await asyncio.sleep(_TURN)
+        await asyncio.sleep(_WAKE_DELAY)
         while True:
             permit_in = await self._send_reads()
             await self._sleep(min(permit_in, self._end_waits()))
@@ -147,7 +147,7 @@ class Watcher:
         for subscription in self._scheduler.subscriptions():
             if not subscription.is_waiting:
                 continue
-            # A request that was sent in time may be answered a little later.
+            # The response to a request that was sent in time may come after the deadline.
             grace = RESPONSE_GRACE if self._scheduler.is_in_flight(subscription.agent_id) else 0.0
             ends_in = subscription.deadline + grace - now
             if ends_in <= 0:
@@ -161,7 +161,7 @@ class Watcher:
         """Send reads while permits are available; return the seconds until the next one may be."""
         while True:
             now = self._clock()
-            waits = {bucket: self._permit_in(bucket, now) for bucket in _AT_ONCE}
+            waits = {bucket: self._permit_in(bucket, now) for bucket in _MAX_IN_FLIGHT}
             reads: dict[Bucket, Read] = {}
             if any(wait == 0 or SHORT_WAIT < wait < math.inf for wait in waits.values()):
                 reads = self._scheduler.next_reads(now, self._rate(Bucket.GET))
@@ -181,7 +181,7 @@ class Watcher:
 
     def _permit_in(self, bucket: Bucket, now: float) -> float:
         """Return the seconds until a read may be sent; infinite while as many as allowed are in flight."""
-        if self._in_flight[bucket] >= _AT_ONCE[bucket]:
+        if self._in_flight[bucket] >= _MAX_IN_FLIGHT[bucket]:
             return math.inf
         wait = self._source.client.limiter.expected_wait(bucket, background=True)
         return max(wait, self._next_page_at - now) if bucket is Bucket.LIST else wait
@@ -203,7 +203,7 @@ class Watcher:
             timer.cancel()
             woken.cancel()
         if self._woken.is_set():
-            await asyncio.sleep(_TURN)
+            await asyncio.sleep(_WAKE_DELAY)
         self._woken.clear()
 
     async def _perform(self, read: Read, bucket: Bucket) -> None:

@@ -140,13 +140,13 @@ def no_poll_at_the_deadline() -> Replacements:
 def stable_from_the_trigger_on() -> Replacements:
     from connix_provider.polling.status_poller import StatusPoller
 
-    before = StatusPoller.handover
+    before = StatusPoller.trigger_arguments
 
-    def handover(self: Any) -> dict[str, Any]:
+    def trigger_arguments(self: Any) -> dict[str, Any]:
         told = before(self)
         return {**told, "poll_state": {**told["poll_state"], "stable_since": None}}
 
-    return {"connix_provider.polling.status_poller.StatusPoller.handover": handover}
+    return {"connix_provider.polling.status_poller.StatusPoller.trigger_arguments": trigger_arguments}
 
 
 def the_wall_clock_counts() -> Replacements:

@@ -253,7 +253,7 @@ def test_an_entry_left_out_makes_a_listing_incomplete(entry):
     pages = AgentPaginator(partial(list_agents, "p"))
     page = pages.next_call.read(json.dumps({"agents": [entry, {"id": "b", "status": "running"}]}).encode())
     assert [agent.id for agent in pages.take(page)] == ["b"]
-    with pytest.raises(ConnixResponseError, match="1 agents in the listing cannot be read"):
+    with pytest.raises(ConnixResponseError, match="The listing has agents that cannot be read"):
         pages.check_complete()
 
 

@@ -144,7 +144,7 @@ def test_a_wrong_connection_is_named_in_one_sentence(changes, says, emulator, co
     ("fault", "says"),
     [
         (Fault.status(403, code="insufficient_permissions"), "may not list this project's agents"),
-        (Fault.rate_limited(retry_after=60), "The key is valid, but its rate limit is used up at the moment"),
+        (Fault.rate_limited(retry_after=60), "The rate limit is used up, so the key could not be tested"),
         (Fault.bad_json(), "not with Connix's API"),
         (Fault.status(503), "Connix responded 503"),
         (Fault.redirect("http://elsewhere.invalid/?token=abc"), "redirects to http://elsewhere.invalid; "),

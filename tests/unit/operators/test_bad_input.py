@@ -202,7 +202,7 @@ def test_a_name_in_an_unreadable_entry_is_awaited(operator, emulator, run, warp,
     monkeypatch.setattr(AgentPage, "read", classmethod(with_unreadable_entry))
     ran = run(operator, agent_name="wanted", timeout=20)
     assert "has no agent named" not in str(ran.error)
-    assert "1 agents in the listing cannot be read" in str(ran.error)
+    assert "The listing has agents that cannot be read" in str(ran.error)
 
 
 @pytest.mark.parametrize("operator", [START, SENSOR])
