@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum, StrEnum
 
-from connix_provider.values import nearest, quoted
+from connix_provider.values import did_you_mean, quoted
 
 __all__ = ["DOWN", "KNOWN", "SETTLED", "TRANSIENT", "AgentStatus", "parse_statuses", "status_phrase"]
 
@@ -67,11 +67,8 @@ def parse_statuses(value: Iterable[str], parameter: str) -> frozenset[str]:
         value = name.value if isinstance(name, Enum) else name
         text = value.strip().lower() if isinstance(value, str) else quoted(value)
         if text not in KNOWN:
-            near = nearest(text, KNOWN)
-            hint = f" Did you mean {near!r}?" if near else ""
-            raise ValueError(
-                f"{parameter}: {quoted(name)} is not a status of a Connix agent.{hint} Known: {_known()}"
-            )
+            hint = did_you_mean(text, KNOWN)
+            raise ValueError(f"{parameter}: {quoted(name)} is not a status of a Connix agent.{hint}")
         found.add(AgentStatus(text))
     return frozenset(found)
 

@@ -16,7 +16,7 @@ import httpx
 from connix_provider.client.agents import Agents, AsyncAgents
 from connix_provider.client.base import BaseClient
 from connix_provider.client.calls.call import Call
-from connix_provider.client.calls.steps import Flow, FlowRunner, Outcome, Send, Sleep
+from connix_provider.client.calls.steps import Flow, FlowRunner, Send, Sleep, StepResult
 from connix_provider.client.transport.exchange import ASYNC_HOOKS, HOOKS, exchange, exchange_async
 from connix_provider.client.transport.httpx_errors import FAILURES, translate
 from connix_provider.client.transport.pool import AsyncPool, ForkSafePool
@@ -97,7 +97,7 @@ class Client(BaseClient):
         :return: its result
         :raises ConnixError: if the flow fails
         """
-        outcome: Outcome = None
+        outcome: StepResult = None
         with FlowRunner(steps) as runner:
             while step := runner.next_step(outcome):
                 if isinstance(step, Sleep):
@@ -107,7 +107,7 @@ class Client(BaseClient):
                     outcome = self._send(step)
         return runner.result
 
-    def _send(self, send: Send) -> Outcome:
+    def _send(self, send: Send) -> StepResult:
         try:
             return exchange(self._http, *self._prepare(send), send.timeout)
         except FAILURES as error:
@@ -164,7 +164,7 @@ class AsyncClient(BaseClient):
         :return: its result
         :raises ConnixError: if the flow fails
         """
-        outcome: Outcome = None
+        outcome: StepResult = None
         with FlowRunner(steps) as runner:
             while step := runner.next_step(outcome):
                 if isinstance(step, Sleep):
@@ -174,7 +174,7 @@ class AsyncClient(BaseClient):
                     outcome = await self._send(step)
         return runner.result
 
-    async def _send(self, send: Send) -> Outcome:
+    async def _send(self, send: Send) -> StepResult:
         try:
             async with self._pool.use() as http:
                 return await exchange_async(http, *self._prepare(send), send.timeout)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from connix_provider.rendering import Renderer
 
-# Modules that only a running task needs are imported in functions, because parsing a DAG file must stay fast.
-
 __all__ = ["ConnixApplyAgentsOperator"]
 
 

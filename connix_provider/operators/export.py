@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-# Modules that parsing a DAG file does not need are imported in functions.
-
 __all__ = ["ConnixExportAgentLogsOperator", "ConnixExportAgentMetricsOperator"]
 
 

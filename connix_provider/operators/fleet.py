@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from connix_provider.operators._fleet.settings import FleetSettings
     from connix_provider.selector import AgentSelector
 
-# Modules that only a running task needs are imported in functions, because parsing a DAG file must stay fast.
-
 __all__ = ["ConnixDeleteOrphanedAgentsOperator", "ConnixFleetOperator"]
 
 #: What each event of the trigger holds.

@@ -19,8 +19,6 @@ from connix_provider.values import quoted
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-# Modules that parsing a DAG file does not need are imported in functions.
-
 __all__ = ["ConnixCheckAgentHealthOperator"]
 
 #: The states that fail the task, by ``fail_on``.

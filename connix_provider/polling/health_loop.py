@@ -112,7 +112,7 @@ def select_with(
         return client.run_flow(select_agents(client, selector, project_id))
 
     while True:
-        if (poll_result := poller.overdue()) is not None:
+        if (poll_result := poller.check_deadline()) is not None:
             return poll_result
         selected = send_with_new_keys(polling_session, poller, send)
         if isinstance(selected, list):

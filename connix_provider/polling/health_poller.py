@@ -126,7 +126,7 @@ class HealthPoller(StatusPoller):
         """
         return self._group.semaphore.acquire(self._measured_at)
 
-    def complete(self, client: Client | AsyncClient, agent: Agent) -> Flow[Agent]:
+    def measure(self, client: Client | AsyncClient, agent: Agent) -> Flow[Agent]:
         """
         Measure the agent's health.
 

@@ -123,7 +123,7 @@ class StatusPoller:
         is_holding = self.goal.stable_for > 0 and self.state.stable_since is not None
         return is_holding or self.errors.is_undecided
 
-    def overdue(self) -> PollResult | None:
+    def check_deadline(self) -> PollResult | None:
         """
         Check the deadline; call this before each request.
 

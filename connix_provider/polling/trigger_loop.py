@@ -39,7 +39,7 @@ async def poll_until_done_async(
     due = poller.schedule.clock.to_monotonic(first_poll_at)
     async with AsyncExitStack() as stack:
         joined: tuple[SharedClient, Subscription] | None = None
-        while (poll_result := poller.overdue()) is None:
+        while (poll_result := poller.check_deadline()) is None:
             try:
                 joined = joined or await _join(stack, connix_conn_id, poller)
                 polled = await _poll(*joined, poller, due)
@@ -100,7 +100,7 @@ async def _poll(
                 # The agent may have changed meanwhile.
                 polled = await subscription.poll(0.0) if has_waited else polled
                 if not isinstance(polled, Exception | PollDelayed | None):
-                    polled = await _complete(shared, poller, polled)
+                    polled = await _measure(shared, poller, polled)
         if isinstance(polled, PollDelayed):
             poller.on_rate_limit(polled.error)
         elif isinstance(polled, ConnixAuthenticationError) and await shared.reload_key(subscription.version):
@@ -110,7 +110,7 @@ async def _poll(
             return polled
 
 
-async def _complete(shared: SharedClient, poller: HealthPoller, agent: Agent) -> Agent | ConnixError:
+async def _measure(shared: SharedClient, poller: HealthPoller, agent: Agent) -> Agent | ConnixError:
     """Send what a wait needs besides the agent, which the watcher has read."""
     # The agent's response may come after the deadline.
     seconds = max(poller.schedule.begin_poll(), poller.response_grace)
@@ -121,6 +121,6 @@ async def _complete(shared: SharedClient, poller: HealthPoller, agent: Agent) ->
         background=True,
     )
     try:
-        return await client.run_flow(poller.complete(client, agent))
+        return await client.run_flow(poller.measure(client, agent))
     except ConnixError as error:
         return error

@@ -155,13 +155,13 @@ def poll_once(
     :param locate: finds the agent, where the wait does not know it yet
     :return: the result, or ``None`` while the wait continues
     """
-    if (poll_result := poller.overdue()) is None:
+    if (poll_result := poller.check_deadline()) is None:
         # Where the poll took all of the time, another process would not know what it failed with.
         poll_result = poller.observe(_poll(polling_session, project_id, poller, locate))
         if polling_session.is_open:
             polling_session.client.run_flow(stream_log(polling_session.client, poller, poll_result))
             poller.met_secrets = polling_session.client.secrets_digest(poller.agent.agent_id)
-        poll_result = poll_result or poller.overdue()
+        poll_result = poll_result or poller.check_deadline()
     if not polling_session.is_open:
         return poll_result
     client = polling_session.client
@@ -244,7 +244,7 @@ def _poll(
         if poller.agent.link is None:
             polling_session.locate(client, project_id, poller, locate)
         agent = client.agents.get(str(poller.agent.project_id), poller.agent_id)
-        return client.run_flow(poller.complete(client, agent)) if isinstance(poller, HealthPoller) else agent
+        return client.run_flow(poller.measure(client, agent)) if isinstance(poller, HealthPoller) else agent
 
     return send_with_new_keys(polling_session, poller, send)
 

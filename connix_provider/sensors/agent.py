@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from connix_provider.polling.status_poller import StatusPoller
 
-# Modules that parsing a DAG file does not need are imported in functions.
-
 __all__ = ["ConnixAgentStatusSensor"]
 
 
@@ -111,7 +109,7 @@ class ConnixAgentStatusSensor(ConnixSensor):
         first_poke_at = self.first_poke_at(context)
         self.load_progress(context)
         poller, ends_at = self._make_poller(first_poke_at)
-        if (overdue := poller.overdue()) is not None:
+        if (overdue := poller.check_deadline()) is not None:
             # Nothing is sent after the deadline.
             return self.end(overdue)
         hook = ConnixHook(self.connix_conn_id)

@@ -39,8 +39,6 @@ try:
 except ImportError:  # Airflow before 3.2
     from airflow.exceptions import AirflowRescheduleException
 
-# Modules that parsing a DAG file does not need are imported in functions.
-
 __all__ = ["ConnixSensor"]
 
 #: Seconds before the deadline during which a rescheduled sensor keeps its worker slot.

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from connix_provider.selector import AgentSelector
     from connix_provider.sensors.health_wait import HealthSettings
 
-# Modules that parsing a DAG file does not need are imported in functions.
-
 __all__ = ["ConnixAgentHealthSensor"]
 
 

@@ -109,7 +109,7 @@ def wait_for_health(sensor: ConnixSensor, settings: HealthSettings, context: Con
     sensor.load_progress(context)
     group, ends_at = _make_group(sensor, settings, first_poke_at)
     poller = group.pollers[0]
-    if (overdue := poller.overdue()) is not None:
+    if (overdue := poller.check_deadline()) is not None:
         # Nothing is sent after the deadline.
         return overdue, {}
     hook = ConnixHook(sensor.connix_conn_id)

@@ -293,7 +293,7 @@ def test_a_target_is_not_a_failure_by_default():
     [
         (
             {"target": "runing"},
-            ["target_statuses", "'runing'", "Did you mean 'running'?", "creating, running"],
+            ["target_statuses", "'runing'", "Did you mean 'running'?", "creating, error, paused"],
         ),
         ({"target": "xyz"}, ["'xyz' is not a status", "Known: creating"]),
         ({"target": []}, ["target_statuses is empty"]),

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from connix_provider.client.calls.call import Call
 from connix_provider.client.errors import ConnixError
 
-__all__ = ["Flow", "FlowRunner", "Outcome", "Response", "Send", "Sleep"]
+__all__ = ["Flow", "FlowRunner", "Response", "Send", "Sleep", "StepResult"]
 
 T = TypeVar("T")
 
@@ -56,8 +56,8 @@ class Response:
         return 200 <= self.status_code < 300
 
 
-Outcome = Response | ConnixError | None
-Flow = Generator[Send | Sleep, Outcome, T]
+StepResult = Response | ConnixError | None
+Flow = Generator[Send | Sleep, StepResult, T]
 
 
 class FlowRunner(Generic[T]):
@@ -67,7 +67,7 @@ class FlowRunner(Generic[T]):
         self._flow = flow
         self._result: T
 
-    def next_step(self, outcome: Outcome) -> Send | Sleep | None:
+    def next_step(self, outcome: StepResult) -> Send | Sleep | None:
         """
         Send an outcome into the flow.
 

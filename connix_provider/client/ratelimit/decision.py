@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from connix_provider.client.ratelimit.limits import Limit
-from connix_provider.client.ratelimit.state import Endpoint
+from connix_provider.client.ratelimit.state import BucketState
 
 __all__ = ["response_delay", "seconds_until_allowed"]
 
@@ -17,7 +17,7 @@ _EPSILON = 1e-6
 
 
 def seconds_until_allowed(
-    endpoint: Endpoint,
+    endpoint: BucketState,
     limits: Sequence[Limit],
     now: float,
     position: int,

@@ -120,13 +120,13 @@ class RateLimiter:
         :return: seconds, 0 where it could be sent at once
         """
         with self._exclusive(bucket) as now:
-            position = len(self._state.endpoints[bucket].queues[background])
+            position = len(self._state.buckets[bucket].queues[background])
             return self._wait(bucket, now, position, background=background, paced=background, reserves=False)
 
     def _wait(
         self, bucket: Bucket, now: float, position: int, *, background: bool, paced: bool, reserves: bool
     ) -> float:
-        endpoint, limits = self._state.endpoints[bucket], self._state.limits(bucket, now)
+        endpoint, limits = self._state.buckets[bucket], self._state.limits(bucket, now)
         wait = seconds_until_allowed(
             endpoint,
             limits,
@@ -167,7 +167,7 @@ class RateLimiter:
         :param granted: whether that process acquired a permit that this one is to use
         """
         with self._exclusive(bucket) as now:
-            endpoint = self._state.endpoints[bucket]
+            endpoint = self._state.buckets[bucket]
             for limit in saved:
                 restore(self._state, bucket, now, time.time(), limit)
             if granted:
@@ -179,7 +179,7 @@ class RateLimiter:
         """Begin as a forked process: without the requests, queues and locks of the parent."""
         self._lock = threading.RLock()
         self._is_exclusive = False
-        for endpoint in self._state.endpoints.values():
+        for endpoint in self._state.buckets.values():
             endpoint.queues, endpoint.reserved_at = ([], []), None
             if endpoint.limit:
                 endpoint.limit.forget_in_flight()
@@ -189,7 +189,7 @@ class RateLimiter:
     def _is_exchange_due(self, bucket: Bucket) -> bool:
         """Return whether the next request has to read and write the shared file."""
         now = self._clock()
-        last = self._state.endpoints[bucket].shared_at
+        last = self._state.buckets[bucket].shared_at
         return now - last >= _EXCHANGE or not self._state.is_ample(bucket, now)
 
     @contextmanager
@@ -224,7 +224,7 @@ class RateLimiter:
         permit.is_shared = permit.paced or self._is_exchange_due(permit.bucket)
         with self._exclusive(permit.bucket, shared=permit.is_shared) as now:
             self.used_at = now
-            endpoint = self._state.endpoints[permit.bucket]
+            endpoint = self._state.buckets[permit.bucket]
             queue = endpoint.queues[permit.background]
             position = bisect.bisect_left(queue, permit.number)
             if not permit.background and endpoint.blocked_until <= now < endpoint.granted_until:
@@ -251,7 +251,7 @@ class RateLimiter:
     def leave(self, permit: Permit) -> None:
         """Leave the queue."""
         with self._lock:
-            queue = self._state.endpoints[permit.bucket].queues[permit.background]
+            queue = self._state.buckets[permit.bucket].queues[permit.background]
             position = bisect.bisect_left(queue, permit.number)
             if position < len(queue) and queue[position] == permit.number:
                 del queue[position]
@@ -302,4 +302,4 @@ class RateLimiter:
                 else:
                     limit.give_back(background=permit.background)
             if permit.paced and not may_have_arrived:
-                self._state.endpoints[permit.bucket].reserved_at = now
+                self._state.buckets[permit.bucket].reserved_at = now

@@ -22,7 +22,7 @@ def snapshot(state: KeyState, bucket: Bucket, now: float, epoch: float) -> list[
     :return: JSON; for each limit its ``limit``, ``remaining``, ``length`` and ``reset``, ``ends_at`` in epoch
         seconds of this machine, and whether it counts all requests of the key ``together``
     """
-    own = state.endpoints[bucket].limit
+    own = state.buckets[bucket].limit
     return [
         {
             "limit": limit.limit,
@@ -60,5 +60,5 @@ def restore(state: KeyState, bucket: Bucket, now: float, epoch: float, saved: Ma
     window.roll(now)
     if saved["together"]:
         state.key_windows.setdefault(window.limit, window)
-    elif not isinstance(state.endpoints[bucket].limit, FixedWindow):
-        state.endpoints[bucket].limit = window
+    elif not isinstance(state.buckets[bucket].limit, FixedWindow):
+        state.buckets[bucket].limit = window

@@ -12,7 +12,7 @@ from connix_provider.client.ratelimit.limits import Limit, SlidingWindowLog
 from connix_provider.client.ratelimit.poll_probe import PollProbe
 from connix_provider.client.ratelimit.server_clock import ServerClock, server_time
 
-__all__ = ["Endpoint", "KeyState"]
+__all__ = ["BucketState", "KeyState"]
 
 _MINUTE = 60.0
 #: Numbers of an endpoint that processes share besides those of its window.
@@ -23,7 +23,7 @@ _TOGETHER = [len(Bucket) * (_OWN + FixedWindow.SIZE) + place * FixedWindow.SIZE 
 _NO_WINDOW = FixedWindow.SIZE * (0.0,)
 
 
-class Endpoint:
+class BucketState:
     """State of one endpoint's limit, and the calls of this process that wait for it."""
 
     def __init__(self, bucket: Bucket) -> None:
@@ -71,7 +71,7 @@ class KeyState:
     SIZE = _TOGETHER[-1] + FixedWindow.SIZE
 
     def __init__(self) -> None:
-        self.endpoints = {bucket: Endpoint(bucket) for bucket in Bucket}
+        self.buckets = {bucket: BucketState(bucket) for bucket in Bucket}
         #: The limits on all requests of the key, by the limit's value, because each response names only one.
         self.key_windows: dict[float, FixedWindow] = {}
         self._last_key_limit: float | None = None
@@ -87,7 +87,7 @@ class KeyState:
             # A limit whose window ended, and that no response named since, may be gone for good.
             if now >= window.end and value != self._last_key_limit:
                 del self.key_windows[value]
-        own = self.endpoints[bucket].limit
+        own = self.buckets[bucket].limit
         limits: list[Limit] = (
             [*self.key_windows.values()] if own is None else [own, *self.key_windows.values()]
         )
@@ -102,7 +102,7 @@ class KeyState:
         :return: true if responses showed that more than half of each limit is left, or no limit exists; false
             for a limit that only the reference names
         """
-        endpoint = self.endpoints[bucket]
+        endpoint = self.buckets[bucket]
         limits = [*self.key_windows.values(), *([endpoint.limit] if endpoint.limit else [])]
         return now >= endpoint.blocked_until and all(
             isinstance(limit, FixedWindow) and limit.is_ample(now) for limit in limits
@@ -117,7 +117,7 @@ class KeyState:
         :return: false if other processes must learn of a change
         """
         own, of_key = response_limits
-        limit = self.endpoints[bucket].limit
+        limit = self.buckets[bucket].limit
         if own is not None and not (isinstance(limit, FixedWindow) and limit.is_of(own)):
             return False
         window = None if of_key is None else self.key_windows.get(of_key.limit)
@@ -145,11 +145,11 @@ class KeyState:
         """
         self.server_clock.learn(now, server_time(headers))
         self._learn_limits(bucket, response_limits, now, counted=back_off is None)
-        endpoint, has_limits = self.endpoints[bucket], response_limits != (None, None)
+        endpoint, has_limits = self.buckets[bucket], response_limits != (None, None)
         if is_success:
             endpoint.poll_probe.on_success()
         elif is_transient:
-            for other in self.endpoints.values():
+            for other in self.buckets.values():
                 other.poll_probe.on_refused_elsewhere(now)
             endpoint.poll_probe.on_refused(now)
         if back_off is not None:
@@ -169,7 +169,7 @@ class KeyState:
         own, of_key = response_limits
         if own is not None:
             self.learn_own(bucket, now, own, self.server_clock.until(now, own.reset))
-        elif counted and (limit := self.endpoints[bucket].limit):
+        elif counted and (limit := self.buckets[bucket].limit):
             limit.spend()
         for value, window in self.key_windows.items():
             if counted and (of_key is None or value != of_key.limit):
@@ -183,7 +183,7 @@ class KeyState:
 
         :param seconds: how long; at most a window
         """
-        endpoint = self.endpoints[bucket]
+        endpoint = self.buckets[bucket]
         endpoint.was_refused = True
         if endpoint.limit is None:
             endpoint.apply_documented_limit()
@@ -200,9 +200,9 @@ class KeyState:
 
         :param ahead: seconds until the end of the window, if known
         """
-        window = self.endpoints[bucket].window(headers.limit, ahead, now)
+        window = self.buckets[bucket].window(headers.limit, ahead, now)
         window.learn(now, headers, ahead)
-        self.endpoints[bucket].limit = window
+        self.buckets[bucket].limit = window
 
     def learn_of_key(self, now: float, headers: RateLimitHeaders, ahead: float | None) -> None:
         """
@@ -221,7 +221,7 @@ class KeyState:
 
         :param numbers: what they share: a part for each endpoint, then a part for each limit on all requests
         """
-        endpoint, at = self.endpoints[bucket], _PLACES[bucket]
+        endpoint, at = self.buckets[bucket], _PLACES[bucket]
         endpoint.shared_at = now
         blocked_until, next_paced_at = numbers[at : at + _OWN]
         if endpoint.blocked_until < blocked_until <= now + 60 * _MINUTE:
@@ -245,7 +245,7 @@ class KeyState:
 
         :param numbers: as for :meth:`load`; changed in place
         """
-        endpoint, at = self.endpoints[bucket], _PLACES[bucket]
+        endpoint, at = self.buckets[bucket], _PLACES[bucket]
         numbers[at : at + _OWN] = endpoint.blocked_until, endpoint.next_paced_at
         if isinstance(endpoint.limit, FixedWindow):
             numbers[at + _OWN : at + _OWN + FixedWindow.SIZE] = endpoint.limit.dump()

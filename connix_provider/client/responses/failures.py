@@ -191,6 +191,7 @@ def rate_limit_wait_error(call: Call[Any], wait: float, now: float) -> ConnixRat
         wait,
     )
     error.request = f"{call.method} {call.path}"
+    error.bucket = call.bucket
     return error
 
 

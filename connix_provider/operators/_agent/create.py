@@ -130,7 +130,7 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
         if found.is_own:
             # A lost create may also have been sent before this task waited for a rate limit.
             is_just_created = found.was_lost or (self.response_was_lost and not self.busy_reason)
-            return update_existing.bring_to(
+            return update_existing.update_and_start(
                 client,
                 project_id,
                 found.agent,
@@ -139,13 +139,15 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
                 undo="delete",
                 is_just_created=is_just_created,
             )
-        return update_existing.use(client, project_id, found.agent, body, key, self.if_exists, context)
+        return update_existing.apply_if_exists(
+            client, project_id, found.agent, body, key, self.if_exists, context
+        )
 
     def find_unfinished(self, client: Client, project_id: str, context: Context) -> SentAction | None:
         """Find the agent of a create that was sent when the task was killed."""
-        from connix_provider.operators._once.create_once import find_own
+        from connix_provider.operators._once.create_once import find_created_agent
 
-        agent = find_own(client, project_id, str(self.name), identity_key(context))
+        agent = find_created_agent(client, project_id, str(self.name), identity_key(context))
         return SentAction.of(agent, undo="delete") if agent else None
 
     def clean_up_failure(self, context: Context) -> str | None:
@@ -156,6 +158,6 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
         """
         if self.on_failure != "delete":
             return None
-        from connix_provider.operators._agent.update_existing import delete_own
+        from connix_provider.operators._agent.update_existing import delete_created_agent
 
-        return delete_own(self, str(self.name), context)
+        return delete_created_agent(self, str(self.name), context)

@@ -25,7 +25,7 @@ from connix_provider.operators._base.busy_agent import AgentBusyError, raise_if_
 from connix_provider.operators._base.identity import IDENTITY_FIELD, identity_key
 from connix_provider.operators._base.sent_action import SentAction, Undo
 from connix_provider.operators._base.task_state import ActionRecord, TaskRecordStore, recorded
-from connix_provider.operators._once.create_once import find_own
+from connix_provider.operators._once.create_once import find_created_agent
 from connix_provider.operators._once.restart_once import restart_in_run
 from connix_provider.poll_state import Sign, Snapshot
 from connix_provider.polling.agent_ref import AgentRef
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
     from connix_provider.operators._base.single_agent import SingleAgentOperator
 
-__all__ = ["bring_to", "delete_own", "sent_update", "update", "use"]
+__all__ = ["accepted_update", "apply_if_exists", "delete_created_agent", "update", "update_and_start"]
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 _DELETE_TIMEOUT = 20.0
 
 
-def use(
+def apply_if_exists(
     client: Client,
     project_id: str,
     agent: Agent,
@@ -79,10 +79,10 @@ def use(
     log.info(
         "%s; if_exists='update' updates it to the task's parameters and gets it running.", _sentence(found)
     )
-    return bring_to(client, project_id, agent, body, context, undo=None)
+    return update_and_start(client, project_id, agent, body, context, undo=None)
 
 
-def bring_to(
+def update_and_start(
     client: Client,
     project_id: str,
     agent: Agent,
@@ -104,7 +104,9 @@ def bring_to(
     """
     changes, found_at = difference(body, agent), time.time()
     try:
-        sent = _bring_to(client, project_id, agent, changes, context, undo, is_just_created=is_just_created)
+        sent = _update_and_start(
+            client, project_id, agent, changes, context, undo, is_just_created=is_just_created
+        )
         return dataclasses.replace(sent, found_at=found_at)
     except AgentBusyError as busy:
         busy.undo, busy.found_at = undo, found_at
@@ -113,7 +115,7 @@ def bring_to(
         raise
 
 
-def _bring_to(
+def _update_and_start(
     client: Client,
     project_id: str,
     agent: Agent,
@@ -153,7 +155,7 @@ def _bring_to(
         sent = send_action(client, project_id, agent, "start")
         return dataclasses.replace(sent, undo=undo or sent.undo)
     if changes:
-        updated = sent_update(existing, agent, changes, existing.snapshot())
+        updated = accepted_update(existing, agent, changes, existing.snapshot())
         return dataclasses.replace(updated, goal="create", undo=undo)
     return SentAction.of(agent, "create", undo=undo, accepted_at=time.time())
 
@@ -218,10 +220,10 @@ def update(
     with raise_if_busy(agent.id, "update"), recorded(record_store, record):
         updated = _send_update(client, project_id, agent, changes)
         record_store.write(dataclasses.replace(record, accepted_at=time.time()))
-    return sent_update(agent, updated, changes, before)
+    return accepted_update(agent, updated, changes, before)
 
 
-def sent_update(agent: Agent, updated: Agent, changes: Mapping[str, Any], before: Snapshot) -> SentAction:
+def accepted_update(agent: Agent, updated: Agent, changes: Mapping[str, Any], before: Snapshot) -> SentAction:
     """
     Return an accepted update, with the sign of it that the wait needs.
 
@@ -246,7 +248,7 @@ def sent_update(agent: Agent, updated: Agent, changes: Mapping[str, Any], before
     return SentAction.of(updated, "update", before=before, accepted_at=accepted_at, newest=newest, sign=sign)
 
 
-def delete_own(task: SingleAgentOperator, name: str, context: Context) -> str | None:
+def delete_created_agent(task: SingleAgentOperator, name: str, context: Context) -> str | None:
     """
     Delete the agent of a failed create. A failure of the delete is logged and has no other effect.
 
@@ -259,7 +261,7 @@ def delete_own(task: SingleAgentOperator, name: str, context: Context) -> str | 
         project_id = hook.project_id_for(task.project_id)
         with hook.get_conn() as connection:
             client = connection.with_options(deadline=deadline)
-            agent = find_own(client, project_id, name, identity_key(context))
+            agent = find_created_agent(client, project_id, name, identity_key(context))
             if agent is None:
                 log.info("on_failure is 'delete', but this task run has created no agent named %r.", name)
                 return None

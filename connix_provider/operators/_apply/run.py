@@ -30,7 +30,7 @@ from connix_provider.exceptions import ConnixAgentFailedError
 from connix_provider.lifecycle import GOALS, REPLICA_LAG
 from connix_provider.operators._agent.actions import send_action
 from connix_provider.operators._agent.diff import changed_fields, difference
-from connix_provider.operators._agent.update_existing import sent_update
+from connix_provider.operators._agent.update_existing import accepted_update
 from connix_provider.operators._apply.loop import AgentFlow, AgentWait, FlowDriver
 from connix_provider.operators._apply.plan import AgentChange, ApplyPlan, owner_mark
 from connix_provider.operators._apply.records import ApplyRecords
@@ -114,7 +114,7 @@ class ApplyRun:
         """
         kept = [change for change in self._plan.agents if change.action != "delete"]
         deletes = [change for change in self._plan.agents if change.action == "delete"]
-        self._driver.run((change, self._bring(change)) for change in kept)
+        self._driver.run((change, self._apply_agent(change)) for change in kept)
         if deletes and self._driver.failures:
             self._log.warning("%d agents are not deleted, because others failed.", len(deletes))
         else:
@@ -123,7 +123,7 @@ class ApplyRun:
 
     # The flows
 
-    def _bring(self, change: AgentChange) -> AgentFlow:
+    def _apply_agent(self, change: AgentChange) -> AgentFlow:
         """Create or update an agent, and bring it to its declared state."""
         spec, agent = change.spec, change.agent
         assert spec is not None
@@ -203,7 +203,7 @@ class ApplyRun:
             self._log.info("Updating agent %s: %s.", agent.label, changed_fields(changes, agent))
             with raise_if_busy(agent.id, "update", agent.snapshot()), recording:
                 updated = self._polling_session.client.agents.update(self._project_id, agent.id, changes)
-            return sent_update(agent, updated, changes, before)
+            return accepted_update(agent, updated, changes, before)
 
         yield from self._send("update", agent, send, is_last=spec.state is None)
         if updates is not None:
@@ -309,7 +309,7 @@ class ApplyRun:
     ) -> Generator[AgentWait, PollResult, AgentWait]:
         """Wait for the goal of an action; not for the last one with ``wait_for_completion=False``."""
         sent = dataclasses.replace(sent, found_at=self._found_at.get(sent.agent_id))
-        poller = self._task.wait_for(sent, str(sent.goal), self._deadline)
+        poller = self._task.make_poller(sent, str(sent.goal), self._deadline)
         wait = AgentWait(poller, due=time.monotonic() + pause)
         if sent.goal is None or (is_last and not (self._task.wait_for_completion or sent.is_unconfirmed)):
             return wait

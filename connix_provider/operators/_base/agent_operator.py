@@ -35,8 +35,6 @@ from connix_provider.values import quoted
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-# Modules that only a running task needs are imported in functions, because parsing a DAG file must stay fast.
-
 __all__ = ["ConnixAgentOperator"]
 
 
@@ -125,7 +123,7 @@ class ConnixAgentOperator(SingleAgentOperator):
             if sent.goal is None or not (self.wait_for_completion or sent.is_unconfirmed):
                 self._close_record(context, is_done=True)
                 return sent.agent_id or None
-            poller = self.wait_for(sent, sent.goal, deadline)
+            poller = self.make_poller(sent, sent.goal, deadline)
             if self.deferrable:
                 # One poll before the deferral, because the agent may have reached the goal.
                 poll_result = worker_loop.poll_once(polling_session, project_id, poller)

@@ -137,11 +137,11 @@ class PollingOperator(ConnixBaseOperator):
         """Return whether this task run may have sent its action before: in a retry."""
         return try_number_of(context) > 1
 
-    def wait_for(
+    def make_poller(
         self, sent: SentAction, goal: str, deadline: float, log_position: Mapping[str, Any] | None = None
     ) -> StatusPoller:
         """
-        Return the wait for the goal of an action.
+        Return the poller for the goal of an action.
 
         :param goal: the goal's name
         :param deadline: epoch seconds at which the wait times out

@@ -181,7 +181,7 @@ def act_when_ready(
         task.response_was_lost = busy.may_have_executed = task.response_was_lost or busy.may_have_executed
         task.busy_reason, agent_id = str(busy), busy.agent_id
         settling = busy.settling()
-        poller = task.wait_for(settling, "settle", deadline)
+        poller = task.make_poller(settling, "settle", deadline)
         repeats += 1
         try:
             is_ready = await_settled(

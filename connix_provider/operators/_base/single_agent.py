@@ -146,12 +146,12 @@ class SingleAgentOperator(PollingOperator, CancelOnKillMixin):
         """
         return None
 
-    def wait_for(
+    def make_poller(
         self, sent: SentAction, goal: str, deadline: float, log_position: Mapping[str, Any] | None = None
     ) -> StatusPoller:
-        """Return the wait for the goal of an action; it streams the agent's log if the task does."""
+        """Return the poller for the goal of an action; it streams the agent's log if the task does."""
         position = log_position or (self.log_position if self.stream_agent_logs else None)
-        return super().wait_for(sent, goal, deadline, position)
+        return super().make_poller(sent, goal, deadline, position)
 
     def act_or_defer(self, client: Client, project_id: str, context: Context, deadline: float) -> SentAction:
         """

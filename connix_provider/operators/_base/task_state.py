@@ -3,8 +3,9 @@ The record of a request, kept from one start of a task to the next.
 
 A restart, an update and a delete leave no trace of the task that requested them, so each is recorded before
 it is sent. A create that finds its agent in error restarts it, and records that. Airflow 3.3 and later keep
-the record in the task's ``task_state_store``, older versions in a Variable until the task ends. A create is
-recorded in the store alone: its agent's metadata has the identity key, and the record says to look for it.
+the record in the task's ``task_state_store``, older versions in a Variable, which is deleted after a success
+or the last try. A create is recorded in the store alone: its agent's metadata has the identity key, and the
+record says to look for it.
 
 Invariants, which must not be relaxed:
 
@@ -136,7 +137,10 @@ class TaskStore:
         if self._store is not None:
             self._store.set(self._name, stored)
         elif variable := self._variable():
-            description = f"Kept until the Connix task {identity_key(self._context)} ends"
+            description = (
+                f"State of the Connix task {identity_key(self._context)}. "
+                "It can be deleted if the task will not be retried or cleared."
+            )
             Variable.set(variable, json.dumps(stored), description=description)
 
     def delete(self) -> None:

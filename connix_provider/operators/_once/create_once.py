@@ -25,7 +25,7 @@ from connix_provider.client.errors import (
 from connix_provider.client.transient import is_transient
 from connix_provider.operators._base.identity import IDENTITY_FIELD
 from connix_provider.operators._once.lost_response import (
-    await_hint,
+    await_retry_after,
     checks,
     seconds_left,
     with_explanation,
@@ -35,7 +35,7 @@ from connix_provider.polling.poll_errors import PollErrors
 if TYPE_CHECKING:
     from connix_provider.client import Agent, Client
 
-__all__ = ["FoundAgent", "create_once", "find_own", "look_up"]
+__all__ = ["FoundAgent", "create_once", "find_created_agent", "look_up"]
 
 log = logging.getLogger(__name__)
 
@@ -113,14 +113,18 @@ def create_once(
             # Raise a final error; instead of a transient one, raise the lost response, which explains more.
             cause = lost if is_transient(error) else error
             raise _unconfirmed(cause, name, "the lookup failed" if cause is error else f"{error}") from None
-        if attempt == len(_LOST_DELAYS) or not is_transient(lost) or not await_hint(client, lost, sent_at):
+        if (
+            attempt == len(_LOST_DELAYS)
+            or not is_transient(lost)
+            or not await_retry_after(client, lost, sent_at)
+        ):
             times = "once" if attempt == 1 else f"{attempt} times"
             raise _unconfirmed(lost, name, f"it was sent {times}, and no such agent is listed")
         log.info("No agent named %r is listed, so the create was not executed. Sending it again.", name)
     raise AssertionError("the loop returns or raises")
 
 
-def find_own(client: Client, project_id: str, name: str, key: str) -> Agent | None:
+def find_created_agent(client: Client, project_id: str, name: str, key: str) -> Agent | None:
     """
     Find the agent of a create that the service may still be executing.
 

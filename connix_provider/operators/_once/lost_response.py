@@ -17,7 +17,7 @@ from connix_provider.client.errors import ConnixAPIError, ConnixError
 if TYPE_CHECKING:
     from connix_provider.client import Client
 
-__all__ = ["CHECK_DELAYS", "MAX_ATTEMPTS", "await_hint", "checks", "seconds_left", "with_explanation"]
+__all__ = ["CHECK_DELAYS", "MAX_ATTEMPTS", "await_retry_after", "checks", "seconds_left", "with_explanation"]
 
 #: Seconds before each check; their sum is the longest lag of a read replica.
 CHECK_DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0)
@@ -51,7 +51,7 @@ def seconds_left(client: Client) -> float:
     return client.policy.deadline - time.time()
 
 
-def await_hint(client: Client, error: ConnixError, sent_at: float) -> bool:
+def await_retry_after(client: Client, error: ConnixError, sent_at: float) -> bool:
     """
     Sleep for the service's hint, if its error response has one.
 

@@ -28,7 +28,7 @@ from connix_provider.lifecycle import Evidence
 from connix_provider.operators._base.busy_agent import raise_if_busy
 from connix_provider.operators._base.sent_action import SentAction
 from connix_provider.operators._base.task_state import ActionRecord, RecordStore, recorded, was_refused
-from connix_provider.operators._once.lost_response import MAX_ATTEMPTS, await_hint, with_explanation
+from connix_provider.operators._once.lost_response import MAX_ATTEMPTS, await_retry_after, with_explanation
 from connix_provider.operators._once.restart_check import (
     RestartCheck,
     await_next_second,
@@ -128,7 +128,7 @@ def restart_once(client: Client, project_id: str, before: Agent) -> SentAction:
         if check.evidence is Evidence.RESTARTED:
             log.info("Agent %s shows that it was restarted.", before.label)
             return _restarted(before, sent_at)
-        if attempt == MAX_ATTEMPTS or not is_transient(lost) or not await_hint(client, lost, sent_at):
+        if attempt == MAX_ATTEMPTS or not is_transient(lost) or not await_retry_after(client, lost, sent_at):
             times = "once" if attempt == 1 else f"{attempt} times"
             raise with_explanation(lost, f"The restart was sent {times} and the agent shows no sign of it")
         log.info("Agent %s shows no restart: it was not executed. Sending it again.", before.label)

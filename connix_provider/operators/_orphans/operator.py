@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-# Modules that parsing a DAG file does not need are imported in functions.
-
 __all__ = ["ConnixDeleteOrphanedAgentsOperator"]
 
 

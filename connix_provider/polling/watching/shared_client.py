@@ -45,7 +45,9 @@ async def shared_client(connix_conn_id: str) -> AsyncIterator[SharedClient]:
     :raises AirflowNotFoundException: for a connection id that is not defined
     """
     by_id = _shared.setdefault(asyncio.get_running_loop(), {})
-    shared = by_id.setdefault(connix_conn_id, SharedClient(connix_conn_id))
+    if connix_conn_id not in by_id:
+        by_id[connix_conn_id] = SharedClient(connix_conn_id)
+    shared = by_id[connix_conn_id]
     shared.users += 1
     try:
         await shared.open()
@@ -117,7 +119,9 @@ class SharedClient:
         :param interval: seconds between two polls
         :param deadline: when the wait ends, in seconds of the monotonic clock
         """
-        watcher = self._watchers.setdefault(project_id, Watcher(self, project_id))
+        if project_id not in self._watchers:
+            self._watchers[project_id] = Watcher(self, project_id)
+        watcher = self._watchers[project_id]
         subscription = watcher.subscribe(agent_id, interval, deadline)
         try:
             yield subscription

@@ -286,7 +286,6 @@ class Watcher:
         else:
             call = list_agents(self._project_id)
         error = rate_limit_wait_error(call, seconds, time.time())
-        error.bucket = bucket
         now = self._clock()
         is_for_all = self._scheduler.is_by_id or bucket is Bucket.LIST
         for subscription in self._scheduler.subscriptions(None if is_for_all else read.agent_ids):

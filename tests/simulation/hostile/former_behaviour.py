@@ -59,14 +59,14 @@ def found_by_key_alone() -> Replacements:
 def left_as_it_is() -> Replacements:
     from connix_provider.operators._agent import update_existing
 
-    before = update_existing.bring_to
+    before = update_existing.update_and_start
 
-    def bring_to(
+    def update_and_start(
         client: Any, project_id: str, agent: Any, body: Any, context: Any, *, undo: Any, **options: Any
     ) -> Any:
         return before(client, project_id, agent, {} if undo else body, context, undo=undo, **options)
 
-    return {f"{OPERATORS}._agent.update_existing.bring_to": bring_to}
+    return {f"{OPERATORS}._agent.update_existing.update_and_start": update_and_start}
 
 
 def adopted_although_down() -> Replacements:
@@ -89,9 +89,9 @@ def updated_but_not_started() -> Replacements:
     from connix_provider.operators._agent import update_existing
     from connix_provider.operators._base.sent_action import SentAction
 
-    before = update_existing.bring_to
+    before = update_existing.update_and_start
 
-    def bring_to(
+    def update_and_start(
         client: Any, project_id: str, agent: Any, body: Any, context: Any, *, undo: Any, **options: Any
     ) -> Any:
         if undo:
@@ -99,7 +99,7 @@ def updated_but_not_started() -> Replacements:
         client.agents.update(project_id, agent.id, {k: v for k, v in body.items() if k != "name"})
         return SentAction.of(agent)
 
-    return {f"{OPERATORS}._agent.update_existing.bring_to": bring_to}
+    return {f"{OPERATORS}._agent.update_existing.update_and_start": update_and_start}
 
 
 def recalled_only_in_a_retry() -> Replacements:

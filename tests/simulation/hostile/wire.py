@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from connix_provider.client import AsyncClient, Client
 from connix_provider.client.auth import token_cache
-from connix_provider.client.calls.steps import Outcome, Response, Send
+from connix_provider.client.calls.steps import Response, Send, StepResult
 from connix_provider.client.ratelimit import registry
 from connix_provider.client.ratelimit.shared import DIRECTORY_SETTING
 from connix_provider.client.responses.failures import timeout_error
@@ -89,7 +89,7 @@ def wired() -> Iterator[Wire]:
 
 
 def _of_client(wire: Wire) -> dict[str, Any]:
-    def send(self: Client, send: Send) -> Outcome:
+    def send(self: Client, send: Send) -> StepResult:
         steps = wire.world.send(*_request(wire, send))
         while True:
             try:
@@ -107,7 +107,7 @@ def _of_client(wire: Wire) -> dict[str, Any]:
 
 
 def _of_async_client(wire: Wire) -> dict[str, Any]:
-    async def send(self: AsyncClient, send: Send) -> Outcome:
+    async def send(self: AsyncClient, send: Send) -> StepResult:
         steps = wire.world.send(*_request(wire, send))
         while True:
             try:
@@ -131,7 +131,7 @@ def _request(wire: Wire, send: Send) -> tuple[str, str, str, bytes | None, float
     return call.method, call.path, call.query, call.body, send.timeout
 
 
-def _outcome(send: Send, result: ServiceResponse | Broken) -> Outcome:
+def _outcome(send: Send, result: ServiceResponse | Broken) -> StepResult:
     """Convert a result into the client's types."""
     if isinstance(result, ServiceResponse):
         return Response(result.status, result.headers, result.body)

@@ -49,7 +49,7 @@ async def test_a_grant_keeps_its_limits_after_a_refresh(driver, emulator):
     assert client._auth.secrets() != before
     assert driver.to(emulator, **options).limiter is client.limiter
     # The token endpoint has no budget of ours; the refused request and its repeat are one call.
-    limit = client.limiter._state.endpoints[Bucket.LIST].limit
+    limit = client.limiter._state.buckets[Bucket.LIST].limit
     assert limit is None or limit.in_flight == 0
 
 
@@ -113,15 +113,15 @@ def test_threads_never_take_more_than_there_is():
     assert errors == []
     # At most a quarter of what is left is in flight before the next response.
     assert len(taken) == 25
-    assert limiter._state.endpoints[Bucket.GET].limit.in_flight == len(taken)
-    assert limiter._state.endpoints[Bucket.GET].queues == ([], [])
+    assert limiter._state.buckets[Bucket.GET].limit.in_flight == len(taken)
+    assert limiter._state.buckets[Bucket.GET].queues == ([], [])
 
 
 def in_child(pipe, limiter):
     permit = limiter.permit(Bucket.GET)
     waits = [permit.try_acquire(), limiter.permit(Bucket.LIST).try_acquire()]
     same = limiter_for("http://127.0.0.1:9", KEY) is limiter
-    queue = limiter._state.endpoints[Bucket.GET].queues[0]
+    queue = limiter._state.buckets[Bucket.GET].queues[0]
     # The child has sent one of the requests in flight itself.
     in_flight = [window.in_flight for window in limiter._state.key_windows.values()]
     pipe.send((waits, same, queue == [permit.number], len(registry._limiters), in_flight))
@@ -234,7 +234,7 @@ def test_a_permit_after_the_deadline_is_an_error(bounds, waited):
     again = pickle.loads(pickle.dumps(error))
     assert isinstance(again, ConnixRateLimitWaitError)
     assert (str(again), again.retry_after) == (str(error), error.retry_after)
-    assert caller.limiter._state.endpoints[Bucket.GET].queues == ([], [])
+    assert caller.limiter._state.buckets[Bucket.GET].queues == ([], [])
 
 
 def test_an_oversleep_beyond_the_deadline_sends_no_request():
@@ -244,7 +244,7 @@ def test_an_oversleep_beyond_the_deadline_sends_no_request():
     caller.now += 31
     with pytest.raises(ConnixTimeoutError, match="the deadline passed before GET"):
         caller.flow.send(None)
-    assert caller.limiter._state.endpoints[Bucket.GET].limit.in_flight == 0
+    assert caller.limiter._state.buckets[Bucket.GET].limit.in_flight == 0
 
 
 def test_a_passed_deadline_outweighs_a_used_up_limit():
@@ -299,7 +299,7 @@ def test_a_429_stops_others_and_counts_no_attempt():
 def test_an_abandoned_call_leaves_no_permit_behind():
     caller = Caller()
     caller.go_on()
-    endpoint = caller.limiter._state.endpoints[Bucket.GET]
+    endpoint = caller.limiter._state.buckets[Bucket.GET]
     assert endpoint.limit.in_flight == 1
     caller.flow.close()
     assert endpoint.limit.in_flight == 0
@@ -319,7 +319,7 @@ async def test_a_cancelled_call_leaves_the_queue(emulator):
             permit.on_response({}, is_success=False, back_off=60)
         calls = [asyncio.ensure_future(client.agents.list(emulator.project_id)) for _ in range(20)]
         await asyncio.sleep(0)
-        lines = client.limiter._state.endpoints[Bucket.LIST].queues
+        lines = client.limiter._state.buckets[Bucket.LIST].queues
         assert len(lines[0]) == 20
         for call in calls:
             call.cancel()
@@ -363,7 +363,7 @@ async def test_a_refused_connection_costs_no_permit(driver):
     client = driver.open(KEY, "http://127.0.0.1:9", max_attempts=30)
     with pytest.raises(Exception, match="nothing is listening on that port"):
         await driver.run(client, "create", "p", {"name": "x"})
-    assert client.limiter._state.endpoints[Bucket.CREATE].limit.spare(1.0) == 10
+    assert client.limiter._state.buckets[Bucket.CREATE].limit.spare(1.0) == 10
 
 
 @pytest.mark.heavy

@@ -10,7 +10,7 @@ from modes import MODES
 from connix_provider.client.models import Agent
 from connix_provider.emulator import Fault
 from connix_provider.exceptions import ConnixAgentTimeoutError
-from connix_provider.operators._agent.update_existing import sent_update
+from connix_provider.operators._agent.update_existing import accepted_update
 from connix_provider.operators.agent import ConnixCreateAgentOperator, ConnixUpdateAgentOperator
 from connix_provider.poll_state import Sign
 
@@ -46,7 +46,7 @@ def agent(**changes):
 )
 def test_the_response_decides_which_sign_is_needed(changes, reply, sign, caplog):
     before = agent()
-    assert sent_update(before, agent(**reply), changes, before.snapshot()).sign is sign
+    assert accepted_update(before, agent(**reply), changes, before.snapshot()).sign is sign
     assert "hunter" not in caplog.text
 
 

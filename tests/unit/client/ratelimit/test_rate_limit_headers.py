@@ -89,7 +89,7 @@ def test_a_limit_that_changes_is_followed(caller, new, left):
     assert (caller.try_acquire()[1] == 0) is (left > 0)
     caller.now = 21.5
     caller.receive(new, new - 1)
-    assert caller.limiter._state.endpoints[Bucket.GET].limit.limit == new
+    assert caller.limiter._state.buckets[Bucket.GET].limit.limit == new
 
 
 def test_another_window_length_is_detected(caller):
@@ -98,7 +98,7 @@ def test_another_window_length_is_detected(caller):
         caller.now = float(second)
         end = ((EPOCH + caller.now) // 10 + 1) * 10
         caller.receive(20, 15, reset=end)
-    assert caller.limiter._state.endpoints[Bucket.GET].limit.length == 10
+    assert caller.limiter._state.buckets[Bucket.GET].limit.length == 10
     assert caller.limiter.rate(Bucket.GET) <= 2
 
 

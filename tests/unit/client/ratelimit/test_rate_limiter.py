@@ -176,8 +176,8 @@ def test_a_request_that_was_lost_is_counted(caller):
     with caller.limiter.permit(Bucket.GET) as permit:
         assert permit.try_acquire() == 0
     # Broken off: neither under way forever, nor forgotten.
-    assert caller.limiter._state.endpoints[Bucket.GET].limit.in_flight == 0
-    assert caller.limiter._state.endpoints[Bucket.GET].limit.remaining == 199
+    assert caller.limiter._state.buckets[Bucket.GET].limit.in_flight == 0
+    assert caller.limiter._state.buckets[Bucket.GET].limit.remaining == 199
 
 
 # Queues
@@ -220,7 +220,7 @@ def test_a_retried_call_keeps_its_place(caller):
     later = caller.limiter.permit(Bucket.GET)
     assert later.try_acquire() > 29
     assert first.try_acquire() > 29
-    assert caller.limiter._state.endpoints[Bucket.GET].queues[0] == [first.number, later.number]
+    assert caller.limiter._state.buckets[Bucket.GET].queues[0] == [first.number, later.number]
 
 
 def test_polling_leaves_a_reserve_to_actions(caller):
