@@ -247,7 +247,7 @@ def test_the_last_try_leaves_no_variable(ends_in, scenario, task, variables, mon
     def end(*_: object) -> None:
         raise ends_in
 
-    monkeypatch.setattr(ConnixRestartAgentOperator, "wait_for", end)
+    monkeypatch.setattr(ConnixRestartAgentOperator, "make_poller", end)
     run = task(ConnixRestartAgentOperator, remembering=False, retries=0, agent_id=agent_id)
     with pytest.raises(ends_in):
         run.try_once()

@@ -183,7 +183,7 @@ def test_on_failure_deletes_after_execution_timeout_alone(ends_in, left, scenari
     def end(*_: object, **__: object) -> None:
         raise ends_in
 
-    monkeypatch.setattr(ConnixCreateAgentOperator, "wait_for", end)
+    monkeypatch.setattr(ConnixCreateAgentOperator, "make_poller", end)
     with pytest.raises(ends_in):
         task(ConnixCreateAgentOperator, on_failure="delete", **CREATE).try_once()
     assert scenario.executed("create_agent") == 1

@@ -73,7 +73,7 @@ def adopted_although_down() -> Replacements:
     from connix_provider.operators._agent import update_existing
     from connix_provider.operators._base.sent_action import SentAction
 
-    before = update_existing.use
+    before = update_existing.apply_if_exists
 
     def use(
         client: Any, project_id: str, agent: Any, body: Any, key: str, if_exists: str, context: Any
@@ -82,7 +82,7 @@ def adopted_although_down() -> Replacements:
             return SentAction.of(agent)
         return before(client, project_id, agent, body, key, if_exists, context)
 
-    return {f"{OPERATORS}._agent.update_existing.use": use}
+    return {f"{OPERATORS}._agent.update_existing.apply_if_exists": use}
 
 
 def updated_but_not_started() -> Replacements:
