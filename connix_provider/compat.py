@@ -77,7 +77,7 @@ def count_dag_runs(ti: Any, dag_id: str, run_id: str, states: Sequence[str] | No
     :param ti: the task instance of the running task
     :param states: only a run in one of these states
     :return: 1 if there is such a run, else 0
-    :raises Exception: if Airflow cannot tell, an exception of Airflow or of its database
+    :raises Exception: if Airflow cannot answer, an exception of Airflow or of its database
     """
     if not __version__.startswith("2."):
         wanted = list(states) if states is not None else None
@@ -94,7 +94,7 @@ def count_task_instances(ti: Any, dag_id: str, run_id: str, states: Sequence[str
 
     :param ti: the task instance of the running task
     :param states: only task instances in one of these states; ``null`` stands for those that have none yet
-    :raises Exception: if Airflow cannot tell, an exception of Airflow or of its database
+    :raises Exception: if Airflow cannot answer, an exception of Airflow or of its database
     """
     if not __version__.startswith("2."):
         wanted = list(states) if states is not None else None
@@ -106,7 +106,7 @@ def count_task_instances(ti: Any, dag_id: str, run_id: str, states: Sequence[str
 
 
 def _running_task(ti: Any) -> Any:
-    """Return a task instance that can ask Airflow."""
+    """Return a task instance that can query Airflow's API."""
     if not hasattr(ti, "get_dr_count"):
-        raise LookupError("only a running task can ask Airflow for runs")
+        raise LookupError("only a running task can query Airflow's API for runs")
     return ti

@@ -106,7 +106,7 @@ class AgentSelector:
 
     def may_select(self, agent_id: str, name: str | None) -> bool:
         """
-        Return whether an agent may be selected, as far as its id and its name tell.
+        Return whether an agent may be selected, by its id and its name.
 
         :param name: its name, if known
         """

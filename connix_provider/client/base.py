@@ -148,27 +148,27 @@ class BaseClient:
         return redact(value, (*self._secrets(), *more))
 
     def secrets_of_agent(self, agent_id: str | None) -> tuple[str, ...]:
-        """Return the secrets of an agent, former ones included, as far as this client has met them."""
+        """Return the secrets of an agent, former ones included, as far as this client knows them."""
         return self._known_secrets.of_agent(agent_id)
 
     def secrets_digest(self, agent_id: str | None) -> str | None:
         """
-        Return a digest of the secrets of an agent that this client has met.
+        Return a digest of the secrets of an agent that this client knows.
 
         :return: the digest, with the key of the client; ``None`` if there are none
         """
         secrets = self.secrets_of_agent(agent_id)
         return digest(self.digest_key, *sorted(secrets)) if secrets else None
 
-    def can_hide_secrets(self, agent_id: str | None, met: str | None) -> bool:
+    def can_hide_secrets(self, agent_id: str | None, known: str | None) -> bool:
         """
-        Return whether this client knows all secrets of an agent that an earlier process of a task has met.
+        Return whether this client knows all secrets of an agent that an earlier process of a task knew.
 
         That process may have sent secrets that no response shows, or replaced some that are valid elsewhere.
 
-        :param met: the :meth:`secrets_digest` of that process, ``None`` if it met none
+        :param known: the :meth:`secrets_digest` of that process, ``None`` if it knew none
         """
-        return met is None or met == self.secrets_digest(agent_id)
+        return known is None or known == self.secrets_digest(agent_id)
 
     def flow(self, call: Call[T]) -> Flow[T]:
         """

@@ -66,9 +66,9 @@ def retry_delay(
     lengthens a hint, because an earlier request would be refused.
 
     :param idempotent: whether the request is safe to send twice
-    :param attempt: the number of the attempt, from 1; attempts that met 429 do not count
+    :param attempt: the number of the attempt, from 1; attempts that ended with a 429 do not count
     :param jitter: a random number from 0 to 1
-    :param refusals: attempts so far that met 429; they lengthen the backoff, for responses without a hint
+    :param refusals: attempts so far that ended with a 429; they lengthen the backoff without hints
     :param gateway_refusals: refusals in a row without Connix's error body, this one included; 0 for any other
         error, and for a refusal that is final
     :return: seconds to wait, or ``None`` for a final error

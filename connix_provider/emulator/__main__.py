@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0, help="the port (default: a free one)")
     parser.add_argument("--project", help="id of the default project (default: a random one)")
     parser.add_argument("--key", help="API key with full rights (default: a random one)")
-    parser.add_argument("--agents", type=int, default=0, help="add so many running agents")
+    parser.add_argument("--agents", type=int, default=0, help="number of running agents to add")
     parser.add_argument(
         "--agent",
         action="append",

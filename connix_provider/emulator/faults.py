@@ -108,7 +108,7 @@ class Fault:
         """
         Send nothing until the client disconnects.
 
-        :param seconds: close the connection after so many real seconds.
+        :param seconds: real seconds after which the connection is closed.
         :param executed: execute the request first.
         """
         if seconds is not None and seconds < 0:
@@ -117,7 +117,7 @@ class Fault:
 
     @classmethod
     def slow_body(cls, seconds: float = 2.0) -> "Fault":
-        """Send the headers at once, and the body in small pieces over so many real seconds."""
+        """Send the headers at once, and the body in small pieces over a number of real seconds."""
         if seconds < 0:
             raise ValueError("seconds must not be negative")
         return cls("slow_body", True, options={"seconds": seconds})

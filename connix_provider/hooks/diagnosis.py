@@ -86,8 +86,8 @@ def remedy(error: Exception, connix_conn_id: str | None) -> str | None:
             return "Correct the task's parameters; a retry without this fails in the same way"
         case errors.ConnixRateLimitError():
             return (
-                f"Other tasks or programs use up the key of {conn}: run fewer at a time, set a longer "
-                "timeout, or use a key of its own"
+                f"Other tasks or programs use up the rate limit of the key in {conn}: run fewer at a time, "
+                "set a longer timeout, or use a key of its own"
             )
         case errors.ConnixServerError():
             return "Clear the task when Connix responds again; its support may want the request id"

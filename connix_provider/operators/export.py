@@ -26,8 +26,8 @@ class ConnixExportAgentLogsOperator(ExportOperator):
     ``context``. The agents follow each other, and each agent's lines are in the service's order, newest
     first. Secrets of the agent's configuration that a line quotes are hidden.
 
-    The file is written beside its place and moved there when it is complete. The same interval gives the same
-    bytes. Memory does not grow with the number of lines. Reference: "Get Agent Logs".
+    It writes a temporary file in the same directory, and renames it at the end. The same interval gives
+    the same bytes. Memory does not grow with the number of lines. Reference: "Get Agent Logs".
 
     :param path: the file, local or a URL of Airflow's ``ObjectStoragePath``; with a name ending in ``.gz`` it
         is compressed
@@ -102,8 +102,8 @@ class ConnixExportAgentMetricsOperator(ExportOperator):
     between 0 and 1, times are in seconds. Parquet has the columns of the reference; JSON Lines also has
     fields that the service may add.
 
-    The file is written beside its place and moved there when it is complete. The same interval gives the same
-    bytes. Reference: "Get Agent Metrics".
+    It writes a temporary file in the same directory, and renames it at the end. The same interval gives
+    the same bytes. Reference: "Get Agent Metrics".
 
     :param path: the file, local or a URL of Airflow's ``ObjectStoragePath``; with a name ending in ``.gz`` it
         is compressed, ``.parquet`` is Parquet and needs ``pyarrow``

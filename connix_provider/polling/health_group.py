@@ -213,7 +213,7 @@ class HealthGroup:
 
     def summary(self) -> dict[str, Any]:
         """
-        Return what the wait found.
+        Return the result of the wait.
 
         :return: plain JSON: the number of ``agents`` and of ``healthy`` ones, and the ids of the first 100
             that are ``not_healthy`` and of the first 100 that are ``not_measured``

@@ -106,7 +106,7 @@ def read_last_errors(
     :param agent: the agent as Get showed it, if it was just read; otherwise it is read, because its secrets
         must not be quoted
     :param seconds: the time that is left; at most :data:`SECONDS` are spent
-    :param secrets_digest: a digest of the agent's secrets that another process has met, if it has
+    :param secrets_digest: a digest of the agent's secrets that another process knew, if any
     :param task_log: the task's log; ``None`` not to log them
     :return: the steps; their result is at most :data:`MAX_LINES` lines, oldest first, none after an error
     """

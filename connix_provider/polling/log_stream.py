@@ -94,7 +94,7 @@ class LogStream:
 
         :param agent: the agent as Get showed it, if the last poll was one
         :param changed_at: its last change, as the last poll showed it
-        :param secrets_digest: a digest of its secrets that an earlier process has met, if it has
+        :param secrets_digest: a digest of its secrets that an earlier process knew, if any
         :param seconds: the time that is left; at most 5 s are spent
         """
         self._digest_key = client.digest_key

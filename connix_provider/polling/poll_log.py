@@ -48,13 +48,13 @@ class PollLog:
         if status == self._status:
             return
         before, self._status = self._status, status
-        tell, became = self.log.info, status_phrase(status)
+        write, became = self.log.info, status_phrase(status)
         if status is not None and status not in KNOWN:
-            tell = self.log.warning
+            write = self.log.warning
             became = f"{became}, a status that this provider does not know; the wait continues"
         elif status is not None and goal.done_when_gone:
             became = f"still there, {status_phrase(status)}"
-        tell(
+        write(
             "Agent %s is %s%s (%.0f s waited, %.0f s left).",
             agent,
             became,

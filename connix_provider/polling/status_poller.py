@@ -83,7 +83,7 @@ class StatusPoller:
         #: The last errors in the agent's log; ``None`` if they were not read.
         self.last_errors: tuple[str, ...] | None = None
         self.last_seen_at = progress.last_seen_at
-        #: Digests of the agent's secrets that an earlier process of the wait, and this one, have met.
+        #: Digests of the agent's secrets that an earlier process of the wait, and this one, know.
         self.earlier_secrets = progress.secrets_digest
         self.met_secrets: str | None = None
         #: What the last poll showed that would have ended the wait without ``silent_fail``.

@@ -56,7 +56,7 @@ class WaitProgress:
         :meth:`~connix_provider.polling.poll_errors.PollErrors.to_json` makes it
     :param log_position: brings the lines of the agent's log after this position into the task's log; empty
         for those since the task began, ``None`` for none
-    :param secrets_digest: a digest of the agent's secrets that another process has met, and must be hidden
+    :param secrets_digest: a digest of the agent's secrets that another process knew, and that must be hidden
     :param last_report: the last health report of another process, in words
     """
 

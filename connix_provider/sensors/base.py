@@ -121,7 +121,7 @@ class ConnixSensor(TaskParameters, BaseSensorOperator):
         Compute the times of a wait.
 
         :param first_poke_at: the time of the first poke in epoch seconds, if another process sent it
-        :return: what the wait of this process keeps to, and the deadline of the whole wait in epoch seconds
+        :return: the settings of this process's wait, and the deadline of the whole wait in epoch seconds
         :raises ValueError: for an invalid time
         """
         interval = check_seconds("poke_interval", self.poke_interval, minimum=1.0)

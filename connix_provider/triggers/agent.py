@@ -52,7 +52,7 @@ class ConnixAgentStatusTrigger(WaitTrigger):
         :meth:`PollErrors.to_json <connix_provider.polling.poll_errors.PollErrors.to_json>`
     :param log_position: brings new lines of the agent's log into the trigger's log, from this position on, by
         :meth:`LogStream.to_json <connix_provider.polling.log_stream.LogStream.to_json>`; default none
-    :param secrets_digest: a digest of the agent's secrets that the task has met; the agent's log is quoted
+    :param secrets_digest: a digest of the agent's secrets that the task knows; the agent's log is quoted
         only if the triggerer can hide all of them
     :param undo_on_kill: the request when a user marks the task as failed (Airflow 3.3 and later): ``delete``
         or ``stop`` the agent; default none

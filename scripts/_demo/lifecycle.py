@@ -110,7 +110,7 @@ def run(fail: bool) -> int:
         else:
             problems = [*_failures(tasks, dag_run.returncode), *_differences_from_lifecycle(emulator)]
     if not problems and not fail:
-        print("\nEvery task succeeded, and the emulator saw all of it happen.")
+        print("\nEvery task succeeded, and the emulator's journal shows every change.")
         return 0
     failed = next((task.name for task in tasks if task.state == "failed"), None)
     print(f"\nThe end of the log{f' of task {failed}' if failed else ''}:\n")

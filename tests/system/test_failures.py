@@ -38,7 +38,7 @@ SAYS = {
         "forbidden",
         ["ConnixPermissionError", "Could not start agent", "403", "Give the key of"],
     ),
-    "limited": ("limited", ["ConnixRateLimitError", "Could not start agent", "429", "use up the key of"]),
+    "limited": ("limited", ["ConnixRateLimitError", "Could not start agent", "429", "use up the rate limit"]),
     "slow_start": (
         "slow",
         ["ConnixAgentTimeoutError", "was not running within the time allowed (25 s)", "Set a longer timeout"],

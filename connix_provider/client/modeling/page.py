@@ -29,8 +29,7 @@ class Pagination(ConnixModel):
     """
     Position of a page in its listing.
 
-    ``has_more`` is worked out if the service does not tell it: from ``total``, or else from how full the page
-    is.
+    If the service does not report ``has_more``, it follows from ``total``, or else from the size of the page.
     """
 
     total: LenientInt = None
@@ -76,7 +75,7 @@ class Page(ConnixModel, Generic[ItemT]):
         Return whether more pages follow.
 
         :param offset: entries that the request for this page skipped
-        :return: whether they do, or ``None`` if only the next page can tell
+        :return: whether they do, or ``None`` if only the next page shows it
         """
         if self._is_told:
             return self.pagination.has_more

@@ -11,7 +11,7 @@ of them stay in reserve for actions, so polls go at (66 - 6) / 30 s = 2 a second
 **Other machines.** If another machine then sends 30 requests, the next ``Remaining`` leaves 1 a second for
 both. Each machine polls at ``part ** 0.65`` of that, where ``part`` is its part of the window's requests: two
 equal machines send 0.5 ** 0.65 = 0.64 a second each. With an exponent of 1, uneven parts would stay uneven.
-Together that is too much, so each machine slows down as ``Remaining`` falls faster than the time.
+Together they exceed the limit at first. ``Remaining`` then falls faster than the time, and both slow down.
 
 - *Actions* are requests that a task waits for now. They are not spread: they may use all that is left at
   once.
@@ -26,8 +26,8 @@ Before the first response, the reference's table counts. A service whose success
 rate-limit headers has no limit, until it refuses a request.
 
 **Other processes.** All processes of a machine count together in a file, see
-:mod:`connix_provider.client.ratelimit.shared`. While more than half of a limit is left, a process that sends
-many requests exchanges with it once a second, and otherwise with each permit and each response.
+:mod:`connix_provider.client.ratelimit.shared`. A process reads and writes the file with each permit and each
+response. While more than half of a limit is left, a process with many requests does so once a second.
 
 **Invariants.** No permit is given that the last headers rule out. Nothing here sends a request, or sleeps for
 a limit. It waits for locks alone: microseconds for that of the threads, at most 20 ms for that of the file.

@@ -128,7 +128,7 @@ class ConnixCreateAgentOperator(AgentDescriptionMixin):
         if found.is_new:
             return SentAction.of(found.agent, "create", undo="delete", accepted_at=time.time())
         if found.is_own:
-            # A lost create may also have been sent before this task waited for a rate limit.
+            # The create whose response was lost may also have been sent before a deferral for a rate limit.
             is_just_created = found.was_lost or (self.response_was_lost and not self.busy_reason)
             return update_existing.update_and_start(
                 client,

@@ -67,7 +67,7 @@ def _parse(text: str, *, is_json: bool) -> tuple[Any, dict[KeyPath, int]]:
 
 
 def _lines(node: yaml.Node, path: KeyPath, visited: set[int]) -> Iterator[tuple[KeyPath, int]]:
-    """Give the line of each key, and refuse a key that stands twice in one mapping."""
+    """Give the line of each key, and refuse a key that is repeated in one mapping."""
     yield path, node.start_mark.line + 1
     if id(node) in visited:
         # An alias; walking each of them could take forever.
@@ -83,7 +83,7 @@ def _lines(node: yaml.Node, path: KeyPath, visited: set[int]) -> Iterator[tuple[
             if isinstance(key, yaml.ScalarNode) and key.value != "<<":
                 if key.value in keys:
                     raise _NotReadableError(
-                        f"the key {key.value!r} stands twice in one mapping (lines {keys[key.value]} and "
+                        f"the key {key.value!r} is repeated in one mapping (lines {keys[key.value]} and "
                         f"{line})"
                     )
                 keys[key.value] = line
@@ -96,5 +96,5 @@ def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(content) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise _NotReadableError(f"the key {twice!r} stands twice in one object")
+        raise _NotReadableError(f"the key {twice!r} is repeated in one object")
     return content

@@ -1,5 +1,5 @@
 """
-Write rows to a file beside its place, and move it there when it is complete.
+Write rows to a temporary file in the same directory, and rename it when it is complete.
 
 The format follows the name: ``.parquet`` is Parquet, anything else JSON Lines, compressed if it ends in
 ``.gz``. Neither holds a time of writing, so the same rows give the same bytes.

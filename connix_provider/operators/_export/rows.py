@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LogRows", "MetricRows", "Page", "Rows"]
 
-#: A page of rows, and the number of all rows of the agent, if the service told it.
+#: A page of rows, and the number of all rows of the agent, if the service reports it.
 Page = tuple[list[dict[str, Any]], int | None]
 
 _SECONDS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "1d": 86400}

@@ -1,4 +1,4 @@
-"""Run a task that acts on a fleet: select the agents, act and wait, and tell how it ended."""
+"""Run a task that acts on a fleet: select the agents, act, wait, and report the outcome."""
 
 from __future__ import annotations
 

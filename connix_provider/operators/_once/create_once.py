@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds before each further create after a 409, because a deleted agent keeps its name for some seconds.
 _NAME_DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
-#: Seconds before the scan after each lost create, because the service may still be executing it.
+#: Seconds before each scan after a lost response, because the service may still be executing the create.
 _LOST_DELAYS = (1.0, 2.0, 4.0, 8.0, 8.0)
 #: Seconds between two failed scans, at most.
 _LONGEST_SCAN_DELAY = 30.0
@@ -260,7 +260,7 @@ def _resolve_conflict(
 
 
 def _unconfirmed(lost: ConnixError, name: str, why: str) -> ConnixError:
-    """Add to the error of a lost create that the agent may exist."""
+    """Add to the error of a lost response that the agent may exist."""
     with_explanation(
         lost,
         f"The create may have been executed, so an agent named {name!r} may exist ({why}). "

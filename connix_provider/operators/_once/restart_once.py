@@ -197,7 +197,7 @@ def resume_restart(
 def _confirm(
     client: Client, project_id: str, before: Agent, lost: ConnixError, requested_at: float | None
 ) -> RestartCheck:
-    """Check whether a lost restart was executed, or raise if that stays unknown."""
+    """Check whether a restart without a response was executed, or raise if that stays unknown."""
     try:
         check = check_restart(client, project_id, before.id, before.snapshot(), requested_at=requested_at)
         if check is None and before.status not in SETTLED:

@@ -11,7 +11,7 @@ Invariants:
 - A run has ended if it is in ``success`` or ``failed`` and none of its task instances is under way. A task
   that was cleared without its run is such a task instance.
 - A run that Airflow does not know proves nothing, because another deployment may have the same name.
-- Airflow is asked each time and nothing is remembered, because a run may be cleared at any moment.
+- Airflow is queried each time and nothing is stored, because a run may be cleared at any moment.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ There are three kinds of read:
   1,000 are being created, it has eleven pages. An agent that left the status is not on them, so these pages
   count half. An agent of unknown status counts for each status in proportion to the agents known in it.
 - *By id*: an agent that is on no page with another, because a page is no better than a Get then. An agent
-  that left its page is such an agent, and only a Get can tell what became of it. So is one that is overdue
+  that left its page is such an agent, and only a Get shows what became of it. So is one that is overdue
   much longer than the agents that pages show.
 
 Invariants: no request shows only agents that are not due; no agent and no page is read twice at a time; a
