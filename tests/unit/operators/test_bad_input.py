@@ -24,7 +24,7 @@ CASES = [
     (START, {"agent_id": "a", "agent_name": "b"}, "the task was given both"),
     (START, {"agent_id": ""}, "agent_id must be a non-empty string, not ''"),
     (START, {"agent_id": "  "}, "agent_id must be a non-empty string"),
-    (START, {"agent_id": "None"}, "if it comes from a template or another task, that returned no value"),
+    (START, {"agent_id": "None"}, "it may come from a template or another task that returned no value"),
     (
         START,
         {"agent_id": "{{ params.get('nothing') }}"},
