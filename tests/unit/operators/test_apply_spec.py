@@ -161,7 +161,7 @@ UNREADABLE = {
     "two documents": ("a: 1\n---\nb: 1\n", "found another document (line 2, column 1)"),
     "a key twice": (
         "agents:\n- name: a\n  name: b\n",
-        "the key 'name' stands twice in one mapping (lines 2 and 3)",
+        "the key 'name' is repeated in one mapping (lines 2 and 3)",
     ),
     "a tag": ("agents: !!python/object:os.system {}\n", "could not determine a constructor"),
     "no character": (b"agents: \xff\n", "cannot be read: UnicodeDecodeError"),
@@ -181,7 +181,7 @@ def test_an_unreadable_file_is_refused_with_its_line(text, says, file):
 def test_an_unreadable_json_file_names_the_line(file):
     with pytest.raises(ValueError, match=r"Expecting ',' delimiter \(line 3, column 2\)"):
         read_spec_file(file('{"agents": [\n{"name": "a"}\n {"name": "b"}]}', "agents.json"))
-    with pytest.raises(ValueError, match="the key 'name' stands twice in one object"):
+    with pytest.raises(ValueError, match="the key 'name' is repeated in one object"):
         read_spec_file(file('[{"name": "a", "name": "b"}]', "agents.json"))
 
 
