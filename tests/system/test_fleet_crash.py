@@ -157,12 +157,9 @@ def test_a_cleared_run_restarts_no_completed_agent(airflow, emulator, fleets, st
         assert most_unavailable(emulator, agents) <= MAX_UNAVAILABLE, log
 
 
-def test_a_killed_health_gate_opens_in_time(airflow, emulator, start):
-    gates = ("deferred", "reschedule")
-    agents = {
-        mode: emulator.seed(5, name=f"test-a-killed-health-gate-opens-in-time-and-not-before-{mode}-{{n}}")
-        for mode in gates
-    }
+def test_a_killed_health_gate_opens_in_time(airflow, emulator, start, request):
+    gates, name = ("deferred", "reschedule"), request.node.name.replace("_", "-")
+    agents = {mode: emulator.seed(5, name=f"{name}-{mode}-{{n}}") for mode in gates}
     heal(emulator, itertools.chain(*agents.values()), "unhealthy")
     runs = {mode: start(f"fleet_gate_{mode}", mode) for mode in gates}
 
