@@ -193,7 +193,7 @@ def test_unknown_control_paths_are_errors(emulator, control):
     assert emulator.journal.entries() == []
 
 
-def test_a_json_body_in_a_form_type_is_read(emulator):
+def test_json_in_a_form_type_is_read(emulator):
     # As `curl -d` sends it.
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     url = emulator.url.replace("/api/v1", "/_emulator/faults")

@@ -150,7 +150,7 @@ async def test_a_foreign_no_proxy_entry_is_fine(driver, monkeypatch, entry, host
         ("example.com:80", "http://myexample.com", False),
     ],
 )
-async def test_a_no_proxy_entry_with_a_port_is_named(driver, monkeypatch, entry, url, is_overlooked):
+async def test_a_no_proxy_port_is_named(driver, monkeypatch, entry, url, is_overlooked):
     monkeypatch.setenv("ALL_PROXY", "http://proxy:3128")
     monkeypatch.setenv("NO_PROXY", entry)
     if not is_overlooked:
