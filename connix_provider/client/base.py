@@ -160,15 +160,15 @@ class BaseClient:
         secrets = self.secrets_of_agent(agent_id)
         return digest(self.digest_key, *sorted(secrets)) if secrets else None
 
-    def can_hide_secrets(self, agent_id: str | None, known: str | None) -> bool:
+    def can_hide_secrets(self, agent_id: str | None, earlier_digest: str | None) -> bool:
         """
         Return whether this client knows all secrets of an agent that an earlier process of a task knew.
 
         That process may have sent secrets that no response shows, or replaced some that are valid elsewhere.
 
-        :param known: the :meth:`secrets_digest` of that process, ``None`` if it knew none
+        :param earlier_digest: the :meth:`secrets_digest` of that process, ``None`` if it knew none
         """
-        return known is None or known == self.secrets_digest(agent_id)
+        return earlier_digest is None or earlier_digest == self.secrets_digest(agent_id)
 
     def flow(self, call: Call[T]) -> Flow[T]:
         """

@@ -12,15 +12,22 @@ from connix_provider.operators.agent import ConnixDeleteAgentOperator
 pytestmark = pytest.mark.heavy
 
 
-@STORES
-@MODES
-def test_a_cleared_delete_by_name_deletes_new_agent(deferrable, remembering, scenario, task):
+def fail_before_a_namesake(scenario, task, **modes):
+    """Let a delete fail after its request, and create another agent of the same name."""
     first = scenario.seed(name="alpha")
-    run = task(ConnixDeleteAgentOperator, remembering=remembering, agent_name="alpha", deferrable=deferrable)
+    run = task(ConnixDeleteAgentOperator, agent_name="alpha", **modes)
     scenario.emulator.faults.add(FORBIDDEN, on="get_agent", times=1)
     assert run.try_once().error is not None
     scenario.emulator.clock.advance(60)
-    second = scenario.seed(name="alpha")
+    return run, first, scenario.seed(name="alpha")
+
+
+@STORES
+@MODES
+def test_a_cleared_delete_by_name_deletes_new_agent(deferrable, remembering, scenario, task):
+    run, first, second = fail_before_a_namesake(
+        scenario, task, remembering=remembering, deferrable=deferrable
+    )
     run.clear()
     ran = run.try_once()
     assert (ran.result, ran.error) == (second, None)
@@ -32,12 +39,9 @@ def test_a_cleared_delete_by_name_deletes_new_agent(deferrable, remembering, sce
 @MODES
 @pytest.mark.parametrize("again", ["retry", "same try"])
 def test_a_retried_delete_leaves_a_namesake_alone(again, deferrable, remembering, scenario, task):
-    first = scenario.seed(name="alpha")
-    run = task(ConnixDeleteAgentOperator, remembering=remembering, agent_name="alpha", deferrable=deferrable)
-    scenario.emulator.faults.add(FORBIDDEN, on="get_agent", times=1)
-    assert run.try_once().error is not None
-    scenario.emulator.clock.advance(60)
-    second = scenario.seed(name="alpha")
+    run, first, second = fail_before_a_namesake(
+        scenario, task, remembering=remembering, deferrable=deferrable
+    )
     assert run.try_once(same_try=again == "same try").result == first
     assert [agent["id"] for agent in scenario.agents()] == [second]
 

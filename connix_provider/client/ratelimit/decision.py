@@ -17,7 +17,7 @@ _EPSILON = 1e-6
 
 
 def seconds_until_allowed(
-    endpoint: BucketState,
+    bucket_state: BucketState,
     limits: Sequence[Limit],
     now: float,
     position: int,
@@ -38,10 +38,10 @@ def seconds_until_allowed(
     :param reserves: whether the first one in the queue reserves its time, if it is paced
     :return: seconds, 0 where it may be sent now
     """
-    if now < endpoint.blocked_until:
-        return endpoint.blocked_until - now + _STEP * position
+    if now < bucket_state.blocked_until:
+        return bucket_state.blocked_until - now + _STEP * position
     wanted = position + 1 - _EPSILON
-    actions, polls = (len(queue) for queue in endpoint.queues)
+    actions, polls = (len(queue) for queue in bucket_state.queues)
     wait, pace, burst = 0.0, math.inf, math.inf
     for limit in limits:
         spare = limit.spare(share)
@@ -59,13 +59,13 @@ def seconds_until_allowed(
         elif (room := limit.room()) < wanted:
             wait = max(wait, response_delay(wanted - room))
     if paced and limits and pace > 0:
-        free = max(endpoint.next_paced_at, now - (burst - 1) / pace)
-        due = (free if endpoint.reserved_at is None else endpoint.reserved_at) + position / pace
-        is_first = not position and endpoint.reserved_at is None
+        free = max(bucket_state.next_paced_at, now - (burst - 1) / pace)
+        due = (free if bucket_state.reserved_at is None else bucket_state.reserved_at) + position / pace
+        is_first = not position and bucket_state.reserved_at is None
         if reserves and not wait and (is_first or (position and due <= now)):
             if is_first:
-                endpoint.reserved_at = free
-            endpoint.next_paced_at = min(free + 1 / pace, *(limit.end for limit in limits), math.inf)
+                bucket_state.reserved_at = free
+            bucket_state.next_paced_at = min(free + 1 / pace, *(limit.end for limit in limits), math.inf)
         wait = max(wait, due - now)
     return wait
 

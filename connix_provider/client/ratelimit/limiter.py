@@ -126,9 +126,9 @@ class RateLimiter:
     def _wait(
         self, bucket: Bucket, now: float, position: int, *, background: bool, paced: bool, reserves: bool
     ) -> float:
-        endpoint, limits = self._state.buckets[bucket], self._state.limits(bucket, now)
+        bucket_state, limits = self._state.buckets[bucket], self._state.limits(bucket, now)
         wait = seconds_until_allowed(
-            endpoint,
+            bucket_state,
             limits,
             now,
             position,
@@ -139,7 +139,9 @@ class RateLimiter:
         )
         if background:
             # Only the first in the queue; those behind it learn from its response.
-            wait = min(wait, endpoint.poll_probe.wait(now) + (response_delay(position) if position else 0.0))
+            wait = min(
+                wait, bucket_state.poll_probe.wait(now) + (response_delay(position) if position else 0.0)
+            )
         return wait
 
     def server_time(self) -> float | None:
@@ -167,22 +169,22 @@ class RateLimiter:
         :param granted: whether that process acquired a permit that this one is to use
         """
         with self._exclusive(bucket) as now:
-            endpoint = self._state.buckets[bucket]
+            bucket_state = self._state.buckets[bucket]
             for limit in saved:
                 restore(self._state, bucket, now, time.time(), limit)
             if granted:
                 limits = self._state.limits(bucket, now)
                 ends = [limit.end for limit in limits if isinstance(limit, FixedWindow)]
-                endpoint.granted_until = min(ends, default=now + 60.0)
+                bucket_state.granted_until = min(ends, default=now + 60.0)
 
     def begin_as_child(self) -> None:
         """Begin as a forked process: without the requests, queues and locks of the parent."""
         self._lock = threading.RLock()
         self._is_exclusive = False
-        for endpoint in self._state.buckets.values():
-            endpoint.queues, endpoint.reserved_at = ([], []), None
-            if endpoint.limit:
-                endpoint.limit.forget_in_flight()
+        for bucket_state in self._state.buckets.values():
+            bucket_state.queues, bucket_state.reserved_at = ([], []), None
+            if bucket_state.limit:
+                bucket_state.limit.forget_in_flight()
         for window in self._state.key_windows.values():
             window.forget_in_flight()
 
@@ -224,11 +226,11 @@ class RateLimiter:
         permit.is_shared = permit.paced or self._is_exchange_due(permit.bucket)
         with self._exclusive(permit.bucket, shared=permit.is_shared) as now:
             self.used_at = now
-            endpoint = self._state.buckets[permit.bucket]
-            queue = endpoint.queues[permit.background]
+            bucket_state = self._state.buckets[permit.bucket]
+            queue = bucket_state.queues[permit.background]
             position = bisect.bisect_left(queue, permit.number)
-            if not permit.background and endpoint.blocked_until <= now < endpoint.granted_until:
-                endpoint.granted_until = -math.inf
+            if not permit.background and bucket_state.blocked_until <= now < bucket_state.granted_until:
+                bucket_state.granted_until = -math.inf
                 wait = 0.0
             else:
                 kind = {"background": permit.background, "paced": permit.paced}
@@ -243,9 +245,9 @@ class RateLimiter:
             for limit in self._state.limits(permit.bucket, now):
                 limit.take(now, background=permit.background, shared=permit.is_shared)
             if permit.paced and not position:
-                endpoint.reserved_at = None
+                bucket_state.reserved_at = None
             if permit.background:
-                endpoint.poll_probe.on_sent(now)
+                bucket_state.poll_probe.on_sent(now)
             return 0.0
 
     def leave(self, permit: Permit) -> None:

@@ -102,9 +102,9 @@ class KeyState:
         :return: true if responses showed that more than half of each limit is left, or no limit exists; false
             for a limit that only the reference names
         """
-        endpoint = self.buckets[bucket]
-        limits = [*self.key_windows.values(), *([endpoint.limit] if endpoint.limit else [])]
-        return now >= endpoint.blocked_until and all(
+        bucket_state = self.buckets[bucket]
+        limits = [*self.key_windows.values(), *([bucket_state.limit] if bucket_state.limit else [])]
+        return now >= bucket_state.blocked_until and all(
             isinstance(limit, FixedWindow) and limit.is_ample(now) for limit in limits
         )
 
@@ -145,21 +145,21 @@ class KeyState:
         """
         self.server_clock.learn(now, server_time(headers))
         self._learn_limits(bucket, response_limits, now, counted=back_off is None)
-        endpoint, has_limits = self.buckets[bucket], response_limits != (None, None)
+        bucket_state, has_limits = self.buckets[bucket], response_limits != (None, None)
         if is_success:
-            endpoint.poll_probe.on_success()
+            bucket_state.poll_probe.on_success()
         elif is_transient:
             for other in self.buckets.values():
                 other.poll_probe.on_refused_elsewhere(now)
-            endpoint.poll_probe.on_refused(now)
+            bucket_state.poll_probe.on_refused(now)
         if back_off is not None:
             self.back_off(bucket, now, back_off)
         elif is_success or has_limits:
             # Unparseable rate-limit headers still mean that a limit exists.
-            if isinstance(endpoint.limit, SlidingWindowLog) and not (
-                has_limits or endpoint.was_refused or has_limit_headers(headers)
+            if isinstance(bucket_state.limit, SlidingWindowLog) and not (
+                has_limits or bucket_state.was_refused or has_limit_headers(headers)
             ):
-                endpoint.limit = None
+                bucket_state.limit = None
             for limit in self.limits(bucket, now):
                 limit.is_confirmed = True
 
@@ -183,14 +183,14 @@ class KeyState:
 
         :param seconds: how long; at most a window
         """
-        endpoint = self.buckets[bucket]
-        endpoint.was_refused = True
-        if endpoint.limit is None:
-            endpoint.apply_documented_limit()
+        bucket_state = self.buckets[bucket]
+        bucket_state.was_refused = True
+        if bucket_state.limit is None:
+            bucket_state.apply_documented_limit()
         # A hint may be wrong, so it counts for one window at most; an hour's window only where it is used up.
         used_up = [window.end - now for window in self.key_windows.values() if window.remaining < 1]
-        longest = max(_MINUTE if endpoint.limit is None else endpoint.limit.length, *used_up, 0.0)
-        endpoint.blocked_until = max(endpoint.blocked_until, now + min(seconds, longest))
+        longest = max(_MINUTE if bucket_state.limit is None else bucket_state.limit.length, *used_up, 0.0)
+        bucket_state.blocked_until = max(bucket_state.blocked_until, now + min(seconds, longest))
         for limit in self.limits(bucket, now):
             limit.is_confirmed = False
 
@@ -221,16 +221,16 @@ class KeyState:
 
         :param numbers: what they share: a part for each endpoint, then a part for each limit on all requests
         """
-        endpoint, at = self.buckets[bucket], _PLACES[bucket]
-        endpoint.shared_at = now
+        bucket_state, at = self.buckets[bucket], _PLACES[bucket]
+        bucket_state.shared_at = now
         blocked_until, next_paced_at = numbers[at : at + _OWN]
-        if endpoint.blocked_until < blocked_until <= now + 60 * _MINUTE:
-            endpoint.blocked_until = blocked_until
+        if bucket_state.blocked_until < blocked_until <= now + 60 * _MINUTE:
+            bucket_state.blocked_until = blocked_until
         if next_paced_at <= now + 60 * _MINUTE:
-            endpoint.next_paced_at = next_paced_at
-        window = endpoint.window(1, None, now)
+            bucket_state.next_paced_at = next_paced_at
+        window = bucket_state.window(1, None, now)
         if window.load(numbers[at + _OWN : at + _OWN + FixedWindow.SIZE], now):
-            endpoint.limit = window
+            bucket_state.limit = window
         for at in _TOGETHER:
             # The limit itself is the first number of its window.
             if not (limit := numbers[at]):
@@ -245,10 +245,10 @@ class KeyState:
 
         :param numbers: as for :meth:`load`; changed in place
         """
-        endpoint, at = self.buckets[bucket], _PLACES[bucket]
-        numbers[at : at + _OWN] = endpoint.blocked_until, endpoint.next_paced_at
-        if isinstance(endpoint.limit, FixedWindow):
-            numbers[at + _OWN : at + _OWN + FixedWindow.SIZE] = endpoint.limit.dump()
+        bucket_state, at = self.buckets[bucket], _PLACES[bucket]
+        numbers[at : at + _OWN] = bucket_state.blocked_until, bucket_state.next_paced_at
+        if isinstance(bucket_state.limit, FixedWindow):
+            numbers[at + _OWN : at + _OWN + FixedWindow.SIZE] = bucket_state.limit.dump()
         windows = list(self.key_windows.values())[-len(_TOGETHER) :]
         for place, at in enumerate(_TOGETHER):
             numbers[at : at + FixedWindow.SIZE] = (
